@@ -1,0 +1,1 @@
+"""The second listener, for the operator: health, metrics and status."""

@@ -1,0 +1,59 @@
+"""From numbers to the text that Prometheus reads: gauges out of `engine.status()`, and the registry around them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+
+def status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
+    """The gauges that are read from `engine.status()` at scrape time. Keys that are missing are left out."""
+    for key, name, documentation in (
+        ("pressure", "shield_pressure", "Pressure on the upstream, 0 to 1."),
+        ("demand", "shield_demand_units_per_second", "Cost per second that all subjects together ask for."),
+        ("capacity", "shield_capacity_units_per_second", "Cost per second that the upstream was seen to serve."),
+        ("in_flight", "shield_requests_in_flight", "Requests that hold a concurrency slot."),
+        ("concurrency", "shield_concurrency_limit", "Concurrency slots in all."),
+        ("waiting", "shield_queue_length", "Requests waiting for a slot."),
+        ("attack", "shield_attack", "1 from the onset of an attack to its end."),
+    ):
+        value = status.get(key)
+        if isinstance(value, (bool, int, float)):
+            yield GaugeMetricFamily(name, documentation, value=float(value))
+    tables = status.get("tables")
+    if isinstance(tables, Mapping):
+        yield from _table_families(tables)
+
+
+def _table_families(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    for key, name, documentation in (
+        ("entries", "shield_table_entries", "Entries in a table now."),
+        ("max", "shield_table_max_entries", "Entries that a table can hold."),
+        ("bytes_per_entry", "shield_table_entry_bytes", "Measured size of one entry, in bytes."),
+    ):
+        family = GaugeMetricFamily(name, documentation, labels=["table"])
+        for table, row in tables.items():
+            value = row.get(key)
+            if isinstance(value, (int, float)):
+                family.add_metric([table], float(value))
+        yield family
+
+
+class _Scrape(Collector):
+    """Adapts a function to the registry, which wants an object with a `collect` method."""
+
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families()
+
+
+def registry(families: Callable[[], Iterable[Metric]]) -> CollectorRegistry:
+    """A registry of its own (never the global one) over `families`, which is called once per scrape."""
+    own = CollectorRegistry(auto_describe=False)
+    own.register(_Scrape(families))
+    return own
