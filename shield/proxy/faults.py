@@ -1,0 +1,126 @@
+"""What can go wrong between a client, Shield and the upstream, and the answer each case gets.
+
+The table below is the whole of it: status, title, a sentence for people, and whether the connection may be used again. A fault
+`closes` when the position in the byte stream is no longer certain (a request that could not be framed, a body that
+nobody read): going on would be an invitation to smuggle. Statuses follow RFC 9110 section 15 and RFC 6585.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+class Fault(enum.Enum):
+    """The case. Its value is the word used in logs, metrics, problem types and the tests."""
+
+    # The request breaks HTTP.
+    MALFORMED_HEAD = "malformed_head"
+    BAD_HOST = "bad_host"
+    BAD_TARGET = "bad_target"
+    BAD_FRAMING = "bad_framing"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    METHOD_UNKNOWN = "method_unknown"
+    METHOD_UNSUPPORTED = "method_unsupported"
+    EXPECTATION_FAILED = "expectation_failed"
+    # The request is too slow or too large.
+    HEAD_TIMEOUT = "head_timeout"
+    BODY_TIMEOUT = "body_timeout"
+    BODY_TOO_LARGE = "body_too_large"
+    TARGET_TOO_LONG = "target_too_long"
+    HEAD_TOO_LARGE = "head_too_large"
+    # The upstream failed.
+    UPSTREAM_REFUSED = "upstream_refused"
+    UPSTREAM_CLOSED = "upstream_closed"
+    UPSTREAM_GARBAGE = "upstream_garbage"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
+    # Shield itself.
+    DRAINING = "draining"
+    INTERNAL = "internal"
+    # Below /.well-known/shield/.
+    NOT_FOUND = "not_found"
+    GET_ONLY = "get_only"
+    POST_ONLY = "post_only"
+    UNSUPPORTED_MEDIA = "unsupported_media"
+    CROSS_SITE = "cross_site"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultReply:
+    """How a fault is answered. `fields` are complete header lines that this status asks for, CRLF included."""
+
+    status: int
+    title: str
+    detail: str
+    closes: bool = False
+    fields: bytes = b""
+
+
+RETRY_SOON: Final = b"Retry-After: 5\r\n"
+"""A restart or an upstream's health check takes a few seconds; browsers and crawlers wait at least so long."""
+
+FAULTS: Final[Mapping[Fault, FaultReply]] = {
+    Fault.MALFORMED_HEAD: FaultReply(400, "Bad request", "The request is not well-formed HTTP.", closes=True),
+    Fault.BAD_HOST: FaultReply(400, "Bad request", "The Host field is missing, repeated or not valid.", closes=True),
+    Fault.BAD_TARGET: FaultReply(400, "Bad request", "The request target is not valid.", closes=True),
+    Fault.BAD_FRAMING: FaultReply(
+        400, "Bad request", "The length of the body cannot be told with certainty.", closes=True
+    ),
+    Fault.UNSUPPORTED_VERSION: FaultReply(
+        505, "HTTP version not supported", "This server speaks HTTP/1.1 and HTTP/1.0.", closes=True
+    ),
+    Fault.METHOD_UNKNOWN: FaultReply(501, "Not implemented", "The request method is not known here.", closes=True),
+    # CONNECT and TRACE are known and not implemented, so 501 rather than 405 (RFC 9110 section 9.1).
+    Fault.METHOD_UNSUPPORTED: FaultReply(
+        501, "Not implemented", "CONNECT and TRACE are not offered by this server.", closes=True
+    ),
+    Fault.EXPECTATION_FAILED: FaultReply(
+        417, "Expectation failed", "The only expectation known here is 100-continue.", closes=True
+    ),
+    Fault.HEAD_TIMEOUT: FaultReply(408, "Request timeout", "The request took too long to arrive.", closes=True),
+    Fault.BODY_TIMEOUT: FaultReply(
+        408, "Request timeout", "The body of the request arrived too slowly.", closes=True
+    ),
+    Fault.BODY_TOO_LARGE: FaultReply(
+        413, "Content too large", "The body of the request is larger than this site accepts.", closes=True
+    ),
+    Fault.TARGET_TOO_LONG: FaultReply(
+        414, "URI too long", "The address is longer than this site accepts.", closes=True
+    ),
+    Fault.HEAD_TOO_LARGE: FaultReply(
+        431,
+        "Request header fields too large",
+        "The header of the request is larger than this site accepts. Deleting this site's cookies may help.",
+        closes=True,
+    ),
+    Fault.UPSTREAM_REFUSED: FaultReply(502, "Bad gateway", "The site's server could not be reached."),
+    Fault.UPSTREAM_CLOSED: FaultReply(
+        502, "Bad gateway", "The site's server closed the connection before it had answered."
+    ),
+    Fault.UPSTREAM_GARBAGE: FaultReply(
+        502, "Bad gateway", "The site's server gave an answer that cannot be understood."
+    ),
+    Fault.UPSTREAM_TIMEOUT: FaultReply(504, "Gateway timeout", "The site's server did not answer in time."),
+    Fault.UPSTREAM_UNAVAILABLE: FaultReply(
+        503, "Service unavailable", "None of the site's servers is available at the moment.", fields=RETRY_SOON
+    ),
+    Fault.DRAINING: FaultReply(
+        503, "Service unavailable", "The site is being restarted.", closes=True, fields=RETRY_SOON
+    ),
+    Fault.INTERNAL: FaultReply(500, "Internal server error", "Something went wrong on our side.", closes=True),
+    Fault.NOT_FOUND: FaultReply(404, "Not found", "There is nothing at this address."),
+    Fault.GET_ONLY: FaultReply(
+        405, "Method not allowed", "Only GET and HEAD are possible here.", fields=b"Allow: GET, HEAD\r\n"
+    ),
+    Fault.POST_ONLY: FaultReply(405, "Method not allowed", "Only POST is possible here.", fields=b"Allow: POST\r\n"),
+    Fault.UNSUPPORTED_MEDIA: FaultReply(
+        415,
+        "Unsupported media type",
+        "An answer to a challenge is sent as application/json.",
+        fields=b"Accept-Post: application/json\r\n",
+    ),
+    Fault.CROSS_SITE: FaultReply(403, "Forbidden", "Answers to challenges are not accepted from other sites."),
+}

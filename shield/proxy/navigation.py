@@ -1,0 +1,130 @@
+"""What a browser says about where a request comes from and what it wants: a page, a part of one, a form sent on.
+
+Pure functions over header fields and bodies, used by the gate to choose between a page and `application/problem+json`,
+and to decide whether a challenged form post may be done over. `headers` is a case-insensitive mapping of field names to
+their first values. The fields relied on: Accept (RFC 9110 section 12.5.1), Origin and Sec-Fetch-* (Fetch standard,
+Fetch Metadata). A program may forge all of them; that only changes how it is told the same thing.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+MAX_ANSWER_BYTES: Final = 8 * 1024
+"""A token of 52 characters and 255 nonces of 16 digits with commas and spaces come to 4.7 KiB."""
+
+MAX_TOKEN_CHARS: Final = 128
+"""Challenge tokens have 52 characters; room for other algorithms, not for abuse."""
+
+MAX_NONCES: Final = 255
+"""k is one byte."""
+
+MAX_NONCE: Final = 2**53 - 1
+"""The largest integer that JSON numbers keep exact in JavaScript."""
+
+MAX_FORM_BYTES: Final = 64 * 1024
+"""Larger posts are not carried through the challenge page."""
+
+MAX_FORM_FIELDS: Final = 1000
+"""The limit of common form parsers (PHP's max_input_vars, Django's DATA_UPLOAD_MAX_NUMBER_FIELDS)."""
+
+PAGE_DESTINATIONS: Final = frozenset({"document", "iframe", "frame"})
+
+
+def wants_page(headers: Mapping[str, str]) -> bool:
+    """True when a browser is about to show the answer as a page. Scripts, styles, images, fetch() and programs: False."""
+    accept = headers.get("Accept")
+    if accept is None or ("text/html" not in accept and "text/html" not in accept.lower()):
+        return False
+    destination = headers.get("Sec-Fetch-Dest")
+    return destination is None or destination in PAGE_DESTINATIONS
+
+
+def cross_site(headers: Mapping[str, str]) -> bool:
+    """True when a browser says that a page of another origin made this request. Programs send no such field: False."""
+    site = headers.get("Sec-Fetch-Site")
+    return site is not None and site not in ("same-origin", "none")
+
+
+def same_origin(headers: Mapping[str, str], scheme: str) -> bool:
+    """True when a browser vouches that the request was made by a page of this very origin.
+
+    Sec-Fetch-Site decides where it is sent (secure contexts); `none`, a request made by the user, is not enough for a
+    post. Otherwise Origin must equal `scheme`://Host. Neither field: False, since nothing is known.
+    """
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    origin, host = headers.get("Origin"), headers.get("Host")
+    return origin is not None and host is not None and origin.lower() == f"{scheme}://{host}".lower()
+
+
+def parse_answer(body: bytes) -> tuple[str, list[int]] | None:
+    """The token and the nonces of an answer to a challenge, or None when it is not one. Says nothing of their worth."""
+    if len(body) > MAX_ANSWER_BYTES:
+        return None
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if type(answer) is not dict:
+        return None
+    token, nonces = answer.get("token"), answer.get("nonces")
+    if type(token) is not str or not 0 < len(token) <= MAX_TOKEN_CHARS or not token.isascii():
+        return None
+    if type(nonces) is not list or not 0 < len(nonces) <= MAX_NONCES:
+        return None
+    # `type(...) is int` rather than isinstance: JSON's true is not 1.
+    if not all(type(nonce) is int and 0 <= nonce <= MAX_NONCE for nonce in nonces):
+        return None
+    return token, nonces
+
+
+def parse_form(body: bytes, content_type: str) -> list[tuple[str, str]] | None:
+    """The fields of a posted form, or None when the page could not have a browser post exactly these bytes again.
+
+    So only application/x-www-form-urlencoded in UTF-8, and only what survives the way through hidden inputs: what a
+    browser would not send (a field without a name), would change (a lone CR or LF, NUL, `_charset_`) or would
+    encode otherwise is refused.
+    """
+    media, _, parameters = content_type.partition(";")
+    if media.strip().lower() != "application/x-www-form-urlencoded":
+        return None
+    if parameters.replace('"', "").strip().lower() not in ("", "charset=utf-8"):
+        return None
+    if len(body) > MAX_FORM_BYTES:
+        return None
+    try:
+        fields = urllib.parse.parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=MAX_FORM_FIELDS,
+        )
+    except ValueError:  # not ASCII, not UTF-8 inside, no "=", or too many
+        return None
+    if all(_survives(name, value) for name, value in fields) and encode_form(fields) == body:
+        return fields
+    return None
+
+
+def encode_form(fields: list[tuple[str, str]]) -> bytes:
+    """application/x-www-form-urlencoded as browsers write it (URL standard, section 5.2)."""
+    return "&".join(f"{_quote(name)}={_quote(value)}" for name, value in fields).encode("ascii")
+
+
+def _quote(text: str) -> str:
+    return urllib.parse.quote_plus(text, safe="*").replace("~", "%7E")
+
+
+def _survives(name: str, value: str) -> bool:
+    if not name or name == "_charset_":
+        return False
+    bare = (name + "=" + value).replace("\r\n", "")  # a browser turns a lone CR or LF into CRLF
+    return not ("\0" in bare or "\r" in bare or "\n" in bare)
