@@ -21,9 +21,9 @@ class Fault(enum.Enum):
     BAD_HOST = "bad_host"
     BAD_TARGET = "bad_target"
     BAD_FRAMING = "bad_framing"
-    UNSUPPORTED_VERSION = "unsupported_version"
+    VERSION_UNSUPPORTED = "version_unsupported"
     METHOD_UNKNOWN = "method_unknown"
-    METHOD_UNSUPPORTED = "method_unsupported"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
     EXPECTATION_FAILED = "expectation_failed"
     # The request is too slow or too large.
     HEAD_TIMEOUT = "head_timeout"
@@ -69,13 +69,17 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.BAD_FRAMING: FaultReply(
         400, "Bad request", "The length of the body cannot be told with certainty.", closes=True
     ),
-    Fault.UNSUPPORTED_VERSION: FaultReply(
+    Fault.VERSION_UNSUPPORTED: FaultReply(
         505, "HTTP version not supported", "This server speaks HTTP/1.1 and HTTP/1.0.", closes=True
     ),
     Fault.METHOD_UNKNOWN: FaultReply(501, "Not implemented", "The request method is not known here.", closes=True),
-    # CONNECT and TRACE are known and not implemented, so 501 rather than 405 (RFC 9110 section 9.1).
-    Fault.METHOD_UNSUPPORTED: FaultReply(
-        501, "Not implemented", "CONNECT and TRACE are not offered by this server.", closes=True
+    # CONNECT and TRACE. What the site itself allows is not known here, so Allow names what is passed on to it.
+    Fault.METHOD_NOT_ALLOWED: FaultReply(
+        405,
+        "Method not allowed",
+        "CONNECT and TRACE are not possible here.",
+        closes=True,
+        fields=b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
     ),
     Fault.EXPECTATION_FAILED: FaultReply(
         417, "Expectation failed", "The only expectation known here is 100-continue.", closes=True
