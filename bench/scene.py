@@ -1,0 +1,90 @@
+"""Starts peers for a run: folders, ports, pinning, waiting until they answer; and reads Shield's counters."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench import peers
+from bench.processes import Process, ask, free_ports, launch, wait_until_answers
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A peer that answers on `port`. `process` is None for the origin alone."""
+
+    name: str
+    title: str
+    says: str
+    port: int
+    process: Process | None
+    metrics: tuple[int, str] | None  # port, path
+
+    def cpu_seconds(self) -> float:
+        return self.process.cpu_seconds() if self.process else 0.0
+
+    def decisions(self) -> dict[str, float] | None:
+        """Verdicts that Shield has counted so far, as `action/reason`; None for peers that count none."""
+        if self.metrics is None:
+            return None
+        status, body = ask(*self.metrics)
+        if status != 200:
+            raise RuntimeError(f"{self.title} answers {status} for its metrics")
+        return verdicts(body.decode())
+
+
+SAMPLE: Final = re.compile(r"^shield_requests_total\{(?P<labels>[^}]*)\} (?P<value>\S+)", re.MULTILINE)
+LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
+
+
+def verdicts(exposition: str) -> dict[str, float]:
+    """`shield_requests_total` of a Prometheus exposition by `action/reason`, summed over any other label."""
+    counted: dict[str, float] = {}
+    for sample in SAMPLE.finditer(exposition):
+        labels = dict(LABEL.findall(sample["labels"]))
+        key = "/".join(filter(None, (labels.get("action"), labels.get("reason"))))
+        counted[key] = counted.get(key, 0.0) + float(sample["value"])
+    return counted
+
+
+def start(name: str, setup: peers.Setup, cores: frozenset[int], started: list[Process]) -> Contender:
+    """Start one peer and wait for it. The process is put into `started` before anything can fail."""
+    module = peers.known()[name]
+    folder = setup.folder / name
+    folder.mkdir()
+    plan = module.plan(dataclasses.replace(setup, folder=folder))
+    process = None
+    if plan.argv:
+        process = launch(name, plan.argv, folder, cores)
+        started.append(process)
+        wait_until_answers(process, plan.port)
+    metrics = (setup.side_port, plan.metrics) if plan.metrics else None
+    return Contender(name, module.TITLE, plan.says, plan.port, process, metrics)
+
+
+def start_all(
+    names: list[str], template: peers.Setup, cores: frozenset[int], started: list[Process]
+) -> list[Contender]:
+    """Start every peer named, on ports of its own, in folders under the template's."""
+    contenders = []
+    for name in names:
+        port, side_port = free_ports(2)
+        setup = dataclasses.replace(template, port=port, side_port=side_port)
+        contenders.append(start(name, setup, cores, started))
+    return contenders
+
+
+def choose(wanted: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The peers that can run here, and why each of the others cannot. Raises KeyError for a name that nobody has."""
+    known = peers.known()
+    reasons = {name: known[name].missing() for name in wanted}
+    return [name for name in wanted if reasons[name] is None], {k: why for k, why in reasons.items() if why is not None}
+
+
+def subfolder(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir()
+    return folder
