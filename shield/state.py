@@ -1,0 +1,171 @@
+"""What survives a restart: the signing keys, and who was a good guest before.
+
+Without a state directory both live in memory only. Files are replaced whole (write, fsync, rename), so a crash or a
+full disk leaves the old one. These functions block: call them at start, or from a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Protocol
+
+import orjson
+from typing_extensions import Doc
+
+from shield.errors import StartError
+
+KEY_BYTES: Final = 32
+HISTORY_VERSION: Final = 1
+HISTORY_MAX_BYTES: Final = 256 << 20
+"""A larger file is not ours: the history table is bounded, and a row takes about 200 bytes."""
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""The disk's condition, not a mistake of the operator's: Shield goes on without it and says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    directory: Annotated[
+        str,
+        Doc("Where the signing keys and the history of clients are kept over a restart. Empty: in memory only."),
+    ] = ""
+    secret_file: Annotated[
+        str,
+        Doc(
+            "File with the signing keys: 64 hex digits per line; the first signs, an optional second is still "
+            "accepted. Empty: `keys` in the state directory, created with mode 0600."
+        ),
+    ] = ""
+
+
+class EventLog(Protocol):
+    def event(self, name: str, level: Any = ..., **fields: Any) -> None: ...
+
+
+def load_keys(
+    settings: StateSettings, log: EventLog, entropy: Callable[[int], bytes] = os.urandom
+) -> tuple[bytes, bytes | None]:
+    """The current signing key and the one before it, 32 bytes each.
+
+    Created when the file is missing. Raises StartError for a file that cannot be read, is readable by others or does
+    not hold keys: signing with anything else would silently void every pass.
+    """
+    if settings.secret_file:
+        path = Path(settings.secret_file)
+    elif settings.directory:
+        path = Path(settings.directory, "keys")
+    else:
+        return entropy(KEY_BYTES), None
+    try:
+        return _read_keys(path)
+    except FileNotFoundError:
+        pass
+    current = entropy(KEY_BYTES)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_whole(path, current.hex().encode() + b"\n", new=True)
+    except FileExistsError:
+        return _read_keys(path)  # another process was faster; its keys are the keys
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise StartError(f"state: cannot create {path}: {error.strerror}") from error
+        log.event(
+            "keys_not_saved", "error", path=str(path), error=error.strerror, effect="passes end with this process"
+        )
+    return current, None
+
+
+def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            data = file.read(4096)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StartError(f"state: cannot read {path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise StartError(f"state: {path} has mode {mode:04o}, so others can read the keys; run: chmod 600 {path}")
+    try:
+        keys = [bytes.fromhex(line.decode("ascii")) for line in data.split()]
+    except ValueError:
+        keys = []
+    if not 1 <= len(keys) <= 2 or any(len(key) != KEY_BYTES for key in keys):
+        raise StartError(f"state: {path} must hold one or two lines of {2 * KEY_BYTES} hex digits")
+    return keys[0], keys[1] if len(keys) == 2 else None
+
+
+def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog) -> bool:
+    """Replace the history file by `rows` (plain JSON values). False, and an event, when the disk will not take it."""
+    if not settings.directory:
+        return False
+    path = Path(settings.directory, "history.json")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_whole(path, orjson.dumps({"version": HISTORY_VERSION, "rows": rows}))
+    except OSError as error:
+        log.event("history_not_saved", "error", path=str(path), error=error.strerror, rows=len(rows))
+        return False
+    return True
+
+
+def load_history(settings: StateSettings, log: EventLog) -> list[Any]:
+    """The rows saved last; none when there is no file, or one that cannot be used: that is put aside and reported."""
+    if not settings.directory:
+        return []
+    path = Path(settings.directory, "history.json")
+    try:
+        size = path.stat().st_size
+        if size > HISTORY_MAX_BYTES:
+            return _set_aside(path, log, f"{size} bytes are more than {HISTORY_MAX_BYTES}")
+        document = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        log.event("history_not_read", "error", path=str(path), error=error.strerror)
+        return []
+    except orjson.JSONDecodeError as error:
+        return _set_aside(path, log, str(error))
+    match document:
+        case {"version": 1, "rows": list(rows)}:
+            return rows
+        case _:
+            return _set_aside(path, log, f"not a history of version {HISTORY_VERSION}")
+
+
+def _set_aside(path: Path, log: EventLog, error: str) -> list[Any]:
+    """Keep an unusable file under another name: the next save must not destroy what somebody may want to see."""
+    aside = path.with_suffix(".unusable")
+    with contextlib.suppress(OSError):
+        path.replace(aside)
+    log.event("history_unusable", "error", path=str(path), error=error, kept_as=str(aside))
+    return []
+
+
+def _write_whole(path: Path, data: bytes, new: bool = False) -> None:
+    """Write `path` whole or not at all, with mode 0600 (mkstemp's). `new`: raise FileExistsError if it is there."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            path.hardlink_to(temporary)
+        else:
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)  # the rename itself
+    finally:
+        os.close(directory)
