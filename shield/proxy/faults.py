@@ -1,8 +1,8 @@
 """What can go wrong between a client, Shield and the upstream, and the answer each case gets.
 
-The table below is the whole of it: status, title, a sentence for people, and whether the connection may be used again. A fault
-`closes` when the position in the byte stream is no longer certain (a request that could not be framed, a body that
-nobody read): going on would be an invitation to smuggle. Statuses follow RFC 9110 section 15 and RFC 6585.
+The table below is the whole of it: status, title, a sentence for people, and whether the connection may be used again.
+A fault `closes` when the position in the byte stream is no longer certain (a request that could not be framed, a body
+that nobody read): going on would be an invitation to smuggle. Statuses follow RFC 9110 section 15 and RFC 6585.
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
         417, "Expectation failed", "The only expectation known here is 100-continue.", closes=True
     ),
     Fault.HEAD_TIMEOUT: FaultReply(408, "Request timeout", "The request took too long to arrive.", closes=True),
-    Fault.BODY_TIMEOUT: FaultReply(
-        408, "Request timeout", "The body of the request arrived too slowly.", closes=True
-    ),
+    Fault.BODY_TIMEOUT: FaultReply(408, "Request timeout", "The body of the request arrived too slowly.", closes=True),
     Fault.BODY_TOO_LARGE: FaultReply(
         413, "Content too large", "The body of the request is larger than this site accepts.", closes=True
     ),

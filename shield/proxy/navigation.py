@@ -36,7 +36,7 @@ PAGE_DESTINATIONS: Final = frozenset({"document", "iframe", "frame"})
 
 
 def wants_page(headers: Mapping[str, str]) -> bool:
-    """True when a browser is about to show the answer as a page. Scripts, styles, images, fetch() and programs: False."""
+    """True when a browser is about to show the answer as a page. Styles, images, fetch() and programs: False."""
     accept = headers.get("Accept")
     if accept is None or ("text/html" not in accept and "text/html" not in accept.lower()):
         return False
