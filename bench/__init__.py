@@ -1,1 +1,1 @@
-"""Shield measured against its peers, on loopback only. `python -m bench --help`; what each figure means: bench/README.md."""
+"""Shield measured against its peers, on loopback only. Start at bench/README.md, or `python -m bench --help`."""

@@ -41,7 +41,7 @@ class Target:
 
 
 def loopback(host: str) -> str:
-    """The canonical form of a loopback address. Names are refused unless they are `localhost`: a name is whatever DNS says.
+    """The canonical form of a loopback address. Of names only `localhost` will do: others are whatever DNS says.
 
     Raises Refused for everything outside 127.0.0.0/8 and ::1, mapped addresses such as ::ffff:127.0.0.1 included.
     """

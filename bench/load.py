@@ -26,7 +26,7 @@ import httptools
 import uvloop
 
 from bench.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, Target, bounded, target
-from bench.processes import ROOT
+from bench.processes import ROOT, pinned
 from bench.stats import quantile
 
 LUA: Final = Path(__file__).with_name("browser.lua")
@@ -92,13 +92,12 @@ def have_wrk() -> bool:
 
 def _report(argv: list[str], cores: frozenset[int], seconds: float) -> Result:
     done = subprocess.run(
-        argv,
+        pinned(argv, cores),
         capture_output=True,
         text=True,
         timeout=seconds + 30,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:

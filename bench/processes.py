@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,8 @@ class Cores:
 
     def describe(self) -> str:
         names = {"proxy": self.proxy, "load": self.load, "origin": self.origin}
+        if shutil.which("taskset") is None:
+            return "nothing pinned: taskset is missing"
         return ", ".join(f"{name} on {','.join(map(str, sorted(cores)))}" for name, cores in names.items())
 
 
@@ -66,10 +69,10 @@ def group_cpu_seconds(leader: int) -> float:
     From /proc/PID/stat (proc(5), fields 5 and 14 to 17); its resolution is one clock tick, 10 ms.
     """
     total = 0
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) == leader:  # session
                     total += sum(map(int, fields[11:15]))
     return total / TICKS
@@ -104,6 +107,15 @@ class Process:
         self.popen.wait()
 
 
+def pinned(argv: Sequence[str], cores: frozenset[int]) -> list[str]:
+    """The command that runs `argv` on `cores` and under the same pid: taskset(1), which replaces itself by it.
+
+    The child cannot be pinned between fork and exec from here, because the progress bar is a thread; and pinned later,
+    nginx's worker could have started before. Without taskset the run is not pinned, and `Cores.describe` says so.
+    """
+    return ["taskset", "-c", ",".join(map(str, sorted(cores))), *argv] if shutil.which("taskset") else list(argv)
+
+
 def launch(
     name: str, argv: Sequence[str], folder: Path, cores: frozenset[int], environment: Mapping[str, str] | None = None
 ) -> Process:
@@ -112,14 +124,13 @@ def launch(
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(environment or {})}
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            argv,
+            pinned(argv, cores),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
             env=variables,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
     return Process(name, popen, log)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from bench import peers
+from bench.peers import PEERS
+from bench.peers.plan import Setup
 from bench.processes import Process, ask, free_ports, launch, wait_until_answers
 
 
@@ -50,9 +50,9 @@ def verdicts(exposition: str) -> dict[str, float]:
     return counted
 
 
-def start(name: str, setup: peers.Setup, cores: frozenset[int], started: list[Process]) -> Contender:
+def start(name: str, setup: Setup, cores: frozenset[int], started: list[Process]) -> Contender:
     """Start one peer and wait for it. The process is put into `started` before anything can fail."""
-    module = peers.known()[name]
+    module = PEERS[name]
     folder = setup.folder / name
     folder.mkdir()
     plan = module.plan(dataclasses.replace(setup, folder=folder))
@@ -65,9 +65,7 @@ def start(name: str, setup: peers.Setup, cores: frozenset[int], started: list[Pr
     return Contender(name, module.TITLE, plan.says, plan.port, process, metrics)
 
 
-def start_all(
-    names: list[str], template: peers.Setup, cores: frozenset[int], started: list[Process]
-) -> list[Contender]:
+def start_all(names: list[str], template: Setup, cores: frozenset[int], started: list[Process]) -> list[Contender]:
     """Start every peer named, on ports of its own, in folders under the template's."""
     contenders = []
     for name in names:
@@ -79,12 +77,5 @@ def start_all(
 
 def choose(wanted: list[str]) -> tuple[list[str], dict[str, str]]:
     """The peers that can run here, and why each of the others cannot. Raises KeyError for a name that nobody has."""
-    known = peers.known()
-    reasons = {name: known[name].missing() for name in wanted}
+    reasons = {name: PEERS[name].missing() for name in wanted}
     return [name for name in wanted if reasons[name] is None], {k: why for k, why in reasons.items() if why is not None}
-
-
-def subfolder(parent: Path, name: str) -> Path:
-    folder = parent / name
-    folder.mkdir()
-    return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench.peers import Plan, Setup
+from bench.peers.plan import Plan, Setup
 
 TITLE = "the usual aiohttp proxy"
 

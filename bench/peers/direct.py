@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.peers import Plan, Setup
+from bench.peers.plan import Plan, Setup
 
 TITLE = "origin alone"
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import Final
 
-from bench.peers import Limits, Plan, Setup
+from bench.peers.plan import Limits, Plan, Setup
 
 TITLE = "HAProxy, stick table"
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from bench.peers import Limits, Plan, Setup
+from bench.peers.plan import Limits, Plan, Setup
 
 TITLE = "nginx, limit_req"
 
@@ -36,7 +36,7 @@ http {{
     keepalive_requests 1000000000;
     limit_req_zone $binary_remote_addr zone=clients:64m {rate};
     limit_req_status 429;
-    limit_req_log_level debug;
+    limit_req_log_level info;
     upstream origin {{
         server 127.0.0.1:{origin_port};
         keepalive 256;

@@ -1,0 +1,39 @@
+"""What a peer is told, and what it answers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Limits(enum.Enum):
+    """How strict a peer is to be."""
+
+    OUT_OF_REACH = "out of reach"  # the limiter runs and never refuses
+    TINY = "tiny"  # nearly every request is refused with 429
+    SENSIBLE = "sensible"  # what Shield ships with: 10 requests/s, burst 200, per address
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a peer has to know to write its configuration. All ports are on 127.0.0.1."""
+
+    folder: Path  # its own, empty
+    port: int
+    origin_port: int
+    side_port: int  # for metrics, where a peer has them
+    limits: Limits
+    concurrency: int  # requests that the origin can take at a time, for peers that know such a limit
+    history_window: float | None = None  # seconds; Shield's only; None: as shipped
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A command that serves `port`. `metrics` is a path on the side port, or None. `says` is told to the reader."""
+
+    argv: Sequence[str]
+    port: int
+    metrics: str | None = None
+    says: str = ""

@@ -1,0 +1,82 @@
+"""Results on paper: the machine, JSON with every raw figure, and Markdown tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+RESULTS: Final = Path(__file__).with_name("results")
+
+
+def cpu_name() -> str:
+    """As /proc/cpuinfo has it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def machine() -> dict[str, Any]:
+    """What a reader needs to judge the figures; nothing that identifies the machine."""
+    return {
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release().split("-")[0],
+        "python": platform.python_version(),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def stem(suite: str) -> str:
+    """`2026-01-31-amd-epyc-throughput`: date, processor, suite."""
+    cpu = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)|@.*|CPU|Processor", "", cpu_name()).lower()).strip("-")
+    return f"{time.strftime('%Y-%m-%d')}-{cpu}-{suite}"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are figures, aligned to the right."""
+    cells = [list(heads), *map(list, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    lines = []
+    for number, row in enumerate(cells):
+        padded = [
+            cell.ljust(w) if column == 0 else cell.rjust(w)
+            for column, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(f"| {' | '.join(padded)} |")
+        if number == 0:
+            rules = ["-" * w if column == 0 else "-" * (w - 1) + ":" for column, w in enumerate(widths)]
+            lines.append(f"| {' | '.join(rules)} |")
+    return "\n".join(lines)
+
+
+def figure(value: float | None, digits: int = 2, unit: str = "") -> str:
+    """A number for a table; a dash for none."""
+    return "-" if value is None or math.isnan(value) else f"{value:,.{digits}f}{unit}"
+
+
+def clean(value: Any) -> Any:
+    """The same without NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write(suite: str, results: dict[str, Any], markdown: str, json_file: Path | None) -> Path:
+    """Raw results as JSON and the tables beside them; where `json_file` says, else under bench/results."""
+    path = json_file or RESULTS / f"{stem(suite)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(clean(results), indent=1) + "\n")
+    path.with_suffix(".md").write_text(markdown + "\n")
+    return path

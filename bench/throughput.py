@@ -1,0 +1,279 @@
+"""How many requests one core of each proxy carries, side by side.
+
+All peers stay up and take turns on the same pinned core, a few seconds each, in rounds whose order changes, so that a
+machine that slows down for a while slows all of them. Ratios are medians over the rounds of the ratio within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench import load, report
+from bench.guard import MOST_ROUNDS, Target, bounded
+from bench.peers import PEERS
+from bench.peers.plan import Limits, Setup
+from bench.processes import Cores, Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
+from bench.progress import Bar, bar
+from bench.scene import Contender, choose, start_all
+from bench.stats import median, ratio_of_rounds, spread
+
+CONNECTIONS: Final = 64
+EXACT_REQUESTS: Final = 20_000
+OUT_OF_REACH: Final = 1000  # upstream.max_concurrency: 64 requests in flight are to be no pressure
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One table. `refused` says that every answer but a handful has to be a 429, else none may be."""
+
+    name: str
+    title: str
+    limits: Limits
+    close: bool
+    refused: bool
+    without: frozenset[str] = frozenset()  # peers that have no limiter to measure
+
+
+NO_LIMITER: Final = frozenset({"direct", "aiohttp"})
+WORKLOADS: Final = {
+    workload.name: workload
+    for workload in (
+        Workload("proxied", "Proxied small GET, limits out of reach", Limits.OUT_OF_REACH, False, False),
+        Workload("refused", "Refused (429) on keep-alive connections", Limits.TINY, False, True, NO_LIMITER),
+        Workload("refused-close", "Refused (429), one request per connection", Limits.TINY, True, True, NO_LIMITER),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One peer's few seconds. `counted` are the decisions that Shield's metrics gained meanwhile."""
+
+    peer: str
+    round: int
+    result: load.Result
+    cpu_seconds: float
+    counted: dict[str, float] | None
+
+    @property
+    def cpu_per_1000(self) -> float:
+        return 1000 * self.cpu_seconds / self.result.requests if self.result.requests else float("nan")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=bounded(int, 1, MOST_ROUNDS), default=5)
+    parser.add_argument("--seconds", type=bounded(float, 1, 60), default=4.0, help="of each peer's turn")
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="PEER")
+    parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS), metavar="WORKLOAD")
+    parser.add_argument("--own-load", action="store_true", help="use our own generator even where wrk exists")
+    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Everything that was asked for; prints the tables, writes them, and returns the exit status."""
+    names, missing = choose(arguments.peers)
+    for name, why in missing.items():
+        print(f"left out: {PEERS[name].TITLE}: {why}", file=sys.stderr)
+    cores = share_out(own_cores())
+    wrk = load.have_wrk() and not arguments.own_load
+    chosen = [WORKLOADS[name] for name in arguments.workloads]
+    turns = sum(len([n for n in names if n not in w.without]) for w in chosen) * arguments.rounds
+    results: dict[str, Any] = {
+        "suite": "throughput",
+        "machine": report.machine(),
+        "cores": cores.describe(),
+        "load": f"{'wrk -t1' if wrk else 'own generator,'} -c{CONNECTIONS}, {arguments.seconds:g} s a turn",
+        "missing": missing,
+        "workloads": {},
+    }
+    problems: list[str] = []
+    with bar("throughput", turns * (arguments.seconds + 0.5)) as shown:
+        done = 0
+        for workload in chosen:
+            present = [name for name in names if name not in workload.without]
+            bench = Bench(workload, cores, arguments.seconds, wrk, shown, done)
+            results["workloads"][workload.name] = bench.run(present, arguments.rounds)
+            problems += bench.problems
+            done += len(present) * arguments.rounds
+    results["problems"] = problems
+    text = markdown(results)
+    path = report.write("throughput", results, text, arguments.json)
+    print(text)
+    print(f"\nraw results: {path}")
+    return 1 if problems else 0
+
+
+class Bench:
+    """One workload: its origin, its peers, its rounds."""
+
+    def __init__(self, workload: Workload, cores: Cores, seconds: float, wrk: bool, shown: Bar, done: int) -> None:
+        self.workload = workload
+        self.cores = cores
+        self.seconds = seconds
+        self.generate = load.with_wrk if wrk else load.with_own
+        self.shown = shown
+        self.done = done
+        self.problems: list[str] = []
+
+    def run(self, names: list[str], rounds: int) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, running([]) as started:
+            origin_port = self.start_origins(Path(folder), started)
+            setup = Setup(Path(folder), 0, origin_port, 0, self.workload.limits, OUT_OF_REACH)
+            contenders = start_all(names, setup, self.cores.proxy, started)
+            for contender in contenders:
+                self.turn(contender, -1, min(1.0, self.seconds))  # fills pools and caches; not counted
+            turns = []
+            for number in range(rounds):
+                first = number % len(contenders)
+                for contender in contenders[first:] + contenders[:first]:
+                    turns.append(self.turn(contender, number, self.seconds))
+                    self.done += 1
+            exact = [self.exact(contender) for contender in contenders if contender.metrics]
+        return {
+            "title": self.workload.title,
+            "peers": {c.name: summary(c, [turn for turn in turns if turn.peer == c.name]) for c in contenders},
+            "ratios": ratios(turns),
+            "exact": exact,
+        }
+
+    def start_origins(self, folder: Path, started: list[Process]) -> int:
+        """One origin per core that it may use, behind one port."""
+        (port,) = free_ports(1)
+        for core in sorted(self.cores.origin):
+            argv = [sys.executable, "-m", "bench.origin", "--port", str(port)]
+            started.append(launch(f"origin{core}", argv, folder, frozenset({core})))
+            wait_until_answers(started[-1], port)
+        return port
+
+    def turn(self, contender: Contender, number: int, seconds: float) -> Turn:
+        doing = f"{self.workload.name}: {contender.title}, {'warming up' if number < 0 else f'round {number + 1}'}"
+        self.shown.step(self.done * (self.seconds + 0.5), doing)
+        time.sleep(0.1)  # what the last turn left open closes
+        plan = load.Plan(Target("127.0.0.1", contender.port), CONNECTIONS, seconds, close=self.workload.close)
+        before, cpu = contender.decisions(), contender.cpu_seconds()
+        result = self.generate(plan, self.cores.load)
+        cpu = contender.cpu_seconds() - cpu
+        counted = gained(before, contender.decisions())
+        if number >= 0:
+            self.problems += self.judge(contender, result, counted)
+        return Turn(contender.name, number, result, cpu, counted)
+
+    def judge(self, contender: Contender, result: load.Result, counted: dict[str, float] | None) -> list[str]:
+        """A fast wrong answer is no answer."""
+        title = f"{self.workload.name}, {contender.title}"
+        problems = []
+        good = result.requests - result.refused
+        if self.workload.refused and good > 0.01 * result.requests:
+            problems.append(f"{title}: {good} of {result.requests} requests were not refused")
+        if self.workload.refused and (status := ask(contender.port)[0]) != 429:
+            problems.append(f"{title}: refusals have status {status}, not 429")
+        if not self.workload.refused and result.refused:
+            problems.append(f"{title}: {result.refused} of {result.requests} answers were 4xx or 5xx")
+        if result.failed > CONNECTIONS and not (self.workload.close and contender.name == "direct"):
+            problems.append(f"{title}: {result.failed} requests failed")
+        if counted is not None:
+            decisions = sum(counted.values())
+            # When the time is up, up to one request per connection is under way: decided, but not in the load's count.
+            if not result.requests <= decisions <= result.requests + CONNECTIONS:
+                problems.append(f"{title}: the load counts {result.requests} requests, the metrics {decisions:.0f}")
+        return problems
+
+    def exact(self, contender: Contender) -> dict[str, Any]:
+        """A run by number, whose every request is answered: the metrics have to show that number exactly."""
+        before = contender.decisions()
+        plan = load.Plan(
+            Target("127.0.0.1", contender.port), CONNECTIONS, 60.0, requests=EXACT_REQUESTS, close=self.workload.close
+        )
+        result = load.with_own(plan, self.cores.load)
+        counted = gained(before, contender.decisions()) or {}
+        decisions = sum(counted.values())
+        if not result.requests == decisions == EXACT_REQUESTS:
+            self.problems.append(
+                f"{self.workload.name}, {contender.title}: of {EXACT_REQUESTS} requests {result.requests} "
+                f"were answered and {decisions:.0f} counted"
+            )
+        return {"peer": contender.name, "sent": EXACT_REQUESTS, "answered": result.requests, "counted": counted}
+
+
+def gained(before: dict[str, float] | None, after: dict[str, float] | None) -> dict[str, float] | None:
+    """What the counters gained, without those that stood still."""
+    if before is None or after is None:
+        return None
+    return {key: value - before.get(key, 0.0) for key, value in after.items() if value != before.get(key, 0.0)}
+
+
+def summary(contender: Contender, turns: Sequence[Turn]) -> dict[str, Any]:
+    rates = [turn.result.rate for turn in turns]
+    return {
+        "title": contender.title,
+        "says": contender.says,
+        "rate": median(rates),
+        "spread": spread(rates),
+        "cpu_per_1000": median([turn.cpu_per_1000 for turn in turns]) if contender.process else None,
+        "p50": median([turn.result.p50 for turn in turns]),
+        "p99": median([turn.result.p99 for turn in turns]),
+        "turns": [{**asdict(turn), "rate": turn.result.rate} for turn in turns],
+    }
+
+
+def ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
+    """Every peer over the two that Shield is held against."""
+    rates: dict[str, list[float]] = {}
+    for turn in turns:
+        rates.setdefault(turn.peer, []).append(turn.result.rate)
+    # Turns are in the order of the rounds within each peer, so equal places are of one round.
+    return {
+        base: {name: ratio_of_rounds(own, rates[base]) for name, own in rates.items()}
+        for base in ("aiohttp", "nginx")
+        if base in rates
+    }
+
+
+def markdown(results: dict[str, Any]) -> str:
+    machine = results["machine"]
+    setting = (
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}; "
+        f"{results['cores']}; {results['load']}, rounds interleaved, logs off. Ratios count; "
+        "rates are this machine's on that day."
+    )
+    lines = ["# Throughput on one core", "", setting]
+    for workload in results["workloads"].values():
+        bases = workload["ratios"]
+        heads = [
+            "",
+            *(f"of {PEERS[base].TITLE}" for base in bases),
+            "requests/s",
+            "spread",
+            "CPU s per 1,000",
+            "p50 ms",
+            "p99 ms",
+        ]
+        rows = [
+            [
+                peer["title"],
+                *(report.figure(bases[base][name]) for base in bases),
+                report.figure(peer["rate"], 0),
+                report.figure(100 * peer["spread"], 0, " %"),
+                report.figure(peer["cpu_per_1000"], 4),
+                report.figure(1000 * peer["p50"], 2),
+                report.figure(1000 * peer["p99"], 2),
+            ]
+            for name, peer in workload["peers"].items()
+        ]
+        lines += ["", f"## {workload['title']}", "", report.table(heads, rows)]
+        lines += [f"\n{peer['title']}: {peer['says']}." for peer in workload["peers"].values() if peer["says"]]
+        lines += [
+            f"\nShield's metrics: of {exact['sent']:,} requests sent {exact['answered']:,} answered, "
+            f"{sum(exact['counted'].values()):,.0f} decisions counted."
+            for exact in workload["exact"]
+        ]
+    lines += [f"\nLeft out: {PEERS[name].TITLE} ({why})." for name, why in results["missing"].items()]
+    lines += [f"\n**Problem**: {problem}." for problem in results["problems"]]
+    return "\n".join(lines)
