@@ -1,0 +1,51 @@
+"""Deadlines of all client connections, from one timer.
+
+A timer per connection would cost more than a request. Instead each connection carries `deadline`, and a sweep looks at
+an eighth of them every eighth of a second: a deadline is met up to one second late, and setting it is one store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shield.proxy.gate import Gate
+
+SHARDS: Final = 8
+SWEEP_SECONDS: Final = 1.0 / SHARDS
+NEVER: Final = float("inf")
+
+
+class Deadlines:
+    """All open client connections. Bounded by the listener's connection limit."""
+
+    __slots__ = ("_next", "_shards", "_turn")
+
+    def __init__(self) -> None:
+        self._shards: list[set[Gate]] = [set() for _ in range(SHARDS)]
+        self._turn = 0
+        self._next = 0
+
+    def add(self, gate: Gate) -> int:
+        """Watch `gate`; returns what remove() wants."""
+        self._next = shard = (self._next + 1) % SHARDS
+        self._shards[shard].add(gate)
+        return shard
+
+    def remove(self, gate: Gate, shard: int) -> None:
+        """Watch it no longer."""
+        self._shards[shard].discard(gate)
+
+    def sweep(self, now: float) -> None:
+        """One eighth of the connections: call on_deadline of those that are late."""
+        self._turn = (self._turn + 1) % SHARDS
+        for gate in [gate for gate in self._shards[self._turn] if gate.deadline <= now]:
+            gate.on_deadline(now)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._shards))
+
+    def __iter__(self) -> Iterator[Gate]:
+        for shard in self._shards:
+            yield from list(shard)

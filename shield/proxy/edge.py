@@ -1,0 +1,77 @@
+"""What every connection of the proxy shares: the policy, the pool, the settings, the counters, one clock.
+
+One object per process, built by service.py. It holds no state of a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+from typing_extensions import Doc
+
+from shield.model import Request
+
+if TYPE_CHECKING:
+    from shield.admin.metrics import Metrics
+    from shield.log import AccessLog
+    from shield.policy.engine import Engine
+    from shield.proxy.deadlines import Deadlines
+    from shield.proxy.forwarded import Forwarding
+    from shield.proxy.headers import Examiner, HttpSettings
+    from shield.proxy.replies import Replies
+    from shield.proxy.upstream import Pool, UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutSettings:
+    """The [timeouts] table: how long a client may take. Those for the upstream are in [upstream]."""
+
+    header: Annotated[float, Gt(0), Le(300), Doc("s. For a request's head, from its first byte; 408 beyond. Apache: 20 s.")] = 10.0
+    keep_alive: Annotated[float, Gt(0), Le(3600), Doc("s. Between two requests of a connection. nginx: 75 s.")] = 75.0
+    progress: Annotated[
+        float,
+        Gt(0),
+        Le(300),
+        Doc("s. A body, in either direction, must have moved by min_rate times this within it. Apache: body=20."),
+    ] = 20.0
+    min_rate: Annotated[
+        int, Ge(0), Le(1 << 20), Doc("bytes/s. Least payload rate of an upload and of a client reading a response. Apache: 500.")
+    ] = 500
+    linger: Annotated[
+        float, Gt(0), Le(30), Doc("s. After an error, what the client still sends is read and dropped, so that it sees the answer. nginx: 5 s.")
+    ] = 2.0
+    drain: Annotated[
+        float, Ge(0), Le(3600), Doc("s. Grace at SIGTERM: requests in flight may end within it. Kubernetes: 30 s.")
+    ] = 30.0
+
+
+@dataclass(slots=True)
+class Edge:
+    """The shared half of Gate and Exchange."""
+
+    engine: Engine
+    pool: Pool
+    replies: Replies
+    metrics: Metrics
+    log: AccessLog
+    forwarding: Forwarding
+    examiner: Examiner
+    deadlines: Deadlines
+    http: HttpSettings
+    timeouts: TimeoutSettings
+    upstream: UpstreamSettings
+    cookie: bytes
+    cookie_anywhere: bool
+    clock: Callable[[], float]
+    loop: Any
+    request_ids: Callable[[], bytes]
+    draining: bool = field(default=False)
+    on_close: Callable[[], None] = field(default=lambda: None)
+
+    def resume(self, released: Sequence[Request], now: float) -> None:
+        """Carry on with requests whose verdict the policy has changed."""
+        for request in released:
+            request.owner.resume(now)

@@ -1,0 +1,605 @@
+"""The forwarder: one request on its way to an upstream server, and the response on its way back.
+
+There is only this one, for GETs, uploads, event streams and WebSockets alike. It is synchronous until it must wait:
+a request that finds an idle connection is sent in the same wake-up in which it was read, and its response is written in the
+wake-up that brought it. Only opening a connection is a coroutine.
+
+    waiting (body being buffered, or queued) -> connecting -> sent -> responding -> finished
+                                                                 \\-> tunnel (after 101)
+
+What is kept: at most `http.body_buffer_bytes` of the request's body plus one read, and of the response what one read
+brought; the transports' own buffers are bounded by backpressure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from shield.model import Action, Outcome, Request
+from shield.proxy.faults import FAULTS, Fault
+from shield.proxy.framing import LAST_CHUNK, encode_chunk
+from shield.proxy.headers import CHUNKED, STATUS_LINES, UNTIL_CLOSE, Head
+from shield.proxy.upstream import CONNECT_ERRORS
+
+if TYPE_CHECKING:
+    from shield.proxy.edge import Edge
+    from shield.proxy.gate import Gate
+    from shield.proxy.origin import OriginConnection
+    from shield.proxy.upstream import Server
+
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH"})
+"""Methods that RFC 9110 section 9.2.2 and the WebDAV registry call idempotent, of those that are common."""
+
+_METHOD_BYTES: dict[str, bytes] = {}
+NO_RTT: Final = -1.0
+
+
+class Exchange:
+    """One admitted request. Its gate calls send_body(), abandon() and on_deadline(); its connection the on_*() verbs."""
+
+    __slots__ = (
+        "_attempts",
+        "_body",
+        "_body_bytes",
+        "_body_done",
+        "_chunked",
+        "_close",
+        "_connection",
+        "_edge",
+        "_finished",
+        "_gate",
+        "_out",
+        "_prefix",
+        "_replayable",
+        "_responding",
+        "_reused",
+        "_sent_at",
+        "_server",
+        "_status",
+        "_stream",
+        "_suffix",
+        "_task",
+        "_tried",
+        "_waiting",
+        "body_sent",
+        "head",
+        "head_only",
+        "request",
+        "rtt",
+        "started",
+        "tunnelling",
+        "wants_upgrade",
+    )
+
+    def __init__(self, edge: Edge, gate: Gate, request: Request, head: Head, suffix: bytes, now: float) -> None:
+        """`suffix` are the forwarding fields for the upstream, each with its CRLF."""
+        self._edge = edge
+        self._gate = gate
+        self.request = request
+        self.head = head
+        self.started = now
+        self._suffix = suffix
+        self.head_only = head.method == "HEAD"
+        self.wants_upgrade = head.websocket
+        # body
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._body_done = head.length == 0
+        self._replayable = True
+        # upstream
+        self._waiting = False
+        self._connection: OriginConnection | None = None
+        self._server: Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._attempts = 0
+        self._tried: tuple[Server, ...] = ()
+        self._reused = False
+        self._sent_at = 0.0
+        # response
+        self._out: list[bytes] = []
+        self._prefix = 0
+        self._responding = False
+        self._chunked = False
+        self._close = False
+        self._stream = False
+        self._status = 0
+        self.rtt = NO_RTT
+        self.body_sent = 0
+        self.tunnelling = False
+        self._finished = False
+
+    def __repr__(self) -> str:
+        state = "tunnel" if self.tunnelling else "responding" if self._responding else "sent" if self._connection else "waiting"
+        return f"<Exchange {self.head.method} {self.head.path!r} {state} {self._server!r}>"
+
+    # from the gate: before it is sent
+
+    def wait(self) -> None:
+        """The policy has queued the request: resume() follows, or abandon()."""
+        self._waiting = True
+        self._gate.deadline = float("inf")
+
+    def resume(self, now: float) -> None:
+        """The policy has decided about a queued request: its verdict is FORWARD or SHED."""
+        if not self._waiting or self._finished:
+            return
+        self._waiting = False
+        if self.request.verdict.action is Action.SHED:
+            self._finished = True
+            self._gate.refused_late(self, now)
+        else:
+            self.start(now)
+
+    def send_body(self, pieces: list[bytes], done: bool, now: float) -> None:
+        """Payload from the client. Pauses the client when it comes faster than it can leave."""
+        self._body_done = done
+        connection = self._connection
+        if connection is not None:
+            if self._replayable and (pieces or not done):
+                self._replayable = False
+                self._body.clear()
+            self._write_body(connection, pieces, done)
+            if done:
+                self._mark_sent(now)
+            return
+        self._body += pieces
+        self._body_bytes += sum(map(len, pieces))
+        full = self._body_bytes >= self._edge.http.body_buffer_bytes
+        if self.request.held and (done or full):
+            self.request.held = False
+            verdict = self._edge.engine.enter(self.request, now)
+            self._gate.count(verdict)
+            if verdict.action is Action.QUEUE:
+                self.wait()
+            elif verdict.action is Action.SHED:
+                self._finished = True
+                self._gate.refused_late(self, now)
+                return
+            else:
+                self.start(now)
+        if full and not done and self._connection is None:
+            self._gate.pause()
+
+    def start(self, now: float) -> None:
+        """Send the request: at once over an idle connection, else as soon as one is open."""
+        edge = self._edge
+        server = edge.pool.choose(now, self._tried)
+        if server is None:
+            self._fail(Fault.UPSTREAM_REFUSED if self._tried else Fault.UPSTREAM_UNAVAILABLE, now)
+            return
+        self._server = server
+        server.outstanding += 1
+        connection = edge.pool.take(server, now, fresh=self.head.method not in IDEMPOTENT)
+        if connection is not None:
+            self._reused = True
+            self._send(connection, now)
+            return
+        self._gate.deadline = float("inf")  # connecting has its own limit
+        self._task = edge.loop.create_task(self._connect(server))
+
+    async def _connect(self, server: Server) -> None:
+        edge = self._edge
+        try:
+            connection = await edge.pool.connect(server)
+        except CONNECT_ERRORS as error:
+            self._task = None
+            now = edge.clock()
+            fault = Fault.UPSTREAM_TIMEOUT if isinstance(error, TimeoutError) else Fault.UPSTREAM_REFUSED
+            edge.pool.failed(server, fault, now)
+            edge.log.event("upstream_connect_failed", "warning", server=server.name, error=str(error) or type(error).__name__)
+            self._leave_server()
+            if self._attempts < max(1, edge.upstream.retries) and len(edge.pool.servers) > 1:
+                self._attempts += 1
+                self._tried = (*self._tried, server)
+                server.counters.retries += 1
+                self.start(now)
+            else:
+                self._fail(fault, now)
+            return
+        self._task = None
+        if self._finished:
+            edge.pool.give_back(connection, edge.clock())
+            return
+        self._reused = False
+        self._send(connection, edge.clock())
+
+    def _send(self, connection: OriginConnection, now: float) -> None:
+        self._connection = connection
+        server = connection.server
+        server.counters.requests += 1
+        connection.begin(self)
+        head = self.head
+        method = _METHOD_BYTES.get(head.method)
+        if method is None:  # the parser knows a few dozen methods, so this dict is bounded
+            method = _METHOD_BYTES[head.method] = head.method.encode("ascii")
+        host = head.host if self._edge.http.preserve_host and head.host else server.authority
+        parts = [method, b" ", head.target.encode("ascii"), b" HTTP/1.1\r\nHost: ", host, b"\r\n", *head.fields]
+        if head.cookie:
+            parts += (b"Cookie: ", head.cookie, b"\r\n")
+        if head.length > 0:
+            parts.append(b"Content-Length: %d\r\n" % head.length)
+        elif head.length == CHUNKED:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif head.method in _BODY_EXPECTED:
+            parts.append(b"Content-Length: 0\r\n")  # RFC 9110 section 8.6
+        if self.wants_upgrade:
+            parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        elif head.doubtful:
+            parts.append(b"Connection: close\r\n")
+        parts += (self._suffix, b"X-Request-Id: ", head.request_id, b"\r\n\r\n")
+        if head.length == 0:
+            connection.transport.write(b"".join(parts))
+            self._mark_sent(now)
+            return
+        if not self._body_done:  # before the write, which may fill the transport and pause the client again
+            self._gate.resume()
+            self._gate.expect_progress(now)
+        if len(self._body) == 1 and head.length > 0 and self._body_bytes <= 16384:
+            parts.append(self._body[0])
+            connection.transport.write(b"".join(parts))
+        else:
+            connection.transport.write(b"".join(parts))
+            self._write_body(connection, self._body, self._body_done)
+        if self._body_done:
+            self._mark_sent(now)
+        else:
+            self._replayable = False
+            self._body.clear()
+
+    def _write_body(self, connection: OriginConnection, pieces: list[bytes], done: bool) -> None:
+        transport = connection.transport
+        if transport.is_closing():
+            return
+        if self.head.length == CHUNKED:
+            pieces = [encode_chunk(piece) for piece in pieces]
+            if done:
+                pieces.append(LAST_CHUNK)
+        if pieces:
+            transport.write(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+
+    def _mark_sent(self, now: float) -> None:
+        self._sent_at = now
+        if not self._responding:
+            self._gate.deadline = now + self._edge.upstream.first_byte_timeout
+
+    # from the connection: the upstream takes or refuses our bytes
+
+    def upstream_full(self) -> None:
+        """The upstream reads slower than the client sends."""
+        if self.tunnelling or not self._body_done:
+            self._gate.pause()
+
+    def upstream_drained(self) -> None:
+        """The upstream has caught up."""
+        if self.tunnelling or not self._body_done:
+            self._gate.resume()
+
+    # from the connection: the response
+
+    def on_interim(self, status: int, fields: list[bytes]) -> None:
+        """1xx: passed on to clients that may understand it; 100 is ours to say, and was said."""
+        self._replayable = False
+        if status != 100 and not self.head.old:
+            self._out += (STATUS_LINES[status], *fields, b"\r\n")
+
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> None:
+        """The head of the final response. `length` frames its body; `declared` is a Content-Length that frames nothing, or -1."""
+        edge = self._edge
+        now = edge.clock()
+        self._status = status
+        self._responding = True
+        self._stream = stream
+        # A response may come before the request has been sent whole; then there is nothing to measure.
+        self.rtt = now - self._sent_at if self._sent_at else NO_RTT
+        head = self.head
+        out = self._out
+        out.append(STATUS_LINES[status])
+        out += fields
+        close = head.close or edge.draining or not self._body_done
+        if length > 0 or (length == 0 and declared < 0 and status != 204 and status != 304 and not self.head_only):
+            out.append(b"Content-Length: %d\r\n" % length)
+        elif length == 0:
+            if declared >= 0 and status != 204:
+                out.append(b"Content-Length: %d\r\n" % declared)
+        elif head.old:
+            close = True
+        else:
+            self._chunked = True
+            out.append(b"Transfer-Encoding: chunked\r\n")
+        if self.request.grant and status < 400:
+            self._grant(fields, now)
+        if close:
+            out.append(b"Connection: close\r\n\r\n")
+        elif head.old:
+            out.append(b"Connection: keep-alive\r\n\r\n")
+        else:
+            out.append(b"\r\n")
+        self._close = close
+        self._prefix = len(out)
+        if stream:
+            edge.resume(edge.engine.release(self.request, now), now)
+
+    def _grant(self, fields: list[bytes], now: float) -> None:
+        """Hand out an earned pass with a document that no shared cache will keep."""
+        document, private = _document(fields)
+        if self.head.method != "GET" or not document or not (private or self._edge.cookie_anywhere):
+            return
+        token = self._edge.engine.grant(self.request, now)
+        if token is not None:
+            if not private:
+                self._out.append(b"Cache-Control: private\r\n")
+            cookie = self._edge.replies.set_cookie(token, self._edge.engine.pass_lifetime, self._gate.scheme == "https")
+            self._out += (b"Set-Cookie: ", cookie, b"\r\n")
+            self._edge.metrics.passes_granted["earned"] += 1
+
+    def on_body(self, piece: bytes) -> None:
+        """Payload of the response."""
+        self.body_sent += len(piece)
+        if self._chunked:
+            self._out += (b"%x\r\n" % len(piece), piece, b"\r\n")
+        else:
+            self._out.append(piece)
+
+    def flush(self) -> None:
+        """Hand what one read brought to the client; when the client is slow, stop reading and give the slot back."""
+        out = self._out
+        gate = self._gate
+        if out:
+            gate.write(b"".join(out) if len(out) > 1 else out[0])
+            out.clear()
+        if self._responding:
+            now = self._edge.clock()
+            if gate.blocked and self._connection is not None:
+                self._connection.pause()
+                gate.expect_progress(now)
+                self._edge.resume(self._edge.engine.release(self.request, now), now)
+            else:
+                gate.deadline = now + self._edge.upstream.idle_timeout
+
+    def client_drained(self, now: float) -> None:
+        """The client has caught up: read on."""
+        if self._connection is not None:
+            self._connection.resume()
+            self._gate.deadline = now + (
+                self._edge.upstream.tunnel_idle_timeout if self.tunnelling else self._edge.upstream.idle_timeout
+            )
+
+    def finish(self) -> None:
+        """The response is complete."""
+        if self._finished:
+            return
+        self._finished = True
+        edge = self._edge
+        gate = self._gate
+        out = self._out
+        if self._chunked:
+            out.append(LAST_CHUNK)
+        if out:
+            gate.write(b"".join(out) if len(out) > 1 else out[0])
+        now = edge.clock()
+        connection = self._connection
+        if connection is not None:
+            connection.detach()
+            if self._body_done and not self.head.doubtful:
+                edge.pool.give_back(connection, now)
+            else:
+                connection.close()
+            self._connection = None
+        server = self._server
+        if server is not None:
+            server.outstanding -= 1
+            if 502 <= self._status <= 504:
+                edge.pool.failed(server, Fault.UPSTREAM_UNAVAILABLE, now)
+            else:
+                server.failures = 0
+        self._account(self._status, now)
+        gate.exchange_done(self._close, now)
+
+    def _account(self, status: int, now: float) -> None:
+        """Tell the policy, the metrics and the log how it ended."""
+        edge = self._edge
+        metrics = edge.metrics
+        metrics.upstream_responses[status // 100] += 1
+        metrics.request_seconds.observe(now - self.started)
+        if self.rtt >= 0.0:
+            metrics.upstream_seconds.observe(self.rtt)
+        released = edge.engine.learn(self.request, Outcome(status, self.rtt, self._stream), now)
+        edge.log.request(
+            now,
+            self.request,
+            status,
+            now - self.started,
+            self.body_sent,
+            self._server.name if self._server is not None else "",
+            self.head.request_id.decode("ascii"),
+        )
+        if released:
+            edge.resume(released, now)
+
+    # failures
+
+    def upstream_failed(self, fault: Fault) -> None:
+        """The connection broke, or what came is no response."""
+        if self._finished:
+            return
+        now = self._edge.clock()
+        connection = self._connection
+        if connection is not None:
+            connection.exchange = None
+            connection.close()
+            self._connection = None
+        server = self._server
+        untouched = not self._responding and self._replayable and not self._out
+        # A kept connection that the server has closed in the meantime says nothing about the server.
+        stale = fault is Fault.UPSTREAM_CLOSED and self._reused and untouched
+        if server is not None and not stale:
+            self._edge.pool.failed(server, fault, now)
+        self._leave_server()
+        if untouched and self.head.method in IDEMPOTENT and fault is Fault.UPSTREAM_CLOSED:
+            if stale and self._attempts < 1 + self._edge.upstream.retries:
+                self._retry(server, now)
+                return
+            if self._attempts < self._edge.upstream.retries:
+                if server is not None and len(self._edge.pool.servers) > 1:
+                    self._tried = (*self._tried, server)
+                self._retry(server, now)
+                return
+        if self._responding:
+            self._cut(fault, now)
+        else:
+            self._fail(fault, now)
+
+    def _retry(self, server: Server | None, now: float) -> None:
+        self._attempts += 1
+        if server is not None:
+            server.counters.retries += 1
+        self.start(now)
+
+    def _leave_server(self) -> None:
+        if self._server is not None:
+            self._server.outstanding -= 1
+            self._server = None
+
+    def _fail(self, fault: Fault, now: float) -> None:
+        """No response came: answer in the upstream's place."""
+        self._finished = True
+        self._leave_server()
+        status = FAULTS[fault].status
+        edge = self._edge
+        edge.metrics.faults[fault.value] += 1
+        edge.resume(edge.engine.learn(self.request, Outcome(status, NO_RTT, False), now), now)
+        edge.log.request(now, self.request, status, now - self.started, 0, fault.value, self.head.request_id.decode("ascii"))
+        self._gate.fail_exchange(fault, now)
+
+    def _cut(self, fault: Fault, now: float) -> None:
+        """The response broke off: make sure that the client cannot take the part for the whole."""
+        self._finished = True
+        edge = self._edge
+        edge.metrics.faults[fault.value] += 1
+        edge.resume(edge.engine.learn(self.request, Outcome(502, self.rtt, self._stream), now), now)
+        edge.log.request(
+            now, self.request, self._status, now - self.started, self.body_sent, fault.value, self.head.request_id.decode("ascii")
+        )
+        self._gate.reset()
+
+    def abandon(self, now: float) -> None:
+        """The client has left, or was sent away: stop wherever it is and free everything."""
+        if self._finished:
+            return
+        self._finished = True
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            connection.exchange = None
+            if self.tunnelling:
+                connection.poisoned = True
+                connection.transport.close()
+            else:
+                connection.close()
+        self._leave_server()
+        edge = self._edge
+        if self.tunnelling:
+            edge.metrics.tunnels_open -= 1
+            self._account(101, now)
+            return
+        edge.resume(edge.engine.cancel(self.request, now), now)
+        edge.log.request(now, self.request, 499, now - self.started, self.body_sent, "", self.head.request_id.decode("ascii"))
+
+    def on_deadline(self, now: float) -> None:
+        """The gate's deadline has passed while this exchange was what it waited for."""
+        connection = self._connection
+        if connection is None:
+            return
+        if self.tunnelling:
+            self._gate.close_tunnel(now)
+        elif self._responding:
+            self._connection = None
+            connection.exchange = None
+            connection.close()
+            if self._server is not None:
+                self._edge.pool.failed(self._server, Fault.UPSTREAM_TIMEOUT, now)
+            self._leave_server()
+            self._cut(Fault.UPSTREAM_TIMEOUT, now)
+        else:
+            self._connection = None
+            connection.exchange = None
+            connection.close()
+            if self._server is not None:
+                self._edge.pool.failed(self._server, Fault.UPSTREAM_TIMEOUT, now)
+            self._fail(Fault.UPSTREAM_TIMEOUT, now)
+
+    # tunnels
+
+    def switch(self, tail: bytes) -> None:
+        """101: from here on bytes pass unread in both directions."""
+        connection = self._connection
+        if connection is None:
+            return
+        edge = self._edge
+        now = edge.clock()
+        self._responding = self.tunnelling = self._stream = True
+        self._replayable = False
+        self._status = 101
+        self.rtt = now - self._sent_at
+        connection.tunnel = True
+        connection.poisoned = True
+        self._gate.write(
+            b"".join((*self._out, STATUS_LINES[101], *connection.fields, b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", tail))
+        )
+        self._out.clear()
+        edge.metrics.tunnels_open += 1
+        edge.resume(edge.engine.release(self.request, now), now)
+        self._gate.open_tunnel(now)
+
+    def tunnel_up(self, data: bytes, now: float) -> None:
+        """Bytes from the client."""
+        if self._connection is not None and not self._connection.transport.is_closing():
+            self._connection.transport.write(data)
+            self._gate.deadline = now + self._edge.upstream.tunnel_idle_timeout
+
+    def tunnel_down(self, data: bytes) -> None:
+        """Bytes from the upstream."""
+        gate = self._gate
+        gate.write(data)
+        self.body_sent += len(data)
+        now = self._edge.clock()
+        if gate.blocked and self._connection is not None:
+            self._connection.pause()
+            gate.expect_progress(now)
+        else:
+            gate.deadline = now + self._edge.upstream.tunnel_idle_timeout
+
+    def tunnel_closed(self) -> None:
+        """The upstream has closed its end."""
+        if self._finished:
+            return
+        self._finished = True
+        edge = self._edge
+        now = edge.clock()
+        self._connection = None
+        self._leave_server()
+        edge.metrics.tunnels_open -= 1
+        self._account(101, now)
+        self._gate.end(now)
+
+
+_BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+def _document(fields: list[bytes]) -> tuple[bool, bool]:
+    """(is it HTML, does the origin itself keep it from shared caches or set a cookie with it). Design, section 7."""
+    document = private = False
+    for at in range(0, len(fields), 4):
+        name = fields[at].lower()
+        if name == b"content-type":
+            document = fields[at + 2][:9].lower() == b"text/html"
+        elif name == b"set-cookie":
+            private = True
+        elif name == b"cache-control":
+            value = fields[at + 2].lower()
+            private = private or b"private" in value or b"no-store" in value or b"no-cache" in value
+    return document, private

@@ -1,0 +1,142 @@
+"""Where a request's body ends (RFC 9112 sections 6 and 7.1), counted in payload bytes.
+
+The body is framed here and not by the head's parser because a proxy must know the exact boundary: what follows is
+the next request, and the parser would carry a chunked message's last trailer into it (section 10 of the design).
+Both classes have one verb, `feed(data, at) -> (pieces, end)`: the payload in `data` from `at` on, and where reading
+stopped; `done` is true once the last byte of the message was seen. They keep at most one line of 256 bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_CHUNK_LINE: Final = 256
+"""bytes. Chunk size with its extensions; extensions are read and dropped, and have no known use."""
+MAX_TRAILER_BYTES: Final = 8192
+"""bytes. Trailer fields in all; they are dropped (RFC 9110 section 6.5.1 allows it)."""
+MAX_CHUNK_OVERHEAD: Final = 16384
+"""bytes. Framing that may come without a byte of payload between: CVE-2023-39326 is a body of extensions only."""
+
+# chunk-size [ chunk-ext ]; sizes of up to 15 digits stay far below 2**63. Whitespace before ";" is BWS.
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+
+
+class FramingError(Exception):
+    """The body breaks the rules of its transfer coding."""
+
+
+class LengthBody:
+    """A body of a known length. bytes; greater than 0."""
+
+    __slots__ = ("done", "left")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.done = False
+
+    def feed(self, data: bytes, at: int) -> tuple[list[bytes], int]:
+        """Payload in `data[at:]`, and the index behind it."""
+        there = len(data) - at
+        if there < self.left:
+            self.left -= there
+            return [data[at:] if at else data], len(data)
+        end = at + self.left
+        piece = data if at == 0 and end == len(data) else data[at:end]
+        self.left = 0
+        self.done = True
+        return [piece], end
+
+
+class ChunkedBody:
+    """A body in the chunked coding, at most `limit` payload bytes (0: no limit).
+
+    feed() raises FramingError on anything that RFC 9112 section 7.1 does not allow, bare LF included, and TooLarge beyond the limit.
+    """
+
+    __slots__ = ("_left", "_limit", "_line", "_overhead", "_state", "_trailer", "done")
+
+    SIZE, DATA, DATA_END, TRAILER = range(4)
+
+    def __init__(self, limit: int) -> None:
+        self._state = self.SIZE
+        self._line = b""  # the part of a line that has come: at most MAX_CHUNK_LINE or MAX_TRAILER_BYTES
+        self._left = 0
+        self._limit = limit or 1 << 62
+        self._overhead = 0
+        self._trailer = 0
+        self.done = False
+
+    def feed(self, data: bytes, at: int) -> tuple[list[bytes], int]:
+        """Payload in `data[at:]`, and the index behind what was read."""
+        pieces: list[bytes] = []
+        end = len(data)
+        while at < end and not self.done:
+            if self._state == self.DATA:
+                take = min(self._left, end - at)
+                self._limit -= take
+                if self._limit < 0:
+                    raise TooLarge
+                pieces.append(data[at : at + take])
+                at += take
+                self._left -= take
+                self._overhead = 0
+                if not self._left:
+                    self._state = self.DATA_END
+                continue
+            line, at = self._take_line(data, at)
+            if line is not None:
+                self._on_line(line)
+        return pieces, at
+
+    def _take_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
+        """A whole line without its CRLF, or None when its end has not come."""
+        limit = MAX_TRAILER_BYTES if self._state == self.TRAILER else MAX_CHUNK_LINE
+        stop = data.find(b"\n", at, at + limit + 2)
+        part = data[at:] if stop < 0 else data[at : stop + 1]
+        self._overhead += len(part)
+        if self._overhead > MAX_CHUNK_OVERHEAD or len(self._line) + len(part) > limit + 2:
+            raise FramingError("chunk framing too long")
+        line = self._line + part
+        if stop < 0:
+            if self._state == self.DATA_END and not b"\r".startswith(line):
+                raise FramingError("chunk data longer than its size")
+            self._line = line
+            return None, len(data)
+        self._line = b""
+        if not line.endswith(b"\r\n"):
+            raise FramingError("bare LF in chunk framing")
+        return line[:-2], stop + 1
+
+    def _on_line(self, line: bytes) -> None:
+        if self._state == self.SIZE:
+            match = _SIZE.fullmatch(line)
+            if match is None:
+                raise FramingError("malformed chunk size")
+            self._left = int(match[1], 16)
+            self._state = self.DATA if self._left else self.TRAILER
+            if self._left > self._limit:
+                raise TooLarge
+        elif self._state == self.DATA_END:
+            if line:
+                raise FramingError("chunk data longer than its size")
+            self._state = self.SIZE
+        elif not line:
+            self.done = True
+        else:
+            self._trailer += len(line)
+            if self._trailer > MAX_TRAILER_BYTES or _FIELD.fullmatch(line) is None:
+                raise FramingError("malformed or oversized trailer")
+
+
+class TooLarge(FramingError):
+    """The payload exceeds its limit."""
+
+
+def encode_chunk(piece: bytes) -> bytes:
+    """`piece` as one chunk; b"" for an empty one, which would end the message."""
+    return b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b""
+
+
+LAST_CHUNK: Final = b"0\r\n\r\n"

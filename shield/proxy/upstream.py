@@ -1,0 +1,340 @@
+"""The servers behind Shield: which one gets a request, connections kept to it, and when it is left in peace.
+
+One Pool, some Servers, each with idle connections (origin.py). Picking and taking an idle connection is synchronous;
+only opening one waits. Bounds: open connections by the concurrency limit of the policy plus `keep_alive_connections` per
+server; addresses per name by MAX_ADDRESSES.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Gt, Le
+from typing_extensions import Doc
+
+from shield.proxy.faults import Fault
+
+if TYPE_CHECKING:
+    from shield.admin.metrics import Metrics, UpstreamCounters
+    from shield.proxy.origin import OriginConnection
+    from shield.proxy.resolve import Resolver
+
+DEMO: Final = "demo"
+"""The word in `upstream.servers` that stands for the built-in demo site."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """The [upstream] table: the service that is shielded, and how long it may take."""
+
+    servers: Annotated[
+        tuple[str, ...],
+        Doc(
+            'Where requests go: "http://127.0.0.1:9000", "https://app.example:8443", "unix:/run/app.sock", '
+            'or "demo" for the built-in demo site. Of several, two are drawn and the less busy one is taken.'
+        ),
+    ] = (DEMO,)
+    max_concurrency: Annotated[
+        int,
+        Ge(1),
+        Le(10000),
+        Doc(
+            "Requests the upstream works on at the same time; more wait in the queue. Set it to what the service does in "
+            "parallel (workers times threads) if you know it."
+        ),
+    ] = 100
+    connect_timeout: Annotated[float, Gt(0), Le(300), Doc("s. To open a connection, TLS handshake included. Envoy: 5 s.")] = 5.0
+    first_byte_timeout: Annotated[
+        float, Gt(0), Le(86400), Doc("s. From the request sent to the head of the response; 504 beyond. nginx: 60 s.")
+    ] = 60.0
+    idle_timeout: Annotated[
+        float, Gt(0), Le(86400), Doc("s. Between two reads of a response; the response is cut beyond. nginx: 60 s.")
+    ] = 60.0
+    tunnel_idle_timeout: Annotated[
+        float, Gt(0), Le(86400), Doc("s. A WebSocket without a byte in either direction is closed. HAProxy: timeout tunnel 1h.")
+    ] = 3600.0
+    keep_alive_connections: Annotated[
+        int, Ge(0), Le(10000), Doc("Idle connections kept per server. nginx's keepalive directive: 16 to 100 are usual.")
+    ] = 100
+    keep_alive_seconds: Annotated[
+        float,
+        Gt(0),
+        Le(3600),
+        Doc("s. Idle connections are closed after this. Shorter than the server's own limit, or requests meet closed ones."),
+    ] = 30.0
+    retries: Annotated[
+        int,
+        Ge(0),
+        Le(5),
+        Doc("Further attempts of an idempotent request of which no byte of a response has come; and of any that was not sent."),
+    ] = 1
+    ca: Annotated[str, Doc("Path of a PEM file with the authorities for https servers; empty: the system's.")] = ""
+    verify: Annotated[bool, Doc("Verify certificate and name of https servers. false only for a network you trust.")] = True
+    server_name: Annotated[str, Doc("Name for SNI and verification of https servers; empty: the host of the URL.")] = ""
+    resolver: Annotated[str, Doc('DNS server for the names in `servers`, "127.0.0.1:53"; empty: the system\'s.')] = ""
+    health_path: Annotated[
+        str, Doc('Path asked for with GET by the health check ("/healthz"; 2xx and 3xx are healthy); empty: only connect.')
+    ] = ""
+    health_interval: Annotated[float, Gt(0), Le(3600), Doc("s. Between two health checks of a server. Envoy, HAProxy: seconds.")] = 5.0
+    health_timeout: Annotated[float, Gt(0), Le(300), Doc("s. For one health check.")] = 3.0
+    unhealthy_after: Annotated[int, Ge(1), Le(100), Doc("Failed checks in a row that take a server out. HAProxy: fall 3.")] = 3
+    eject_after: Annotated[
+        int, Ge(1), Le(1000), Doc("Failed requests in a row that eject a server. Envoy: consecutive_5xx 5.")
+    ] = 5
+    eject_seconds: Annotated[
+        float, Gt(0), Le(3600), Doc("s. First ejection; each further one is longer by as much, up to ten times.")
+    ] = 10.0
+    slow_return: Annotated[
+        float, Gt(0), Le(3600), Doc("s. A server that returns gets its full share only after this. HAProxy: slowstart.")
+    ] = 20.0
+
+
+MAX_ADDRESSES: Final = 16
+"""Addresses of one name that are used; a longer answer is cut."""
+
+# Errors that mean "could not connect" and not "a bug". asyncio.TimeoutError is TimeoutError since 3.11.
+CONNECT_ERRORS: Final = (OSError, ssl.SSLError, TimeoutError, EOFError)
+
+
+class Server:
+    """One upstream server. `outstanding` requests are those sent or waiting for a connection."""
+
+    __slots__ = (
+        "authority",
+        "checks_failed",
+        "counters",
+        "ejected_until",
+        "ejections",
+        "failures",
+        "healthy",
+        "host",
+        "idle",
+        "name",
+        "next_address",
+        "outstanding",
+        "path",
+        "port",
+        "returned_at",
+        "tls",
+    )
+
+    def __init__(self, name: str, counters: UpstreamCounters) -> None:
+        # fixed
+        self.name = name
+        self.path = ""  # of a unix socket
+        self.host = ""
+        self.port = 0
+        self.tls = False
+        if name.startswith("unix:"):
+            self.path = name[5:]
+            self.authority = b"localhost"
+        else:
+            parts = urlsplit(name)
+            self.host = parts.hostname or ""
+            self.tls = parts.scheme == "https"
+            self.port = parts.port or (443 if self.tls else 80)
+            self.authority = parts.netloc.encode("ascii")
+        self.counters = counters
+        # health
+        self.healthy = True
+        self.checks_failed = 0
+        self.failures = 0
+        self.ejections = 0
+        self.ejected_until = 0.0
+        self.returned_at = float("-inf")
+        # load
+        self.outstanding = 0
+        self.next_address = 0
+        self.idle: list[OriginConnection] = []
+
+    def __repr__(self) -> str:
+        state = "healthy" if self.healthy else "down"
+        return f"<Server {self.name} {state} outstanding={self.outstanding} idle={len(self.idle)}>"
+
+
+class Pool:
+    """All upstream servers. `now` is in monotonic seconds, from the caller's clock."""
+
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        metrics: Metrics,
+        resolver: Resolver,
+        connection_factory: Callable[[Server], OriginConnection],
+        notify: Callable[[str, str], None],
+    ) -> None:
+        """`notify(event, server name)` is told of ejections and returns. Raises ValueError, ssl.SSLError, OSError for bad TLS files."""
+        self.settings = settings
+        self.servers = [Server(name, metrics.upstream(name)) for name in settings.servers]
+        self._resolver = resolver
+        self._factory = connection_factory
+        self._notify = notify
+        self._random = random.Random()
+        self._tls = self._tls_context() if any(server.tls for server in self.servers) else None
+
+    def _tls_context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.settings.ca or None)
+        context.set_alpn_protocols(["http/1.1"])
+        if not self.settings.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    # choosing
+
+    def available(self, now: float) -> bool:
+        """Whether any server is believed able to answer."""
+        return any(server.healthy for server in self.servers)
+
+    def choose(self, now: float, tried: Sequence[Server] = ()) -> Server | None:
+        """The less busy of two servers drawn at random among the usable ones; None when every server is down or tried.
+
+        When passive ejection leaves nothing, ejected servers count as usable: a guess should not cause an outage that
+        a health check would not (Envoy calls this panic routing).
+        """
+        servers = self.servers
+        if len(servers) == 1:
+            server = servers[0]
+            return server if server.healthy and server not in tried else None
+        usable = [s for s in servers if s.healthy and s not in tried and s.ejected_until <= now]
+        if not usable:
+            usable = [s for s in servers if s.healthy and s not in tried]
+            if not usable:
+                return None
+        if len(usable) == 1:
+            return usable[0]
+        first, second = self._random.sample(usable, 2)
+        return first if self._load(first, now) <= self._load(second, now) else second
+
+    def _load(self, server: Server, now: float) -> float:
+        """Outstanding requests over the weight; a server that came back grows from a tenth to its full weight."""
+        weight = min(1.0, max(0.1, (now - server.returned_at) / self.settings.slow_return))
+        return (server.outstanding + 1) / weight
+
+    def take(self, server: Server, now: float, fresh: bool) -> OriginConnection | None:
+        """The idle connection used last, or None. `fresh`: only one used within the last second.
+
+        A request that must not be sent twice goes over a connection that the server has hardly had time to close.
+        """
+        idle = server.idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable():
+                if fresh and now - connection.idle_since > 1.0:
+                    idle.append(connection)
+                    return None
+                server.counters.reuses += 1
+                return connection
+        return None
+
+    def give_back(self, connection: OriginConnection, now: float) -> None:
+        """Keep `connection` for the next request, or close it."""
+        server = connection.server
+        if connection.usable() and len(server.idle) < self.settings.keep_alive_connections:
+            connection.idle_since = now
+            server.idle.append(connection)
+        else:
+            connection.close()
+
+    async def connect(self, server: Server) -> OriginConnection:
+        """Open a connection. Raises one of CONNECT_ERRORS; never takes longer than connect_timeout."""
+        server.counters.connects += 1
+        async with asyncio.timeout(self.settings.connect_timeout):
+            return await self._connect(server)
+
+    async def _connect(self, server: Server) -> OriginConnection:
+        loop = asyncio.get_running_loop()
+        if server.path:
+            _, connection = await loop.create_unix_connection(lambda: self._factory(server), server.path)
+            return connection
+        context = self._tls if server.tls else None
+        name = (self.settings.server_name or server.host) if context else None
+        addresses = await self.addresses(server)
+        error: Exception = OSError(f"{server.host}: no address")
+        for turn in range(len(addresses)):
+            address = addresses[(server.next_address + turn) % len(addresses)]
+            try:
+                _, connection = await loop.create_connection(
+                    lambda: self._factory(server), address, server.port, ssl=context, server_hostname=name
+                )
+            except (OSError, ssl.SSLError) as failure:
+                error = failure
+                continue
+            server.next_address = (server.next_address + turn) % len(addresses)
+            return connection
+        raise error
+
+    async def addresses(self, server: Server) -> list[str]:
+        """The IP addresses of `server`, looked up again when their records have expired. Raises OSError."""
+        try:
+            return [str(ipaddress.ip_address(server.host))]
+        except ValueError:
+            return (await self._resolver.lookup(server.host))[:MAX_ADDRESSES]
+
+    # health
+
+    def succeeded(self, server: Server, now: float) -> None:
+        """A response came that does not speak against the server."""
+        server.failures = 0
+
+    def failed(self, server: Server, fault: Fault, now: float) -> None:
+        """A request failed at this server: count it, and eject the server when it is one too many."""
+        server.counters.failures[fault.value] += 1
+        server.failures += 1
+        if server.failures < self.settings.eject_after or server.ejected_until > now:
+            return
+        server.failures = 0
+        server.ejections = min(server.ejections + 1, 10)
+        server.ejected_until = now + self.settings.eject_seconds * server.ejections
+        server.returned_at = server.ejected_until
+        server.counters.ejections += 1
+        self._notify("upstream_ejected", server.name)
+
+    def checked(self, server: Server, ok: bool, now: float) -> None:
+        """The result of an active health check."""
+        if ok:
+            server.checks_failed = 0
+            if not server.healthy:
+                server.healthy = True
+                server.returned_at = now
+                self._notify("upstream_up", server.name)
+            return
+        server.checks_failed += 1
+        if server.healthy and server.checks_failed >= self.settings.unhealthy_after:
+            server.healthy = False
+            self._notify("upstream_down", server.name)
+
+    def sweep(self, now: float) -> None:
+        """Once a second: close connections idle for too long, forgive servers that have been well for long."""
+        limit = now - self.settings.keep_alive_seconds
+        for server in self.servers:
+            idle = server.idle
+            while idle and idle[0].idle_since < limit:
+                idle.pop(0).close()
+            if server.ejections and now - server.ejected_until > 10 * self.settings.eject_seconds * server.ejections:
+                server.ejections -= 1
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for server in self.servers:
+            while server.idle:
+                server.idle.pop().close()
+
+
+Probe = Callable[[Server], Awaitable[bool]]
+
+
+async def watch(pool: Pool, probe: Probe, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Check every server for ever, all at once, one round each interval. `probe` never raises."""
+    while True:
+        results = await asyncio.gather(*(probe(server) for server in pool.servers))
+        for server, ok in zip(pool.servers, results, strict=True):
+            pool.checked(server, ok, clock())
+        await sleep(pool.settings.health_interval)
