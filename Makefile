@@ -1,0 +1,115 @@
+# Shield. The two commands that matter: `make run` and `make test`. Both set up what they need in .venv first.
+# Needs Python 3.11 or newer with venv, make, and access to PyPI (or a mirror that pip is configured for).
+
+SHELL := /bin/sh
+.SUFFIXES:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= config.toml
+# Parallel test processes; "auto" is one per core.
+JOBS ?= auto
+
+# The first Python that is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v $$p; break; }; done)
+
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps
+
+.PHONY: run test lint format policy-test rest-test test-wheel short-wheel-test docs bench lock clean help
+
+help:
+	@echo "make run         set up and start Shield with $(CONFIG)"
+	@echo "make test        set up, lint, type-check, run all tests, check the wheel"
+	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
+	@echo "make lint        ruff and mypy only"
+	@echo "make format      let ruff format the code"
+	@echo "make docs        write docs/configuration.md from the settings classes"
+	@echo "make bench       throughput and attack on this machine, loopback only"
+	@echo "make lock        resolve requirements/*.txt anew (needs uv)"
+
+run: $(VENV)/run.stamp
+	@exec $(BIN)/python -m shield run --config $(CONFIG)
+
+test: lint policy-test rest-test short-wheel-test
+	@echo "all tests passed"
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The policy's own tests must cover each of its branches; coverage from other tests does not count.
+policy-test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/policy -n $(JOBS) -q --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+rest-test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests --ignore=tests/policy -n $(JOBS) -q
+
+WHEEL := build/wheel
+ROOM := $(WHEEL)/room
+# A venv with nothing but the wheel; the pinned dependencies are seen through a .pth file, so nothing is fetched again.
+define install-wheel
+	rm -rf $(WHEEL)
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEEL)/dist . >/dev/null
+	$(BIN)/python -m venv --without-pip $(WHEEL)/venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $(WHEEL)/dependencies.pth
+	mv $(WHEEL)/dependencies.pth "$$($(WHEEL)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(BIN)/python -m pip --python $(WHEEL)/venv/bin/python install --quiet --disable-pip-version-check --no-deps --no-index \
+		$(WHEEL)/dist/*.whl
+	mkdir $(ROOM)
+	cp -r tests docs pyproject.toml $(ROOM)
+endef
+
+test-wheel: $(VENV)/dev.stamp
+	$(install-wheel)
+	cd $(ROOM) && ../venv/bin/python -P -m pytest tests -n $(JOBS) -q
+
+# What a wheel can get wrong is what it contains: the command, the default config, the pages.
+short-wheel-test: $(VENV)/dev.stamp
+	$(install-wheel)
+	cd $(ROOM) && ../venv/bin/shield --version && ../venv/bin/shield check
+	cd $(ROOM) && ../venv/bin/python -P -m pytest tests -n $(JOBS) -q -m "wheel"
+
+docs: $(VENV)/run.stamp
+	$(BIN)/python -m shield.reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m bench throughput
+	$(BIN)/python -m bench attack
+
+# Installing again only when a lock changed.
+$(VENV)/run.stamp: requirements/run.txt | $(BIN)/python
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/python
+	$(PIP_INSTALL) -r $<
+	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Shield needs Python 3.11 or newer; none was found. Set PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv or ensurepip. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One resolution for all three files: dev and bench are constrained to what run has.
+LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-config --quiet
+lock:
+	$(LOCK) --output-file requirements/run.txt
+	$(LOCK) --extra test --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(LOCK) --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
