@@ -125,6 +125,7 @@ class Exchange:
         if not self._waiting or self._finished:
             return
         self._waiting = False
+        self._gate.count(self.request.verdict)
         if self.request.verdict.action is Action.SHED:
             self._finished = True
             self._gate.refused_late(self, now)

@@ -29,7 +29,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
-from shield.model import Action, Reason, Request, Signal, Verdict
+from shield.model import Action, Request, Signal, Verdict
 from shield.proxy import wellknown
 from shield.proxy.exchange import Exchange
 from shield.proxy.faults import FAULTS, Fault
@@ -186,9 +186,9 @@ class Gate(asyncio.Protocol):
         phase = self._phase
         if phase == EXCHANGE or (phase == IDLE and self._pending):
             return self.scheme == "http"  # over TLS there is no half-close to keep
-        if phase == TUNNEL and self._exchange is not None:
+        if phase == TUNNEL:
             self.close_tunnel(self._edge.clock())
-        return bool(phase == LINGER and self._linger_left < 0)
+        return False
 
     def pause_writing(self) -> None:
         self.blocked = True
@@ -287,12 +287,11 @@ class Gate(asyncio.Protocol):
         if partial[:1] == b"\r" and len(partial) > 1:
             self._phase = IDLE
             self._partial = None
-            self._consume_again(bytes(partial) + data[at + room + 1 :], now)
+            self._consume(bytes(partial) + data[at + room + 1 :], now)
             return len(data)
         stop = partial.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if stop < 0:
-            bare = _BARE_LF.search(partial, max(0, self._scanned - 1))
-            if bare is not None and (bare.start() > 0 or len(partial) > 0):
+            if _BARE_LF.search(partial, self._scanned) is not None:
                 self._break(Fault.MALFORMED_HEAD, now)
             elif len(partial) > self._edge.http.max_head_bytes:
                 self._break(Fault.TARGET_TOO_LONG if b"\r\n" not in partial else Fault.HEAD_TOO_LARGE, now)
@@ -304,9 +303,6 @@ class Gate(asyncio.Protocol):
         self._phase = IDLE
         self._serve(head, now)
         return used
-
-    def _consume_again(self, data: bytes, now: float) -> None:
-        self._consume(data, now)
 
     def _read_body(self, data: bytes, at: int, now: float) -> int:
         """Payload for the exchange, for whoever collects it, or for nobody."""
@@ -402,7 +398,8 @@ class Gate(asyncio.Protocol):
             return
         verdict = edge.engine.decide(request, now)
         action = verdict.action
-        edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
+        if not request.held or action is not Action.FORWARD:  # a held request is counted when it is let in
+            edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         if action in _ANSWERED:
             self.refuse(request, head, verdict, now)
             return
@@ -476,7 +473,9 @@ class Gate(asyncio.Protocol):
     # answers of our own
 
     def count(self, verdict: Verdict) -> None:
-        """Count a verdict that came after the first: a request that was held, queued or shed."""
+        """Count a verdict that came after the head: of a request that was held or queued.
+
+        Every request is counted once by how it was decided in the end; `queue` counts those that had to wait besides."""
         self._edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
 
     def refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
@@ -552,7 +551,6 @@ class Gate(asyncio.Protocol):
         """A queued request was shed."""
         self._exchange = None
         request = exchange.request
-        self.count(request.verdict)
         self._edge.log.refused(now, request, 503)
         close = self.must_close(exchange.head)
         page = wants_page(request.headers)
@@ -743,7 +741,6 @@ class Gate(asyncio.Protocol):
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 _MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})
 _OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
-UNFORWARDED: Final = Verdict(Action.FORWARD, Reason.OK)
 
 
 class _NoProtocol(BaseProtocol):

@@ -1,0 +1,47 @@
+"""Active health checks of upstream servers, over connections of their own (aiohttp's client)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import aiohttp
+
+from shield.proxy.upstream import CONNECT_ERRORS, Pool, Server
+
+
+async def probe(pool: Pool, server: Server, context: ssl.SSLContext | None) -> bool:
+    """Whether `server` takes a connection and, with a health path, answers 2xx or 3xx to it. Never raises."""
+    settings = pool.settings
+    try:
+        async with asyncio.timeout(settings.health_timeout):
+            if not settings.health_path:
+                connection = await pool.connect(server)
+                connection.close()
+                return True
+            return await _ask(pool, server, context)
+    except (*CONNECT_ERRORS, aiohttp.ClientError, ValueError):
+        return False
+
+
+async def _ask(pool: Pool, server: Server, context: ssl.SSLContext | None) -> bool:
+    headers = {"User-Agent": "shield-health-check", "Host": server.authority.decode("ascii")}
+    if server.path:
+        connector: aiohttp.BaseConnector = aiohttp.UnixConnector(server.path)
+        url = "http://localhost"
+    else:
+        connector = aiohttp.TCPConnector(ssl=context if context is not None else True)
+        address = (await pool.addresses(server))[0]
+        host = f"[{address}]" if ":" in address else address
+        url = f"{'https' if server.tls else 'http'}://{host}:{server.port}"
+    name = (settings_name(pool, server)) if server.tls else None
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+        async with session.get(
+            url + pool.settings.health_path, headers=headers, allow_redirects=False, server_hostname=name
+        ) as response:
+            return 200 <= response.status < 400
+
+
+def settings_name(pool: Pool, server: Server) -> str:
+    """The name that the server's certificate must carry."""
+    return pool.settings.server_name or server.host

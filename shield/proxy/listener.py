@@ -1,0 +1,202 @@
+"""Sockets: binding, accepting, and not accepting.
+
+When connections or descriptors run out Shield stops accepting, and new ones wait in the kernel's backlog until some are free:
+the listening socket stays open under a duplicate descriptor while its server is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from annotated_types import Ge, Le
+from typing_extensions import Doc
+
+RESERVED_FILES: Final = 128
+"""Descriptors kept back for upstream checks, DNS, logs, the admin listener and the like."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """The [listen] table: where clients connect."""
+
+    address: Annotated[
+        str | tuple[str, ...],
+        Doc('Address and port, or a list of them: "127.0.0.1:8080", "[::]:8080", "0.0.0.0:80". Port 0: any free one.'),
+    ] = "127.0.0.1:8080"
+    workers: Annotated[
+        int, Ge(0), Le(1024), Doc("Processes that share the address; 0: one per core. Limits and history are per process.")
+    ] = 1
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Doc('Addresses or networks whose `forwarded_from` field is believed: ["10.0.0.0/8"]. Nobody else\'s is.'),
+    ] = ()
+    forwarded_from: Annotated[
+        Literal["x-forwarded-for", "forwarded", "none"],
+        Doc("The field in which trusted proxies say who the client is. The other one is never believed."),
+    ] = "x-forwarded-for"
+    certificate: Annotated[str, Doc("Path of a PEM certificate chain: clients then speak TLS. Empty: plain HTTP.")] = ""
+    key: Annotated[str, Doc("Path of the certificate's PEM key; empty: in the same file.")] = ""
+    max_connections: Annotated[
+        int, Ge(0), Le(10_000_000), Doc("Client connections at the same time; 0: as many as the file limit allows.")
+    ] = 0
+    backlog: Annotated[int, Ge(1), Le(65535), Doc("Connections the kernel holds before they are accepted. nginx: 511.")] = 2048
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one; returns what is in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    if soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # some kernels refuse more than fs.nr_open
+            return soft
+        return wanted
+    return soft
+
+
+def connection_limit(configured: int, files: int, upstream_connections: int) -> int:
+    """Client connections that `files` descriptors allow, beside those to the upstream; at least 16."""
+    possible = max(16, files - upstream_connections - RESERVED_FILES)
+    return min(configured, possible) if configured else possible
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """ "host:port" with IPv6 in brackets -> (host, port). Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not an address and port such as 127.0.0.1:8080 or [::1]:8080")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: an IPv6 address is written in brackets, [{host}]:{port}")
+    return host or "0.0.0.0", int(port)  # noqa: S104 - ":8080" means everywhere, as it does elsewhere
+
+
+def bind(addresses: Sequence[str], backlog: int, reuse_port: bool) -> list[socket.socket]:
+    """Listening sockets for all of `addresses`, or OSError naming the one that failed, and none."""
+    sockets: list[socket.socket] = []
+    try:
+        for text in addresses:
+            host, port = parse_address(text)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            try:
+                sock.bind((host, port))
+                sock.listen(backlog)
+            except OSError as error:
+                raise OSError(error.errno, f"cannot listen on {text}: {error.strerror or error}") from error
+            sock.setblocking(False)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
+    """For clients; None when no certificate is configured. Raises OSError or ssl.SSLError."""
+    if not certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate, key or None)
+    return context
+
+
+class Listener:
+    """Accepts connections while fewer than `limit` are open. `opened()` tells how many there are."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        factory: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext | None,
+        limit: int,
+        opened: Callable[[], int],
+        notify: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._sockets = list(sockets)
+        self._factory = factory
+        self._context = context
+        self._limit = limit
+        self._opened = opened
+        self._notify = notify
+        self._servers: list[asyncio.Server] = []
+        self._starting = False
+        self._stopped = False
+
+    @property
+    def addresses(self) -> list[str]:
+        """What is listened on, as host:port."""
+        names = []
+        for sock in self._sockets:
+            host, port = sock.getsockname()[:2]
+            names.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        return names
+
+    async def start(self) -> None:
+        """Begin to accept. Errors of the descriptor table leave the listener paused; check() tries again."""
+        if self._servers or self._starting or self._stopped:
+            return
+        self._starting = True
+        try:
+            for sock in self._sockets:
+                self._servers.append(
+                    await self._loop.create_server(
+                        self._made,
+                        sock=sock.dup(),
+                        ssl=self._context,
+                        **({"ssl_handshake_timeout": 10.0} if self._context else {}),
+                    )
+                )
+        except OSError:
+            self._pause()
+        finally:
+            self._starting = False
+
+    def _made(self) -> asyncio.Protocol:
+        protocol = self._factory()
+        if self._opened() + 1 >= self._limit and self._servers:
+            self._notify("accepting_paused")
+            self._pause()
+        return protocol
+
+    def _pause(self) -> None:
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+
+    def check(self) -> None:
+        """Call when connections have closed, and now and then: accept again when there is room."""
+        if not self._servers and not self._stopped and not self._starting and self._opened() < self._limit * 0.95:
+            self._notify("accepting_resumed")
+            self._loop.create_task(self.start())
+
+    def pause_for_files(self) -> None:
+        """accept() has failed for want of descriptors: stop until check() finds room."""
+        if self._servers:
+            self._notify("out_of_files")
+            self._pause()
+
+    def stop(self) -> None:
+        """Accept no more, for good."""
+        self._stopped = True
+        self._pause()
+        for sock in self._sockets:
+            sock.close()

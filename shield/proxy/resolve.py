@@ -1,0 +1,68 @@
+"""Names of upstream servers -> addresses, kept as long as their records say (c-ares, which also reads the hosts file)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import aiodns
+
+MIN_TTL: Final = 1.0
+"""s. A record that says 0 is still used for the requests of this second."""
+MAX_TTL: Final = 300.0
+"""s. A change is noticed after this at the latest."""
+STALE: Final = 3600.0
+"""s. For so long the last addresses are used when the name server does not answer."""
+
+
+class Resolver:
+    """A cache of look-ups. Its names come from the config, so it is bounded by that."""
+
+    def __init__(self, nameserver: str, clock: Callable[[], float]) -> None:
+        """`nameserver`: "address:port", or "" for the system's."""
+        self._nameserver = nameserver
+        self._clock = clock
+        self._resolver: aiodns.DNSResolver | None = None
+        self._known: dict[str, tuple[float, list[str]]] = {}
+
+    def _client(self) -> aiodns.DNSResolver:
+        if self._resolver is None:  # needs a running loop
+            if self._nameserver:
+                host, _, port = self._nameserver.rpartition(":")
+                self._resolver = aiodns.DNSResolver(
+                    nameservers=[host.strip("[]")], udp_port=int(port), tcp_port=int(port), timeout=2.0, tries=2
+                )
+            else:
+                self._resolver = aiodns.DNSResolver(timeout=2.0, tries=2)
+        return self._resolver
+
+    async def lookup(self, name: str) -> list[str]:
+        """Addresses of `name`, IPv4 and IPv6. Raises OSError when there are none and none were known lately."""
+        now = self._clock()
+        known = self._known.get(name)
+        if known is not None and now < known[0]:
+            return known[1]
+        try:
+            result = await self._client().getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            if known is not None and now < known[0] + STALE:
+                return known[1]
+            raise OSError(f"cannot resolve {name}: {error.args[-1]}") from error
+        addresses, ttls = [], [MAX_TTL]
+        for node in result.nodes:
+            address = node.addr[0]
+            text = address.decode("ascii") if isinstance(address, bytes) else address
+            if text not in addresses:
+                addresses.append(text)
+            ttls.append(float(node.ttl))
+        if not addresses:
+            raise OSError(f"cannot resolve {name}: no address")
+        self._known[name] = (now + max(MIN_TTL, min(ttls)), addresses)
+        return addresses
+
+    async def close(self) -> None:
+        """Give the sockets back."""
+        if self._resolver is not None:
+            await self._resolver.close()
+            self._resolver = None
