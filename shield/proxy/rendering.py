@@ -116,7 +116,7 @@ class Pages:
         return self._error.render(style=self._style, title=title, detail=detail, hint=hint, reason=reason).encode()
 
     def challenge(self, challenge: Mapping[str, str], then: str, form: Sequence[tuple[str, str]]) -> bytes:
-        """The page that solves `challenge`. `then`: "reload" itself, "submit" the form, or ask the reader to "resend"."""
+        """The page that solves `challenge`. `then`: "reload" itself, "submit" the form, or ask to "resend" it."""
         return self._challenge.render(
             challenge=challenge, then=then, form=form, answer_to=ANSWER_TO, prefix=PREFIX, version=self.version
         ).encode()

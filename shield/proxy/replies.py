@@ -19,8 +19,8 @@ import orjson
 
 from shield.model import Action, Reason
 from shield.proxy.faults import FAULTS, Fault
+from shield.proxy.rendering import ANSWER_TO as ANSWER_TO
 from shield.proxy.rendering import (
-    ANSWER_TO,
     CHALLENGE_FIELDS,
     HTML,
     JSON,
@@ -37,6 +37,7 @@ from shield.proxy.rendering import (
     variant,
     variants,
 )
+from shield.proxy.rendering import PREFIX as PREFIX
 
 if TYPE_CHECKING:
     from shield.model import Verdict

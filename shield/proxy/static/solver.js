@@ -1,0 +1,272 @@
+// The challenge page: hands the sub-puzzles out to workers, sends the answer, and goes on to where the visitor was going.
+//
+// A page ends in one of the states whose words stand in challenge.html (data-state). It never tries for ever: see `tried`.
+"use strict";
+
+const SLICE = 0.04; // seconds of work in one job: short enough to stop soon, long enough that messages cost nothing
+const PAGE_SLICE = 0.012; // the same on the page itself, which must stay responsive
+const FIRST_JOB = 8192; // hashes in a first job, before the speed is known; a multiple of 4 as all jobs are
+const SILENCE = 4000; // ms without a word from any worker, after which the page itself lends a hand
+const MOST_WORKERS = 8;
+const MOST_ROUNDS = 3; // solved this often within PERIOD and still challenged: something keeps the pass from the site
+const PERIOD = 120_000; // ms, the life of a bought pass
+const MOST_SENDS = 6; // of one answer, when the site is too busy to take it
+
+const main = document.getElementById("challenge");
+const again = document.getElementById("again");
+const bar = document.getElementById("bar");
+const { then, answer, worker: workerUrl } = main.dataset;
+const others = typeof BroadcastChannel === "function" ? new BroadcastChannel("shield") : null;
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function show(state) {
+  for (const text of main.querySelectorAll("[data-state]")) text.hidden = text.dataset.state !== state;
+  again.hidden = !["cookies", "loop", "failed"].includes(state);
+  main.dataset.now = state;
+}
+
+// --- the search -------------------------------------------------------------------------------------------------
+
+// A hand does one job at a time: it calls back with the nonce found or -1, or with null when it cannot work.
+function workerHand(callback) {
+  const worker = new Worker(workerUrl);
+  worker.onmessage = ({ data }) => callback(data);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    callback(null);
+  };
+  return { slice: SLICE, give: (job) => worker.postMessage(job), stop: () => worker.terminate() };
+}
+
+async function pageHand(callback) {
+  if (!globalThis.shieldWork) {
+    await new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      Object.assign(script, { src: workerUrl, onload: resolve, onerror: reject });
+      document.head.append(script);
+    });
+  }
+  let timer = 0;
+  const give = (job) => {
+    timer = setTimeout(() => callback(globalThis.shieldWork(job)));
+  };
+  return { slice: PAGE_SLICE, give, stop: () => clearTimeout(timer) };
+}
+
+// Solves `puzzle` and resolves to its nonces; rejects when nothing here can. `progress(done, hashes a second)`.
+function search(puzzle, signal, progress) {
+  return new Promise((resolve, reject) => {
+    const parts = Array.from({ length: puzzle.k }, () => ({ nonce: -1, next: 0, hands: 0 }));
+    const hands = new Set();
+    let onPage = false;
+    let silence = 0;
+    const started = performance.now();
+    let hashes = 0;
+
+    const finish = (settle, value) => {
+      clearTimeout(silence);
+      for (const hand of hands) hand.stop();
+      hands.clear();
+      settle(value);
+    };
+
+    // The unsolved part with the fewest hands on it: near the end several hands share a part, on different nonces.
+    const pick = () => parts.filter((part) => part.nonce < 0).reduce((x, y) => (y.hands < x.hands ? y : x));
+
+    const assign = (hand) => {
+      const part = pick();
+      const room = 2 ** 32 - (part.next % 2 ** 32);
+      const count = Math.min(room, Math.max(1024, Math.ceil((hand.speed * hand.slice) / 4) * 4 || FIRST_JOB));
+      hand.part = part;
+      hand.since = performance.now();
+      hand.job = { token: puzzle.token, index: parts.indexOf(part), nonce: part.next, count, target: puzzle.target };
+      part.next += count;
+      part.hands++;
+      hand.give(hand.job);
+    };
+
+    const report = (hand, nonce) => {
+      if (!hands.has(hand)) return;
+      hand.part.hands--;
+      if (nonce === null) {
+        hands.delete(hand);
+        hand.stop();
+        if (hands.size === 0) workOnPage();
+        return;
+      }
+      listen();
+      const done = nonce < 0 ? hand.job.count : nonce - hand.job.nonce + 1;
+      hashes += done;
+      // A find right at the start of a job says nothing of the speed.
+      if (done > 1000) hand.speed = done / Math.max(0.001, (performance.now() - hand.since) / 1000);
+      if (nonce >= 0 && hand.part.nonce < 0) hand.part.nonce = nonce;
+      const solved = parts.filter((part) => part.nonce >= 0).length;
+      progress(solved, (hashes * 1000) / (performance.now() - started));
+      if (solved === parts.length) finish(resolve, parts.map((part) => part.nonce));
+      else assign(hand);
+    };
+
+    const engage = (hand) => {
+      hands.add(hand);
+      assign(hand);
+    };
+
+    const workOnPage = async () => {
+      if (onPage || signal.aborted) return;
+      onPage = true;
+      try {
+        const hand = await pageHand((nonce) => report(hand, nonce));
+        if (!signal.aborted) engage(hand);
+      } catch (error) {
+        finish(reject, error);
+      }
+    };
+
+    const listen = () => {
+      clearTimeout(silence);
+      silence = setTimeout(workOnPage, SILENCE);
+    };
+
+    listen();
+    signal.addEventListener("abort", () => finish(reject, signal.reason));
+    const count = Math.min(MOST_WORKERS, puzzle.k, navigator.hardwareConcurrency || 2);
+    for (let i = 0; i < count; i++) {
+      try {
+        const hand = workerHand((nonce) => report(hand, nonce));
+        engage(hand);
+      } catch {
+        break; // no workers here
+      }
+    }
+    if (hands.size === 0) workOnPage();
+  });
+}
+
+function drawProgress(puzzle) {
+  const left = document.getElementById("left");
+  let drawn = [-1, 0];
+  return (done, speed) => {
+    const now = performance.now();
+    if (done === drawn[0] && now - drawn[1] < 500) return;
+    drawn = [done, now];
+    bar.setAttribute("aria-valuenow", done);
+    bar.firstElementChild.style.transform = `translateX(${(100 * done) / puzzle.k - 100}%)`;
+    // Each part left takes the same time on average, however long it has been searched: the search has no memory.
+    const seconds = Math.ceil((puzzle.expected * (1 - done / puzzle.k)) / speed);
+    left.textContent = seconds > 1 && Number.isFinite(seconds) ? `, about ${seconds} s left` : " …";
+  };
+}
+
+// --- the way there and on -----------------------------------------------------------------------------------------
+
+// Times at which this tab had solved a challenge or asked for a new one. Throws where the browser refuses storage,
+// which it does together with cookies.
+const tried = {
+  times: () => JSON.parse(sessionStorage.getItem("shield") ?? "[]").filter((time) => Date.now() - time < PERIOD),
+  add: () => sessionStorage.setItem("shield", JSON.stringify([...tried.times(), Date.now()])),
+  clear: () => sessionStorage.removeItem("shield"),
+};
+
+function read() {
+  const { token, k, target, expected, expires } = main.dataset;
+  return { token, target, k: Number(k), expected: Number(expected), until: Date.now() + 1000 * Number(expires) };
+}
+
+// A new challenge for a page that must not be reloaded because it holds a form. Null when none is asked any more.
+async function renew() {
+  const response = await fetch(location.href, { headers: { Accept: "application/problem+json" }, cache: "no-store" });
+  const type = response.headers.get("Content-Type") ?? "";
+  if (response.status !== 503 || !type.startsWith("application/problem+json")) return null;
+  const { challenge } = await response.json();
+  if (!challenge) throw new Error("busy");
+  const { token, target, k, expected_hashes: expected, expires_in: expires } = challenge;
+  return { token, target, k, expected, until: Date.now() + 1000 * expires };
+}
+
+// Sends the answer: "accepted", "again" (a new challenge is needed) or "failed".
+async function send(token, nonces, until) {
+  for (let turn = 1; turn <= MOST_SENDS && Date.now() < until; turn++) {
+    let wait = 2 ** turn * 250;
+    try {
+      const body = JSON.stringify({ token, nonces });
+      const headers = { "Content-Type": "application/json" };
+      const response = await fetch(answer, { method: "POST", headers, body, signal: AbortSignal.timeout?.(20_000) });
+      if (response.ok) return "accepted";
+      const problem = await response.json().catch(() => ({}));
+      if (["expired", "spent", "forged"].includes(problem.reason)) return "again";
+      if (response.status < 500 && response.status !== 429) return "failed";
+      wait = 1000 * Math.min(30, Number(response.headers.get("Retry-After")) || 2);
+    } catch {
+      // no connection; it may come back
+    }
+    show("waiting");
+    await pause(wait * (1 + Math.random() / 4));
+  }
+  return Date.now() < until ? "failed" : "again";
+}
+
+let leaving = false;
+function leave() {
+  if (leaving) return;
+  leaving = true;
+  others?.close();
+  show(then === "resend" ? "resend" : "passed");
+  if (then === "reload") location.reload();
+  if (then === "submit") HTMLFormElement.prototype.submit.call(document.getElementById("form"));
+}
+
+async function run(puzzle, signal) {
+  while (!leaving) {
+    show("working");
+    const progress = drawProgress(puzzle);
+    const nonces = await search(puzzle, signal, progress);
+    const result = Date.now() < puzzle.until ? await send(puzzle.token, nonces, puzzle.until) : "again";
+    if (leaving) return;
+    tried.add();
+    if (result === "failed") return show("failed");
+    if (result === "accepted") {
+      others?.postMessage("passed");
+      return leave();
+    }
+    if (tried.times().length >= MOST_ROUNDS) return show("failed");
+    if (then === "reload") return location.reload();
+    puzzle = await renew();
+    if (puzzle === null) return leave();
+  }
+}
+
+function start() {
+  const stop = new AbortController();
+  // Another tab has got the pass, and it is good for this one too.
+  others?.addEventListener("message", () => {
+    stop.abort();
+    leave();
+  });
+  try {
+    if (!navigator.cookieEnabled) return show("cookies");
+    if (tried.times().length >= MOST_ROUNDS) return show("loop");
+  } catch {
+    return show("cookies");
+  }
+  run(read(), stop.signal).catch(() => leaving || show("failed"));
+}
+
+again.addEventListener("click", () => {
+  try {
+    tried.clear();
+  } catch {
+    // cookies and storage are still refused; the page will say so again
+  }
+  if (then === "reload") location.reload();
+  else start();
+});
+
+// Back to this page from where it led, out of the browser's cache: the form has gone, so it is not sent twice.
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  if (then === "reload") location.reload();
+  else show("resend");
+});
+
+start();
