@@ -1,4 +1,4 @@
-"""`python -m shield.demo_attack [URL]`: a small flood against the demo on this machine, to see what Shield does about it.
+"""`python -m shield.demo_attack [URL]`: a small flood against the demo on this machine, to see what Shield does.
 
 Bounded on purpose: loopback targets only, a hundred source addresses out of 127.1.0.0/16, one request at a time each,
 fifteen seconds. One user at 127.0.0.1 asks for the page twice a second meanwhile.

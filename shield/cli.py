@@ -1,0 +1,119 @@
+"""The command line: shield run, shield check, shield demo.
+
+Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 Shield could
+not start (an occupied port, an unreadable key), with one line on stderr that says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import orjson
+
+from shield import __version__, config, service
+from shield.errors import StartError
+
+FINE: Final = 0
+MISTAKES: Final = 1
+USAGE: Final = 2
+NOT_STARTED: Final = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status. argparse itself exits with USAGE."""
+    options = _parser().parse_args(arguments)
+    try:
+        match options.command:
+            case "check":
+                return _check(options.config, options.json)
+            case "demo":
+                return _demo(options.config)
+            case _:
+                return _run(options.config)
+    except config.ConfigError as error:
+        print(error, file=sys.stderr)
+        return MISTAKES
+    except StartError as error:
+        print(f"shield: {error}", file=sys.stderr)
+        return NOT_STARTED
+    except KeyboardInterrupt:  # before the service took over SIGINT
+        return FINE
+    except BrokenPipeError:  # `shield check | head`
+        sys.stderr.close()
+        return FINE
+
+
+def _run(path: str | None) -> int:
+    return service.run(config.load(path), config.find(path))
+
+
+def _check(path: str | None, as_json: bool) -> int:
+    name = config.find(path)
+    try:
+        config.load(path)
+    except config.ConfigError as error:
+        if as_json:
+            _print_json({"file": name, "ok": False, "mistakes": config.as_json(error.mistakes)})
+        else:
+            count = len(error.mistakes)
+            print(error, file=sys.stderr)
+            print(f"{name}: {count} mistake{'s' if count > 1 else ''}", file=sys.stderr)
+        return MISTAKES
+    if as_json:
+        _print_json({"file": name, "ok": True, "mistakes": []})
+    else:
+        print(f"{name}: fine")
+    return FINE
+
+
+def _demo(path: str | None) -> int:
+    """The config as it is, but with the demo site as upstream and on loopback only, where a small flood does no harm."""
+    settings = config.load(path)
+    listen = replace(settings.listen, address="127.0.0.1:8080", certificate="", key="")
+    upstream = replace(settings.upstream, servers=("demo",), max_concurrency=16)
+    settings = replace(settings, dry_run=False, listen=listen, upstream=upstream)
+    print(
+        "The demo site behind Shield: open http://127.0.0.1:8080/ in a browser.\n"
+        "Then flood it, from another terminal and for fifteen seconds:\n"
+        f"    {sys.executable} -m shield.demo_attack\n"
+        + (
+            f"What Shield thinks meanwhile: http://{settings.admin.address}/api/status\n"
+            if settings.admin.address
+            else ""
+        )
+        + "Ctrl-C ends it.",
+        flush=True,
+    )
+    return service.run(settings, config.find(path))
+
+
+def _print_json(value: object) -> None:
+    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="shield",
+        description="A reverse proxy that keeps a web service usable while it is being flooded.",
+        epilog="Exit status: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 could not start.",
+    )
+    parser.add_argument("--version", action="version", version=f"shield {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("run", "serve"),
+        ("check", "validate the config and report every mistake with its line"),
+        ("demo", "serve the built-in demo site on 127.0.0.1:8080, and say how to attack it"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--config",
+            metavar="FILE",
+            help="the config; otherwise config.toml in the current directory, otherwise the one that Shield ships",
+        )
+        if name == "check":
+            command.add_argument("--json", action="store_true", help="write the report as JSON to stdout")
+    return parser

@@ -1,0 +1,140 @@
+"""The config file: one settings dataclass per TOML table, each defined beside the code that it governs.
+
+load() reads, validates and cross-checks, and reports every mistake together. Each option is listed once, in its
+dataclass; nothing here repeats a name, a bound or a default.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import ConfigDict
+from typing_extensions import Doc
+
+from shield.admin.server import AdminSettings
+from shield.cross_checks import check
+from shield.log import LogSettings
+from shield.policy.admission import QueueSettings
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.history import HistorySettings
+from shield.policy.identity import IdentitySettings
+from shield.policy.limits import LimitsSettings
+from shield.policy.pressure import PressureSettings
+from shield.policy.reputation import ReputationSettings
+from shield.policy.table import TableSettings
+from shield.proxy.edge import TimeoutSettings
+from shield.proxy.headers import HttpSettings
+from shield.proxy.listener import ListenSettings
+from shield.proxy.upstream import UpstreamSettings
+from shield.state import StateSettings
+from shield.toml_places import places
+from shield.validation import STRICT, Mistake, mistake, validate
+
+FILE_NAME: Final = "config.toml"
+
+MAX_FILE_BYTES: Final = 1 << 20
+"""A config is written by hand; a larger file is the wrong file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the operator can set."""
+
+    dry_run: Annotated[
+        bool, Doc("Decide, count and log, but forward everything and set no cookie. Begin with this.")
+    ] = False
+    listen: Annotated[ListenSettings, Doc("Where clients connect.")] = ListenSettings()
+    timeouts: Annotated[TimeoutSettings, Doc("How long a client may take.")] = TimeoutSettings()
+    http: Annotated[HttpSettings, Doc("What a request may look like.")] = HttpSettings()
+    upstream: Annotated[UpstreamSettings, Doc("The service that is shielded.")] = UpstreamSettings()
+    admin: Annotated[AdminSettings, Doc("The operator's listener.")] = AdminSettings()
+    log: Annotated[LogSettings, Doc("JSON lines on stderr.")] = LogSettings()
+    state: Annotated[StateSettings, Doc("What survives a restart.")] = StateSettings()
+    identity: Annotated[IdentitySettings, Doc("Who is asking.")] = IdentitySettings()
+    tables: Annotated[TableSettings, Doc("How much is remembered.")] = TableSettings()
+    limits: Annotated[LimitsSettings, Doc("Token buckets.")] = LimitsSettings()
+    history: Annotated[HistorySettings, Doc("Who was here before.")] = HistorySettings()
+    reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
+    pressure: Annotated[PressureSettings, Doc("When the service is under attack.")] = PressureSettings()
+    queue: Annotated[QueueSettings, Doc("Who waits, and for how long.")] = QueueSettings()
+    challenge: Annotated[ChallengeSettings, Doc("Proof of work and passes.")] = ChallengeSettings()
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+class ConfigError(Exception):
+    """The config cannot be used. `mistakes` are all of them, in the order of the lines; str() is the whole report."""
+
+    def __init__(self, path: str, mistakes: Sequence[Mistake]) -> None:
+        self.path = path
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(f"{path}: {item}" for item in self.mistakes))
+
+
+def find(path: str | None) -> str:
+    """The file to read: `path`, else config.toml in the current directory, else the one that Shield ships."""
+    if path is not None:
+        return path
+    if Path(FILE_NAME).is_file():
+        return FILE_NAME
+    package = Path(__file__).parent
+    shipped = package / FILE_NAME  # in a wheel
+    return str(shipped if shipped.is_file() else package.parent / FILE_NAME)
+
+
+def load(path: str | None = None) -> Config:
+    """The settings in the file that find() finds. Raises ConfigError."""
+    name = find(path)
+    try:
+        with Path(name).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(name, [Mistake("", 0, "", f"cannot be read: {error.strerror}")]) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(name, [Mistake("", 0, "", f"more than {MAX_FILE_BYTES} bytes; is this the right file?")])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = 1 + data.count(b"\n", 0, error.start)
+        raise ConfigError(name, [Mistake("", line, f"byte 0x{data[error.start]:02x}", "allowed: UTF-8")]) from error
+    return parse(text, name)
+
+
+def parse(text: str, name: str = FILE_NAME) -> Config:
+    """The settings in a TOML document; `name` is for the report. Raises ConfigError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(name, [_syntax(str(error))]) from error
+    lines = places(text)
+    config, mistakes = validate(Config, data, lines)
+    if config is None:
+        # What is sound is still cross-checked, so that one run of `shield check` shows everything.
+        unsound = {item.key.partition(".")[0].partition("[")[0] for item in mistakes}
+        rest = {key: value for key, value in data.items() if key not in unsound}
+        config, _ = validate(Config, rest, lines)
+    else:
+        unsound = set()
+    if config is not None:
+        mistakes += [mistake(data, lines, at, reason) for at, reason in check(config) if at[0] not in unsound]
+    if mistakes or config is None:
+        raise ConfigError(name, sorted(mistakes, key=lambda item: item.line))
+    return config
+
+
+def _syntax(message: str) -> Mistake:
+    """tomllib's "Expected '=' after a key in a key/value pair (at line 3, column 5)" as a mistake."""
+    match = re.search(r" \(at line (\d+), column \d+\)$", message)
+    if match is None:
+        return Mistake("", 0, "", f"not TOML: {message}")
+    return Mistake("", int(match.group(1)), "", f"not TOML: {message[: match.start()]}")
+
+
+def as_json(mistakes: Sequence[Mistake]) -> list[Mapping[str, Any]]:
+    """For `shield check --json`."""
+    return [{"key": m.key, "line": m.line, "found": m.found, "allowed": m.allowed} for m in mistakes]

@@ -1,0 +1,246 @@
+"""What a type cannot say: addresses that parse, files that exist, settings that contradict each other.
+
+Each check yields (path, what is allowed); config.py adds the line and what was found.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, urlsplit
+
+from shield.addresses import parse_address
+
+if TYPE_CHECKING:
+    from shield.config import Config
+    from shield.toml_places import Path as Place
+
+Complaint = tuple["Place", str]
+
+DEMO: Final = "demo"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_HEX_256: Final = 64
+
+
+def check(config: Config) -> Iterator[Complaint]:
+    """Everything that is wrong with a config whose types and ranges are right."""
+    yield from _listen(config)
+    yield from _upstream(config)
+    yield from _admin(config)
+    yield from _state(config)
+    yield from _identity(config)
+    yield from _challenge(config)
+
+
+def _listen(config: Config) -> Iterator[Complaint]:
+    listen = config.listen
+    single = isinstance(listen.address, str)
+    addresses = (listen.address,) if isinstance(listen.address, str) else listen.address
+    if not addresses:
+        yield ("listen", "address"), "at least one address is needed"
+    for number, address in enumerate(addresses):
+        place: Place = ("listen", "address") if single else ("listen", "address", number)
+        yield from _address(place, address, unix=False)
+        if address in addresses[:number] and not address.endswith(":0"):
+            yield place, "this address is listed twice"
+    yield from _networks(("listen", "trusted_proxies"), listen.trusted_proxies)
+    if listen.key and not listen.certificate:
+        yield ("listen", "key"), "a key needs a certificate: set listen.certificate too"
+    yield from _certificate(listen.certificate, listen.key)
+
+
+def _certificate(certificate: str, key: str) -> Iterator[Complaint]:
+    missing = False
+    for name, path in (("certificate", certificate), ("key", key)):
+        if path:
+            for reason in _unreadable(path):
+                missing = True
+                yield ("listen", name), reason
+    if not certificate or missing:
+        return
+    try:
+        # The password callback keeps OpenSSL from asking at a terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key or None, password=lambda: "")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        where = (
+            f"{certificate} with {key}"
+            if key
+            else f"{certificate}, which must hold its key too as listen.key is empty,"
+        )
+        yield ("listen", "certificate"), f"{where} cannot be used: {_ssl_reason(error)}"
+
+
+def _ssl_reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else str(error)
+
+
+def _upstream(config: Config) -> Iterator[Complaint]:
+    upstream = config.upstream
+    if not upstream.servers:
+        yield ("upstream", "servers"), 'at least one server is needed, or "demo" for the built-in demo site'
+    https = False
+    for number, server in enumerate(upstream.servers):
+        place: Place = ("upstream", "servers", number)
+        if server == DEMO:
+            if len(upstream.servers) > 1:
+                yield place, '"demo" stands alone: the demo site is no copy of your service'
+            continue
+        reason = _server_mistake(server)
+        if reason:
+            yield place, reason
+        elif server in upstream.servers[:number]:
+            yield place, "this server is listed twice"
+        https = https or server.startswith("https:")
+    if upstream.ca:
+        for reason in _unreadable(upstream.ca):
+            yield ("upstream", "ca"), reason
+        if not upstream.verify:
+            yield ("upstream", "ca"), "authorities are of no use while upstream.verify is false"
+    if upstream.server_name and not https:
+        yield ("upstream", "server_name"), "a name for TLS is of no use without an https server"
+    if upstream.health_path and not upstream.health_path.startswith("/"):
+        yield ("upstream", "health_path"), 'a path must begin with "/"'
+    if upstream.resolver:
+        yield from _resolver(upstream.resolver)
+
+
+def _server_mistake(server: str) -> str:
+    """What is wrong with one of upstream.servers, or nothing."""
+    if server.startswith("unix:"):
+        try:
+            parse_address(server)
+        except ValueError as error:
+            return str(error)
+        return ""
+    try:
+        parts = urlsplit(server)
+        port = parts.port
+    except ValueError as error:
+        return f"not a URL: {error}"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return 'allowed: "http://host:port", "https://host:port", "unix:/path" or "demo"'
+    return _excess(parts)
+
+
+def _excess(parts: SplitResult) -> str:
+    if parts.username is not None or parts.password is not None:
+        return "a user name or password has no place here; send it as the application expects it"
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        return "only scheme, host and port: requests keep their own path"
+    if any(c not in string.ascii_letters + string.digits + "-._:[]" for c in parts.netloc):
+        return "the host must be an IP address or an ASCII name (an international one in its xn-- form)"
+    return ""
+
+
+def _resolver(text: str) -> Iterator[Complaint]:
+    host = text
+    try:
+        address = parse_address(text)
+        host = getattr(address, "host", "")
+    except ValueError:
+        pass  # no port
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        yield ("upstream", "resolver"), 'allowed: the IP address of a DNS server, like "127.0.0.1" or "127.0.0.1:53"'
+
+
+def _admin(config: Config) -> Iterator[Complaint]:
+    address = config.admin.address
+    if not address:
+        return
+    yield from _address(("admin", "address"), address, unix=True)
+    listening = config.listen.address
+    if address in ((listening,) if isinstance(listening, str) else listening) and not address.endswith(":0"):
+        yield ("admin", "address"), "clients connect here already (listen.address): choose another port"
+
+
+def _state(config: Config) -> Iterator[Complaint]:
+    state = config.state
+    if state.directory and Path(state.directory).exists() and not Path(state.directory).is_dir():
+        yield ("state", "directory"), "this is a file; a directory is needed"
+    if state.secret_file:
+        parent = Path(state.secret_file).parent
+        if Path(state.secret_file).is_dir():
+            yield ("state", "secret_file"), "this is a directory; a file is needed"
+        elif not parent.is_dir():
+            yield ("state", "secret_file"), f"the directory {parent} does not exist"
+
+
+def _identity(config: Config) -> Iterator[Complaint]:
+    identity = config.identity
+    yield from _networks(("identity", "allow"), identity.allow)
+    yield from _networks(("identity", "deny"), identity.deny)
+    for number, network in enumerate(identity.deny):
+        if network in identity.allow:
+            yield ("identity", "deny", number), "this network is in identity.allow too"
+    for number, key in enumerate(identity.api_keys):
+        if len(key) != _HEX_256 or any(c not in string.hexdigits for c in key):
+            yield (
+                ("identity", "api_keys", number),
+                "allowed: 64 hex digits, the SHA-256 of the key (never the key itself)",
+            )
+    if identity.api_keys and not identity.api_key_header:
+        yield ("identity", "api_keys"), "keys need identity.api_key_header, the field that carries them"
+    if identity.api_key_header and not _TOKEN.fullmatch(identity.api_key_header):
+        yield ("identity", "api_key_header"), "allowed: the name of a header field, like X-Api-Key"
+    for number, crawler in enumerate(identity.crawlers):
+        if not crawler.agent:
+            yield ("identity", "crawlers", number, "agent"), "an empty name would fit every User-Agent"
+        if not crawler.domains:
+            yield ("identity", "crawlers", number, "domains"), "at least one domain is needed"
+
+
+def _challenge(config: Config) -> Iterator[Complaint]:
+    challenge = config.challenge
+    if challenge.most_hashes < challenge.least_hashes:
+        yield ("challenge", "most_hashes"), f"at least challenge.least_hashes, which is {challenge.least_hashes}"
+    if challenge.least_hashes < challenge.sub_puzzles:
+        yield ("challenge", "least_hashes"), f"at least one hash per sub-puzzle: {challenge.sub_puzzles}"
+    if challenge.bought_rate < challenge.least_bought_rate:
+        yield (
+            ("challenge", "bought_rate"),
+            f"at least challenge.least_bought_rate, which is {challenge.least_bought_rate}",
+        )
+    for name, value in (("cookie", challenge.cookie), ("header", challenge.header)):
+        if not _TOKEN.fullmatch(value):
+            yield ("challenge", name), "allowed: letters, digits and -_.~!#$%&'*+^`|"
+
+
+def _address(place: Place, text: str, unix: bool) -> Iterator[Complaint]:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        yield place, str(error)
+        return
+    if text.startswith("unix:") and not unix:
+        yield place, "clients connect by TCP: an IP address and a port"
+
+
+def _networks(place: Place, networks: tuple[str, ...]) -> Iterator[Complaint]:
+    for number, network in enumerate(networks):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            yield (*place, number), _network_hint(network)
+
+
+def _network_hint(text: str) -> str:
+    try:
+        return f"an address with host bits; did you mean {ipaddress.ip_network(text, strict=False)}?"
+    except ValueError:
+        return 'allowed: an IP address or a network, like "192.0.2.0/24" or "2001:db8::/32"'
+
+
+def _unreadable(path: str) -> Iterator[str]:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        yield f"cannot be read: {error.strerror}"
