@@ -1,0 +1,301 @@
+"""The challenge page in a real browser, in front of a stand-in for Shield that can be told to misbehave.
+
+What the page must do when all is well is shown with Shield itself in test_shield.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason, Verdict
+from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Redemption
+from shield.policy.keys import Keys
+from shield.proxy.navigation import encode_form, parse_answer, parse_form, wants_page
+from shield.proxy.replies import ANSWER_TO, Replies
+
+pytestmark = pytest.mark.browser
+
+CHALLENGE = Verdict(Action.CHALLENGE, Reason.CHALLENGE_ALWAYS, retry_after=1)
+CLIENT = b"one client for all"
+
+
+class StandIn:
+    """Challenges whoever has no cookie, believes right answers, and serves a page behind. The knobs come first."""
+
+    def __init__(self, behind: Callable[[str], bytes]) -> None:
+        self.hashes = 2**12
+        self.lifetime = 120.0
+        self.results: list[Redeemed] = []  # what the next answers get, whatever they are worth
+        self.gives_cookie = True
+        self.worker = "works"  # or "missing", or "silent"
+        # what was seen
+        self.challenged: list[str] = []
+        self.answered: list[Redeemed] = []
+        self.posts: list[bytes] = []
+        self.targets: list[str] = []
+        self._behind = behind
+        self._replies = Replies("shield_pass", "Shield-Pass")
+        self._challenger = Challenger(ChallengeSettings(), Keys(b"k" * 32), os.urandom, 100, 0.0)
+
+    async def __call__(self, method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
+        path, _, query = target.partition("?")
+        headers = {name.title(): value for name, value in fields.items()}
+        if path == ANSWER_TO:
+            return self._answer(body)
+        if path.endswith("/worker.js") and fields.get("sec-fetch-dest") == "worker" and self.worker != "works":
+            if self.worker == "silent":
+                return b"HTTP/1.1 200 OK\r\nContent-Type: text/javascript\r\nContent-Length: 0\r\n\r\n"
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        file = self._replies.static(path, False, False, fields.get("if-none-match"), query)
+        if file is not None:
+            return file
+        self.targets.append(f"{method} {target}")
+        if "shield_pass=" in fields.get("cookie", ""):
+            if method == "POST":
+                self.posts.append(body)
+            return self._behind(f"Behind {method}")
+        page = wants_page(headers)
+        self.challenged.append("page" if page else "program")
+        form = parse_form(body, fields.get("content-type", "")) if method == "POST" else None
+        challenge = self._challenger.mint(CLIENT, self.hashes, time.monotonic())
+        return self._replies.challenge(CHALLENGE, challenge, page, False, False, method, form)
+
+    def _answer(self, body: bytes) -> bytes:
+        answer = parse_answer(body)
+        result = Redeemed.MALFORMED
+        if self.results:
+            result = self.results.pop(0)
+        elif answer is not None:
+            result, _ = self._challenger.verify(CLIENT, *answer, time.monotonic())
+        self.answered.append(result)
+        reply = self._replies.redeemed(Redemption(result, "a-pass", 120), False, False, False)
+        if not self.gives_cookie:
+            reply = b"\r\n".join(line for line in reply.split(b"\r\n") if not line.startswith(b"Set-Cookie"))
+        return reply
+
+
+@pytest.fixture
+def shield(page: Callable[..., bytes]) -> StandIn:
+    return StandIn(page)
+
+
+@pytest.fixture
+async def site(shield: StandIn, serve: Callable[[Any], Awaitable[str]]) -> str:
+    return await serve(shield)
+
+
+@pytest.fixture
+async def tab(browser: Any) -> Any:
+    return await browser.tab()
+
+
+async def post(
+    tab: Any, url: str, fields: list[tuple[str, str]], enctype: str = "application/x-www-form-urlencoded"
+) -> None:
+    """Fills a form in a page of the same site and sends it, as a visitor would."""
+    await tab.evaluate(
+        """(([url, fields, enctype]) => {
+            const form = document.createElement("form");
+            Object.assign(form, {method: "post", action: url, enctype, acceptCharset: "utf-8"});
+            for (const [name, value] of fields) {
+                const input = document.createElement("textarea");
+                Object.assign(input, {name, value});
+                form.append(input);
+            }
+            document.body.append(form);
+            HTMLFormElement.prototype.submit.call(form);
+        })(%s)"""
+        % json.dumps([url, fields, enctype])
+    )
+
+
+async def test_it_solves_and_opens_the_page_where_the_visitor_was_going(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.go(f"{site}/inbox?folder=a%20b#third")
+    await tab.until("document.title === 'Behind GET'")
+    assert await tab.evaluate("location.href") == f"{site}/inbox?folder=a%20b#third"
+    assert shield.answered == [Redeemed.ACCEPTED]
+    assert shield.challenged == ["page"]
+    assert set(shield.targets) == {"GET /inbox?folder=a%20b"}
+    assert tab.violations() == []
+
+
+async def test_the_way_back_does_not_lead_to_the_challenge(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.go("about:blank?start")
+    await tab.go(f"{site}/a")
+    await tab.until("document.title === 'Behind GET'")
+    await tab.evaluate("setTimeout(() => history.back()) && 0")
+    await tab.until("location.href === 'about:blank?start'")
+    assert len(shield.challenged) == 1
+
+
+async def test_progress_is_told_step_by_step_to_the_end(tab: Any, site: str, shield: StandIn) -> None:
+    shield.hashes = 2**20
+    await tab.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""globalThis.steps = []; addEventListener("DOMContentLoaded", () => {
+            const bar = document.getElementById("bar");
+            if (bar) new MutationObserver(() => steps.push(Number(bar.ariaValueNow)))
+                .observe(bar, {attributeFilter: ["aria-valuenow"]});
+        })""",
+    )
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    shield.challenged.clear()
+    await tab.call("Network.clearBrowserCookies")
+    await post(tab, f"{site}/upload", [("a", "b")], "multipart/form-data")  # a page that stays when it is done
+    await tab.state("resend")
+    steps = await tab.evaluate("steps")
+    assert steps == sorted(steps)
+    assert len(set(steps)) > 4
+    assert steps[-1] == await tab.evaluate("Number(document.getElementById('bar').ariaValueMax)") == 16
+
+
+FIELDS = [
+    ("submit", "names that shadow the form's own methods"),
+    ("action", "/elsewhere"),
+    ("text", 'two\r\nlines & <b>"quotes\'"</b> 100% ~*-._'),
+    ("repeated", "1"),
+    ("repeated", "2"),
+    ("empty", ""),
+    ("größe", "日本語 🛡"),
+    ("\u202eodd\u0001", "\t\u00a0 \u2028"),
+]
+
+
+async def test_a_posted_form_arrives_once_and_exactly_as_it_was_sent(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.go(f"{site}/form")
+    await tab.until("document.title === 'Behind GET'")
+    await tab.call("Network.clearBrowserCookies")
+    await post(tab, "/order?id=7", FIELDS)
+    await tab.until("document.title === 'Behind POST'")
+    assert shield.posts == [encode_form(FIELDS)]
+    assert await tab.evaluate("location.href") == f"{site}/order?id=7"
+    assert shield.answered == [Redeemed.ACCEPTED] * 2
+    assert tab.violations() == []
+
+
+async def test_what_cannot_be_sent_on_is_asked_for_again(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    await tab.call("Network.clearBrowserCookies")
+    await post(tab, "/upload", [("a", "b")], "multipart/form-data")
+    await tab.state("resend")
+    assert "go back and send it again" in await tab.text()
+    assert shield.posts == []
+    await post(tab, "/upload", [("a", "b")])
+    await tab.until("document.title === 'Behind POST'")
+    assert shield.posts == [b"a=b"]
+
+
+@pytest.mark.parametrize("refusal", [Redeemed.EXPIRED, Redeemed.SPENT, Redeemed.FORGED])
+async def test_a_challenge_that_has_lapsed_is_asked_for_anew(
+    tab: Any, site: str, shield: StandIn, refusal: Redeemed
+) -> None:
+    shield.results = [refusal]
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [refusal, Redeemed.ACCEPTED]
+
+
+async def test_a_lapsed_challenge_does_not_lose_the_form(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    await tab.call("Network.clearBrowserCookies")
+    shield.results = [Redeemed.EXPIRED]
+    await post(tab, "/order", FIELDS)
+    await tab.until("document.title === 'Behind POST'")
+    assert shield.posts == [encode_form(FIELDS)]
+    assert shield.challenged == ["page", "page", "program"]
+
+
+async def test_a_busy_site_gets_the_same_answer_again(tab: Any, site: str, shield: StandIn) -> None:
+    shield.results = [Redeemed.BUSY]
+    await tab.go(site)
+    await tab.state("waiting")
+    assert "very busy" in await tab.text()
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.BUSY, Redeemed.ACCEPTED]
+    assert len(shield.challenged) == 1
+
+
+@pytest.mark.parametrize("worker", ["missing", "silent"])
+async def test_without_workers_the_page_does_the_work(tab: Any, site: str, shield: StandIn, worker: str) -> None:
+    shield.worker = worker
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.ACCEPTED]
+
+
+async def test_an_answer_that_is_not_accepted_ends_in_a_message(tab: Any, site: str, shield: StandIn) -> None:
+    shield.results = [Redeemed.WRONG]
+    await tab.go(site)
+    await tab.state("failed")
+    assert "did not work" in await tab.text()
+    await tab.evaluate("document.getElementById('again').click()")
+    await tab.until("document.title === 'Behind GET'")
+
+
+async def test_a_cookie_that_is_lost_on_the_way_ends_in_a_message(tab: Any, site: str, shield: StandIn) -> None:
+    shield.gives_cookie = False
+    await tab.go(site)
+    await tab.state("loop")
+    assert "keeps asking" in await tab.text()
+    assert shield.answered == [Redeemed.ACCEPTED] * 3
+    shield.gives_cookie = True
+    await tab.evaluate("document.getElementById('again').click()")
+    await tab.until("document.title === 'Behind GET'")
+
+
+async def test_blocked_cookies_are_named_before_any_work(cookieless: Any, site: str, shield: StandIn) -> None:
+    tab = await cookieless.tab()
+    await tab.go(site)
+    await tab.state("cookies")
+    assert "allow cookies" in await tab.text()
+    assert shield.answered == []
+    assert len(shield.challenged) == 1
+
+
+async def test_without_javascript_the_page_says_what_is_needed(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    await tab.go(site)
+    await tab.until("document.title === 'One moment, please'")
+    assert "JavaScript is needed here." in await tab.text()
+    assert "Calculating" not in await tab.text()
+
+
+async def test_tabs_opened_together_all_arrive(browser: Any, site: str, shield: StandIn) -> None:
+    shield.hashes = 2**20
+    tabs = [await browser.tab() for _ in range(4)]
+    await asyncio.gather(*(tab.go(f"{site}/{number}") for number, tab in enumerate(tabs)))
+    for number, tab in enumerate(tabs):
+        await tab.until("document.title === 'Behind GET'")
+        assert await tab.evaluate("location.pathname") == f"/{number}"
+    assert set(shield.answered) == {Redeemed.ACCEPTED}
+
+
+async def test_the_solver_finds_what_programs_find(tab: Any, site: str, shield: StandIn) -> None:
+    """In WebAssembly, that is; plain JavaScript is put to the test where the page does the work."""
+    from shield.solver import solve
+
+    token, k, target = "AQEQ" * 13, 5, 2**64 // 3000
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    worker = "/.well-known/shield/worker.js"
+    ask = """new Promise((resolve) => {
+        const worker = new Worker(%r), nonces = [];
+        worker.onmessage = ({data}) => { nonces.push(data); nonces.length === jobs.length ? resolve(nonces) : next(); };
+        const jobs = [...Array(5).keys()].map((index) => ({token: %r, index, nonce: 0, count: 65536, target: %r}));
+        jobs.push({token: %r, index: 0, nonce: 2 ** 45 + 2 ** 32 - 8, count: 8, target: "f".repeat(16)});
+        jobs.push({token: %r, index: 0, nonce: 0, count: 4096, target: "0".repeat(16)});
+        const next = () => worker.postMessage(jobs[nonces.length]);
+        next();
+    })""" % (worker, token, f"{target:016x}", token, token)
+    expected = [*solve(token, k, target), 2**45 + 2**32 - 8, -1]
+    assert await tab.evaluate(ask) == expected
