@@ -129,6 +129,11 @@ class Request:
         "verdict",
     )
 
+    # the policy's
+    verdict: Verdict  # the latest; changes while the request is queued
+    tier: Tier
+    grant: bool  # the response may carry an earned pass: ask grant()
+
     def __init__(
         self,
         client: Client,

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 class TimeoutSettings:
     """The [timeouts] table: how long a client may take. Those for the upstream are in [upstream]."""
 
-    header: Annotated[float, Gt(0), Le(300), Doc("s. For a request's head, from its first byte; 408 beyond. Apache: 20 s.")] = 10.0
+    header: Annotated[
+        float, Gt(0), Le(300), Doc("s. For a request's head, from its first byte; 408 beyond. Apache: 20 s.")
+    ] = 10.0
     keep_alive: Annotated[float, Gt(0), Le(3600), Doc("s. Between two requests of a connection. nginx: 75 s.")] = 75.0
     progress: Annotated[
         float,
@@ -38,10 +40,19 @@ class TimeoutSettings:
         Doc("s. A body, in either direction, must have moved by min_rate times this within it. Apache: body=20."),
     ] = 20.0
     min_rate: Annotated[
-        int, Ge(0), Le(1 << 20), Doc("bytes/s. Least payload rate of an upload and of a client reading a response. Apache: 500.")
+        int,
+        Ge(0),
+        Le(1 << 20),
+        Doc("bytes/s. Least payload rate of an upload and of a client reading a response. Apache: 500."),
     ] = 500
     linger: Annotated[
-        float, Gt(0), Le(30), Doc("s. After an error, what the client still sends is read and dropped, so that it sees the answer. nginx: 5 s.")
+        float,
+        Gt(0),
+        Le(30),
+        Doc(
+            "s. After an error, what the client still sends is read and dropped, so that it sees the answer. "
+            "nginx: 5 s."
+        ),
     ] = 2.0
     drain: Annotated[
         float, Ge(0), Le(3600), Doc("s. Grace at SIGTERM: requests in flight may end within it. Kubernetes: 30 s.")

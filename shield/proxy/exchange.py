@@ -1,7 +1,8 @@
 """The forwarder: one request on its way to an upstream server, and the response on its way back.
 
 There is only this one, for GETs, uploads, event streams and WebSockets alike. It is synchronous until it must wait:
-a request that finds an idle connection is sent in the same wake-up in which it was read, and its response is written in the
+a request that finds an idle connection is sent in the same wake-up in which it was read, and its response is written
+in the
 wake-up that brought it. Only opening a connection is a coroutine.
 
     waiting (body being buffered, or queued) -> connecting -> sent -> responding -> finished
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from shield.model import Action, Outcome, Request
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import LAST_CHUNK, encode_chunk
-from shield.proxy.headers import CHUNKED, STATUS_LINES, UNTIL_CLOSE, Head
+from shield.proxy.headers import CHUNKED, STATUS_LINES, Head
 from shield.proxy.upstream import CONNECT_ERRORS
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ NO_RTT: Final = -1.0
 
 
 class Exchange:
-    """One admitted request. Its gate calls send_body(), abandon() and on_deadline(); its connection the on_*() verbs."""
+    """One admitted request. Its gate calls send_body(), abandon() and on_deadline(); its connection the on_*()
+    verbs."""
 
     __slots__ = (
         "_attempts",
@@ -110,7 +112,15 @@ class Exchange:
         self._finished = False
 
     def __repr__(self) -> str:
-        state = "tunnel" if self.tunnelling else "responding" if self._responding else "sent" if self._connection else "waiting"
+        state = (
+            "tunnel"
+            if self.tunnelling
+            else "responding"
+            if self._responding
+            else "sent"
+            if self._connection
+            else "waiting"
+        )
         return f"<Exchange {self.head.method} {self.head.path!r} {state} {self._server!r}>"
 
     # from the gate: before it is sent
@@ -188,7 +198,9 @@ class Exchange:
             now = edge.clock()
             fault = Fault.UPSTREAM_TIMEOUT if isinstance(error, TimeoutError) else Fault.UPSTREAM_REFUSED
             edge.pool.failed(server, fault, now)
-            edge.log.event("upstream_connect_failed", "warning", server=server.name, error=str(error) or type(error).__name__)
+            edge.log.event(
+                "upstream_connect_failed", "warning", server=server.name, error=str(error) or type(error).__name__
+            )
             self._leave_server()
             if self._attempts < max(1, edge.upstream.retries) and len(edge.pool.servers) > 1:
                 self._attempts += 1
@@ -285,7 +297,8 @@ class Exchange:
             self._out += (STATUS_LINES[status], *fields, b"\r\n")
 
     def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> None:
-        """The head of the final response. `length` frames its body; `declared` is a Content-Length that frames nothing, or -1."""
+        """The head of the final response. `length` frames its body; `declared` is a Content-Length that frames
+        nothing, or -1."""
         edge = self._edge
         now = edge.clock()
         self._status = status
@@ -470,7 +483,9 @@ class Exchange:
         edge = self._edge
         edge.metrics.faults[fault.value] += 1
         edge.resume(edge.engine.learn(self.request, Outcome(status, NO_RTT, False), now), now)
-        edge.log.request(now, self.request, status, now - self.started, 0, fault.value, self.head.request_id.decode("ascii"))
+        edge.log.request(
+            now, self.request, status, now - self.started, 0, fault.value, self.head.request_id.decode("ascii")
+        )
         self._gate.fail_exchange(fault, now)
 
     def _cut(self, fault: Fault, now: float) -> None:
@@ -480,7 +495,13 @@ class Exchange:
         edge.metrics.faults[fault.value] += 1
         edge.resume(edge.engine.learn(self.request, Outcome(502, self.rtt, self._stream), now), now)
         edge.log.request(
-            now, self.request, self._status, now - self.started, self.body_sent, fault.value, self.head.request_id.decode("ascii")
+            now,
+            self.request,
+            self._status,
+            now - self.started,
+            self.body_sent,
+            fault.value,
+            self.head.request_id.decode("ascii"),
         )
         self._gate.reset()
 
@@ -508,7 +529,9 @@ class Exchange:
             self._account(101, now)
             return
         edge.resume(edge.engine.cancel(self.request, now), now)
-        edge.log.request(now, self.request, 499, now - self.started, self.body_sent, "", self.head.request_id.decode("ascii"))
+        edge.log.request(
+            now, self.request, 499, now - self.started, self.body_sent, "", self.head.request_id.decode("ascii")
+        )
 
     def on_deadline(self, now: float) -> None:
         """The gate's deadline has passed while this exchange was what it waited for."""
@@ -549,7 +572,15 @@ class Exchange:
         connection.tunnel = True
         connection.poisoned = True
         self._gate.write(
-            b"".join((*self._out, STATUS_LINES[101], *connection.fields, b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", tail))
+            b"".join(
+                (
+                    *self._out,
+                    STATUS_LINES[101],
+                    *connection.fields,
+                    b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+                    tail,
+                )
+            )
         )
         self._out.clear()
         edge.metrics.tunnels_open += 1

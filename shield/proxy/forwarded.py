@@ -27,7 +27,8 @@ _HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 
 
 def parse_node(node: str) -> str | None:
-    """The IP address in one hop ("192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80", "2001:db8::1"); None for anything else."""
+    """The IP address in one hop ("192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80", "2001:db8::1"); None for anything
+    else."""
     node = node.strip()
     if node.startswith("["):
         node = node[1:].partition("]")[0]
@@ -109,7 +110,8 @@ class Forwarding:
         )
 
     def _walk(self, peer: str, hops: Sequence[str]) -> tuple[str, int]:
-        """From the right: the first hop that is not a trusted proxy; where a hop is not an address, the one before it."""
+        """From the right: the first hop that is not a trusted proxy; where a hop is not an address, the one before
+        it."""
         address, at = peer, -1
         for index in range(len(hops) - 1, -1, -1):
             hop = parse_node(hops[index])
@@ -122,7 +124,8 @@ class Forwarding:
 
 
 def forwarding_fields(head: Head, peer: str, trusted: bool, scheme: str, host: str) -> bytes:
-    """The X-Forwarded-* and Forwarded fields for the upstream. From a trusted peer the chain it sent is kept and continued."""
+    """The X-Forwarded-* and Forwarded fields for the upstream. From a trusted peer the chain it sent is kept and
+    continued."""
     peer_bytes = peer.encode("ascii")
     node = b'"[%s]"' % peer_bytes if b":" in peer_bytes else peer_bytes
     chain = head.chain + b", " + peer_bytes if trusted and head.chain else peer_bytes

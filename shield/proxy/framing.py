@@ -52,7 +52,8 @@ class LengthBody:
 class ChunkedBody:
     """A body in the chunked coding, at most `limit` payload bytes (0: no limit).
 
-    feed() raises FramingError on anything that RFC 9112 section 7.1 does not allow, bare LF included, and TooLarge beyond the limit.
+    feed() raises FramingError on anything that RFC 9112 section 7.1 does not allow, bare LF included, and TooLarge
+    beyond the limit.
     """
 
     __slots__ = ("_left", "_limit", "_line", "_overhead", "_state", "_trailer", "done")

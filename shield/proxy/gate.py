@@ -11,7 +11,8 @@ between; what a client pipelines meanwhile waits unread, up to one head's size, 
                                                   TUNNEL (after 101) -> closed
 
 aiohttp's C parser reads heads. It is fed exactly one head at a time, cut out at CRLF CRLF, so the position in the
-stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body reaches the next head.
+stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body reaches the
+next head.
 Bytes pinned per connection: one head (`http.max_head_bytes`), one read (256 KiB), and what the transport's
 high-water mark allows (`WRITE_HIGH`).
 """
@@ -37,6 +38,7 @@ from shield.proxy.forwarded import forwarding_fields
 from shield.proxy.framing import ChunkedBody, FramingError, LengthBody, TooLarge
 from shield.proxy.headers import CHUNKED, Head, Refused, take_cookie
 from shield.proxy.navigation import MAX_FORM_BYTES, parse_form, same_origin, wants_page
+from shield.proxy.replies import PREFIX
 
 if TYPE_CHECKING:
     from shield.policy.challenge import Pass
@@ -64,15 +66,16 @@ _TOKEN_START: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTU
 
 
 class Gate(asyncio.Protocol):
-    """One client's connection. `deadline` is watched by Deadlines; `blocked` is true while the client reads too slowly."""
+    """One client's connection. `deadline` is watched by Deadlines; `blocked` is true while the client reads too
+    slowly."""
 
     __slots__ = (
         "_agent",
         "_blank",
         "_body",
         "_client",
-        "_collected",
         "_collect_limit",
+        "_collected",
         "_cookie",
         "_cookie_rest",
         "_edge",
@@ -108,7 +111,7 @@ class Gate(asyncio.Protocol):
         # shared
         self._edge = edge
         # per connection
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.scheme = "http"
         self._peer = ""
         self._trusted = False
@@ -151,13 +154,14 @@ class Gate(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport = cast(asyncio.Transport, transport)
+        self.transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH)
         edge = self._edge
         peer = transport.get_extra_info("peername")
         address = peer[0] if peer else ""
-        if address.startswith("::ffff:"):
-            address = address[7:]  # an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64
+        address = address.removeprefix(
+            "::ffff:"
+        )  # an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64
         self._peer = address
         self._trusted = edge.forwarding.trusts(address)
         if transport.get_extra_info("sslcontext") is not None:
@@ -233,13 +237,13 @@ class Gate(asyncio.Protocol):
                 at = stop
             elif phase == HEAD:
                 at = self._extend_partial(data, at, now)
-            elif phase == BODY or phase == DISCARD:
+            elif phase in _READING_BODY:
                 at = self._read_body(data, at, now)
             elif phase == EXCHANGE:
                 self._keep(data[at:])
                 return
             elif phase == TUNNEL:
-                cast(Exchange, self._exchange).tunnel_up(data[at:] if at else data, now)
+                cast("Exchange", self._exchange).tunnel_up(data[at:] if at else data, now)
                 return
             else:
                 self._linger_left -= end - at
@@ -281,7 +285,7 @@ class Gate(asyncio.Protocol):
 
     def _extend_partial(self, data: bytes, at: int, now: float) -> int:
         """Collect a head that comes in pieces. The pieces are searched once, so a byte at a time costs no more."""
-        partial = cast(bytearray, self._partial)
+        partial = cast("bytearray", self._partial)
         room = self._edge.http.max_head_bytes - len(partial)
         partial += data[at : at + room + 1]
         if partial[:1] == b"\r" and len(partial) > 1:
@@ -363,13 +367,13 @@ class Gate(asyncio.Protocol):
             if head.length:
                 self._parser = None  # it waits for a body that is framed here
         except BadHttpMethod:
-            known = _METHOD.match(data) is not None
-            self._break(Fault.METHOD_UNKNOWN if known else Fault.MALFORMED_HEAD, now)
+            well_formed = _METHOD.match(data) is not None
+            self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now)
             return
         except HttpProcessingError:
             # llhttp turns the version away before we see it; say which of the two mistakes it was.
-            first = data[: data.find(b"\r\n")]
-            self._break(Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(first) else Fault.MALFORMED_HEAD, now)
+            line = data[: data.find(b"\r\n")]
+            self._break(Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now)
             return
         except Refused as refused:
             self._break(refused.fault, now)
@@ -377,23 +381,20 @@ class Gate(asyncio.Protocol):
 
         # who
         if self._trusted:
-            client, scheme, suffix = self._from_trusted(head, message, now)
+            client, suffix = self._from_trusted(head, message, now)
         else:
-            client = self._client
-            if client is None or head.agent != self._agent or head.language != self._language:
-                client = self._identify(self._peer, head, now)
-            scheme = self.scheme
+            known = self._client
+            if known is None or head.agent != self._agent or head.language != self._language:
+                known = self._identify(self._peer, head, now)
+            client = known
             if head.host != self._host:
                 self._host = head.host
-                self._suffix = forwarding_fields(head, self._peer, False, scheme, "")
+                self._suffix = forwarding_fields(head, self._peer, False, self.scheme, "")
             suffix = self._suffix
             head.request_id = edge.request_ids()
-        if head.token or head.cookie:
-            held = self._present(head, now)
-        else:
-            held = None
+        held = self._present(head, now) if head.token or head.cookie else None
         request = Request(client, head.method, head.path, message.headers, held, head.length != 0, None)
-        if head.path.startswith(wellknown.PREFIX):
+        if head.path.startswith(PREFIX):
             wellknown.serve(self, edge, request, head, now)
             return
         verdict = edge.engine.decide(request, now)
@@ -425,8 +426,9 @@ class Gate(asyncio.Protocol):
         self._client = client
         return client
 
-    def _from_trusted(self, head: Head, message: RawRequestMessage, now: float) -> tuple[Client, str, bytes]:
-        """A request that a trusted proxy brings: client and scheme are what it says, and may change with each request."""
+    def _from_trusted(self, head: Head, message: RawRequestMessage, now: float) -> tuple[Client, bytes]:
+        """A request that a trusted proxy brings: client and scheme are what it says, and may change with each
+        request."""
         edge = self._edge
         address, scheme, host = edge.forwarding.resolve(self._peer, self.scheme, head, message)
         client = self._client
@@ -434,7 +436,7 @@ class Gate(asyncio.Protocol):
             client = self._identify(address, head, now)
         if not head.request_id:
             head.request_id = edge.request_ids()
-        return client, scheme, forwarding_fields(head, self._peer, True, scheme, host)
+        return client, forwarding_fields(head, self._peer, True, scheme, host)
 
     def _present(self, head: Head, now: float) -> Pass | None:
         """The pass of this request; remembered by its raw cookie, so that a kept connection verifies it once."""
@@ -475,7 +477,8 @@ class Gate(asyncio.Protocol):
     def count(self, verdict: Verdict) -> None:
         """Count a verdict that came after the head: of a request that was held or queued.
 
-        Every request is counted once by how it was decided in the end; `queue` counts those that had to wait besides."""
+        Every request is counted once by how it was decided in the end; `queue` counts those that had to wait
+        besides."""
         self._edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
 
     def refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
@@ -492,7 +495,8 @@ class Gate(asyncio.Protocol):
                 and content_type[:33].lower() == "application/x-www-form-urlencoded"
                 and same_origin(request.headers, self.scheme)
             ):
-                # The page sends the form on once it is solved. Never for another site's form: it would arrive as our own.
+                # The page sends the form on once it is solved. Never for another site's form: it would arrive as our
+                # own.
                 def then(body: bytes | None, later: float) -> None:
                     form = parse_form(body, content_type) if body is not None else None
                     self._send_challenge(request, head, verdict, page, form, later)
@@ -559,7 +563,7 @@ class Gate(asyncio.Protocol):
 
     def fail_exchange(self, fault: Fault, now: float) -> None:
         """The upstream gave no answer: give one in its place."""
-        exchange = cast(Exchange, self._exchange)
+        exchange = cast("Exchange", self._exchange)
         self._exchange = None
         head = exchange.head
         close = self.must_close(head) or FAULTS[fault].closes
@@ -625,10 +629,13 @@ class Gate(asyncio.Protocol):
             self.resume()
 
     def end(self, now: float) -> None:
-        """Close once the answer is out. What the client still sends is read for a while, else a reset could overtake the answer."""
+        """Close once the answer is out. What the client still sends is read for a while, else a reset could overtake
+        the answer."""
         transport = self.transport
         self._exchange = None
-        clean = self._body is None and not self._pending and not self._paused and self._phase in (IDLE, EXCHANGE, TUNNEL)
+        clean = (
+            self._body is None and not self._pending and not self._paused and self._phase in (IDLE, EXCHANGE, TUNNEL)
+        )
         self._phase = LINGER
         self._partial = self._then = self._collected = self._body = None
         self._pending = b""
@@ -682,7 +689,7 @@ class Gate(asyncio.Protocol):
         rest, self._pending = self._pending, b""
         self.resume()
         if rest:
-            cast(Exchange, self._exchange).tunnel_up(rest, now)
+            cast("Exchange", self._exchange).tunnel_up(rest, now)
 
     def close_tunnel(self, now: float) -> None:
         """One end is gone or silent: close both."""
@@ -739,6 +746,7 @@ class Gate(asyncio.Protocol):
 
 
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+_READING_BODY: Final = frozenset({BODY, DISCARD})
 _MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})
 _OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
 

@@ -31,7 +31,10 @@ class HttpSettings:
     """The [http] table: limits on one request."""
 
     max_head_bytes: Annotated[
-        int, Ge(1024), Le(1 << 20), Doc("bytes. Request line and fields together; 431 beyond. nginx: four buffers of 8 KiB.")
+        int,
+        Ge(1024),
+        Le(1 << 20),
+        Doc("bytes. Request line and fields together; 431 beyond. nginx: four buffers of 8 KiB."),
     ] = 32768
     max_target_bytes: Annotated[
         int, Ge(64), Le(65536), Doc("bytes. Request target; 414 beyond. RFC 9112 section 3 recommends at least 8,000.")
@@ -138,7 +141,9 @@ _TARGET = re.compile(r"[!-\"$-~]+")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
 _KNOWN_LIMIT: Final = 4096  # spellings remembered; beyond, a name is classified each time
-_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"})
+_PLAIN_CONNECTION: Final = frozenset(
+    {b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"}
+)
 
 
 class Head:
@@ -202,7 +207,8 @@ class Examiner:
 
     def _classify(self, name: bytes) -> int:
         lower = name.lower()
-        # CGI and WSGI map "_" and "-" to the same letter, so X_Forwarded_For would pass for ours (nginx drops these too).
+        # CGI and WSGI map "_" and "-" to the same letter, so X_Forwarded_For would pass for ours (nginx drops these
+        # too).
         kind = int(Kind.DROP) if b"_" in lower else int(self._table.get(lower, Kind.PASS))
         if len(self._known) < _KNOWN_LIMIT and len(name) <= 64:
             self._known[name] = kind
@@ -226,7 +232,8 @@ class Examiner:
         head.close = old
         if method == "CONNECT" or method == "TRACE":
             raise Refused(Fault.METHOD_NOT_ALLOWED)
-        head.fields = fields = []
+        fields: list[bytes] = []
+        head.fields = fields
         known = self._known
         connection = upgrade = b""
         hosts = lengths = codings = 0
@@ -287,7 +294,7 @@ class Examiner:
             raise Refused(Fault.BODY_TOO_LARGE)
         if connection:
             if connection not in _PLAIN_CONNECTION:
-                tokens = {token.strip() for token in connection.split(b",")}
+                tokens = frozenset(token.strip() for token in connection.split(b","))
                 _drop_named(fields, tokens, head)
             else:
                 tokens = _SPLIT[connection]
@@ -338,7 +345,7 @@ _BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _SPLIT: Final = {value: frozenset(token.strip() for token in value.split(b",")) for value in _PLAIN_CONNECTION}
 
 
-def _drop_named(fields: list[bytes], tokens: set[bytes], head: Head) -> None:
+def _drop_named(fields: list[bytes], tokens: frozenset[bytes], head: Head) -> None:
     """Remove the fields that Connection names (RFC 9110 section 7.6.1). Host and framing are not among `fields`."""
     kept: list[bytes] = []
     for at in range(0, len(fields), 4):
@@ -352,7 +359,8 @@ def _drop_named(fields: list[bytes], tokens: set[bytes], head: Head) -> None:
 def take_cookie(cookies: bytes, name: bytes) -> tuple[bytes, bytes]:
     """Split a Cookie value into (our token or b"", the other cookies as they were).
 
-    The first cookie called `name` counts; every one of that name is removed, so that the pass never reaches the upstream.
+    The first cookie called `name` counts; every one of that name is removed, so that the pass never reaches the
+    upstream.
     """
     if name not in cookies:
         return b"", cookies

@@ -10,7 +10,7 @@ import aiohttp
 from shield.proxy.upstream import CONNECT_ERRORS, Pool, Server
 
 
-async def probe(pool: Pool, server: Server, context: ssl.SSLContext | None) -> bool:
+async def probe(pool: Pool, server: Server) -> bool:
     """Whether `server` takes a connection and, with a health path, answers 2xx or 3xx to it. Never raises."""
     settings = pool.settings
     try:
@@ -19,7 +19,7 @@ async def probe(pool: Pool, server: Server, context: ssl.SSLContext | None) -> b
                 connection = await pool.connect(server)
                 connection.close()
                 return True
-            return await _ask(pool, server, context)
+            return await _ask(pool, server, pool.tls)
     except (*CONNECT_ERRORS, aiohttp.ClientError, ValueError):
         return False
 
@@ -34,14 +34,11 @@ async def _ask(pool: Pool, server: Server, context: ssl.SSLContext | None) -> bo
         address = (await pool.addresses(server))[0]
         host = f"[{address}]" if ":" in address else address
         url = f"{'https' if server.tls else 'http'}://{host}:{server.port}"
-    name = (settings_name(pool, server)) if server.tls else None
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        async with session.get(
+    name = (pool.settings.server_name or server.host) if server.tls else None
+    async with (
+        aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        session.get(
             url + pool.settings.health_path, headers=headers, allow_redirects=False, server_hostname=name
-        ) as response:
-            return 200 <= response.status < 400
-
-
-def settings_name(pool: Pool, server: Server) -> str:
-    """The name that the server's certificate must carry."""
-    return pool.settings.server_name or server.host
+        ) as response,
+    ):
+        return 200 <= response.status < 400

@@ -1,6 +1,7 @@
 """Sockets: binding, accepting, and not accepting.
 
-When connections or descriptors run out Shield stops accepting, and new ones wait in the kernel's backlog until some are free:
+When connections or descriptors run out Shield stops accepting, and new ones wait in the kernel's backlog until some
+are free:
 the listening socket stays open under a duplicate descriptor while its server is closed.
 """
 
@@ -17,6 +18,11 @@ from typing import Annotated, Final, Literal
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
+from shield.addresses import UnixAddress, parse_address
+from shield.errors import StartError
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""For a client's TLS handshake; as long as a request's head may take."""
 RESERVED_FILES: Final = 128
 """Descriptors kept back for upstream checks, DNS, logs, the admin listener and the like."""
 
@@ -30,7 +36,10 @@ class ListenSettings:
         Doc('Address and port, or a list of them: "127.0.0.1:8080", "[::]:8080", "0.0.0.0:80". Port 0: any free one.'),
     ] = "127.0.0.1:8080"
     workers: Annotated[
-        int, Ge(0), Le(1024), Doc("Processes that share the address; 0: one per core. Limits and history are per process.")
+        int,
+        Ge(0),
+        Le(1024),
+        Doc("Processes that share the address; 0: one per core. Limits and history are per process."),
     ] = 1
     trusted_proxies: Annotated[
         tuple[str, ...],
@@ -45,7 +54,9 @@ class ListenSettings:
     max_connections: Annotated[
         int, Ge(0), Le(10_000_000), Doc("Client connections at the same time; 0: as many as the file limit allows.")
     ] = 0
-    backlog: Annotated[int, Ge(1), Le(65535), Doc("Connections the kernel holds before they are accepted. nginx: 511.")] = 2048
+    backlog: Annotated[
+        int, Ge(1), Le(65535), Doc("Connections the kernel holds before they are accepted. nginx: 511.")
+    ] = 2048
 
 
 def raise_file_limit() -> int:
@@ -67,38 +78,15 @@ def connection_limit(configured: int, files: int, upstream_connections: int) -> 
     return min(configured, possible) if configured else possible
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """ "host:port" with IPv6 in brackets -> (host, port). Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not an address and port such as 127.0.0.1:8080 or [::1]:8080")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"{text!r}: an IPv6 address is written in brackets, [{host}]:{port}")
-    return host or "0.0.0.0", int(port)  # noqa: S104 - ":8080" means everywhere, as it does elsewhere
-
-
 def bind(addresses: Sequence[str], backlog: int, reuse_port: bool) -> list[socket.socket]:
-    """Listening sockets for all of `addresses`, or OSError naming the one that failed, and none."""
+    """Listening sockets for all of `addresses`, or StartError naming the one that failed, and none."""
     sockets: list[socket.socket] = []
     try:
         for text in addresses:
-            host, port = parse_address(text)
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             try:
-                sock.bind((host, port))
-                sock.listen(backlog)
-            except OSError as error:
-                raise OSError(error.errno, f"cannot listen on {text}: {error.strerror or error}") from error
-            sock.setblocking(False)
+                sockets.append(_bind_one(text, backlog, reuse_port))
+            except (OSError, ValueError) as error:
+                raise StartError(f"cannot listen on {text}: {getattr(error, 'strerror', None) or error}") from error
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -106,14 +94,38 @@ def bind(addresses: Sequence[str], backlog: int, reuse_port: bool) -> list[socke
     return sockets
 
 
+def _bind_one(text: str, backlog: int, reuse_port: bool) -> socket.socket:
+    address = parse_address(text)
+    if isinstance(address, UnixAddress):
+        raise ValueError("clients connect over TCP, since limits need their addresses")
+    family = socket.AF_INET6 if ":" in address.host or not address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((address.host, address.port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
-    """For clients; None when no certificate is configured. Raises OSError or ssl.SSLError."""
+    """For clients; None when no certificate is configured. Raises StartError."""
     if not certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key or None)
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(f"cannot load the certificate {certificate}: {error.strerror or error}") from error
     return context
 
 
@@ -162,7 +174,7 @@ class Listener:
                         self._made,
                         sock=sock.dup(),
                         ssl=self._context,
-                        **({"ssl_handshake_timeout": 10.0} if self._context else {}),
+                        ssl_handshake_timeout=HANDSHAKE_SECONDS if self._context is not None else None,
                     )
                 )
         except OSError:

@@ -1,6 +1,7 @@
 """One connection to an upstream server: bytes -> response events for the exchange that holds it.
 
-llhttp, by way of httptools, reads the responses, in strict mode and afresh for each message, so nothing of one answer reaches the next:
+llhttp, by way of httptools, reads the responses, in strict mode and afresh for each message, so nothing of one
+answer reaches the next:
 trailers are dropped with the parser. What it leaves to us is the framing of HEAD, 204 and 304, and to treat every
 byte behind a message as poison: a connection that has sent one is not used again.
 """
@@ -60,8 +61,8 @@ class OriginConnection(asyncio.Protocol):
         "_keep",
         "_length",
         "_lengths",
-        "_paused",
         "_parser",
+        "_paused",
         "_stream",
         "complete",
         "exchange",
@@ -76,7 +77,7 @@ class OriginConnection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         # per connection
         self.server = server
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.idle_since = 0.0
         self.poisoned = False
         self.tunnel = False
@@ -146,7 +147,7 @@ class OriginConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.poisoned = True

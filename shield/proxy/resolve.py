@@ -1,4 +1,5 @@
-"""Names of upstream servers -> addresses, kept as long as their records say (c-ares, which also reads the hosts file)."""
+"""Names of upstream servers -> addresses, kept as long as their records say (c-ares, which also reads the hosts
+file)."""
 
 from __future__ import annotations
 

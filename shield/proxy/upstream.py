@@ -1,7 +1,8 @@
 """The servers behind Shield: which one gets a request, connections kept to it, and when it is left in peace.
 
 One Pool, some Servers, each with idle connections (origin.py). Picking and taking an idle connection is synchronous;
-only opening one waits. Bounds: open connections by the concurrency limit of the policy plus `keep_alive_connections` per
+only opening one waits. Bounds: open connections by the concurrency limit of the policy plus `keep_alive_connections`
+per
 server; addresses per name by MAX_ADDRESSES.
 """
 
@@ -46,11 +47,14 @@ class UpstreamSettings:
         Ge(1),
         Le(10000),
         Doc(
-            "Requests the upstream works on at the same time; more wait in the queue. Set it to what the service does in "
+            "Requests the upstream works on at the same time; more wait in the queue. Set it to what the "
+            "service does in "
             "parallel (workers times threads) if you know it."
         ),
     ] = 100
-    connect_timeout: Annotated[float, Gt(0), Le(300), Doc("s. To open a connection, TLS handshake included. Envoy: 5 s.")] = 5.0
+    connect_timeout: Annotated[
+        float, Gt(0), Le(300), Doc("s. To open a connection, TLS handshake included. Envoy: 5 s.")
+    ] = 5.0
     first_byte_timeout: Annotated[
         float, Gt(0), Le(86400), Doc("s. From the request sent to the head of the response; 504 beyond. nginx: 60 s.")
     ] = 60.0
@@ -58,33 +62,52 @@ class UpstreamSettings:
         float, Gt(0), Le(86400), Doc("s. Between two reads of a response; the response is cut beyond. nginx: 60 s.")
     ] = 60.0
     tunnel_idle_timeout: Annotated[
-        float, Gt(0), Le(86400), Doc("s. A WebSocket without a byte in either direction is closed. HAProxy: timeout tunnel 1h.")
+        float,
+        Gt(0),
+        Le(86400),
+        Doc("s. A WebSocket without a byte in either direction is closed. HAProxy: timeout tunnel 1h."),
     ] = 3600.0
     keep_alive_connections: Annotated[
-        int, Ge(0), Le(10000), Doc("Idle connections kept per server. nginx's keepalive directive: 16 to 100 are usual.")
+        int,
+        Ge(0),
+        Le(10000),
+        Doc("Idle connections kept per server. nginx's keepalive directive: 16 to 100 are usual."),
     ] = 100
     keep_alive_seconds: Annotated[
         float,
         Gt(0),
         Le(3600),
-        Doc("s. Idle connections are closed after this. Shorter than the server's own limit, or requests meet closed ones."),
+        Doc(
+            "s. Idle connections are closed after this. Shorter than the server's own limit, or requests meet "
+            "closed ones."
+        ),
     ] = 30.0
     retries: Annotated[
         int,
         Ge(0),
         Le(5),
-        Doc("Further attempts of an idempotent request of which no byte of a response has come; and of any that was not sent."),
+        Doc(
+            "Further attempts of an idempotent request of which no byte of a response has come; and of any that "
+            "was not sent."
+        ),
     ] = 1
     ca: Annotated[str, Doc("Path of a PEM file with the authorities for https servers; empty: the system's.")] = ""
-    verify: Annotated[bool, Doc("Verify certificate and name of https servers. false only for a network you trust.")] = True
+    verify: Annotated[
+        bool, Doc("Verify certificate and name of https servers. false only for a network you trust.")
+    ] = True
     server_name: Annotated[str, Doc("Name for SNI and verification of https servers; empty: the host of the URL.")] = ""
     resolver: Annotated[str, Doc('DNS server for the names in `servers`, "127.0.0.1:53"; empty: the system\'s.')] = ""
     health_path: Annotated[
-        str, Doc('Path asked for with GET by the health check ("/healthz"; 2xx and 3xx are healthy); empty: only connect.')
+        str,
+        Doc('Path asked for with GET by the health check ("/healthz"; 2xx and 3xx are healthy); empty: only connect.'),
     ] = ""
-    health_interval: Annotated[float, Gt(0), Le(3600), Doc("s. Between two health checks of a server. Envoy, HAProxy: seconds.")] = 5.0
+    health_interval: Annotated[
+        float, Gt(0), Le(3600), Doc("s. Between two health checks of a server. Envoy, HAProxy: seconds.")
+    ] = 5.0
     health_timeout: Annotated[float, Gt(0), Le(300), Doc("s. For one health check.")] = 3.0
-    unhealthy_after: Annotated[int, Ge(1), Le(100), Doc("Failed checks in a row that take a server out. HAProxy: fall 3.")] = 3
+    unhealthy_after: Annotated[
+        int, Ge(1), Le(100), Doc("Failed checks in a row that take a server out. HAProxy: fall 3.")
+    ] = 3
     eject_after: Annotated[
         int, Ge(1), Le(1000), Doc("Failed requests in a row that eject a server. Envoy: consecutive_5xx 5.")
     ] = 5
@@ -165,19 +188,22 @@ class Pool:
     def __init__(
         self,
         settings: UpstreamSettings,
+        servers: Sequence[str],
         metrics: Metrics,
         resolver: Resolver,
         connection_factory: Callable[[Server], OriginConnection],
         notify: Callable[[str, str], None],
     ) -> None:
-        """`notify(event, server name)` is told of ejections and returns. Raises ValueError, ssl.SSLError, OSError for bad TLS files."""
+        """`servers` are those of the settings with the demo site's address in its place; `notify(event, server
+        name)` is told
+        of ejections and returns. Raises ValueError, ssl.SSLError, OSError for bad TLS files."""
         self.settings = settings
-        self.servers = [Server(name, metrics.upstream(name)) for name in settings.servers]
+        self.servers = [Server(name, metrics.upstream(name)) for name in servers]
         self._resolver = resolver
         self._factory = connection_factory
         self._notify = notify
-        self._random = random.Random()
-        self._tls = self._tls_context() if any(server.tls for server in self.servers) else None
+        self._random = random.Random()  # noqa: S311 - balances load, guards nothing
+        self.tls = self._tls_context() if any(server.tls for server in self.servers) else None
 
     def _tls_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.settings.ca or None)
@@ -254,7 +280,7 @@ class Pool:
         if server.path:
             _, connection = await loop.create_unix_connection(lambda: self._factory(server), server.path)
             return connection
-        context = self._tls if server.tls else None
+        context = self.tls if server.tls else None
         name = (self.settings.server_name or server.host) if context else None
         addresses = await self.addresses(server)
         error: Exception = OSError(f"{server.host}: no address")
@@ -331,7 +357,9 @@ class Pool:
 Probe = Callable[[Server], Awaitable[bool]]
 
 
-async def watch(pool: Pool, probe: Probe, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
+async def watch(
+    pool: Pool, probe: Probe, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+) -> None:
     """Check every server for ever, all at once, one round each interval. `probe` never raises."""
     while True:
         results = await asyncio.gather(*(probe(server) for server in pool.servers))

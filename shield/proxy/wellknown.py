@@ -13,7 +13,6 @@ from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.headers import Head
 from shield.proxy.navigation import MAX_ANSWER_BYTES, cross_site, parse_answer, wants_page
 from shield.proxy.replies import ANSWER_TO
-from shield.proxy.replies import PREFIX as PREFIX
 
 if TYPE_CHECKING:
     from shield.proxy.edge import Edge

@@ -1,0 +1,351 @@
+"""The composition root: the one place that builds every piece and hands each its settings.
+
+start order: keys and history, policy, pool, listening sockets, admin, ticks. stop order (SIGTERM, SIGINT): stop
+accepting, let
+requests in flight end within `timeouts.drain`, save the history, close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import uvloop
+from prometheus_client.core import Metric
+
+from shield import systemd
+from shield.admin.exposition import status_families
+from shield.admin.metrics import Metrics
+from shield.admin.server import AdminServer
+from shield.config import Config
+from shield.demo import start_demo
+from shield.errors import StartError
+from shield.log import AccessLog, LoggingBridge
+from shield.policy.engine import Engine, EngineSettings, Keys
+from shield.proxy import health, listener
+from shield.proxy.deadlines import SWEEP_SECONDS, Deadlines
+from shield.proxy.edge import Edge
+from shield.proxy.forwarded import Forwarding
+from shield.proxy.gate import Gate
+from shield.proxy.headers import Examiner
+from shield.proxy.origin import OriginConnection
+from shield.proxy.replies import Replies
+from shield.proxy.resolve import Resolver
+from shield.proxy.upstream import DEMO, Pool, watch
+from shield.sink import Sink
+from shield.state import load_history, load_keys, save_history
+
+QUEUE_TICK_SECONDS: Final = 0.020
+"""How often queued requests are looked at: half of the shortest time that one is kept (section 6 of the design)."""
+TICK_SECONDS: Final = 0.5
+HISTORY_SAVE_SECONDS: Final = 300.0
+"""What a crash may forget; a stop forgets nothing."""
+
+
+class Service:
+    """One process's worth of Shield. `clock` gives monotonic seconds."""
+
+    def __init__(self, config: Config, log: AccessLog, clock: Callable[[], float], wall_offset: float) -> None:
+        """Build everything that needs no event loop. Raises StartError."""
+        self.config = config
+        self.log = log
+        self.clock = clock
+        self.wall_offset = wall_offset
+        self.metrics = Metrics()
+        current, previous = load_keys(config.state, log)
+        self.engine = Engine(
+            EngineSettings.of(config), Keys(current, previous), os.urandom, wall_offset, config.upstream.max_concurrency
+        )
+        self.engine.import_history(load_history(config.state, log), clock())
+        self.replies = Replies(config.challenge.cookie, config.challenge.header)
+        self.deadlines = Deadlines()
+        self.draining = False
+        self._attack = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._demo: Any = None
+        self._next_tick = self._next_second = self._next_sweep = 0.0
+
+    async def start(self) -> None:
+        """Listen. Raises StartError; what was opened by then is closed again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        loop = asyncio.get_running_loop()
+        self.log.attach(loop)
+        loop.set_exception_handler(self._on_loop_error)
+        context = listener.tls_context(config.listen.certificate, config.listen.key)
+        upstream = config.upstream
+        servers = list(upstream.servers)
+        if DEMO in servers:
+            address, self._demo = await start_demo()
+            servers = [address if server == DEMO else server for server in servers]
+        self.resolver = Resolver(upstream.resolver, self.clock)
+        try:
+            self.pool = Pool(upstream, servers, self.metrics, self.resolver, OriginConnection, self._on_upstream)
+        except (OSError, ValueError) as error:
+            raise StartError(f"upstream: {error}") from error
+        self.edge = Edge(
+            engine=self.engine,
+            pool=self.pool,
+            replies=self.replies,
+            metrics=self.metrics,
+            log=self.log,
+            forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from),
+            examiner=Examiner(config.http, config.challenge.header),
+            deadlines=self.deadlines,
+            http=config.http,
+            timeouts=config.timeouts,
+            upstream=upstream,
+            cookie=config.challenge.cookie.encode("ascii"),
+            cookie_anywhere=config.challenge.cookie_anywhere,
+            clock=self.clock,
+            loop=loop,
+            request_ids=_request_ids(os.urandom(4).hex()),
+        )
+        files = listener.raise_file_limit()
+        kept = len(servers) * upstream.keep_alive_connections + upstream.max_concurrency
+        limit = listener.connection_limit(config.listen.max_connections, files, kept)
+        addresses = [config.listen.address] if isinstance(config.listen.address, str) else config.listen.address
+        sockets = listener.bind(addresses, config.listen.backlog, reuse_port=False)
+        self.listener = listener.Listener(
+            loop,
+            sockets,
+            lambda: Gate(self.edge),
+            context,
+            limit,
+            lambda: self.metrics.connections_open,
+            lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=limit),
+        )
+        self.edge.on_close = self.listener.check
+        self.admin = AdminServer(config.admin, _View(self))
+        await self.admin.start()
+        await self.listener.start()
+        self._tasks.append(loop.create_task(watch(self.pool, self._probe, self.clock, asyncio.sleep)))
+        if config.state.directory:
+            self._tasks.append(loop.create_task(self._save_for_ever()))
+        self._on_timer()
+        self.log.event(
+            "started",
+            listen=self.listener.addresses,
+            admin=self.admin.address,
+            upstream=list(upstream.servers),
+            dry_run=config.dry_run,
+            connections=limit,
+            pid=os.getpid(),
+        )
+
+    # what goes on by itself
+
+    def _on_timer(self) -> None:
+        """Everything periodic, from one timer and one reading of the clock."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(QUEUE_TICK_SECONDS, self._on_timer)
+        now = self.clock()
+        if self.engine.waiting or now >= self._next_tick:
+            if now >= self._next_tick:
+                self._next_tick = now + TICK_SECONDS
+            self.edge.resume(self.engine.tick(now), now)
+            self._report(now)
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_SECONDS
+            self.deadlines.sweep(now)
+        if now >= self._next_second:
+            wall = now + self.wall_offset
+            self._next_second = now + 1.0 - wall % 1.0
+            self.replies.set_date(wall)
+            self.pool.sweep(now)
+            self.listener.check()
+
+    def _report(self, now: float) -> None:
+        """Log the policy's decisions of note."""
+        attack = self.engine.attack
+        if attack != self._attack:
+            self._attack = attack
+            status = self.engine.status(now)
+            self.log.event(
+                "attack_onset" if attack else "attack_end",
+                "warning",
+                pressure=status["pressure"],
+                demand=status["demand"],
+                capacity=status["capacity"],
+            )
+        for name, fields in self.engine.events():
+            self.log.event(name, **fields)
+
+    def _on_upstream(self, event: str, server: str) -> None:
+        self.log.event(event, "warning", server=server)
+
+    async def _probe(self, server: Any) -> bool:
+        return await health.probe(self.pool, server)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Last resort. A failed accept() for want of descriptors pauses accepting; anything else is a bug, and is
+        logged."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            self.listener.pause_for_files()
+            return
+        self.metrics.faults["internal"] += 1
+        trace = "".join(traceback.format_exception(error)) if error is not None else ""
+        self.log.event("unexpected", "error", message=context.get("message", ""), traceback=trace)
+
+    async def _save_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(HISTORY_SAVE_SECONDS)
+            await self._save_history()
+
+    async def _save_history(self) -> None:
+        """Collect the rows in slices, so that no request waits for it, and write them in a thread."""
+        rows = []
+        export = iter(self.engine.export_history(self.clock()))
+        while chunk := list(itertools.islice(export, 1000)):
+            rows += chunk
+            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, save_history, self.config.state, rows, self.log)
+
+    # View, for the admin listener
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether requests are welcome."""
+        if self.draining:
+            return False, "draining"
+        if not self.pool.available(self.clock()):
+            return False, "no upstream server is healthy"
+        return True, "ready"
+
+    def status(self) -> dict[str, Any]:
+        """For /api/status."""
+        return {
+            "ready": self.ready()[0],
+            "dry_run": self.config.dry_run,
+            **self.engine.status(self.clock()),
+            **self.metrics.summary(),
+            "upstream": [
+                {
+                    "server": server.name,
+                    "healthy": server.healthy,
+                    "ejected": server.ejected_until > self.clock(),
+                    "outstanding": server.outstanding,
+                    "idle": len(server.idle),
+                }
+                for server in self.pool.servers
+            ],
+        }
+
+    def metrics_families(self) -> Iterable[Metric]:
+        """For /metrics."""
+        yield from self.metrics.families()
+        yield from status_families(self.engine.status(self.clock()))
+
+    # the end
+
+    async def drain(self) -> None:
+        """Stop accepting; wait until nothing is in flight, at most `timeouts.drain` seconds."""
+        self.draining = self.edge.draining = True
+        self.listener.stop()
+        self.log.event("draining", connections=self.metrics.connections_open)
+        now = self.clock()
+        for gate in self.deadlines:
+            gate.drain(now)
+        end = now + self.config.timeouts.drain
+        while len(self.deadlines) and self.clock() < end:  # noqa: ASYNC110 - an event would have to be set per connection
+            await asyncio.sleep(0.02)
+        cut = len(self.deadlines)
+        for gate in self.deadlines:
+            gate.transport.abort()
+        self.log.event("drained", cut=cut)
+
+    async def close(self) -> None:
+        """Free everything. Safe to call after a failed start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "_timer"):
+            self._timer.cancel()
+        if hasattr(self, "listener"):
+            self.listener.stop()
+            if self.config.state.directory:
+                await self._save_history()
+        if hasattr(self, "admin"):
+            await self.admin.close()
+        if hasattr(self, "pool"):
+            self.pool.close()
+        if hasattr(self, "resolver"):
+            await self.resolver.close()
+        if self._demo is not None:
+            await self._demo.cleanup()
+        await asyncio.sleep(0)  # let transports that were aborted go
+        self.log.close()
+
+
+class _View:
+    """The admin listener's view: three verbs of the service under the names it knows."""
+
+    def __init__(self, service: Service) -> None:
+        self.ready = service.ready
+        self.status = service.status
+        self.metrics = service.metrics_families
+
+
+def _request_ids(prefix: str) -> Callable[[], bytes]:
+    """Unique within this process; the prefix, random per process, makes them unique beyond."""
+    count = itertools.count(1)
+    text = prefix.encode("ascii") + b"-%x"
+    return lambda: text % next(count)
+
+
+def run(config: Config, config_path: str) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status; raises StartError when it cannot start."""
+    return uvloop.run(_serve(config, config_path))
+
+
+async def _serve(config: Config, config_path: str) -> int:
+    wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
+    sink = Sink(2)
+    log = AccessLog(config.log, sink, time.monotonic, wall_offset)
+    bridge = LoggingBridge(log)
+    bridge.install()
+    try:
+        service = Service(config, log, time.monotonic, wall_offset)
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+        await service.start()
+        _welcome(service, config_path)
+        systemd.notify("READY=1")
+        await stop.wait()
+        systemd.notify("STOPPING=1")
+        await service.drain()
+        await service.close()
+        return 0
+    finally:
+        bridge.remove()
+        sink.close()
+
+
+def _welcome(service: Service, config_path: str) -> None:
+    address = service.listener.addresses[0].replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    scheme = "https" if service.config.listen.certificate else "http"
+    lines = [f"Shield is ready: point your browser to {scheme}://{address}/"]
+    if DEMO in service.config.upstream.servers:
+        lines.append(
+            f'It shields the built-in demo site. For your own, change the line `servers = ["{DEMO}"]` in {config_path}.'
+        )
+    if service.config.dry_run:
+        lines.append("dry_run = true: nothing is refused; the log says what would have been.")
+    print("\n".join(lines), file=sys.stderr, flush=True)
