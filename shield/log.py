@@ -8,7 +8,9 @@ event have a budget of lines per second, and how many were left out is itself lo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ EVENTS_PER_SECOND: Final = 20
 
 PATH_CHARACTERS: Final = 1024
 """A longer path is cut in the log: the buffer is for many requests, not for one."""
+
+TRACEBACK_CHARACTERS: Final = 4096
+"""The end of a traceback says what went wrong."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "off": 100}
 
@@ -86,8 +91,8 @@ class AccessLog:
     """
 
     __slots__ = (
-        "_call_later", "_clock", "_events", "_level", "_next_report", "_refused", "_requests", "_scheduled", "_second",
-        "_second_text", "_sink", "_wall_offset", "suppressed",
+        "_call_later", "_clock", "_events", "_level", "_loop", "_next_report", "_refused", "_requests", "_scheduled",
+        "_second", "_second_text", "_sink", "_thread", "_wall_offset", "suppressed",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +111,8 @@ class AccessLog:
         self._clock = clock
         self._wall_offset = wall_offset
         self._call_later = call_later
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.get_ident()
         self._scheduled = False
         self._next_report = float("-inf")
         self._second = -1
@@ -113,7 +120,9 @@ class AccessLog:
         self.suppressed = 0
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on, flush by timers of `loop`."""
+        """From now on, flush by timers of `loop`, which runs in this thread; other threads' events are handed to it."""
+        self._loop = loop
+        self._thread = threading.get_ident()
         self._call_later = loop.call_later
         self._schedule()
 
@@ -186,6 +195,10 @@ class AccessLog:
         """A decision of note or a change of state. What JSON cannot say in `fields` is shown by str()."""
         if _LEVELS[level] < self._level:
             return
+        if self._loop is not None and threading.get_ident() != self._thread:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody left to tell
+                self._loop.call_soon_threadsafe(lambda: self.event(name, level, **fields))
+            return
         now = self._clock()
         sampler = self._events.get(name)
         if sampler is None:
@@ -194,6 +207,11 @@ class AccessLog:
             self._schedule()
             return
         self._put({"time": self._time(now), "event": name, "level": level, **fields})
+
+    def exception(self, message: str, error: BaseException | None) -> None:
+        """An error that nobody expected, with the end of its traceback."""
+        trace = "" if error is None else "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+        self.event("exception", "error", message=message, traceback=trace)
 
     def flush(self) -> None:
         """Say what was left out, at most once per second, and hand the lines to the sink's writer."""
@@ -261,8 +279,15 @@ class LoggingBridge(logging.Handler):
         super().__init__(logging.WARNING)
         self._log = log
 
+    def install(self) -> None:
+        """Take over the root logger, until remove()."""
+        logging.getLogger().addHandler(self)
+
+    def remove(self) -> None:
+        logging.getLogger().removeHandler(self)
+
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[1] is not None:
-            fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))[-4096:]
+            fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))[-TRACEBACK_CHARACTERS:]
         self._log.event("library", "error" if record.levelno >= logging.ERROR else "warning", **fields)
