@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -199,8 +198,7 @@ class Service:
             self.listener.pause_for_files()
             return
         self.metrics.faults["internal"] += 1
-        trace = "".join(traceback.format_exception(error)) if error is not None else ""
-        self.log.event("unexpected", "error", message=context.get("message", ""), traceback=trace)
+        loop.default_exception_handler(context)  # says it through logging, which the bridge brings into the log
 
     async def _save_for_ever(self) -> None:
         while True:
