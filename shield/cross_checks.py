@@ -34,6 +34,7 @@ def check(config: Config) -> Iterator[Complaint]:
     yield from _admin(config)
     yield from _state(config)
     yield from _identity(config)
+    yield from _limits(config)
     yield from _challenge(config)
 
 
@@ -195,6 +196,18 @@ def _identity(config: Config) -> Iterator[Complaint]:
             yield ("identity", "crawlers", number, "agent"), "an empty name would fit every User-Agent"
         if not crawler.domains:
             yield ("identity", "crawlers", number, "domains"), "at least one domain is needed"
+
+
+def _limits(config: Config) -> Iterator[Complaint]:
+    for template in config.limits.costs:
+        if not template.startswith("/"):
+            yield ("limits", "costs", template), 'a path template must begin with "/"'
+    for number, path in enumerate(config.limits.honeypots):
+        if not path.startswith("/") or path == "/":
+            yield ("limits", "honeypots", number), 'a path that begins with "/", and not the front page'
+    reputation = config.reputation
+    if reputation.most_ban < reputation.least_ban:
+        yield ("reputation", "most_ban"), f"at least reputation.least_ban, which is {reputation.least_ban}"
 
 
 def _challenge(config: Config) -> Iterator[Complaint]:

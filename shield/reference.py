@@ -1,11 +1,11 @@
-"""`python -m shield.reference` writes docs/configuration.md out of the settings classes; a test keeps the file current."""
+"""`python -m shield.reference` prints docs/configuration.md from the settings classes; a test keeps it current."""
 
 from __future__ import annotations
 
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Final
 
@@ -21,7 +21,7 @@ _HEAD: Final = """\
 
 Shield reads one TOML file: `--config FILE`, else `config.toml` in the current directory, else the one it ships.
 Whatever is left out has the default given here. Unknown keys are refused, and `shield check` reports every mistake at
-once, each with its line. Changes take effect at a restart, or on SIGHUP where the text says so.
+once, each with its line. Changes take effect at a restart.
 """
 
 
@@ -32,31 +32,39 @@ def reference() -> str:
 
 def _document() -> Iterator[str]:
     yield _HEAD
-    tables = []
+    tables = {name: kind for name, kind in hints(Config).items() if is_dataclass(_plain(kind))}
     yield "## Top level\n"
-    for field in fields(Config):
-        annotation = hints(Config)[toml_name(field.name)]
-        if is_dataclass(_plain(annotation)):
-            tables.append((toml_name(field.name), annotation))
-        else:
-            yield from _option(field, annotation)
-    for name, annotation in tables:
+    yield from _rows(Config, skip=tables)
+    for name, kind in tables.items():
         yield f"## [{name}]\n"
-        yield f"{_doc(annotation)}\n"
-        cls = _plain(annotation)
-        for field in fields(cls):
-            yield from _option(field, hints(cls)[toml_name(field.name)])
+        yield f"{_doc(kind)}\n"
+        yield from _rows(_plain(kind))
 
 
-def _option(field: Field[Any], annotation: Any) -> Iterator[str]:
-    yield f"### `{toml_name(field.name)}`\n"
-    yield f"{_doc(annotation)}\n"
-    yield f"- Allowed: {describe(annotation)}"
-    inner = _inner(annotation)
-    if inner is not None:
-        for name, kind in hints(inner).items():
-            yield f"  - `{name}`: {describe(kind)}. {_doc(kind)}".rstrip()
-    yield f"- Default: `{_toml(_default(field))}`\n"
+def _rows(cls: Any, skip: Container[str] = ()) -> Iterator[str]:
+    """The options of one settings class as a table, the unit first where the meaning begins with one."""
+    yield "| Key | Default | Allowed | Meaning |"
+    yield "|---|---|---|---|"
+    kinds = hints(cls)
+    inner: dict[str, Any] = {}
+    for field in fields(cls):
+        name = toml_name(field.name)
+        if name in skip:
+            continue
+        yield _row(f"`{name}`", f"`{_toml(_default(field))}`", describe(kinds[name]), _doc(kinds[name]))
+        part = _inner(kinds[name])
+        if part is not None:
+            inner.setdefault(part.__name__, part)
+    yield ""
+    for part in inner.values():
+        yield f"Keys of each such table ({', '.join(f'`{name}`' for name in hints(part))}):\n"
+        for name, kind in hints(part).items():
+            yield f"- `{name}`: {_doc(kind)}"
+        yield ""
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _default(field: Field[Any]) -> Any:
