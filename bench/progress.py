@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -56,10 +55,3 @@ def bar(title: str, total: float) -> Iterator[Bar]:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield _Rich(progress, total, title)
-
-
-def wait(shown: Bar, begins: float, ends: float, offset: float, doing: str) -> None:
-    """Sleep until the monotonic time `ends`, moving the bar from `offset` on by a second each second."""
-    while (now := time.monotonic()) < ends:
-        shown.step(offset + max(0.0, now - begins), doing)
-        time.sleep(min(0.25, ends - now))

@@ -1,0 +1,221 @@
+"""A service with a hard capacity, for the attack runs: it does so much and no more, and gets slower when it is pushed.
+
+It behaves like an application server with a pool of threads in front of a database: `--parallel` requests at a time
+take `--service` seconds each; further ones are taken on up to `--threads`, share what there is, and cost extra for
+every one above the optimum (`--thrash`); the rest wait in a backlog without a bound that matters, and are worked off
+even when their client has left, because the server finds out only when it writes. With the defaults (4 at a time,
+20 ms each) it serves 200/s, and 64 at a time bring it down to 91/s. No CPU is burnt: the times are timers, so the
+figures do not depend on how fast the machine is.
+
+Requests are counted by who sent them: the last address of X-Forwarded-For, else the peer. 127.1.0.0/16 are attackers,
+127.2.0.0/16 users. GET /counters on `--side-port` shows the counts as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import json
+import random
+import resource
+import time
+from typing import Any, Final
+
+import httptools
+import uvloop
+
+from bench.guard import bounded, loopback
+from bench.origin import render
+
+BIN: Final = 0.5  # seconds of one entry in the timeline
+MOST_WAITING: Final = 1_000_000
+
+
+def class_of(address: str) -> str:
+    """Whose address this is."""
+    if address.startswith("127.1."):
+        return "attacker"
+    return "user" if address.startswith("127.2.") else "other"
+
+
+class Service:
+    """The pool of threads and its backlog."""
+
+    def __init__(self, parallel: int, service: float, threads: int, thrash: float, seed: int = 1) -> None:
+        self.parallel = parallel
+        self.service = service
+        self.threads = threads
+        self.thrash = thrash
+        self.random = random.Random(seed)
+        self.busy = 0
+        self.most_busy = 0
+        self.served = 0
+        self.backlog: collections.deque[Exchange] = collections.deque()
+        self.arrived: collections.Counter[str] = collections.Counter()
+        self.timeline: dict[int, collections.Counter[str]] = {}
+
+    def duration(self) -> float:
+        """Seconds for a request that starts now, itself included in `busy`; ±20 % of noise, as real services have."""
+        shared = max(1.0, self.busy / self.parallel)
+        extra = 1.0 + self.thrash * max(0, self.busy - self.parallel)
+        return self.service * shared * extra * self.random.uniform(0.8, 1.2)
+
+    def arrive(self, exchange: Exchange) -> None:
+        source = class_of(exchange.source())
+        self.arrived[source] += 1
+        self.timeline.setdefault(int(time.monotonic() / BIN), collections.Counter())[source] += 1
+        if self.busy < self.threads:
+            self.begin(exchange)
+        elif len(self.backlog) < MOST_WAITING:
+            self.backlog.append(exchange)
+        else:
+            exchange.connection.transport.abort()
+
+    def begin(self, exchange: Exchange) -> None:
+        self.busy += 1
+        self.most_busy = max(self.most_busy, self.busy)
+        asyncio.get_running_loop().call_later(self.duration(), self.finish, exchange)
+
+    def finish(self, exchange: Exchange) -> None:
+        self.busy -= 1
+        self.served += 1
+        exchange.answer()
+        if self.backlog:
+            self.begin(self.backlog.popleft())
+
+    def counters(self) -> dict[str, Any]:
+        """Times in `timeline` are monotonic seconds, the beginning of each bin."""
+        return {
+            "arrived": dict(self.arrived),
+            "served": self.served,
+            "busy": self.busy,
+            "most_busy": self.most_busy,
+            "backlog": len(self.backlog),
+            "bin": BIN,
+            "timeline": [[number * BIN, dict(counts)] for number, counts in sorted(self.timeline.items())],
+        }
+
+
+PAGE: Final = b"<!doctype html><title>page</title>" + b"<p>Some text that a person would like to read.</p>" * 80
+PART: Final = b"/* a part of the page */\n" * 80
+
+
+def page(cookie: bool) -> bytes:
+    """A personal page: caches may not share it, and a first visit gets a session cookie, as most sites do."""
+    answer = render(PAGE, b"text/html; charset=utf-8").replace(b"max-age=60", b"private, no-cache")
+    return answer if cookie else answer.replace(b"\r\n", b"\r\nSet-Cookie: session=0123456789abcdef; Path=/\r\n", 1)
+
+
+PAGE_ANSWER: Final = page(cookie=True)
+FIRST_PAGE_ANSWER: Final = page(cookie=False)
+PART_ANSWER: Final = render(PART, b"text/css")
+
+
+class Exchange:
+    """One request, waiting for its answer."""
+
+    __slots__ = ("connection", "fields", "keep_alive", "url")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.url = b""
+        self.fields: dict[bytes, bytes] = {}
+        self.keep_alive = True
+
+    def source(self) -> str:
+        forwarded = self.fields.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
+        return forwarded or str(self.connection.peer)
+
+    def answer(self) -> None:
+        transport = self.connection.transport
+        if transport.is_closing():
+            return
+        if self.url.startswith(b"/part/"):
+            transport.write(PART_ANSWER)
+        else:
+            known = b"session=" in self.fields.get(b"cookie", b"")
+            transport.write(PAGE_ANSWER if known else FIRST_PAGE_ANSWER)
+        if not self.keep_alive:
+            transport.close()
+
+
+class Connection(asyncio.Protocol):
+    """One connection. Pipelined requests are refused by closing: neither proxies nor browsers send them."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.exchange = Exchange(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+        self.peer = transport.get_extra_info("peername")[0]
+        self.parser = httptools.HttpRequestParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        self.exchange = Exchange(self)
+
+    def on_url(self, url: bytes) -> None:
+        self.exchange.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.exchange.fields[name.lower()] = value
+
+    def on_message_complete(self) -> None:
+        self.exchange.keep_alive = self.parser.should_keep_alive()
+        self.service.arrive(self.exchange)
+
+
+class Side(asyncio.Protocol):
+    """Answers every request with the counters, and closes."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(render(json.dumps(self.service.counters()).encode(), b"application/json"))
+        self.transport.close()
+
+
+async def serve(host: str, port: int, side_port: int, service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    main = await loop.create_server(lambda: Connection(service), loopback(host), port, backlog=16_384)
+    side = await loop.create_server(lambda: Side(service), loopback(host), side_port)
+    await asyncio.gather(main.serve_forever(), side.serve_forever())
+
+
+def raise_file_limit() -> int:
+    """As many descriptors as the system allows; returns how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.capacity_origin", description="A service that can be pushed."
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--side-port", type=int, required=True)
+    parser.add_argument("--parallel", type=bounded(int, 1, 1000), default=4)
+    parser.add_argument("--service", type=bounded(float, 0.001, 10), default=0.020, help="seconds")
+    parser.add_argument("--threads", type=bounded(int, 1, 10_000), default=64)
+    parser.add_argument("--thrash", type=bounded(float, 0, 1), default=0.02, help="extra time per request above")
+    arguments = parser.parse_args()
+    raise_file_limit()
+    service = Service(arguments.parallel, arguments.service, arguments.threads, arguments.thrash)
+    uvloop.run(serve(arguments.host, arguments.port, arguments.side_port, service))
+
+
+if __name__ == "__main__":
+    main()

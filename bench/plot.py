@@ -1,0 +1,71 @@
+"""The attack as pictures: what users waited, and what reached the origin. Needs matplotlib (the `bench` extra)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+COLOURS: Final = {"user": "#2b6cb0", "attacker": "#c53030", "other": "#a0aec0"}
+
+
+def attack(results: dict[str, Any], json_file: Path) -> list[str]:
+    """One column per contender: latency of every user request over time, and requests reaching the origin per second.
+    Written beside the JSON file as PNG and SVG; returns the file names."""
+    contenders = list(results["contenders"].values())
+    seconds = results["shape"]["seconds"]
+    figure, axes = plt.subplots(
+        2, len(contenders), figsize=(1 + 4.5 * len(contenders), 7), sharex=True, sharey="row", squeeze=False
+    )
+    for column, outcome in enumerate(contenders):
+        latency(axes[0][column], outcome)
+        reaching(axes[1][column], outcome)
+        axes[0][column].set_title(outcome["title"])
+        for axis in (axes[0][column], axes[1][column]):
+            axis.axvspan(0, seconds, color="#fed7d7", alpha=0.35, zorder=0)
+            axis.grid(alpha=0.3)
+        axes[1][column].set_xlabel("seconds from the first attack byte")
+    axes[0][0].set_ylabel("users' latency, s")
+    axes[1][0].set_ylabel("requests/s reaching the origin")
+    axes[0][0].legend(loc="upper left", fontsize="small")
+    axes[1][0].legend(loc="upper left", fontsize="small")
+    figure.tight_layout()
+    paths = [json_file.with_suffix(suffix) for suffix in (".png", ".svg")]
+    for path in paths:
+        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)
+    return [str(path) for path in paths]
+
+
+def latency(axis: Any, outcome: dict[str, Any]) -> None:
+    good = [(t, seconds) for t, seconds, was_good, *_ in outcome["samples"] if was_good]
+    bad = [(t, seconds) for t, seconds, was_good, *_ in outcome["samples"] if not was_good]
+    axis.scatter(*zip(*good, strict=True) if good else ([], []), s=6, color=COLOURS["user"], label="answered")
+    axis.scatter(
+        *zip(*bad, strict=True) if bad else ([], []), s=10, marker="x", color=COLOURS["attacker"], label="failed"
+    )
+    axis.plot(
+        *zip(*outcome["p95"], strict=True) if outcome["p95"] else ([], []), color="black", lw=1, label="p95 of 2 s"
+    )
+    axis.axhline(2 * outcome["calm"]["p95"], color="grey", ls="--", lw=1, label="twice the calm p95")
+    axis.set_yscale("log")
+
+
+def reaching(axis: Any, outcome: dict[str, Any]) -> None:
+    width = outcome["origin"]["bin"]
+    timeline = outcome["origin"]["timeline"]
+    times = [t for t, _ in timeline]
+    for source in ("user", "attacker"):
+        axis.step(
+            times,
+            [counts.get(source, 0) / width for _, counts in timeline],
+            where="post",
+            color=COLOURS[source],
+            label=f"{source}s",
+        )
+    axis.set_yscale("symlog", linthresh=10)
