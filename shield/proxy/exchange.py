@@ -169,7 +169,7 @@ class Exchange:
                 return
             else:
                 self.start(now)
-        if full and not done and self._connection is None:
+        if full and not done and self._connection is None and not self._finished:
             self._gate.pause()
 
     def start(self, now: float) -> None:

@@ -525,7 +525,7 @@ class Gate(asyncio.Protocol):
         if head.close or self._edge.draining:
             return True
         body = self._body
-        if body is None and self._phase != BODY:
+        if self._phase == IDLE:  # nothing of the body was read yet
             if head.length == 0:
                 return False
             return head.expect or head.length == CHUNKED or head.length > DISCARD_LIMIT
@@ -538,7 +538,7 @@ class Gate(asyncio.Protocol):
         if close:
             self.end(now)
             return
-        if self._phase != BODY and head.length:
+        if self._phase == IDLE and head.length:
             self._body = LengthBody(head.length)
         if self._body is not None:
             self._phase = DISCARD
