@@ -38,6 +38,8 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
         if len(path.encode()) > UNIX_PATH_BYTES:
             raise ValueError(f"a unix socket's path has at most {UNIX_PATH_BYTES} bytes")
         return UnixAddress(path)
+    if "/" in text:
+        raise ValueError("only a host and a port, without scheme or path")
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("a port from 0 to 65535 must follow the host and a colon")
@@ -49,6 +51,6 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
             raise ValueError("what stands in brackets must be an IPv6 address") from None
     if ":" in host:
         raise ValueError("an IPv6 address must stand in brackets")
-    if any(character.isspace() or character in "/@?#[]" for character in host):
+    if any(character.isspace() or character in "@?#[]" for character in host):
         raise ValueError("the host must be an IP address or a name")
     return TcpAddress(host, int(port))

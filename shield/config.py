@@ -94,14 +94,14 @@ def load(path: str | None = None) -> Config:
         with Path(name).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(name, [Mistake("", 0, "", f"cannot be read: {error.strerror}")]) from error
+        raise ConfigError(name, [Mistake((), 0, "", f"cannot be read: {error.strerror}")]) from error
     if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(name, [Mistake("", 0, "", f"more than {MAX_FILE_BYTES} bytes; is this the right file?")])
+        raise ConfigError(name, [Mistake((), 0, "", f"more than {MAX_FILE_BYTES} bytes; is this the right file?")])
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = 1 + data.count(b"\n", 0, error.start)
-        raise ConfigError(name, [Mistake("", line, f"byte 0x{data[error.start]:02x}", "allowed: UTF-8")]) from error
+        raise ConfigError(name, [Mistake((), line, f"byte 0x{data[error.start]:02x}", "allowed: UTF-8")]) from error
     return parse(text, name)
 
 
@@ -114,25 +114,34 @@ def parse(text: str, name: str = FILE_NAME) -> Config:
     lines = places(text)
     config, mistakes = validate(Config, data, lines)
     if config is None:
-        # What is sound is still cross-checked, so that one run of `shield check` shows everything.
-        unsound = {item.key.partition(".")[0].partition("[")[0] for item in mistakes}
-        rest = {key: value for key, value in data.items() if key not in unsound}
-        config, _ = validate(Config, rest, lines)
-    else:
-        unsound = set()
+        # What is sound is cross-checked all the same, so that one run of `shield check` shows everything.
+        config, _ = validate(Config, _without(data, mistakes), lines)
     if config is not None:
-        mistakes += [mistake(data, lines, at, reason) for at, reason in check(config) if at[0] not in unsound]
-    if mistakes or config is None:
+        unsound = {item.path[:2] for item in mistakes}
+        mistakes += [mistake(data, lines, at, why) for at, why in check(config) if unsound.isdisjoint((at[:1], at[:2]))]
+    if config is None or mistakes:
         raise ConfigError(name, sorted(mistakes, key=lambda item: item.line))
     return config
+
+
+def _without(data: Mapping[str, Any], mistakes: Sequence[Mistake]) -> dict[str, Any]:
+    """The document less each option with a mistake in it; an option is a key of a table or of the top level."""
+    unsound = {item.path[:2] for item in mistakes}
+    return {
+        name: {key: value for key, value in table.items() if (name, key) not in unsound}
+        if isinstance(table, dict)
+        else table
+        for name, table in data.items()
+        if (name,) not in unsound
+    }
 
 
 def _syntax(message: str) -> Mistake:
     """tomllib's "Expected '=' after a key in a key/value pair (at line 3, column 5)" as a mistake."""
     match = re.search(r" \(at line (\d+), column \d+\)$", message)
     if match is None:
-        return Mistake("", 0, "", f"not TOML: {message}")
-    return Mistake("", int(match.group(1)), "", f"not TOML: {message[: match.start()]}")
+        return Mistake((), 0, "", f"not TOML: {message}")
+    return Mistake((), int(match.group(1)), "", f"not TOML: {message[: match.start()]}")
 
 
 def as_json(mistakes: Sequence[Mistake]) -> list[Mapping[str, Any]]:

@@ -50,9 +50,10 @@ def _listen(config: Config) -> Iterator[Complaint]:
         if address in addresses[:number] and not address.endswith(":0"):
             yield place, "this address is listed twice"
     yield from _networks(("listen", "trusted_proxies"), listen.trusted_proxies)
-    if listen.key and not listen.certificate:
+    if listen.certificate:
+        yield from _certificate(listen.certificate, listen.key)
+    elif listen.key:
         yield ("listen", "key"), "a key needs a certificate: set listen.certificate too"
-    yield from _certificate(listen.certificate, listen.key)
 
 
 def _certificate(certificate: str, key: str) -> Iterator[Complaint]:
@@ -62,7 +63,7 @@ def _certificate(certificate: str, key: str) -> Iterator[Complaint]:
             for reason in _unreadable(path):
                 missing = True
                 yield ("listen", name), reason
-    if not certificate or missing:
+    if missing:
         return
     try:
         # The password callback keeps OpenSSL from asking at a terminal.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,23 +29,36 @@ STRICT: Final = ConfigDict(
 """The `__pydantic_config__` of the topmost settings class; those inside it inherit it."""
 
 _FOUND_CHARACTERS: Final = 80
+SECRETS: Final = frozenset({"api_keys"})
+"""Keys whose values are never shown: somebody will write the API key itself where its hash belongs."""
+_USER_INFO: Final = re.compile(r"//[^/@\s]*@")
 _INLINE_FIELDS: Final = 4
 """A settings class with more fields is a table of its own in TOML and not spelled out in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong. `line` is 0 where none can be named; `found` is empty where there is nothing to show."""
+    """One thing that is wrong. `path` is empty where the whole document is meant, `line` 0 where none can be named,
+    `found` empty where there is nothing to show."""
 
-    key: str
+    path: Path
     line: int
     found: str
     allowed: str
 
+    @property
+    def key(self) -> str:
+        """("upstream", "servers", 1) is written upstream.servers[1]; indices count from 0, as in the document."""
+        text = ""
+        for part in self.path:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        return text
+
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line else ""
+        key = f"{self.key}: " if self.path else ""
         found = f"found {self.found}; " if self.found else ""
-        return f"{where}{self.key}: {found}{self.allowed}" if self.key else f"{where}{found}{self.allowed}"
+        return f"{where}{key}{found}{self.allowed}"
 
 
 def validate(cls: type[T], data: Mapping[str, Any], lines: Mapping[Path, int]) -> tuple[T | None, list[Mistake]]:
@@ -60,15 +74,7 @@ def validate(cls: type[T], data: Mapping[str, Any], lines: Mapping[Path, int]) -
 
 def mistake(data: Mapping[str, Any], lines: Mapping[Path, int], path: Path, allowed: str) -> Mistake:
     """A mistake at `path`; what was found there and the line are looked up."""
-    return Mistake(key_text(path), _line(lines, path), _found(data, path), allowed)
-
-
-def key_text(path: Path) -> str:
-    """("upstream", "servers", 1) is written upstream.servers[1]; indices count from 0, as in the document."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return Mistake(path, _line(lines, path), _found(data, path), allowed)
 
 
 def toml_name(field: str) -> str:
@@ -126,7 +132,7 @@ def _bounds(metadata: Iterable[Any]) -> str:
             case _:
                 pass
     if low.startswith("from") and not high.startswith("to"):
-        low = low.replace("from", "at least", 1)
+        low = low.replace("from", "not below", 1)
     joined = f"{low} {high}" if high.startswith("to") else " and ".join(part for part in (low, high) if part)
     return f", {joined}" if low == "not empty" else f" {joined}" if joined else ""
 
@@ -155,12 +161,12 @@ def _mistakes(
         seen[path] = None
         match row["type"]:
             case "unexpected_keyword_argument":
-                found.append(Mistake(key_text(path), _line(lines, path), "", _unknown(str(path[-1]), owner)))
+                found.append(Mistake(path, _line(lines, path), "", _unknown(str(path[-1]), owner)))
             case "missing":
-                found.append(Mistake(key_text(path), _line(lines, path), "nothing", f"needed: {describe(annotation)}"))
+                found.append(Mistake(path, _line(lines, path), "nothing", f"needed: {describe(annotation)}"))
             case "value_error":
                 reason = str(row.get("ctx", {}).get("error", row["msg"]))
-                found.append(Mistake(key_text(path), _line(lines, path), "", reason))
+                found.append(Mistake(path, _line(lines, path), "", reason))
             case _:
                 found.append(mistake(data, lines, path, f"allowed: {describe(annotation)}"))
     # A union complains as a whole too when one of its branches complains of an element.
@@ -228,10 +234,14 @@ def _line(lines: Mapping[Path, int], path: Path) -> int:
 
 
 def _found(data: Any, path: Path) -> str:
+    """What stands at `path`, short enough for a line, without secrets: a report is shown and mailed around."""
+    if not SECRETS.isdisjoint(path):
+        return ""
     for part in path:
         try:
             data = data[part]
         except (KeyError, IndexError, TypeError):
             return ""
-    text = json.dumps(data, default=str, ensure_ascii=False)
+    text = repr(data) if isinstance(data, float) else json.dumps(data, default=str, ensure_ascii=False)
+    text = _USER_INFO.sub("//***@", text)
     return text if len(text) <= _FOUND_CHARACTERS else text[: _FOUND_CHARACTERS - 1] + "…"
