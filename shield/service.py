@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from typing import Any, Final
 
 import uvloop
@@ -60,8 +61,9 @@ class Service:
         self.wall_offset = wall_offset
         self.metrics = Metrics()
         current, previous = load_keys(config.state, log)
+        settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
         self.engine = Engine(
-            EngineSettings.of(config), Keys(current, previous), os.urandom, wall_offset, config.upstream.max_concurrency
+            settings, Keys(current, previous), os.urandom, wall_offset, config.upstream.max_concurrency
         )
         self.engine.import_history(load_history(config.state, log), clock())
         self.replies = Replies(config.challenge.cookie, config.challenge.header)
@@ -109,7 +111,8 @@ class Service:
             timeouts=config.timeouts,
             upstream=upstream,
             cookie=config.challenge.cookie.encode("ascii"),
-            cookie_anywhere=config.challenge.cookie_anywhere,
+            cookie_anywhere=config.challenge.earned_anywhere,
+            pass_lifetime=int(config.challenge.pass_lifetime),
             clock=self.clock,
             loop=loop,
             request_ids=_request_ids(os.urandom(4).hex()),

@@ -76,6 +76,7 @@ class Edge:
     upstream: UpstreamSettings
     cookie: bytes
     cookie_anywhere: bool
+    pass_lifetime: int
     clock: Callable[[], float]
     loop: Any
     request_ids: Callable[[], bytes]
