@@ -19,12 +19,13 @@ import orjson
 
 from shield.model import Action, Reason
 from shield.proxy.faults import FAULTS, Fault
-from shield.proxy.rendering import ANSWER_TO as ANSWER_TO
 from shield.proxy.rendering import (
+    ANSWER_TO,
     CHALLENGE_FIELDS,
     HTML,
     JSON,
     NO_STORE,
+    PREFIX,
     PROBLEM,
     PROBLEM_FIELDS,
     PROBLEMS,
@@ -37,11 +38,12 @@ from shield.proxy.rendering import (
     variant,
     variants,
 )
-from shield.proxy.rendering import PREFIX as PREFIX
 
 if TYPE_CHECKING:
     from shield.model import Verdict
     from shield.policy.challenge import Challenge, Redemption
+
+__all__ = ["ANSWER_TO", "CHALLENGES", "PREFIX", "REFUSALS", "Replies"]
 
 BUSY_SECONDS: Final = 2
 """Retry-After of an answer that there was no time to verify: the share of a core spent on it is limited."""

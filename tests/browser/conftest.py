@@ -1,4 +1,4 @@
-"""A real Chromium for the tests here, driven over the DevTools protocol; and a stand-in for Shield that can misbehave."""
+"""A real Chromium for the tests here, driven over the DevTools protocol, and tiny servers for it to visit."""
 
 from __future__ import annotations
 
@@ -137,6 +137,10 @@ class Tab:
         answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    async def call_with(self, argument: Any, function: str) -> Any:
+        """What the JavaScript `function` returns for `argument`."""
+        return await self.evaluate(f"({function})({json.dumps(argument)})")
 
     async def until(self, expression: str) -> None:
         """Waits until `expression` is true; documents may come and go meanwhile."""

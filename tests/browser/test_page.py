@@ -6,7 +6,6 @@ What the page must do when all is well is shown with Shield itself in test_shiel
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,7 @@ from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Red
 from shield.policy.keys import Keys
 from shield.proxy.navigation import encode_form, parse_answer, parse_form, wants_page
 from shield.proxy.replies import ANSWER_TO, Replies
+from shield.solver import solve
 
 pytestmark = pytest.mark.browser
 
@@ -100,8 +100,9 @@ async def post(
     tab: Any, url: str, fields: list[tuple[str, str]], enctype: str = "application/x-www-form-urlencoded"
 ) -> None:
     """Fills a form in a page of the same site and sends it, as a visitor would."""
-    await tab.evaluate(
-        """(([url, fields, enctype]) => {
+    await tab.call_with(
+        [url, fields, enctype],
+        """([url, fields, enctype]) => {
             const form = document.createElement("form");
             Object.assign(form, {method: "post", action: url, enctype, acceptCharset: "utf-8"});
             for (const [name, value] of fields) {
@@ -111,8 +112,7 @@ async def post(
             }
             document.body.append(form);
             HTMLFormElement.prototype.submit.call(form);
-        })(%s)"""
-        % json.dumps([url, fields, enctype])
+        }""",
     )
 
 
@@ -246,7 +246,7 @@ async def test_a_cookie_that_is_lost_on_the_way_ends_in_a_message(tab: Any, site
     shield.gives_cookie = False
     await tab.go(site)
     await tab.state("loop")
-    assert "keeps asking" in await tab.text()
+    assert "The site keeps asking" in await tab.text()
     assert shield.answered == [Redeemed.ACCEPTED] * 3
     shield.gives_cookie = True
     await tab.evaluate("document.getElementById('again').click()")
@@ -282,20 +282,22 @@ async def test_tabs_opened_together_all_arrive(browser: Any, site: str, shield: 
 
 async def test_the_solver_finds_what_programs_find(tab: Any, site: str, shield: StandIn) -> None:
     """In WebAssembly, that is; plain JavaScript is put to the test where the page does the work."""
-    from shield.solver import solve
-
     token, k, target = "AQEQ" * 13, 5, 2**64 // 3000
     await tab.go(site)
     await tab.until("document.title === 'Behind GET'")
-    worker = "/.well-known/shield/worker.js"
-    ask = """new Promise((resolve) => {
-        const worker = new Worker(%r), nonces = [];
-        worker.onmessage = ({data}) => { nonces.push(data); nonces.length === jobs.length ? resolve(nonces) : next(); };
-        const jobs = [...Array(5).keys()].map((index) => ({token: %r, index, nonce: 0, count: 65536, target: %r}));
-        jobs.push({token: %r, index: 0, nonce: 2 ** 45 + 2 ** 32 - 8, count: 8, target: "f".repeat(16)});
-        jobs.push({token: %r, index: 0, nonce: 0, count: 4096, target: "0".repeat(16)});
-        const next = () => worker.postMessage(jobs[nonces.length]);
-        next();
-    })""" % (worker, token, f"{target:016x}", token, token)
-    expected = [*solve(token, k, target), 2**45 + 2**32 - 8, -1]
-    assert await tab.evaluate(ask) == expected
+    every = 2**64 - 1
+    jobs = [{"token": token, "index": i, "nonce": 0, "count": 65536, "target": f"{target:016x}"} for i in range(k)]
+    jobs.append({"token": token, "index": 0, "nonce": 2**45 + 2**32 - 8, "count": 8, "target": f"{every:016x}"})
+    jobs.append({"token": token, "index": 0, "nonce": 0, "count": 4096, "target": f"{0:016x}"})
+    found = await tab.call_with(
+        jobs,
+        """(jobs) => new Promise((resolve) => {
+            const worker = new Worker("/.well-known/shield/worker.js"), nonces = [];
+            worker.onmessage = ({data}) => {
+                nonces.push(data);
+                if (nonces.length === jobs.length) resolve(nonces);
+            };
+            for (const job of jobs) worker.postMessage(job);
+        })""",
+    )
+    assert found == [*solve(token, k, target), 2**45 + 2**32 - 8, -1]

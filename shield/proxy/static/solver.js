@@ -22,7 +22,9 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function show(state) {
   for (const text of main.querySelectorAll("[data-state]")) text.hidden = text.dataset.state !== state;
+  document.getElementById("busy").hidden = !["working", "waiting", "passed"].includes(state);
   again.hidden = !["cookies", "loop", "failed"].includes(state);
+  document.title = main.querySelector("section:not([hidden]) h1").textContent;
   main.dataset.now = state;
 }
 
