@@ -91,7 +91,7 @@ def problem(kind: str, status: int, title: str, detail: str, **members: Any) -> 
 class Pages:
     """The pages for people, from the templates in static/."""
 
-    __slots__ = ("_challenge", "_error", "_style", "error_fields", "version")
+    __slots__ = ("_challenge", "_error", "_style", "error_fields", "policy_fields", "version")
 
     def __init__(self, version: str) -> None:
         env = jinja2.Environment(
@@ -107,9 +107,9 @@ class Pages:
         # Inside the page, so that a refused browser asks for nothing more; allowed by its hash.
         style = (STATIC / "error.css").read_text(encoding="utf-8").strip()
         self._style = Markup(style)  # noqa: S704 - a file of ours
-        self.error_fields = (
-            NO_STORE + VARY + _PAGE_FIELDS + _ERROR_POLICY % base64.b64encode(hashlib.sha256(style.encode()).digest())
-        )
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest())
+        self.policy_fields = _PAGE_FIELDS + _ERROR_POLICY % digest
+        self.error_fields = NO_STORE + VARY + self.policy_fields
 
     def error(self, title: str, detail: str, hint: str = "", reason: str = "") -> bytes:
         """A short page without script or further files."""

@@ -166,7 +166,7 @@ class Replies:
 
         for kind, title, detail in _problem_kinds():
             body = pages.error(title, detail)
-            self._files[PROBLEMS + kind] = File(HTML, body, pages.error_fields, tag(body))
+            self._files[PROBLEMS + kind] = File(HTML, body, pages.policy_fields, tag(body))
 
     def set_date(self, wall: float) -> None:
         """`wall`: seconds since the epoch. Every reply carries this date until the next call."""
