@@ -1,0 +1,165 @@
+"""Each file in good/ loads; each in bad/ is refused with exactly the mistakes in the .txt beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from shield import config
+from shield.policy.bucket import Rate
+from shield.policy.identity import CrawlerSettings
+from shield.reference import reference
+
+pytestmark = pytest.mark.wheel
+
+
+class Tls(Protocol):
+    certificate: Path
+    key: Path
+
+
+HERE = Path(__file__).parent
+GOOD = sorted((HERE / "good").glob("*.toml"))
+BAD = sorted((HERE / "bad").glob("*.toml"))
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(config.ConfigError) as caught:
+        config.parse(text)
+    return [str(item) for item in caught.value.mistakes]
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
+def test_good_file_loads(path: Path) -> None:
+    assert isinstance(config.load(str(path)), config.Config)
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_bad_file_is_refused_with_every_mistake(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HERE)
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(str(path))
+    assert [str(item) for item in caught.value.mistakes] == path.with_suffix(".txt").read_text().splitlines()
+    assert str(caught.value).splitlines()[0].startswith(f"{path}: ")
+
+
+def test_there_are_files_to_test() -> None:
+    assert len(GOOD) >= 4
+    assert len(BAD) >= 20
+    assert {path.stem for path in BAD} == {path.stem for path in (HERE / "bad").glob("*.txt")}
+
+
+def test_shipped_file_says_what_the_classes_default_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.find(None) != config.FILE_NAME
+    assert config.load() == config.Config()
+
+
+def test_file_in_the_current_directory_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.toml").write_text("dry_run = true")
+    assert config.find(None) == "config.toml"
+    assert config.load().dry_run
+
+
+def test_values_arrive() -> None:
+    settings = config.load(str(HERE / "good" / "limits.toml"))
+    assert settings.limits.pass_ == Rate(1, 2.5)
+    assert settings.limits.client == Rate(3, 4)
+    assert settings.limits.address == config.Config().limits.address
+    assert settings.limits.costs == {"/search": 12, "/reports/{id}": 50}
+    assert settings.identity.crawlers[1] == CrawlerSettings("bingbot", ("search.msn.com",))
+    assert settings.challenge.mode == "always"
+
+
+def test_settings_are_values() -> None:
+    """Frozen and of the very class that the code beside it defines, not of one that validation made."""
+    settings = config.parse("[listen]\nworkers = 2")
+    assert type(settings) is config.Config
+    assert type(settings.listen) is type(config.Config().listen)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.dry_run = True  # type: ignore[misc]
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(config.ConfigError, match="cannot be read: No such file or directory"):
+        config.load(str(tmp_path / "none.toml"))
+
+
+def test_wrong_file(tmp_path: Path) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"#" * (config.MAX_FILE_BYTES + 1))
+    with pytest.raises(config.ConfigError, match="is this the right file"):
+        config.load(str(path))
+
+
+def test_sound_options_of_a_table_with_a_mistake_are_cross_checked() -> None:
+    assert mistakes('[listen]\nbacklog = 0\naddress = "nowhere"') == [
+        "line 2: listen.backlog: found 0; allowed: a whole number from 1 to 65535",
+        'line 3: listen.address: found "nowhere"; a port from 0 to 65535 must follow the host and a colon',
+    ]
+
+
+def test_secrets_are_not_repeated() -> None:
+    report = "\n".join(mistakes('[identity]\napi_keys = ["hunter2"]\n[upstream]\nservers = ["http://me:hunter2@h:1"]'))
+    assert "api_keys" in report
+    assert "servers" in report
+    assert "hunter2" not in report
+
+
+def test_long_values_are_cut() -> None:
+    (line,) = mistakes(f'dry_run = "{"x" * 500}"')
+    assert len(line) < 200
+
+
+def test_certificate_and_key(tls: Tls) -> None:
+    assert config.parse(f'[listen]\ncertificate = "{tls.certificate}"\nkey = "{tls.key}"').listen.key == str(tls.key)
+
+
+def test_certificate_without_its_key(tls: Tls) -> None:
+    (line,) = mistakes(f'[listen]\ncertificate = "{tls.certificate}"')
+    assert "must hold its key too" in line
+
+
+def test_both_in_one_file(tls: Tls, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(tls.certificate.read_bytes() + tls.key.read_bytes())
+    assert config.parse(f'[listen]\ncertificate = "{both}"').listen.certificate == str(both)
+
+
+def test_key_of_another_certificate(tls: Tls) -> None:
+    (line,) = mistakes(f'[listen]\ncertificate = "{tls.key}"\nkey = "{tls.certificate}"')
+    assert "cannot be used" in line
+
+
+def test_state_paths(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert mistakes(f'[state]\ndirectory = "{file}"\nsecret_file = "{tmp_path}"') == [
+        f'line 2: state.directory: found "{file}"; this is a file; a directory is needed',
+        f'line 3: state.secret_file: found "{tmp_path}"; this is a directory; a file is needed',
+    ]
+
+
+def test_reference_is_current() -> None:
+    """`make docs` writes it."""
+    written = HERE.parent.parent / "docs" / "configuration.md"
+    assert written.read_text() == reference()
+
+
+def test_reference_names_every_option() -> None:
+    text = reference()
+    for table in dataclasses.fields(config.Config):
+        value = getattr(config.Config(), table.name)
+        names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else [table.name]
+        for name in names:
+            assert f"| `{name.removesuffix('_')}` |" in text
+
+
+def test_every_option_says_what_it_does() -> None:
+    for line in reference().splitlines():
+        if line.startswith("| `"):
+            assert len(line.split(" | ")[-1].rstrip(" |")) > 10, line
