@@ -184,8 +184,8 @@ class Service:
                 demand=status["demand"],
                 capacity=status["capacity"],
             )
-        for name, fields in self.engine.events():
-            self.log.event(name, **fields)
+        for name, details in self.engine.events():
+            self.log.event(name, **details)
 
     def _on_upstream(self, event: str, server: str) -> None:
         self.log.event(event, "warning", server=server)
