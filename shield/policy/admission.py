@@ -1,0 +1,163 @@
+"""Who goes next: a bounded queue in front of the upstream's slots, in the order of tier and rank.
+
+At most 2 L requests wait. The best goes first: lower tier, then higher rank (log2 of the units served before the
+onset, then a keyed hash that changes every ten minutes, so that some are served well instead of all badly), then the
+older; a full queue evicts its worst for a better newcomer, and turns away a worse one.
+
+The queue is *standing* when nobody got through an interval of 100 ms in less than 20 ms (CoDel, RFC 8289). A standing
+queue is of no use to anybody: among equals the newest goes first (it can still be served in time, the oldest is about
+to give up), and those who waited longer than their patience are dropped: T2 to T4 after max(40 ms, 2 median upstream
+times), T0 and T1 after 500 ms or that. In calm weather everybody has the patience of T0 and T1.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from annotated_types import Ge, Gt
+from typing_extensions import Doc
+
+from shield.model import Tier
+from shield.policy.case import Case
+
+MEDIAN_OF: Final = 64  # upstream times that the median is taken of
+ORDER_EPOCH: Final = 600.0  # seconds after which equals change their order
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """How long the queue is, and for how long one waits in it."""
+
+    length: Annotated[float, Ge(0), Doc("slots. Cases that may wait, as a multiple of the concurrency limit.")] = 2.0
+    interval: Annotated[float, Gt(0), Doc("seconds. Over which the shortest wait is taken (CoDel's default).")] = 0.1
+    target: Annotated[float, Gt(0), Doc("seconds. A shortest wait above it makes the queue a standing one.")] = 0.02
+    patience: Annotated[float, Gt(0), Doc("seconds. Of T2 to T4 in a standing queue under pressure, at least.")] = 0.04
+    known_patience: Annotated[
+        float, Gt(0), Doc("seconds. Of T0 and T1, and of everybody in calm weather, at least.")
+    ] = 0.5
+
+
+class Waiting:
+    """A place in the queue. Better places sort later, so that the best leaves from the end of the list."""
+
+    __slots__ = ("order", "request")
+
+    def __init__(self, order: tuple[int, float, int], request: Case) -> None:
+        self.order = order  # (-tier, rank, -arrival)
+        self.request = request
+
+    def __lt__(self, other: Waiting) -> bool:
+        return self.order < other.order
+
+
+class Queue:
+    """The requests that wait for a slot."""
+
+    def __init__(self, settings: QueueSettings, limit: int) -> None:
+        self.most = int(settings.length * limit)
+        self.standing = False
+        self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
+        self._settings = settings
+        self._waiting: list[Waiting] = []
+        self._arrivals = 0
+        self._rtts: list[float] = []
+        self._next_rtt = 0
+        self._shortest: float | None = None  # wait of those who left in this interval
+        self._interval_ends = 0.0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def push(self, request: Case, now: float) -> Case | None:
+        """Queue a request. Returns the one that has no place: another, evicted for it, or itself, or None."""
+        if not self._waiting:
+            self._shortest = None
+            self._interval_ends = now + self._settings.interval
+        self._arrivals += 1
+        place = Waiting((-request.tier, request.rank, -self._arrivals), request)
+        request.queued_at = now
+        if len(self._waiting) < self.most:
+            insort(self._waiting, place)
+            return None
+        if not self._waiting or self._waiting[0].order[:2] >= place.order[:2]:
+            return request
+        insort(self._waiting, place)
+        return self._waiting.pop(self._last_of_worst() if self.standing else 0).request
+
+    def pop(self, now: float) -> Case:
+        """The request that goes next; the queue must not be empty."""
+        waiting = self._waiting
+        if self.standing:
+            tier, rank, _ = waiting[-1].order
+            request = waiting.pop(bisect_left(waiting, (tier, rank), key=_group)).request
+        else:
+            request = waiting.pop().request
+        wait = now - request.queued_at
+        if not waiting:
+            self._shortest = 0.0  # the queue ran empty: whatever it was, it does not stand
+        elif self._shortest is None or wait < self._shortest:
+            self._shortest = wait
+        return request
+
+    def remove(self, request: Case) -> bool:
+        """Take out a request whose client has left; whether it was there."""
+        for i, place in enumerate(self._waiting):
+            if place.request is request:
+                del self._waiting[i]
+                return True
+        return False
+
+    def tick(self, pressed: bool, now: float) -> list[Case]:
+        """Judge the interval, and return those who waited too long. At most 2 L are looked at."""
+        waiting = self._waiting
+        if not waiting:
+            self.standing = False
+            return []
+        if now >= self._interval_ends:
+            shortest = self._shortest
+            if shortest is None:  # nobody left: they all wait still
+                shortest = now - min(place.request.queued_at for place in waiting)
+            self.standing = shortest > self._settings.target
+            self._shortest = None
+            self._interval_ends = now + self._settings.interval
+        if not self.standing:
+            return []
+        usual = 2.0 * self.median_rtt
+        known = max(self._settings.known_patience, usual)
+        other = max(self._settings.patience, usual) if pressed else known
+        late = [
+            place
+            for place in waiting
+            if now - place.request.queued_at > (known if place.request.tier <= Tier.T1 else other)
+        ]
+        if late:
+            gone = set(map(id, late))
+            self._waiting = [place for place in waiting if id(place) not in gone]
+        return [place.request for place in late]
+
+    def sample(self, rtt: float) -> None:
+        """An upstream time, for the median."""
+        if len(self._rtts) < MEDIAN_OF:
+            self._rtts.append(rtt)
+        else:
+            self._rtts[self._next_rtt] = rtt
+            self._next_rtt = (self._next_rtt + 1) % MEDIAN_OF
+
+    def close_window(self) -> None:
+        """Take the median anew."""
+        if self._rtts:
+            self.median_rtt = sorted(self._rtts)[len(self._rtts) // 2]
+
+    def _last_of_worst(self) -> int:
+        """Index of the oldest among the worst, which a standing queue gives up first."""
+        group = self._waiting[0].order[:2]
+        i = 0
+        while i + 1 < len(self._waiting) and self._waiting[i + 1].order[:2] == group:
+            i += 1
+        return i
+
+
+def _group(place: Waiting) -> tuple[int, float]:
+    return place.order[:2]

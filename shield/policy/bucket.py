@@ -1,0 +1,84 @@
+"""The token bucket, kept as one float per key: the generic cell rate algorithm (GCRA, ITU-T I.371 annex A).
+
+The float is the theoretical arrival time `tat`, in monotonic seconds. With rate r (units/s) and burst b (units):
+
+    x = max(tat, now) + cost / r        admit iff x - now <= b / r        then tat = x
+
+This equals a token bucket of size b filled at r exactly: `b - tokens = max(0, tat - now) * r`. A key with
+`tat <= now` is a full bucket, carries no information, and may be forgotten without loss.
+
+Rate and burst stay nominal for the life of a key. A factor f on the rate is applied by charging
+`min(cost / max(f, 0.05), b)` instead: a change of f then never turns old debt into a lockout, and no single cost
+exceeds the burst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from annotated_types import Gt
+from typing_extensions import Doc
+
+LEAST_FACTOR: Final = 0.05
+"""No factor slows a bucket by more than twenty times."""
+
+REFUSED_COST: Final = 0.2
+"""Units charged for an attempt that was refused: what refusing costs us, roughly (section 5 of the design)."""
+
+SLACK: Final = 1e-6
+"""Seconds forgiven for the rounding of sums of floats; a microsecond is far below one unit at any rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A sustained rate and what may come at once on top of it."""
+
+    rate: Annotated[float, Gt(0), Doc("units/s. The sustained rate.")]
+    burst: Annotated[float, Gt(0), Doc("units. The size of the bucket.")]
+
+
+def charge(cost: float, factor: float, burst: float) -> float:
+    """The units to take for `cost` when the rate is multiplied by `factor`."""
+    return min(cost / max(factor, LEAST_FACTOR), burst)
+
+
+def refused(tat: float, now: float, rate: float, span: float) -> float:
+    """The `tat` after a refused attempt: pays `REFUSED_COST`, but never waits longer than an empty bucket does.
+
+    `span` is b/r in seconds. Debt that is already beyond (a request that turned out dearer than estimated) stays.
+    """
+    start = max(tat, now)
+    return max(start, min(start + REFUSED_COST / rate, now + span))
+
+
+class Bucket:
+    """One bucket with a life of its own, where there are few of them; subjects keep their `tat` in a slot."""
+
+    __slots__ = ("burst", "rate", "tat")
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate.rate
+        self.burst = rate.burst
+        self.tat = 0.0
+
+    def wait(self, cost: float, now: float) -> float:
+        """Seconds until `cost` would be admitted; 0 when it would be now. Takes nothing."""
+        x = max(self.tat, now) + min(cost, self.burst) / self.rate
+        over = x - now - self.burst / self.rate
+        return over if over > SLACK else 0.0
+
+    def take(self, cost: float, now: float) -> bool:
+        """Charge `cost` if the bucket admits it."""
+        if self.wait(cost, now):
+            return False
+        self.spend(cost, now)
+        return True
+
+    def spend(self, cost: float, now: float) -> None:
+        """Charge `cost` unconditionally, for work that is already done."""
+        self.tat = max(self.tat, now) + min(cost, self.burst) / self.rate
+
+    def level(self, now: float) -> float:
+        """Units left."""
+        return self.burst - max(0.0, self.tat - now) * self.rate

@@ -1,0 +1,227 @@
+"""Challenges: a price in computing for the marginal newcomer, not a proof of humanity.
+
+Native solvers are 30 to 1000 times faster than a phone. The bucket is the defence; the puzzle sets the rate at which
+new buckets can be had. A challenge is stateless and costs one MAC to mint:
+
+    base64url( version u8 = 1 | alg u8 = 1 | k u8 | target u64 | expiry u32 | random 8 bytes | mac 16 bytes )
+
+The MAC also covers the client's key, so an answer is worth nothing to somebody else. With seed = SHA-256(token), the
+sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (big-endian; 44 bytes are
+one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them make the p99 of the
+solving time 1.67 times the mean (one puzzle: 4.6 times).
+
+An answer is verified in the order MAC, expiry, not spent, hashes: what is cheap and stops most comes first. Only
+accepted challenges are remembered, until they expire; when that memory is full, answers are refused as BUSY rather
+than accepted twice. Hashing has a time budget, a bucket that fills at `verify_share` seconds a second. The MAC is not
+charged to it: it costs less than reading the request did, and forged answers must not use up the honest ones' budget.
+
+Table of spent challenges: key = the token's MAC; lifetime = the challenge's; eviction = only what has expired.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Annotated, Any, Final, Literal
+
+from annotated_types import Ge, Gt, Le
+from cachetools import Cache
+from typing_extensions import Doc
+
+from shield.policy.bucket import Bucket, Rate
+from shield.policy.keys import Keys, challenge_tag
+from shield.policy.passes import Pass
+
+__all__ = ["Challenge", "ChallengeSettings", "Challenger", "Pass", "Redeemed", "Redemption"]
+
+VERSION: Final = 1
+SHA_256: Final = 1
+BODY: Final = struct.Struct(">BBBQI8s")
+TOKEN_CHARS: Final = 52  # 39 bytes
+MOST_NONCE: Final = 1 << 53  # what a JavaScript number holds exactly
+HASH_SECONDS: Final = 1e-6  # measured 0.9 µs with the packing, in CPython 3.11
+SPENT_BYTES: Final = 200
+"""Measured: a 16-byte key with its expiry and its place in the queue."""
+
+DAY: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeSettings:
+    """When to challenge, at what price, and what a pass is."""
+
+    mode: Annotated[
+        Literal["auto", "always", "off"],
+        Doc("auto: under pressure, those without history. always: every request without a pass. off: nobody."),
+    ] = "auto"
+    cookie: Annotated[str, Doc("name. The cookie that carries a pass.")] = "shield_pass"
+    header: Annotated[str, Doc("field name. Where programs may put their pass.")] = "Shield-Pass"
+    sub_puzzles: Annotated[int, Ge(1), Le(64), Doc("puzzles. Parts of a challenge; more make the time more even.")] = 16
+    least_hashes: Annotated[
+        int, Ge(64), Le(2**40), Doc("hashes. The lowest price; 2^20 is 0.25 s on a phone that does 4 MH/s.")
+    ] = 2**20
+    most_hashes: Annotated[int, Ge(64), Le(2**40), Doc("hashes. The highest price; 2^25 is 8 s on that phone.")] = 2**25
+    lifetime: Annotated[float, Gt(0), Le(3600), Doc("seconds. A challenge may be answered for this long.")] = 120.0
+    verify_share: Annotated[float, Gt(0), Le(1), Doc("seconds/s. Time spent on verifying, at most.")] = 0.25
+    pass_lifetime: Annotated[float, Gt(0), Doc("seconds. A pass must be earned or bought anew after this long.")] = (
+        30 * DAY
+    )
+    bought_idle: Annotated[
+        float, Gt(0), Doc("seconds. During an attack a bought pass lapses when it was not used for this long.")
+    ] = 120.0
+    bought_burst: Annotated[float, Gt(0), Doc("units. Bucket of a bought pass during an attack; one page.")] = 60.0
+    bought_rate: Annotated[float, Gt(0), Doc("units/s. The most a bought pass gets during an attack.")] = 10.0
+    least_bought_rate: Annotated[float, Gt(0), Doc("units/s. The least, however many there are.")] = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a client is asked to do. `expires_in` in whole seconds."""
+
+    token: str
+    k: int
+    target: int
+    expected_hashes: int
+    expires_in: int
+
+
+class Redeemed(enum.Enum):
+    """What became of an answer."""
+
+    ACCEPTED = "accepted"
+    MALFORMED = "malformed"
+    FORGED = "forged"  # not minted here, or for somebody else
+    EXPIRED = "expired"
+    SPENT = "spent"
+    WRONG = "wrong"  # a nonce that solves nothing
+    BUSY = "busy"  # no time to verify, or no room to remember: try again
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """The result of an answer; with ACCEPTED the pass token and the seconds it may be kept."""
+
+    result: Redeemed
+    pass_token: str = ""
+    lifetime: int = 0
+
+
+class Spent(Cache[bytes, float]):
+    """Accepted challenges until they expire. All live equally long, so the oldest expires first."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._order: deque[bytes] = deque()
+
+    def forget(self, now: float) -> None:
+        """Drop what has expired."""
+        order = self._order
+        while order and self[order[0]] <= now:
+            del self[order.popleft()]
+
+    def full(self, now: float) -> bool:
+        """Whether nothing more can be remembered at `now`."""
+        if len(self) < self.maxsize:
+            return False
+        self.forget(now)
+        return len(self) >= self.maxsize
+
+    def add(self, key: bytes, expires: float) -> None:
+        """Remember a challenge; only when not full."""
+        self[key] = expires
+        self._order.append(key)
+
+
+class Challenger:
+    """Mints and verifies challenges. Who is challenged, and what follows from an answer, is the engine's business."""
+
+    def __init__(
+        self, settings: ChallengeSettings, keys: Keys, entropy: Callable[[int], bytes], spent: int, wall_offset: float
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._entropy = entropy
+        self._wall_offset = wall_offset
+        self._growth = math.log2(settings.most_hashes / settings.least_hashes)
+        self._time = Bucket(Rate(settings.verify_share, settings.verify_share))
+        self.spent = Spent(spent)
+
+    def price(self, pressure: float, score: float, known_network: bool) -> int:
+        """Expected hashes: E0 (cap/E0)^p 2^(score/4), an eighth of it in a known network, within [E0, cap].
+
+        `pressure` in [0, 1]; a negative score (a good reputation) lowers nothing.
+        """
+        least, most = self._settings.least_hashes, self._settings.most_hashes
+        price: float = least * 2.0 ** (self._growth * pressure + max(score, 0.0) / 4)
+        return int(max(least, min(price, most) / (8 if known_network else 1)))
+
+    def mint(self, client: bytes, expected: int, now: float) -> Challenge:
+        """A challenge for the client with this key, of `expected` hashes."""
+        settings = self._settings
+        k = settings.sub_puzzles
+        target = min(k * (1 << 64) // expected, (1 << 64) - 1)
+        expiry = int(now + self._wall_offset + settings.lifetime)
+        body = BODY.pack(VERSION, SHA_256, k, target, expiry, self._entropy(8))
+        token = urlsafe_b64encode(body + challenge_tag(self._keys.current, body + client)).decode()
+        return Challenge(token, k, target, expected, int(settings.lifetime))
+
+    def verify(self, client: bytes, token: str, nonces: Sequence[int], now: float) -> tuple[Redeemed, int]:
+        """Check an answer; with ACCEPTED also log2 of the hashes that were asked. An accepted one is spent."""
+        read = _read(token)
+        if read is None:
+            return Redeemed.MALFORMED, 0
+        body, tag = read
+        if not any(compare_digest(challenge_tag(key, body + client), tag) for key in self._keys.both()):
+            return Redeemed.FORGED, 0
+        _, _, k, target, expiry, _ = BODY.unpack(body)
+        expires = expiry - self._wall_offset
+        if expires <= now:
+            return Redeemed.EXPIRED, 0
+        if tag in self.spent:
+            return Redeemed.SPENT, 0
+        if len(nonces) != k or not all(type(n) is int and 0 <= n < MOST_NONCE for n in nonces):
+            return Redeemed.MALFORMED, 0
+        if self._time.wait(k * HASH_SECONDS, now) or self.spent.full(now):
+            return Redeemed.BUSY, 0
+        right = solved(token, target, nonces)
+        self._time.spend(min(right + 1, k) * HASH_SECONDS, now)
+        if right < k:
+            return Redeemed.WRONG, 0
+        self.spent.add(tag, expires)
+        return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
+
+    def figures(self) -> dict[str, Any]:
+        """The fill of the table of spent challenges."""
+        return {
+            "entries": len(self.spent),
+            "max": int(self.spent.maxsize),
+            "bytes_per_entry": SPENT_BYTES,
+        }
+
+
+def solved(token: str, target: int, nonces: Sequence[int]) -> int:
+    """How many sub-puzzles in a row, from the first, the nonces solve. Stops at the first that is not."""
+    seed = sha256(token.encode("ascii")).digest()
+    for i, nonce in enumerate(nonces):
+        digest = sha256(seed + i.to_bytes(4, "big") + nonce.to_bytes(8, "big")).digest()
+        if int.from_bytes(digest[:8], "big") >= target:
+            return i
+    return len(nonces)
+
+
+def _read(token: str) -> tuple[bytes, bytes] | None:
+    """Body and MAC of a token that has the form of one."""
+    if len(token) != TOKEN_CHARS:
+        return None
+    try:
+        raw = urlsafe_b64decode(token)
+    except ValueError:
+        return None
+    return raw[:-16], raw[-16:]

@@ -1,0 +1,641 @@
+"""The policy's border: who asks is judged, queued, taught from, forgotten - in a few synchronous verbs.
+
+    decide      a request has come: forward it, queue it, or refuse it, and why
+    enter       the body of a held request is here: now it wants a slot
+    learn       a forwarded request has ended: settle its cost, history, reputation; its slot is free
+    release     its slot is free before its end; cancel: its client has left
+    report      something bad of a client that is no response
+    mint, redeem, grant, present      challenges and passes
+    tick        time has passed: every 20 ms while requests wait, else every 0.5 s
+
+The order of the questions in `decide` is: whom the operator named, bans, traps, the tier, the limits.
+`now` is monotonic seconds. Verbs that free a slot return the queued requests whose `verdict` they changed, to FORWARD
+or SHED; the edge resumes those. A dry run reports the same verdicts as their twins, and forwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from math import log2
+from typing import Annotated, Any, Final
+
+from typing_extensions import Doc
+
+from shield.model import DRY_RUN_TWIN, UNIT_SECONDS, Action, Outcome, Reason, Request, Signal, Tier, Verdict
+from shield.policy.admission import ORDER_EPOCH, Queue, QueueSettings
+from shield.policy.bucket import Bucket, Rate
+from shield.policy.case import Case
+from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, Redeemed, Redemption
+from shield.policy.concurrency import Concurrency
+from shield.policy.history import DAY, History, HistorySettings
+from shield.policy.identity import (
+    ADDRESS_BYTES,
+    CLIENT_BYTES,
+    NETWORK_BYTES,
+    Client,
+    CrawlerSettings,
+    Identity,
+    IdentitySettings,
+    NetworkRates,
+    shape,
+)
+from shield.policy.keys import Keys, order_tag
+from shield.policy.limits import REFUSED, Limits, LimitsSettings
+from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
+from shield.policy.pressure import RANKS, WINDOW, Pressure, PressureSettings
+from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
+from shield.policy.routes import LEAST_BASELINE, LEAST_COST, MOST_COST, SETTLED, Routes
+from shield.policy.subjects import ClientEntry
+from shield.policy.table import TableSettings
+
+__all__ = [
+    "Challenge",
+    "ChallengeSettings",
+    "Client",
+    "CrawlerSettings",
+    "Engine",
+    "EngineSettings",
+    "HistorySettings",
+    "IdentitySettings",
+    "Keys",
+    "LimitsSettings",
+    "Pass",
+    "PressureSettings",
+    "QueueSettings",
+    "Rate",
+    "Redeemed",
+    "Redemption",
+    "ReputationSettings",
+    "TableSettings",
+    "shape",
+]
+
+PATH_CHARS: Final = 256
+"""Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
+
+BAD_SCORE: Final = 8.0
+GRANT_EVERY: Final = 600.0  # seconds between two passes given to a client that does not keep them
+GRANTS: Final = Rate(60 / 3600, 60)  # per network that is not known for a day
+UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
+LEAST_BOUGHT_SHARE: Final = 0.15  # of the capacity, left for bought passes whatever T0 and T1 ask for
+BOUGHT_SHARE: Final = 0.9
+RETRY_AFTER: Final = range(2, 7)  # seconds; jittered, or those we shed come back all at once
+
+FORWARD: Final = Verdict(Action.FORWARD, Reason.OK)
+ALLOWLISTED: Final = Verdict(Action.FORWARD, Reason.ALLOWLISTED)
+API_KEY: Final = Verdict(Action.FORWARD, Reason.API_KEY)
+CRAWLER: Final = Verdict(Action.FORWARD, Reason.CRAWLER)
+QUEUED: Final = Verdict(Action.QUEUE, Reason.AT_CAPACITY)
+DENIED: Final = Verdict(Action.BAN, Reason.DENYLISTED)
+REFUSALS: Final = {
+    reason: tuple(Verdict(action, reason, seconds) for seconds in RETRY_AFTER)
+    for action, reason in (
+        (Action.CHALLENGE, Reason.CHALLENGE_ALWAYS),
+        (Action.CHALLENGE, Reason.NEWCOMER),
+        (Action.CHALLENGE, Reason.BAD_REPUTATION),
+        (Action.CHALLENGE, Reason.OVERSUBSCRIBED),
+        (Action.SHED, Reason.QUEUE_FULL),
+        (Action.SHED, Reason.OUTRANKED),
+        (Action.SHED, Reason.QUEUE_TIMEOUT),
+    )
+}
+"""Made once: refusing must be cheap."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The settings of the whole policy, by module."""
+
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    tables: TableSettings = field(default_factory=TableSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    reputation: ReputationSettings = field(default_factory=ReputationSettings)
+    pressure: PressureSettings = field(default_factory=PressureSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
+    dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
+
+
+class Engine:
+    """The policy of one upstream pool.
+
+    `entropy(n)` returns n random bytes, `wall_offset` is wall clock minus monotonic clock in seconds, `concurrency`
+    the requests that the upstream takes at once.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        keys: Keys,
+        entropy: Callable[[int], bytes],
+        wall_offset: float,
+        concurrency: int,
+    ) -> None:
+        limits, tables, challenge = settings.limits, settings.tables, settings.challenge
+        self.dry_run = settings.dry_run
+        self._wall_offset = wall_offset
+        self._key = keys.current
+        self._history = History(settings.history, tables.history)
+        self._identity = Identity(
+            settings.identity,
+            tables,
+            NetworkRates(
+                *((r.rate, r.burst / r.rate) for r in (limits.network, limits.network_v6_48, limits.network_v6_56))
+            ),
+            keys.current,
+            self._history.get,
+        )
+        self._reputation = Reputation(settings.reputation, self._history)
+        self._routes = Routes(tables.paths, tables.routes, limits.costs)
+        self._limits = Limits(limits, self._reputation)
+        self._pressure = Pressure(settings.pressure, concurrency)
+        self._concurrency = Concurrency(concurrency)
+        self._queue = Queue(settings.queue, concurrency)
+        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset)
+        self._passes = Passes(
+            keys=keys,
+            entropy=entropy,
+            history=self._history,
+            ordinary=limits.pass_,
+            bought=Rate(challenge.bought_rate, challenge.bought_burst),
+            lifetime=challenge.pass_lifetime,
+            bought_idle=challenge.bought_idle,
+            size=tables.passes,
+            wall_offset=wall_offset,
+        )
+        self._api_key_header = settings.identity.api_key_header
+        self._api_keys = {
+            bytes.fromhex(digest): Pass(bytes.fromhex(digest)[:8], Kind.API_KEY, limits.pass_, 0.0, float("inf"), None)
+            for digest in settings.identity.api_keys
+        }
+        self._honeypots = frozenset(limits.honeypots)
+        self._mode = challenge.mode
+        self._challenge = challenge
+        self._threshold = settings.pressure.threshold
+        # changed by tick
+        self._pressed = False  # p is above the threshold
+        self._uneasy = self._mode == "always"  # pressed, or everybody is challenged
+        self._bought_factor = 1.0  # on the rate of bought passes
+        self._window_began: float | None = None
+        self._outranked: list[Case] = []  # evicted from the queue since the last verb that returns requests
+
+    # Who asks
+
+    def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> Client:
+        """The handle on a client; `address` is textual (ValueError when it is none). Keep it for the connection."""
+        return self._identity.identify(address, user_agent, language, ja4, now)
+
+    def present(self, token: str, now: float) -> Pass | None:
+        """The pass that a cookie or header stands for; None when it is forged, has ended or was revoked."""
+        return self._passes.present(token, now)
+
+    def vouch(self, address: str, ok: bool, now: float) -> None:
+        """Keep what forward-confirmed reverse DNS says of an address whose client is `unverified`."""
+        self._identity.vouch(address, ok, now)
+
+    # Requests
+
+    def decide(self, request: Request, now: float) -> Verdict:
+        """Judge a request; when it is not `held` it also gets a slot (FORWARD) or a place in the queue (QUEUE)."""
+        case: Case = request  # type: ignore[assignment]
+        client = case.client
+        if not (client.entry.live and client.source.live):
+            self._identity.renew(client, now)
+        case.has_slot = False
+        case.grant = False
+        case.queued_at = 0.0
+        case.shadow = REFUSED
+        self._pressure.requests += 1
+        path = case.path
+        target = case.method + (path if len(path) <= PATH_CHARS else path[:PATH_CHARS])
+        route = self._routes[target]
+        if not route.live:
+            route = self._routes.again(target)
+        route.count += 1
+        case.route = route
+        case.cost = route.cost
+        token = case.token
+        if token is not None and (token.check_at <= now or token.network != client.network):
+            token = case.token = self._passes.check(token, client.network, now)
+        case.subject = token
+        verdict = self._judge(case, client, token, now)
+        action = verdict.action
+        if action is not Action.FORWARD:
+            if not self.dry_run:
+                case.verdict = verdict
+                return verdict
+            verdict = replace(verdict, action=DRY_RUN_TWIN[action])
+        case.verdict = verdict
+        return verdict if case.held else self._enter(case, now)
+
+    def enter(self, request: Request, now: float) -> Verdict:
+        """A held request is complete: FORWARD with a slot, QUEUE, or SHED."""
+        case: Case = request  # type: ignore[assignment]
+        case.held = False
+        return self._enter(case, now)
+
+    def learn(self, request: Request, outcome: Outcome, now: float) -> Sequence[Request]:
+        """A forwarded request has ended. Settles what it cost and what it says of its client; frees its slot."""
+        case: Case = request  # type: ignore[assignment]
+        client = case.client
+        status = outcome.status
+        error = status in UPSTREAM_ERRORS
+        if not outcome.stream:
+            self._learn_time(case, outcome.rtt, error)
+        if client.named is None and not error:
+            entry = client.entry
+            if 100 < status < 400:
+                self._reputation.good(entry, now)
+                history = self._history
+                if not history.frozen:
+                    history.good(entry, client.address, client.network, case.cost, now)
+                    if case.token is not None:
+                        history.good(case.token, client.address, client.network, case.cost, now)
+            elif status in POOR_STATUS:
+                self._reputation.soft(client.source, entry, self._reputation.settings.poor_status, now)
+        return self.release(case, now)
+
+    def release(self, request: Request, now: float) -> Sequence[Request]:
+        """Give a request's slot back, if it has one."""
+        case: Case = request  # type: ignore[assignment]
+        if case.has_slot:
+            case.has_slot = False
+            self._concurrency.in_flight -= 1
+            if self._queue or self._outranked:
+                return self._advance(now)
+        return ()
+
+    def cancel(self, request: Request, now: float) -> Sequence[Request]:
+        """The client of a queued, held or forwarded request has left."""
+        case: Case = request  # type: ignore[assignment]
+        if case.queued_at:
+            case.queued_at = 0.0
+            self._queue.remove(case)
+            self._limits.settle(case, LEAST_COST)
+        case.shadow = REFUSED
+        return self.release(case, now)
+
+    def report(self, client: Client, signal: Signal, now: float) -> None:
+        """Something bad that a client did, short of a request."""
+        if client.named is None:
+            settings = self._reputation.settings
+            points = settings.malformed if signal is Signal.MALFORMED else settings.slow_abort
+            self._reputation.hard(client.source, client.entry, points, now)
+
+    # Challenges and passes
+
+    def mint(self, request: Request, now: float) -> Challenge:
+        """The challenge that goes with a CHALLENGE verdict."""
+        client = request.client
+        score = max(self._reputation.of_client(client.entry, now), self._reputation.of_place(client.source, now))
+        known = self._history.known_since(client.network, now) is not None
+        client.entry.offered_until = now + self._challenge.lifetime
+        return self._challenger.mint(client.key, self._challenger.price(self._pressure.p, score, known), now)
+
+    def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
+        """The answer to a challenge. Accepted it buys a pass, a bad one is charged, a false one raises the score."""
+        if not client.live:
+            self._identity.renew(client, now)
+        entry, source = client.entry, client.source
+        if entry.banned_until > now or not self._limits.can_pay(entry, now):
+            return Redemption(Redeemed.BUSY)
+        result, work = self._challenger.verify(client.key, token, nonces, now)
+        if result is Redeemed.ACCEPTED:
+            bought = self._passes.buy(work, now)
+            if bought is None:
+                return Redemption(Redeemed.BUSY)
+            entry.offered_until = 0.0
+            return Redemption(result, bought, int(self._challenge.pass_lifetime))
+        if result is not Redeemed.BUSY:
+            self._limits.fine(entry, source, now)
+        if result is Redeemed.FORGED or result is Redeemed.WRONG:
+            self._reputation.hard(source, entry, self._reputation.settings.false_work, now)
+        return Redemption(result)
+
+    def grant(self, request: Request, now: float) -> str | None:
+        """A pass for a client that has just become a known one; ask only when a cookie can go to nobody else."""
+        entry, network = request.client.entry, request.client.source.network
+        if not request.grant or self._pressure.attack or entry.granted_at + GRANT_EVERY > now:
+            return None
+        since = self._history.known_since(network.name, now)
+        if since is None or since + DAY > now:
+            bucket = Bucket(GRANTS)
+            bucket.tat = network.grants
+            if not bucket.take(1.0, now):
+                return None
+            network.grants = bucket.tat
+        entry.granted_at = now
+        return self._passes.earn(now)
+
+    # Time
+
+    def tick(self, now: float) -> Sequence[Request]:
+        """Drop those who waited too long; every half second read the pressure and forget what is old."""
+        for request in self._queue.tick(self._pressed, now):
+            self._shed(request, Reason.QUEUE_TIMEOUT, now)
+        if self._window_began is None:
+            self._window_began = now
+        seconds = now - self._window_began
+        if seconds > WINDOW - 0.01:
+            self._window_began = now
+            self._close_window(now, seconds)
+        return self._advance(now) if self._queue or self._outranked else ()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """Slots taken."""
+        return self._concurrency.in_flight
+
+    @property
+    def pressure(self) -> float:
+        """p, in [0, 1]."""
+        return self._pressure.p
+
+    @property
+    def attack(self) -> bool:
+        """Between onset and end."""
+        return self._pressure.attack
+
+    def status(self, now: float) -> dict[str, Any]:
+        """What the policy sees and holds, for /api/status and metrics. Rates in units/s, times in seconds."""
+        pressure, concurrency, identity = self._pressure, self._concurrency, self._identity
+        return {
+            "pressure": pressure.p,
+            "attack": pressure.attack,
+            "attack_seconds": now - pressure.attack_since if pressure.attack else 0.0,
+            "demand": pressure.demand,
+            "known_demand": pressure.known_demand,
+            "capacity": pressure.capacity,
+            "requests_per_second": pressure.rate,
+            "congestion": concurrency.congestion,
+            "concurrency": concurrency.limit,
+            "in_flight": concurrency.in_flight,
+            "waiting": len(self._queue),
+            "queue": self._queue.most,
+            "standing_queue": self._queue.standing,
+            "median_rtt": self._queue.median_rtt,
+            "cutoff": pressure.cutoff,
+            "bought_passes": self._passes.bought,
+            "bought_rate": self._bought_factor * self._challenge.bought_rate,
+            "price": self._challenger.price(pressure.p, 0.0, False),
+            "routes": self._routes.top(10),
+            "tables": {
+                "addresses": identity.addresses.figures(ADDRESS_BYTES),
+                "clients": identity.clients.figures(CLIENT_BYTES),
+                "networks": identity.networks.figures(NETWORK_BYTES),
+                "passes": self._passes.table.figures(PASS_BYTES),
+                "history": self._history.figures(),
+                "spent": self._challenger.figures(),
+                "routes": self._routes.figures(),
+            },
+        }
+
+    def export_history(self, now: float) -> list[list[Any]]:
+        """The history as plain rows, to be kept over a restart. Takes 1 µs a record: not for the hot path."""
+        return self._history.rows(now, now + self._wall_offset)
+
+    def import_history(self, rows: Iterable[list[Any]], now: float) -> int:
+        """Take rows that `export_history` made; how many made sense."""
+        return self._history.load(rows, now, now + self._wall_offset)
+
+    # The order of the questions
+
+    def _judge(self, request: Case, client: Client, token: Pass | None, now: float) -> Verdict:
+        entry = client.entry
+        request.tier = Tier.T0
+        if client.named is not None:
+            return ALLOWLISTED if client.named is Reason.ALLOWLISTED else DENIED
+        welcome = FORWARD
+        if self._api_key_header or client.crawler is not None:
+            welcome = self._welcome(request, client)
+        if entry.banned_until > now:
+            return Verdict(Action.BAN, Reason.CLIENT_BANNED, int(entry.banned_until - now) + 1)
+        record = entry.record
+        known = record is not None and record.live
+        if client.source.banned_until > now and token is None and not known and welcome is FORWARD:
+            return Verdict(Action.BAN, Reason.ADDRESS_BANNED, int(client.source.banned_until - now) + 1)
+        if request.path in self._honeypots and not cross_site(request):
+            self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, now)
+            return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
+        if welcome is FORWARD:
+            bad = entry.score >= BAD_SCORE and self._reputation.of_client(entry, now) >= BAD_SCORE
+            tier = Tier.T4 if bad else Tier.T1 if known else Tier.T3
+            if token is not None:
+                tier = min(tier, _tier_of(token))
+                if token.scarce and tier < Tier.T2:
+                    request.subject = None  # it deserves better than what it bought
+            request.tier = tier
+            if self._uneasy or tier is Tier.T4:
+                return self._judge_uneasy(request, tier, now)
+            if known and token is None and not self._pressure.attack and not self.dry_run:
+                request.grant = entry.granted_at + GRANT_EVERY <= now
+        refusal = self._limits.admit(request, now)
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        pressure = self._pressure
+        pressure.units += request.cost
+        if request.tier <= Tier.T1:
+            pressure.known += request.cost
+            if request.tier is Tier.T0:
+                pressure.top += request.cost
+        return welcome
+
+    def _judge_uneasy(self, request: Case, tier: Tier, now: float) -> Verdict:
+        """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
+        pressure, limits = self._pressure, self._limits
+        token = request.token
+        cost = request.cost
+        if self._mode == "always" and token is None:
+            return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, now)
+        if tier <= Tier.T1:
+            rank = self._rank(request, now)
+            outbid = tier is Tier.T1 and self._mode != "off" and rank < pressure.cutoff
+            if not outbid:
+                refusal = limits.admit(request, now)
+                if refusal is not None:
+                    self._hit(request, refusal, now)
+                    return refusal
+                pressure.units += cost
+                pressure.known += cost
+                if tier is Tier.T0:
+                    pressure.top += cost
+                else:
+                    pressure.ranks[min(int(rank), RANKS - 1)] += cost
+                return FORWARD
+            pressure.ranks[min(int(rank), RANKS - 1)] += limits.demand(request, now)
+            if token is None or token.kind is not Kind.BOUGHT:
+                return self._challenge_it(request, Reason.OVERSUBSCRIBED, now)
+            request.subject, request.tier = token, Tier.T2
+        elif tier is not Tier.T2 and self._pressed and self._mode != "off":
+            bad = tier is Tier.T4
+            return self._challenge_it(request, Reason.BAD_REPUTATION if bad else Reason.NEWCOMER, now)
+        pressure.units += limits.demand(request, now)
+        refusal = limits.squeeze(request, self._factor(request), self._pressed, now)
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        return FORWARD
+
+    def _challenge_it(self, request: Case, reason: Reason, now: float) -> Verdict:
+        """Challenge, unless even asking is more than the client's limit."""
+        self._pressure.units += self._limits.demand(request, now)
+        refusal = self._limits.attempt(request, now)
+        client = request.client
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        if client.entry.offered_until > now:
+            self._reputation.ignored(client.source, client.entry, now)
+        return REFUSALS[reason][self._jitter(request, now)]
+
+    def _welcome(self, request: Case, client: Client) -> Verdict:
+        """FORWARD, or a better one for an API key or a confirmed crawler. A false claim is nothing at all."""
+        if self._api_key_header:
+            value = request.headers.get(self._api_key_header)
+            if value is not None:
+                known = self._api_keys.get(sha256(value.encode("utf-8", "surrogatepass")).digest())
+                if known is not None:
+                    request.subject = known
+                    return API_KEY
+        return CRAWLER if client.crawler is not None and client.source.vouched else FORWARD
+
+    def _factor(self, request: Case) -> float:
+        """The factor on the rate that a tier has under the present pressure."""
+        p = self._pressure.p if self._pressed else 0.0
+        if request.tier is Tier.T4:
+            return 0.1 * (1.0 - p)
+        if request.tier is Tier.T3:
+            return 1.0 - 0.9 * p
+        token = request.token
+        return self._bought_factor if token is not None and token.scarce else 1.0
+
+    def _hit(self, request: Case, refusal: Verdict, now: float) -> None:
+        """A limit was hit: held against the client if it is its own, not its neighbours'."""
+        if refusal.reason is Reason.CLIENT_RATE or refusal.reason is Reason.PASS_RATE:
+            client = request.client
+            self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
+            self._history.limited(client.entry, now)
+            if request.subject is not None:
+                self._history.limited(request.subject, now)
+
+    # Slots
+
+    def _enter(self, request: Case, now: float) -> Verdict:
+        concurrency = self._concurrency
+        if self.dry_run or (concurrency.in_flight < concurrency.limit and not self._queue):
+            request.has_slot = True
+            concurrency.take()
+            return request.verdict
+        request.rank = self._rank(request, now)
+        request.verdict = QUEUED
+        out = self._queue.push(request, now)
+        if out is request:
+            self._shed(request, Reason.QUEUE_FULL, now)
+        elif out is not None:
+            self._shed(out, Reason.OUTRANKED, now)
+            self._outranked.append(out)
+        return request.verdict
+
+    def _advance(self, now: float) -> Sequence[Request]:
+        """Fill free slots from the queue; those whose verdict has changed."""
+        changed, self._outranked = self._outranked, []
+        concurrency, queue = self._concurrency, self._queue
+        while queue and concurrency.in_flight < concurrency.limit:
+            request = queue.pop(now)
+            request.queued_at = 0.0
+            request.verdict = FORWARD
+            request.has_slot = True
+            concurrency.take()
+            changed.append(request)
+        return changed
+
+    def _shed(self, request: Case, reason: Reason, now: float) -> None:
+        """Turn away a request that was charged: it pays for the attempt only."""
+        request.queued_at = 0.0
+        request.verdict = REFUSALS[reason][self._jitter(request, now)]
+        self._limits.settle(request, LEAST_COST)
+
+    def _rank(self, request: Case, now: float) -> float:
+        """log2 of the units served before the onset, and a fraction that orders equals anew every ten minutes."""
+        subject: Pass | ClientEntry = request.client.entry
+        token = request.token
+        if token is not None and token.record is not None:
+            subject = token
+        record = subject.record
+        served = log2(record.units + 1.0) if record is not None and record.live else 0.0
+        return int(served) + order_tag(self._key, subject.key, int(now // ORDER_EPOCH)) / 65536
+
+    def _jitter(self, request: Case, now: float) -> int:
+        return order_tag(self._key, request.client.key, int(now)) % len(RETRY_AFTER)
+
+    # Readings
+
+    def _learn_time(self, request: Case, rtt: float, error: bool) -> None:
+        """Take an upstream time as a sample of congestion and of its route, and settle the request's cost by it."""
+        concurrency = self._concurrency
+        route = request.route
+        typical = self._routes.typical
+        loaded = concurrency.in_flight >= concurrency.half
+        usual = route.baseline if route.samples >= SETTLED else typical.baseline
+        if rtt < 0.0:
+            if error and loaded:
+                concurrency.sample(request.client.key, usual * concurrency.ratio, usual, True)
+            return
+        if loaded:
+            concurrency.sample(request.client.key, max(rtt, LEAST_BASELINE), usual, error)
+        self._queue.sample(rtt)
+        self._pressure.completed += request.cost
+        seconds = rtt / concurrency.congestion
+        if not error:
+            if not loaded or route.samples < SETTLED:
+                route.sample(seconds)
+            if not loaded or typical.samples < SETTLED:
+                typical.sample(seconds)
+        if not route.fixed:
+            self._limits.settle(request, min(max(seconds / UNIT_SECONDS, LEAST_COST), MOST_COST))
+
+    def _close_window(self, now: float, seconds: float) -> None:
+        pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
+        concurrency.close_window(seconds)
+        pressure.close_window(concurrency, now, seconds)
+        self._queue.close_window()
+        if passes.attack and not pressure.attack:
+            passes.ended_at = now
+        passes.attack = self._history.frozen = pressure.attack
+        self._pressed = pressure.p > self._threshold
+        self._uneasy = self._pressed or self._mode == "always"
+        left = max(LEAST_BOUGHT_SHARE * pressure.capacity, BOUGHT_SHARE * pressure.capacity - pressure.known_demand)
+        settings = self._challenge
+        rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
+        self._bought_factor = rate / settings.bought_rate
+        self._identity.expire(now)
+        passes.expire(now)
+        self._history.forget_old(now)
+        self._challenger.spent.forget(now)
+
+
+def cross_site(request: Case) -> bool:
+    """Whether another site sent the client here: an image on a page elsewhere must not get its readers banned."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    referer = request.headers.get("Referer")
+    if referer is None:
+        return False
+    host = referer.partition("://")[2].partition("/")[0]
+    return host.lower() != request.headers.get("Host", "").lower()
+
+
+def _tier_of(token: Pass) -> Tier:
+    if token.record is not None and token.record.live:
+        return Tier.T0
+    return Tier.T1 if token.kind is Kind.EARNED else Tier.T2

@@ -1,0 +1,225 @@
+"""Who was here, and behaved, before the attack.
+
+A subject (a client or a pass) gets a record at its second good window. A window begins with a good response (2xx or
+3xx) at least `window` seconds after the last one began; being limited begins it anew, so time spent above the limit
+never counts. From the onset of an attack to its end the history is frozen: what an attacker does under attack makes
+none. When the table is full the least served record goes first, so a flood of visitors that came twice cannot push
+out those who use the site.
+
+Table: key = client key or pass id; lifetime `keep`; eviction = least units served (a lazy heap, exact because units
+only grow); a newcomer that was served less than everybody in a full table still enters, in place of the last.
+
+The records also say which networks are *known*: those that held such a client within the last `known` seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from annotated_types import Gt
+from cachetools import Cache
+from typing_extensions import Doc
+
+if TYPE_CHECKING:
+    from shield.policy.passes import Pass
+    from shield.policy.subjects import ClientEntry
+
+DAY: Final = 86_400.0
+
+RECORD_BYTES: Final = 600
+"""Measured: a record, its key, its places and its heap item."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """What makes a client a known one."""
+
+    window: Annotated[
+        float, Gt(0), Doc("seconds. Good responses in two windows make a history; longer than noticing a flood takes.")
+    ] = 60.0
+    keep: Annotated[float, Gt(0), Doc("seconds. A history is forgotten after this long without a visit.")] = 60 * DAY
+    known: Annotated[float, Gt(0), Doc("seconds. A network is known for this long after a known client's visit.")] = (
+        7 * DAY
+    )
+
+
+class Record:
+    """The history of one client or pass. Times in monotonic seconds, `units` of cost served."""
+
+    __slots__ = ("address", "first", "key", "last", "live", "network", "units", "windows")
+
+    def __init__(self, key: bytes, address: str, network: str, first: float, last: float, windows: int, units: float):
+        self.key = key
+        self.address = address
+        self.network = network
+        self.first = first
+        self.last = last
+        self.windows = windows
+        self.units = units
+        self.live = True
+
+
+class Known:
+    """How much history a network holds."""
+
+    __slots__ = ("addresses", "last", "since")
+
+    def __init__(self, since: float) -> None:
+        self.addresses = 0
+        self.since = since
+        self.last = since
+
+
+class History(Cache[bytes, Record]):
+    """The records, bounded, and the places they belong to (never more places than records)."""
+
+    def __init__(self, settings: HistorySettings, size: int) -> None:
+        super().__init__(size)
+        self.frozen = False
+        self._window = settings.window
+        self._keep = settings.keep
+        self._known = settings.known
+        self._ranking: list[tuple[float, int, Record]] = []  # least served first; units as of when it was pushed
+        self._pushed = 0
+        self._order: deque[Record] = deque()  # for expiry
+        self._addresses: dict[str, int] = {}  # records per address
+        self._networks: dict[str, Known] = {}
+
+    def good(self, subject: ClientEntry | Pass, address: str, network: str, units: float, now: float) -> None:
+        """Count a good response of `units` for a client or pass, seen at `address` in `network`."""
+        if self.frozen:
+            return
+        record = subject.record
+        if record is not None and record.live:
+            record.units += units
+            if now - subject.window >= self._window:
+                subject.window = record.last = now
+                record.windows += 1
+                place = self._networks[record.network]
+                place.last = max(place.last, now)
+        elif subject.windows == 0:
+            subject.windows = 1
+            subject.window = now
+        elif subject.windows > 0 and now - subject.window >= self._window:
+            first, subject.windows, subject.window = subject.window, 2, now
+            subject.record = self.remember(Record(subject.key, address, network, first, now, 2, units))
+
+    def limited(self, subject: ClientEntry | Pass, now: float) -> None:
+        """A subject went above its limit: the window that it is in does not count."""
+        subject.window = now
+
+    def remember(self, record: Record) -> Record:
+        """Enter a record (replacing an older one of the same key)."""
+        older = self.pop(record.key, None)
+        if older is not None:
+            self._leave(older)
+        self[record.key] = record
+        self._push(record)
+        self._order.append(record)
+        count = self._addresses.get(record.address, 0)
+        self._addresses[record.address] = count + 1
+        place = self._networks.get(record.network)
+        if place is None:
+            place = self._networks[record.network] = Known(record.first)
+        place.addresses += count == 0
+        place.last = max(place.last, record.last)
+        return record
+
+    def popitem(self) -> tuple[bytes, Record]:
+        """Remove and return the least served record."""
+        while True:
+            units, _, record = self._ranking[0]
+            if not record.live:
+                heapq.heappop(self._ranking)
+            elif record.units > units:
+                heapq.heappop(self._ranking)
+                self._push(record)
+            else:
+                break
+        del self[record.key]
+        self._leave(record)
+        return record.key, record
+
+    def forget_old(self, now: float, looks: int = 64) -> None:
+        """Drop the records of those who have not come back for `keep` seconds, a few at a time."""
+        order = self._order
+        for _ in range(min(looks, len(order))):
+            record = order.popleft()
+            if not record.live:
+                continue
+            if record.last + self._keep > now:
+                order.append(record)
+            else:
+                del self[record.key]
+                self._leave(record)
+        if len(self._ranking) > 2 * len(self) + looks:  # mostly records that are gone
+            self._ranking = [item for item in self._ranking if item[2].live]
+            heapq.heapify(self._ranking)
+
+    def known_since(self, network: str, now: float) -> float | None:
+        """Since when `network` has held clients with history, one of them seen lately; None when it does not."""
+        place = self._networks.get(network)
+        return place.since if place is not None and place.last + self._known > now else None
+
+    def clients_at(self, address: str) -> int:
+        """Records of an address."""
+        return self._addresses.get(address, 0)
+
+    def addresses_in(self, network: str) -> int:
+        """Addresses of a network that have records."""
+        place = self._networks.get(network)
+        return place.addresses if place is not None else 0
+
+    def figures(self) -> dict[str, Any]:
+        """The table's fill, for /api/status and metrics."""
+        return {"entries": len(self), "max": int(self.maxsize), "bytes_per_entry": RECORD_BYTES}
+
+    def rows(self, now: float, wall: float) -> list[list[Any]]:
+        """The records as plain rows: key as hex, address, network, first and last (wall clock), windows, units."""
+        shift = wall - now
+        return [
+            [r.key.hex(), r.address, r.network, r.first + shift, r.last + shift, r.windows, r.units]
+            for r in self.values()
+        ]
+
+    def load(self, rows: Iterable[list[Any]], now: float, wall: float) -> int:
+        """Take rows that `rows` made, before a restart; how many were taken. Rows that make no sense are skipped."""
+        shift, taken = now - wall, 0
+        for row in rows:
+            try:
+                key, address, network, first, last, windows, units = row
+                record = Record(
+                    bytes.fromhex(key),
+                    str(address),
+                    str(network),
+                    float(first) + shift,
+                    min(float(last) + shift, now),
+                    int(windows),
+                    float(units),
+                )
+            except (TypeError, ValueError):
+                continue
+            if record.last + self._keep > now:
+                self.remember(record)
+                taken += 1
+        return taken
+
+    def _push(self, record: Record) -> None:
+        self._pushed += 1
+        heapq.heappush(self._ranking, (record.units, self._pushed, record))
+
+    def _leave(self, record: Record) -> None:
+        record.live = False
+        count = self._addresses[record.address] - 1
+        if count:
+            self._addresses[record.address] = count
+            return
+        del self._addresses[record.address]
+        place = self._networks[record.network]
+        place.addresses -= 1
+        if not place.addresses:
+            del self._networks[record.network]

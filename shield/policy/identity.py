@@ -1,0 +1,315 @@
+"""Who is asking: an address, the networks around it, and one client among those behind it.
+
+    address   IPv4 /32 or IPv6 /64 (one subscriber line has at least a /64 to itself, RFC 6177);
+              ::ffff:a.b.c.d is IPv4 a.b.c.d, or all IPv4 clients of a dual-stack socket would share one /64
+    network   IPv4 /24 or IPv6 /48, and the /56 between (the usual delegations to a site and to a customer)
+    client    address + a keyed hash of what one program does not change between requests: User-Agent,
+              Accept-Language and, where Shield ends TLS, JA4. Not header order, Accept or Cookie: one browser
+              sends several orders, and a pass adds a cookie.
+
+At most `clients_per_address` clients are told apart behind an address, further ones share an entry, so rotating the
+User-Agent buys 17 buckets and no more; a client with a history always has an entry of its own. The handle that
+`identify` returns is kept by the edge for a connection.
+
+Operators name subjects: allowed and denied networks, API keys (configured as SHA-256, so that the config is no
+secret), and crawlers, which are believed when their address has been confirmed by forward-confirmed reverse DNS
+(`vouch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+from annotated_types import Ge, Le
+from typing_extensions import Doc
+
+from shield.model import Reason
+from shield.policy.keys import client_tag
+from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
+from shield.policy.table import Table, TableSettings
+
+if TYPE_CHECKING:
+    from shield.policy.history import Record
+
+HOUR: Final = 3600.0
+
+ADDRESS_BYTES: Final = 470
+CLIENT_BYTES: Final = 520
+NETWORK_BYTES: Final = 400
+
+VALUE_CHARS: Final = 256
+"""Characters of a header value that count: no browser's User-Agent is longer, and hashing 8 KiB costs 10 µs."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlerSettings:
+    """A crawler and the domains its addresses resolve to."""
+
+    agent: Annotated[str, Doc("text. What its User-Agent contains, for example Googlebot.")]
+    domains: Annotated[tuple[str, ...], Doc("names. Domains its addresses must resolve into, and back.")]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """Who is told apart from whom, and who is known by name."""
+
+    clients_per_address: Annotated[
+        int, Ge(1), Le(1024), Doc("clients. Told apart behind one address; further ones share an entry.")
+    ] = 16
+    idle: Annotated[
+        float, Ge(60), Doc("seconds. After this long without a request an address, client or network is forgotten.")
+    ] = 2 * HOUR
+    allow: Annotated[tuple[str, ...], Doc("CIDRs. Never limited, challenged or scored; first in the queue.")] = ()
+    deny: Annotated[tuple[str, ...], Doc("CIDRs. Always refused with 403.")] = ()
+    api_key_header: Annotated[str, Doc("field name. Where programs put an API key; empty: there are none.")] = ""
+    api_keys: Annotated[
+        tuple[str, ...], Doc("hex. SHA-256 of each API key. A key is a subject with the limits of a pass, tier T0.")
+    ] = ()
+    crawlers: Annotated[
+        tuple[CrawlerSettings, ...], Doc("tables. Crawlers that are let through once their address is confirmed.")
+    ] = ()
+
+
+class Client:
+    """The edge's handle on one client: kept per connection while the address and the named headers do not change.
+
+    `live` turns False when one of its entries was forgotten; the engine then identifies it again by itself.
+    `named` is ALLOWLISTED, DENYLISTED or None; `crawler` the configured crawler that the User-Agent claims to be.
+    """
+
+    __slots__ = (
+        "address",
+        "crawler",
+        "entry",
+        "ja4",
+        "key",
+        "language",
+        "named",
+        "network",
+        "source",
+        "user_agent",
+    )
+
+    def __init__(self, address: str, network: str, key: bytes, user_agent: str, language: str, ja4: str) -> None:
+        self.address = address
+        self.network = network
+        self.key = key
+        self.user_agent = user_agent
+        self.language = language
+        self.ja4 = ja4
+        self.entry: ClientEntry
+        self.source: AddressEntry
+        self.named: Reason | None = None
+        self.crawler: CrawlerSettings | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether all entries behind the handle are still in their tables."""
+        source = self.source
+        return self.entry.live and source.live and source.network.live and (source.site is None or source.site.live)
+
+    @property
+    def unverified(self) -> bool:
+        """Whether it claims to be a crawler and DNS has not been asked yet: look it up and call `vouch`."""
+        return self.crawler is not None and self.source.vouched is None
+
+    def __repr__(self) -> str:
+        return f"<Client {self.key.hex()[:12]} {self.address} in {self.network}>"
+
+
+class NetworkRates(NamedTuple):
+    """Rate (units/s) and burst / rate (seconds) of the three kinds of network."""
+
+    v4: tuple[float, float]
+    v6_48: tuple[float, float]
+    v6_56: tuple[float, float]
+
+
+class Place(NamedTuple):
+    """An address and its networks, as text."""
+
+    address: str
+    network: str
+    site: str  # the /56 of an IPv6 address, else empty
+
+
+def place(text: str) -> Place:
+    """Where a textual address belongs. ValueError when it is none."""
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        if mapped is None:
+            bits = int(address)
+            return Place(_prefix(bits, 64), _prefix(bits, 48), _prefix(bits, 56))
+        address = mapped
+    canonical = str(address)
+    return Place(canonical, canonical[: canonical.rindex(".")] + ".0/24", "")
+
+
+def _prefix(bits: int, length: int) -> str:
+    return f"{IPv6Address(bits >> (128 - length) << (128 - length))}/{length}"
+
+
+class Cidrs:
+    """A list of networks that answers in as many look-ups as it has different prefix lengths."""
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._networks: dict[tuple[int, int], set[int]] = {}
+        for text in texts:
+            network = ip_network(text, strict=False)
+            shift = network.max_prefixlen - network.prefixlen
+            self._networks.setdefault((network.version, shift), set()).add(int(network.network_address) >> shift)
+
+    def __contains__(self, text: str) -> bool:
+        address: IPv4Address | IPv6Address = ip_address(text)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        bits = int(address)
+        return any(
+            version == address.version and bits >> shift in members
+            for (version, shift), members in self._networks.items()
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+
+class Identity:
+    """The tables of addresses, networks and clients, and the way into them.
+
+    `recall` returns the history of a client key, or None.
+    """
+
+    def __init__(
+        self,
+        settings: IdentitySettings,
+        tables: TableSettings,
+        rates: NetworkRates,
+        key: bytes,
+        recall: Callable[[bytes], Record | None],
+    ) -> None:
+        self._key = key
+        self._recall = recall
+        self._rates = rates
+        self._clients_per_address = settings.clients_per_address
+        self._allow = Cidrs(settings.allow)
+        self._deny = Cidrs(settings.deny)
+        self._crawlers = settings.crawlers
+        nowhere = NetworkEntry("other", *rates.v4)
+        self.networks: Table[str, NetworkEntry] = Table(
+            tables.networks, settings.idle, lambda: NetworkEntry("other", *rates.v4)
+        )
+        self.addresses: Table[str, AddressEntry] = Table(
+            tables.addresses, settings.idle, lambda: AddressEntry("other", nowhere, None, None)
+        )
+        self.clients: Table[bytes, ClientEntry] = Table(
+            tables.clients,
+            settings.idle,
+            self._others,
+            _leave_address,
+        )
+
+    def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> Client:
+        """The handle on whoever asks from `address` (textual; ValueError when it is no address)."""
+        user_agent, language = user_agent[:VALUE_CHARS], language[:VALUE_CHARS]
+        source = self.addresses.get(address)  # the text of an IPv4 address is the key itself
+        if source is not None and source.network.live:
+            where = Place(address, source.network.name, "")
+            named = source.named
+        else:
+            where = place(address)
+            named = self._named(address)
+            source = self._source(where, named, now)
+        identity = f"{where.address}\0{user_agent}\0{language}\0{ja4}".encode("utf-8", "surrogatepass")
+        key = client_tag(self._key, identity)
+        client = Client(where.address, where.network, key, user_agent, language, ja4)
+        client.source = source
+        client.entry = self._entry(key, source, now)
+        client.named = named
+        for crawler in self._crawlers:
+            if crawler.agent in user_agent:
+                client.crawler = crawler
+                break
+        return client
+
+    def renew(self, client: Client, now: float) -> None:
+        """Bring a handle to entries that were forgotten up to date, in place."""
+        where = place(client.address.partition("/")[0])
+        client.source = self._source(where, client.named, now)
+        client.entry = self._entry(client.key, client.source, now)
+
+    def vouch(self, address: str, ok: bool, now: float) -> None:
+        """Keep what DNS says of an address that claims to be a crawler's."""
+        self._source(place(address), self._named(address), now).vouched = ok
+
+    def _others(self) -> ClientEntry:
+        """The entry that newcomers share when the table of clients is full."""
+        others = ClientEntry(b"other", self.addresses.shared, None)
+        others.windows = -1  # makes no history
+        return others
+
+    def expire(self, now: float) -> None:
+        """Forget what has been idle, a few entries at a time."""
+        self.clients.expire(now)
+        self.addresses.expire(now)
+        self.networks.expire(now)
+
+    def _named(self, address: str) -> Reason | None:
+        if self._allow and address in self._allow:
+            return Reason.ALLOWLISTED
+        if self._deny and address in self._deny:
+            return Reason.DENYLISTED
+        return None
+
+    def _source(self, where: Place, named: Reason | None, now: float) -> AddressEntry:
+        source = self.addresses.get(where.address)
+        if source is None:
+            site = self._network(where.site, self._rates.v6_56, now) if where.site else None
+            rates = self._rates.v6_48 if where.site else self._rates.v4
+            network = self._network(where.network, rates, now)
+            return self.addresses.enter(where.address, AddressEntry(where.address, network, site, named), now)
+        if not source.network.live:
+            source.network = self._network(where.network, self._rates.v6_48 if where.site else self._rates.v4, now)
+        if source.site is not None and not source.site.live:
+            source.site = self._network(where.site, self._rates.v6_56, now)
+        return source
+
+    def _network(self, name: str, rates: tuple[float, float], now: float) -> NetworkEntry:
+        network = self.networks.get(name)
+        return network if network is not None else self.networks.enter(name, NetworkEntry(name, *rates), now)
+
+    def _entry(self, key: bytes, source: AddressEntry, now: float) -> ClientEntry:
+        """The entry of a client, or the one that the address's further clients share."""
+        entry = self.clients.get(key)
+        if entry is None:
+            record = self._recall(key)
+            if record is None and source.clients >= self._clients_per_address:
+                key = client_tag(self._key, source.name.encode())  # no identity is without a NUL
+                entry = self.clients.get(key)
+                if entry is not None:
+                    return entry
+            entry = self.clients.enter(key, ClientEntry(key, source, record), now)
+            entry.source.clients += 1
+        elif entry.source is not source:  # the address was forgotten meanwhile
+            entry.source = source
+            source.clients += 1
+        return entry
+
+
+def _leave_address(entry: ClientEntry) -> None:
+    entry.source.clients -= 1
+
+
+def shape(names: Sequence[str], values: Sequence[str]) -> str:
+    """A short name for a program's habits: its header names in order and a few values, for logs.
+
+    Not keyed, so that the logs of two machines can be compared; never part of a client's identity.
+    """
+    text = "\0".join(names).lower() + "\1" + "\0".join(values)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

@@ -1,0 +1,254 @@
+"""The buckets that a request touches: look every one up, then charge all of them, or none.
+
+    always            the pass's bucket; or, without a pass, the client's and the address's
+    under pressure    also the network's (IPv6: /56 and /48), for those without history (T2 to T4)
+
+Each bucket's rate is slowed by its holder's score, and for T3 and T4 by a factor that depends on their tier and the
+pressure. The charge is the estimated cost of the route; when the response is there, it is corrected to what the
+request really took, congestion taken out. A refused attempt pays a little everywhere (see bucket.py).
+
+`demand()` is the same question asked of the shadow buckets, to which neither the tier's factor nor the network's
+bucket applies: what would have been admitted if there was no pressure. It is asked for whoever is subject to such
+a measure, admitted or not, so that a challenged client counts as long and as much as it asks, and never for more than
+its nominal rate.
+"""
+
+# ruff: noqa: FURB136 - max() and min() cost 60 ns each, a conditional expression 15, and admit() runs for every request
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Final
+
+from annotated_types import Gt
+from typing_extensions import Doc
+
+from shield.model import Action, Reason, Verdict
+from shield.policy.bucket import LEAST_FACTOR, REFUSED_COST, SLACK, Rate, refused
+from shield.policy.case import Case
+from shield.policy.reputation import Reputation, slowing
+from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
+
+if TYPE_CHECKING:
+    from shield.policy.passes import Pass
+
+REFUSED: Final = -1.0
+"""`Request.shadow` of a request that was not charged its cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSettings:
+    """Rates in units/s and bursts in units; a unit is 10 ms of undisturbed upstream time."""
+
+    pass_: Annotated[Rate, Doc("rate. Of a pass: somebody who is known uses the site with several tabs.")] = Rate(
+        20, 300
+    )
+    client: Annotated[Rate, Doc("rate. Of a client without a pass. A page with eighty parts must load.")] = Rate(
+        10, 200
+    )
+    address: Annotated[Rate, Doc("rate. Of all clients without a pass behind an address.")] = Rate(50, 400)
+    network: Annotated[Rate, Doc("rate. Of an IPv4 /24, under pressure, for those without history.")] = Rate(80, 320)
+    network_v6_56: Annotated[Rate, Doc("rate. The same for an IPv6 /56: one customer.")] = Rate(40, 160)
+    network_v6_48: Annotated[Rate, Doc("rate. The same for an IPv6 /48: one site.")] = Rate(160, 640)
+    costs: Annotated[
+        dict[str, Annotated[float, Gt(0)]], Doc("units by path template, in place of what is measured.")
+    ] = field(default_factory=dict)
+    honeypots: Annotated[
+        tuple[str, ...], Doc("paths. No link leads there: whoever asks is a scanner, unless another site sent it.")
+    ] = ()
+
+
+class Limits:
+    """Charges requests to the buckets of their subjects.
+
+    A request is charged either to `request.subject`, the pass (or API key) it came with, or to its client and address.
+    """
+
+    __slots__ = (
+        "_address_burst",
+        "_address_rate",
+        "_address_span",
+        "_client_burst",
+        "_client_rate",
+        "_client_span",
+        "_reputation",
+    )
+
+    def __init__(self, settings: LimitsSettings, reputation: Reputation) -> None:
+        self._reputation = reputation
+        self._client_rate = settings.client.rate
+        self._client_burst = settings.client.burst
+        self._client_span = settings.client.burst / settings.client.rate + SLACK
+        self._address_rate = settings.address.rate
+        self._address_burst = settings.address.burst
+        self._address_span = settings.address.burst / settings.address.rate + SLACK
+
+    def admit(self, request: Case, now: float) -> Verdict | None:
+        """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.
+
+        None when it is admitted. Its demand is its cost then, and nothing otherwise: shadow and bucket are one.
+        """
+        cost = request.cost
+        client = request.client
+        entry = client.entry
+        factor = slowing(self._reputation.of_client(entry, now)) if entry.score > 0.0 else 1.0
+        charge = cost if factor == 1.0 else cost / max(factor, LEAST_FACTOR)
+        token = request.subject
+        if token is not None:
+            at = (token.tat if token.tat > now else now) + (
+                charge if charge < token.burst else token.burst
+            ) / token.rate
+            if at - now > token.span + SLACK:
+                token.tat = token.shadow = refused(token.tat, now, token.rate, token.span)
+                return _limited(Reason.PASS_RATE, token.rate, token.burst, at - now - token.span)
+            token.tat = token.shadow = at
+            request.shadow = factor
+            return None
+        source = client.source
+        rate = self._client_rate
+        at = (entry.tat if entry.tat > now else now) + (
+            charge if charge < self._client_burst else self._client_burst
+        ) / rate
+        if at - now > self._client_span:
+            self._refuse(entry, source, now)
+            return _limited(Reason.CLIENT_RATE, rate, self._client_burst, at - now - self._client_span)
+        if source.score > 0.0:
+            cost /= max(slowing(self._reputation.of_place(source, now)), LEAST_FACTOR)
+        address_rate = self._address_rate
+        address_at = (source.tat if source.tat > now else now) + (
+            cost if cost < self._address_burst else self._address_burst
+        ) / address_rate
+        if address_at - now > self._address_span:
+            self._refuse(entry, source, now)
+            return _limited(
+                Reason.ADDRESS_RATE, address_rate, self._address_burst, address_at - now - self._address_span
+            )
+        entry.tat = entry.shadow = at
+        source.tat = source.shadow = address_at
+        request.shadow = factor
+        return None
+
+    def demand(self, request: Case, now: float) -> float:
+        """Units that the nominal buckets admit of a request to which measures of pressure apply; 0 when they refuse."""
+        cost = request.cost
+        client = request.client
+        entry, source, token = client.entry, client.source, request.subject
+        factor = slowing(self._reputation.of_client(entry, now))
+        charge = cost / max(factor, LEAST_FACTOR)
+        if token is not None:
+            at = max(token.shadow, now) + min(charge, token.burst) / token.rate
+            if at - now > token.span + SLACK:
+                return 0.0
+            token.shadow = at
+            return cost
+        at = max(entry.shadow, now) + min(charge, self._client_burst) / self._client_rate
+        charge = cost / max(slowing(self._reputation.of_place(source, now)), LEAST_FACTOR)
+        address_at = max(source.shadow, now) + min(charge, self._address_burst) / self._address_rate
+        if at - now > self._client_span or address_at - now > self._address_span:
+            return 0.0
+        entry.shadow = at
+        source.shadow = address_at
+        return cost
+
+    def squeeze(self, request: Case, factor: float, networks: bool, now: float) -> Verdict | None:
+        """Charge a request that measures of pressure apply to; None when it is admitted.
+
+        `factor` is that of its tier; `networks` says whether the network's buckets bind. `demand` counts it.
+        """
+        levels = self._levels(request, factor, networks, now)
+        charged: list[float] = []
+        for reason, entry, rate, burst, slowed in levels:
+            units = min(request.cost / max(slowed, LEAST_FACTOR), burst)
+            at = max(entry.tat, now) + units / rate
+            wait = at - now - burst / rate
+            if wait > SLACK:
+                for _, other, its_rate, its_burst, _ in levels:
+                    other.tat = refused(other.tat, now, its_rate, its_burst / its_rate)
+                return _limited(reason, rate, burst, wait)
+            charged.append(at)
+        for (_, entry, _, _, _), at in zip(levels, charged, strict=True):
+            entry.tat = at
+        request.shadow = levels[0][4]
+        return None
+
+    def attempt(self, request: Case, now: float) -> Verdict | None:
+        """Charge a request that will be challenged as a refused attempt; a limit when even that is too much."""
+        levels = self._levels(request, 1.0, False, now)
+        for reason, entry, rate, burst, _ in levels:
+            wait = entry.tat - now - burst / rate
+            if wait > -REFUSED_COST / rate:
+                return _limited(reason, rate, burst, max(wait, 0.0) + REFUSED_COST / rate)
+        for _, entry, rate, burst, _ in levels:
+            entry.tat = refused(entry.tat, now, rate, burst / rate)
+        return None
+
+    def settle(self, request: Case, units: float) -> None:
+        """Correct the charge of a request that really cost `units`. A factor of its score and tier applies again."""
+        if request.shadow == REFUSED:
+            return
+        extra = (units - request.cost) / max(request.shadow, LEAST_FACTOR)
+        token = request.subject
+        if token is not None:
+            token.tat += extra / token.rate
+            token.shadow += extra / token.rate
+            return
+        client = request.client
+        entry, source = client.entry, client.source
+        entry.tat += extra / self._client_rate
+        entry.shadow += extra / self._client_rate
+        source.tat += extra / self._address_rate
+        source.shadow += extra / self._address_rate
+
+    def can_pay(self, entry: ClientEntry, now: float) -> bool:
+        """Whether a client's bucket has anything left for an answer to a challenge."""
+        return entry.tat - now < self._client_span - SLACK
+
+    def fine(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
+        """Charge an answer to a challenge that was no good."""
+        self._refuse(entry, source, now)
+
+    def _refuse(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
+        entry.tat = entry.shadow = refused(entry.tat, now, self._client_rate, self._client_span)
+        source.tat = source.shadow = refused(source.tat, now, self._address_rate, self._address_span)
+
+    def _levels(
+        self, request: Case, factor: float, networks: bool, now: float
+    ) -> list[tuple[Reason, Pass | ClientEntry | AddressEntry | NetworkEntry, float, float, float]]:
+        """The buckets a request touches: reason, holder, rate, burst, factor."""
+        client = request.client
+        token, entry, source = request.subject, client.entry, client.source
+        reputation = self._reputation
+        slowed = factor * slowing(reputation.of_client(entry, now))
+        levels: list[tuple[Reason, Pass | ClientEntry | AddressEntry | NetworkEntry, float, float, float]]
+        if token is not None:
+            levels = [(Reason.PASS_RATE, token, token.rate, token.burst, slowed)]
+        else:
+            levels = [
+                (Reason.CLIENT_RATE, entry, self._client_rate, self._client_burst, slowed),
+                (
+                    Reason.ADDRESS_RATE,
+                    source,
+                    self._address_rate,
+                    self._address_burst,
+                    slowing(reputation.of_place(source, now)),
+                ),
+            ]
+        if networks:
+            for network in (source.site, source.network):
+                if network is not None:
+                    levels.append(
+                        (
+                            Reason.NETWORK_RATE,
+                            network,
+                            network.rate,
+                            network.span * network.rate,
+                            slowing(reputation.of_place(network, now)),
+                        )
+                    )
+        return levels
+
+
+def _limited(reason: Reason, rate: float, burst: float, wait: float) -> Verdict:
+    """`wait` in seconds, until the bucket admits."""
+    return Verdict(Action.LIMIT, reason, max(1, math.ceil(wait)), (rate, burst), 0.0)

@@ -1,0 +1,249 @@
+"""Passes: what a client shows to be known wherever it comes from, and what it may spend.
+
+A pass is a signed token with an id, a time and the work paid for it. It is a refillable budget, not a ticket: its id
+is the subject of the limits, so sharing it shares the budget.
+
+    base64url( version u8 = 1 | kind u8 (1 earned, 2 bought) | id 8 bytes | issued u32 | work u8 | mac 16 bytes )
+
+**Earned** passes are given silently in calm weather to clients that enter the history. **Bought** ones are the answer
+to a challenge: with a small bucket whose rate depends on how many there are, alive for `bought_idle` seconds after the
+last use, until the attack is over; then they become ordinary ones. Any pass seen from more than eight networks in
+ten minutes is revoked.
+
+The table of passes in use: key = id, lifetime as above, eviction as in table.py. A pass whose entry was forgotten is
+read again from its token, except a bought one: that it still is alive is known from the entry only.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Final
+
+from shield.policy.keys import Keys, pass_tag
+from shield.policy.table import Table
+
+if TYPE_CHECKING:
+    from shield.policy.bucket import Rate
+    from shield.policy.history import History, Record
+
+VERSION: Final = 1
+BODY: Final = struct.Struct(">BB8sIB")
+TOKEN_CHARS: Final = 42  # 31 bytes without padding
+PASS_BYTES: Final = 560
+MOST_NETWORKS: Final = 8
+NETWORKS_WINDOW: Final = 600.0  # seconds
+
+
+class Kind(enum.IntEnum):
+    """How a pass was come by."""
+
+    EARNED = 1
+    BOUGHT = 2
+    API_KEY = 3  # never a token
+
+
+class Pass:
+    """A pass in use: the subject that its holder's requests are charged to.
+
+    The edge may keep it for as long as it likes: the engine looks again whenever `check_at` has come, or the pass is
+    seen from another network, so an expired, revoked or forgotten one does nothing.
+    """
+
+    __slots__ = (
+        "burst",
+        "check_at",
+        "ends",
+        "expires",
+        "issued",
+        "key",
+        "kind",
+        "live",
+        "network",
+        "queued",
+        "rate",
+        "record",
+        "revoked",
+        "scarce",
+        "seen",
+        "shadow",
+        "span",
+        "tat",
+        "window",
+        "windows",
+    )
+
+    def __init__(self, key: bytes, kind: Kind, rate: Rate, issued: float, ends: float, record: Record | None) -> None:
+        self.key = key
+        self.kind = kind
+        self.rate = rate.rate
+        self.burst = rate.burst
+        self.span = rate.burst / rate.rate
+        self.issued = issued
+        self.ends = ends  # of the token
+        self.expires = ends  # of the budget; earlier while the pass is scarce
+        self.check_at = ends
+        self.scarce = False  # bought, and the attack is not over: small bucket, short life
+        self.revoked = False
+        self.record = record
+        self.live = True
+        self.queued = 0.0
+        self.tat = 0.0
+        self.shadow = 0.0
+        self.window = 0.0
+        self.windows = 0
+        self.network = ""  # where it was last seen
+        self.seen: list[tuple[str, float]] = []  # networks of the last ten minutes; at most MOST_NETWORKS + 1
+
+    def restrains(self, now: float) -> bool:
+        return self.tat > now or (self.scarce and self.expires > now) or (self.revoked and self.ends > now)
+
+
+class Passes:
+    """Signs passes, reads them, and keeps those in use."""
+
+    def __init__(
+        self,
+        *,
+        keys: Keys,
+        entropy: Callable[[int], bytes],
+        history: History,
+        ordinary: Rate,
+        bought: Rate,
+        lifetime: float,
+        bought_idle: float,
+        size: int,
+        wall_offset: float,
+    ) -> None:
+        self._keys = keys
+        self._entropy = entropy
+        self._history = history
+        self._ordinary = ordinary
+        self._bought = bought
+        self._lifetime = lifetime
+        self._bought_idle = bought_idle
+        self._wall_offset = wall_offset
+        self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
+        self.attack = False
+        self.ended_at = 0.0  # when the last attack ended
+        self.table: Table[bytes, Pass] = Table(size, 3600.0, self._nobodys, _forget)
+
+    @property
+    def bought(self) -> int:
+        """Bought passes that are alive; those that lapsed are subtracted by `expire`."""
+        return len(self._live_bought)
+
+    def earn(self, now: float) -> str:
+        """A token given silently."""
+        return self._sign(Kind.EARNED, self._entropy(8), now, 0)
+
+    def buy(self, work: int, now: float) -> str | None:
+        """A token for `work` (log2 of the hashes paid). None when the table is full of passes that were paid for."""
+        key = self._entropy(8)
+        bought = Pass(key, Kind.BOUGHT, self._bought, now, now + self._lifetime, None)
+        if self.attack:
+            bought.scarce = True
+            bought.expires = bought.check_at = now + self._bought_idle
+        else:
+            self._make_ordinary(bought)
+        if self.table.enter(key, bought, now) is not bought:
+            return None
+        if bought.scarce:
+            heapq.heappush(self._live_bought, (bought.expires, key, bought))
+        return self._sign(Kind.BOUGHT, key, now, work)
+
+    def present(self, token: str, now: float) -> Pass | None:
+        """The pass that `token` stands for; None when it is forged, has ended, or was revoked. Costs one MAC."""
+        if len(token) != TOKEN_CHARS:
+            return None
+        try:
+            raw = urlsafe_b64decode(token + "==")
+        except ValueError:
+            return None
+        body = raw[:-16]
+        if not any(compare_digest(pass_tag(key, body), raw[-16:]) for key in self._keys.both()):
+            return None
+        _, kind, key, issued_wall, _ = BODY.unpack(body)  # only we sign, so it is well-formed
+        issued = issued_wall - self._wall_offset
+        if issued + self._lifetime <= now:
+            return None
+        known = self.table.get(key)
+        if known is None:
+            record = self._history.get(key)
+            if kind == Kind.BOUGHT and record is None:
+                return None  # it lapsed, or nobody could tell
+            known = Pass(key, Kind(kind), self._ordinary, issued, issued + self._lifetime, record)
+            known = self.table.enter(key, known, now)
+        return known if self._valid(known, now) else None
+
+    def check(self, token: Pass, network: str, now: float) -> Pass | None:
+        """Look again at a pass that is used at `now` from `network`: what it is now, None when it is void."""
+        if not token.live:
+            again = self.table.get(token.key)
+            if again is None:
+                if token.scarce:
+                    return None
+                token.live, token.check_at = True, token.expires
+                again = self.table.enter(token.key, token, now)
+            token = again
+        if not self._valid(token, now):
+            return None
+        if token.network != network:
+            token.network = network
+            if token is not self.table.shared and self._roams(token, network, now):
+                token.revoked = True
+                token.check_at = 0.0
+                return None
+        if token.scarce:
+            token.expires = now + self._bought_idle
+            token.check_at = now + 1.0  # renewed by use, but not at every request
+        return token
+
+    def expire(self, now: float) -> None:
+        """Forget idle passes and stop counting bought ones that lapsed."""
+        self.table.expire(now)
+        heap = self._live_bought
+        while heap and heap[0][0] <= now:
+            _, key, token = heap[0]
+            if token.scarce and token.expires > now:
+                heapq.heapreplace(heap, (token.expires, key, token))
+            else:
+                heapq.heappop(heap)
+
+    def _valid(self, token: Pass, now: float) -> bool:
+        if token.revoked:
+            return False
+        if token.scarce and not self.attack and token.expires > self.ended_at:
+            self._make_ordinary(token)  # it outlived the attack
+        return token.expires > now
+
+    def _make_ordinary(self, token: Pass) -> None:
+        token.scarce = False
+        token.rate, token.burst = self._ordinary.rate, self._ordinary.burst
+        token.span = token.burst / token.rate
+        token.expires = token.check_at = token.ends
+
+    def _roams(self, token: Pass, network: str, now: float) -> bool:
+        """Note that a pass was seen in `network`; whether it is in too many."""
+        seen = [(name, at) for name, at in token.seen if name != network and at + NETWORKS_WINDOW > now]
+        seen.append((network, now))
+        token.seen = seen
+        return len(seen) > MOST_NETWORKS
+
+    def _sign(self, kind: Kind, key: bytes, now: float, work: int) -> str:
+        body = BODY.pack(VERSION, kind, key, int(now + self._wall_offset), work)
+        return urlsafe_b64encode(body + pass_tag(self._keys.current, body)).rstrip(b"=").decode()
+
+    def _nobodys(self) -> Pass:
+        nobody = Pass(b"", Kind.EARNED, self._ordinary, 0.0, float("inf"), None)
+        nobody.windows = -1  # makes no history
+        return nobody
+
+
+def _forget(token: Pass) -> None:
+    token.live = False
+    token.check_at = 0.0

@@ -1,0 +1,199 @@
+"""How badly the service is overloaded: one number p in [0, 1], from what is asked and what it can do.
+
+    C   capacity, units/s: the larger of the most completed units/s while saturated (smoothed; falls 1 % a minute) and
+        100 L b/x (Little's law: L slots of 100 units/s each, slowed by the congestion x/b). Completed requests count
+        at their route's baseline, like demand, so that slowness does not look like capacity.
+    D   demand, units/s: what each subject's nominal buckets and bans would admit *before* any measure that depends on
+        p, so that neither a banned address holds p up nor success at shedding lifts the defence. EWMA over 3 s.
+    t   = clip((D/C - 0.9) / 0.6, 0, 1); at least 0.5 while upstream times or errors show overload
+    p   rises by 0.5 (t - p) a second and falls by 0.02 (t - p): a flood is met in a second, and not trusted to be
+        over for a minute.
+
+Upstream times show overload when x > 1.5 b in two windows running and the median request takes 0.1 s longer than its
+baseline: people do not notice less (Nielsen 1993), and a dozen browsers that load a page at once fill every slot for
+a second without being a flood.
+
+**Onset** is the first of p > 0.05 and an alarm of a CUSUM (Page 1954) on log2(rate / baseline rate): steps of more
+than k = 0.5 accumulate until h = 4. The alarm limits nobody: it only freezes history early. It needs a minute of
+warm-up, a rate of 10 requests/s, and demand of at least 2 % of the capacity. **End**: p below 0.05 for ten minutes.
+
+Under pressure the demand of T1 is also counted by rank: when T0 and T1 alone ask for more than 0.9 C, `cutoff` is the
+rank below which T1 has to be challenged too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from annotated_types import Gt, Le
+from typing_extensions import Doc
+
+from shield.model import UNIT_SECONDS
+from shield.policy.concurrency import Concurrency
+
+WINDOW: Final = 0.5  # seconds between two readings
+UNITS_PER_SLOT: Final = 1.0 / UNIT_SECONDS  # what one slot can do in a second
+RANKS: Final = 33  # log2 of units served, 0 to 32
+OVERLOAD_RATIO: Final = 1.5
+OVERLOAD_EXCESS: Final = 0.1  # seconds
+OVERLOAD_WINDOWS: Final = 2
+CAPACITY_KEPT: Final = 0.99  # per minute
+USED: Final = 0.9  # of the capacity: beyond it queues grow
+CUSUM_K: Final = 0.5
+CUSUM_H: Final = 4.0
+CUSUM_FLOOR: Final = 10.0  # requests/s
+CUSUM_GROWTH: Final = 1.02  # of the baseline per minute while it accumulates
+CUSUM_SHARE: Final = 0.02  # of the capacity that must be asked for
+CUSUM_MEMORY: Final = 300.0  # seconds over which the baseline rate is averaged
+
+
+@dataclass(frozen=True, slots=True)
+class PressureSettings:
+    """When the defence rises, and when an attack is over."""
+
+    threshold: Annotated[float, Gt(0), Le(0.5), Doc("p. Below it the weather is calm: nobody is challenged.")] = 0.05
+    rise: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way to the target that p rises.")] = 0.5
+    fall: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way that it falls.")] = 0.02
+    smoothing: Annotated[float, Gt(0), Doc("seconds. Time constant of demand, capacity and rate.")] = 3.0
+    calm_after: Annotated[float, Gt(0), Doc("seconds. An attack is over after this long below the threshold.")] = 600.0
+    warm_up: Annotated[float, Gt(0), Doc("seconds. From the first request until the rate alone may be an onset.")] = (
+        60.0
+    )
+
+
+class Pressure:
+    """Adds up the requests of a window, and turns windows into p, onset and end."""
+
+    __slots__ = (
+        "_alarm",
+        "_baseline_rate",
+        "_below_since",
+        "_completed",
+        "_most_completed",
+        "_overloaded",
+        "_settings",
+        "_started",
+        "attack",
+        "attack_since",
+        "capacity",
+        "completed",
+        "cutoff",
+        "demand",
+        "known",
+        "known_demand",
+        "p",
+        "rank_demand",
+        "ranks",
+        "rate",
+        "requests",
+        "top",
+        "top_demand",
+        "units",
+    )
+
+    def __init__(self, settings: PressureSettings, limit: int) -> None:
+        self._settings = settings
+        # of the window that is open; the engine adds to these
+        self.requests = 0
+        self.units = 0.0  # demand of everybody
+        self.top = 0.0  # demand of T0
+        self.known = 0.0  # demand of T0 and T1
+        self.completed = 0.0
+        self.ranks = [0.0] * RANKS  # demand of T1 by rank, under pressure
+        # smoothed, per second
+        self.rate = 0.0
+        self.demand = 0.0
+        self.top_demand = 0.0
+        self.known_demand = 0.0
+        self.rank_demand = [0.0] * RANKS
+        self._completed = 0.0
+        self._most_completed = 0.0
+        # readings
+        self.capacity = UNITS_PER_SLOT * limit
+        self.p = 0.0
+        self.cutoff = 0.0
+        self._overloaded = 0  # windows running
+        # onset and end
+        self._started: float | None = None
+        self._baseline_rate = 0.0
+        self._alarm = 0.0
+        self.attack = False
+        self.attack_since = 0.0
+        self._below_since = 0.0
+
+    def close_window(self, concurrency: Concurrency, now: float, seconds: float) -> None:
+        """Read the window of `seconds` that ends at `now`."""
+        share = 1.0 - math.exp(-seconds / self._settings.smoothing)
+        self.rate += share * (self.requests / seconds - self.rate)
+        self.demand += share * (self.units / seconds - self.demand)
+        self.top_demand += share * (self.top / seconds - self.top_demand)
+        self.known_demand += share * (self.known / seconds - self.known_demand)
+        self._completed += share * (self.completed / seconds - self._completed)
+        self._read_capacity(concurrency, seconds)
+        self._read_pressure(concurrency, seconds)
+        self._find_cutoff(share, seconds)
+        if self._started is None and self.requests:
+            self._started = now
+        self._find_onset(now, seconds)
+        self.requests = 0
+        self.units = self.top = self.known = self.completed = 0.0
+
+    def _read_capacity(self, concurrency: Concurrency, seconds: float) -> None:
+        self._most_completed *= CAPACITY_KEPT ** (seconds / 60)
+        if concurrency.saturated:
+            self._most_completed = max(self._most_completed, self._completed)
+        slowed = max(1.0, concurrency.ratio / concurrency.baseline)
+        self.capacity = max(self._most_completed, UNITS_PER_SLOT * concurrency.limit / slowed)
+
+    def _read_pressure(self, concurrency: Concurrency, seconds: float) -> None:
+        slow = concurrency.low > OVERLOAD_RATIO * concurrency.baseline and concurrency.excess > OVERLOAD_EXCESS
+        self._overloaded = self._overloaded + 1 if concurrency.acted and (slow or concurrency.errors_act) else 0
+        target = min(max((self.demand / self.capacity - USED) / 0.6, 0.0), 1.0)
+        if self._overloaded >= OVERLOAD_WINDOWS:
+            target = max(target, 0.5)
+        settings = self._settings
+        speed = settings.rise if target > self.p else settings.fall
+        self.p += (1.0 - math.exp(-speed * seconds)) * (target - self.p)
+
+    def _find_cutoff(self, share: float, seconds: float) -> None:
+        """The rank (log2 of units served, and a fraction) below which T1 exceeds what there is for it."""
+        self.cutoff = 0.0
+        left = USED * self.capacity - self.top_demand
+        for rank in range(RANKS - 1, -1, -1):
+            units = self.rank_demand[rank] = (1.0 - share) * self.rank_demand[rank] + share * self.ranks[rank] / seconds
+            self.ranks[rank] = 0.0
+            if units > left and not self.cutoff:
+                self.cutoff = rank + 1.0 - max(left, 0.0) / units
+            left -= units
+
+    def _find_onset(self, now: float, seconds: float) -> None:
+        settings = self._settings
+        if self.p >= settings.threshold:
+            self._below_since = now
+        if self.attack:
+            if now - self._below_since >= settings.calm_after:
+                self.attack = False
+                self._alarm = 0.0
+                self._baseline_rate = self.rate  # what is usual now
+            return
+        if self.p > settings.threshold or self._accumulate(now, seconds):
+            self.attack = True
+            self.attack_since = self._below_since = now
+
+    def _accumulate(self, now: float, seconds: float) -> bool:
+        """Step the CUSUM; whether it alarms."""
+        if self._started is None:
+            return False
+        age = now - self._started
+        if age < self._settings.warm_up:
+            self._baseline_rate = max(self._baseline_rate, self.rate)
+            return False
+        step = math.log2(max(self.rate, CUSUM_FLOOR) / max(self._baseline_rate, CUSUM_FLOOR)) - CUSUM_K
+        self._alarm = max(0.0, self._alarm + step)
+        if self._alarm:
+            self._baseline_rate *= CUSUM_GROWTH ** (seconds / 60)
+        else:
+            self._baseline_rate += (self.rate - self._baseline_rate) * (1.0 - math.exp(-seconds / CUSUM_MEMORY))
+        return self._alarm > CUSUM_H and self.demand > CUSUM_SHARE * self.capacity

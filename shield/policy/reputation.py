@@ -1,0 +1,149 @@
+"""A score for each client, address and network: what raises it, what earns it back, how it decays.
+
+    soft signals   limit hit +0.2; challenge ignored +1, at most one a second; 404, 400 or 401 +0.5.
+                   An honest program does these too, so together they never lift a score above 8, and never ban.
+    hard signals   forged or false proof of work +5, malformed request +3, slow-request abort +2, honeypot +20.
+    good responses earn back 0.05 each, down to -4.
+
+Scores decay by half in 10 minutes (client) or 60 (address, network), evaluated when they are read: a score is kept as
+its value at `scored_at`. They are capped at 32. A score s slows every bucket of its holder by 2^(-clip(s, 0, 16)/4).
+
+At 16 a client is banned: for a minute, twice as long at each relapse, up to a day; a day without a ban forgets the
+relapses. An address is banned only by the hard signals of its clients. Of one client's score at most 4 points reach
+its address and its network, divided by how many clients or addresses with a history are there: a crowd behind one
+address is not a criminal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from annotated_types import Ge, Gt
+from typing_extensions import Doc
+
+from shield.policy.history import History
+from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
+
+LEAST_SCORE: Final = -4.0
+MOST_SCORE: Final = 32.0
+MOST_SOFT: Final = 8.0
+MOST_SLOWING: Final = 16.0
+MOST_SHARED: Final = 4.0
+IGNORED_EVERY: Final = 1.0  # seconds between two challenges held against a client that ignores them
+
+POOR_STATUS: Final = frozenset({400, 401, 404})
+
+
+@dataclass(frozen=True, slots=True)
+class ReputationSettings:
+    """What a signal weighs, and how long it is remembered. Weights in points of the score."""
+
+    client_half_life: Annotated[float, Gt(0), Doc("seconds. In which a client's score decays by half.")] = 600.0
+    address_half_life: Annotated[float, Gt(0), Doc("seconds. The same for an address or a network.")] = 3600.0
+    ban_score: Annotated[float, Gt(8), Doc("points. A score that bans; above what soft signals can reach.")] = 16.0
+    least_ban: Annotated[float, Gt(0), Doc("seconds. The first ban; each relapse doubles it.")] = 60.0
+    most_ban: Annotated[float, Gt(0), Doc("seconds. The longest ban, and when relapses are forgotten.")] = 86_400.0
+    limit_hit: Annotated[float, Ge(0), Doc("points, soft. A request above the client's limit.")] = 0.2
+    ignored: Annotated[float, Ge(0), Doc("points, soft. A request while a challenge is unanswered.")] = 1.0
+    poor_status: Annotated[float, Ge(0), Doc("points, soft. A response 400, 401 or 404.")] = 0.5
+    false_work: Annotated[float, Ge(0), Doc("points, hard. A forged challenge or a false answer.")] = 5.0
+    malformed: Annotated[float, Ge(0), Doc("points, hard. A request that breaks HTTP.")] = 3.0
+    slow_abort: Annotated[float, Ge(0), Doc("points, hard. A request cut because it came too slowly.")] = 2.0
+    honeypot: Annotated[float, Ge(0), Doc("points, hard. A request for a honeypot path.")] = 20.0
+    good: Annotated[float, Ge(0), Doc("points. What a good response earns back.")] = 0.05
+
+
+class Reputation:
+    """Applies signals to entries."""
+
+    __slots__ = ("_address_half_life", "_client_half_life", "_good", "_history", "settings")
+
+    def __init__(self, settings: ReputationSettings, history: History) -> None:
+        self.settings = settings
+        self._history = history
+        self._client_half_life = settings.client_half_life
+        self._address_half_life = settings.address_half_life
+        self._good = settings.good
+
+    def of_client(self, entry: ClientEntry, now: float) -> float:
+        """A client's score at `now`."""
+        score = entry.score
+        return score * 2.0 ** ((entry.scored_at - now) / self._client_half_life) if score else 0.0
+
+    def of_place(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
+        """The score of an address or a network at `now`."""
+        score = entry.score
+        return score * 2.0 ** ((entry.scored_at - now) / self._address_half_life) if score else 0.0
+
+    def good(self, entry: ClientEntry, now: float) -> None:
+        """A good response."""
+        score = entry.score
+        if score:
+            score *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
+        score -= self._good
+        entry.score = max(LEAST_SCORE, score)
+        entry.scored_at = now
+
+    def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
+        """A soft signal: up to `MOST_SOFT` in all, and no ban."""
+        score = self.of_client(entry, now)
+        points = min(points, MOST_SOFT - score)
+        if points > 0.0:
+            self._settle(entry, score, now)
+            entry.score = score + points
+            self._share(source, entry, points, False, now)
+
+    def hard(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
+        """A hard signal: may ban the client, and its address."""
+        score = self.of_client(entry, now)
+        self._settle(entry, score, now)
+        entry.score = min(score + points, MOST_SCORE)
+        self._share(source, entry, points, True, now)
+        if entry.score >= self.settings.ban_score:
+            self._ban(entry, now)
+        if source.hard >= self.settings.ban_score:
+            self._ban(source, now)
+
+    def ignored(self, source: AddressEntry, entry: ClientEntry, now: float) -> None:
+        """A request came while a challenge was unanswered; counts at most once a second."""
+        if entry.ignored_at + IGNORED_EVERY <= now:
+            entry.ignored_at = now
+            self.soft(source, entry, self.settings.ignored, now)
+
+    def _settle(self, entry: ClientEntry, score: float, now: float) -> None:
+        """Bring a client's decaying values to `now`; `score` is its score then."""
+        entry.shared *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
+        entry.score = score
+        entry.scored_at = now
+
+    def _share(self, source: AddressEntry, entry: ClientEntry, points: float, hard: bool, now: float) -> None:
+        """Pass a part of a client's points on to its address and networks."""
+        part = min(points, MOST_SHARED - entry.shared)
+        if part <= 0.0:
+            return
+        entry.shared += part
+        here = part / max(1, self._history.clients_at(source.name))
+        fade = 2.0 ** ((source.scored_at - now) / self._address_half_life)
+        source.score = min(source.score * fade + here, MOST_SCORE)
+        source.hard = min(source.hard * fade + (here if hard else 0.0), MOST_SCORE)
+        source.scored_at = now
+        around = part / max(1, self._history.addresses_in(source.network.name))
+        for network in (source.network, source.site):
+            if network is not None:
+                network.score = min(self.of_place(network, now) + around, MOST_SCORE)
+                network.scored_at = now
+
+    def _ban(self, entry: ClientEntry | AddressEntry, now: float) -> None:
+        """Ban, unless it is banned already."""
+        if entry.banned_until > now:
+            return
+        if entry.banned_until + self.settings.most_ban <= now:
+            entry.relapses = 0
+        entry.banned_until = now + min(self.settings.least_ban * 2.0 ** min(entry.relapses, 32), self.settings.most_ban)
+        entry.relapses += 1
+
+
+def slowing(score: float) -> float:
+    """The factor on the rate that a score makes."""
+    return 2.0 ** (-min(score, MOST_SLOWING) / 4) if score > 0.0 else 1.0

@@ -1,0 +1,148 @@
+"""What a request costs before it has run: routes, found in the paths as they come, and their undisturbed time.
+
+A route is a method and a path template: segments that look like names of things (numbers, hexadecimal, UUIDs, long
+mixed strings) are replaced by `*`. Templates are bounded by a heavy-hitter sketch, Space-Saving (Metwally, Agrawal and
+El Abbadi 2005): when it is full a new template takes the place, and the count, of the least counted one, so with k
+places every route with more than 1/k of the requests is in it, and random paths only displace each other.
+
+The baseline of a route is the median of its upstream times, by stochastic approximation on a log scale: each sample
+moves it a step towards itself, 1/n at first and 2 % later (the frugal estimator of Ma, Muthukrishnan and Sandler 2013),
+so one outlier moves it as little as any sample. Cost in units = baseline / 10 ms, within [0.2, 50].
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+from collections import deque
+from typing import Final
+
+from cachetools import Cache
+
+from shield.model import UNIT_SECONDS
+
+LEAST_COST: Final = 0.2
+MOST_COST: Final = 50.0
+LEAST_BASELINE: Final = LEAST_COST * UNIT_SECONDS
+"""Seconds. Below 2 ms a response time says more of the scheduler than of the service."""
+LEAST_STEP: Final = 0.02
+SETTLED: Final = 8  # samples after which a baseline may be frozen
+TEMPLATE_CHARS: Final = 128
+
+_THING: Final = re.compile(r"[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,}){0,4}|[0-9]+")
+_MIXED: Final = re.compile(r"/(?=[^/]*[0-9])[A-Za-z0-9_=-]{20,}(?=/|$)")
+
+
+def template(path: str) -> str:
+    """The path with names of things replaced by `*`, cut to a bounded length."""
+    return _THING.sub("*", _MIXED.sub("/*", path[: 4 * TEMPLATE_CHARS]))[:TEMPLATE_CHARS]
+
+
+class Route:
+    """A route, its cost in units, and what is known of its time (seconds)."""
+
+    __slots__ = ("baseline", "cost", "count", "fixed", "live", "samples", "template")
+
+    def __init__(self, template: str, baseline: float, fixed: float | None) -> None:
+        self.template = template
+        self.count = 0
+        self.baseline = baseline
+        self.samples = 0
+        self.fixed = fixed is not None
+        self.cost = fixed if fixed is not None else cost_of(baseline)
+        self.live = True
+
+    def sample(self, seconds: float) -> None:
+        """Learn from an upstream time, congestion already taken out of it."""
+        self.samples += 1
+        if self.samples == 1:
+            self.baseline = max(seconds, LEAST_BASELINE)
+        else:
+            step = max(LEAST_STEP, 1.0 / self.samples)
+            self.baseline *= math.exp(step if seconds > self.baseline else -step)
+            self.baseline = max(self.baseline, LEAST_BASELINE)
+        if not self.fixed:
+            self.cost = cost_of(self.baseline)
+
+
+def cost_of(seconds: float) -> float:
+    """Units for an upstream time."""
+    return min(max(seconds / UNIT_SECONDS, LEAST_COST), MOST_COST)
+
+
+class Routes(Cache[str, Route]):
+    """Finds the route of a request; a cache from `method + path`, over the sketch of templates.
+
+    Two bounds: `paths` entries of the cache (first in, first out), `routes` templates.
+    """
+
+    def __init__(self, paths: int, routes: int, costs: dict[str, float]) -> None:
+        super().__init__(paths)
+        self._most = routes
+        self._costs = {template(path): cost for path, cost in costs.items()}  # by the operator
+        self._order: deque[str] = deque()
+        self._sketch: dict[str, Route] = {}
+        self._least: list[tuple[int, int, Route]] = []  # heap by count as of when pushed
+        self._pushed = 0
+        self.typical = Route("", UNIT_SECONDS, None)  # of all requests: what a new route is taken for
+
+    def __missing__(self, target: str) -> Route:
+        """The route of a method and path not seen lately."""
+        self[target] = route = self._find(target)
+        self._order.append(target)
+        return route
+
+    def popitem(self) -> tuple[str, Route]:
+        """Forget the path seen first."""
+        target = self._order.popleft()
+        return target, self.pop(target)
+
+    def again(self, target: str) -> Route:
+        """The route of a path whose route has left the sketch."""
+        self[target] = route = self._find(target)
+        return route
+
+    def figures(self) -> dict[str, float]:
+        """The fill of the sketch."""
+        return {"entries": len(self._sketch), "max": self._most, "bytes_per_entry": ROUTE_BYTES}
+
+    def top(self, n: int) -> list[tuple[str, int, float]]:
+        """The most counted routes: template, count, baseline seconds."""
+        best = heapq.nlargest(n, self._sketch.values(), key=lambda route: route.count)
+        return [(route.template, route.count, route.baseline) for route in best]
+
+    def _find(self, target: str) -> Route:
+        method, slash, path = target.partition("/")
+        path = template(slash + path)
+        route = self._sketch.get(method + path)
+        return route if route is not None else self._enter(method + path, self._costs.get(path))
+
+    def _enter(self, name: str, fixed: float | None) -> Route:
+        route = Route(name, self.typical.baseline, fixed)
+        if len(self._sketch) >= self._most:
+            route.count = self._evict()
+        self._sketch[name] = route
+        self._push(route)
+        return route
+
+    def _evict(self) -> int:
+        """Take the least counted route out; its count, which its successor inherits."""
+        while True:
+            count, _, route = self._least[0]
+            if route.count == count:
+                break
+            heapq.heappop(self._least)
+            self._push(route)
+        heapq.heappop(self._least)
+        route.live = False
+        del self._sketch[route.template]
+        return count
+
+    def _push(self, route: Route) -> None:
+        self._pushed += 1
+        heapq.heappush(self._least, (route.count, self._pushed, route))
+
+
+ROUTE_BYTES: Final = 520
+"""Measured: a template of 40 characters, its route and its heap item."""

@@ -1,0 +1,126 @@
+"""What is remembered of an address, a network and a client: one slotted entry each, and nothing else.
+
+The hot path touches these directly through the handle that the edge keeps per connection, so the entries hold their
+bucket (`tat`) and score inline. Of an address and of a client, `shadow` is what `tat` would be if pressure had no
+effect: demand is counted against it (see pressure.py). A score is kept as its value at `scored_at` (see
+reputation.py). Entries are made by identity.py and live in its tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shield.model import Reason
+    from shield.policy.history import Record
+
+SCORE_THAT_MATTERS: Final = 4.0
+"""A score that halves the rates. An entry with more is not forgotten to make room for a newcomer."""
+
+
+class NetworkEntry:
+    """An IPv4 /24 or IPv6 /48, or an IPv6 /56 within it. Key: its text."""
+
+    __slots__ = ("grants", "live", "name", "queued", "rate", "score", "scored_at", "span", "tat")
+
+    def __init__(self, name: str, rate: float, span: float) -> None:
+        self.name = name
+        self.rate = rate  # units/s
+        self.span = span  # burst / rate, seconds
+        self.live = True
+        self.queued = 0.0
+        self.tat = 0.0
+        self.score = 0.0
+        self.scored_at = 0.0
+        self.grants = 0.0  # tat of the bucket of silently granted passes
+
+    def restrains(self, now: float) -> bool:
+        return self.tat > now or self.grants > now or self.score > SCORE_THAT_MATTERS
+
+
+class AddressEntry:
+    """An IPv4 /32 or IPv6 /64. Key: its text."""
+
+    __slots__ = (
+        "banned_until",
+        "clients",
+        "hard",
+        "live",
+        "name",
+        "named",
+        "network",
+        "queued",
+        "relapses",
+        "score",
+        "scored_at",
+        "shadow",
+        "site",
+        "tat",
+        "vouched",
+    )
+
+    def __init__(self, name: str, network: NetworkEntry, site: NetworkEntry | None, named: Reason | None) -> None:
+        self.name = name
+        self.network = network
+        self.site = site  # the /56 of an IPv6 address
+        self.named = named  # ALLOWLISTED or DENYLISTED by the operator
+        self.vouched: bool | None = None  # what DNS says of a client that claims to be a crawler
+        self.live = True
+        self.queued = 0.0
+        self.tat = 0.0
+        self.shadow = 0.0
+        self.score = 0.0
+        self.hard = 0.0  # the part of the score that hard signals made
+        self.scored_at = 0.0
+        self.banned_until = 0.0
+        self.relapses = 0
+        self.clients = 0  # client entries told apart behind it
+
+    def restrains(self, now: float) -> bool:
+        return self.tat > now or self.banned_until > now or self.score > SCORE_THAT_MATTERS
+
+
+class ClientEntry:
+    """A program at an address. Key: a keyed hash of the address, User-Agent, Accept-Language and JA4."""
+
+    __slots__ = (
+        "banned_until",
+        "granted_at",
+        "ignored_at",
+        "key",
+        "live",
+        "offered_until",
+        "queued",
+        "record",
+        "relapses",
+        "score",
+        "scored_at",
+        "shadow",
+        "shared",
+        "source",
+        "tat",
+        "window",
+        "windows",
+    )
+
+    def __init__(self, key: bytes, source: AddressEntry, record: Record | None) -> None:
+        self.key = key
+        self.source = source
+        self.record = record  # its history, if it has one
+        self.live = True
+        self.queued = 0.0
+        self.tat = 0.0
+        self.shadow = 0.0
+        self.score = 0.0
+        self.shared = 0.0  # the part of the score that reached the address and network
+        self.scored_at = 0.0
+        self.banned_until = 0.0
+        self.relapses = 0
+        self.windows = 0  # good windows so far (see history.py)
+        self.window = 0.0  # when the last one began
+        self.offered_until = 0.0  # a challenge is outstanding until then
+        self.ignored_at = 0.0  # when it was last held against the client that it ignored one
+        self.granted_at = 0.0  # when it was last given a pass silently
+
+    def restrains(self, now: float) -> bool:
+        return self.tat > now or self.banned_until > now or self.score > SCORE_THAT_MATTERS

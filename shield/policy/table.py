@@ -1,0 +1,142 @@
+"""Bounded keyed memory: every table of the policy is one of these, so an attacker cannot make Shield grow.
+
+A `Table` is a `cachetools.Cache` whose `popitem()` (the documented way to give it a policy) is a clock with second
+chance (Corbató 1968): entries stand in a queue by age; the one at the front goes, unless it was updated since it was
+queued, or still restrains somebody - then it goes to the back. Reads do not refresh. One insert looks at no more than
+`LOOKS` entries, so a full table costs a newcomer a bounded time. When none of those can go, the newcomer gets the
+table's one overflow entry, which all such newcomers share: a full table makes unknown newcomers share a limit and
+never frees anybody from a bucket or a ban.
+
+`expire()` is called from the policy's tick and forgets idle entries a few at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
+
+from annotated_types import Ge
+from cachetools import Cache
+from typing_extensions import Doc
+
+LOOKS: Final = 8
+"""Entries that one insert into a full table may look at. With 8, a table of which half may go is full once in 256."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """How much Shield remembers. The bytes per entry are in /api/status and in each entry's docstring."""
+
+    addresses: Annotated[int, Ge(16), Doc("entries. Addresses (IPv4 /32, IPv6 /64) remembered at once.")] = 200_000
+    clients: Annotated[int, Ge(16), Doc("entries. Clients remembered at once.")] = 200_000
+    networks: Annotated[
+        int, Ge(16), Doc("entries. Networks remembered at once; a quarter of all IPv4 /24 in use by people.")
+    ] = 65_536
+    passes: Annotated[int, Ge(16), Doc("entries. Passes in use at once.")] = 200_000
+    history: Annotated[int, Ge(16), Doc("entries. Clients and passes with a good history.")] = 100_000
+    spent: Annotated[
+        int, Ge(16), Doc("entries. Solved challenges remembered until they expire; 800 solves/s for 120 s.")
+    ] = 100_000
+    routes: Annotated[int, Ge(8), Doc("entries. Route templates whose cost is known.")] = 512
+    paths: Annotated[int, Ge(8), Doc("entries. Paths whose template is remembered, to save finding it again.")] = 4096
+
+
+class Entry(Protocol):
+    """What a table asks of its entries.
+
+    `tat` is the entry's last update or later (the theoretical arrival time of its bucket), `queued` the time it was
+    put into the table's queue, `live` becomes False when the table forgets it: whoever still holds it must ask again.
+    """
+
+    live: bool
+    queued: float
+    tat: float
+
+    def restrains(self, now: float) -> bool:
+        """Whether forgetting this entry would free somebody from a limit or a ban."""
+
+
+K = TypeVar("K")
+E = TypeVar("E", bound=Entry)
+
+
+class Table(Cache[K, E], Generic[K, E]):
+    """A bounded table of entries. `shared` is the overflow entry, made by the factory given.
+
+    `forget` is called with each entry that leaves. Lifetime: an entry goes `idle` seconds after its last update.
+    """
+
+    def __init__(
+        self, size: int, idle: float, shared: Callable[[], E], forget: Callable[[E], None] | None = None
+    ) -> None:
+        super().__init__(size)
+        self.idle = idle
+        self.evictions = 0
+        self.overflows = 0
+        self._order: deque[K] = deque()
+        self._make_shared = shared
+        self._forget = forget
+        self._now = 0.0
+        self.shared = shared()
+
+    def enter(self, key: K, entry: E, now: float) -> E:
+        """Remember `entry` under a key that is not in the table, or return the shared entry when there is no room."""
+        self._now = now
+        entry.queued = now
+        try:
+            self[key] = entry
+        except KeyError:
+            self.overflows += 1
+            return self.shared
+        self._order.append(key)
+        return entry
+
+    def popitem(self) -> tuple[K, E]:
+        """Evict the oldest entry that may go. KeyError when none of the `LOOKS` oldest may."""
+        now = self._now
+        for _ in range(min(LOOKS, len(self._order))):
+            key = self._order.popleft()
+            entry = self[key]
+            if entry.tat <= entry.queued and not entry.restrains(now):
+                self.evictions += 1
+                self._drop(key, entry)
+                return key, entry
+            entry.queued = now
+            self._order.append(key)
+        raise KeyError("every entry looked at is in use")
+
+    def expire(self, now: float, looks: int = 256) -> None:
+        """Forget idle entries, oldest first, looking at no more than `looks`."""
+        order = self._order
+        for _ in range(min(looks, len(order))):
+            key = order[0]
+            entry = self[key]
+            if entry.tat <= entry.queued and entry.queued + self.idle > now:
+                break  # nothing behind it was queued earlier
+            order.popleft()
+            if entry.tat + self.idle <= now and not entry.restrains(now):
+                self._drop(key, entry)
+            else:
+                entry.queued = now
+                order.append(key)
+        if len(self) < self.maxsize and not self.shared.restrains(now) and self.shared.tat > 0.0:
+            self.shared.live = False  # there is room again: its users get entries of their own
+            self.shared = self._make_shared()
+
+    def _drop(self, key: K, entry: E) -> None:
+        del self[key]
+        entry.live = False
+        if self._forget is not None:
+            self._forget(entry)
+
+    def figures(self, bytes_per_entry: int) -> dict[str, Any]:
+        """The table's fill, for /api/status and metrics."""
+        return {
+            "entries": len(self),
+            "max": int(self.maxsize),
+            "bytes_per_entry": bytes_per_entry,
+            "evictions": self.evictions,
+            "overflows": self.overflows,
+        }
