@@ -70,6 +70,13 @@ class ChallengeSettings:
     most_hashes: Annotated[int, Ge(64), Le(2**40), Doc("hashes. The highest price; 2^25 is 8 s on that phone.")] = 2**25
     lifetime: Annotated[float, Gt(0), Le(3600), Doc("seconds. A challenge may be answered for this long.")] = 120.0
     verify_share: Annotated[float, Gt(0), Le(1), Doc("seconds/s. Time spent on verifying, at most.")] = 0.25
+    earned_anywhere: Annotated[
+        bool,
+        Doc(
+            "Give silent passes with any HTML page, made `Cache-Control: private`. false: only with pages that the site "
+            "itself keeps from shared caches, or sets a cookie with."
+        ),
+    ] = False
     pass_lifetime: Annotated[float, Gt(0), Doc("seconds. A pass must be earned or bought anew after this long.")] = (
         30 * DAY
     )

@@ -237,6 +237,34 @@ class Engine:
         case.held = False
         return self._enter(case, now)
 
+    def toll(self, request: Request, now: float) -> Verdict:
+        """A request that Shield answers itself: bans and rates hold, but it is never challenged and takes no slot."""
+        case: Case = request  # type: ignore[assignment]
+        client = case.client
+        if not (client.entry.live and client.source.live):
+            self._identity.renew(client, now)
+        case.has_slot = case.grant = False
+        case.queued_at = 0.0
+        case.shadow = REFUSED
+        case.cost = LEAST_COST
+        case.tier = Tier.T3
+        token = case.token
+        if token is not None:
+            token = case.token = self._passes.check(token, client.network, now)
+        case.subject = token
+        verdict = self._judge_toll(case, client, now)
+        if self.dry_run and verdict.action is not Action.FORWARD:
+            verdict = replace(verdict, action=DRY_RUN_TWIN[verdict.action])
+        case.verdict = verdict
+        return verdict
+
+    def events(self) -> Sequence[tuple[str, dict[str, Any]]]:
+        """Decisions of note since the last call, as (name, fields), the newest 64 at most; for the log."""
+        notes = self._reputation.notes
+        taken = list(notes)
+        notes.clear()
+        return taken
+
     def learn(self, request: Request, outcome: Outcome, now: float) -> Sequence[Request]:
         """A forwarded request has ended. Settles what it cost and what it says of its client; frees its slot."""
         case: Case = request  # type: ignore[assignment]
@@ -416,12 +444,11 @@ class Engine:
         welcome = FORWARD
         if self._api_key_header or client.crawler is not None:
             welcome = self._welcome(request, client)
-        if entry.banned_until > now:
-            return Verdict(Action.BAN, Reason.CLIENT_BANNED, int(entry.banned_until - now) + 1)
         record = entry.record
         known = record is not None and record.live
-        if client.source.banned_until > now and token is None and not known and welcome is FORWARD:
-            return Verdict(Action.BAN, Reason.ADDRESS_BANNED, int(client.source.banned_until - now) + 1)
+        ban = _ban_of(client, known or token is not None or welcome is not FORWARD, now)
+        if ban is not None:
+            return ban
         if request.path in self._honeypots and not cross_site(request):
             self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, now)
             return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
@@ -448,6 +475,19 @@ class Engine:
             if request.tier is Tier.T0:
                 pressure.top += request.cost
         return welcome
+
+    def _judge_toll(self, request: Case, client: Client, now: float) -> Verdict:
+        if client.named is not None:
+            return ALLOWLISTED if client.named is Reason.ALLOWLISTED else DENIED
+        record = client.entry.record
+        ban = _ban_of(client, request.token is not None or (record is not None and record.live), now)
+        if ban is not None:
+            return ban
+        refusal = self._limits.attempt(request, now)
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        return FORWARD
 
     def _judge_uneasy(self, request: Case, tier: Tier, now: float) -> Verdict:
         """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
@@ -621,6 +661,17 @@ class Engine:
         passes.expire(now)
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
+
+
+def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
+    """The ban that holds for a client, if any. The ban of an address spares those behind it who are known."""
+    until = client.entry.banned_until
+    if until > now:
+        return Verdict(Action.BAN, Reason.CLIENT_BANNED, int(until - now) + 1)
+    until = client.source.banned_until
+    if until > now and not known:
+        return Verdict(Action.BAN, Reason.ADDRESS_BANNED, int(until - now) + 1)
+    return None
 
 
 def cross_site(request: Case) -> bool:

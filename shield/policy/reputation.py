@@ -16,8 +16,9 @@ address is not a criminal.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt
 from typing_extensions import Doc
@@ -30,6 +31,7 @@ MOST_SCORE: Final = 32.0
 MOST_SOFT: Final = 8.0
 MOST_SLOWING: Final = 16.0
 MOST_SHARED: Final = 4.0
+MOST_NOTES: Final = 64  # bans kept for the log until they are asked for
 IGNORED_EVERY: Final = 1.0  # seconds between two challenges held against a client that ignores them
 
 POOR_STATUS: Final = frozenset({400, 401, 404})
@@ -57,7 +59,7 @@ class ReputationSettings:
 class Reputation:
     """Applies signals to entries."""
 
-    __slots__ = ("_address_half_life", "_client_half_life", "_good", "_history", "settings")
+    __slots__ = ("_address_half_life", "_client_half_life", "_good", "_history", "notes", "settings")
 
     def __init__(self, settings: ReputationSettings, history: History) -> None:
         self.settings = settings
@@ -65,6 +67,7 @@ class Reputation:
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
+        self.notes: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_NOTES)  # bans, for the engine's events()
 
     def of_client(self, entry: ClientEntry, now: float) -> float:
         """A client's score at `now`."""
@@ -140,8 +143,14 @@ class Reputation:
             return
         if entry.banned_until + self.settings.most_ban <= now:
             entry.relapses = 0
-        entry.banned_until = now + min(self.settings.least_ban * 2.0 ** min(entry.relapses, 32), self.settings.most_ban)
+        seconds = min(self.settings.least_ban * 2.0 ** min(entry.relapses, 32), self.settings.most_ban)
+        entry.banned_until = now + seconds
         entry.relapses += 1
+        if isinstance(entry, AddressEntry):
+            self.notes.append(("ban", {"address": entry.name, "seconds": seconds, "relapses": entry.relapses}))
+        else:
+            fields = {"address": entry.source.name, "client": entry.key.hex()}
+            self.notes.append(("ban", {**fields, "seconds": seconds, "relapses": entry.relapses}))
 
 
 def slowing(score: float) -> float:
