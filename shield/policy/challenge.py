@@ -73,8 +73,8 @@ class ChallengeSettings:
     earned_anywhere: Annotated[
         bool,
         Doc(
-            "Give silent passes with any HTML page, made `Cache-Control: private`. false: only with pages that the site "
-            "itself keeps from shared caches, or sets a cookie with."
+            "Give silent passes with any HTML page, made `Cache-Control: private`. false: only with pages that the "
+            "site itself keeps from shared caches, or sets a cookie with."
         ),
     ] = False
     pass_lifetime: Annotated[float, Gt(0), Doc("seconds. A pass must be earned or bought anew after this long.")] = (
