@@ -242,7 +242,7 @@ class AccessLog:
     def _put(self, line: dict[str, Any]) -> None:
         try:
             data = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
-        except orjson.JSONEncodeError:  # a lone surrogate out of undecodable bytes: shown as \\udcXX
+        except orjson.JSONEncodeError:  # a lone surrogate out of undecodable bytes, or a huge number
             data = orjson.dumps(_printable(line), default=str, option=orjson.OPT_APPEND_NEWLINE)
         self._sink.put(data)
         self._schedule()
@@ -263,13 +263,14 @@ class AccessLog:
 
 
 def _printable(value: Any) -> Any:
+    """The same with \\udcXX for what is no UTF-8, and text for integers beyond 64 bits."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {str(_printable(key)): _printable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_printable(item) for item in value]
-    return value
+    return str(value) if isinstance(value, int) and value.bit_length() > 63 else value
 
 
 class LoggingBridge(logging.Handler):

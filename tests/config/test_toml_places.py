@@ -41,7 +41,6 @@ y = ""
 pass = { rate = 2, burst = 3e1 }
 long = """"quoted""""
 '''
-)
 
 
 def paths(value: Any, path: Place = ()) -> Iterator[Place]:
