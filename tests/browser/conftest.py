@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -267,3 +268,38 @@ def _page(title: str, body: str = "") -> bytes:
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(text), text)
     )
+
+
+@pytest.fixture
+async def run_shield(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[str]]]:
+    """Starts `shield run` in front of an upstream, challenging everybody, and gives its address."""
+    processes: list[asyncio.subprocess.Process] = []
+
+    async def start(upstream: str, more: str = "") -> str:
+        config = tmp_path / "config.toml"
+        config.write_text(
+            '[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = ""\n[challenge]\nmode = "always"\n'
+            f"{more}\n[upstream]\nservers = [{json.dumps(upstream)}]\n"
+        )
+        command = (sys.executable, "-m", "shield", "run", "--config", str(config))
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        processes.append(process)
+        assert process.stderr is not None
+        said = []
+        async with asyncio.timeout(WAIT):
+            async for line in process.stderr:
+                said.append(line)
+                if line.startswith(b"{") and (event := json.loads(line)).get("event") == "started":
+                    drain = asyncio.create_task(process.stderr.read())
+                    drains.append(drain)
+                    return f"http://{event['listen'][0]}"
+        pytest.fail("shield did not start:\n" + b"".join(said).decode())
+
+    drains: list[asyncio.Task[bytes]] = []
+    yield start
+    for process in processes:
+        if process.returncode is None:
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), WAIT) == 0
+    for said in await asyncio.gather(*drains):
+        assert b"Traceback" not in said, said.decode()
