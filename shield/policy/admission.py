@@ -30,7 +30,7 @@ ORDER_EPOCH: Final = 600.0  # seconds after which equals change their order
 class QueueSettings:
     """How long the queue is, and for how long one waits in it."""
 
-    length: Annotated[float, Ge(0), Doc("slots. Cases that may wait, as a multiple of the concurrency limit.")] = 2.0
+    length: Annotated[float, Ge(0), Doc("slots. Requests that may wait, as a multiple of the concurrency limit.")] = 2.0
     interval: Annotated[float, Gt(0), Doc("seconds. Over which the shortest wait is taken (CoDel's default).")] = 0.1
     target: Annotated[float, Gt(0), Doc("seconds. A shortest wait above it makes the queue a standing one.")] = 0.02
     patience: Annotated[float, Gt(0), Doc("seconds. Of T2 to T4 in a standing queue under pressure, at least.")] = 0.04

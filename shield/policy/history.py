@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -178,13 +178,15 @@ class History(Cache[bytes, Record]):
         """The table's fill, for /api/status and metrics."""
         return {"entries": len(self), "max": int(self.maxsize), "bytes_per_entry": RECORD_BYTES}
 
-    def rows(self, now: float, wall: float) -> list[list[Any]]:
-        """The records as plain rows: key as hex, address, network, first and last (wall clock), windows, units."""
+    def rows(self, now: float, wall: float) -> Iterator[list[Any]]:
+        """The records as plain rows: key as hex, address, network, first and last (wall clock), windows, units.
+
+        An iterator over those of this moment, so that the caller may pause while it writes them.
+        """
         shift = wall - now
-        return [
-            [r.key.hex(), r.address, r.network, r.first + shift, r.last + shift, r.windows, r.units]
-            for r in self.values()
-        ]
+        for r in tuple(self._order):
+            if r.live:
+                yield [r.key.hex(), r.address, r.network, r.first + shift, r.last + shift, r.windows, r.units]
 
     def load(self, rows: Iterable[list[Any]], now: float, wall: float) -> int:
         """Take rows that `rows` made, before a restart; how many were taken. Rows that make no sense are skipped."""

@@ -78,6 +78,7 @@ class Client:
     """The edge's handle on one client: kept per connection while the address and the named headers do not change.
 
     `live` turns False when one of its entries was forgotten; the engine then identifies it again by itself.
+    `address` is the client's as the edge gave it (without ::ffff:), `home` what is remembered of it (IPv6: the /64).
     `named` is ALLOWLISTED, DENYLISTED or None; `crawler` the configured crawler that the User-Agent claims to be.
     """
 
@@ -85,6 +86,7 @@ class Client:
         "address",
         "crawler",
         "entry",
+        "home",
         "ja4",
         "key",
         "language",
@@ -94,9 +96,10 @@ class Client:
         "user_agent",
     )
 
-    def __init__(self, address: str, network: str, key: bytes, user_agent: str, language: str, ja4: str) -> None:
-        self.address = address
-        self.network = network
+    def __init__(self, place: Place, key: bytes, user_agent: str, language: str, ja4: str) -> None:
+        self.address = place.address
+        self.home = place.home
+        self.network = place.network
         self.key = key
         self.user_agent = user_agent
         self.language = language
@@ -130,28 +133,28 @@ class NetworkRates(NamedTuple):
 
 
 class Place(NamedTuple):
-    """An address and its networks, as text."""
+    """An address and what is around it, as text."""
 
-    address: str
+    address: str  # itself, ::ffff: removed
+    home: str  # the /32 or /64 that is remembered
     network: str
     site: str  # the /56 of an IPv6 address, else empty
 
 
 def place(text: str) -> Place:
     """Where a textual address belongs. ValueError when it is none."""
-    address = ip_address(text)
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        if mapped is None:
-            bits = int(address)
-            return Place(_prefix(bits, 64), _prefix(bits, 48), _prefix(bits, 56))
-        address = mapped
-    canonical = str(address)
-    return Place(canonical, canonical[: canonical.rindex(".")] + ".0/24", "")
-
-
-def _prefix(bits: int, length: int) -> str:
-    return f"{IPv6Address(bits >> (128 - length) << (128 - length))}/{length}"
+    if ":" not in text:
+        IPv4Address(text)
+        return Place(text, text, text[: text.rindex(".")] + ".0/24", "")
+    address = IPv6Address(text)
+    mapped = address.ipv4_mapped
+    if mapped is not None:
+        return place(str(mapped))
+    bits = int(address)
+    # Not in the canonical form of RFC 5952, which takes ipaddress 4 µs each; nobody parses these again.
+    site = f"{bits >> 112:x}:{bits >> 96 & 0xFFFF:x}:{bits >> 80 & 0xFFFF:x}"
+    subnet = bits >> 64 & 0xFFFF
+    return Place(text, f"{site}:{subnet:x}::/64", f"{site}::/48", f"{site}:{subnet & 0xFF00:x}::/56")
 
 
 class Cidrs:
@@ -220,15 +223,15 @@ class Identity:
         user_agent, language = user_agent[:VALUE_CHARS], language[:VALUE_CHARS]
         source = self.addresses.get(address)  # the text of an IPv4 address is the key itself
         if source is not None and source.network.live:
-            where = Place(address, source.network.name, "")
+            where = Place(address, address, source.network.name, "")
             named = source.named
         else:
             where = place(address)
             named = self._named(address)
             source = self._source(where, named, now)
-        identity = f"{where.address}\0{user_agent}\0{language}\0{ja4}".encode("utf-8", "surrogatepass")
+        identity = f"{where.home}\0{user_agent}\0{language}\0{ja4}".encode("utf-8", "surrogatepass")
         key = client_tag(self._key, identity)
-        client = Client(where.address, where.network, key, user_agent, language, ja4)
+        client = Client(where, key, user_agent, language, ja4)
         client.source = source
         client.entry = self._entry(key, source, now)
         client.named = named
@@ -240,7 +243,7 @@ class Identity:
 
     def renew(self, client: Client, now: float) -> None:
         """Bring a handle to entries that were forgotten up to date, in place."""
-        where = place(client.address.partition("/")[0])
+        where = place(client.address)
         client.source = self._source(where, client.named, now)
         client.entry = self._entry(client.key, client.source, now)
 
@@ -268,12 +271,12 @@ class Identity:
         return None
 
     def _source(self, where: Place, named: Reason | None, now: float) -> AddressEntry:
-        source = self.addresses.get(where.address)
+        source = self.addresses.get(where.home)
         if source is None:
             site = self._network(where.site, self._rates.v6_56, now) if where.site else None
             rates = self._rates.v6_48 if where.site else self._rates.v4
             network = self._network(where.network, rates, now)
-            return self.addresses.enter(where.address, AddressEntry(where.address, network, site, named), now)
+            return self.addresses.enter(where.home, AddressEntry(where.home, network, site, named), now)
         if not source.network.live:
             source.network = self._network(where.network, self._rates.v6_48 if where.site else self._rates.v4, now)
         if source.site is not None and not source.site.live:

@@ -119,7 +119,8 @@ class Passes:
         size: int,
         wall_offset: float,
     ) -> None:
-        self._keys = keys
+        self._sign_with = keys.current
+        self._verify_with = keys.both()
         self._entropy = entropy
         self._history = history
         self._ordinary = ordinary
@@ -164,20 +165,23 @@ class Passes:
             raw = urlsafe_b64decode(token + "==")
         except ValueError:
             return None
-        body = raw[:-16]
-        if not any(compare_digest(pass_tag(key, body), raw[-16:]) for key in self._keys.both()):
+        body, tag = raw[:-16], raw[-16:]
+        for key in self._verify_with:
+            if compare_digest(pass_tag(key, body), tag):
+                break
+        else:
             return None
-        _, kind, key, issued_wall, _ = BODY.unpack(body)  # only we sign, so it is well-formed
+        _, kind, id_, issued_wall, _ = BODY.unpack(body)  # only we sign, so it is well-formed
         issued = issued_wall - self._wall_offset
         if issued + self._lifetime <= now:
             return None
-        known = self.table.get(key)
+        known = self.table.get(id_)
         if known is None:
-            record = self._history.get(key)
+            record = self._history.get(id_)
             if kind == Kind.BOUGHT and record is None:
                 return None  # it lapsed, or nobody could tell
-            known = Pass(key, Kind(kind), self._ordinary, issued, issued + self._lifetime, record)
-            known = self.table.enter(key, known, now)
+            known = Pass(id_, Kind(kind), self._ordinary, issued, issued + self._lifetime, record)
+            known = self.table.enter(id_, known, now)
         return known if self._valid(known, now) else None
 
     def check(self, token: Pass, network: str, now: float) -> Pass | None:
@@ -236,7 +240,7 @@ class Passes:
 
     def _sign(self, kind: Kind, key: bytes, now: float, work: int) -> str:
         body = BODY.pack(VERSION, kind, key, int(now + self._wall_offset), work)
-        return urlsafe_b64encode(body + pass_tag(self._keys.current, body)).rstrip(b"=").decode()
+        return urlsafe_b64encode(body + pass_tag(self._sign_with, body)).rstrip(b"=").decode()
 
     def _nobodys(self) -> Pass:
         nobody = Pass(b"", Kind.EARNED, self._ordinary, 0.0, float("inf"), None)

@@ -120,7 +120,7 @@ class ClientEntry:
         self.window = 0.0  # when the last one began
         self.offered_until = 0.0  # a challenge is outstanding until then
         self.ignored_at = 0.0  # when it was last held against the client that it ignored one
-        self.granted_at = 0.0  # when it was last given a pass silently
+        self.granted_at = float("-inf")  # when it was last given a pass silently
 
     def restrains(self, now: float) -> bool:
         return self.tat > now or self.banned_until > now or self.score > SCORE_THAT_MATTERS
