@@ -35,8 +35,8 @@ _MEANING: Final = {
 
 def is_loopback(url: str) -> bool:
     """Whether `url` is http on a loopback address, literally: a name could point anywhere."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False

@@ -164,7 +164,7 @@ async def _listen(runner: web.AppRunner, text: str) -> str:
     try:
         match address:
             case UnixAddress(path):
-                _remove_stale_socket(path)
+                _refuse_live_socket(path)
                 await web.UnixSite(runner, path).start()
                 Path(path).chmod(0o600)
                 return str(address)
@@ -176,13 +176,11 @@ async def _listen(runner: web.AppRunner, text: str) -> str:
         raise StartError(f"admin.address: cannot listen on {text}: {reason}") from error
 
 
-def _remove_stale_socket(path: str) -> None:
-    """A socket file that nobody listens on stays behind after a crash and would block the bind."""
+def _refuse_live_socket(path: str) -> None:
+    """The event loop replaces a socket file that is in the way: right after a crash, wrong while somebody serves it."""
     if not Path(path).is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
+        if probe.connect_ex(path) != errno.ECONNREFUSED:
+            raise OSError(errno.EADDRINUSE, "somebody listens there")
