@@ -71,6 +71,7 @@ async def test_a_visitor_reaches_the_page_that_was_asked_for(tab: Any, shield: s
     await tab.go(f"{shield}/next")
     await tab.until("location.pathname === '/next' && document.title === 'Home'")
     assert site.seen[1:] == ["GET /next"]
+    assert site.cookies == ["", ""]  # the pass is Shield's business alone
 
 
 async def test_the_cookie_is_out_of_reach_of_scripts(tab: Any, shield: str) -> None:
