@@ -3,8 +3,9 @@
 What a limiter is asked for: `limit`, `in_flight`, whether it was `saturated` (in-flight reached the limit) in the
 window that ends, and the congestion x / b, where x is the median of upstream time over the route's baseline in the
 window and b its undisturbed value (1 at the start). An adaptive limiter may take this one's place: it sets `limit` in
-`close_window` and finds b by probing. Without the probe, b = min(b, x), and while the window was not saturated b moves
-2 % of the way to x.
+`close_window` and finds b by probing. Without the probe, b = min(b, x), and in calm weather, while the window was not
+saturated, b moves 2 % of the way to x. (Not under pressure: the windows in which a flood drains are not saturated, and
+full of its slowness.)
 
 A window says something only with at least `LEAST_SAMPLES` samples of at least `LEAST_CLIENTS` clients that ended while
 in-flight was at least half the limit; otherwise x, b and the share of errors keep. Whether x *exceeds* a bound is
@@ -88,8 +89,8 @@ class Concurrency:
             self._excess.append(seconds - baseline)
             self._errors += error
 
-    def close_window(self, seconds: float) -> None:
-        """Read the window that ends after `seconds`, and open the next."""
+    def close_window(self, seconds: float, calm: bool) -> None:
+        """Read the window that ends after `seconds`, in calm weather or not, and open the next."""
         self.saturated = self._reached
         self._reached = self.in_flight >= self.limit
         n = len(self._ratios)
@@ -101,7 +102,7 @@ class Concurrency:
             self.excess = sorted(self._excess)[n // 2]
             self.errors_act = self._errors > ERROR_SHARE * n + 2 * math.sqrt(ERROR_SHARE * (1 - ERROR_SHARE) * n)
             self.baseline = min(self.baseline, self.ratio)
-            if not self.saturated:
+            if calm and not self.saturated:
                 self.baseline += DRIFT * (self.ratio - self.baseline)
             self.congestion = max(1.0, self.ratio / self.baseline)
         else:

@@ -253,7 +253,7 @@ class Engine:
         status = outcome.status
         error = status in UPSTREAM_ERRORS
         if not outcome.stream:
-            self._learn_time(case, outcome.rtt, error)
+            self._learn_time(case, outcome.rtt, error, now)
         if client.named is None and not error:
             entry = client.entry
             if 100 < status < 400:
@@ -618,7 +618,7 @@ class Engine:
 
     # Readings
 
-    def _learn_time(self, request: Case, rtt: float, error: bool) -> None:
+    def _learn_time(self, request: Case, rtt: float, error: bool, now: float) -> None:
         """Take an upstream time as a sample of congestion and of its route, and settle the request's cost by it."""
         concurrency = self._concurrency
         route = request.route
@@ -636,15 +636,15 @@ class Engine:
         seconds = rtt / concurrency.congestion
         if not error:
             if not loaded or route.samples < SETTLED:
-                route.sample(seconds)
+                route.sample(seconds, now)
             if not loaded or typical.samples < SETTLED:
-                typical.sample(seconds)
+                typical.sample(seconds, now)
         if not route.fixed:
             self._limits.settle(request, min(max(seconds / UNIT_SECONDS, LEAST_COST), MOST_COST))
 
     def _close_window(self, now: float, seconds: float) -> None:
         pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
-        concurrency.close_window(seconds)
+        concurrency.close_window(seconds, not pressure.attack)
         pressure.close_window(concurrency, now, seconds)
         self._queue.close_window()
         if passes.attack and not pressure.attack:

@@ -7,7 +7,9 @@ places every route with more than 1/k of the requests is in it, and random paths
 
 The baseline of a route is the median of its upstream times, by stochastic approximation on a log scale: each sample
 moves it a step towards itself, 1/n at first and 2 % later (the frugal estimator of Ma, Muthukrishnan and Sandler 2013),
-so one outlier moves it as little as any sample. Cost in units = baseline / 10 ms, within [0.2, 50].
+so one outlier moves it as little as any sample. The later steps are at most one a second: a flood that slows the
+service sends hundreds of slow samples before it is noticed, and must not teach them as what is usual.
+Cost in units = baseline / 10 ms, within [0.2, 50].
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ MOST_COST: Final = 50.0
 LEAST_BASELINE: Final = LEAST_COST * UNIT_SECONDS
 """Seconds. Below 2 ms a response time says more of the scheduler than of the service."""
 LEAST_STEP: Final = 0.02
-SETTLED: Final = 8  # samples after which a baseline may be frozen
+STEP_SECONDS: Final = 1.0  # between two steps of a settled baseline
+SETTLED: Final = 8  # samples after which a baseline is one
 TEMPLATE_CHARS: Final = 128
 
 _THING: Final = re.compile(r"[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,}){0,4}|[0-9]+")
@@ -42,26 +45,30 @@ def template(path: str) -> str:
 class Route:
     """A route, its cost in units, and what is known of its time (seconds)."""
 
-    __slots__ = ("baseline", "cost", "count", "fixed", "live", "samples", "template")
+    __slots__ = ("baseline", "cost", "count", "fixed", "live", "samples", "stepped_at", "template")
 
     def __init__(self, template: str, baseline: float, fixed: float | None) -> None:
         self.template = template
         self.count = 0
         self.baseline = baseline
         self.samples = 0
+        self.stepped_at = 0.0
         self.fixed = fixed is not None
         self.cost = fixed if fixed is not None else cost_of(baseline)
         self.live = True
 
-    def sample(self, seconds: float) -> None:
+    def sample(self, seconds: float, now: float) -> None:
         """Learn from an upstream time, congestion already taken out of it."""
-        self.samples += 1
-        if self.samples == 1:
+        samples = self.samples = self.samples + 1
+        if samples > SETTLED:
+            if now - self.stepped_at < STEP_SECONDS:
+                return
+            self.stepped_at = now
+        if samples == 1:
             self.baseline = max(seconds, LEAST_BASELINE)
         else:
-            step = max(LEAST_STEP, 1.0 / self.samples)
-            self.baseline *= math.exp(step if seconds > self.baseline else -step)
-            self.baseline = max(self.baseline, LEAST_BASELINE)
+            step = max(LEAST_STEP, 1.0 / samples)
+            self.baseline = max(self.baseline * math.exp(step if seconds > self.baseline else -step), LEAST_BASELINE)
         if not self.fixed:
             self.cost = cost_of(self.baseline)
 
