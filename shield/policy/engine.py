@@ -8,7 +8,7 @@
     mint, redeem, grant, present      challenges and passes
     tick        time has passed: every 20 ms while requests wait, else every 0.5 s
 
-The order of the questions in `decide` is: whom the operator named, bans, traps, the tier, the limits.
+The order of the questions is in judge.py.
 `now` is monotonic seconds. Verbs that free a slot return the queued requests whose `verdict` they changed, to FORWARD
 or SHED; the edge resumes those. A dry run reports the same verdicts as their twins, and forwards.
 """
@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from math import log2
+from math import inf
 from typing import Annotated, Any, Final
 
 from typing_extensions import Doc
 
-from shield.model import DRY_RUN_TWIN, UNIT_SECONDS, Action, Outcome, Reason, Request, Signal, Tier, Verdict
-from shield.policy.admission import ORDER_EPOCH, Queue, QueueSettings
+from shield.model import DRY_RUN_TWIN, Action, Outcome, Reason, Request, Signal, Tier, Verdict
+from shield.policy.admission import Queue, QueueSettings
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.case import Case
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, Redeemed, Redemption
@@ -41,13 +40,13 @@ from shield.policy.identity import (
     NetworkRates,
     shape,
 )
-from shield.policy.keys import Keys, order_tag
+from shield.policy.judge import FORWARD, GRANT_EVERY, QUEUED, REFUSALS, Judge
+from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
-from shield.policy.pressure import RANKS, WINDOW, Pressure, PressureSettings
+from shield.policy.pressure import WINDOW, Pressure, PressureSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
-from shield.policy.routes import LEAST_BASELINE, LEAST_COST, MOST_COST, SETTLED, Routes
-from shield.policy.subjects import ClientEntry
+from shield.policy.routes import LEAST_BASELINE, LEAST_COST, SETTLED, Routes, cost_of
 from shield.policy.table import TableSettings
 
 __all__ = [
@@ -75,33 +74,10 @@ __all__ = [
 PATH_CHARS: Final = 256
 """Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
 
-BAD_SCORE: Final = 8.0
-GRANT_EVERY: Final = 600.0  # seconds between two passes given to a client that does not keep them
 GRANTS: Final = Rate(60 / 3600, 60)  # per network that is not known for a day
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
 LEAST_BOUGHT_SHARE: Final = 0.15  # of the capacity, left for bought passes whatever T0 and T1 ask for
 BOUGHT_SHARE: Final = 0.9
-RETRY_AFTER: Final = range(2, 7)  # seconds; jittered, or those we shed come back all at once
-
-FORWARD: Final = Verdict(Action.FORWARD, Reason.OK)
-ALLOWLISTED: Final = Verdict(Action.FORWARD, Reason.ALLOWLISTED)
-API_KEY: Final = Verdict(Action.FORWARD, Reason.API_KEY)
-CRAWLER: Final = Verdict(Action.FORWARD, Reason.CRAWLER)
-QUEUED: Final = Verdict(Action.QUEUE, Reason.AT_CAPACITY)
-DENIED: Final = Verdict(Action.BAN, Reason.DENYLISTED)
-REFUSALS: Final = {
-    reason: tuple(Verdict(action, reason, seconds) for seconds in RETRY_AFTER)
-    for action, reason in (
-        (Action.CHALLENGE, Reason.CHALLENGE_ALWAYS),
-        (Action.CHALLENGE, Reason.NEWCOMER),
-        (Action.CHALLENGE, Reason.BAD_REPUTATION),
-        (Action.CHALLENGE, Reason.OVERSUBSCRIBED),
-        (Action.SHED, Reason.QUEUE_FULL),
-        (Action.SHED, Reason.OUTRANKED),
-        (Action.SHED, Reason.QUEUE_TIMEOUT),
-    )
-}
-"""Made once: refusing must be cheap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +113,6 @@ class Engine:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
         self.dry_run = settings.dry_run
         self._wall_offset = wall_offset
-        self._key = keys.current
         self._history = History(settings.history, tables.history)
         self._identity = Identity(
             settings.identity,
@@ -166,21 +141,25 @@ class Engine:
             size=tables.passes,
             wall_offset=wall_offset,
         )
-        self._api_key_header = settings.identity.api_key_header
-        self._api_keys = {
-            bytes.fromhex(digest): Pass(bytes.fromhex(digest)[:8], Kind.API_KEY, limits.pass_, 0.0, float("inf"), None)
-            for digest in settings.identity.api_keys
-        }
-        self._honeypots = frozenset(limits.honeypots)
-        self._mode = challenge.mode
+        self._judge = Judge(
+            limits=self._limits,
+            reputation=self._reputation,
+            history=self._history,
+            pressure=self._pressure,
+            challenge=challenge,
+            api_key_header=settings.identity.api_key_header,
+            api_keys={
+                bytes.fromhex(digest): Pass(bytes.fromhex(digest)[:8], Kind.API_KEY, limits.pass_, 0.0, inf, None)
+                for digest in settings.identity.api_keys
+            },
+            honeypots=frozenset(limits.honeypots),
+            key=keys.current,
+            grants=not settings.dry_run,
+        )
         self._challenge = challenge
         self._threshold = settings.pressure.threshold
-        # changed by tick
-        self._pressed = False  # p is above the threshold
-        self._uneasy = self._mode == "always"  # pressed, or everybody is challenged
-        self._bought_factor = 1.0  # on the rate of bought passes
         self._window_began: float | None = None
-        self._outranked: list[Case] = []  # evicted from the queue since the last verb that returns requests
+        self._shed_meanwhile: list[Case] = []  # from the queue, since the last verb that returns requests
 
     # Who asks
 
@@ -201,7 +180,7 @@ class Engine:
     def decide(self, request: Request, now: float) -> Verdict:
         """Judge a request; when it is not `held` it also gets a slot (FORWARD) or a place in the queue (QUEUE)."""
         case: Case = request  # type: ignore[assignment]
-        client = self._prepare(case, now)
+        self._prepare(case, now)
         self._pressure.requests += 1
         path = case.path
         target = case.method + (path if len(path) <= PATH_CHARS else path[:PATH_CHARS])
@@ -211,7 +190,7 @@ class Engine:
         route.count += 1
         case.route = route
         case.cost = route.cost
-        verdict = self._judge(case, client, case.subject, now)
+        verdict = self._judge.judge(case, now)
         action = verdict.action
         if action is not Action.FORWARD:
             if not self.dry_run:
@@ -230,10 +209,10 @@ class Engine:
     def toll(self, request: Request, now: float) -> Verdict:
         """A request that Shield answers itself: bans and rates hold, but it is never challenged and takes no slot."""
         case: Case = request  # type: ignore[assignment]
-        client = self._prepare(case, now)
+        self._prepare(case, now)
         case.cost = LEAST_COST
         case.tier = Tier.T3
-        verdict = self._judge_toll(case, client, now)
+        verdict = self._judge.toll(case, now)
         if self.dry_run and verdict.action is not Action.FORWARD:
             verdict = replace(verdict, action=DRY_RUN_TWIN[verdict.action])
         case.verdict = verdict
@@ -273,7 +252,7 @@ class Engine:
         if case.has_slot:
             case.has_slot = False
             self._concurrency.in_flight -= 1
-            if self._queue or self._outranked:
+            if self._queue or self._shed_meanwhile:
                 return self._advance(now)
         return ()
 
@@ -345,15 +324,16 @@ class Engine:
 
     def tick(self, now: float) -> Sequence[Request]:
         """Drop those who waited too long; every half second read the pressure and forget what is old."""
-        for request in self._queue.tick(self._pressed, now):
+        for request in self._queue.tick(self._judge.pressed, now):
             self._shed(request, Reason.QUEUE_TIMEOUT, now)
+            self._shed_meanwhile.append(request)
         if self._window_began is None:
             self._window_began = now
         seconds = now - self._window_began
         if seconds > WINDOW - 0.01:
             self._window_began = now
             self._close_window(now, seconds)
-        return self._advance(now) if self._queue or self._outranked else ()
+        return self._advance(now) if self._queue or self._shed_meanwhile else ()
 
     @property
     def waiting(self) -> int:
@@ -395,7 +375,7 @@ class Engine:
             "median_rtt": self._queue.median_rtt,
             "cutoff": pressure.cutoff,
             "bought_passes": self._passes.bought,
-            "bought_rate": self._bought_factor * self._challenge.bought_rate,
+            "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
             "price": self._challenger.price(pressure.p, 0.0, False),
             "routes": self._routes.top(10),
             "tables": {
@@ -417,12 +397,13 @@ class Engine:
         """Take rows that `export_history` made; how many made sense."""
         return self._history.load(rows, now, now + self._wall_offset)
 
-    # The order of the questions
+    # Before and after a verdict
 
-    def _prepare(self, request: Case, now: float) -> Client:
+    def _prepare(self, request: Case, now: float) -> None:
         """Bring a request's client and pass up to date."""
         client = request.client
-        if not (client.entry.live and client.source.live):
+        source = client.source
+        if not (client.entry.live and source.live and source.network.live):
             self._identity.renew(client, now)
         request.has_slot = False
         request.grant = False
@@ -432,141 +413,6 @@ class Engine:
         if token is not None and (token.check_at <= now or token.network != client.network):
             token = request.token = self._passes.check(token, client.network, now)
         request.subject = token
-        return client
-
-    def _judge(self, request: Case, client: Client, token: Pass | None, now: float) -> Verdict:
-        entry = client.entry
-        request.tier = Tier.T0
-        if client.named is not None:
-            return ALLOWLISTED if client.named is Reason.ALLOWLISTED else DENIED
-        welcome = FORWARD
-        if self._api_key_header or client.crawler is not None:
-            welcome = self._welcome(request, client)
-        record = entry.record
-        known = record is not None and record.live
-        if entry.banned_until > now or client.source.banned_until > now:
-            ban = _ban_of(client, known or token is not None or welcome is not FORWARD, now)
-            if ban is not None:
-                return ban
-        if request.path in self._honeypots and not cross_site(request):
-            self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, now)
-            return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
-        if welcome is FORWARD:
-            bad = entry.score >= BAD_SCORE and self._reputation.of_client(entry, now) >= BAD_SCORE
-            tier = Tier.T4 if bad else Tier.T1 if known else Tier.T3
-            if token is not None:
-                tier = min(tier, _tier_of(token))
-                if token.scarce and tier < Tier.T2:
-                    request.subject = None  # it deserves better than what it bought
-            request.tier = tier
-            if self._uneasy or tier is Tier.T4:
-                return self._judge_uneasy(request, tier, now)
-            if known and token is None and not self._pressure.attack and not self.dry_run:
-                request.grant = entry.granted_at + GRANT_EVERY <= now
-        refusal = self._limits.admit(request, now)
-        if refusal is not None:
-            self._hit(request, refusal, now)
-            return refusal
-        pressure = self._pressure
-        pressure.units += request.cost
-        if request.tier <= Tier.T1:
-            pressure.known += request.cost
-            if request.tier is Tier.T0:
-                pressure.top += request.cost
-        return welcome
-
-    def _judge_toll(self, request: Case, client: Client, now: float) -> Verdict:
-        if client.named is not None:
-            return ALLOWLISTED if client.named is Reason.ALLOWLISTED else DENIED
-        record = client.entry.record
-        ban = _ban_of(client, request.token is not None or (record is not None and record.live), now)
-        if ban is not None:
-            return ban
-        refusal = self._limits.attempt(request, now)
-        if refusal is not None:
-            self._hit(request, refusal, now)
-            return refusal
-        return FORWARD
-
-    def _judge_uneasy(self, request: Case, tier: Tier, now: float) -> Verdict:
-        """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
-        pressure, limits = self._pressure, self._limits
-        token = request.token
-        cost = request.cost
-        if self._mode == "always" and token is None:
-            return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, now)
-        if tier <= Tier.T1:
-            rank = self._rank(request, now)
-            outbid = tier is Tier.T1 and self._mode != "off" and rank < pressure.cutoff
-            if not outbid:
-                refusal = limits.admit(request, now)
-                if refusal is not None:
-                    self._hit(request, refusal, now)
-                    return refusal
-                pressure.units += cost
-                pressure.known += cost
-                if tier is Tier.T0:
-                    pressure.top += cost
-                else:
-                    pressure.ranks[min(int(rank), RANKS - 1)] += cost
-                return FORWARD
-            pressure.ranks[min(int(rank), RANKS - 1)] += limits.demand(request, now)
-            if token is None or token.kind is not Kind.BOUGHT:
-                return self._challenge_it(request, Reason.OVERSUBSCRIBED, now)
-            request.subject, request.tier = token, Tier.T2
-        elif tier is not Tier.T2 and self._pressed and self._mode != "off":
-            bad = tier is Tier.T4
-            return self._challenge_it(request, Reason.BAD_REPUTATION if bad else Reason.NEWCOMER, now)
-        pressure.units += limits.demand(request, now)
-        refusal = limits.squeeze(request, self._factor(request), self._pressed, now)
-        if refusal is not None:
-            self._hit(request, refusal, now)
-            return refusal
-        return FORWARD
-
-    def _challenge_it(self, request: Case, reason: Reason, now: float) -> Verdict:
-        """Challenge, unless even asking is more than the client's limit."""
-        self._pressure.units += self._limits.demand(request, now)
-        refusal = self._limits.attempt(request, now)
-        client = request.client
-        if refusal is not None:
-            self._hit(request, refusal, now)
-            return refusal
-        if client.entry.offered_until > now:
-            self._reputation.ignored(client.source, client.entry, now)
-        return REFUSALS[reason][self._jitter(request, now)]
-
-    def _welcome(self, request: Case, client: Client) -> Verdict:
-        """FORWARD, or a better one for an API key or a confirmed crawler. A false claim is nothing at all."""
-        if self._api_key_header:
-            value = request.headers.get(self._api_key_header)
-            if value is not None:
-                known = self._api_keys.get(sha256(value.encode("utf-8", "surrogatepass")).digest())
-                if known is not None:
-                    request.subject = known
-                    return API_KEY
-        return CRAWLER if client.crawler is not None and client.source.vouched else FORWARD
-
-    def _factor(self, request: Case) -> float:
-        """The factor on the rate that a tier has under the present pressure."""
-        p = self._pressure.p if self._pressed else 0.0
-        if request.tier is Tier.T4:
-            return 0.1 * (1.0 - p)
-        if request.tier is Tier.T3:
-            return 1.0 - 0.9 * p
-        token = request.token
-        return self._bought_factor if token is not None and token.scarce else 1.0
-
-    def _hit(self, request: Case, refusal: Verdict, now: float) -> None:
-        """A limit was hit: held against the client if it is its own, not its neighbours'."""
-        if refusal.reason is Reason.CLIENT_RATE or refusal.reason is Reason.PASS_RATE:
-            client = request.client
-            self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
-            self._history.limited(client.entry, now)
-            if request.subject is not None:
-                self._history.limited(request.subject, now)
-
-    # Slots
 
     def _enter(self, request: Case, now: float) -> Verdict:
         concurrency = self._concurrency
@@ -574,19 +420,19 @@ class Engine:
             request.has_slot = True
             concurrency.take()
             return request.verdict
-        request.rank = self._rank(request, now)
+        request.rank = self._judge.rank(request, now)
         request.verdict = QUEUED
         out = self._queue.push(request, now)
         if out is request:
             self._shed(request, Reason.QUEUE_FULL, now)
         elif out is not None:
             self._shed(out, Reason.OUTRANKED, now)
-            self._outranked.append(out)
+            self._shed_meanwhile.append(out)
         return request.verdict
 
     def _advance(self, now: float) -> Sequence[Request]:
         """Fill free slots from the queue; those whose verdict has changed."""
-        changed, self._outranked = self._outranked, []
+        changed, self._shed_meanwhile = self._shed_meanwhile, []
         concurrency, queue = self._concurrency, self._queue
         while queue and concurrency.in_flight < concurrency.limit:
             request = queue.pop(now)
@@ -600,21 +446,8 @@ class Engine:
     def _shed(self, request: Case, reason: Reason, now: float) -> None:
         """Turn away a request that was charged: it pays for the attempt only."""
         request.queued_at = 0.0
-        request.verdict = REFUSALS[reason][self._jitter(request, now)]
+        request.verdict = REFUSALS[reason][self._judge.jitter(request, now)]
         self._limits.settle(request, LEAST_COST)
-
-    def _rank(self, request: Case, now: float) -> float:
-        """log2 of the units served before the onset, and a fraction that orders equals anew every ten minutes."""
-        subject: Pass | ClientEntry = request.client.entry
-        token = request.token
-        if token is not None and token.record is not None:
-            subject = token
-        record = subject.record
-        served = log2(record.units + 1.0) if record is not None and record.live else 0.0
-        return int(served) + order_tag(self._key, subject.key, int(now // ORDER_EPOCH)) / 65536
-
-    def _jitter(self, request: Case, now: float) -> int:
-        return order_tag(self._key, request.client.key, int(now)) % len(RETRY_AFTER)
 
     # Readings
 
@@ -640,7 +473,10 @@ class Engine:
             if not loaded or typical.samples < SETTLED:
                 typical.sample(seconds, now)
         if not route.fixed:
-            self._limits.settle(request, min(max(seconds / UNIT_SECONDS, LEAST_COST), MOST_COST))
+            units = cost_of(seconds)
+            if loaded and concurrency.congestion == 1.0:
+                units = min(units, request.cost)  # congestion that nobody has measured yet is not the client's
+            self._limits.settle(request, units)
 
     def _close_window(self, now: float, seconds: float) -> None:
         pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
@@ -650,42 +486,11 @@ class Engine:
         if passes.attack and not pressure.attack:
             passes.ended_at = now
         passes.attack = self._history.frozen = pressure.attack
-        self._pressed = pressure.p > self._threshold
-        self._uneasy = self._pressed or self._mode == "always"
         left = max(LEAST_BOUGHT_SHARE * pressure.capacity, BOUGHT_SHARE * pressure.capacity - pressure.known_demand)
         settings = self._challenge
         rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
-        self._bought_factor = rate / settings.bought_rate
+        self._judge.weather(pressure.p > self._threshold, rate / settings.bought_rate)
         self._identity.expire(now)
         passes.expire(now)
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
-
-
-def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
-    """The ban that holds for a client, if any. The ban of an address spares those behind it who are known."""
-    until = client.entry.banned_until
-    if until > now:
-        return Verdict(Action.BAN, Reason.CLIENT_BANNED, int(until - now) + 1)
-    until = client.source.banned_until
-    if until > now and not known:
-        return Verdict(Action.BAN, Reason.ADDRESS_BANNED, int(until - now) + 1)
-    return None
-
-
-def cross_site(request: Case) -> bool:
-    """Whether another site sent the client here: an image on a page elsewhere must not get its readers banned."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    referer = request.headers.get("Referer")
-    if referer is None:
-        return False
-    host = referer.partition("://")[2].partition("/")[0]
-    return host.lower() != request.headers.get("Host", "").lower()
-
-
-def _tier_of(token: Pass) -> Tier:
-    if token.record is not None and token.record.live:
-        return Tier.T0
-    return Tier.T1 if token.kind is Kind.EARNED else Tier.T2

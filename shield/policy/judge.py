@@ -1,0 +1,284 @@
+"""The order of the questions: named by the operator, banned, in a trap, its tier, its limits.
+
+    calm weather          the limits of section "always" in limits.py, and nothing else
+    under pressure   T0   pass with history, API key, crawler: the same limits
+                     T1   client with history, or earned pass: the same; challenged only below the cutoff, when T0 and
+                          T1 alone ask for more than there is
+                     T2   bought pass: its own small budget, and the network's
+                     T3   no pass, no history: challenged; with challenges off, slowed to 1 - 0.9 p
+                     T4   a score above 8: the same, slowed to 0.1 (1 - p), in calm weather too
+
+A request's tier is the better of what its pass and its client deserve. Whatever is said here is said with a reason.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from math import log2
+from typing import Final
+
+from shield.model import Action, Reason, Tier, Verdict
+from shield.policy.admission import ORDER_EPOCH
+from shield.policy.case import Case
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.history import History
+from shield.policy.identity import Client
+from shield.policy.keys import order_tag
+from shield.policy.limits import Limits
+from shield.policy.passes import Kind, Pass
+from shield.policy.pressure import RANKS, Pressure
+from shield.policy.reputation import Reputation
+from shield.policy.subjects import ClientEntry
+
+GRANT_EVERY: Final = 600.0  # seconds between two passes given to a client that does not keep them
+BAD_SCORE: Final = 8.0  # above it; soft signals alone reach it, and never more
+RETRY_AFTER: Final = range(2, 7)  # seconds; jittered, or those we shed come back all at once
+
+FORWARD: Final = Verdict(Action.FORWARD, Reason.OK)
+ALLOWLISTED: Final = Verdict(Action.FORWARD, Reason.ALLOWLISTED)
+API_KEY: Final = Verdict(Action.FORWARD, Reason.API_KEY)
+CRAWLER: Final = Verdict(Action.FORWARD, Reason.CRAWLER)
+QUEUED: Final = Verdict(Action.QUEUE, Reason.AT_CAPACITY)
+DENIED: Final = Verdict(Action.BAN, Reason.DENYLISTED)
+REFUSALS: Final = {
+    reason: tuple(Verdict(action, reason, seconds) for seconds in RETRY_AFTER)
+    for action, reason in (
+        (Action.CHALLENGE, Reason.CHALLENGE_ALWAYS),
+        (Action.CHALLENGE, Reason.NEWCOMER),
+        (Action.CHALLENGE, Reason.BAD_REPUTATION),
+        (Action.CHALLENGE, Reason.OVERSUBSCRIBED),
+        (Action.SHED, Reason.QUEUE_FULL),
+        (Action.SHED, Reason.OUTRANKED),
+        (Action.SHED, Reason.QUEUE_TIMEOUT),
+    )
+}
+"""Made once: refusing must be cheap."""
+
+
+class Judge:
+    """Says what to do with a request; the engine carries it out. Charges buckets, counts demand, keeps no request."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        reputation: Reputation,
+        history: History,
+        pressure: Pressure,
+        challenge: ChallengeSettings,
+        api_key_header: str,
+        api_keys: dict[bytes, Pass],
+        honeypots: frozenset[str],
+        key: bytes,
+        grants: bool,
+    ) -> None:
+        self._limits = limits
+        self._reputation = reputation
+        self._history = history
+        self._pressure = pressure
+        self._mode = challenge.mode
+        self._api_key_header = api_key_header
+        self._api_keys = api_keys  # by SHA-256
+        self._honeypots = honeypots
+        self._key = key
+        self._grants = grants
+        self.uneasy = self._mode == "always"
+        # set by weather(), with each window
+        self.pressed = False
+        self.bought_factor = 1.0  # on the rate of bought passes
+
+    def weather(self, pressed: bool, bought_factor: float) -> None:
+        """Whether p is above the threshold, and the factor on the rate of bought passes."""
+        self.pressed = pressed
+        self.uneasy = pressed or self._mode == "always"
+        self.bought_factor = bought_factor
+
+    def judge(self, request: Case, now: float) -> Verdict:
+        """Forward, challenge, limit or ban; forwarded requests are charged."""
+        client = request.client
+        token = request.subject
+        entry = client.entry
+        request.tier = Tier.T0
+        if client.named is not None:
+            if client.named is Reason.DENYLISTED:
+                return DENIED
+            self._count(request)
+            return ALLOWLISTED
+        welcome = FORWARD
+        if self._api_key_header or client.crawler is not None:
+            welcome = self._welcome(request, client)
+        record = entry.record
+        known = record is not None and record.live
+        if entry.banned_until > now or client.source.banned_until > now:
+            ban = _ban_of(client, known or token is not None or welcome is not FORWARD, now)
+            if ban is not None:
+                return ban
+        if request.path in self._honeypots and not cross_site(request):
+            self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, now)
+            return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
+        if welcome is FORWARD:
+            bad = entry.score > BAD_SCORE and self._reputation.of_client(entry, now) > BAD_SCORE
+            tier = Tier.T4 if bad else Tier.T1 if known else Tier.T3
+            if token is not None:
+                tier = min(tier, _tier_of(token))
+                if token.scarce and tier < Tier.T2:
+                    request.subject = None  # it deserves better than what it bought
+            request.tier = tier
+            if self.uneasy or tier is Tier.T4:
+                return self._judge_uneasy(request, tier, now)
+            if known and token is None and not self._pressure.attack and self._grants:
+                request.grant = entry.granted_at + GRANT_EVERY <= now
+        return self._admit(request, welcome, now)
+
+    def _count(self, request: Case) -> None:
+        """Add a request that was admitted regardless of the pressure to the demand."""
+        pressure = self._pressure
+        pressure.units += request.cost
+        if request.tier <= Tier.T1:
+            pressure.known += request.cost
+            if request.tier is Tier.T0:
+                pressure.top += request.cost
+
+    def toll(self, request: Case, now: float) -> Verdict:
+        """Forward, limit or ban a request that Shield answers itself."""
+        client = request.client
+        if client.named is not None:
+            return ALLOWLISTED if client.named is Reason.ALLOWLISTED else DENIED
+        record = client.entry.record
+        ban = _ban_of(client, request.token is not None or (record is not None and record.live), now)
+        if ban is not None:
+            return ban
+        refusal = self._limits.attempt(request, now)
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        return FORWARD
+
+    def _judge_uneasy(self, request: Case, tier: Tier, now: float) -> Verdict:
+        """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
+        token = request.token
+        if self._mode == "always" and token is None:
+            self._ask(request, now)
+            return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, now)
+        if tier is Tier.T0:
+            return self._admit(request, FORWARD, now)
+        if tier is Tier.T1:
+            rank = self.rank(request, now)
+            ranks, place = self._pressure.ranks, min(int(rank), RANKS - 1)
+            if self._mode == "off" or rank >= self._pressure.cutoff:
+                verdict = self._admit(request, FORWARD, now)
+                if verdict is FORWARD:
+                    ranks[place] += request.cost
+                return verdict
+            ranks[place] += self._ask(request, now)
+            if token is None or token.kind is not Kind.BOUGHT:
+                return self._challenge_it(request, Reason.OVERSUBSCRIBED, now)
+            request.subject, request.tier = token, Tier.T2
+        else:
+            self._ask(request, now)
+            if tier is not Tier.T2 and self.pressed and self._mode != "off":
+                reason = Reason.BAD_REPUTATION if tier is Tier.T4 else Reason.NEWCOMER
+                return self._challenge_it(request, reason, now)
+        refusal = self._limits.squeeze(request, self._factor(request), self.pressed, now)
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        return FORWARD
+
+    def _admit(self, request: Case, welcome: Verdict, now: float) -> Verdict:
+        """Charge a request that no measure of pressure applies to."""
+        refusal = self._limits.admit(request, now)
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        self._count(request)
+        return welcome
+
+    def _ask(self, request: Case, now: float) -> float:
+        """Count the demand of a request that measures of pressure apply to; the units counted."""
+        asked = self._limits.demand(request, now)
+        self._pressure.units += asked
+        return asked
+
+    def _challenge_it(self, request: Case, reason: Reason, now: float) -> Verdict:
+        """Challenge, unless even asking is more than the client's limit."""
+        client = request.client
+        refusal = self._limits.attempt(request, now)
+        if refusal is not None:
+            self._hit(request, refusal, now)
+            return refusal
+        if client.entry.offered_until > now:
+            self._reputation.ignored(client.source, client.entry, now)
+        return REFUSALS[reason][self.jitter(request, now)]
+
+    def _welcome(self, request: Case, client: Client) -> Verdict:
+        """FORWARD, or a better one for an API key or a confirmed crawler. A false claim is nothing at all."""
+        if self._api_key_header:
+            value = request.headers.get(self._api_key_header)
+            if value is not None:
+                known = self._api_keys.get(sha256(value.encode("utf-8", "surrogatepass")).digest())
+                if known is not None:
+                    request.subject = known
+                    return API_KEY
+        return CRAWLER if client.crawler is not None and client.source.vouched else FORWARD
+
+    def _factor(self, request: Case) -> float:
+        """The factor on the rate that a tier has under the present pressure."""
+        p = self._pressure.p if self.pressed else 0.0
+        if request.tier is Tier.T4:
+            return 0.1 * (1.0 - p)
+        if request.tier is Tier.T3:
+            return 1.0 - 0.9 * p
+        token = request.token
+        return self.bought_factor if token is not None and token.scarce else 1.0
+
+    def _hit(self, request: Case, refusal: Verdict, now: float) -> None:
+        """A limit was hit: held against the client if it is its own, not its neighbours'."""
+        if refusal.reason is Reason.CLIENT_RATE or refusal.reason is Reason.PASS_RATE:
+            client = request.client
+            self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
+            self._history.limited(client.entry, now)
+            if request.subject is not None:
+                self._history.limited(request.subject, now)
+
+    def rank(self, request: Case, now: float) -> float:
+        """log2 of the units served before the onset, and a fraction that orders equals anew every ten minutes."""
+        subject: Pass | ClientEntry = request.client.entry
+        token = request.token
+        if token is not None and token.record is not None:
+            subject = token
+        record = subject.record
+        served = log2(record.units + 1.0) if record is not None and record.live else 0.0
+        return int(served) + order_tag(self._key, subject.key, int(now // ORDER_EPOCH)) / 65536
+
+    def jitter(self, request: Case, now: float) -> int:
+        return order_tag(self._key, request.client.key, int(now)) % len(RETRY_AFTER)
+
+
+def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
+    """The ban that holds for a client, if any. The ban of an address spares those behind it who are known."""
+    until = client.entry.banned_until
+    if until > now:
+        return Verdict(Action.BAN, Reason.CLIENT_BANNED, int(until - now) + 1)
+    until = client.source.banned_until
+    if until > now and not known:
+        return Verdict(Action.BAN, Reason.ADDRESS_BANNED, int(until - now) + 1)
+    return None
+
+
+def cross_site(request: Case) -> bool:
+    """Whether another site sent the client here: an image on a page elsewhere must not get its readers banned."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    referer = request.headers.get("Referer")
+    if referer is None:
+        return False
+    host = referer.partition("://")[2].partition("/")[0]
+    return host.lower() != request.headers.get("Host", "").lower()
+
+
+def _tier_of(token: Pass) -> Tier:
+    if token.record is not None and token.record.live:
+        return Tier.T0
+    return Tier.T1 if token.kind is Kind.EARNED else Tier.T2
