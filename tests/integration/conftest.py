@@ -1,0 +1,269 @@
+"""Whole processes: `python -m shield run` between real clients and real services, watched as an operator watches it.
+
+Nothing sleeps: a test waits for a line of the log or for /api/status to say something, with a deadline. At the end of
+every test each Shield must stop on SIGTERM with status 0, have written nothing but JSON lines and its welcome, and no
+event that means a bug; `shield.expected` names the errors that a test provokes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+import shield as package
+
+DEADLINE = 10.0
+"""Seconds a test waits for something that takes milliseconds on an idle machine."""
+
+WELCOME = ("Shield is ready: ", "It shields the built-in demo site.", "dry_run = true: ")
+BUGS = frozenset({"exception", "library"})
+
+BROWSER = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0",
+    "Accept-Language": "de,en;q=0.5",
+    "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
+}
+
+
+def toml(settings: dict[str, Any]) -> str:
+    """Tables as TOML. JSON's literals are TOML's, except for inline tables."""
+
+    def value(item: Any) -> str:
+        if isinstance(item, dict):
+            return "{ " + ", ".join(f"{json.dumps(key)} = {value(inner)}" for key, inner in item.items()) + " }"
+        if isinstance(item, (list, tuple)):
+            return "[" + ", ".join(map(value, item)) + "]"
+        return json.dumps(str(item) if isinstance(item, Path) else item)
+
+    top = [f"{key} = {value(item)}" for key, item in settings.items() if not isinstance(item, dict)]
+    for name, table in settings.items():
+        if isinstance(table, dict):
+            top += ["", f"[{name}]", *(f"{key} = {value(item)}" for key, item in table.items())]
+    return "\n".join(top) + "\n"
+
+
+class Shield:
+    """One process. `lines` are its log lines so far, `text` what else it said on stderr."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.lines: list[dict[str, Any]] = []
+        self.text: list[str] = []
+        self.address = self.admin = ""
+        self.expected: set[str] = set()
+        self._news = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            async with self._news:
+                try:
+                    self.lines.append(json.loads(line))
+                except ValueError:
+                    self.text.append(line.decode().rstrip("\n"))
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+    async def begin(self) -> None:
+        """Wait until it listens."""
+        started = await self.logged("started")
+        self.address, self.admin = started["listen"][0], started["admin"]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def url(self, path: str = "/", scheme: str = "http", host: str = "127.0.0.1") -> str:
+        return f"{scheme}://{host}:{self.port}{path}"
+
+    def seen(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """The lines so far of this event with these fields."""
+        wanted = {"event": event, **fields}
+        return [line for line in self.lines if wanted.items() <= line.items()]
+
+    async def logged(self, event: str, count: int = 1, within: float = DEADLINE, **fields: Any) -> dict[str, Any]:
+        """The `count`th line of this event with these fields, when it has come."""
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(lambda: len(self.seen(event, **fields)) >= count or self._reader.done())
+        lines = self.seen(event, **fields)
+        assert len(lines) >= count, f"no {event} {fields} in {self.lines} {self.text}"
+        return lines[count - 1]
+
+    async def asked(self, path: str) -> tuple[int, str]:
+        """Status and text of an answer of the admin listener."""
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+            session.get(f"http://{self.admin}{path}") as response,
+        ):
+            return response.status, await response.text()
+
+    async def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads((await self.asked("/api/status"))[1])
+        return answer
+
+    async def until(self, what: Callable[[dict[str, Any]], Any], within: float = DEADLINE) -> dict[str, Any]:
+        """/api/status, when `what` is true of it."""
+        async with asyncio.timeout(within):
+            while True:
+                status = await self.status()
+                if what(status):
+                    return status
+                await asyncio.sleep(0.03)
+
+    def memory(self, field: str = "VmRSS") -> int:
+        """Bytes of resident memory: now, or with "VmHWM" at most so far."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(field)
+
+    def files(self) -> int:
+        """Descriptors it has open."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
+    async def end(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it; its exit status."""
+        if self.process.returncode is None:
+            self.process.send_signal(with_signal)
+        return await self.ended()
+
+    async def ended(self, within: float = 20.0) -> int:
+        """Its exit status, once it has ended by itself."""
+        async with asyncio.timeout(within):
+            await self._reader
+            return await self.process.wait()
+
+    def check(self) -> None:
+        """What no test may leave behind."""
+        bugs = [
+            line
+            for line in self.lines
+            if line["event"] not in self.expected and (line["event"] in BUGS or line.get("level") == "error")
+        ]
+        assert not bugs, "\n".join(str(bug.get("traceback", bug)) for bug in bugs)
+        assert not [line for line in self.text if not line.startswith(WELCOME)], "\n".join(self.text)
+
+
+Start = Callable[..., Awaitable[Shield]]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "shield", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Finds the package under test wherever it is, and makes every warning visible: it is no JSON."""
+    return {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1]), "PYTHONWARNINGS": "always"}
+
+
+@pytest.fixture
+async def launch(tmp_path: Path) -> AsyncIterator[Start]:
+    """launch(prefix=[...], dry_run=..., table={...}) runs Shield; the caller waits for its start or its end."""
+    running: list[Shield] = []
+
+    async def launch_one(prefix: tuple[str, ...] = (), **settings: Any) -> Shield:
+        settings["listen"] = {"address": "127.0.0.1:0", **settings.get("listen", {})}
+        settings["admin"] = {"address": "127.0.0.1:0", **settings.get("admin", {})}
+        path = tmp_path / f"shield-{len(running)}.toml"
+        path.write_text(toml(settings))
+        process = await asyncio.create_subprocess_exec(
+            *prefix,
+            *command("run", "--config", str(path)),
+            cwd=tmp_path,
+            env=environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        running.append(Shield(process))
+        return running[-1]
+
+    yield launch_one
+    for one in running:
+        started = bool(one.seen("started"))
+        status = await one.end()
+        if started:
+            assert status == 0
+            one.check()
+
+
+@pytest.fixture
+async def start(launch: Start) -> Start:
+    """start(table={...}) runs Shield and returns it when it listens, on free ports of 127.0.0.1."""
+
+    async def start_one(**settings: Any) -> Shield:
+        one = await launch(**settings)
+        await one.begin()
+        return one
+
+    return start_one
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
+    """serve(app) runs an aiohttp application as an origin and returns its URL."""
+    runners: list[web.AppRunner] = []
+
+    async def serve_one(app: web.Application, unix: Path | None = None, port: int = 0, tls: Any = None) -> str:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runners.append(runner)
+        await runner.setup()
+        if unix is not None:
+            await web.UnixSite(runner, str(unix)).start()
+            return f"unix:{unix}"
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+        return f"{'http' if tls is None else 'https'}://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield serve_one
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Callable[..., aiohttp.ClientSession]]:
+    """client("127.3.0.1", headers...) is a session that connects from that address."""
+    sessions: list[aiohttp.ClientSession] = []
+
+    def new(
+        address: str = "127.0.0.1", headers: dict[str, str] | None = None, limit: int = 100, **options: Any
+    ) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(local_addr=(address, 0), limit=limit),
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            headers=BROWSER if headers is None else headers,
+            timeout=aiohttp.ClientTimeout(total=30),
+            **options,
+        )
+        sessions.append(session)
+        return session
+
+    yield new
+    for session in sessions:
+        await session.close()
+
+
+@pytest.fixture
+def site() -> web.Application:
+    """A small site: a private page at / and at every /page..., to which tests add more."""
+
+    async def page(_: web.Request) -> web.Response:
+        text = "<!doctype html><title>Hello</title><p>Hello"
+        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "private, no-cache"})
+
+    app = web.Application()
+    app.router.add_route("*", "/", page)
+    app.router.add_route("*", "/page{rest:.*}", page)
+    return app
