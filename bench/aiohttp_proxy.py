@@ -14,6 +14,8 @@ import uvloop
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 from multidict import CIMultiDict
 
+from bench.guard import target
+
 HOP_BY_HOP: Final = ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade")
 SESSION: Final = web.AppKey("session", ClientSession)
 ORIGIN: Final = web.AppKey("origin", str)
@@ -48,10 +50,10 @@ async def session(app: web.Application) -> AsyncIterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.aiohttp_proxy", description="The usual aiohttp proxy.")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--origin", required=True, help="http://127.0.0.1:PORT")
+    parser.add_argument("--origin", type=target, required=True, help="http://127.0.0.1:PORT")
     arguments = parser.parse_args()
     app = web.Application(client_max_size=0)
-    app[ORIGIN] = arguments.origin
+    app[ORIGIN] = arguments.origin.url.removesuffix("/")
     app.cleanup_ctx.append(session)
     app.router.add_route("*", "/{path:.*}", forward)
     uvloop.install()

@@ -20,6 +20,7 @@ import json
 import random
 import resource
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
@@ -40,13 +41,16 @@ def class_of(address: str) -> str:
 
 
 class Service:
-    """The pool of threads and its backlog."""
+    """The pool of threads and its backlog. `later` is the event loop's call_later."""
 
-    def __init__(self, parallel: int, service: float, threads: int, thrash: float, seed: int = 1) -> None:
+    def __init__(
+        self, parallel: int, service: float, threads: int, thrash: float, later: Callable[..., object], seed: int = 1
+    ) -> None:
         self.parallel = parallel
         self.service = service
         self.threads = threads
         self.thrash = thrash
+        self.later = later
         self.random = random.Random(seed)
         self.busy = 0
         self.most_busy = 0
@@ -75,7 +79,7 @@ class Service:
     def begin(self, exchange: Exchange) -> None:
         self.busy += 1
         self.most_busy = max(self.most_busy, self.busy)
-        asyncio.get_running_loop().call_later(self.duration(), self.finish, exchange)
+        self.later(self.duration(), self.finish, exchange)
 
     def finish(self, exchange: Exchange) -> None:
         self.busy -= 1
@@ -186,10 +190,11 @@ class Side(asyncio.Protocol):
         self.transport.close()
 
 
-async def serve(host: str, port: int, side_port: int, service: Service) -> None:
+async def serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
-    main = await loop.create_server(lambda: Connection(service), loopback(host), port, backlog=16_384)
-    side = await loop.create_server(lambda: Side(service), loopback(host), side_port)
+    service = Service(arguments.parallel, arguments.service, arguments.threads, arguments.thrash, loop.call_later)
+    main = await loop.create_server(lambda: Connection(service), arguments.host, arguments.port, backlog=16_384)
+    side = await loop.create_server(lambda: Side(service), arguments.host, arguments.side_port)
     await asyncio.gather(main.serve_forever(), side.serve_forever())
 
 
@@ -204,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.capacity_origin", description="A service that can be pushed."
     )
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", type=loopback, default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--side-port", type=int, required=True)
     parser.add_argument("--parallel", type=bounded(int, 1, 1000), default=4)
@@ -213,8 +218,7 @@ def main() -> None:
     parser.add_argument("--thrash", type=bounded(float, 0, 1), default=0.02, help="extra time per request above")
     arguments = parser.parse_args()
     raise_file_limit()
-    service = Service(arguments.parallel, arguments.service, arguments.threads, arguments.thrash)
-    uvloop.run(serve(arguments.host, arguments.port, arguments.side_port, service))
+    uvloop.run(serve(arguments))
 
 
 if __name__ == "__main__":

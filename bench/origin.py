@@ -94,7 +94,7 @@ class Origin(asyncio.Protocol):
 async def serve(host: str, port: int, size: int) -> None:
     loop = asyncio.get_running_loop()
     small = render(b"x" * size)
-    server = await loop.create_server(lambda: Origin(small), loopback(host), port, backlog=4096, reuse_port=True)
+    server = await loop.create_server(lambda: Origin(small), host, port, backlog=4096, reuse_port=True)
     gc.collect()
     gc.freeze()
     await server.serve_forever()
@@ -102,7 +102,7 @@ async def serve(host: str, port: int, size: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.origin", description="The origin of the throughput runs.")
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", type=loopback, default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--size", type=bounded(int, 0, 65_536), default=500, help="bytes of body")
     arguments = parser.parse_args()

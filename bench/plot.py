@@ -58,12 +58,13 @@ def latency(axis: Any, outcome: dict[str, Any]) -> None:
 
 def reaching(axis: Any, outcome: dict[str, Any]) -> None:
     width = outcome["origin"]["bin"]
-    timeline = outcome["origin"]["timeline"]
-    times = [t for t, _ in timeline]
+    bins = {round(t / width): counts for t, counts in outcome["origin"]["timeline"]}
+    numbers = range(min(bins, default=0), max(bins, default=0) + 2)  # bins in which nothing came are not in the file
+    times = [number * width for number in numbers]
     for source in ("user", "attacker"):
         axis.step(
             times,
-            [counts.get(source, 0) / width for _, counts in timeline],
+            [bins.get(number, {}).get(source, 0) / width for number in numbers],
             where="post",
             color=COLOURS[source],
             label=f"{source}s",

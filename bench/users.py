@@ -149,6 +149,8 @@ class Browser:
             for count, click in enumerate(self.person.clicks):
                 await asyncio.sleep(click - time.monotonic())
                 tabs.create_task(self.load(count, click))
+        for link in self.idle:
+            link.close()
 
     async def load(self, count: int, click: float) -> None:
         """A page and its parts. Without the page nobody asks for the parts."""

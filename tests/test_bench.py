@@ -1,0 +1,498 @@
+"""The bench itself: it refuses to leave loopback, its statistics are right, its origin and load do what they say."""
+
+# The bench is beside the package, not in it, so it is imported only after a look for it.
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import math
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without it
+    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+from prometheus_client import generate_latest
+
+from bench import attack, attackers, capacity_origin, guard, load, report, scene, throughput, users
+from bench import origin as small_origin
+from bench.__main__ import main
+from bench.peers import PEERS, nginx, shield
+from bench.peers.plan import Limits, Setup
+from bench.processes import free_ports, group_cpu_seconds, launch, own_cores, pinned, running, share_out
+from bench.stats import Sample, median, quantile, ratio_of_rounds, recovery, sliding_p95, spread
+from shield import config
+from shield.admin.exposition import registry
+from shield.admin.metrics import Metrics
+
+
+class TestGuard:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "127.255.255.254", "::1", "localhost"])
+    def test_loopback_is_let_through(self, host: str) -> None:
+        assert guard.loopback(host) in {host, "127.0.0.1"}
+
+    @pytest.mark.parametrize(
+        "host",
+        ["10.0.0.1", "128.0.0.1", "126.255.255.255", "0.0.0.0", "192.168.1.1", "::", "::2", "::ffff:127.0.0.1",
+         "fe80::1", "example.org", "localhost.example.org", "127.0.0.1.example.org", "127.1", "2130706433", ""],
+    )  # fmt: skip
+    def test_everything_else_is_refused(self, host: str) -> None:
+        with pytest.raises(guard.Refused):
+            guard.loopback(host)
+
+    @pytest.mark.parametrize(
+        "url",
+        ["http://10.0.0.1:80/", "https://127.0.0.1:443/", "http://127.0.0.1/", "http://127.0.0.1:0/", "127.0.0.1:80",
+         "http://127.0.0.1:80@10.0.0.1:80/", "http://user@127.0.0.1:80/", "http://127.0.0.1:99999/",
+         "http://127.0.0.1:80/a b", "http://127.0.0.1:80/\N{SNOWMAN}"],
+    )  # fmt: skip
+    def test_a_target_is_plain_http_on_loopback(self, url: str) -> None:
+        with pytest.raises(guard.Refused):
+            guard.target(url)
+
+    def test_a_target_keeps_path_and_query(self) -> None:
+        assert guard.target("http://[::1]:8080/a?b=c").url == "http://[::1]:8080/a?b=c"
+        assert guard.target("http://localhost:8080") == guard.Target("127.0.0.1", 8080, "/")
+
+    @pytest.mark.parametrize(
+        ("tool", "extra"),
+        [
+            (load.main, []),
+            (users.main, ["--plan", "plan.json", "--out", "out.json"]),
+            (attackers.main, ["--out", "out.json"]),
+        ],
+    )
+    def test_no_tool_sends_load_elsewhere(
+        self,
+        tool: Callable[[], None],
+        extra: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["tool", "--target", "http://192.0.2.1:80/", *extra])
+        with pytest.raises(SystemExit) as stopped:
+            tool()
+        assert stopped.value.code == 2
+        assert "127.0.0.0/8 and ::1 only, not to 192.0.2.1" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("tool", [small_origin.main, capacity_origin.main])
+    def test_no_origin_listens_elsewhere(
+        self, tool: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["tool", "--host", "0.0.0.0", "--port", "1", "--side-port", "2"])
+        with pytest.raises(SystemExit):
+            tool()
+        assert "not to 0.0.0.0" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["throughput", "--rounds", "0"],
+            ["throughput", "--seconds", "3600"],
+            ["throughput", "--seconds", "nan"],
+            ["throughput", "--peers", "somebody"],
+            ["throughput", "--workloads", "everything"],
+            ["attack", "--rate", "1000000"],
+            ["attack", "--attackers", "100000"],
+            ["attack", "--seconds", "86400"],
+            ["attack", "--target", "http://127.0.0.1:80/"],
+            ["sing"],
+            [],
+        ],
+    )
+    def test_what_is_out_of_bounds_is_refused(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert "error:" in capsys.readouterr().err
+
+
+class TestStatistics:
+    def test_quantile_is_the_nearest_rank(self) -> None:
+        values = list(range(100, 0, -1))
+        assert [quantile(values, q) for q in (0.0, 0.5, 0.95, 1.0)] == [1, 50, 95, 100]
+        assert quantile([7.0], 0.99) == 7.0
+        assert math.isnan(quantile([], 0.5))
+
+    def test_rounds_are_compared_in_pairs(self) -> None:
+        # The machine halves its speed in the second round: the ratio does not see it.
+        assert ratio_of_rounds([200.0, 100.0, 220.0], [100.0, 50.0, 100.0]) == 2.0
+        assert spread([90.0, 100.0, 110.0]) == pytest.approx(0.2)
+        assert median([]) != median([])  # NaN
+
+    def test_p95_slides_and_counts_failures_as_patience(self) -> None:
+        good = [Sample(t / 10, 0.1, True) for t in range(100)]
+        assert {p95 for _, p95 in sliding_p95(good, 0.0, 10.0, 10.0)} == {0.1}
+        # Refused at once, between seconds 4 and 5: fast, and as bad as an answer that never came.
+        refused = [Sample(s.meant, 0.001, False) if 4 <= s.meant < 5 else s for s in good]
+        points = dict(sliding_p95(refused, 0.0, 10.0, 10.0))
+        assert points[4.5] == points[5.0] == points[6.75] == 10.0
+        assert points[3.75] == points[7.0] == 0.1
+
+    def test_p95_says_nothing_of_few_samples(self) -> None:
+        assert sliding_p95([Sample(1.0, 0.1, True)] * 4, 0.0, 3.0, 10.0) == []
+
+    def test_recovery_is_the_first_window_below_the_bound_again(self) -> None:
+        points = [(10.5, 0.1), (11.0, 3.0), (11.5, 2.0), (12.0, 0.2), (12.5, 0.9), (13.0, 0.1), (13.5, 0.1)]
+        found = recovery(points, 10.0, 0.5)
+        assert found.seconds == 2.0
+        assert found.later == 0.25
+        assert recovery(points, 10.0, 5.0).seconds == 0.0
+        assert recovery(points[1:3], 10.0, 0.5).seconds is None
+
+    @pytest.mark.parametrize("number", [2, 3, 4, 8])
+    def test_the_proxy_has_a_core_to_itself(self, number: int) -> None:
+        cores = share_out(range(number))
+        assert len(cores.proxy) == 1
+        assert cores.load
+        assert cores.origin
+        assert not cores.proxy & (cores.load | cores.origin)
+        assert (cores.load == cores.origin) == (number == 2)
+
+    def test_a_table_is_aligned_and_json_has_no_nan(self) -> None:
+        assert report.table(["", "rate"], [["a", "1"], ["long", "10,000"]]).splitlines() == [
+            "|      |   rate |",
+            "| ---- | -----: |",
+            "| a    |      1 |",
+            "| long | 10,000 |",
+        ]
+        assert report.clean({"a": [math.nan, math.inf, 1.5]}) == {"a": [None, None, 1.5]}
+        assert report.figure(math.nan) == "-"
+
+
+@contextlib.asynccontextmanager
+async def listening(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[int]:
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def say(port: int, *pieces: bytes) -> bytes:
+    """Everything that comes back until the other side closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+SMALL = small_origin.render(b"hello")
+CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+class TestOrigin:
+    @pytest.mark.parametrize(
+        ("request_bytes", "answers"),
+        [
+            ([CLOSE], 1),
+            ([b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + CLOSE], 2),
+            ([b"GET / HTTP/1.1\r\nHo", b"st: x\r\n\r\n" + CLOSE], 2),
+            ([b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234", b"56789" + CLOSE], 2),
+            (
+                [b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n" + CLOSE],
+                2,
+            ),
+        ],
+    )
+    async def test_each_request_has_one_answer(self, request_bytes: list[bytes], answers: int) -> None:
+        async with listening(lambda: small_origin.Origin(SMALL)) as port:
+            assert await say(port, *request_bytes) == SMALL * answers
+
+    async def test_sizes_and_head(self) -> None:
+        async with listening(lambda: small_origin.Origin(SMALL)) as port:
+            answer = await say(port, CLOSE.replace(b"GET / ", b"GET /bytes/70000 "))
+            assert len(answer.partition(b"\r\n\r\n")[2]) == 70_000
+            assert await say(port, CLOSE.replace(b"GET", b"HEAD")) == SMALL[: -len(b"hello")]
+            assert b"Content-Length: 0\r\n" in await say(port, CLOSE.replace(b"GET / ", b"GET /bytes/9e9 "))
+
+
+class TestLoad:
+    @pytest.mark.parametrize("close", [False, True])
+    async def test_a_run_by_number_sends_exactly_that_number(self, close: bool) -> None:
+        seen = 0
+
+        class Counting(small_origin.Origin):
+            def data_received(self, data: bytes) -> None:
+                nonlocal seen
+                seen += data.count(b"GET / ")
+                super().data_received(data)
+
+        async with listening(lambda: Counting(SMALL)) as port:
+            plan = load.Plan(guard.Target("127.0.0.1", port), connections=7, seconds=5, requests=200, close=close)
+            result = await load.Generator(plan).run()
+        assert (result.requests, seen, result.failed, result.statuses) == (200, 200, 0, {"200": 200})
+        assert 0 < result.p50 <= result.p99
+
+    async def test_a_run_by_time_ends_and_says_how_fast(self) -> None:
+        async with listening(lambda: small_origin.Origin(SMALL)) as port:
+            plan = load.Plan(guard.Target("127.0.0.1", port), connections=2, seconds=0.1)
+            result = await load.Generator(plan).run()
+        assert result.requests > 2
+        assert result.rate == pytest.approx(result.requests / result.seconds)
+        assert sum(result.statuses.values()) - result.requests <= 2  # those under way when the time was up
+
+    async def test_a_server_that_is_gone_is_a_failure(self) -> None:
+        async with listening(lambda: small_origin.Origin(SMALL)) as port:
+            pass
+        result = await load.Generator(load.Plan(guard.Target("127.0.0.1", port), connections=3, seconds=1)).run()
+        assert (result.requests, result.failed) == (0, 3)
+
+
+class Clock:
+    """call_later in simulated time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.due: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
+
+    def later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> None:
+        heapq.heappush(self.due, (self.now + seconds, len(self.due) + id(arguments), callback, arguments))
+
+    def run(self, until: float) -> None:
+        while self.due and self.due[0][0] <= until:
+            self.now, _, callback, arguments = heapq.heappop(self.due)
+            callback(*arguments)
+        self.now = until
+
+
+class FakeExchange:
+    def __init__(self, source: str) -> None:
+        self.from_address = source
+        self.answered = 0
+
+    def source(self) -> str:
+        return self.from_address
+
+    def answer(self) -> None:
+        self.answered += 1
+
+
+class TestCapacityOrigin:
+    def rate(self, concurrency: int) -> float:
+        """Served per second when so many requests are always there."""
+        clock = Clock()
+        service = capacity_origin.Service(4, 0.020, 64, 0.02, clock.later)
+
+        class Again(FakeExchange):
+            def answer(self) -> None:
+                clock.later(0.0, service.arrive, self)  # type: ignore[arg-type]
+
+        for _ in range(concurrency):
+            service.arrive(Again("127.2.0.1"))  # type: ignore[arg-type]
+        clock.run(20.0)
+        assert service.most_busy == min(concurrency, 64)
+        return service.served / 20.0
+
+    def test_it_serves_200_a_second_at_its_best_and_less_beyond(self) -> None:
+        assert self.rate(1) == pytest.approx(50, rel=0.05)
+        assert self.rate(4) == pytest.approx(200, rel=0.05)
+        assert self.rate(20) == pytest.approx(200 / 1.32, rel=0.05)
+        assert self.rate(64) == pytest.approx(200 / 2.2, rel=0.05)
+        assert self.rate(500) == pytest.approx(200 / 2.2, rel=0.05)
+
+    def test_requests_are_counted_by_who_sent_them(self) -> None:
+        service = capacity_origin.Service(4, 0.020, 64, 0.02, Clock().later)
+        for source in ("127.1.0.1", "127.1.9.9", "127.2.0.1", "127.0.0.1"):
+            service.arrive(FakeExchange(source))  # type: ignore[arg-type]
+        counters = service.counters()
+        assert counters["arrived"] == {"attacker": 2, "user": 1, "other": 1}
+        assert sum(sum(counts.values()) for _, counts in counters["timeline"]) == 4
+
+    def test_the_last_forwarded_address_counts(self) -> None:
+        connection = capacity_origin.Connection(None)  # type: ignore[arg-type]
+        connection.peer = "127.2.0.9"
+        assert connection.exchange.source() == "127.2.0.9"
+        connection.exchange.fields[b"x-forwarded-for"] = b"127.2.0.1, 127.1.0.5"
+        assert connection.exchange.source() == "127.1.0.5"
+
+
+@contextlib.asynccontextmanager
+async def capacity() -> AsyncIterator[tuple[guard.Target, capacity_origin.Service]]:
+    later = asyncio.get_running_loop().call_later
+    service = capacity_origin.Service(4, 0.001, 64, 0.02, later)
+    async with listening(lambda: capacity_origin.Connection(service)) as port:
+        yield guard.Target("127.0.0.1", port), service
+
+
+class TestPopulations:
+    def test_users_share_networks_and_addresses_as_people_do(self) -> None:
+        people = users.crowd(20)
+        addresses = [address for address, _, _ in people]
+        assert len(set(people)) == 20
+        assert len(set(addresses)) == 18  # two pairs behind one address, with different programs
+        networks = [address.rpartition(".")[0] for address in addresses]
+        assert networks.count("127.2.0") == 10
+        assert all(address.startswith("127.2.") for address in addresses)
+
+    def test_attackers_are_many_and_in_their_own_range(self) -> None:
+        many = attackers.addresses(5000)
+        assert len(set(many)) == 5000
+        assert {capacity_origin.class_of(guard.loopback(address)) for address in many} == {"attacker"}
+        assert len({address.rpartition(".")[0] for address in attackers.addresses(500)}) == 125
+
+    async def test_a_user_loads_pages_and_keeps_cookies(self) -> None:
+        now = time.monotonic()
+        person = users.Person("127.2.0.1", users.AGENTS[0], "en", [now, now + 0.05], parts=7)
+        async with capacity() as (site, service):
+            result = await users.run(site, [person])
+        assert [row["good"] for row in result["samples"]] == [True] * 16
+        assert service.arrived == {"user": 16}
+        assert result["cookies"] == [["session"]]
+        assert all(0 < row["latency"] < 5 for row in result["samples"])
+        assert attack.figures(result["samples"])["pages"] == 1.0
+
+    async def test_a_refused_user_has_failed_and_a_challenge_is_seen(self) -> None:
+        body = b'{"challenge":{"token":"x"}}'
+        answer = small_origin.render(body, b"application/problem+json").replace(b"200 OK", b"503 No", 1)
+        person = users.Person("127.2.0.1", users.AGENTS[0], "en", [time.monotonic()])
+        async with listening(lambda: small_origin.Origin(answer)) as port:
+            result = await users.run(guard.Target("127.0.0.1", port), [person])
+        (row,) = result["samples"]  # without the page nobody asks for its parts
+        assert (row["good"], row["status"], row["challenge"]) == (False, 503, True)
+
+    async def test_the_flood_is_an_open_loop_of_the_given_rate(self) -> None:
+        async with capacity() as (site, service):
+            many = [attackers.Attacker(address, site, n) for n, address in enumerate(attackers.addresses(20))]
+            flood = attackers.Flood(site, many, rate=400, most_open=100, seed=1)
+            result = await flood.run(time.monotonic(), 0.25)
+        # Up to a last batch that was still on its way when the time was up.
+        assert 60 <= result["meant"] <= 101
+        assert result["sent"] == service.arrived["attacker"]
+        assert result["sent"] == sum(result["statuses"].values()) + result["unanswered_at_the_end"]
+        assert flood.open == 0
+
+    async def test_a_flood_without_descriptors_holds_back_and_says_so(self) -> None:
+        async with capacity() as (site, _):
+            flood = attackers.Flood(site, [attackers.Attacker("127.1.0.1", site, 0)], rate=1000, most_open=1, seed=1)
+            result = await flood.run(time.monotonic(), 0.05)
+        assert result["held_back"] > 0
+
+
+class TestPeers:
+    def setup_for(self, folder: Path, limits: Limits, window: float | None = None) -> Setup:
+        return Setup(folder, 8081, 8082, 8083, limits, 4, window)
+
+    @pytest.mark.parametrize("limits", list(Limits))
+    @pytest.mark.parametrize("window", [None, 2.0])
+    def test_shield_takes_the_config_that_the_bench_writes(
+        self, limits: Limits, window: float | None, tmp_path: Path
+    ) -> None:
+        shield.plan(self.setup_for(tmp_path, limits, window))
+        loaded = config.load(str(tmp_path / "shield.toml"))
+        assert loaded.upstream.max_concurrency == 4
+        assert (loaded.history.window == 2.0) == (window is not None)
+        if limits is Limits.SENSIBLE:
+            assert loaded.limits == config.Config().limits
+            assert loaded.log == config.Config().log
+
+    @pytest.mark.parametrize("name", [name for name in PEERS if name not in {"direct", "shield"}])
+    def test_a_peer_is_complete(self, name: str, tmp_path: Path) -> None:
+        peer = PEERS[name]
+        if why := peer.missing():
+            pytest.skip(why)
+        plan = peer.plan(self.setup_for(tmp_path, Limits.OUT_OF_REACH))
+        assert plan.port == 8081
+        assert Path(plan.argv[0]).is_file()
+
+    def test_nginx_accepts_its_config(self, tmp_path: Path) -> None:
+        if why := nginx.missing():
+            pytest.skip(why)
+        for limits in Limits:
+            plan = nginx.plan(self.setup_for(tmp_path, limits))
+            done = subprocess.run([*plan.argv, "-t"], capture_output=True, text=True, check=False)
+            assert "test is successful" in done.stderr, done.stderr
+
+    def test_shields_counters_are_read_as_shield_writes_them(self) -> None:
+        metrics = Metrics()
+        metrics.verdicts["forward"]["ok"] += 5
+        metrics.verdicts["limit"]["client_rate"] += 3
+        text = generate_latest(registry(metrics.families)).decode()
+        assert throughput.gained({}, scene.verdicts(text)) == {"forward/ok": 5.0, "limit/client_rate": 3.0}
+
+    def test_processes_are_counted_and_ended_with_their_children(self, tmp_path: Path) -> None:
+        code = (
+            "import subprocess, sys, time\n"
+            "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+            "end = time.process_time() + 0.1\n"
+            "while time.process_time() < end: pass\n"
+            "print(child.pid, flush=True); time.sleep(60)\n"
+        )
+        with running([]) as started:
+            process = launch("spin", [sys.executable, "-c", code], tmp_path, frozenset(own_cores()))
+            started.append(process)
+            deadline = time.monotonic() + 10
+            while not process.wrote().strip() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert process.cpu_seconds() >= 0.05
+            child = int(process.wrote())
+        assert process.popen.returncode is not None
+        assert group_cpu_seconds(process.pid) == 0.0
+        with contextlib.suppress(FileNotFoundError):  # reaped, or a zombie until init looks
+            assert Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+    def test_ports_differ(self) -> None:
+        assert len(set(free_ports(20))) == 20
+
+    def test_pinning_replaces_itself_by_the_command(self) -> None:
+        assert pinned(["wrk", "-t1"], frozenset({1, 0}))[-2:] == ["wrk", "-t1"]
+
+
+class TestJudgement:
+    """A fast wrong answer is no answer, and the bench says so."""
+
+    def judge(self, result: load.Result, counted: dict[str, float] | None) -> list[str]:
+        bench = throughput.Bench(
+            throughput.WORKLOADS["proxied"], share_out([0, 1]), 1.0, False, None, 0  # type: ignore[arg-type]
+        )  # fmt: skip
+        return bench.judge(scene.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
+
+    def result(self, requests: int, refused: int = 0) -> load.Result:
+        return load.Result(requests, 1.0, 1, refused, 0, 0.001, 0.002)
+
+    def test_the_metrics_have_to_show_what_was_sent(self) -> None:
+        assert self.judge(self.result(1000), {"forward/ok": 1000.0}) == []
+        assert self.judge(self.result(1000), {"forward/ok": 1064.0}) == []  # one under way on each connection
+        assert len(self.judge(self.result(1000), {"forward/ok": 1065.0})) == 1
+        assert len(self.judge(self.result(1000), {"forward/ok": 999.0})) == 1
+
+    def test_refusals_where_none_are_due_are_a_problem(self) -> None:
+        assert len(self.judge(self.result(1000, refused=1), {"forward/ok": 999.0, "limit/client_rate": 1.0})) == 1
+
+    def outcome(self, **changes: Any) -> dict[str, Any]:
+        figures = {"success": 1.0, "p95": 0.1}
+        return {
+            "calm": figures,
+            "attack": figures,
+            "later": figures,
+            "recovery": {"seconds": 1.0},
+            "challenges": 0,
+        } | changes
+
+    def test_shield_is_held_to_what_is_wanted(self) -> None:
+        assert attack.problems({"shield": self.outcome()}) == []
+        assert attack.problems({"nginx": self.outcome(challenges=5)}) == []
+        for change in (
+            {"attack": {"success": 0.98, "p95": 0.1}},
+            {"attack": {"success": math.nan, "p95": 0.1}},
+            {"recovery": {"seconds": None}},
+            {"recovery": {"seconds": 5.5}},
+            {"later": {"success": 1.0, "p95": 0.3}},
+            {"challenges": 1},
+        ):
+            assert len(attack.problems({"shield": self.outcome(**change)})) == 1, change
