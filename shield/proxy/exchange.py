@@ -54,7 +54,6 @@ class Exchange:
         "_out",
         "_prefix",
         "_replayable",
-        "_responding",
         "_reused",
         "_sent_at",
         "_server",
@@ -68,6 +67,7 @@ class Exchange:
         "head",
         "head_only",
         "request",
+        "responding",
         "rtt",
         "started",
         "tunnelling",
@@ -101,7 +101,7 @@ class Exchange:
         # response
         self._out: list[bytes] = []
         self._prefix = 0
-        self._responding = False
+        self.responding = False
         self._chunked = False
         self._close = False
         self._stream = False
@@ -116,7 +116,7 @@ class Exchange:
             "tunnel"
             if self.tunnelling
             else "responding"
-            if self._responding
+            if self.responding
             else "sent"
             if self._connection
             else "waiting"
@@ -273,7 +273,7 @@ class Exchange:
 
     def _mark_sent(self, now: float) -> None:
         self._sent_at = now
-        if not self._responding:
+        if not self.responding:
             self._gate.deadline = now + self._edge.upstream.first_byte_timeout
 
     # from the connection: the upstream takes or refuses our bytes
@@ -282,6 +282,8 @@ class Exchange:
         """The upstream reads slower than the client sends."""
         if self.tunnelling or not self._body_done:
             self._gate.pause()
+            if not self.tunnelling:
+                self._gate.deadline = self._edge.clock() + self._edge.upstream.first_byte_timeout
 
     def upstream_drained(self) -> None:
         """The upstream has caught up."""
@@ -302,7 +304,7 @@ class Exchange:
         edge = self._edge
         now = edge.clock()
         self._status = status
-        self._responding = True
+        self.responding = True
         self._stream = stream
         # A response may come before the request has been sent whole; then there is nothing to measure.
         self.rtt = now - self._sent_at if self._sent_at else NO_RTT
@@ -362,7 +364,7 @@ class Exchange:
         if out:
             gate.write(b"".join(out) if len(out) > 1 else out[0])
             out.clear()
-        if self._responding:
+        if self.responding:
             now = self._edge.clock()
             if gate.blocked and self._connection is not None:
                 self._connection.pause()
@@ -444,7 +446,7 @@ class Exchange:
             connection.close()
             self._connection = None
         server = self._server
-        untouched = not self._responding and self._replayable and not self._out
+        untouched = not self.responding and self._replayable and not self._out
         # A kept connection that the server has closed in the meantime says nothing about the server.
         stale = fault is Fault.UPSTREAM_CLOSED and self._reused and untouched
         if server is not None and not stale:
@@ -459,7 +461,7 @@ class Exchange:
                     self._tried = (*self._tried, server)
                 self._retry(server, now)
                 return
-        if self._responding:
+        if self.responding:
             self._cut(fault, now)
         else:
             self._fail(fault, now)
@@ -540,7 +542,7 @@ class Exchange:
             return
         if self.tunnelling:
             self._gate.close_tunnel(now)
-        elif self._responding:
+        elif self.responding:
             self._connection = None
             connection.exchange = None
             connection.close()
@@ -565,7 +567,7 @@ class Exchange:
             return
         edge = self._edge
         now = edge.clock()
-        self._responding = self.tunnelling = self._stream = True
+        self.responding = self.tunnelling = self._stream = True
         self._replayable = False
         self._status = 101
         self.rtt = now - self._sent_at

@@ -264,7 +264,7 @@ class Gate(asyncio.Protocol):
             self.resume()
             if data:
                 self._consume(data, self._edge.clock())
-            if self._eof and self._phase == IDLE and not self._pending:
+            if self._eof and self._phase in _INCOMPLETE and not self._pending:
                 self.transport.close()
 
     def _start_partial(self, data: bytes, at: int, now: float) -> int:
@@ -318,7 +318,8 @@ class Gate(asyncio.Protocol):
         except FramingError as error:
             self._break(Fault.BODY_TOO_LARGE if isinstance(error, TooLarge) else Fault.BAD_FRAMING, now)
             return len(data)
-        self._received += stop - at
+        for piece in pieces:
+            self._received += len(piece)  # payload only: chunk framing is no progress
         done = body.done
         if done:
             self._body = None
@@ -536,12 +537,13 @@ class Gate(asyncio.Protocol):
         self._edge.metrics.own_responses[status // 100] += 1
         self.write(reply)
         if close:
-            self.end(now)
+            self.end(now, linger=head.length != 0 and self._phase == IDLE)
             return
         if self._phase == IDLE and head.length:
             self._body = LengthBody(head.length)
         if self._body is not None:
             self._phase = DISCARD
+            self.resume()
             self._linger_left = DISCARD_LIMIT + 1
             self.deadline = now + self._edge.timeouts.progress
             return
@@ -582,7 +584,7 @@ class Gate(asyncio.Protocol):
         if exchange is not None:
             self._exchange = None
             exchange.abandon(now)
-            if exchange.rtt >= 0:  # its response is on the way already: a second answer would be read as part of it
+            if exchange.responding:  # its response is on the way already: a second answer would be read as part of it
                 self.reset()
                 return
         if fault in _MALFORMED:
@@ -591,7 +593,7 @@ class Gate(asyncio.Protocol):
                 edge.engine.report(client, Signal.MALFORMED, now)
         edge.metrics.own_responses[status // 100] += 1
         self.write(edge.replies.fault(fault, False, False, True))
-        self.end(now)
+        self.end(now, linger=True)
 
     # the exchange's half of the connection
 
@@ -628,13 +630,17 @@ class Gate(asyncio.Protocol):
         elif self._paused:
             self.resume()
 
-    def end(self, now: float) -> None:
+    def end(self, now: float, linger: bool = False) -> None:
         """Close once the answer is out. What the client still sends is read for a while, else a reset could overtake
-        the answer."""
+        the answer; `linger`: it may be sending although nothing of that has been read yet."""
         transport = self.transport
         self._exchange = None
         clean = (
-            self._body is None and not self._pending and not self._paused and self._phase in (IDLE, EXCHANGE, TUNNEL)
+            not linger
+            and self._body is None
+            and not self._pending
+            and not self._paused
+            and self._phase in (IDLE, EXCHANGE, TUNNEL)
         )
         self._phase = LINGER
         self._partial = self._then = self._collected = self._body = None
@@ -646,14 +652,16 @@ class Gate(asyncio.Protocol):
         if self._eof or clean:
             transport.close()
             self.deadline = now + self._edge.timeouts.progress
-        elif transport.can_write_eof() and self.scheme == "http":
-            transport.write_eof()
+        else:
+            if self.scheme == "http":  # TLS has no half-close; the answer's Connection: close has to do
+                transport.write_eof()
             self.resume()
 
     def reset(self) -> None:
         """Cut the connection so that the client sees an error, whatever framing the response had."""
         self._exchange = None
         self._phase = CLOSED
+        self.deadline = NEVER
         sock = self.transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -712,8 +720,8 @@ class Gate(asyncio.Protocol):
         if self.blocked or (phase in (IDLE, LINGER) and self._unsent()):
             # The client does not read. It may be slow, but not slower than min_rate.
             moved = self._written - self._unsent() - self._mark
-            if moved >= edge.timeouts.min_rate * edge.timeouts.progress:
-                self.expect_progress(now)
+            if moved < 0 or moved >= edge.timeouts.min_rate * edge.timeouts.progress:
+                self.expect_progress(now)  # below 0: nobody has measured it since the response was handed over
                 return
             edge.metrics.faults["read_timeout"] += 1
             self._report_slow(now)
@@ -727,7 +735,10 @@ class Gate(asyncio.Protocol):
             self._break(Fault.HEAD_TIMEOUT, now)
         elif phase == BODY:
             moved = self._received - self._mark
-            if self._paused or moved >= edge.timeouts.min_rate * edge.timeouts.progress:
+            if self._paused and exchange is not None:  # not the client's turn: the upstream takes no more
+                exchange.on_deadline(now)
+                return
+            if moved >= edge.timeouts.min_rate * edge.timeouts.progress:
                 self.expect_progress(now)
                 return
             self._report_slow(now)
@@ -746,6 +757,7 @@ class Gate(asyncio.Protocol):
 
 
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+_INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
 _READING_BODY: Final = frozenset({BODY, DISCARD})
 _MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})
 _OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
