@@ -181,7 +181,10 @@ class Exchange:
             return
         self._server = server
         server.outstanding += 1
-        connection = edge.pool.take(server, now, fresh=self.head.method not in IDEMPOTENT)
+        # A second attempt opens a connection of its own: after a restart of the server all that were kept are stale.
+        connection = None
+        if not self._attempts:
+            connection = edge.pool.take(server, now, fresh=self.head.method not in IDEMPOTENT)
         if connection is not None:
             self._reused = True
             self._send(connection, now)
@@ -210,6 +213,11 @@ class Exchange:
             else:
                 self._fail(fault, now)
             return
+        except Exception:
+            # A bug. The loop's handler tells of it; the client must not wait for ever meanwhile.
+            self._task = None
+            self._fail(Fault.INTERNAL, edge.clock())
+            raise
         self._task = None
         if self._finished:
             edge.pool.give_back(connection, edge.clock())
@@ -441,12 +449,13 @@ class Exchange:
             return
         now = self._edge.clock()
         connection = self._connection
+        untouched = not self.responding and self._replayable and not self._out
         if connection is not None:
+            untouched = untouched and connection.silent()
             connection.exchange = None
             connection.close()
             self._connection = None
         server = self._server
-        untouched = not self.responding and self._replayable and not self._out
         # A kept connection that the server has closed in the meantime says nothing about the server.
         stale = fault is Fault.UPSTREAM_CLOSED and self._reused and untouched
         if server is not None and not stale:

@@ -111,10 +111,14 @@ class OriginConnection(asyncio.Protocol):
         """Whether another request may be sent over it."""
         return not (self.poisoned or self.transport.is_closing())
 
+    def silent(self) -> bool:
+        """Whether no byte has come since begin()."""
+        return self._head_bytes == 0
+
     def begin(self, exchange: Exchange) -> None:
         """Serve `exchange` from now on."""
         self.exchange = exchange
-        self.complete = False
+        self.complete = self._head_done = False
         self._head_bytes = self._interim = 0
         self._parser = httptools.HttpResponseParser(self)
 
@@ -246,6 +250,8 @@ class OriginConnection(asyncio.Protocol):
             raise Unacceptable("framing")
         if not 100 <= status <= 599:
             raise Unacceptable("status")
+        if self._head_bytes > MAX_RESPONSE_HEAD and sum(map(len, self.fields)) > MAX_RESPONSE_HEAD:
+            raise Unacceptable("head too large")  # it came in one read, some of which may be body
         if self._connection:
             tokens = {token.strip() for token in self._connection.split(b",")}
             self._drop_named(tokens)
