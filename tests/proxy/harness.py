@@ -34,7 +34,7 @@ from shield.proxy.replies import Replies
 from shield.proxy.resolve import Resolver
 from shield.proxy.upstream import Pool, UpstreamSettings
 
-WAIT: Final = 10.0
+WAIT: Final = 5.0
 """s. Until a test gives up on something that takes a millisecond."""
 
 OK: Final = Verdict(Action.FORWARD, Reason.OK)
@@ -507,7 +507,7 @@ class Link:
         self.reader = reader
         self.writer = writer
         self.origin = origin
-        self.raw = b""
+        self.raw = bytearray()
         self.closed = False
         self.lost = asyncio.Event()
 
