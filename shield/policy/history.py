@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 DAY: Final = 86_400.0
 
-RECORD_BYTES: Final = 600
-"""Measured: a record, its key, its places and its heap item."""
+RECORD_BYTES: Final = 500
+"""Bytes of a record with its key, places and heap item, by tracemalloc over 20,000 of as many addresses."""
 
 
 @dataclass(frozen=True, slots=True)

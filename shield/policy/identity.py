@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 HOUR: Final = 3600.0
 
-ADDRESS_BYTES: Final = 470
-CLIENT_BYTES: Final = 520
-NETWORK_BYTES: Final = 400
+ADDRESS_BYTES: Final = 360
+CLIENT_BYTES: Final = 380
+NETWORK_BYTES: Final = 360
+"""Bytes per entry, key and tables included; by tracemalloc over 20,000 entries in use, CPython 3.11."""
 
 VALUE_CHARS: Final = 256
 """Characters of a header value that count: no browser's User-Agent is longer, and hashing 8 KiB costs 10 µs."""
@@ -223,7 +224,7 @@ class Identity:
         user_agent, language = user_agent[:VALUE_CHARS], language[:VALUE_CHARS]
         source = self.addresses.get(address)  # the text of an IPv4 address is the key itself
         if source is not None and source.network.live:
-            where = Place(address, address, source.network.name, "")
+            where = Place(address, address, address[: address.rindex(".")] + ".0/24", "")
             named = source.named
         else:
             where = place(address)

@@ -1,0 +1,138 @@
+"""A world for the policy: an engine, a clock moved by hand from an odd offset, seeded entropy, and people in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Outcome, Reason, Request, Verdict
+from shield.policy.engine import Challenge, ChallengeSettings, Client, Engine, EngineSettings, Keys, Pass
+from shield.solver import solve
+
+OFFSET = 7_654_321.123
+"""Where the clock begins: a call of the real clock would be far away."""
+
+WALL = 1_700_000_000.0
+
+CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
+
+
+class World:
+    """An engine and its time. `requests` in flight or queued are kept by whoever made them."""
+
+    def __init__(self, settings: EngineSettings, concurrency: int, keys: Keys | None = None, seed: int = 1) -> None:
+        self.random = random.Random(seed)
+        self.now = OFFSET
+        self.keys = keys or Keys(b"\x01" * 32)
+        self.engine = Engine(settings, self.keys, self.random.randbytes, WALL - OFFSET, concurrency)
+        self.engine.tick(self.now)
+
+    def client(self, address: str = "192.0.2.1", agent: str = "Browser/1.0", language: str = "en") -> Client:
+        return self.engine.identify(address, agent, language, "", self.now)
+
+    def request(
+        self,
+        client: Client,
+        path: str = "/",
+        *,
+        token: Pass | None = None,
+        held: bool = False,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+    ) -> Request:
+        return Request(client, method, path, headers or {}, token, held, None)
+
+    def ask(self, client: Client, path: str = "/", **more: Any) -> Request:
+        """Ask; the verdict is in the request."""
+        request = self.request(client, path, **more)
+        verdict = self.engine.decide(request, self.now)
+        assert verdict is request.verdict
+        return request
+
+    def end(self, request: Request, status: int = 200, rtt: float = 0.002, stream: bool = False) -> Sequence[Request]:
+        return self.engine.learn(request, Outcome(status, rtt, stream), self.now)
+
+    def visit(self, client: Client, path: str = "/", status: int = 200, rtt: float = 0.002, **more: Any) -> Request:
+        """Ask, and if it is forwarded, end it at once."""
+        request = self.ask(client, path, **more)
+        if request.verdict.action is Action.FORWARD and not request.held:
+            self.end(request, status, rtt)
+        return request
+
+    def settle_down(self, *clients: Client, **more: Any) -> None:
+        """Visits that make a history: two good windows."""
+        for wait in (0.0, 61.0):
+            self.pass_time(wait)
+            for client in clients:
+                assert self.visit(client, **more).verdict.action is Action.FORWARD
+
+    def pass_time(self, seconds: float, step: float = 0.5) -> list[Request]:
+        """Let the clock run, ticking. Returns the requests whose verdicts changed."""
+        changed: list[Request] = []
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.now = min(self.now + step, end)
+            changed += self.engine.tick(self.now)
+        return changed
+
+    def storm(self, p: float = 0.5) -> None:
+        """Set the pressure by hand, as a window would find it, and begin an attack."""
+        pressure = self.engine._pressure
+        pressure.p = p
+        pressure.demand = pressure.capacity * 10  # so that it stays
+        self.pass_time(0.5)
+        pressure.p = p
+
+    def lull(self) -> None:
+        """Set the pressure to nothing by hand; the attack is not over yet."""
+        self.engine._pressure.demand = self.engine._pressure.p = 0.0
+        self.pass_time(0.5)
+
+    def buy(self, client: Client) -> tuple[str, Pass]:
+        """Solve a challenge; the token bought, and the pass it stands for."""
+        request = self.ask(client)
+        assert request.verdict.action is Action.CHALLENGE, request.verdict
+        challenge = self.engine.mint(request, self.now)
+        redemption = self.engine.redeem(client, challenge.token, nonces(challenge), self.now)
+        token = self.engine.present(redemption.pass_token, self.now)
+        assert token is not None, redemption
+        return redemption.pass_token, token
+
+
+def nonces(challenge: Challenge) -> list[int]:
+    """The answer to a challenge."""
+    return solve(challenge.token, challenge.k, challenge.target)
+
+
+Make = Callable[..., World]
+
+
+@pytest.fixture
+def make() -> Make:
+    """make(concurrency=100, keys=None, seed=1, **settings) -> World, with cheap puzzles unless told otherwise."""
+
+    def make(concurrency: int = 100, keys: Keys | None = None, seed: int = 1, **settings: Any) -> World:
+        return World(replace(EngineSettings(challenge=CHEAP), **settings), concurrency, keys, seed)
+
+    return make
+
+
+@pytest.fixture
+def world(make: Make) -> World:
+    """A world with the settings as shipped, but for cheap puzzles."""
+    return make()
+
+
+@pytest.fixture
+def says() -> Callable[[Request], tuple[Action, Reason]]:
+    """What a request was told."""
+
+    def says(request: Request) -> tuple[Action, Reason]:
+        verdict: Verdict = request.verdict
+        return verdict.action, verdict.reason
+
+    return says

@@ -1,0 +1,233 @@
+"""Who is told apart from whom."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason, Tier
+from shield.policy.engine import CrawlerSettings, IdentitySettings, TableSettings, shape
+from shield.policy.identity import Cidrs, place
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "home", "network", "site"),
+    [
+        ("192.0.2.77", "192.0.2.77", "192.0.2.77", "192.0.2.0/24", ""),
+        ("::ffff:192.0.2.77", "192.0.2.77", "192.0.2.77", "192.0.2.0/24", ""),
+        ("2001:db8:1:2ff::9", "2001:db8:1:2ff::9", "2001:db8:1:2ff::/64", "2001:db8:1::/48", "2001:db8:1:200::/56"),
+        ("::1", "::1", "0:0:0:0::/64", "0:0:0::/48", "0:0:0:0::/56"),
+    ],
+)
+def test_an_address_and_what_is_around_it(text: str, address: str, home: str, network: str, site: str) -> None:
+    assert place(text) == (address, home, network, site)
+
+
+@pytest.mark.parametrize("text", ["", "unknown", "1.2.3", "1.2.3.4:80", "01.2.3.4", "[::1]", "2001:db8::/64"])
+def test_what_is_no_address_is_refused(world: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        world.client(text)
+
+
+def test_one_program_is_one_client_on_all_its_connections(world: Any) -> None:
+    assert world.client().key == world.client().key
+    assert world.client().entry is world.client().entry
+
+
+def test_two_programs_behind_one_address_are_two_clients_with_one_address(world: Any) -> None:
+    one, other = world.client(agent="One"), world.client(agent="Other")
+    assert one.entry is not other.entry
+    assert one.source is other.source
+    assert world.client(language="de").entry is not world.client(language="en").entry
+
+
+def test_ipv4_in_ipv6_is_ipv4(world: Any) -> None:
+    assert world.client("::ffff:192.0.2.1").key == world.client("192.0.2.1").key
+
+
+def test_a_subscriber_of_ipv6_is_one_address(world: Any) -> None:
+    one, other = world.client("2001:db8:1:2::1"), world.client("2001:db8:1:2:ffff::2")
+    assert one.entry is other.entry
+    assert one.address != other.address
+    neighbour = world.client("2001:db8:1:3::1")
+    assert neighbour.source is not one.source
+    assert neighbour.source.site is one.source.site
+    assert neighbour.network == one.network
+
+
+def test_names_of_clients_cannot_be_computed_without_the_key(make: Any) -> None:
+    from shield.policy.engine import Keys
+
+    assert make().client().key != make(keys=Keys(b"\x09" * 32)).client().key
+
+
+def test_odd_bytes_in_a_user_agent_do_no_harm(world: Any) -> None:
+    assert world.client(agent="\udcff\ud800\0").key != world.client(agent="").key
+
+
+def test_what_is_beyond_256_characters_of_a_user_agent_does_not_count(world: Any) -> None:
+    assert world.client(agent="x" * 256 + "1").key == world.client(agent="x" * 8000).key
+
+
+def test_rotating_the_user_agent_buys_seventeen_buckets_and_no_more(world: Any) -> None:
+    entries = {id(world.client(agent=f"Agent/{i}").entry) for i in range(500)}
+    assert len(entries) == 17
+    assert world.client("192.0.2.2", agent="Agent/400").entry is not world.client(agent="Agent/400").entry
+
+
+def test_a_known_client_keeps_its_entry_when_a_neighbour_rotates(world: Any) -> None:
+    known = world.client(agent="Known")
+    world.settle_down(known)
+    world.pass_time(3 * 3600, step=60)
+    assert not known.live  # idle, and forgotten; its history is not
+    for i in range(100):
+        world.client(agent=f"Agent/{i}")
+    again = world.client(agent="Known")
+    assert again.entry.record is not None
+    assert again.entry is not world.client(agent="Agent/99").entry
+
+
+def test_a_forgotten_client_makes_room_for_another(make: Any) -> None:
+    world = make(identity=IdentitySettings(clients_per_address=2, idle=60))
+    first = [world.client(agent=f"Agent/{i}") for i in range(3)]
+    assert first[0].source.clients == 3  # two, and the one that the others share
+    world.pass_time(30)
+    world.visit(world.client("192.0.2.1", agent="Agent/0"))
+    world.pass_time(45)
+    assert first[0].entry.live
+    assert not first[1].entry.live
+    assert first[0].source.clients == 1
+    assert world.client(agent="Agent/9").entry is not first[0].entry
+
+
+def test_a_handle_of_a_forgotten_client_is_renewed_when_it_is_used(make: Any) -> None:
+    world = make(identity=IdentitySettings(idle=60))
+    for address in ("192.0.2.1", "2001:db8::1"):
+        client = world.client(address)
+        world.pass_time(120)
+        assert not client.live
+        assert world.visit(client).verdict.action is Action.FORWARD
+        assert client.live
+
+
+def test_an_address_survives_its_network(make: Any) -> None:
+    """Each table forgets by itself: a handle finds the new entry of a network, and of an IPv6 site."""
+    world = make(tables=TableSettings(networks=16))
+    four, six = world.client("192.0.2.1"), world.client("2001:db8::1")
+    for i in range(40):
+        world.client(f"10.0.{i}.1")
+    assert four.source.live
+    assert not four.source.network.live
+    assert not four.live
+    assert not six.live
+    assert world.client("192.0.2.1").source.network.live
+    assert world.client("2001:db8::1").live
+    world.visit(four)
+    assert four.live
+
+
+def test_a_client_survives_its_address(make: Any) -> None:
+    world = make(tables=TableSettings(addresses=16))
+    client = world.client()
+    for i in range(40):
+        world.client(f"10.0.0.{i}")
+    assert client.entry.live
+    assert not client.source.live
+    again = world.client()
+    assert again.entry is client.entry
+    assert again.source.clients == 1
+
+
+def test_full_tables_of_addresses_clients_and_networks_make_newcomers_share(make: Any) -> None:
+    world = make(tables=TableSettings(addresses=16, clients=16, networks=16))
+    identity = world.engine._identity
+    for i in range(16):
+        client = world.client(f"10.0.{i}.1")
+        client.entry.banned_until = client.source.banned_until = world.now + 600
+        client.source.network.grants = world.now + 600
+    late = [world.client(f"10.1.{i}.1") for i in range(50)]
+    assert {id(client.entry) for client in late} == {id(identity.clients.shared)}
+    assert {id(client.source) for client in late} == {id(identity.addresses.shared)}
+    assert [len(identity.addresses), len(identity.clients), len(identity.networks)] == [16, 16, 16]
+    verdicts = [world.visit(client, rtt=0.050).verdict for client in late * 5]
+    assert verdicts[0].action is Action.FORWARD
+    assert verdicts[-1].reason is Reason.CLIENT_RATE  # one bucket for all of them
+    world.pass_time(120)
+    world.settle_down(late[0])
+    assert late[0].entry.record is None  # nobody's entry makes no history
+    tables = world.engine.status(world.now)["tables"]
+    assert tables["addresses"]["overflows"] >= 50
+
+
+def test_full_networks_are_shared_by_newcomers(make: Any) -> None:
+    world = make(tables=TableSettings(networks=16))
+    for i in range(16):
+        world.client(f"10.0.{i}.1").source.network.grants = world.now + 600
+    assert world.client("10.1.1.1").source.network is world.client("10.2.2.2").source.network
+    assert world.client("10.1.1.1").network != world.client("10.2.2.2").network
+
+
+def test_lists_of_networks_hold_both_families_and_any_length() -> None:
+    cidrs = Cidrs(["192.0.2.0/25", "198.51.100.7", "2001:db8::/33"])
+    inside = ["192.0.2.1", "::ffff:192.0.2.127", "198.51.100.7", "2001:db8:7fff::1"]
+    outside = ["192.0.2.128", "198.51.100.8", "2001:db8:8000::", "::1"]
+    assert [address in cidrs for address in inside + outside] == [True] * 4 + [False] * 4
+    assert not Cidrs([])
+
+
+def test_the_allowed_are_never_limited_or_scored_and_the_denied_never_let_in(make: Any, says: Any) -> None:
+    world = make(identity=IdentitySettings(allow=("192.0.2.0/24",), deny=("198.51.100.0/24",)))
+    friend, enemy = world.client("192.0.2.5"), world.client("198.51.100.5")
+    for _ in range(1000):
+        assert says(world.visit(friend, status=404)) == (Action.FORWARD, Reason.ALLOWLISTED)
+    assert friend.entry.score == 0.0
+    assert says(world.ask(enemy)) == (Action.BAN, Reason.DENYLISTED)
+    assert world.ask(friend).tier is Tier.T0
+    assert says(world.visit(world.client("203.0.113.1"))) == (Action.FORWARD, Reason.OK)
+
+
+def test_an_api_key_is_a_subject_of_its_own_wherever_it_is_used(make: Any, says: Any) -> None:
+    digest = hashlib.sha256(b"sesame").hexdigest()
+    world = make(identity=IdentitySettings(api_key_header="X-Api-Key", api_keys=(digest,)))
+    world.storm(0.9)
+    for i in range(300):
+        request = world.ask(world.client(f"10.{i // 100}.{i % 100}.1"), headers={"X-Api-Key": "sesame"})
+        assert says(request) == (Action.FORWARD, Reason.API_KEY)
+        assert request.tier is Tier.T0
+        world.end(request, rtt=0.010)
+    assert says(world.ask(world.client("10.200.1.1"), headers={"X-Api-Key": "sesame"})) == (
+        Action.LIMIT,
+        Reason.PASS_RATE,
+    )
+    assert says(world.ask(world.client("10.200.1.1"), headers={"X-Api-Key": "\udcffwrong"}))[0] is Action.CHALLENGE
+    assert says(world.ask(world.client("10.1.1.1")))[0] is Action.CHALLENGE
+
+
+def test_a_crawler_is_believed_once_dns_has_confirmed_its_address(make: Any, says: Any) -> None:
+    crawlers = (CrawlerSettings("Otherbot", ("other.example",)), CrawlerSettings("Goodbot", ("good.example",)))
+    world = make(identity=IdentitySettings(crawlers=crawlers))
+    true = world.client("192.0.2.1", agent="Mozilla/5.0 (compatible; Goodbot/2.1)")
+    false = world.client("198.51.100.1", agent="Goodbot/2.1")
+    assert true.crawler is crawlers[1]
+    assert true.unverified
+    assert not world.client().unverified
+    world.storm(0.9)
+    assert says(world.ask(true))[0] is Action.CHALLENGE
+    world.engine.vouch("192.0.2.1", True, world.now)
+    world.engine.vouch("198.51.100.1", False, world.now)
+    assert not true.unverified
+    assert says(world.ask(true)) == (Action.FORWARD, Reason.CRAWLER)
+    assert says(world.ask(false))[0] is Action.CHALLENGE
+    assert says(world.ask(world.client("192.0.2.1", agent="Browser")))[0] is Action.CHALLENGE
+
+
+def test_the_shape_of_a_program_is_its_header_names_in_order() -> None:
+    assert shape(["Host", "Accept"], ["*/*"]) == shape(["host", "accept"], ["*/*"])
+    assert len({shape(["a", "b"], []), shape(["b", "a"], []), shape(["a"], ["b"]), shape(["a", "b"], [""])}) >= 3
+
+
+def test_a_handle_tells_who_it_is(world: Any) -> None:
+    client = world.client()
+    assert repr(client) == f"<Client {client.key.hex()[:12]} 192.0.2.1 in 192.0.2.0/24>"

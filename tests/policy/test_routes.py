@@ -1,0 +1,105 @@
+"""What a request costs before it has run."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from shield.policy.routes import SETTLED, Routes, cost_of, template
+
+NOW = 4_321.0
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", "/"),
+        ("/items/17/edit", "/items/*/edit"),
+        ("/app.3f9a2b1c.js", "/app.*.js"),
+        ("/u/3fa85f64-5717-4562-b3fc-2c963f66afa6", "/u/*"),
+        ("/t/QUJDREVGR0hJSktMTU5PUFE5x", "/t/*"),
+        ("/static/bootstrap", "/static/bootstrap"),
+        ("/a-long-word-without-any-digit-in-it", "/a-long-word-without-any-digit-in-it"),
+    ],
+)
+def test_names_of_things_are_replaced_in_a_path(path: str, expected: str) -> None:
+    assert template(path) == expected
+
+
+def test_a_template_is_of_bounded_length() -> None:
+    assert len(template("/x" * 5000)) == 128
+
+
+def test_methods_are_routes_of_their_own() -> None:
+    routes = Routes(16, 16, {})
+    assert routes["GET/items/1"] is routes["GET/items/2"]
+    assert routes["GET/items/1"] is not routes["POST/items/1"]
+
+
+def test_the_baseline_is_the_median_and_not_the_outliers() -> None:
+    rng = random.Random(5)
+    route = Routes(16, 16, {})["GET/"]
+    for i in range(3000):
+        slow = 10 if rng.random() < 0.1 else 1
+        route.sample(0.030 * rng.lognormvariate(0, 0.5) * slow, NOW + i)
+    assert route.baseline == pytest.approx(0.033, rel=0.25)
+    assert route.cost == cost_of(route.baseline)
+
+
+def test_a_flood_cannot_teach_its_slowness_in_a_second() -> None:
+    route = Routes(16, 16, {})["GET/"]
+    for i in range(100):
+        route.sample(0.010, NOW + i)
+    usual = route.baseline
+    for i in range(1000):
+        route.sample(1.0, NOW + 100 + i / 1000)
+    assert route.baseline < 1.05 * usual
+
+
+def test_costs_are_bounded_and_fast_is_fast() -> None:
+    route = Routes(16, 16, {})["GET/"]
+    for i in range(SETTLED):
+        route.sample(0.0, NOW + i)
+    assert route.baseline == 0.002
+    assert [cost_of(seconds) for seconds in (0.0, 0.002, 0.1, 100.0)] == [0.2, 0.2, 10.0, 50.0]
+
+
+def test_the_operator_sets_the_cost_of_a_template() -> None:
+    routes = Routes(16, 16, {"/report/7": 25.0})
+    route = routes["GET/report/12"]
+    route.sample(0.001, NOW)
+    assert route.fixed
+    assert route.cost == 25.0
+
+
+def test_heavy_routes_stay_in_the_sketch_whatever_random_paths_come() -> None:
+    rng = random.Random(6)
+    routes = Routes(64, 16, {})
+    for _ in range(20_000):
+        if rng.random() < 0.2:
+            target = rng.choice(["GET/", "GET/login"])
+        else:
+            target = "GET/" + "".join(rng.choices("abcdefgh", k=8))
+        route = routes[target]
+        if not route.live:
+            route = routes.again(target)
+        route.count += 1
+    names = [name for name, _, _ in routes.top(2)]
+    assert sorted(names) == ["GET/", "GET/login"]
+    assert routes["GET/login"].live
+    assert routes.figures()["entries"] == 16
+    assert len(routes) == 64
+
+
+def test_a_cached_path_finds_its_route_again_when_the_sketch_has_lost_it() -> None:
+    routes = Routes(64, 8, {})
+    first = routes["GET/aa"]
+    for i in range(20):
+        for _ in range(3):
+            routes["GET/" + "bcdefghijklmnopqrstuvw"[i]].count += 1
+    assert not first.live
+    again = routes.again("GET/aa")
+    assert again.live
+    assert routes["GET/aa"] is again
+    assert len(routes) <= 64
