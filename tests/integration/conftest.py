@@ -142,9 +142,12 @@ class Shield:
 
     async def ended(self, within: float = 20.0) -> int:
         """Its exit status, once it has ended by itself."""
-        async with asyncio.timeout(within):
-            await self._reader
-            return await self.process.wait()
+        try:
+            async with asyncio.timeout(within):
+                await asyncio.shield(self._reader)
+                return await self.process.wait()
+        except TimeoutError:
+            pytest.fail(f"did not end within {within} s; its last lines: {self.lines[-5:]}")
 
     def check(self) -> None:
         """What no test may leave behind."""
@@ -192,12 +195,18 @@ async def launch(tmp_path: Path) -> AsyncIterator[Start]:
         return running[-1]
 
     yield launch_one
-    for one in running:
-        started = bool(one.seen("started"))
-        status = await one.end()
-        if started:
-            assert status == 0
-            one.check()
+    try:
+        for one in running:
+            started = bool(one.seen("started"))
+            status = await one.end()
+            if started:
+                assert status == 0
+                one.check()
+    finally:
+        for one in running:
+            if one.process.returncode is None:
+                one.process.kill()
+                await one.ended()
 
 
 @pytest.fixture
@@ -238,14 +247,13 @@ async def client() -> AsyncIterator[Callable[..., aiohttp.ClientSession]]:
     sessions: list[aiohttp.ClientSession] = []
 
     def new(
-        address: str = "127.0.0.1", headers: dict[str, str] | None = None, limit: int = 100, **options: Any
+        address: str = "127.0.0.1", headers: dict[str, str] | None = None, limit: int = 100, jar: bool = True
     ) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(local_addr=(address, 0), limit=limit),
-            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            cookie_jar=aiohttp.CookieJar(unsafe=True) if jar else aiohttp.DummyCookieJar(),
             headers=BROWSER if headers is None else headers,
             timeout=aiohttp.ClientTimeout(total=30),
-            **options,
         )
         sessions.append(session)
         return session
