@@ -253,12 +253,14 @@ def measure(users: dict[str, Any], attackers: dict[str, Any], timeline: Timeline
     bound = 2 * calm_figures["p95"]
     samples = [Sample(row["meant"], row["latency"], row["good"]) for row in rows]
     points = sliding_p95(samples, first_byte, timeline.end, PATIENCE, WINDOW)
-    back: Recovery = recovery(points, first_byte, bound)
+    back: Recovery = recovery(points, samples, first_byte, timeline.end, bound, PATIENCE, WANTED_RECOVERY)
+    calm_points = sliding_p95(samples, timeline.calm, first_byte - 0.5, PATIENCE, WINDOW)
     return {
         "calm": calm_figures,
         "attack": figures(attacked),
         "later": figures([row for row in attacked if row["meant"] >= first_byte + WANTED_RECOVERY]),
         "recovery": asdict(back),
+        "calm_windows_above": sum(p95 >= bound for _, p95 in calm_points) / max(1, len(calm_points)),
         "visits": figures([row for row in rows if row["meant"] < timeline.calm]),
         "challenges": sum(row["challenge"] for row in rows),
         "cookies": sum("shield_pass" in names for names in users["cookies"]),
@@ -307,11 +309,14 @@ def problems(outcomes: dict[str, dict[str, Any]]) -> list[str]:
     if shield is None:
         return []
     found = []
+    for phase in ("visits", "calm"):
+        if shield[phase]["success"] < 1.0:
+            found.append(f"users' success in calm weather ({phase}) is {shield[phase]['success']:.2%}")
     if not shield["attack"]["success"] >= WANTED_SUCCESS:
         found.append(f"users' success is {shield['attack']['success']:.2%}, wanted {WANTED_SUCCESS:.0%}")
     seconds = shield["recovery"]["seconds"]
     if seconds is None or seconds > WANTED_RECOVERY:
-        found.append(f"the users' p95 is back after {seconds} s, wanted {WANTED_RECOVERY:g} s")
+        found.append(f"the users' p95 is back: {back(shield['recovery'])}, wanted {WANTED_RECOVERY:g} s")
     if not shield["later"]["p95"] < 2 * shield["calm"]["p95"]:
         found.append(f"from second {WANTED_RECOVERY:g} on the users' p95 is not below twice the calm one")
     if shield["challenges"]:
@@ -331,6 +336,7 @@ def markdown(results: dict[str, Any]) -> str:
         return lambda outcome: latency(outcome[phase][key])
 
     rows = [
+        row("users' success on their visits before", lambda o: report.figure(100 * o["visits"]["success"], 1, " %")),
         row("users' success, calm", lambda o: report.figure(100 * o["calm"]["success"], 1, " %")),
         row("users' p50, calm", ms("calm", "p50")),
         row("users' p95, calm", ms("calm", "p95")),
@@ -341,6 +347,7 @@ def markdown(results: dict[str, Any]) -> str:
         row("users' p95 from second 5 on", ms("later", "p95")),
         row("**seconds until p95 < 2 x calm**", lambda o: back(o["recovery"])),
         row("2 s windows above that later", lambda o: report.figure(100 * o["recovery"]["later"], 0, " %")),
+        row("... and in calm weather", lambda o: report.figure(100 * o["calm_windows_above"], 0, " %")),
         row("challenges that users saw", lambda o: f"{o['challenges']:,}"),
         row("users that hold a pass", lambda o: f"{o['cookies']}"),
         row("requests of users under attack", lambda o: f"{o['attack']['requests']:,}"),

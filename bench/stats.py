@@ -67,20 +67,36 @@ def sliding_p95(
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """`seconds` from the start until the first window that is below the bound again; 0 when none ever exceeded it, None
-    when it never came back. `later` is the share of the windows after that which exceeded it once more."""
+    """`seconds` from the start until the users were back, None for never. `later` is the share of windows above the
+    bound after that: people click in bunches, so some are above it in calm weather too."""
 
     seconds: float | None
     later: float
 
 
-def recovery(points: Sequence[tuple[float, float]], start: float, bound: float) -> Recovery:
-    """When the p95 was back, from the points of `sliding_p95`."""
-    over = next((index for index, (_, p95) in enumerate(points) if p95 >= bound), None)
-    if over is None:
-        return Recovery(0.0, 0.0)
-    back = next((index for index in range(over, len(points)) if points[index][1] < bound), None)
-    if back is None:
-        return Recovery(None, 1.0)
-    rest = points[back:]
-    return Recovery(points[back][0] - start, sum(p95 >= bound for _, p95 in rest) / len(rest))
+def recovery(
+    points: Sequence[tuple[float, float]],
+    samples: Sequence[Sample],
+    start: float,
+    end: float,
+    bound: float,
+    patience: float,
+    effect: float = 5.0,
+) -> Recovery:
+    """When the p95 was back below `bound`, from the points of `sliding_p95` and the samples they were made of.
+
+    Back is the end of the first run of windows above the bound, if it begins within `effect` seconds of the start (a
+    later one is no onset), provided that the p95 of everything meant from then until `end` is below the bound as well;
+    otherwise the end of the next run for which that holds. 0 when the start did not show at all.
+    """
+    ends = [t for (t, p95), (_, last) in zip(points[1:], points, strict=False) if p95 < bound <= last]
+    first = next((t for t, p95 in points if p95 >= bound), None)
+    candidates = [t for t in ends if first is not None and t > first]
+    if first is None or first > start + effect:
+        candidates.insert(0, start)
+    for t in candidates:
+        rest = [charged(sample, patience) for sample in samples if t <= sample.meant < end]
+        if not rest or quantile(rest, 0.95) < bound:
+            after = [p95 for when, p95 in points if when > t]
+            return Recovery(t - start, sum(p95 >= bound for p95 in after) / max(1, len(after)))
+    return Recovery(None, 1.0)

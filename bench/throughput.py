@@ -179,7 +179,7 @@ class Bench:
         if result.failed > CONNECTIONS and not (self.workload.close and contender.name == "direct"):
             problems.append(f"{title}: {result.failed} requests failed")
         if counted is not None:
-            decisions = sum(counted.values())
+            decisions = decided(counted)
             # When the time is up, up to one request per connection is under way: decided, but not in the load's count.
             if not result.requests <= decisions <= result.requests + CONNECTIONS:
                 problems.append(f"{title}: the load counts {result.requests} requests, the metrics {decisions:.0f}")
@@ -193,13 +193,18 @@ class Bench:
         )
         result = load.with_own(plan, self.cores.load)
         counted = gained(before, contender.decisions()) or {}
-        decisions = sum(counted.values())
+        decisions = decided(counted)
         if not result.requests == decisions == EXACT_REQUESTS:
             self.problems.append(
                 f"{self.workload.name}, {contender.title}: of {EXACT_REQUESTS} requests {result.requests} "
                 f"were answered and {decisions:.0f} counted"
             )
         return {"peer": contender.name, "sent": EXACT_REQUESTS, "answered": result.requests, "counted": counted}
+
+
+def decided(counted: dict[str, float]) -> float:
+    """How many requests these counters stand for. One that had to queue first is counted again when it leaves it."""
+    return sum(value for key, value in counted.items() if not key.startswith("queue/"))
 
 
 def gained(before: dict[str, float] | None, after: dict[str, float] | None) -> dict[str, float] | None:
@@ -271,7 +276,7 @@ def markdown(results: dict[str, Any]) -> str:
         lines += [f"\n{peer['title']}: {peer['says']}." for peer in workload["peers"].values() if peer["says"]]
         lines += [
             f"\nShield's metrics: of {exact['sent']:,} requests sent {exact['answered']:,} answered, "
-            f"{sum(exact['counted'].values()):,.0f} decisions counted."
+            f"{decided(exact['counted']):,.0f} decisions counted."
             for exact in workload["exact"]
         ]
     lines += [f"\nLeft out: {PEERS[name].TITLE} ({why})." for name, why in results["missing"].items()]

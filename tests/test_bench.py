@@ -144,13 +144,23 @@ class TestStatistics:
     def test_p95_says_nothing_of_few_samples(self) -> None:
         assert sliding_p95([Sample(1.0, 0.1, True)] * 4, 0.0, 3.0, 10.0) == []
 
-    def test_recovery_is_the_first_window_below_the_bound_again(self) -> None:
-        points = [(10.5, 0.1), (11.0, 3.0), (11.5, 2.0), (12.0, 0.2), (12.5, 0.9), (13.0, 0.1), (13.5, 0.1)]
-        found = recovery(points, 10.0, 0.5)
-        assert found.seconds == 2.0
-        assert found.later == 0.25
-        assert recovery(points, 10.0, 5.0).seconds == 0.0
-        assert recovery(points[1:3], 10.0, 0.5).seconds is None
+    def recovered(self, latency: Callable[[float], float], bound: float = 0.5) -> float | None:
+        """When users are back whose requests at second t of a 30 s attack take latency(t); calm ones take 0.1 s."""
+        samples = [Sample(t / 10, latency(t / 10) if t >= 0 else 0.1, True) for t in range(-50, 300)]
+        points = sliding_p95(samples, 0.0, 30.0, 10.0)
+        return recovery(points, samples, 0.0, 30.0, bound, 10.0).seconds
+
+    def test_recovery_is_when_the_windows_after_the_onset_are_below_the_bound_again(self) -> None:
+        assert self.recovered(lambda t: 0.1) == 0.0
+        assert self.recovered(lambda t: 3.0) is None
+        # Slow until second 3; the last slow request leaves the 2 s window at 4.9 less what a p95 forgives.
+        assert self.recovered(lambda t: 3.0 if t < 3 else 0.1) == pytest.approx(5.0, abs=0.25)
+        assert self.recovered(lambda t: 3.0 if 1 <= t < 3 else 0.1) == pytest.approx(5.0, abs=0.25)
+
+    def test_a_late_bunch_of_clicks_is_no_onset_but_a_late_collapse_is_no_recovery(self) -> None:
+        assert self.recovered(lambda t: 3.0 if 12 <= t < 12.5 else 0.1) == 0.0
+        assert self.recovered(lambda t: 3.0 if 12 <= t < 20 else 0.1) == pytest.approx(22.0, abs=0.25)
+        assert self.recovered(lambda t: 3.0 if t < 3 or t > 20 else 0.1) is None
 
     @pytest.mark.parametrize("number", [2, 3, 4, 8])
     def test_the_proxy_has_a_core_to_itself(self, number: int) -> None:
@@ -468,6 +478,7 @@ class TestJudgement:
         assert self.judge(self.result(1000), {"forward/ok": 1000.0}) == []
         assert self.judge(self.result(1000), {"forward/ok": 1064.0}) == []  # one under way on each connection
         assert len(self.judge(self.result(1000), {"forward/ok": 1065.0})) == 1
+        assert self.judge(self.result(1000), {"forward/ok": 1000.0, "queue/at_capacity": 70.0}) == []
         assert len(self.judge(self.result(1000), {"forward/ok": 999.0})) == 1
 
     def test_refusals_where_none_are_due_are_a_problem(self) -> None:
@@ -476,6 +487,7 @@ class TestJudgement:
     def outcome(self, **changes: Any) -> dict[str, Any]:
         figures = {"success": 1.0, "p95": 0.1}
         return {
+            "visits": figures,
             "calm": figures,
             "attack": figures,
             "later": figures,
@@ -493,5 +505,6 @@ class TestJudgement:
             {"recovery": {"seconds": 5.5}},
             {"later": {"success": 1.0, "p95": 0.3}},
             {"challenges": 1},
+            {"visits": {"success": 0.99, "p95": 0.1}},
         ):
             assert len(attack.problems({"shield": self.outcome(**change)})) == 1, change
