@@ -158,8 +158,7 @@ class Judge:
         """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
         token = request.token
         if self._mode == "always" and token is None:
-            self._ask(request, now)
-            return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, now)
+            return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, self._ask(request, now), now)
         if tier is Tier.T0:
             return self._admit(request, FORWARD, now)
         if tier is Tier.T1:
@@ -170,20 +169,22 @@ class Judge:
                 if verdict is FORWARD:
                     ranks[place] += request.cost
                 return verdict
-            ranks[place] += self._ask(request, now)
+            asked = self._ask(request, now)
+            ranks[place] += asked
             if token is None or token.kind is not Kind.BOUGHT:
-                return self._challenge_it(request, Reason.OVERSUBSCRIBED, now)
+                return self._challenge_it(request, Reason.OVERSUBSCRIBED, asked, now)
             request.subject, request.tier = token, Tier.T2
         else:
-            self._ask(request, now)
+            asked = self._ask(request, now)
             if tier is not Tier.T2 and self.pressed and self._mode != "off":
                 reason = Reason.BAD_REPUTATION if tier is Tier.T4 else Reason.NEWCOMER
-                return self._challenge_it(request, reason, now)
+                return self._challenge_it(request, reason, asked, now)
         refusal = self._limits.squeeze(request, self._factor(request), self.pressed, now)
-        if refusal is not None:
+        if refusal is None:
+            return FORWARD
+        if not asked:  # else it is the pressure that refuses, and no fault of the client's
             self._hit(request, refusal, now)
-            return refusal
-        return FORWARD
+        return refusal
 
     def _admit(self, request: Case, welcome: Verdict, now: float) -> Verdict:
         """Charge a request that no measure of pressure applies to."""
@@ -200,12 +201,13 @@ class Judge:
         self._pressure.units += asked
         return asked
 
-    def _challenge_it(self, request: Case, reason: Reason, now: float) -> Verdict:
-        """Challenge, unless even asking is more than the client's limit."""
+    def _challenge_it(self, request: Case, reason: Reason, asked: float, now: float) -> Verdict:
+        """Challenge, unless even asking is more than the client's limit. `asked`: what its nominal buckets admit."""
         client = request.client
         refusal = self._limits.attempt(request, now)
         if refusal is not None:
-            self._hit(request, refusal, now)
+            if not asked:
+                self._hit(request, refusal, now)
             return refusal
         if client.entry.offered_until > now:
             self._reputation.ignored(client.source, client.entry, now)

@@ -209,8 +209,8 @@ class Limits:
         self._refuse(entry, source, now)
 
     def _refuse(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
-        entry.tat = entry.shadow = refused(entry.tat, now, self._client_rate, self._client_span)
-        source.tat = source.shadow = refused(source.tat, now, self._address_rate, self._address_span)
+        entry.tat = entry.shadow = refused(entry.tat, now, self._client_rate, self._client_span - SLACK)
+        source.tat = source.shadow = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
 
     def _levels(
         self, request: Case, factor: float, networks: bool, now: float
@@ -251,4 +251,4 @@ class Limits:
 
 def _limited(reason: Reason, rate: float, burst: float, wait: float) -> Verdict:
     """`wait` in seconds, until the bucket admits."""
-    return Verdict(Action.LIMIT, reason, max(1, math.ceil(wait)), (rate, burst), 0.0)
+    return Verdict(Action.LIMIT, reason, max(1, math.ceil(wait - 2 * SLACK)), (rate, burst), 0.0)

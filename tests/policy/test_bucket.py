@@ -40,9 +40,9 @@ def test_gcra_admits_what_a_plain_token_bucket_admits(
 ) -> None:
     gcra, plain = Bucket(Rate(rate, burst)), PlainTokenBucket(rate, burst)
     now = START
-    for wait, cost in arrivals:
+    for wait, asked in arrivals:
         now += wait
-        cost = min(cost, burst)  # no cost exceeds the burst
+        cost = min(asked, burst)  # no cost exceeds the burst
         assert gcra.take(cost, now) == plain.take(cost, now)
         assert gcra.level(now) == pytest.approx(plain.tokens)
 

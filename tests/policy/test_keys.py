@@ -27,7 +27,6 @@ def test_a_tag_for_one_purpose_is_none_for_another() -> None:
 
 def test_the_order_of_equals_changes_with_the_epoch() -> None:
     orders = {
-        tuple(sorted(range(20), key=lambda i: order_tag(b"\x01" * 32, bytes([i]), epoch)))  # noqa: B023
-        for epoch in range(-2, 3)
+        tuple(sorted(range(20), key=lambda i: order_tag(b"\x01" * 32, bytes([i]), epoch))) for epoch in range(-2, 3)
     }
     assert len(orders) == 5

@@ -1,0 +1,233 @@
+"""Which buckets a request touches, and what it pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Outcome, Reason, Signal, Tier
+from shield.policy.bucket import Rate
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.engine import LimitsSettings
+
+FLAT = LimitsSettings(costs={"/": 1.0, "/dear": 50.0})
+OFF = ChallengeSettings(mode="off")
+
+
+def admitted(world: Any, client: Any, path: str = "/", most: int = 1000, **more: Any) -> int:
+    """Requests forwarded before the first refusal."""
+    for n in range(most):
+        if world.visit(client, path, **more).verdict.action is not Action.FORWARD:
+            return n
+    return most
+
+
+def test_a_client_has_a_burst_and_then_a_rate(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    assert admitted(world, client) == 200
+    refusal = world.ask(client).verdict
+    assert (refusal.action, refusal.reason, refusal.limit) == (Action.LIMIT, Reason.CLIENT_RATE, (10, 200))
+    assert refusal.retry_after == 1
+    world.now += refusal.retry_after
+    client.entry.score = 0.0
+    assert world.ask(client).verdict.action is Action.FORWARD
+
+
+def test_the_time_to_come_back_is_when_the_bucket_admits(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    admitted(world, client, "/dear")
+    client.entry.score = 0.0
+    refusal = world.ask(client, "/dear").verdict
+    assert refusal.retry_after == 5
+    world.now += refusal.retry_after
+    client.entry.score = client.source.score = 0.0
+    assert world.ask(client, "/dear").verdict.action is Action.FORWARD
+
+
+def test_an_address_has_one_bucket_for_all_its_programs(make: Any) -> None:
+    world = make(limits=FLAT)
+    assert sum(admitted(world, world.client(agent=f"User/{i}"), most=50) for i in range(16)) == 400
+
+
+def test_refused_requests_charge_no_level_but_for_the_attempt(make: Any) -> None:
+    world = make(limits=FLAT)
+    greedy, other = world.client(agent="Greedy"), world.client(agent="Other")
+    admitted(world, greedy)
+    for _ in range(100):
+        world.ask(greedy)
+    greedy.source.score = 0.0
+    assert admitted(world, other) == 180 - 1  # 400 - 200 for what was admitted - 0.2 for each that was refused
+
+
+def test_a_pass_is_a_subject_and_its_neighbours_do_not_pay(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    token = world.engine.present(world.engine._passes.earn(world.now), world.now)
+    assert admitted(world, client, token=token) == 300
+    assert says_limit(world.ask(client, token=token)) == (Reason.PASS_RATE, (20, 300))
+    client.entry.score = 0.0
+    assert admitted(world, client) == 200
+
+
+def says_limit(request: Any) -> tuple[Reason, tuple[float, float] | None]:
+    return request.verdict.reason, request.verdict.limit
+
+
+def test_sharing_a_pass_shares_its_budget(make: Any) -> None:
+    world = make(limits=FLAT)
+    token = world.engine.present(world.engine._passes.earn(world.now), world.now)
+    crowd = [world.client(f"192.0.2.{i}") for i in range(10)]
+    assert sum(admitted(world, client, token=token, most=100) for client in crowd) == 300
+
+
+def test_a_score_slows_the_buckets_of_its_holder(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    token = world.engine.present(world.engine._passes.earn(world.now), world.now)
+    world.engine.report(client, Signal.MALFORMED, world.now)
+    world.engine.report(client, Signal.MALFORMED, world.now)
+    client.source.score = 4.0
+    slowed = 2 ** (-6 / 4)
+    assert admitted(world, client, status=500) == int(200 * slowed)
+    assert admitted(world, client, token=token, status=500) == pytest.approx(300 * slowed, abs=8)
+    source = world.client("192.0.2.2", agent="A").source
+    source.score, source.scored_at = 4.0, world.now
+    total = sum(admitted(world, world.client("192.0.2.2", agent=f"{i}"), most=100, status=500) for i in range(10))
+    assert total == 200
+
+
+def test_a_page_of_eighty_parts_loads_for_everybody(world: Any) -> None:
+    users = [world.client(f"192.0.2.{i}") for i in range(20)]
+    for part in range(80):
+        for user in users:
+            assert world.visit(user, f"/static/part-{part}.css", rtt=0.015).verdict.action is Action.FORWARD
+        world.pass_time(0.05, step=0.05)
+    assert world.engine.pressure == 0.0
+
+
+def test_a_request_pays_what_it_took_in_the_end(world: Any) -> None:
+    client = world.client()
+    for _ in range(5):
+        world.visit(client, rtt=0.100)
+    assert client.entry.tat - world.now == pytest.approx(5 * 10 / 10)
+    assert client.source.tat - world.now == pytest.approx(5 * 10 / 50)
+    token = world.engine.present(world.engine._passes.earn(world.now), world.now)
+    world.visit(client, token=token, rtt=0.300)
+    assert token.tat - world.now == pytest.approx(30 / 20)
+    assert token.shadow == token.tat
+
+
+def test_an_operator_s_cost_is_not_corrected(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    world.visit(client, "/dear", rtt=0.001)
+    assert client.entry.tat - world.now == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("outcome", [Outcome(504, -1.0), Outcome(0, -1.0), Outcome(200, 0.5, stream=True)])
+def test_what_has_no_time_of_its_own_pays_the_estimate(world: Any, outcome: Outcome) -> None:
+    client = world.client()
+    world.engine.learn(world.ask(client), outcome, world.now)
+    assert client.entry.tat - world.now == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("address", "limit"),
+    [("198.51.100.{}", (80, 320)), ("2001:db8:0:{:x}::1", (40, 160)), ("2001:db8:0:{:x}00::1", (160, 640))],
+)
+def test_the_network_binds_those_without_history_under_pressure(
+    make: Any, says: Any, address: str, limit: tuple[float, float]
+) -> None:
+    world = make(10_000, limits=FLAT, challenge=OFF)
+    newcomers = [world.client(address.format(i)) for i in range(1, 150)]
+    known = world.client(address.format(0))
+    world.settle_down(known)
+    for _ in range(8):
+        assert {says(world.visit(client)) for client in newcomers} == {(Action.FORWARD, Reason.OK)}
+    world.pass_time(60)
+    world.storm(0.06)
+    world.pass_time(30)
+    world.storm(0.06)
+    refused = [r for c in newcomers * 10 if (r := world.ask(c)).verdict.action is Action.LIMIT]
+    assert says_limit(refused[0]) == (Reason.NETWORK_RATE, limit)
+    assert says(world.visit(known)) == (Action.FORWARD, Reason.OK)
+
+
+def test_with_challenges_off_newcomers_are_slowed_by_the_pressure(make: Any) -> None:
+    world = make(limits=FLAT, challenge=OFF)
+    client = world.client()
+    world.storm(0.5)
+    request = world.ask(client)
+    assert request.tier is Tier.T3
+    assert client.entry.tat - world.now == pytest.approx(0.1 / 0.55, rel=1e-3)
+    world.end(request)
+    assert admitted(world, client) == int(200 * 0.55) - 1
+    assert says_limit(world.ask(client))[0] is Reason.CLIENT_RATE
+
+
+def test_a_change_of_pressure_turns_no_old_debt_into_a_lockout(make: Any) -> None:
+    world = make(limits=FLAT, challenge=OFF)
+    client = world.client()
+    admitted(world, client, most=100)
+    debt = client.entry.tat
+    world.storm(1.0)
+    assert client.entry.tat == debt
+    assert world.ask(client).verdict.action is Action.FORWARD
+
+
+def test_a_very_bad_score_slows_in_calm_weather_too(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    for _ in range(3):
+        world.engine.report(client, Signal.MALFORMED, world.now)
+    request = world.ask(client)
+    assert request.tier is Tier.T4
+    assert request.verdict.action is Action.FORWARD
+    assert client.entry.tat - world.now == pytest.approx(0.1 / 0.05)  # no more than twenty times
+    assert admitted(world, client) == 9
+
+
+def test_a_cost_above_the_burst_takes_the_burst_and_passes(make: Any) -> None:
+    limits = replace(FLAT, client=Rate(1, 10), address=Rate(1, 10), pass_=Rate(1, 10))
+    world = make(limits=limits)
+    client = world.client()
+    assert world.ask(client, "/dear").verdict.action is Action.FORWARD
+    token = world.engine.present(world.engine._passes.earn(world.now), world.now)
+    assert world.ask(client, "/dear", token=token).verdict.action is Action.FORWARD
+
+
+def test_a_challenged_client_counts_as_demand_for_its_nominal_rate_and_no_more(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    world.storm(0.9)
+    world.engine._pressure.units = 0.0
+    for _ in range(900):
+        world.now += 0.005
+        world.ask(client)
+    assert world.engine._pressure.units == pytest.approx(200 + 4.5 * 10, abs=2)
+
+
+def test_a_bought_pass_counts_as_demand_for_its_nominal_rate(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    world.storm(0.9)
+    _, token = world.buy(client)
+    world.engine._pressure.units = 0.0
+    world.engine._judge.bought_factor = 0.05
+    for _ in range(100):
+        world.now += 0.010
+        world.ask(client, token=token)
+    assert 65 < world.engine._pressure.units <= 60 + 10
+
+
+def test_asking_for_challenges_is_limited_too(make: Any) -> None:
+    world = make(limits=FLAT)
+    client = world.client()
+    world.storm(0.9)
+    actions = [world.ask(client).verdict.action for _ in range(1100)]
+    assert actions[:1000] == [Action.CHALLENGE] * 1000
+    assert set(actions[1001:]) == {Action.LIMIT}

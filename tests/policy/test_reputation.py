@@ -1,0 +1,219 @@
+"""What raises a score, what earns it back, who is banned and who is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason, Signal, Tier
+from shield.policy.engine import IdentitySettings, LimitsSettings
+from shield.policy.reputation import slowing
+
+
+def score(world: Any, client: Any) -> float:
+    return world.engine._reputation.of_client(client.entry, world.now)
+
+
+def test_a_client_with_a_bad_record_of_responses_is_never_banned_for_them(world: Any) -> None:
+    client = world.client()
+    for _ in range(200):
+        world.visit(client, status=404)
+    assert score(world, client) == 8.0
+    assert world.ask(client).verdict.action is Action.FORWARD
+    assert world.ask(client).tier is Tier.T3
+
+
+@pytest.mark.parametrize(
+    ("status", "points"), [(404, 0.5), (400, 0.5), (401, 0.5), (403, 0.0), (500, 0.0), (200, -0.05)]
+)
+def test_what_a_response_says_of_its_client(world: Any, status: int, points: float) -> None:
+    client = world.client()
+    world.visit(client, status=status)
+    assert score(world, client) == pytest.approx(points)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_the_failures_of_the_upstream_are_not_the_client_s(world: Any, status: int) -> None:
+    client = world.client()
+    world.visit(client, status=status)
+    assert score(world, client) == 0.0
+
+
+def test_good_responses_earn_back_but_only_so_much(world: Any) -> None:
+    client = world.client()
+    for _ in range(100):
+        world.visit(client)
+        world.pass_time(0.1, step=0.1)
+    world.now += 5
+    for _ in range(100):
+        world.visit(client)
+    assert score(world, client) == -4.0
+
+
+def test_a_score_decays_by_half_in_ten_minutes(world: Any) -> None:
+    client = world.client()
+    world.engine.report(client, Signal.MALFORMED, world.now)
+    world.now += 600
+    assert score(world, client) == pytest.approx(1.5)
+    assert slowing(1.5) == pytest.approx(2 ** (-0.375))
+    assert slowing(100.0) == 2**-4
+    assert slowing(-4.0) == 1.0
+
+
+def test_six_malformed_requests_ban_for_a_minute_and_relapses_for_longer(world: Any, says: Any) -> None:
+    client = world.client()
+    expected = 60
+    for _ in range(14):
+        while client.entry.banned_until <= world.now:
+            world.engine.report(client, Signal.MALFORMED, world.now)
+        assert client.entry.banned_until - world.now == pytest.approx(min(expected, 86_400))
+        request = world.ask(client)
+        assert says(request) == (Action.BAN, Reason.CLIENT_BANNED)
+        assert request.verdict.retry_after == min(expected, 86_400) + 1
+        world.engine.report(client, Signal.MALFORMED, world.now)  # adds nothing to a ban that runs
+        world.now = client.entry.banned_until
+        expected *= 2
+
+
+def test_a_day_without_a_ban_forgets_the_relapses(world: Any) -> None:
+    client = world.client()
+    for _ in range(3):
+        while client.entry.banned_until <= world.now:
+            world.engine.report(client, Signal.SLOW_ABORT, world.now)
+        world.now = client.entry.banned_until
+    assert client.entry.relapses == 3
+    world.now += 86_400
+    while client.entry.banned_until <= world.now:
+        world.engine.report(client, Signal.SLOW_ABORT, world.now)
+    assert client.entry.relapses == 1
+
+
+def test_a_ban_is_an_event_for_the_log_and_a_flood_of_bans_is_bounded(world: Any) -> None:
+    for i in range(100):
+        client = world.client(f"192.0.2.{i}")
+        for _ in range(6):
+            world.engine.report(client, Signal.MALFORMED, world.now)
+    events = world.engine.events()
+    assert len(events) == 64
+    assert events[-1] == (
+        "ban",
+        {"address": "192.0.2.99", "client": client.entry.key.hex(), "seconds": 60.0, "relapses": 1},
+    )
+    assert world.engine.events() == []
+
+
+def test_four_programs_that_attack_from_one_address_ban_it_and_spare_who_is_known(world: Any, says: Any) -> None:
+    known, stranger = world.client(agent="Known"), world.client(agent="Stranger")
+    world.settle_down(known)
+    for i in range(4):
+        client = world.client(agent=f"Attack/{i}")
+        for _ in range(3):
+            world.engine.report(client, Signal.MALFORMED, world.now)
+    assert says(world.ask(stranger)) == (Action.BAN, Reason.ADDRESS_BANNED)
+    assert says(world.ask(known)) == (Action.FORWARD, Reason.OK)
+    assert "client" not in dict(world.engine.events())["ban"]
+
+
+def test_soft_signals_never_ban_an_address(world: Any) -> None:
+    for i in range(16):
+        client = world.client(agent=f"Crawl/{i}")
+        for _ in range(30):
+            world.visit(client, status=404)
+    assert client.source.score >= 16.0
+    assert client.source.hard == 0.0
+    assert client.source.banned_until == 0.0
+
+
+def test_a_crowd_with_a_history_behind_one_address_is_no_criminal(world: Any) -> None:
+    crowd = [world.client(agent=f"User/{i}") for i in range(8)]
+    world.settle_down(*crowd)
+    assert crowd[0].source.score == 0.0
+    for _ in range(20):
+        world.visit(crowd[0], status=404)
+    assert crowd[0].source.score == pytest.approx(4.0 / 8)
+    assert crowd[0].source.network.score == pytest.approx(4.0)
+
+
+def test_of_a_client_s_score_only_a_part_reaches_its_networks(world: Any) -> None:
+    client = world.client("2001:db8::1")
+    for _ in range(5):
+        world.engine.report(client, Signal.MALFORMED, world.now)
+    assert score(world, client) == 15.0
+    assert [client.source.score, client.source.network.score, client.source.site.score] == [4.0, 4.0, 4.0]
+    world.now += 3600
+    world.engine.report(client, Signal.MALFORMED, world.now)
+    assert client.source.network.score == pytest.approx(2.0 + 3.0)
+
+
+def test_a_score_has_a_ceiling(world: Any) -> None:
+    client = world.client()
+    for _ in range(50):
+        world.engine.report(client, Signal.MALFORMED, world.now)
+    assert score(world, client) == 32.0
+
+
+def test_the_allowlisted_are_not_reported(make: Any) -> None:
+    world = make(identity=IdentitySettings(allow=("192.0.2.1",)))
+    client = world.client()
+    world.engine.report(client, Signal.MALFORMED, world.now)
+    assert client.entry.score == 0.0
+
+
+HONEYPOT = LimitsSettings(honeypots=("/wp-login.php",))
+
+
+def test_who_asks_for_a_honeypot_is_banned(make: Any, says: Any) -> None:
+    world = make(limits=HONEYPOT)
+    client = world.client()
+    request = world.ask(client, "/wp-login.php")
+    assert says(request) == (Action.BAN, Reason.HONEYPOT)
+    assert request.verdict.retry_after == 60
+    assert says(world.ask(client)) == (Action.BAN, Reason.CLIENT_BANNED)
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent_by_another"),
+    [
+        ({}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({"Sec-Fetch-Site": "same-origin"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, True),
+        ({"Referer": "https://forum.example/thread", "Host": "shop.example"}, True),
+        ({"Referer": "https://SHOP.example/cart", "Host": "shop.example"}, False),
+        ({"Referer": "https://shop.example/"}, True),
+    ],
+)
+def test_an_image_on_another_site_gets_nobody_banned(make: Any, headers: dict[str, str], sent_by_another: bool) -> None:
+    world = make(limits=HONEYPOT)
+    action = world.ask(world.client(), "/wp-login.php", headers=headers).verdict.action
+    assert action is (Action.FORWARD if sent_by_another else Action.BAN)
+
+
+def test_ignoring_a_challenge_counts_at_most_once_a_second(world: Any) -> None:
+    client = world.client()
+    world.storm()
+    first = world.ask(client)
+    assert score(world, client) == 0.0
+    world.engine.mint(first, world.now)
+    for _ in range(10):
+        world.ask(client)
+    assert score(world, client) == 1.0
+    world.now += 1.0
+    world.ask(client)
+    assert score(world, client) == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_limit_hit_is_held_against_the_client_whose_limit_it_is(world: Any) -> None:
+    greedy = world.client(agent="Greedy")
+    for _ in range(100):
+        world.visit(greedy, rtt=0.050)
+    assert score(world, greedy) > 3.0
+
+
+def test_a_limit_of_the_address_is_nobody_s_fault(world: Any) -> None:
+    crowd = [world.client(agent=f"User/{i}") for i in range(10)]
+    reasons = {world.visit(client, rtt=0.050).verdict.reason for _ in range(12) for client in crowd}
+    assert reasons == {Reason.OK, Reason.ADDRESS_RATE}
+    assert max(client.entry.score for client in crowd) <= 0.0
