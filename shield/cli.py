@@ -1,7 +1,7 @@
 """The command line: shield run, shield check, shield demo.
 
-Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 Shield could
-not start (an occupied port, an unreadable key), with one line on stderr that says why.
+Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 Shield
+could not start (an occupied port, an unreadable key), with one line on stderr that says why.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ FINE: Final = 0
 MISTAKES: Final = 1
 USAGE: Final = 2
 NOT_STARTED: Final = 3
+
+DEMO_WINDOW: Final = 2.0
+"""Seconds; in place of history.window."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,14 +74,17 @@ def _check(path: str | None, as_json: bool) -> int:
 
 
 def _demo(path: str | None) -> int:
-    """The config as it is, but with the demo site as upstream and on loopback only, where a small flood does no harm."""
+    """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
     settings = config.load(path)
     listen = replace(settings.listen, address="127.0.0.1:8080", certificate="", key="")
     upstream = replace(settings.upstream, servers=("demo",), max_concurrency=16)
-    settings = replace(settings, dry_run=False, listen=listen, upstream=upstream)
+    log = replace(settings.log, requests=False, refused_per_second=1)
+    # A regular is somebody who came in two windows; nobody waits for minutes to see a demo.
+    history = replace(settings.history, window=DEMO_WINDOW)
+    settings = replace(settings, dry_run=False, listen=listen, upstream=upstream, history=history, log=log)
     print(
         "The demo site behind Shield: open http://127.0.0.1:8080/ in a browser.\n"
-        "Then flood it, from another terminal and for fifteen seconds:\n"
+        "Then flood it, from another terminal and for less than half a minute:\n"
         f"    {sys.executable} -m shield.demo_attack\n"
         + (
             f"What Shield thinks meanwhile: http://{settings.admin.address}/api/status\n"

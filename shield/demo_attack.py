@@ -1,7 +1,7 @@
 """`python -m shield.demo_attack [URL]`: a small flood against the demo on this machine, to see what Shield does.
 
 Bounded on purpose: loopback targets only, a hundred source addresses out of 127.1.0.0/16, one request at a time each,
-fifteen seconds. One user at 127.0.0.1 asks for the page twice a second meanwhile.
+fifteen seconds. One user at 127.0.0.1 asks for the page twice a second, before and during it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import aiohttp
 
 ATTACKERS: Final = 100
 SECONDS: Final = 15
+CALM_SECONDS: Final = 8
+"""The user comes this long before the flood; with the short windows of `shield demo` that makes a regular."""
 _USER_PAUSE: Final = 0.5
 _HEADERS: Final = {"User-Agent": "shield-demo-attack", "Accept": "*/*"}
 _USER_HEADERS: Final = {"User-Agent": "Mozilla/5.0 (demo user)", "Accept": "text/html", "Accept-Language": "en"}
@@ -42,29 +44,34 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-async def flood(url: str, seconds: float = SECONDS, attackers: int = ATTACKERS) -> Counter[str]:
-    """Run the flood, print a line per second, and return what the attackers got in all."""
+async def flood(
+    url: str, seconds: float = SECONDS, attackers: int = ATTACKERS, calm: float = CALM_SECONDS
+) -> Counter[str]:
+    """Run it, print a line per second, and return what the attackers got in all."""
     parts = urlsplit(url)
     total: Counter[str] = Counter()
     window: Counter[str] = Counter()
     user: Counter[str] = Counter()
-    ends = time.monotonic() + min(seconds, SECONDS)
+    begins = time.monotonic() + calm
+    ends = begins + min(seconds, SECONDS)
     async with asyncio.TaskGroup() as tasks:
-        for number in range(min(attackers, ATTACKERS)):
-            tasks.create_task(_attacker(url, number, ends, window))
         tasks.create_task(_user(f"{parts.scheme}://{parts.netloc}/", ends, user))
-        while time.monotonic() < ends:
-            await asyncio.sleep(min(1.0, max(0.0, ends - time.monotonic())))
-            print(f"attackers: {_tell(window)}   one user: {_tell(user)}", flush=True)
+        for number in range(min(attackers, ATTACKERS)):
+            tasks.create_task(_attacker(url, number, begins, ends, window))
+        while (left := ends - time.monotonic()) > 0:
+            await asyncio.sleep(min(1.0, left))
+            phase = "flood" if time.monotonic() > begins else "calm "
+            print(f"{phase}  one user: {_tell(user)}   attackers: {_tell(window)}", flush=True)
             total += window
             window.clear()
             user.clear()
     return total
 
 
-async def _attacker(url: str, number: int, ends: float, counts: Counter[str]) -> None:
+async def _attacker(url: str, number: int, begins: float, ends: float, counts: Counter[str]) -> None:
     version = ipaddress.ip_address(urlsplit(url).hostname or "").version
     source = (f"127.1.{number // 250}.{1 + number % 250}", 0) if version == 4 else None  # IPv6 has one loopback address
+    await asyncio.sleep(begins - time.monotonic())
     connector = aiohttp.TCPConnector(local_addr=source, limit=1)
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=_HEADERS) as session:
@@ -74,7 +81,8 @@ async def _attacker(url: str, number: int, ends: float, counts: Counter[str]) ->
 
 async def _user(url: str, ends: float, counts: Counter[str]) -> None:
     timeout = aiohttp.ClientTimeout(total=5)
-    async with aiohttp.ClientSession(timeout=timeout, headers=_USER_HEADERS) as session:
+    jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" keeps cookies of IP addresses: the pass
+    async with aiohttp.ClientSession(timeout=timeout, headers=_USER_HEADERS, cookie_jar=jar) as session:
         while time.monotonic() < ends:
             await _ask(session, url, counts)
             await asyncio.sleep(_USER_PAUSE)

@@ -57,6 +57,9 @@ class LogSettings:
 
 
 class LineSink(Protocol):
+    written: int
+    dropped: int
+
     def put(self, line: bytes) -> None: ...
     def flush(self) -> bool: ...
 
@@ -118,6 +121,16 @@ class AccessLog:
         self._second = -1
         self._second_text = ""
         self.suppressed = 0
+
+    @property
+    def written(self) -> int:
+        """Lines that reached the file descriptor."""
+        return self._sink.written
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost because it would not take them."""
+        return self._sink.dropped
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on, flush by timers of `loop`, which runs in this thread; other threads' events are handed to it."""

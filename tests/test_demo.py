@@ -149,7 +149,7 @@ async def test_the_flood_is_bounded_and_tells(capsys: pytest.CaptureFixture[str]
     listening = web.TCPSite(server, "127.0.0.1", 0)
     await listening.start()
     port = server.addresses[0][1]
-    total = await demo_attack.flood(f"http://127.0.0.1:{port}/search", seconds=0.3, attackers=5)
+    total = await demo_attack.flood(f"http://127.0.0.1:{port}/search", seconds=0.3, attackers=5, calm=0.1)
     await server.cleanup()
     assert set(total) <= {"limited", "no answer"}
     assert total["limited"] >= 5

@@ -32,6 +32,7 @@ class Lines:
     def __init__(self) -> None:
         self.raw: list[bytes] = []
         self.flushes = 0
+        self.written = self.dropped = 0
 
     def put(self, line: bytes) -> None:
         self.raw.append(line)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -93,6 +93,23 @@ class UpstreamCounters:
         self.failures: defaultdict[str, int] = defaultdict(int)
 
 
+class LogCounts(Protocol):
+    """What the log counts of itself, in lines; read at scrape time."""
+
+    @property
+    def written(self) -> int: ...
+    @property
+    def suppressed(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+
+
+class NoLog:
+    """Counts nothing."""
+
+    written = suppressed = dropped = 0
+
+
 class Metrics:
     """All counters of one process. Made once by the service, shared by reference, never reset."""
 
@@ -104,9 +121,7 @@ class Metrics:
         "connections_refused",
         "connections_total",
         "faults",
-        "log_lines_dropped",
-        "log_lines_suppressed",
-        "log_lines_written",
+        "log",
         "own_responses",
         "passes_granted",
         "redemptions",
@@ -137,9 +152,7 @@ class Metrics:
         self.challenges_minted = 0
         self.redemptions: defaultdict[str, int] = defaultdict(int)  # by Redeemed value
         self.passes_granted: dict[str, int] = {"earned": 0, "bought": 0}
-        self.log_lines_written = 0
-        self.log_lines_suppressed = 0
-        self.log_lines_dropped = 0
+        self.log: LogCounts = NoLog()  # the service puts its AccessLog here
         self.upstreams: dict[str, UpstreamCounters] = {}
 
     def upstream(self, server: str) -> UpstreamCounters:
@@ -172,9 +185,9 @@ class Metrics:
             "challenges": {"minted": self.challenges_minted, "redeemed": dict(self.redemptions)},
             "passes": dict(self.passes_granted),
             "log_lines": {
-                "written": self.log_lines_written,
-                "suppressed": self.log_lines_suppressed,
-                "dropped": self.log_lines_dropped,
+                "written": self.log.written,
+                "suppressed": self.log.suppressed,
+                "dropped": self.log.dropped,
             },
         }
 
@@ -205,9 +218,9 @@ class Metrics:
         yield _counter("shield_challenges_minted", "Challenges handed out.", self.challenges_minted)
         yield _by_label("shield_challenges_redeemed", "Answers to challenges, by result.", "result", self.redemptions)
         yield _by_label("shield_passes_granted", "Passes handed out, by kind.", "kind", self.passes_granted)
-        yield _counter("shield_log_lines", "Log lines written.", self.log_lines_written)
-        yield _counter("shield_log_lines_suppressed", "Log lines left out by sampling.", self.log_lines_suppressed)
-        yield _counter("shield_log_lines_dropped", "Log lines lost to a full or failed sink.", self.log_lines_dropped)
+        yield _counter("shield_log_lines", "Log lines written.", self.log.written)
+        yield _counter("shield_log_lines_suppressed", "Log lines left out by sampling.", self.log.suppressed)
+        yield _counter("shield_log_lines_dropped", "Log lines lost to a full or failed sink.", self.log.dropped)
         yield from self._upstreams()
 
     def _requests(self) -> Metric:

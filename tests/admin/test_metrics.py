@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -104,6 +106,18 @@ def test_names_follow_the_conventions() -> None:
         assert not family.name.endswith("_total")
         assert family.documentation.endswith(".")
         assert "milli" not in family.name
+
+
+def test_the_log_is_asked_at_scrape_time() -> None:
+    metrics = Metrics()
+    assert value(metrics, "shield_log_lines_total") == 0
+    log = SimpleNamespace(written=1, suppressed=2, dropped=3)
+    metrics.log = log
+    log.written = 4
+    assert value(metrics, "shield_log_lines_total") == 4
+    assert value(metrics, "shield_log_lines_suppressed_total") == 2
+    assert value(metrics, "shield_log_lines_dropped_total") == 3
+    assert metrics.summary()["log_lines"] == {"written": 4, "suppressed": 2, "dropped": 3}
 
 
 def families(status: dict[str, object]) -> dict[str, Metric]:
