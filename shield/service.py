@@ -31,6 +31,7 @@ from shield.errors import StartError
 from shield.log import AccessLog, LoggingBridge
 from shield.policy.engine import Engine, EngineSettings, Keys
 from shield.proxy import health, listener
+from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SWEEP_SECONDS, Deadlines
 from shield.proxy.edge import Edge
 from shield.proxy.forwarded import Forwarding
@@ -94,6 +95,7 @@ class Service:
             address, self._demo = await start_demo()
             servers = [address if server == DEMO else server for server in servers]
         self.resolver = Resolver(upstream.resolver, self.clock)
+        self.crawlers = Crawlers(self.resolver, lambda address, ok: self.engine.vouch(address, ok, self.clock()))
         try:
             self.pool = Pool(upstream, servers, self.metrics, self.resolver, OriginConnection, self._on_upstream)
         except (OSError, ValueError) as error:
@@ -107,6 +109,7 @@ class Service:
             forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from),
             examiner=Examiner(config.http, config.challenge.header),
             deadlines=self.deadlines,
+            crawlers=self.crawlers,
             http=config.http,
             timeouts=config.timeouts,
             upstream=upstream,
@@ -286,6 +289,7 @@ class Service:
         if hasattr(self, "pool"):
             self.pool.close()
         if hasattr(self, "resolver"):
+            await self.crawlers.close()
             await self.resolver.close()
         if self._demo is not None:
             await self._demo.cleanup()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shield.admin.metrics import Metrics
     from shield.log import AccessLog
     from shield.policy.engine import Engine
+    from shield.proxy.crawlers import Crawlers
     from shield.proxy.deadlines import Deadlines
     from shield.proxy.forwarded import Forwarding
     from shield.proxy.headers import Examiner, HttpSettings
@@ -71,6 +72,7 @@ class Edge:
     forwarding: Forwarding
     examiner: Examiner
     deadlines: Deadlines
+    crawlers: Crawlers
     http: HttpSettings
     timeouts: TimeoutSettings
     upstream: UpstreamSettings

@@ -362,6 +362,10 @@ class Gate(asyncio.Protocol):
             if len(messages) != 1:
                 raise Refused(Fault.MALFORMED_HEAD)
             message = messages[0][0]
+            # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, and a LF before the line.
+            stop = data.find(b"\r\n")
+            if stop != len(message.method) + len(message.path) + 10 or data[stop - 9 : stop - 3] != b" HTTP/":
+                raise Refused(Fault.MALFORMED_HEAD)
             if message.upgrade or message.chunked:
                 self._parser = None
             head = edge.examiner.examine(message)
@@ -421,10 +425,11 @@ class Gate(asyncio.Protocol):
     def _identify(self, address: str, head: Head, now: float) -> Client:
         self._agent = head.agent
         self._language = head.language
-        client = self._edge.engine.identify(
-            address, head.agent.decode("latin-1"), head.language.decode("latin-1"), "", now
-        )
+        edge = self._edge
+        client = edge.engine.identify(address, head.agent.decode("latin-1"), head.language.decode("latin-1"), "", now)
         self._client = client
+        if client.crawler is not None and client.unverified:
+            edge.crawlers.check(client.address, client.crawler.domains)
         return client
 
     def _from_trusted(self, head: Head, message: RawRequestMessage, now: float) -> tuple[Client, bytes]:

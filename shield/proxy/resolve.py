@@ -16,6 +16,8 @@ MAX_TTL: Final = 300.0
 STALE: Final = 3600.0
 """s. For so long the last addresses are used when the name server does not answer."""
 
+_NO_SUCH_NAME: Final = frozenset({aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA})
+
 
 class Resolver:
     """A cache of look-ups. Its names come from the config, so it is bounded by that."""
@@ -45,10 +47,19 @@ class Resolver:
         if known is not None and now < known[0]:
             return known[1]
         try:
-            result = await self._client().getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
-        except aiodns.error.DNSError as error:
+            addresses, ttl = await self.ask(name)
+        except OSError:
             if known is not None and now < known[0] + STALE:
                 return known[1]
+            raise
+        self._known[name] = (now + ttl, addresses)
+        return addresses
+
+    async def ask(self, name: str) -> tuple[list[str], float]:
+        """Addresses of `name` and how long they hold (s), past the cache. Raises OSError when there are none."""
+        try:
+            result = await self._client().getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
             raise OSError(f"cannot resolve {name}: {error.args[-1]}") from error
         addresses, ttls = [], [MAX_TTL]
         for node in result.nodes:
@@ -59,8 +70,19 @@ class Resolver:
             ttls.append(float(node.ttl))
         if not addresses:
             raise OSError(f"cannot resolve {name}: no address")
-        self._known[name] = (now + max(MIN_TTL, min(ttls)), addresses)
-        return addresses
+        return addresses, max(MIN_TTL, min(ttls))
+
+    async def names(self, address: str) -> list[str]:
+        """What `address` is called in reverse DNS, lower case, without the final dot; empty when it has no name.
+
+        Raises OSError when the name server gives no answer, which is not the same."""
+        try:
+            result = await self._client().gethostbyaddr(address)
+        except aiodns.error.DNSError as error:
+            if error.args and error.args[0] in _NO_SUCH_NAME:
+                return []
+            raise OSError(f"cannot look up {address}: {error.args[-1]}") from error
+        return [name.rstrip(".").lower() for name in (result.name, *result.aliases) if name]
 
     async def close(self) -> None:
         """Give the sockets back."""

@@ -24,6 +24,7 @@ from typing import Any, Final, Self
 from shield.admin.metrics import Metrics
 from shield.model import Action, Outcome, Reason, Request, Signal, Tier, Verdict
 from shield.proxy import listener
+from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SHARDS, Deadlines
 from shield.proxy.edge import Edge, TimeoutSettings
 from shield.proxy.forwarded import Forwarding
@@ -64,6 +65,7 @@ class FakeClient:
         self.language = language
         self.key = b"client"
         self.live = True
+        self.crawler = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,7 @@ class Shield:
             forwarding=self.forwarding,
             examiner=Examiner(self.http, "Shield-Pass"),
             deadlines=Deadlines(),
+            crawlers=Crawlers(self.resolver, lambda address, ok: None),
             http=self.http,
             timeouts=self.timeouts,
             upstream=self.settings,
@@ -337,7 +340,7 @@ class Client:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.buffer = b""
+        self.buffer = bytearray()
         self.ended = False
         self._loop = asyncio.get_running_loop()
 
@@ -395,24 +398,26 @@ class Client:
         """What comes up to and with `mark`."""
         while mark not in self.buffer:
             if not await self.more():
-                raise Closed(self.buffer)
-        head, _, self.buffer = self.buffer.partition(mark)
-        return head + mark
+                raise Closed(bytes(self.buffer))
+        return self._cut(self.buffer.index(mark) + len(mark))
+
+    def _cut(self, count: int) -> bytes:
+        data = bytes(self.buffer[:count])
+        del self.buffer[:count]
+        return data
 
     async def exactly(self, count: int) -> bytes:
         while len(self.buffer) < count:
             if not await self.more():
-                raise Closed(self.buffer)
-        data, self.buffer = self.buffer[:count], self.buffer[count:]
-        return data
+                raise Closed(bytes(self.buffer))
+        return self._cut(count)
 
     async def rest(self) -> bytes:
         """Everything until the peer closes."""
         with contextlib.suppress(ConnectionResetError):
             while await self.more():
                 pass
-        data, self.buffer = self.buffer, b""
-        return data
+        return self._cut(len(self.buffer))
 
     async def gone(self) -> bool:
         """Whether the peer closes or resets and says nothing more."""
@@ -451,7 +456,7 @@ class Client:
             assert answer.get("Connection") == "close", head
             while await self.more():
                 pass
-            answer.body, self.buffer = self.buffer, b""
+            answer.body = self._cut(len(self.buffer))
         return answer
 
     async def ask(self, data: bytes) -> Response:
