@@ -308,10 +308,11 @@ def problems(outcomes: dict[str, dict[str, Any]]) -> list[str]:
     shield = outcomes.get("shield")
     if shield is None:
         return []
-    found = []
-    for phase in ("visits", "calm"):
-        if shield[phase]["success"] < 1.0:
-            found.append(f"users' success in calm weather ({phase}) is {shield[phase]['success']:.2%}")
+    found = [
+        f"users' success in calm weather ({phase}) is {shield[phase]['success']:.2%}"
+        for phase in ("visits", "calm")
+        if shield[phase]["success"] < 1.0
+    ]
     if not shield["attack"]["success"] >= WANTED_SUCCESS:
         found.append(f"users' success is {shield['attack']['success']:.2%}, wanted {WANTED_SUCCESS:.0%}")
     seconds = shield["recovery"]["seconds"]

@@ -136,11 +136,13 @@ class Bench:
                     turns.append(self.turn(contender, number, self.seconds))
                     self.done += 1
             exact = [self.exact(contender) for contender in contenders if contender.metrics]
+            calibration = self.calibrate(contenders)
         return {
             "title": self.workload.title,
             "peers": {c.name: summary(c, [turn for turn in turns if turn.peer == c.name]) for c in contenders},
             "ratios": ratios(turns),
             "exact": exact,
+            "calibration": calibration,
         }
 
     def start_origins(self, folder: Path, started: list[Process]) -> int:
@@ -184,6 +186,17 @@ class Bench:
             if not result.requests <= decisions <= result.requests + CONNECTIONS:
                 problems.append(f"{title}: the load counts {result.requests} requests, the metrics {decisions:.0f}")
         return problems
+
+    def calibrate(self, contenders: list[Contender]) -> dict[str, Any] | None:
+        """Our own generator against wrk on a proxy that is slower than both: they have to see the same rate."""
+        slow = next((contender for contender in contenders if contender.name == "aiohttp"), None)
+        if slow is None or not load.have_wrk():
+            return None
+        plan = load.Plan(Target("127.0.0.1", slow.port), CONNECTIONS, min(2.0, self.seconds))
+        self.shown.step(self.done * (self.seconds + 0.5), "our own load generator against wrk")
+        pairs = [(load.with_own(plan, self.cores.load), load.with_wrk(plan, self.cores.load)) for _ in range(3)]
+        own, wrk = [one.rate for one, _ in pairs], [other.rate for _, other in pairs]
+        return {"own": own, "wrk": wrk, "ratio": ratio_of_rounds(own, wrk)}
 
     def exact(self, contender: Contender) -> dict[str, Any]:
         """A run by number, whose every request is answered: the metrics have to show that number exactly."""
@@ -279,6 +292,10 @@ def markdown(results: dict[str, Any]) -> str:
             f"{decided(exact['counted']):,.0f} decisions counted."
             for exact in workload["exact"]
         ]
+        if calibration := workload["calibration"]:
+            lines.append(
+                f"\nOn the usual aiohttp proxy our own generator sees {calibration['ratio']:.2f} of wrk's rate."
+            )
     lines += [f"\nLeft out: {PEERS[name].TITLE} ({why})." for name, why in results["missing"].items()]
     lines += [f"\n**Problem**: {problem}." for problem in results["problems"]]
     return "\n".join(lines)
