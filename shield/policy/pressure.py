@@ -164,7 +164,7 @@ class Pressure:
         for rank in range(RANKS - 1, -1, -1):
             units = self.rank_demand[rank] = (1.0 - share) * self.rank_demand[rank] + share * self.ranks[rank] / seconds
             self.ranks[rank] = 0.0
-            if units > left and not self.cutoff:
+            if units > 0.0 and units > left and not self.cutoff:
                 self.cutoff = rank + 1.0 - max(left, 0.0) / units
             left -= units
 

@@ -1,0 +1,251 @@
+"""Who goes next, who waits, and for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason, Request, Tier
+from shield.policy.engine import ChallengeSettings, QueueSettings
+from shield.policy.history import Record
+
+
+def known(world: Any, address: str, units: float) -> Any:
+    """A client with a history of so many units."""
+    client = world.client(address)
+    client.entry.record = world.engine._history.remember(
+        Record(client.key, client.home, client.network, world.now - 999, world.now, 2, units)
+    )
+    return client
+
+
+def fill(world: Any) -> list[Request]:
+    """Take every slot."""
+    occupants = []
+    while world.engine.in_flight < world.engine._concurrency.limit:
+        occupants.append(world.ask(world.client("203.0.113.1")))
+        assert occupants[-1].verdict.action is Action.FORWARD
+    return occupants
+
+
+def free(world: Any, request: Request) -> Any:
+    """Give one slot back; who gets it."""
+    (next_,) = world.end(request)
+    return next_
+
+
+def test_requests_wait_when_every_slot_is_taken_and_go_when_one_is_free(make: Any, says: Any) -> None:
+    world = make(2)
+    first, second = fill(world)
+    waiting = world.ask(world.client())
+    assert says(waiting) == (Action.QUEUE, Reason.AT_CAPACITY)
+    assert (world.engine.waiting, world.engine.in_flight) == (1, 2)
+    assert free(world, first) is waiting
+    assert says(waiting) == (Action.FORWARD, Reason.OK)
+    assert world.end(second) == ()
+    assert world.end(waiting) == ()
+    assert (world.engine.waiting, world.engine.in_flight) == (0, 0)
+
+
+def test_nobody_overtakes_the_queue(make: Any) -> None:
+    world = make(2)
+    occupants = fill(world)
+    waiting = [world.ask(world.client(f"192.0.2.{i}")) for i in range(3)]
+    world.engine._concurrency.in_flight -= 1  # as if the limit had been raised
+    late = world.ask(world.client("192.0.2.9"))
+    assert late.verdict.action is Action.QUEUE
+    changed = world.engine.tick(world.now)
+    assert len(changed) == 1
+    assert changed[0] in [*waiting, late]
+    assert occupants
+
+
+def test_a_better_tier_goes_first_then_who_was_served_more(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=9))
+    (occupant,) = fill(world)
+    stranger = world.ask(world.client("192.0.2.1"))
+    visitor = world.ask(known(world, "192.0.2.2", 3.0))
+    regular = world.ask(known(world, "192.0.2.3", 500.0))
+    order = []
+    for _ in range(3):
+        occupant = free(world, occupant)
+        order.append(occupant)
+    assert order == [regular, visitor, stranger]
+
+
+def test_equals_have_an_order_that_changes_every_ten_minutes(make: Any) -> None:
+    def order() -> list[str]:
+        (occupant,) = fill(world)
+        for i in range(6):
+            world.ask(world.client(f"192.0.2.{i}"))
+        served = []
+        for _ in range(6):
+            occupant = free(world, occupant)
+            served.append(occupant.client.address)
+        world.end(occupant)
+        return served
+
+    world = make(1, queue=QueueSettings(length=9))
+    first = order()
+    assert order() == first
+    world.now += 600
+    assert order() != first
+
+
+def test_of_one_client_s_requests_the_oldest_goes_first(make: Any) -> None:
+    world = make(1)
+    (occupant,) = fill(world)
+    client = world.client()
+    one, two = world.ask(client), world.ask(client)
+    assert [free(world, occupant), free(world, one)] == [one, two]
+
+
+def test_a_full_queue_gives_up_its_worst_for_a_better_one(make: Any, says: Any) -> None:
+    world = make(1)
+    (occupant,) = fill(world)
+    strangers = [world.ask(world.client("192.0.2.1")) for _ in range(2)]
+    late = world.ask(world.client("192.0.2.1"))
+    assert says(late) == (Action.SHED, Reason.QUEUE_FULL)
+    user = world.ask(known(world, "192.0.2.2", 9.0))
+    assert says(user)[0] is Action.QUEUE
+    evicted = strangers[1]
+    assert says(evicted) == (Action.SHED, Reason.OUTRANKED)
+    assert 2 <= evicted.verdict.retry_after <= 6
+    changed = world.end(occupant)
+    assert sorted(map(id, changed)) == sorted(map(id, [evicted, user]))
+    assert world.engine.waiting == 1
+
+
+def test_a_queue_of_no_length_turns_everybody_away(make: Any, says: Any) -> None:
+    world = make(1, queue=QueueSettings(length=0))
+    fill(world)
+    assert says(world.ask(world.client())) == (Action.SHED, Reason.QUEUE_FULL)
+
+
+def test_who_is_turned_away_pays_for_the_attempt_only(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=0))
+    fill(world)
+    client = world.client()
+    world.ask(client)
+    assert client.entry.tat - world.now == pytest.approx(0.02)
+
+
+def test_retry_after_is_jittered(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=0))
+    fill(world)
+    waits = {world.ask(world.client(f"192.0.2.{i}")).verdict.retry_after for i in range(60)}
+    assert waits == {2, 3, 4, 5, 6}
+
+
+def stand(world: Any) -> None:
+    """Make the queue a standing one: nobody leaves it for an interval."""
+    world.pass_time(0.12, step=0.02)
+    assert world.engine.status(world.now)["standing_queue"]
+
+
+@pytest.mark.parametrize(("p", "patience"), [(0.0, 0.5), (0.5, 0.04)])
+def test_those_without_history_lose_patience_sooner_under_pressure(make: Any, p: float, patience: float) -> None:
+    world = make(2, challenge=ChallengeSettings(mode="off"))
+    if p:
+        world.storm(p)
+    fill(world)
+    stranger, user = world.ask(world.client("192.0.2.1")), world.ask(known(world, "192.0.2.2", 9.0))
+    assert world.pass_time(0.08 if p else patience - 0.02, step=0.02) == []
+    changed = world.pass_time(0.06, step=0.02)
+    if p:
+        assert changed == [stranger]
+        assert stranger.verdict.reason is Reason.QUEUE_TIMEOUT
+        assert world.pass_time(0.3, step=0.02) == []
+        changed = world.pass_time(0.1, step=0.02)
+    assert user in changed
+    assert world.engine.waiting == 0
+    assert world.engine.tick(world.now) == ()
+
+
+def test_patience_is_at_least_two_usual_answers(make: Any) -> None:
+    world = make(1)
+    for _ in range(100):  # more than the median is taken of
+        world.visit(world.client("198.51.100.1"), rtt=1.0)
+        world.pass_time(5)
+    fill(world)
+    world.ask(world.client())
+    assert world.pass_time(1.9, step=0.1) == []
+    assert len(world.pass_time(0.3, step=0.1)) == 1
+
+
+def test_a_queue_that_moves_drops_nobody(make: Any) -> None:
+    world = make(1)
+    (occupant,) = fill(world)
+    client = world.client()
+    waiting = [world.ask(client) for _ in range(2)]
+    for _ in range(200):
+        world.pass_time(0.015, step=0.015)
+        occupant = free(world, occupant)
+        waiting.append(world.ask(client))
+        assert waiting[-1].verdict.action is Action.QUEUE
+    assert not world.engine.status(world.now)["standing_queue"] or world.engine.waiting == 2
+    assert all(request.verdict.action is not Action.SHED for request in waiting)
+
+
+def test_in_a_standing_queue_the_newest_of_equals_goes_first_and_the_oldest_is_given_up(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=3))
+    (occupant,) = fill(world)
+    client = world.client()
+    one, two, three = (world.ask(client) for _ in range(3))
+    stand(world)
+    user = world.ask(known(world, "192.0.2.2", 9.0))
+    assert one.verdict.reason is Reason.OUTRANKED
+    changed = world.end(occupant)
+    assert set(changed) == {one, user}
+    assert [free(world, user), free(world, three)] == [three, two]
+
+
+def test_a_standing_queue_gives_up_the_only_one_it_has(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=1))
+    fill(world)
+    stranger = world.ask(world.client())
+    stand(world)
+    world.ask(known(world, "192.0.2.2", 9.0))
+    assert stranger.verdict.reason is Reason.OUTRANKED
+
+
+def test_a_queue_that_ran_empty_stands_no_longer(make: Any) -> None:
+    world = make(1)
+    (occupant,) = fill(world)
+    waiting = world.ask(world.client())
+    stand(world)
+    assert free(world, occupant) is waiting
+    world.pass_time(0.02, step=0.02)
+    assert not world.engine.status(world.now)["standing_queue"]
+
+
+def test_the_shortest_wait_of_an_interval_counts(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=9))
+    (occupant,) = fill(world)
+    client = world.client()
+    for _ in range(4):
+        world.ask(client)
+    world.pass_time(0.06, step=0.02)
+    occupant = free(world, occupant)  # waited 60 ms
+    occupant = free(world, occupant)
+    world.pass_time(0.06, step=0.02)
+    assert world.engine.status(world.now)["standing_queue"]
+
+
+def test_who_leaves_the_queue_leaves_no_trace(make: Any) -> None:
+    world = make(1)
+    (occupant,) = fill(world)
+    client = world.client()
+    leaving, staying = world.ask(client), world.ask(client)
+    debt = client.entry.tat
+    assert world.engine.cancel(leaving, world.now) == ()
+    assert client.entry.tat < debt
+    assert free(world, occupant) is staying
+    assert world.engine.cancel(leaving, world.now) == ()
+    assert not world.engine._queue.remove(leaving)
+
+
+def test_the_tier_of_a_stranger_is_the_last_but_one(make: Any) -> None:
+    world = make(1)
+    assert world.ask(world.client()).tier is Tier.T3

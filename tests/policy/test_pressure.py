@@ -1,0 +1,257 @@
+"""From readings to p, onset and end."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from shield.model import Action
+from shield.policy.concurrency import Concurrency
+from shield.policy.pressure import Pressure, PressureSettings
+
+START = 777_777.7
+
+
+class Weather:
+    """Windows of half a second, made by hand."""
+
+    def __init__(self, limit: int = 100, **settings: Any) -> None:
+        self.concurrency = Concurrency(limit)
+        self.pressure = Pressure(PressureSettings(**settings), limit)
+        self.now = START
+
+    def window(
+        self, requests: float = 0.0, units: float = 0.0, *, completed: float = 0.0, ratio: float = 0.0, errors: int = 0
+    ) -> float:
+        """One window, at so many requests and units a second; p after it."""
+        self.now += 0.5
+        pressure = self.pressure
+        pressure.requests += int(requests / 2)
+        pressure.units += units / 2
+        pressure.completed += completed / 2
+        for i in range(40 if ratio else 0):
+            self.concurrency.sample(bytes([i]), 0.1 * ratio, 0.1, i < errors)
+        self.concurrency.close_window(0.5, not pressure.attack)
+        pressure.close_window(self.concurrency, self.now, 0.5)
+        return pressure.p
+
+
+def test_the_capacity_is_what_the_slots_can_do() -> None:
+    weather = Weather(limit=7)
+    weather.window()
+    assert weather.pressure.capacity == 700
+
+
+def test_congestion_lowers_the_capacity() -> None:
+    weather = Weather()
+    for _ in range(4):
+        weather.concurrency._reached = True
+        weather.window(100, 500, ratio=10.0)
+    assert weather.pressure.capacity == pytest.approx(1000)
+
+
+def test_what_was_completed_while_saturated_is_capacity_and_fades_by_one_percent_a_minute() -> None:
+    weather = Weather(limit=1)
+    for _ in range(60):
+        weather.concurrency._reached = True
+        weather.window(completed=500.0)
+    assert weather.pressure.capacity == pytest.approx(500, rel=0.01)
+    before = weather.pressure.capacity
+    for _ in range(120):
+        weather.window()
+    assert weather.pressure.capacity == pytest.approx(before * 0.99, rel=0.001)
+
+
+def test_what_was_completed_at_leisure_is_no_capacity() -> None:
+    weather = Weather(limit=1)
+    for _ in range(60):
+        weather.window(completed=500.0)
+    assert weather.pressure.capacity == 100
+
+
+def test_pressure_rises_in_seconds_and_falls_in_minutes() -> None:
+    weather = Weather()
+    while weather.pressure.demand < 15_000:
+        weather.window(2000, 30_000)
+    for _ in range(4):
+        weather.window(2000, 30_000)
+    assert weather.pressure.p > 0.6
+    weather.pressure.demand = 0.0
+    high = weather.pressure.p
+    for _ in range(20):
+        weather.window()
+    assert weather.pressure.p == pytest.approx(high * 0.82, rel=0.01)
+
+
+def test_demand_below_the_capacity_is_no_pressure() -> None:
+    weather = Weather()
+    for _ in range(600):
+        assert weather.window(500, 8900) == 0.0
+
+
+def test_slow_answers_are_pressure_when_they_last_and_hurt() -> None:
+    weather = Weather()
+    assert weather.window(50, 500, ratio=3.0) == 0.0  # once may be a page of many parts
+    assert weather.window(50, 500, ratio=3.0) > 0.05
+    for _ in range(20):
+        weather.window(50, 500, ratio=3.0)
+    assert weather.pressure.p == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("ratio", [1.4, 1.9])
+def test_slowness_that_nobody_feels_is_none(ratio: float) -> None:
+    """1.4 times the baseline is none; 1.9 times is 90 ms more, which people do not notice."""
+    weather = Weather()
+    for _ in range(20):
+        assert weather.window(50, 500, ratio=ratio) == 0.0
+
+
+def test_errors_are_pressure() -> None:
+    weather = Weather()
+    for _ in range(2):
+        weather.window(50, 500, ratio=1.0, errors=10)
+    assert weather.pressure.p > 0.05
+
+
+@pytest.mark.parametrize("rate", [0.5, 5, 50])
+@pytest.mark.parametrize("concurrency", [4, 100])
+def test_a_calm_site_with_noisy_times_never_shows_pressure(make: Any, rate: float, concurrency: int) -> None:
+    """Lognormal times, one in twenty ten times as slow, a handful of visitors, for a quarter of an hour or more."""
+    if rate * 0.03 * 1.6 > concurrency / 2:
+        pytest.skip("that would be half of what the service can do")
+    world = make(concurrency, seed=int(rate * 10))
+    rng = world.random
+    visitors = [world.client(f"192.0.{i // 250}.{i % 250}") for i in range(10 + int(10 * rate))]
+    busy: list[tuple[float, Any, float]] = []
+    end = world.now + max(900, 500 / rate)
+    tick = world.now
+    while world.now < end:
+        world.now += rng.expovariate(rate)
+        for done in sorted(item for item in busy if item[0] <= world.now):
+            busy.remove(done)
+            world.end(done[1], rtt=done[2])
+        while tick < world.now:
+            tick += 0.5
+            world.engine.tick(tick)
+            assert world.engine.pressure == 0.0
+        request = world.ask(rng.choice(visitors), f"/page/{rng.randrange(50)}")
+        if request.verdict.action is Action.QUEUE:
+            world.engine.cancel(request, world.now)
+            continue
+        assert request.verdict.action is Action.FORWARD
+        rtt = 0.030 * rng.lognormvariate(0, 0.6) * (10 if rng.random() < 0.05 else 1)
+        busy.append((world.now + rtt, request, rtt))
+    assert not world.engine.attack
+
+
+def test_an_attack_begins_with_pressure_and_ends_ten_minutes_after_it() -> None:
+    weather = Weather()
+    while not weather.pressure.attack:
+        weather.window(2000, 40_000)
+    assert weather.pressure.p > 0.05
+    assert weather.pressure.attack_since == weather.now
+    weather.pressure.demand = 0.0
+    while weather.pressure.p >= 0.05:
+        weather.window()
+    since = weather.now
+    while weather.pressure.attack:
+        weather.window()
+    assert weather.now - since == pytest.approx(600, abs=1)
+
+
+def test_a_relapse_starts_the_ten_minutes_anew() -> None:
+    weather = Weather()
+    while not weather.pressure.attack:
+        weather.window(2000, 40_000)
+    for _ in range(5):
+        weather.pressure.p = weather.pressure.demand = 0.0
+        for _ in range(1100):
+            weather.window()
+        weather.pressure.p = 0.2
+        weather.window()
+        assert weather.pressure.attack
+
+
+def test_a_sudden_rate_is_an_onset_that_limits_nobody() -> None:
+    weather = Weather()
+    for _ in range(200):
+        weather.window(20, 40)
+    for _ in range(20):
+        weather.window(600, 900)
+    assert weather.pressure.attack
+    assert weather.pressure.p == 0.0
+
+
+@pytest.mark.parametrize(
+    ("rate", "units", "why"),
+    [(18, 900, "below twice the floor"), (600, 100, "of no weight"), (30, 900, "not twice the baseline")],
+)
+def test_what_is_no_onset(rate: float, units: float, why: str) -> None:
+    weather = Weather()
+    for _ in range(400):
+        weather.window(rate * 0.8, 40)
+    for _ in range(400):
+        weather.window(rate, units)
+    assert not weather.pressure.attack, why
+
+
+def test_the_first_minute_is_for_learning_what_is_usual() -> None:
+    weather = Weather()
+    for _ in range(100):
+        weather.window()  # nobody yet: the minute has not begun
+    for _ in range(119):
+        weather.window(600, 900)
+    assert not weather.pressure.attack
+    for _ in range(400):
+        weather.window(600, 900)
+    assert not weather.pressure.attack
+
+
+def test_a_rate_that_grows_with_the_day_is_no_onset() -> None:
+    weather = Weather()
+    for i in range(4 * 3600):  # from 20 to 320 requests/s in two hours
+        rate = 20 * 2 ** (i / 3600)
+        weather.window(rate, 2 * rate)
+    assert not weather.pressure.attack
+
+
+def test_after_an_early_alarm_the_new_rate_is_the_usual_one() -> None:
+    weather = Weather()
+    for _ in range(200):
+        weather.window(20, 40)
+    while not weather.pressure.attack:
+        weather.window(600, 900)
+    while weather.pressure.attack:
+        weather.window(600, 900)
+    for _ in range(1000):
+        weather.window(600, 900)
+    assert not weather.pressure.attack
+
+
+def test_below_the_cutoff_is_who_was_served_least() -> None:
+    weather = Weather(limit=1)  # 100 units/s
+    for _ in range(100):
+        pressure = weather.pressure
+        pressure.ranks[8] += 25  # 50 units/s each
+        pressure.ranks[3] += 25
+        pressure.top += 10
+        weather.window()
+    assert 3.4 < weather.pressure.cutoff < 3.7  # 90 - 20 - 50 = 20 of the 50 are served
+    for _ in range(100):
+        weather.pressure.top += 60
+        weather.pressure.ranks[8] += 25
+        weather.window()
+    assert weather.pressure.cutoff == 9.0  # nothing is left
+    for _ in range(100):
+        weather.window()
+    assert weather.pressure.cutoff == 0.0
+
+
+def test_a_flash_of_noise_in_the_count_is_smoothed() -> None:
+    rng = random.Random(1)
+    weather = Weather()
+    for _ in range(2000):
+        weather.window(rng.choice([0, 0, 0, 160]), 200)
+    assert not weather.pressure.attack
