@@ -298,7 +298,7 @@ class Gate(asyncio.Protocol):
             if _BARE_LF.search(partial, self._scanned) is not None:
                 self._break(Fault.MALFORMED_HEAD, now)
             elif len(partial) > self._edge.http.max_head_bytes:
-                self._break(Fault.TARGET_TOO_LONG if b"\r\n" not in partial else Fault.HEAD_TOO_LARGE, now)
+                self._break(Fault.TARGET_TOO_LONG if b"\r\n" not in partial else Fault.HEAD_TOO_LARGE, now, partial)
             self._scanned = len(partial)
             return len(data)
         used = at + (stop + 4 - (len(partial) - min(len(data) - at, room + 1)))
@@ -352,7 +352,7 @@ class Gate(asyncio.Protocol):
         self._blank = False
         if len(data) > edge.http.max_head_bytes:
             first = data.find(b"\r\n")
-            self._break(Fault.TARGET_TOO_LONG if first > edge.http.max_head_bytes else Fault.HEAD_TOO_LARGE, now)
+            self._break(Fault.TARGET_TOO_LONG if first > edge.http.max_head_bytes else Fault.HEAD_TOO_LARGE, now, data)
             return
         parser = self._parser
         if parser is None:
@@ -373,15 +373,15 @@ class Gate(asyncio.Protocol):
                 self._parser = None  # it waits for a body that is framed here
         except BadHttpMethod:
             well_formed = _METHOD.match(data) is not None
-            self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now)
+            self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now, data)
             return
         except HttpProcessingError:
             # llhttp turns the version away before we see it; say which of the two mistakes it was.
             line = data[: data.find(b"\r\n")]
-            self._break(Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now)
+            self._break(Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now, data)
             return
         except Refused as refused:
-            self._break(refused.fault, now)
+            self._break(refused.fault, now, data)
             return
 
         # who
@@ -579,8 +579,10 @@ class Gate(asyncio.Protocol):
             self._edge.replies.fault(fault, page, head.method == "HEAD", close), FAULTS[fault].status, close, head, now
         )
 
-    def _break(self, fault: Fault, now: float) -> None:
-        """The client's bytes are not HTTP as we read it: answer, and never read another request from them."""
+    def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"") -> None:
+        """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
+
+        `head` is what there is of a head, as far as it tells whom the answer is for."""
         edge = self._edge
         edge.metrics.faults[fault.value] += 1
         status = FAULTS[fault].status
@@ -597,7 +599,7 @@ class Gate(asyncio.Protocol):
             if not self._trusted:
                 edge.engine.report(client, Signal.MALFORMED, now)
         edge.metrics.own_responses[status // 100] += 1
-        self.write(edge.replies.fault(fault, False, False, True))
+        self.write(edge.replies.fault(fault, b"text/html" in head, head.startswith(b"HEAD "), True))
         self.end(now, linger=True)
 
     # the exchange's half of the connection

@@ -87,6 +87,7 @@ class Kind(enum.IntEnum):
     REQUEST_ID = 14
     TOKEN = 15  # the pass, sent by a program
     WS_KEY = 16
+    DISGUISED = 17  # framing under a name that is not quite right: refused
 
 
 REQUEST_FIELDS: Final[dict[bytes, Kind]] = {
@@ -140,6 +141,8 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9
 _TARGET = re.compile(r"[!-\"$-~]+")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
+_NOT_LETTERS = re.compile(rb"[^a-z]+")
+_FRAMING: Final = frozenset({b"transferencoding", b"contentlength"})
 _KNOWN_LIMIT: Final = 4096  # spellings remembered; beyond, a name is classified each time
 _PLAIN_CONNECTION: Final = frozenset(
     {b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"}
@@ -210,6 +213,8 @@ class Examiner:
         # CGI and WSGI map "_" and "-" to the same letter, so X_Forwarded_For would pass for ours (nginx drops these
         # too).
         kind = int(Kind.DROP) if b"_" in lower else int(self._table.get(lower, Kind.PASS))
+        if _NOT_LETTERS.sub(b"", lower) in _FRAMING and kind <= Kind.DROP:
+            kind = int(Kind.DISGUISED)  # Transfer_Encoding, Content--Length: no program has a use for them
         if len(self._known) < _KNOWN_LIMIT and len(name) <= 64:
             self._known[name] = kind
         return kind
@@ -283,8 +288,11 @@ class Examiner:
                 head.chain = head.chain + b", " + value if head.chain else value
             elif kind == 12:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
-            elif kind == 14 and _REQUEST_ID.fullmatch(value) is not None:
-                head.request_id = value
+            elif kind == 14:
+                if _REQUEST_ID.fullmatch(value) is not None:
+                    head.request_id = value
+            elif kind == 17:
+                raise Refused(Fault.BAD_FRAMING)
         if lengths + codings > 1:
             raise Refused(Fault.BAD_FRAMING)
         if head.length and method in _BODY_UNUSUAL:
