@@ -66,6 +66,8 @@ class FakeClient:
         self.key = b"client"
         self.live = True
         self.crawler = None
+        self.unverified = False
+        self.crawler = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -592,7 +592,7 @@ async def test_a_slow_upstream_makes_the_client_wait() -> None:
 
 async def test_a_slow_reader_makes_the_upstream_wait_and_holds_no_slot() -> None:
     body = b"x" * (64 << 20)
-    async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=65536) as client:
+    async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=1 << 18) as client:
         await client.send(get())
         await soon(lambda: shield.gates and shield.gates[0].blocked)
         assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20

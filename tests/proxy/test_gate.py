@@ -562,6 +562,25 @@ async def test_every_verdict_is_counted_once() -> None:
         assert sum(n for a in Action for n in shield.metrics.verdicts[a.value].values()) == 4
 
 
+async def test_people_with_too_many_cookies_get_a_page_and_programs_a_document() -> None:
+    cookies = "Cookie: " + "x" * 40_000
+    async with shielded() as (shield, _):
+        for data, media in (
+            (get("/", "Accept: text/html", cookies), "text/html; charset=utf-8"),
+            (get("/", "Accept: */*", cookies), "application/problem+json"),
+        ):
+            async with await shield.client() as client:
+                answer = await client.ask(data)
+                assert (answer.status, answer.get("Content-Type")) == (431, media)
+
+
+async def test_the_refusal_of_a_head_request_has_no_body() -> None:
+    async with shielded() as (shield, _), await shield.client() as client:
+        await client.send(get("/", "Host: b", method="HEAD"))
+        assert (await client.response("HEAD")).status == 400
+        assert await client.gone()
+
+
 # challenges
 
 
