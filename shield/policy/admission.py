@@ -1,13 +1,16 @@
 """Who goes next: a bounded queue in front of the upstream's slots, in the order of tier and rank.
 
-At most 2 L requests wait. The best goes first: lower tier, then higher rank (log2 of the units served before the
-onset, then a keyed hash that changes every ten minutes, so that some are served well instead of all badly), then the
-older; a full queue evicts its worst for a better newcomer, and turns away a worse one.
+At most 2 L requests wait, or 128 where that is more: with a small limit, a few browsers that open a page at the same
+moment (twenty with six connections each are 120) would overflow 2 L, and in calm weather nobody is to be refused
+(measured with L = 4: 1.2 % of the users' first visits were). The best goes first: lower tier, then higher rank (log2
+of the units served before the onset, then a keyed hash that changes every ten minutes, so that some are served well
+instead of all badly), then the older; a full queue evicts its worst for a better newcomer, and turns away a worse one.
 
 The queue is *standing* when nobody got through an interval of 100 ms in less than 20 ms (CoDel, RFC 8289). A standing
 queue is of no use to anybody: among equals the newest goes first (it can still be served in time, the oldest is about
 to give up), and those who waited longer than their patience are dropped: T2 to T4 after max(40 ms, 2 median upstream
-times), T0 and T1 after 500 ms or that. In calm weather everybody has the patience of T0 and T1.
+times), T0 and T1 after 500 ms or that. In calm weather everybody has two seconds: a burst of pages drains within
+them, and waiting is a smaller evil than an error.
 """
 
 from __future__ import annotations
@@ -31,12 +34,16 @@ class QueueSettings:
     """How long the queue is, and for how long one waits in it."""
 
     length: Annotated[float, Ge(0), Doc("slots. Requests that may wait, as a multiple of the concurrency limit.")] = 2.0
+    least_length: Annotated[
+        int, Ge(0), Doc("requests. That may wait however small the limit is: twenty browsers open 120 connections.")
+    ] = 128
     interval: Annotated[float, Gt(0), Doc("seconds. Over which the shortest wait is taken (CoDel's default).")] = 0.1
     target: Annotated[float, Gt(0), Doc("seconds. A shortest wait above it makes the queue a standing one.")] = 0.02
     patience: Annotated[float, Gt(0), Doc("seconds. Of T2 to T4 in a standing queue under pressure, at least.")] = 0.04
     known_patience: Annotated[
-        float, Gt(0), Doc("seconds. Of T0 and T1, and of everybody in calm weather, at least.")
+        float, Gt(0), Doc("seconds. Of T0 and T1 in a standing queue under pressure, at least.")
     ] = 0.5
+    calm_patience: Annotated[float, Gt(0), Doc("seconds. Of everybody in calm weather, at least.")] = 2.0
 
 
 class Waiting:
@@ -56,7 +63,7 @@ class Queue:
     """The requests that wait for a slot."""
 
     def __init__(self, settings: QueueSettings, limit: int) -> None:
-        self.most = int(settings.length * limit)
+        self.most = max(int(settings.length * limit), settings.least_length)
         self.standing = False
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
         self._settings = settings
@@ -110,7 +117,7 @@ class Queue:
         return False
 
     def tick(self, pressed: bool, now: float) -> list[Case]:
-        """Judge the interval, and return those who waited too long. At most 2 L are looked at."""
+        """Judge the interval, and return those who waited too long. All that wait are looked at."""
         waiting = self._waiting
         if not waiting:
             self.standing = False
@@ -125,8 +132,9 @@ class Queue:
         if not self.standing:
             return []
         usual = 2.0 * self.median_rtt
-        known = max(self._settings.known_patience, usual)
-        other = max(self._settings.patience, usual) if pressed else known
+        settings = self._settings
+        known = max(settings.known_patience if pressed else settings.calm_patience, usual)
+        other = max(settings.patience, usual) if pressed else known
         late = [
             place
             for place in waiting
