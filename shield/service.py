@@ -26,7 +26,7 @@ from shield.admin.exposition import status_families
 from shield.admin.metrics import Metrics
 from shield.admin.server import AdminServer
 from shield.config import Config
-from shield.demo import start_demo
+from shield.demo import notice, start_demo
 from shield.errors import StartError
 from shield.log import AccessLog, LoggingBridge
 from shield.policy.engine import Engine, EngineSettings, Keys
@@ -34,6 +34,7 @@ from shield.proxy import health, listener
 from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SWEEP_SECONDS, Deadlines
 from shield.proxy.edge import Edge
+from shield.proxy.faults import Fault
 from shield.proxy.forwarded import Forwarding
 from shield.proxy.gate import Gate
 from shield.proxy.headers import Examiner
@@ -61,6 +62,8 @@ class Service:
         self.clock = clock
         self.wall_offset = wall_offset
         self.metrics = Metrics()
+        self.metrics.log = log
+        self.metrics.faults.update((fault.value, 0) for fault in Fault)  # a counter that appears late loses its first step
         current, previous = load_keys(config.state, log)
         settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
         self.engine = Engine(
@@ -346,11 +349,8 @@ async def _serve(config: Config, config_path: str) -> int:
 def _welcome(service: Service, config_path: str) -> None:
     address = service.listener.addresses[0].replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
     scheme = "https" if service.config.listen.certificate else "http"
-    lines = [f"Shield is ready: point your browser to {scheme}://{address}/"]
-    if DEMO in service.config.upstream.servers:
-        lines.append(
-            f'It shields the built-in demo site. For your own, change the line `servers = ["{DEMO}"]` in {config_path}.'
-        )
+    url = f"{scheme}://{address}/"
+    lines = [notice(url, config_path) if DEMO in service.config.upstream.servers else f"Shield is up: {url}"]
     if service.config.dry_run:
         lines.append("dry_run = true: nothing is refused; the log says what would have been.")
     print("\n".join(lines), file=sys.stderr, flush=True)
