@@ -63,7 +63,8 @@ class Service:
         self.wall_offset = wall_offset
         self.metrics = Metrics()
         self.metrics.log = log
-        self.metrics.faults.update((fault.value, 0) for fault in Fault)  # a counter that appears late loses its first step
+        # A counter that appears late loses its first step.
+        self.metrics.faults.update((fault.value, 0) for fault in Fault)
         current, previous = load_keys(config.state, log)
         settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
         self.engine = Engine(
