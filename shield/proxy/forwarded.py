@@ -89,7 +89,15 @@ class Forwarding:
         return any(parsed in network for network in self._trusted)
 
     def resolve(self, peer: str, scheme: str, head: Head, message: RawRequestMessage) -> tuple[str, str, str]:
-        """(client address, scheme, host or "") of a request that came from the trusted proxy `peer`."""
+        """(client address, scheme, host or "") of a request that came from the trusted proxy `peer`.
+
+        Chains in a field that the operator did not choose are removed from `head`: the proxy may have passed them on as
+        the client wrote them, and the upstream would take them for ours.
+        """
+        if self._source != "forwarded":
+            head.forwarded = b""
+        if self._source != "x-forwarded-for":
+            head.chain = b""
         if self._source == "forwarded" and head.forwarded:
             elements = parse_forwarded(head.forwarded.decode("latin-1"))
             address, at = self._walk(peer, [element.get("for", "") for element in elements])
@@ -98,8 +106,8 @@ class Forwarding:
         elif self._source == "x-forwarded-for":
             hops = head.chain.decode("latin-1").split(",")[-MAX_HOPS:] if head.chain else []
             address, _ = self._walk(peer, hops)
-            proto = message.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip()
-            host = message.headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip()
+            proto = _last(message, "X-Forwarded-Proto")
+            host = _last(message, "X-Forwarded-Host")
         else:
             return peer, scheme, ""
         proto = proto.lower()
@@ -121,6 +129,12 @@ class Forwarding:
             if not self.trusts(hop):
                 break
         return address, at
+
+
+def _last(message: RawRequestMessage, name: str) -> str:
+    """The last value of a list: the one that the proxy next to us has written."""
+    values = message.headers.getall(name, None)
+    return values[-1].rpartition(",")[2].strip() if values else ""
 
 
 def forwarding_fields(head: Head, peer: str, trusted: bool, scheme: str, host: str) -> bytes:

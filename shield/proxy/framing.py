@@ -18,8 +18,9 @@ MAX_TRAILER_BYTES: Final = 8192
 MAX_CHUNK_OVERHEAD: Final = 16384
 """bytes. Framing that may come without a byte of payload between: CVE-2023-39326 is a body of extensions only."""
 
-# chunk-size [ chunk-ext ]; sizes of up to 15 digits stay far below 2**63. Whitespace before ";" is BWS.
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+# chunk-size [ chunk-ext ]; sizes of up to 15 digits stay far below 2**63. No whitespace before ";": RFC 9112 allows it
+# as a relic, but llhttp and h11 refuse it, and two readings of one size are how smuggling begins.
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 
 
