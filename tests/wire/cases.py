@@ -467,6 +467,7 @@ CHUNKS = [
     _refused("RFC 9112 7.1", "a size with an underscore", _chunks(b"1_0\r\n0123456789abcdef\r\n0\r\n\r\n")),
     _refused("RFC 9112 7.1", "a size after a space", _chunks(b" 3\r\nabc\r\n0\r\n\r\n")),
     _refused("RFC 9112 7.1", "a size before a space", _chunks(b"3 \r\nabc\r\n0\r\n\r\n")),
+    _refused("RFC 9112 7.1.1", "a space before an extension", _chunks(b"3 ;a\r\nabc\r\n0\r\n\r\n")),
     _refused("RFC 9112 7.1", "no size", _chunks(b"\r\nabc\r\n0\r\n\r\n")),
     _refused("RFC 9112 7.1", "a size of 17 digits", _chunks(b"10000000000000003\r\nabc\r\n0\r\n\r\n")),
     _refused("RFC 9112 7.1", "a size beyond the limit", _chunks(b"fffffffffff\r\nabc"), 413),
