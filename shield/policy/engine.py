@@ -237,11 +237,9 @@ class Engine:
             entry = client.entry
             if 100 < status < 400:
                 self._reputation.good(entry, now)
-                history = self._history
-                if not history.frozen:
-                    history.good(entry, client.home, client.network, case.cost, now)
-                    if case.token is not None:
-                        history.good(case.token, client.home, client.network, case.cost, now)
+                self._history.good(entry, client.home, client.network, case.cost, now)
+                if case.token is not None:
+                    self._history.good(case.token, client.home, client.network, case.cost, now)
             elif status in POOR_STATUS:
                 self._reputation.soft(client.source, entry, self._reputation.settings.poor_status, now)
         return self.release(case, now)

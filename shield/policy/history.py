@@ -189,7 +189,10 @@ class History(Cache[bytes, Record]):
                 yield [r.key.hex(), r.address, r.network, r.first + shift, r.last + shift, r.windows, r.units]
 
     def load(self, rows: Iterable[list[Any]], now: float, wall: float) -> int:
-        """Take rows that `rows` made, before a restart; how many were taken. Rows that make no sense are skipped."""
+        """Take rows that `rows` made, before a restart; how many were taken. Rows that make no sense are skipped.
+
+        Of several rows of one subject, as the workers of one service save them, the one seen last counts.
+        """
         shift, taken = now - wall, 0
         for row in rows:
             try:
@@ -205,7 +208,8 @@ class History(Cache[bytes, Record]):
                 )
             except (TypeError, ValueError):
                 continue
-            if record.last + self._keep > now:
+            older = self.get(record.key)
+            if record.last + self._keep > now and (older is None or older.last < record.last):
                 self.remember(record)
                 taken += 1
         return taken

@@ -74,6 +74,22 @@ def test_a_better_tier_goes_first_then_who_was_served_more(make: Any) -> None:
     assert order == [regular, visitor, stranger]
 
 
+def test_a_pass_ranks_by_its_own_history(make: Any) -> None:
+    world = make(1)
+    holder = known(world, "192.0.2.1", 1.0)
+    world.settle_down(holder)
+    request = world.ask(holder)
+    token = world.engine.present(world.engine.grant(request, world.now), world.now)
+    world.end(request)
+    world.settle_down(holder, token=token)
+    assert token.record is not None
+    token.record.units = 5000.0
+    (occupant,) = fill(world)
+    stranger, abroad = world.ask(world.client("192.0.2.9")), world.ask(world.client("198.51.100.1"), token=token)
+    assert int(abroad.rank) == 12
+    assert [free(world, occupant), free(world, abroad)] == [abroad, stranger]
+
+
 def test_equals_have_an_order_that_changes_every_ten_minutes(make: Any) -> None:
     def order() -> list[str]:
         (occupant,) = fill(world)
@@ -115,6 +131,15 @@ def test_a_full_queue_gives_up_its_worst_for_a_better_one(make: Any, says: Any) 
     changed = world.end(occupant)
     assert sorted(map(id, changed)) == sorted(map(id, [evicted, user]))
     assert world.engine.waiting == 1
+
+
+@pytest.mark.parametrize(("concurrency", "places"), [(4, 128), (100, 200)])
+def test_twenty_browsers_that_open_a_page_at_once_all_have_a_place(make: Any, concurrency: int, places: int) -> None:
+    world = make(concurrency)
+    fill(world)
+    users = [world.client(f"192.0.2.{i}") for i in range(20)]
+    assert {world.ask(user).verdict.action for user in users for _ in range(6)} == {Action.QUEUE}
+    assert world.engine.status(world.now)["queue"] == places
 
 
 def test_a_queue_of_no_length_turns_everybody_away(make: Any, says: Any) -> None:
@@ -166,11 +191,11 @@ def test_those_without_history_lose_patience_sooner_under_pressure(make: Any, p:
 def test_patience_is_at_least_two_usual_answers(make: Any) -> None:
     world = make(1)
     for _ in range(100):  # more than the median is taken of
-        world.visit(world.client("198.51.100.1"), rtt=1.0)
-        world.pass_time(5)
+        world.visit(world.client("198.51.100.1"), rtt=2.0)
+        world.pass_time(20)
     fill(world)
     world.ask(world.client())
-    assert world.pass_time(1.9, step=0.1) == []
+    assert world.pass_time(3.9, step=0.1) == []
     assert len(world.pass_time(0.3, step=0.1)) == 1
 
 

@@ -138,6 +138,7 @@ def test_no_byte_of_a_pass_can_be_changed(world: Any) -> None:
         assert world.engine.present(changed, world.now) is None
     assert world.engine.present(token, world.now) is not None
     assert world.engine.present("=" * 42, world.now) is None
+    assert world.engine.present("é" * 42, world.now) is None
 
 
 def test_a_pass_signed_with_the_previous_key_is_good(make: Any) -> None:

@@ -115,12 +115,9 @@ def test_errors_are_pressure() -> None:
     assert weather.pressure.p > 0.05
 
 
-@pytest.mark.parametrize("rate", [0.5, 5, 50])
-@pytest.mark.parametrize("concurrency", [4, 100])
+@pytest.mark.parametrize(("rate", "concurrency"), [(0.5, 4), (5, 4), (0.5, 100), (5, 100), (50, 100)])
 def test_a_calm_site_with_noisy_times_never_shows_pressure(make: Any, rate: float, concurrency: int) -> None:
     """Lognormal times, one in twenty ten times as slow, a handful of visitors, for a quarter of an hour or more."""
-    if rate * 0.03 * 1.6 > concurrency / 2:
-        pytest.skip("that would be half of what the service can do")
     world = make(concurrency, seed=int(rate * 10))
     rng = world.random
     visitors = [world.client(f"192.0.{i // 250}.{i % 250}") for i in range(10 + int(10 * rate))]

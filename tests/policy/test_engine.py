@@ -1,0 +1,302 @@
+"""The verbs, and whole stories told through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Outcome, Reason, Request, Signal, Tier
+from shield.policy.engine import (
+    ChallengeSettings,
+    EngineSettings,
+    IdentitySettings,
+    LimitsSettings,
+    QueueSettings,
+    TableSettings,
+)
+from shield.policy.routes import MOST_COST
+
+CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
+
+
+def test_a_held_request_takes_its_slot_when_its_body_is_there(make: Any, says: Any) -> None:
+    world = make(1)
+    client = world.client()
+    held = world.ask(client, held=True)
+    assert says(held) == (Action.FORWARD, Reason.OK)
+    assert world.engine.in_flight == 0
+    other = world.ask(client)
+    assert other.verdict.action is Action.FORWARD
+    assert world.engine.enter(held, world.now).action is Action.QUEUE
+    assert world.end(other) == [held]
+    assert world.engine.in_flight == 1
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_pays_for_the_attempt_only(world: Any) -> None:
+    client = world.client()
+    held = world.ask(client, held=True)
+    assert world.engine.cancel(held, world.now) == ()
+    assert client.entry.tat - world.now == pytest.approx(0.02)
+
+
+def test_a_client_that_leaves_in_flight_pays_what_was_estimated_and_frees_its_slot(make: Any) -> None:
+    world = make(1)
+    client = world.client()
+    request = world.ask(client)
+    waiting = world.ask(world.client("192.0.2.2"))
+    assert world.engine.cancel(request, world.now) == [waiting]
+    assert client.entry.tat - world.now == pytest.approx(0.1)
+    assert world.engine.cancel(request, world.now) == ()
+
+
+def test_a_slot_is_given_back_once(make: Any) -> None:
+    world = make(2)
+    stream, other = world.ask(world.client()), world.ask(world.client())
+    assert world.engine.release(stream, world.now) == ()
+    assert world.engine.release(stream, world.now) == ()
+    assert world.engine.in_flight == 1
+    world.end(stream, 101, stream=True)
+    assert world.engine.in_flight == 1
+    world.end(other)
+    assert world.engine.in_flight == 0
+
+
+def test_streams_are_no_samples_of_the_upstream_s_time(make: Any) -> None:
+    world = make(2)
+    for _ in range(100):
+        world.visit(world.client())
+        request = world.ask(world.client())
+        world.end(request, 200, rtt=60.0, stream=True)
+    assert world.engine.status(world.now)["median_rtt"] < 0.01 or world.engine._queue.median_rtt == 0.0
+
+
+def test_a_dry_run_reports_and_changes_nothing(make: Any, says: Any) -> None:
+    world = make(
+        1,
+        dry_run=True,
+        limits=LimitsSettings(costs={"/": 1.0}, honeypots=("/trap",)),
+        identity=IdentitySettings(deny=("198.51.100.0/24",)),
+    )
+    user, greedy = world.client(), world.client("192.0.2.2")
+    world.settle_down(user)
+    assert not world.ask(user).grant
+    assert {world.ask(greedy).verdict.action for _ in range(205)} == {Action.FORWARD, Action.LIMIT_DRY_RUN}
+    assert says(world.ask(world.client("198.51.100.1"))) == (Action.BAN_DRY_RUN, Reason.DENYLISTED)
+    trapped = world.ask(world.client("203.0.113.1"), "/trap")
+    assert says(trapped) == (Action.BAN_DRY_RUN, Reason.HONEYPOT)
+    assert world.engine.in_flight > 100  # more than there are slots: nobody waits
+    assert world.engine.waiting == 0
+    in_flight = world.engine.in_flight
+    world.storm(0.5)
+    held = world.ask(world.client("203.0.113.9"), held=True)
+    assert says(held) == (Action.CHALLENGE_DRY_RUN, Reason.NEWCOMER)
+    assert world.engine.enter(held, world.now).action is Action.CHALLENGE_DRY_RUN
+    assert world.engine.in_flight == in_flight + 1
+    assert world.end(held) == ()
+    toll = world.request(world.client("198.51.100.1"))
+    assert world.engine.toll(toll, world.now).action is Action.BAN_DRY_RUN
+    assert world.engine.toll(world.request(user), world.now).action is Action.FORWARD
+
+
+def test_a_tick_between_windows_does_the_queue_only(world: Any) -> None:
+    world.engine._pressure.requests = 7
+    world.engine.tick(world.now + 0.1)
+    assert world.engine._pressure.requests == 7
+    world.engine.tick(world.now + 0.5)
+    assert world.engine._pressure.requests == 0
+
+
+def test_a_route_that_has_left_the_sketch_is_found_again(make: Any) -> None:
+    world = make(tables=TableSettings(routes=8))
+    client = world.client()
+    for name in "abcdefghijklmnop":
+        world.visit(client, f"/{name}")
+        world.visit(client, f"/{name}")
+    assert world.visit(client, "/a").route.live
+    assert world.engine.status(world.now)["tables"]["routes"]["entries"] == 8
+
+
+def test_a_long_path_pins_no_more_than_its_beginning(world: Any) -> None:
+    client = world.client()
+    first = world.visit(client, "/x" * 4000)
+    assert world.visit(client, "/x" * 4000 + "y").route is first.route
+    assert max(map(len, world.engine._routes)) == 256 + len("GET")
+
+
+def test_congestion_that_nobody_has_measured_yet_is_not_billed(make: Any) -> None:
+    world = make(2)
+    client = world.client()
+    for _ in range(10):
+        world.visit(client)
+        world.pass_time(1)
+    world.ask(world.client("192.0.2.9"))
+    debt = client.entry.tat - world.now
+    request = world.ask(client)
+    world.end(request, rtt=5.0)
+    assert client.entry.tat - max(world.now, world.now + debt) < MOST_COST / 10 / 4
+
+
+def test_an_unknown_route_is_compared_with_what_is_typical(make: Any) -> None:
+    """A flood of paths that nobody ever saw shows its slowness too."""
+    world = make(8)
+    clients = [world.client(f"192.0.2.{i}") for i in range(20)]
+    for i in range(60):
+        world.visit(clients[i % 20], rtt=0.020)
+        world.pass_time(0.5)
+    n = 0
+    for _ in range(4):
+        requests = []
+        for _ in range(40):
+            n += 1
+            name = "".join("abcdefghij"[int(d)] for d in str(n))
+            requests.append(world.ask(clients[n % 20], f"/never/{name}"))
+        served = [request for request in requests if request.verdict.action is Action.FORWARD]
+        for request in served:
+            served.extend(world.end(request, rtt=0.400))
+        world.pass_time(0.5, step=0.02)
+    assert world.engine.pressure > 0.05
+
+
+@pytest.mark.parametrize("rtt", [-1.0, 0.001])
+def test_an_upstream_that_fails_is_pressure(make: Any, rtt: float) -> None:
+    world = make(2)
+    clients = [world.client(f"192.0.2.{i}") for i in range(8)]
+    for _ in range(4):
+        for client in clients:
+            one, two = world.ask(client), world.ask(client)
+            world.end(one, 504, rtt=rtt)
+            world.end(two, 504, rtt=rtt)
+        world.pass_time(0.5)
+    assert world.engine.pressure > 0.05
+
+
+def test_failures_of_an_idle_upstream_say_nothing_of_load(make: Any) -> None:
+    world = make(100)
+    for i in range(100):
+        world.visit(world.client(f"192.0.2.{i}"), status=504, rtt=-1.0)
+    world.pass_time(5)
+    assert world.engine.pressure == 0.0
+
+
+def test_the_status_says_what_the_policy_sees(world: Any) -> None:
+    world.visit(world.client())
+    world.pass_time(1)
+    status = world.engine.status(world.now)
+    assert status["attack_seconds"] == 0.0
+    assert set(status["tables"]) == {"addresses", "clients", "networks", "passes", "history", "spent", "routes"}
+    for figures in status["tables"].values():
+        assert 0 <= figures["entries"] <= figures["max"]
+        assert figures["bytes_per_entry"] > 50
+    world.storm()
+    world.pass_time(2)
+    assert world.engine.status(world.now)["attack_seconds"] >= 2.0
+    assert 0.0 < world.engine.pressure <= 1.0
+
+
+def test_settings_have_defaults_for_everything() -> None:
+    assert EngineSettings().challenge.mode == "auto"
+    assert replace(EngineSettings(), dry_run=True).dry_run
+
+
+class Origin:
+    """An upstream that works on everything at once, `rate` requests/s in all, each for `alone` seconds at least."""
+
+    def __init__(self, world: Any, rate: float, alone: float) -> None:
+        self.world, self.rate, self.alone = world, rate, alone
+        self.work: dict[Request, list[float]] = {}
+        self.origin_requests = 0
+
+    def start(self, request: Request) -> None:
+        self.origin_requests += 1
+        self.work[request] = [1.0, self.world.now]
+
+    def run(self, seconds: float) -> Iterator[Request]:
+        share = min(1 / self.alone, self.rate / max(len(self.work), 1)) * seconds
+        for item in self.work.values():
+            item[0] -= share * self.world.random.uniform(0.5, 1.5)
+        for request in [request for request, (left, _) in self.work.items() if left <= 0]:
+            began = self.work.pop(request)[1]
+            yield request
+            for changed in self.world.engine.learn(request, Outcome(200, self.world.now - began), self.world.now):
+                if changed.verdict.action is Action.FORWARD:
+                    self.start(changed)
+
+
+@pytest.mark.parametrize("random_paths", [False, True])
+def test_a_flood_hits_a_site_and_its_users_do_not_notice(make: Any, random_paths: bool) -> None:
+    """Ten times what the origin can do, from 500 addresses; twenty users who were here before, ten to a /24."""
+    world = make(100, challenge=ChallengeSettings())
+    origin = Origin(world, rate=200, alone=0.02)
+    users = [world.client(f"127.2.{i // 10}.{i % 10}") for i in range(20)]
+    attackers = [world.client(f"127.1.{i // 250}.{i % 250}", agent="Flood/1") for i in range(500)]
+    began: dict[Request, float] = {}
+    waits: list[tuple[float, float]] = []
+    lost = 0
+    step, calm, attack = 0.004, 90.0, 20.0
+    start = world.now
+    tick = world.now
+    while world.now < start + calm + attack:
+        world.now += step
+        now = world.now
+        arrivals = [users[world.random.randrange(20)]] if world.random.random() < 20 * step else []
+        if now > start + calm:
+            arrivals += world.random.choices(attackers, k=int(2000 * step))
+        for client in arrivals:
+            path = "/page/" + (
+                world.random.randbytes(4).hex().translate(str.maketrans("0123456789", "ghijklmnop"))
+                if random_paths and client not in users
+                else str(world.random.randrange(99))
+            )
+            request = world.ask(client, path)
+            if client in users:
+                began[request] = now
+            if request.verdict.action is Action.FORWARD:
+                origin.start(request)
+            elif request.verdict.action is not Action.QUEUE and client in users:
+                lost += 1
+        users_done = [request for request in origin.run(step) if request in began]
+        waits += [(began[request] - start - calm, now - began[request]) for request in users_done]
+        if now >= tick:
+            tick = now + (0.02 if world.engine.waiting else 0.5)
+            for request in world.engine.tick(now):
+                if request.verdict.action is Action.FORWARD:
+                    origin.start(request)
+                elif request in began:
+                    lost += 1
+
+    def p95(low: float, high: float) -> float:
+        times = sorted(wait for at, wait in waits if low <= at < high)
+        return times[int(len(times) * 0.95)]
+
+    assert lost == 0
+    assert world.engine.attack
+    assert p95(3.0, attack) < 2 * p95(-calm, 0.0)
+    assert len(waits) > 0.99 * len(began) - 5  # the last few are under way
+    reached = origin.origin_requests - len(waits)
+    assert reached < 600  # of 40,000
+
+
+def test_before_the_first_visitor_nothing_is_known(world: Any) -> None:
+    assert (world.engine.waiting, world.engine.in_flight, world.engine.pressure) == (0, 0, 0.0)
+    assert not world.engine.attack
+    assert world.engine.events() == []
+    assert list(world.engine.export_history(world.now)) == []
+
+
+def test_a_network_s_tier_does_not_matter_to_a_report(world: Any) -> None:
+    client = world.client("2001:db8::1")
+    world.engine.report(client, Signal.SLOW_ABORT, world.now)
+    assert client.source.score == 2.0
+    assert world.ask(client).tier is Tier.T3
+
+
+def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=50, least_length=0))
+    world.ask(world.client())
+    waiting = [world.ask(world.client()) for _ in range(50)]
+    world.now += 10
+    assert sorted(map(id, world.engine.tick(world.now))) == sorted(map(id, waiting))
+    assert {request.verdict.reason for request in waiting} == {Reason.QUEUE_TIMEOUT}
