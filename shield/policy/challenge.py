@@ -15,7 +15,8 @@ accepted challenges are remembered, until they expire; when that memory is full,
 than accepted twice. Hashing has a time budget, a bucket that fills at `verify_share` seconds a second. The MAC is not
 charged to it: it costs less than reading the request did, and forged answers must not use up the honest ones' budget.
 
-Table of spent challenges: key = the token's MAC; lifetime = the challenge's; eviction = only what has expired.
+Table of spent challenges: key = the token's MAC; at most `tables.spent`; lifetime = the challenge's; nothing is evicted
+before it has expired; `SPENT_BYTES` each.
 """
 
 from __future__ import annotations

@@ -140,6 +140,7 @@ class Engine:
             bought_idle=challenge.bought_idle,
             size=tables.passes,
             wall_offset=wall_offset,
+            notes=self._reputation.notes,
         )
         self._judge = Judge(
             limits=self._limits,
@@ -219,7 +220,7 @@ class Engine:
         return verdict
 
     def events(self) -> Sequence[tuple[str, dict[str, Any]]]:
-        """Decisions of note since the last call, as (name, fields), the newest 64 at most; for the log."""
+        """Decisions of note since the last call (ban, pass_revoked), as (name, fields), the newest 64; for the log."""
         notes = self._reputation.notes
         taken = list(notes)
         notes.clear()

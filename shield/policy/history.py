@@ -6,8 +6,9 @@ never counts. From the onset of an attack to its end the history is frozen: what
 none. When the table is full the least served record goes first, so a flood of visitors that came twice cannot push
 out those who use the site.
 
-Table: key = client key or pass id; lifetime `keep`; eviction = least units served (a lazy heap, exact because units
-only grow); a newcomer that was served less than everybody in a full table still enters, in place of the last.
+Table: key = client key or pass id; at most `tables.history`; lifetime `keep`; `RECORD_BYTES` each; eviction = least
+units served (a lazy heap, exact because units only grow); a newcomer that was served less than everybody in a full
+table still enters, in place of the last.
 
 The records also say which networks are *known*: those that held such a client within the last `known` seconds.
 """

@@ -6,12 +6,13 @@ is the subject of the limits, so sharing it shares the budget.
     base64url( version u8 = 1 | kind u8 (1 earned, 2 bought) | id 8 bytes | issued u32 | work u8 | mac 16 bytes )
 
 **Earned** passes are given silently in calm weather to clients that enter the history. **Bought** ones are the answer
-to a challenge: with a small bucket whose rate depends on how many there are, alive for `bought_idle` seconds after the
-last use, until the attack is over; then they become ordinary ones. Any pass seen from more than eight networks in
+to a challenge: with a small bucket whose rate depends on how many there are, alive for `bought_idle` seconds after
+the last use, until the attack is over; then they become ordinary ones. Any pass seen from more than eight networks in
 ten minutes is revoked.
 
-The table of passes in use: key = id, lifetime as above, eviction as in table.py. A pass whose entry was forgotten is
-read again from its token, except a bought one: that it still is alive is known from the entry only.
+The table of passes in use: key = id, at most `tables.passes`, forgotten an hour after the last use, evicted as
+table.py says, `PASS_BYTES` each; one that was bought for the attack, or revoked, is not evicted. A pass whose entry
+was forgotten is read again from its token, except a bought one: that it still is alive is known from the entry only.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import enum
 import heapq
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import deque
 from collections.abc import Callable
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shield.policy.keys import Keys, pass_tag
 from shield.policy.table import Table
@@ -119,7 +121,9 @@ class Passes:
         bought_idle: float,
         size: int,
         wall_offset: float,
+        notes: deque[tuple[str, dict[str, Any]]],
     ) -> None:
+        self._notes = notes
         self._sign_with = keys.current
         self._verify_with = keys.both()
         self._entropy = entropy
@@ -202,6 +206,7 @@ class Passes:
             if token is not self.table.shared and self._roams(token, network, now):
                 token.revoked = True
                 token.check_at = 0.0
+                self._notes.append(("pass_revoked", {"pass": token.key.hex(), "networks": len(token.seen)}))
                 return None
         if token.scarce:
             token.expires = now + self._bought_idle

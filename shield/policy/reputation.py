@@ -24,14 +24,14 @@ from annotated_types import Ge, Gt
 from typing_extensions import Doc
 
 from shield.policy.history import History
-from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
+from shield.policy.subjects import CLIENT_HALF_LIFE, PLACE_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 
 LEAST_SCORE: Final = -4.0
 MOST_SCORE: Final = 32.0
 MOST_SOFT: Final = 8.0
 MOST_SLOWING: Final = 16.0
 MOST_SHARED: Final = 4.0
-MOST_NOTES: Final = 64  # bans kept for the log until they are asked for
+MOST_NOTES: Final = 64  # kept for the log until they are asked for, the newest
 IGNORED_EVERY: Final = 1.0  # seconds between two challenges held against a client that ignores them
 
 POOR_STATUS: Final = frozenset({400, 401, 404})
@@ -41,8 +41,10 @@ POOR_STATUS: Final = frozenset({400, 401, 404})
 class ReputationSettings:
     """What a signal weighs, and how long it is remembered. Weights in points of the score."""
 
-    client_half_life: Annotated[float, Gt(0), Doc("seconds. In which a client's score decays by half.")] = 600.0
-    address_half_life: Annotated[float, Gt(0), Doc("seconds. The same for an address or a network.")] = 3600.0
+    client_half_life: Annotated[float, Gt(0), Doc("seconds. In which a client's score decays by half.")] = (
+        CLIENT_HALF_LIFE
+    )
+    address_half_life: Annotated[float, Gt(0), Doc("seconds. The same for an address or a network.")] = PLACE_HALF_LIFE
     ban_score: Annotated[float, Gt(8), Doc("points. A score that bans; above what soft signals can reach.")] = 16.0
     least_ban: Annotated[float, Gt(0), Doc("seconds. The first ban; each relapse doubles it.")] = 60.0
     most_ban: Annotated[float, Gt(0), Doc("seconds. The longest ban, and when relapses are forgotten.")] = 86_400.0
@@ -67,7 +69,7 @@ class Reputation:
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
-        self.notes: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_NOTES)  # bans, for the engine's events()
+        self.notes: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_NOTES)  # bans and the like, for events()
 
     def of_client(self, entry: ClientEntry, now: float) -> float:
         """A client's score at `now`."""

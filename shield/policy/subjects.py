@@ -1,9 +1,10 @@
 """What is remembered of an address, a network and a client: one slotted entry each, and nothing else.
 
 The hot path touches these directly through the handle that the edge keeps per connection, so the entries hold their
-bucket (`tat`) and score inline. Of an address and of a client, `shadow` is what `tat` would be if pressure had no
-effect: demand is counted against it (see pressure.py). A score is kept as its value at `scored_at` (see
-reputation.py). Entries are made by identity.py and live in its tables.
+bucket (`tat`) and score inline. Tables: key as below, at most `tables.addresses` and so on, forgotten after
+`identity.idle` seconds without use, evicted as table.py says; bytes per entry in identity.py. Of an address and of a
+client, `shadow` is what `tat` would be if pressure had no effect: demand is counted against it (see pressure.py). A
+score is kept as its value at `scored_at` (see reputation.py). Entries are made by identity.py and live in its tables.
 """
 
 from __future__ import annotations
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
 SCORE_THAT_MATTERS: Final = 4.0
 """A score that halves the rates. An entry with more is not forgotten to make room for a newcomer."""
+
+CLIENT_HALF_LIFE: Final = 600.0
+PLACE_HALF_LIFE: Final = 3600.0
+"""Seconds. The defaults of reputation.py; here they only say when a score has ceased to matter."""
+
+
+def matters(score: float, scored_at: float, half_life: float, now: float) -> bool:
+    """Whether a score keeps its entry from being forgotten. It decays, or the wicked of old would fill the tables."""
+    return score > SCORE_THAT_MATTERS and score * 2.0 ** ((scored_at - now) / half_life) > SCORE_THAT_MATTERS
 
 
 class NetworkEntry:
@@ -35,7 +45,7 @@ class NetworkEntry:
         self.grants = 0.0  # tat of the bucket of silently granted passes
 
     def restrains(self, now: float) -> bool:
-        return self.tat > now or self.grants > now or self.score > SCORE_THAT_MATTERS
+        return self.tat > now or self.grants > now or matters(self.score, self.scored_at, PLACE_HALF_LIFE, now)
 
 
 class AddressEntry:
@@ -77,7 +87,7 @@ class AddressEntry:
         self.clients = 0  # client entries told apart behind it
 
     def restrains(self, now: float) -> bool:
-        return self.tat > now or self.banned_until > now or self.score > SCORE_THAT_MATTERS
+        return self.tat > now or self.banned_until > now or matters(self.score, self.scored_at, PLACE_HALF_LIFE, now)
 
 
 class ClientEntry:
@@ -123,4 +133,4 @@ class ClientEntry:
         self.granted_at = float("-inf")  # when it was last given a pass silently
 
     def restrains(self, now: float) -> bool:
-        return self.tat > now or self.banned_until > now or self.score > SCORE_THAT_MATTERS
+        return self.tat > now or self.banned_until > now or matters(self.score, self.scored_at, CLIENT_HALF_LIFE, now)

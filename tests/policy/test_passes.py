@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -124,6 +125,7 @@ def _passes() -> Any:
         bought_idle=120,
         size=16,
         wall_offset=1e9,
+        notes=deque(),
     )
 
 
@@ -168,6 +170,7 @@ def test_a_pass_seen_from_more_than_eight_networks_in_ten_minutes_is_revoked(wor
         assert world.visit(world.client(f"10.0.{i}.1"), token=token).token is token
         assert world.visit(world.client(f"10.0.{i}.2"), token=token).token is token
     assert world.visit(world.client("10.0.8.1"), token=token).token is None
+    assert world.engine.events() == [("pass_revoked", {"pass": token.key.hex(), "networks": 9})]
     assert world.visit(world.client("10.0.0.1"), token=token).token is None
     assert world.engine.present(text, world.now) is None
     world.now += 3 * 3600

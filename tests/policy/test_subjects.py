@@ -41,8 +41,10 @@ def test_an_entry_that_restrains_somebody_says_so(name: str, value: float, kinds
     for kind, entry in enumerate(entries()):
         assert not entry.restrains(NOW)
         if kind in kinds:
+            entry.scored_at = NOW
             setattr(entry, name, value)
             assert entry.restrains(NOW)
+            assert not entry.restrains(NOW + 3600.0)  # the wicked of old do not fill the tables
 
 
 def bytes_each(fill: Callable[[], Any]) -> float:
@@ -70,7 +72,7 @@ def test_an_address_and_a_client_take_the_memory_that_is_stated(make: Any) -> No
         for i in range(N):
             visit(world, world.client(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}"), i)
 
-    assert bytes_each(addresses) == pytest.approx(ADDRESS_BYTES + CLIENT_BYTES + NETWORK_BYTES / 256, rel=0.15)
+    assert bytes_each(addresses) == pytest.approx(ADDRESS_BYTES + CLIENT_BYTES + NETWORK_BYTES / 256, rel=0.25)
 
 
 def test_a_client_takes_the_memory_that_is_stated(make: Any) -> None:
@@ -80,7 +82,7 @@ def test_a_client_takes_the_memory_that_is_stated(make: Any) -> None:
         for i in range(N):
             visit(world, world.client(f"10.0.0.{i // 1000}", agent=f"Agent/{i}"), i)
 
-    assert bytes_each(clients) == pytest.approx(CLIENT_BYTES, rel=0.15)
+    assert bytes_each(clients) == pytest.approx(CLIENT_BYTES, rel=0.25)
 
 
 def test_a_network_takes_the_memory_that_is_stated(make: Any) -> None:
@@ -92,7 +94,7 @@ def test_a_network_takes_the_memory_that_is_stated(make: Any) -> None:
             entry = networks.enter(name, NetworkEntry(name, 80.0, 4.0), NOW + i * 0.1)
             entry.tat, entry.score, entry.scored_at = NOW + i * 0.3, i * 0.7, NOW + i * 0.9
 
-    assert bytes_each(fill) == pytest.approx(NETWORK_BYTES, rel=0.15)
+    assert bytes_each(fill) == pytest.approx(NETWORK_BYTES, rel=0.25)
 
 
 def test_a_pass_takes_the_memory_that_is_stated(make: Any) -> None:
@@ -104,7 +106,7 @@ def test_a_pass_takes_the_memory_that_is_stated(make: Any) -> None:
             passes.check(token, f"10.0.{i % 256}.0/24", NOW + i * 0.02)
             token.tat, token.shadow = NOW + i * 0.3, NOW + i * 0.4
 
-    assert bytes_each(fill) == pytest.approx(PASS_BYTES, rel=0.15)
+    assert bytes_each(fill) == pytest.approx(PASS_BYTES, rel=0.25)
 
 
 def test_a_record_takes_the_memory_that_is_stated() -> None:
@@ -116,7 +118,7 @@ def test_a_record_takes_the_memory_that_is_stated() -> None:
             network = f"10.{i >> 16}.{i >> 8 & 255}.0/24"
             history.remember(Record(i.to_bytes(16, "big"), address, network, NOW + i * 0.1, NOW + i * 0.2, 2, i * 0.3))
 
-    assert bytes_each(fill) == pytest.approx(RECORD_BYTES, rel=0.15)
+    assert bytes_each(fill) == pytest.approx(RECORD_BYTES, rel=0.25)
 
 
 def test_a_spent_challenge_takes_the_memory_that_is_stated() -> None:
@@ -126,7 +128,7 @@ def test_a_spent_challenge_takes_the_memory_that_is_stated() -> None:
         for i in range(N):
             spent.add(i.to_bytes(16, "big"), NOW + i * 0.1)
 
-    assert bytes_each(fill) == pytest.approx(SPENT_BYTES, rel=0.15)
+    assert bytes_each(fill) == pytest.approx(SPENT_BYTES, rel=0.25)
 
 
 def test_a_route_takes_the_memory_that_is_stated() -> None:
@@ -137,4 +139,4 @@ def test_a_route_takes_the_memory_that_is_stated() -> None:
             name = "".join(chr(97 + (i >> (4 * k) & 15)) for k in range(5))
             routes[f"GET/some/rather/long/path/of/a/{name}"].sample(0.01 + i * 1e-5, NOW + i * 0.1)
 
-    assert bytes_each(fill) == pytest.approx(ROUTE_BYTES, rel=0.15)
+    assert bytes_each(fill) == pytest.approx(ROUTE_BYTES, rel=0.25)
