@@ -123,6 +123,11 @@ class Exchange:
         )
         return f"<Exchange {self.head.method} {self.head.path!r} {state} {self._server!r}>"
 
+    def _end(self) -> None:
+        """Finished. The request no longer leads back here: a cycle per request would keep the garbage collector busy."""
+        self._finished = True
+        self.request.owner = None
+
     # from the gate: before it is sent
 
     def wait(self) -> None:
@@ -137,7 +142,7 @@ class Exchange:
         self._waiting = False
         self._gate.count(self.request.verdict)
         if self.request.verdict.action is Action.SHED:
-            self._finished = True
+            self._end()
             self._gate.refused_late(self, now)
         else:
             self.start(now)
@@ -164,7 +169,7 @@ class Exchange:
             if verdict.action is Action.QUEUE:
                 self.wait()
             elif verdict.action is Action.SHED:
-                self._finished = True
+                self._end()
                 self._gate.refused_late(self, now)
                 return
             else:
@@ -393,7 +398,7 @@ class Exchange:
         """The response is complete."""
         if self._finished:
             return
-        self._finished = True
+        self._end()
         edge = self._edge
         gate = self._gate
         out = self._out
@@ -488,7 +493,7 @@ class Exchange:
 
     def _fail(self, fault: Fault, now: float) -> None:
         """No response came: answer in the upstream's place."""
-        self._finished = True
+        self._end()
         self._leave_server()
         status = FAULTS[fault].status
         edge = self._edge
@@ -501,7 +506,7 @@ class Exchange:
 
     def _cut(self, fault: Fault, now: float) -> None:
         """The response broke off: make sure that the client cannot take the part for the whole."""
-        self._finished = True
+        self._end()
         edge = self._edge
         edge.metrics.faults[fault.value] += 1
         edge.resume(edge.engine.learn(self.request, Outcome(502, self.rtt, self._stream), now), now)
@@ -520,7 +525,7 @@ class Exchange:
         """The client has left, or was sent away: stop wherever it is and free everything."""
         if self._finished:
             return
-        self._finished = True
+        self._end()
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -620,7 +625,7 @@ class Exchange:
         """The upstream has closed its end."""
         if self._finished:
             return
-        self._finished = True
+        self._end()
         edge = self._edge
         now = edge.clock()
         self._connection = None
