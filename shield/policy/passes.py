@@ -12,7 +12,8 @@ ten minutes is revoked.
 
 The table of passes in use: key = id, at most `tables.passes`, forgotten an hour after the last use, evicted as
 table.py says, `PASS_BYTES` each; one that was bought for the attack, or revoked, is not evicted. A pass whose entry
-was forgotten is read again from its token, except a bought one: that it still is alive is known from the entry only.
+was forgotten is read again from its token. A bought one is so for its first `bought_idle` seconds only (before a
+restart, or by another worker, it was bought for sure); later nobody could tell that it has not lapsed.
 """
 
 from __future__ import annotations
@@ -150,17 +151,23 @@ class Passes:
     def buy(self, work: int, now: float) -> str | None:
         """A token for `work` (log2 of the hashes paid). None when the table is full of passes that were paid for."""
         key = self._entropy(8)
-        bought = Pass(key, Kind.BOUGHT, self._bought, now, now + self._lifetime, None)
+        if self._enter_bought(key, now, now) is None:
+            return None
+        return self._sign(Kind.BOUGHT, key, now, work)
+
+    def _enter_bought(self, key: bytes, issued: float, now: float) -> Pass | None:
+        """The entry of a bought pass that is not in the table; None when there is no room."""
+        bought = Pass(key, Kind.BOUGHT, self._bought, issued, issued + self._lifetime, None)
         if self.attack:
             bought.scarce = True
-            bought.expires = bought.check_at = now + self._bought_idle
+            bought.expires = bought.check_at = issued + self._bought_idle
         else:
             self._make_ordinary(bought)
         if self.table.enter(key, bought, now) is not bought:
             return None
         if bought.scarce:
             heapq.heappush(self._live_bought, (bought.expires, key, bought))
-        return self._sign(Kind.BOUGHT, key, now, work)
+        return bought
 
     def present(self, token: str, now: float) -> Pass | None:
         """The pass that `token` stands for; None when it is forged, has ended, or was revoked. Costs one MAC."""
@@ -184,7 +191,9 @@ class Passes:
         if known is None:
             record = self._history.get(id_)
             if kind == Kind.BOUGHT and record is None:
-                return None  # it lapsed, or nobody could tell
+                if issued + self._bought_idle <= now:
+                    return None  # it lapsed, or nobody could tell
+                return self._enter_bought(id_, issued, now)  # bought before a restart, or from another worker
             known = Pass(id_, Kind(kind), self._ordinary, issued, issued + self._lifetime, record)
             known = self.table.enter(id_, known, now)
         return known if self._valid(known, now) else None
@@ -196,8 +205,9 @@ class Passes:
             if again is None:
                 if token.scarce:
                     return None
-                token.live, token.check_at = True, token.expires
                 again = self.table.enter(token.key, token, now)
+                if again is token:
+                    token.live, token.check_at = True, token.expires
             token = again
         if not self._valid(token, now):
             return None

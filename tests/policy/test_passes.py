@@ -283,6 +283,35 @@ def test_a_connection_s_forgotten_pass_is_taken_up_again(world: Any) -> None:
     assert world.visit(client, token=token).token is other
 
 
+@pytest.mark.parametrize("attack", [False, True])
+def test_a_pass_that_was_just_bought_survives_a_restart(make: Any, attack: bool) -> None:
+    before, after = make(challenge=replace(CHEAP, mode="always")), make(challenge=CHEAP)
+    if attack:
+        before.storm()
+        after.storm()
+    text, _ = before.buy(before.client())
+    after.now += 60
+    token = after.engine.present(text, after.now)
+    assert token.scarce is attack
+    assert after.engine.status(after.now)["bought_passes"] == attack
+    assert after.ask(after.client(), token=token).tier is Tier.T2
+    late = make(challenge=CHEAP)
+    late.now += 122
+    assert late.engine.present(text, late.now) is None
+
+
+def test_a_connection_s_pass_shares_when_there_is_no_room_to_take_it_up_again(make: Any) -> None:
+    world = make(challenge=CHEAP, tables=TableSettings(passes=16))
+    client = world.client()
+    token = world.engine.present(earn(world, client), world.now)
+    world.storm()
+    for i in range(16):
+        world.buy(world.client(f"10.0.{i}.1"))
+    assert not token.live
+    assert world.visit(client, token=token).token is world.engine._passes.table.shared
+    assert not token.live
+
+
 def test_a_scarce_pass_that_was_forgotten_stays_void(world: Any) -> None:
     client = world.client()
     world.storm()
