@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 
 import aiohttp
@@ -28,17 +29,18 @@ async def _ask(pool: Pool, server: Server, context: ssl.SSLContext | None) -> bo
     headers = {"User-Agent": "shield-health-check", "Host": server.authority.decode("ascii")}
     if server.path:
         connector: aiohttp.BaseConnector = aiohttp.UnixConnector(server.path)
-        url = "http://localhost"
+        urls = ["http://localhost"]
     else:
         connector = aiohttp.TCPConnector(ssl=context if context is not None else True)
-        address = (await pool.addresses(server))[0]
-        host = f"[{address}]" if ":" in address else address
-        url = f"{'https' if server.tls else 'http'}://{host}:{server.port}"
+        scheme = "https" if server.tls else "http"
+        addresses = await pool.addresses(server)
+        urls = [f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}" for host in addresses]
     name = (pool.settings.server_name or server.host) if server.tls else None
-    async with (
-        aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
-        session.get(
-            url + pool.settings.health_path, headers=headers, allow_redirects=False, server_hostname=name
-        ) as response,
-    ):
-        return 200 <= response.status < 400
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+        for url in urls:  # as requests do: the first address that takes a connection
+            with contextlib.suppress(aiohttp.ClientConnectorError):
+                async with session.get(
+                    url + pool.settings.health_path, headers=headers, allow_redirects=False, server_hostname=name
+                ) as response:
+                    return 200 <= response.status < 400
+    return False

@@ -31,14 +31,16 @@ class Resolver:
 
     def _client(self) -> aiodns.DNSResolver:
         if self._resolver is None:  # needs a running loop
-            if self._nameserver:
-                host, _, port = self._nameserver.rpartition(":")
-                self._resolver = aiodns.DNSResolver(
-                    nameservers=[host.strip("[]")], udp_port=int(port), tcp_port=int(port), timeout=2.0, tries=2
-                )
-            else:
-                self._resolver = aiodns.DNSResolver(timeout=2.0, tries=2)
+            self._resolver = self._new_client()
         return self._resolver
+
+    def _new_client(self) -> aiodns.DNSResolver:
+        if self._nameserver:
+            host, _, port = self._nameserver.rpartition(":")
+            return aiodns.DNSResolver(
+                nameservers=[host.strip("[]")], udp_port=int(port), tcp_port=int(port), timeout=2.0, tries=2
+            )
+        return aiodns.DNSResolver(timeout=2.0, tries=2)
 
     async def lookup(self, name: str) -> list[str]:
         """Addresses of `name`, IPv4 and IPv6. Raises OSError when there are none and none were known lately."""
@@ -57,10 +59,13 @@ class Resolver:
 
     async def ask(self, name: str) -> tuple[list[str], float]:
         """Addresses of `name` and how long they hold (s), past the cache. Raises OSError when there are none."""
+        client = self._new_client()  # a kept one has a cache of its own, of up to an hour, that cannot be switched off
         try:
-            result = await self._client().getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+            result = await client.getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
             raise OSError(f"cannot resolve {name}: {error.args[-1]}") from error
+        finally:
+            await client.close()
         addresses, ttls = [], [MAX_TTL]
         for node in result.nodes:
             address = node.addr[0]
