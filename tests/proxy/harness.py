@@ -602,7 +602,15 @@ class Origin:
     Two special paths: an answer of None says nothing at all, and a path that is not known is echoed.
     """
 
-    def __init__(self, answers: dict[str, bytes | None] | None = None, handle: Handler | None = None) -> None:
+    def __init__(
+        self,
+        answers: dict[str, bytes | None] | None = None,
+        handle: Handler | None = None,
+        context: ssl.SSLContext | None = None,
+        path: str = "",
+    ) -> None:
+        self._context = context
+        self._path = path
         self.answers = answers or {}
         self._handle = handle
         self.links: list[Link] = []
@@ -612,17 +620,15 @@ class Origin:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        await self.listen()
-        return self
-
-    async def listen(self, port: int = 0, context: ssl.SSLContext | None = None, path: str = "") -> None:
-        if path:
-            self._server: asyncio.Server = await asyncio.start_unix_server(self._serve, path)
-            self.url = f"unix:{path}"
-            return
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=context, limit=1 << 20)
+        context = self._context
+        if self._path:
+            self._server: asyncio.Server = await asyncio.start_unix_server(self._serve, self._path)
+            self.url = f"unix:{self._path}"
+            return self
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"{'https' if context else 'http'}://{'localhost' if context else '127.0.0.1'}:{self.port}"
+        return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()

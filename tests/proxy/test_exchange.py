@@ -280,9 +280,8 @@ async def test_an_earned_pass_rides_on_a_private_document_only() -> None:
 
 
 async def test_a_refused_connection_is_502() -> None:
-    origin = Origin()
-    await origin.listen()
-    await origin.stop()
+    async with Origin() as origin:
+        pass
     async with Shield(origin.url) as shield, await shield.client() as client:
         for _ in range(2):
             assert (await client.ask(get())).status == 502
@@ -735,8 +734,9 @@ async def test_an_exchange_says_where_it_is() -> None:
 
 
 async def test_a_unix_socket_is_an_upstream(tmp_path: object) -> None:
-    origin = Origin()
-    await origin.listen(path=f"{tmp_path}/app.sock")
-    async with Shield(origin.url) as shield, await shield.client() as client:
+    async with (
+        Origin(path=f"{tmp_path}/app.sock") as origin,
+        Shield(origin.url) as shield,
+        await shield.client() as client,
+    ):
         assert (await client.ask(get("/u"))).body == b"GET /u"
-    await origin.stop()

@@ -1,0 +1,89 @@
+"""Active health checks against real sockets."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shield.admin.metrics import Metrics
+from shield.proxy.health import probe
+from shield.proxy.origin import OriginConnection
+from shield.proxy.resolve import Resolver
+from shield.proxy.upstream import Pool, UpstreamSettings
+from tests.proxy.harness import Origin, reply
+
+
+async def healthy(url: str, **settings: Any) -> bool:
+    resolver = Resolver("", lambda: 0.0)
+    pool = Pool(UpstreamSettings(**settings), [url], Metrics(), resolver, OriginConnection, lambda event, server: None)
+    try:
+        return await probe(pool, pool.servers[0])
+    finally:
+        await resolver.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok"),
+    [
+        (reply(), True),
+        (reply(b"", status="204 No Content"), True),
+        (reply(b"", "Location: http://127.0.0.1:1/", status="302 Found"), True),
+        (reply(status="404 Not Found"), False),
+        (reply(status="503 No"), False),
+        (b"SSH-2.0-x\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", False),
+    ],
+)
+async def test_a_path_is_asked_for(answer: bytes, ok: bool) -> None:
+    async with Origin({"/healthz": answer}) as origin:
+        assert await healthy(origin.url, health_path="/healthz") is ok
+        assert [r.target for r in origin.requests] == ["/healthz"]
+        assert origin.requests[0].get("Host") == f"127.0.0.1:{origin.port}"
+
+
+async def test_without_a_path_a_connection_is_enough() -> None:
+    async with Origin() as origin:
+        assert await healthy(origin.url)
+        assert origin.requests == []
+        port = origin.port
+    assert not await healthy(f"http://127.0.0.1:{port}")
+    assert not await healthy(f"http://127.0.0.1:{port}", health_path="/")
+
+
+async def test_silence_is_not_health() -> None:
+    async with Origin({"/": None}) as origin:
+        assert not await healthy(origin.url, health_path="/", health_timeout=0.05)
+
+
+async def test_a_unix_socket_is_checked(tmp_path: Path) -> None:
+    async with Origin({"/": reply()}, path=f"{tmp_path}/a.sock") as origin:
+        assert await healthy(origin.url, health_path="/")
+        assert await healthy(origin.url)
+    assert not await healthy(f"unix:{tmp_path}/none.sock", health_path="/")
+
+
+async def test_https_is_verified_as_for_requests(tls: Any) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls.certificate, tls.key)
+    async with Origin({"/": reply()}, context=context) as origin:
+        assert await healthy(origin.url, health_path="/", ca=str(tls.authority))
+        assert await healthy(origin.url, health_path="/", verify=False)
+        assert not await healthy(origin.url, health_path="/")
+        assert not await healthy(origin.url, health_path="/", ca=str(tls.authority), server_name="other.example")
+
+
+async def test_every_address_of_a_name_is_tried_as_for_requests() -> None:
+    """localhost is ::1 first on most machines; a server on 127.0.0.1 is healthy all the same."""
+    async with Origin({"/": reply()}) as origin:
+        resolver = Resolver("", lambda: 0.0)
+        url = f"http://app.example:{origin.port}"
+        pool = Pool(
+            UpstreamSettings(health_path="/"), [url], Metrics(), resolver, OriginConnection, lambda event, server: None
+        )
+        resolver._known["app.example"] = (1.0, ["127.0.0.2", "127.0.0.1"])
+        assert await probe(pool, pool.servers[0])
+        resolver._known["app.example"] = (1.0, ["127.0.0.2", "127.0.0.3"])
+        assert not await probe(pool, pool.servers[0])
