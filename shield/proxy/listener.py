@@ -192,7 +192,8 @@ class Listener:
     def _pause(self) -> None:
         servers, self._servers = self._servers, []
         for server in servers:
-            server.close()
+            # Not from within its own accept callback: libuv would close the connection that it is about to hand over.
+            self._loop.call_soon(server.close)
 
     def check(self) -> None:
         """Call when connections have closed, and now and then: accept again when there is room."""
