@@ -41,6 +41,7 @@ class Deadlines:
         """One eighth of the connections: call on_deadline of those that are late."""
         self._turn = (self._turn + 1) % SHARDS
         for gate in [gate for gate in self._shards[self._turn] if gate.deadline <= now]:
+            gate.deadline = NEVER  # unless it sets another: were it to fail, the others would wait behind it for ever
             gate.on_deadline(now)
 
     def __len__(self) -> int:
