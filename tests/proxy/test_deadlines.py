@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 from shield.proxy.deadlines import SHARDS, Deadlines
@@ -67,3 +68,19 @@ def test_a_deadline_may_remove_itself_and_others() -> None:
     for _ in range(SHARDS):
         deadlines.sweep(1.0)
     assert len(deadlines) == 0
+
+
+def test_one_that_fails_does_not_keep_the_others_waiting_for_ever() -> None:
+    deadlines = Deadlines()
+
+    class Broken(Thing):
+        def on_deadline(self, now: float) -> None:
+            raise RuntimeError("a bug")
+
+    things = [Broken(0.0) for _ in range(SHARDS)] + [Thing(0.0) for _ in range(SHARDS * 5)]
+    for thing in things:
+        deadlines.add(thing)
+    for _ in range(SHARDS * 3):
+        with contextlib.suppress(RuntimeError):
+            deadlines.sweep(1.0)
+    assert all(thing.called for thing in things[SHARDS:])
