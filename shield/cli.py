@@ -1,7 +1,7 @@
 """The command line: shield run, shield check, shield demo.
 
 Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 Shield
-could not start (an occupied port, an unreadable key), with one line on stderr that says why.
+could not start (an occupied port, an unreadable key) or its workers kept dying, with one line on stderr that says why.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from shield import __version__, config, service
+from shield import __version__, config, service, workers
 from shield.errors import StartError
 
 FINE: Final = 0
@@ -51,7 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(path: str | None) -> int:
-    return service.run(config.load(path), config.find(path))
+    return _serve(config.load(path), config.find(path))
+
+
+def _serve(settings: config.Config, path: str) -> int:
+    number = workers.count(settings.listen.workers)
+    return service.run(settings, path) if number == 1 else workers.run(settings, path, number)
 
 
 def _check(path: str | None, as_json: bool) -> int:
@@ -94,7 +99,7 @@ def _demo(path: str | None) -> int:
         + "Ctrl-C ends it.",
         flush=True,
     )
-    return service.run(settings, config.find(path))
+    return _serve(settings, config.find(path))
 
 
 def _print_json(value: object) -> None:

@@ -90,12 +90,13 @@ class AccessLog:
     """The lines themselves. `clock` gives monotonic seconds; `clock() + wall_offset` is the Unix time.
 
     `call_later(seconds, callback)` is the event loop's; without one (before the loop runs, and in tests) the owner
-    calls flush(). Lines of refusals and events beyond their budgets are counted in `suppressed`.
+    calls flush(). Lines of refusals and events beyond their budgets are counted in `suppressed`. Where several
+    processes write, each line says which `worker` it is from.
     """
 
     __slots__ = (
         "_call_later", "_clock", "_events", "_level", "_loop", "_next_report", "_refused", "_requests", "_scheduled",
-        "_second", "_second_text", "_sink", "_thread", "_wall_offset", "suppressed",
+        "_second", "_second_text", "_sink", "_thread", "_wall_offset", "_worker", "suppressed",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +106,9 @@ class AccessLog:
         clock: Callable[[], float],
         wall_offset: float,
         call_later: Callable[[float, Callable[[], None]], Any] | None = None,
+        worker: int | None = None,
     ) -> None:
+        self._worker = worker
         self._level = _LEVELS[settings.level]
         self._requests = settings.requests and self._level <= _LEVELS["info"]
         self._refused = Sampler(settings.refused_per_second if self._level <= _LEVELS["info"] else 0)
@@ -253,6 +256,8 @@ class AccessLog:
                 self._next_report = now + 1.0
 
     def _put(self, line: dict[str, Any]) -> None:
+        if self._worker is not None:
+            line["worker"] = self._worker
         try:
             data = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
         except orjson.JSONEncodeError:  # a lone surrogate out of undecodable bytes, or a huge number

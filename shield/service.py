@@ -1,4 +1,4 @@
-"""The composition root: the one place that builds every piece and hands each its settings.
+"""The composition root of one process: the one place that builds every piece and hands each its settings.
 
 start order: keys and history, policy, pool, listening sockets, admin, ticks. stop order (SIGTERM, SIGINT): stop
 accepting, let
@@ -12,10 +12,11 @@ import errno
 import itertools
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import uvloop
@@ -42,7 +43,7 @@ from shield.proxy.origin import OriginConnection
 from shield.proxy.replies import Replies
 from shield.proxy.resolve import Resolver
 from shield.proxy.upstream import DEMO, Pool, watch
-from shield.sink import Sink
+from shield.sink import Sink, write_whole_lines
 from shield.state import load_history, load_keys, save_history
 
 QUEUE_TICK_SECONDS: Final = 0.020
@@ -52,12 +53,29 @@ HISTORY_SAVE_SECONDS: Final = 300.0
 """What a crash may forget; a stop forgets nothing."""
 
 
-class Service:
-    """One process's worth of Shield. `clock` gives monotonic seconds."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one of several workers is given by their supervisor (workers.py), besides a config cut to its share."""
 
-    def __init__(self, config: Config, log: AccessLog, clock: Callable[[], float], wall_offset: float) -> None:
+    worker: int  # from 0
+    keys: tuple[bytes, bytes | None]
+    listeners: tuple[int, ...]  # descriptors of listening sockets
+
+
+class Service:
+    """One process's worth of Shield. `clock` gives monotonic seconds; `share` is for one of several workers."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: AccessLog,
+        clock: Callable[[], float],
+        wall_offset: float,
+        share: Share | None = None,
+    ) -> None:
         """Build everything that needs no event loop. Raises StartError."""
         self.config = config
+        self.share = share
         self.log = log
         self.clock = clock
         self.wall_offset = wall_offset
@@ -65,7 +83,7 @@ class Service:
         self.metrics.log = log
         # A counter that appears late loses its first step.
         self.metrics.faults.update((fault.value, 0) for fault in Fault)
-        current, previous = load_keys(config.state, log)
+        current, previous = load_keys(config.state, log) if share is None else share.keys
         settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
         self.engine = Engine(
             settings, Keys(current, previous), os.urandom, wall_offset, config.upstream.max_concurrency
@@ -127,8 +145,10 @@ class Service:
         files = listener.raise_file_limit()
         kept = len(servers) * upstream.keep_alive_connections + upstream.max_concurrency
         limit = listener.connection_limit(config.listen.max_connections, files, kept)
-        addresses = [config.listen.address] if isinstance(config.listen.address, str) else config.listen.address
-        sockets = listener.bind(addresses, config.listen.backlog, reuse_port=False)
+        if self.share is None:
+            sockets = listener.bind(listen_addresses(config), config.listen.backlog, reuse_port=False)
+        else:
+            sockets = [socket.socket(fileno=number) for number in self.share.listeners]
         self.listener = listener.Listener(
             loop,
             sockets,
@@ -147,7 +167,7 @@ class Service:
             self._tasks.append(loop.create_task(self._save_for_ever()))
         self._on_timer()
         self.log.event(
-            "started",
+            "started" if self.share is None else "worker_started",
             listen=self.listener.addresses,
             admin=self.admin.address,
             upstream=list(upstream.servers),
@@ -223,7 +243,8 @@ class Service:
             rows += chunk
             await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, save_history, self.config.state, rows, self.log)
+        worker = None if self.share is None else self.share.worker
+        await loop.run_in_executor(None, save_history, self.config.state, rows, self.log, worker)
 
     # View, for the admin listener
 
@@ -319,39 +340,55 @@ def _request_ids(prefix: str) -> Callable[[], bytes]:
 
 def run(config: Config, config_path: str) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status; raises StartError when it cannot start."""
-    return uvloop.run(_serve(config, config_path))
+    return uvloop.run(_run(config, config_path))
 
 
-async def _serve(config: Config, config_path: str) -> int:
+async def _run(config: Config, config_path: str) -> int:
+    def tell(service: Service) -> None:
+        welcome(config, service.listener.addresses[0], config_path)
+        systemd.notify("READY=1")
+
+    await serve(config, asyncio.Event(), tell)
+    return 0
+
+
+async def serve(
+    config: Config, stop: asyncio.Event, started: Callable[[Service], None], share: Share | None = None
+) -> None:
+    """Serve until `stop`, which SIGTERM and SIGINT set, too. Raises StartError."""
     wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
-    sink = Sink(2)
-    log = AccessLog(config.log, sink, time.monotonic, wall_offset)
+    sink = Sink(2) if share is None else Sink(2, write_whole_lines)
+    log = AccessLog(config.log, sink, time.monotonic, wall_offset, worker=None if share is None else share.worker)
     bridge = LoggingBridge(log)
     bridge.install()
     try:
-        service = Service(config, log, time.monotonic, wall_offset)
+        service = Service(config, log, time.monotonic, wall_offset, share)
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
         await service.start()
-        _welcome(service, config_path)
-        systemd.notify("READY=1")
+        started(service)
         await stop.wait()
-        systemd.notify("STOPPING=1")
+        if share is None:
+            systemd.notify("STOPPING=1")
         await service.drain()
         await service.close()
-        return 0
     finally:
         bridge.remove()
         sink.close()
 
 
-def _welcome(service: Service, config_path: str) -> None:
-    address = service.listener.addresses[0].replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-    scheme = "https" if service.config.listen.certificate else "http"
+def listen_addresses(config: Config) -> list[str]:
+    """`listen.address`, which may be one or several."""
+    return [config.listen.address] if isinstance(config.listen.address, str) else list(config.listen.address)
+
+
+def welcome(config: Config, address: str, config_path: str) -> None:
+    """Tell whoever started it at a terminal where to look; `address` is one that is listened on."""
+    address = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    scheme = "https" if config.listen.certificate else "http"
     url = f"{scheme}://{address}/"
-    lines = [notice(url, config_path) if DEMO in service.config.upstream.servers else f"Shield is up: {url}"]
-    if service.config.dry_run:
+    lines = [notice(url, config_path) if DEMO in config.upstream.servers else f"Shield is up: {url}"]
+    if config.dry_run:
         lines.append("dry_run = true: nothing is refused; the log says what would have been.")
     print("\n".join(lines), file=sys.stderr, flush=True)

@@ -16,14 +16,28 @@ from typing import Final
 BUFFER_BYTES: Final = 1 << 20
 """Lines waiting to be written, and as many again in the writer's hands; 1 MiB is about 4,000 lines."""
 
+PIPE_BYTES: Final = select.PIPE_BUF
+"""What one write puts into a pipe undivided (pipe(7)); 4096 on Linux."""
+
 STALL_SECONDS: Final = 1.0
 """How long the writer waits for a full non-blocking descriptor before it drops what it holds."""
+
+
+def write_whole_lines(fd: int, data: bytes | memoryview) -> int:
+    """os.write of as many whole lines as a pipe takes undivided, so that several processes may share `fd`.
+
+    A longer line goes alone, and may be torn by others when the pipe is full.
+    """
+    if len(data) > PIPE_BYTES:
+        end = bytes(data[:PIPE_BYTES]).rfind(b"\n") + 1
+        data = data[: end or bytes(data).find(b"\n") + 1]
+    return os.write(fd, data)
 
 
 class Sink:
     """Writes lines to `fd`. `put` and `flush` never block and never raise; `written` and `dropped` count lines.
 
-    `write` is os.write, or a test's stand-in: it returns how many bytes it took or raises OSError.
+    `write` is os.write, write_whole_lines, or a test's stand-in: it returns how many bytes it took or raises OSError.
     """
 
     __slots__ = (

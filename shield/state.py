@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ KEY_BYTES: Final = 32
 HISTORY_VERSION: Final = 1
 HISTORY_MAX_BYTES: Final = 256 << 20
 """A larger file is not ours: the history table is bounded, and a row takes about 200 bytes."""
+
+_WORKER: Final = re.compile(r"history-[0-9]+\.json")
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """The disk's condition, not a mistake of the operator's: Shield goes on without it and says so."""
@@ -102,11 +105,14 @@ def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
     return keys[0], keys[1] if len(keys) == 2 else None
 
 
-def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog) -> bool:
-    """Replace the history file by `rows` (plain JSON values). False, and an event, when the disk will not take it."""
+def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog, worker: int | None = None) -> bool:
+    """Replace the history file by `rows` (plain JSON values). False, and an event, when the disk will not take it.
+
+    Each of several workers has a file of its own, history-<worker>.json.
+    """
     if not settings.directory:
         return False
-    path = Path(settings.directory, "history.json")
+    path = Path(settings.directory, "history.json" if worker is None else f"history-{worker}.json")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_whole(path, orjson.dumps({"version": HISTORY_VERSION, "rows": rows}))
@@ -117,10 +123,19 @@ def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog) ->
 
 
 def load_history(settings: StateSettings, log: EventLog) -> list[Any]:
-    """The rows saved last; none when there is no file, or one that cannot be used: that is put aside and reported."""
+    """The rows saved last, by a single process and by every worker, whichever of them this is.
+
+    So a changed number of workers forgets nobody; a subject may come more than once. A file that cannot be used gives
+    no rows: it is put aside and reported.
+    """
     if not settings.directory:
         return []
-    path = Path(settings.directory, "history.json")
+    directory = Path(settings.directory)
+    workers = sorted(path for path in directory.glob("history-*.json") if _WORKER.fullmatch(path.name))
+    return [row for path in (directory / "history.json", *workers) for row in _read_history(path, log)]
+
+
+def _read_history(path: Path, log: EventLog) -> list[Any]:
     try:
         size = path.stat().st_size
         if size > HISTORY_MAX_BYTES:

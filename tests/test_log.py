@@ -16,7 +16,7 @@ import pytest
 
 from shield.log import EVENTS_PER_SECOND, FLUSH_SECONDS, PATH_CHARACTERS, AccessLog, LoggingBridge, LogSettings
 from shield.model import Action, Reason, Request, Tier, Verdict
-from shield.sink import BUFFER_BYTES, Sink
+from shield.sink import BUFFER_BYTES, PIPE_BYTES, Sink, write_whole_lines
 
 WALL = 1_800_000_000.0 - 7_654_321.5
 
@@ -337,6 +337,28 @@ def test_a_full_pipe_is_waited_for_and_then_given_up(monkeypatch: pytest.MonkeyP
         assert sink.written + sink.dropped == 200
         assert 1 <= sink.dropped < 200
         assert len(os.read(reader, 1 << 20)) >= 1024 * sink.written
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_lines_say_which_worker_they_are_from(clock: Clock) -> None:
+    lines = Lines()
+    AccessLog(LogSettings(), lines, clock, WALL, worker=0).event("started")
+    AccessLog(LogSettings(), lines, clock, WALL).event("started")
+    assert [line.get("worker") for line in lines.all()] == [0, None]
+
+
+def test_several_processes_tear_none_of_each_other_s_lines() -> None:
+    """One write holds whole lines, and no more of them than a pipe takes undivided."""
+    reader, writer = os.pipe()
+    try:
+        line = b"x" * 99 + b"\n"
+        assert write_whole_lines(writer, line * 50) == PIPE_BYTES // 100 * 100
+        long = b"y" * PIPE_BYTES + b"\n"
+        assert write_whole_lines(writer, long + line) == len(long)
+        assert write_whole_lines(writer, memoryview(line * 2)) == 200
+        assert os.read(reader, 1 << 16) == line * (PIPE_BYTES // 100) + long + line * 2
     finally:
         os.close(reader)
         os.close(writer)

@@ -122,6 +122,21 @@ def test_history_comes_back(tmp_path: Path, events: Any) -> None:
     assert events == []
 
 
+def test_every_worker_saves_its_own_history_and_reads_all(tmp_path: Path, events: Any) -> None:
+    """So that neither more nor fewer workers forget anybody."""
+    settings = StateSettings(directory=str(tmp_path))
+    for worker in (0, 1, 10):
+        assert save_history(settings, [f"worker {worker}"], events, worker)
+    save_history(settings, ["alone"], events)
+    (tmp_path / "history-0.json.bak").write_text("not ours")
+    (tmp_path / "history-old.json").write_text("not ours")
+    assert load_history(settings, events) == ["alone", "worker 0", "worker 1", "worker 10"]
+    (tmp_path / "history-1.json").write_text("torn")
+    assert load_history(settings, events) == ["alone", "worker 0", "worker 10"]
+    assert (tmp_path / "history-1.unusable").read_text() == "torn"
+    assert events.names() == ["history_unusable"]
+
+
 def test_a_full_disk_keeps_the_old_history(tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = StateSettings(directory=str(tmp_path))
     save_history(settings, [1], events)

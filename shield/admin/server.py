@@ -70,12 +70,22 @@ _KEEP_ALIVE_SECONDS: Final = 75.0
 _CLOSE_SECONDS: Final = 2.0
 
 
-class AdminServer:
-    """One admin listener. `start` raises StartError when the address cannot be had; `close` ends it."""
+async def _always_fresh(_: str) -> None:
+    """A view that can be read at any time."""
 
-    def __init__(self, settings: AdminSettings, view: View) -> None:
+
+class AdminServer:
+    """One admin listener. `start` raises StartError when the address cannot be had; `close` ends it.
+
+    `refresh(path)` is awaited before the view is read for that path: a view of other processes must ask them first.
+    """
+
+    def __init__(
+        self, settings: AdminSettings, view: View, refresh: Callable[[str], Awaitable[None]] = _always_fresh
+    ) -> None:
         self._settings = settings
         self._view = view
+        self._refresh = refresh
         self._registry = registry(view.metrics)
         self._hosts = frozenset(host.lower() for host in settings.hosts) | {"localhost"}
         self._runner: web.AppRunner | None = None
@@ -146,14 +156,17 @@ class AdminServer:
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="alive\n")
 
-    async def _readyz(self, _: web.Request) -> web.Response:
+    async def _readyz(self, request: web.Request) -> web.Response:
+        await self._refresh(request.path)
         ready, why = self._view.ready()
         return web.Response(status=200 if ready else 503, text=f"{why}\n")
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
+        await self._refresh(request.path)
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _status(self, _: web.Request) -> web.Response:
+    async def _status(self, request: web.Request) -> web.Response:
+        await self._refresh(request.path)
         body = orjson.dumps(self._view.status(), default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
         return web.Response(body=body + b"\n", content_type="application/json")
 

@@ -8,6 +8,7 @@ the listening socket stays open under a duplicate descriptor while its server is
 from __future__ import annotations
 
 import asyncio
+import itertools
 import resource
 import socket
 import ssl
@@ -39,7 +40,14 @@ class ListenSettings:
         int,
         Ge(0),
         Le(1024),
-        Doc("Processes that share the address; 0: one per core. Limits and history are per process."),
+        Doc(
+            "Processes that share the address; 0: one per core. On Linux the kernel brings all connections of one "
+            "network (IPv4 /24, IPv6 /48) to one worker, which alone knows its clients, their limits, bans and spent "
+            "challenges. Pressure and price are each worker's own. A pass used from several networks may have its "
+            "budget in several workers, and a bought one must be shown to a worker within challenge.bought_idle. With "
+            "trusted_proxies, and elsewhere than on Linux, connections are spread without regard to the client: its "
+            "limits then count per worker, and an answered challenge may be answered once more to each."
+        ),
     ] = 1
     trusted_proxies: Annotated[
         tuple[str, ...],
@@ -52,7 +60,13 @@ class ListenSettings:
     certificate: Annotated[str, Doc("Path of a PEM certificate chain: clients then speak TLS. Empty: plain HTTP.")] = ""
     key: Annotated[str, Doc("Path of the certificate's PEM key; empty: in the same file.")] = ""
     max_connections: Annotated[
-        int, Ge(0), Le(10_000_000), Doc("Client connections at the same time; 0: as many as the file limit allows.")
+        int,
+        Ge(0),
+        Le(10_000_000),
+        Doc(
+            "Client connections at the same time; 0: as many as the file limit allows. Several workers share it "
+            "equally, rounded up."
+        ),
     ] = 0
     backlog: Annotated[
         int, Ge(1), Le(65535), Doc("Connections the kernel holds before they are accepted. nginx: 511.")
@@ -94,6 +108,26 @@ def bind(addresses: Sequence[str], backlog: int, reuse_port: bool) -> list[socke
     return sockets
 
 
+def bind_groups(addresses: Sequence[str], backlog: int, members: int) -> list[list[socket.socket]]:
+    """For each address a group of sockets that share it, in the order in which the kernel counts them.
+
+    Raises StartError as bind() does, also when somebody else is in the group: SO_REUSEPORT would let a second Shield of
+    the same user in, and each would silently get a part of the connections.
+    """
+    groups: list[list[socket.socket]] = []
+    try:
+        for text in addresses:
+            (alone,) = bind([text], backlog, reuse_port=False)
+            port = alone.getsockname()[1]
+            alone.close()
+            groups.append(bind([f"{text.rpartition(':')[0]}:{port}"] * members, backlog, reuse_port=True))
+    except BaseException:
+        for sock in itertools.chain(*groups):
+            sock.close()
+        raise
+    return groups
+
+
 def _bind_one(text: str, backlog: int, reuse_port: bool) -> socket.socket:
     address = parse_address(text)
     if isinstance(address, UnixAddress):
@@ -129,6 +163,12 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
     return context
 
 
+def names(sockets: Sequence[socket.socket]) -> list[str]:
+    """Their addresses as host:port."""
+    found = (sock.getsockname() for sock in sockets)
+    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port, *_ in found]
+
+
 class Listener:
     """Accepts connections while fewer than `limit` are open. `opened()` tells how many there are."""
 
@@ -156,11 +196,7 @@ class Listener:
     @property
     def addresses(self) -> list[str]:
         """What is listened on, as host:port."""
-        names = []
-        for sock in self._sockets:
-            host, port = sock.getsockname()[:2]
-            names.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        return names
+        return names(self._sockets)
 
     async def start(self) -> None:
         """Begin to accept. Errors of the descriptor table leave the listener paused; check() tries again."""

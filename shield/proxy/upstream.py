@@ -49,7 +49,8 @@ class UpstreamSettings:
         Doc(
             "Requests the upstream works on at the same time; more wait in the queue. Set it to what the "
             "service does in "
-            "parallel (workers times threads) if you know it."
+            "parallel (workers times threads) if you know it. Shield's own workers (listen.workers) share it equally, "
+            "rounded up."
         ),
     ] = 100
     connect_timeout: Annotated[

@@ -181,6 +181,19 @@ def test_users_known_before_a_restart_stay_known(make: Any) -> None:
     assert make().engine.import_history([old], after.now) == 0
 
 
+def test_of_what_several_workers_saved_the_latest_counts(make: Any) -> None:
+    world = make()
+    world.settle_down(world.client())
+    (old,) = world.engine.export_history(world.now)
+    new = [*old[:4], old[4] + 10, old[5] + 1, old[6] + 5]
+    for rows in ([old, new], [new, old], [new, old, new]):
+        after = make()
+        after.now = world.now + 100
+        after.engine.import_history(rows, after.now)
+        ((*_, windows, units),) = after.engine.export_history(after.now)
+        assert (windows, units) == tuple(new[5:])
+
+
 def test_an_export_in_slices_leaves_out_who_was_forgotten_meanwhile(make: Any) -> None:
     world = make(tables=TableSettings(history=16))
     clients = [world.client(f"192.0.2.{i}") for i in range(16)]

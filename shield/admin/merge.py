@@ -1,0 +1,126 @@
+"""What several workers say, as one: metrics with a `worker` label, status with totals, readiness of all.
+
+Each worker has an admin listener of its own on a private unix socket. The merged view asks all of them at once, anew
+for each request; one that does not answer in time is reported as such, not waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+ANSWER_SECONDS: Final = 1.0
+"""A worker's loop turns in milliseconds, so one that takes longer is not well; scrapers give up after 10 s."""
+
+SUMMED: Final = frozenset(
+    {
+        "demand", "known_demand", "capacity", "requests_per_second", "concurrency", "in_flight", "waiting",
+        "requests", "responses", "faults", "connections", "bytes", "challenges", "passes", "bought_passes", "log_lines",
+    }
+)  # fmt: skip
+"""Keys of /api/status whose numbers, however deep, add up over the workers."""
+
+GREATEST: Final = frozenset({"pressure", "attack", "attack_seconds", "congestion", "dry_run"})
+"""Keys of which the greatest one tells most. All others are shown by worker only."""
+
+Facts = Sequence[Mapping[str, Any]]
+"""What the supervisor knows of each worker: "worker" (its number), "pid", "restarts"."""
+
+
+class MergedView:
+    """The View (server.py) of several workers. Call `refresh` before each reading, and `close` at the end."""
+
+    def __init__(self, paths: Sequence[str], facts: Callable[[], Facts], draining: Callable[[], bool]) -> None:
+        """`paths` are the workers' sockets, in their order."""
+        self._facts = facts
+        self._draining = draining
+        self._paths = paths
+        self._sessions: list[aiohttp.ClientSession] = []
+        self._answers: dict[str, list[tuple[int, str] | None]] = {}  # by path asked for: status and text by worker
+
+    async def refresh(self, path: str) -> None:
+        """Ask every worker for `path`, for at most ANSWER_SECONDS."""
+        if not self._sessions:
+            # One connection per question: a kept one would be broken by a restart of its worker.
+            self._sessions = [
+                aiohttp.ClientSession(
+                    connector=aiohttp.UnixConnector(socket, force_close=True),
+                    timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
+                )
+                for socket in self._paths
+            ]
+        self._answers[path] = list(await asyncio.gather(*(_ask(session, path) for session in self._sessions)))
+
+    async def close(self) -> None:
+        for session in self._sessions:
+            await session.close()
+
+    def ready(self) -> tuple[bool, str]:
+        if self._draining():
+            return False, "draining"
+        for worker, answer in enumerate(self._answers["/readyz"]):
+            if answer is None:
+                return False, f"worker {worker} does not answer"
+            status, text = answer
+            if status != 200:
+                return False, f"worker {worker}: {text.strip()}"
+        return True, "ready"
+
+    def status(self) -> dict[str, Any]:
+        """Totals under the names that a single process uses, then each worker's own status."""
+        workers: list[dict[str, Any]] = []
+        totals: dict[str, Any] = {}
+        for known, answer in zip(self._facts(), self._answers["/api/status"], strict=True):
+            said: dict[str, Any] = orjson.loads(answer[1]) if answer is not None and answer[0] == 200 else {}
+            workers.append({**known, "answers": bool(said), **said})
+            for key, value in said.items():
+                if key in SUMMED:
+                    totals[key] = _sum(totals.get(key), value)
+                elif key in GREATEST:
+                    totals[key] = max(totals.get(key, value), value)
+        ready = not self._draining() and all(worker.get("ready") for worker in workers)
+        return {"ready": ready, **totals, "workers": workers}
+
+    def metrics(self) -> Iterator[Metric]:
+        """Every worker's samples, labelled, and what the supervisor counts."""
+        families: dict[str, Metric] = {}
+        up = GaugeMetricFamily("shield_worker_up", "1 while a worker answers its supervisor.", labels=["worker"])
+        restarts = CounterMetricFamily("shield_worker_restarts", "Times a worker was started anew.", labels=["worker"])
+        for known, answer in zip(self._facts(), self._answers["/metrics"], strict=True):
+            worker = str(known["worker"])
+            said = answer is not None and answer[0] == 200
+            up.add_metric([worker], said)
+            restarts.add_metric([worker], known["restarts"])
+            if answer is None or not said:
+                continue
+            for family in text_string_to_metric_families(answer[1]):
+                merged = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                merged.samples += [s._replace(labels={**s.labels, "worker": worker}) for s in family.samples]
+        yield up
+        yield restarts
+        yield from families.values()
+
+
+async def _ask(session: aiohttp.ClientSession, path: str) -> tuple[int, str] | None:
+    try:
+        async with session.get(f"http://localhost{path}") as response:
+            return response.status, await response.text()
+    except (aiohttp.ClientError, TimeoutError, OSError):  # none there, being restarted, or stuck
+        return None
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Numbers add up, mappings key by key; of anything else the first is kept."""
+    if one is None:
+        return other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: _sum(one.get(key), other.get(key, 0)) for key in one | other}
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return one + other
+    return one
