@@ -64,6 +64,7 @@ class OriginConnection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_stream",
+        "address",
         "complete",
         "exchange",
         "fields",
@@ -77,6 +78,7 @@ class OriginConnection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         # per connection
         self.server = server
+        self.address = ""  # the one that the server's name led to; the pool says
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.idle_since = 0.0
         self.poisoned = False

@@ -131,6 +131,7 @@ class Server:
     """One upstream server. `outstanding` requests are those sent or waiting for a connection."""
 
     __slots__ = (
+        "addresses",
         "authority",
         "checks_failed",
         "counters",
@@ -166,6 +167,8 @@ class Server:
             self.port = parts.port or (443 if self.tls else 80)
             self.authority = parts.netloc.encode("ascii")
         self.counters = counters
+        # where the name led to at the last look-up; empty for an address or a socket, which do not move
+        self.addresses: list[str] = []
         # health
         self.healthy = True
         self.checks_failed = 0
@@ -264,7 +267,11 @@ class Pool:
     def give_back(self, connection: OriginConnection, now: float) -> None:
         """Keep `connection` for the next request, or close it."""
         server = connection.server
-        if connection.usable() and len(server.idle) < self.settings.keep_alive_connections:
+        if (
+            connection.usable()
+            and len(server.idle) < self.settings.keep_alive_connections
+            and (not server.addresses or connection.address in server.addresses)
+        ):
             connection.idle_since = now
             server.idle.append(connection)
         else:
@@ -295,15 +302,30 @@ class Pool:
                 error = failure
                 continue
             server.next_address = (server.next_address + turn) % len(addresses)
+            connection.address = address
             return connection
         raise error
 
     async def addresses(self, server: Server) -> list[str]:
-        """The IP addresses of `server`, looked up again when their records have expired. Raises OSError."""
+        """The IP addresses of `server`, looked up again when their records have expired. Raises OSError.
+
+        Health checks ask, so a name that moves is followed however busy the connections to its old address are: the
+        idle ones are closed here, the others when they are given back.
+        """
         try:
             return [str(ipaddress.ip_address(server.host))]
         except ValueError:
-            return (await self._resolver.lookup(server.host))[:MAX_ADDRESSES]
+            pass
+        addresses = (await self._resolver.lookup(server.host))[:MAX_ADDRESSES]
+        if addresses != server.addresses:
+            server.addresses = addresses
+            kept, server.idle = server.idle, []
+            for connection in kept:
+                if connection.address in addresses:
+                    server.idle.append(connection)
+                else:
+                    connection.close()
+        return addresses
 
     # health
 

@@ -8,6 +8,7 @@ event that means a bug; `shield.expected` names the errors that a test provokes.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ import shield as package
 DEADLINE = 10.0
 """Seconds a test waits for something that takes milliseconds on an idle machine."""
 
-WELCOME = ("Shield is ready: ", "It shields the built-in demo site.", "dry_run = true: ")
+WELCOME = ("Shield is up", "To shield your own service", "dry_run = true: ")
 BUGS = frozenset({"exception", "library"})
 
 BROWSER = {
@@ -176,11 +177,12 @@ def environment() -> dict[str, str]:
 async def launch(tmp_path: Path) -> AsyncIterator[Start]:
     """launch(prefix=[...], dry_run=..., table={...}) runs Shield; the caller waits for its start or its end."""
     running: list[Shield] = []
+    numbers = itertools.count()
 
     async def launch_one(prefix: tuple[str, ...] = (), **settings: Any) -> Shield:
         settings["listen"] = {"address": "127.0.0.1:0", **settings.get("listen", {})}
         settings["admin"] = {"address": "127.0.0.1:0", **settings.get("admin", {})}
-        path = tmp_path / f"shield-{len(running)}.toml"
+        path = tmp_path / f"shield-{next(numbers)}.toml"
         path.write_text(toml(settings))
         process = await asyncio.create_subprocess_exec(
             *prefix,
@@ -221,24 +223,37 @@ async def start(launch: Start) -> Start:
     return start_one
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
-    """serve(app) runs an aiohttp application as an origin and returns its URL."""
-    runners: list[web.AppRunner] = []
+class Origins:
+    """Origins in this process: origins(app) runs an aiohttp application and returns its URL."""
 
-    async def serve_one(app: web.Application, unix: Path | None = None, port: int = 0, tls: Any = None) -> str:
+    def __init__(self) -> None:
+        self._runners: dict[str, web.AppRunner] = {}
+
+    async def __call__(
+        self, app: web.Application, unix: Path | None = None, host: str = "127.0.0.1", port: int = 0, tls: Any = None
+    ) -> str:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        runners.append(runner)
         await runner.setup()
         if unix is not None:
             await web.UnixSite(runner, str(unix)).start()
-            return f"unix:{unix}"
-        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
-        return f"{'http' if tls is None else 'https'}://127.0.0.1:{runner.addresses[0][1]}"
+            url = f"unix:{unix}"
+        else:
+            await web.TCPSite(runner, host, port, ssl_context=tls).start()
+            url = f"{'http' if tls is None else 'https'}://{host}:{runner.addresses[0][1]}"
+        self._runners[url] = runner
+        return url
 
-    yield serve_one
-    for runner in runners:
-        await runner.cleanup()
+    async def stop(self, url: str) -> None:
+        """End one; nobody listens there any more."""
+        await self._runners.pop(url).cleanup()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Origins]:
+    origins = Origins()
+    yield origins
+    for url in list(origins._runners):
+        await origins.stop(url)
 
 
 @pytest.fixture

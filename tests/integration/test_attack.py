@@ -96,7 +96,7 @@ async def test_regulars_are_served_and_newcomers_are_challenged(
     with_pass, moved, without = client("127.2.0.1"), client("127.2.0.2"), client("127.2.0.3", jar=False)
     await known(with_pass, shield)
     async with asyncio.timeout(10):  # a history without a pass: its cookies are refused
-        while "shield_pass" not in {name for name in (await without_pass(without, shield))}:
+        while "shield_pass" not in set(await without_pass(without, shield)):
             pass
     moved.cookie_jar.update_cookies(with_pass.cookie_jar.filter_cookies(aiohttp.client.URL(shield.url())))
 
@@ -130,7 +130,11 @@ async def test_regulars_are_served_and_newcomers_are_challenged(
     assert len(onset) == 1
     assert onset[0]["demand"] > 0
     regulars = {"127.2.0.1", "127.2.0.2", "127.2.0.3"}
-    assert {line["tier"] for line in shield.lines if line["event"] == "request" and line["path"] == "/home"} <= {0, 1, 2}
+    assert {line["tier"] for line in shield.lines if line["event"] == "request" and line["path"] == "/home"} <= {
+        0,
+        1,
+        2,
+    }
     assert not [line for line in shield.seen("refused") if line["address"] in regulars]
 
 

@@ -118,7 +118,9 @@ async def test_the_operators_lists_and_keys(start: Callable[..., Any], origin: s
 
 
 async def test_mode_off_limits_but_never_challenges(start: Callable[..., Any], origin: str, client: Client) -> None:
-    shield = await start(challenge={"mode": "off"}, limits={"client": {"rate": 1, "burst": 5}}, upstream={"servers": [origin]})
+    shield = await start(
+        challenge={"mode": "off"}, limits={"client": {"rate": 1, "burst": 5}}, upstream={"servers": [origin]}
+    )
     assert set(await statuses(client("127.8.5.1"), shield, 60)) == {200, 429}
     assert set((await shield.status())["requests"]) == {"forward", "limit"}
 
