@@ -273,7 +273,9 @@ class OriginConnection(asyncio.Protocol):
         if exchange.head_only or status == 204 or status == 304:
             self._body = False
             declared = self._length if self._lengths else -1
-            if not self._keep:
+            if not self._keep or (exchange.head_only and declared != 0):
+                # Some servers answer HEAD with the body after all, in words that a client may have chosen. Late enough,
+                # they would be the answer to the next client.
                 self.poisoned = True
             exchange.on_head(status, self.fields, 0, declared, self._stream)
             self.complete = True
