@@ -190,6 +190,13 @@ async def test_the_answer_to_head_has_no_body(answer: bytes) -> None:
             response = await client.ask(get(method="HEAD"))
             assert response.get("Content-Length") == ("1000" if b"1000" in answer else None)
         await client.ask(get("/x"))
+        assert len(origin.links) == 4, "a body may follow all the same, so each connection ends with its answer"
+
+
+async def test_head_of_nothing_keeps_the_connection() -> None:
+    async with shielded({"/": reply(b"")}) as (shield, origin), await shield.client() as client:
+        for _ in range(3):
+            assert (await client.ask(get(method="HEAD"))).get("Content-Length") == "0"
         assert len(origin.links) == 1
 
 
@@ -201,6 +208,26 @@ async def test_the_body_of_an_answer_to_head_reaches_nobody() -> None:
         for _ in range(3):
             assert (await client.ask(get("/x"))).body == b"GET /x"
         assert len(origin.links) == 2
+
+
+async def test_a_late_body_of_an_answer_to_head_is_not_the_next_clients_answer() -> None:
+    seen = asyncio.Event()
+
+    async def handle(link: Link, request: Received) -> None:
+        if request.method == "HEAD":
+            await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n")
+            return
+        seen.set()
+        if link is origin.links[0]:
+            await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        await link.send(reply(b"mine"))
+
+    async with shielded(None, handle) as (shield, origin):
+        async with await shield.client() as attacker, await shield.client() as victim:
+            await attacker.ask(get(method="HEAD"))
+            assert (await victim.ask(get("/x"))).body == b"mine"
+        assert seen.is_set()
+        await soon(lambda: origin.links[0].lost.is_set())
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
