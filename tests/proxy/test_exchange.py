@@ -227,7 +227,7 @@ async def test_a_late_body_of_an_answer_to_head_is_not_the_next_clients_answer()
             await attacker.ask(get(method="HEAD"))
             assert (await victim.ask(get("/x"))).body == b"mine"
         assert seen.is_set()
-        await soon(lambda: origin.links[0].lost.is_set())
+        await soon(origin.links[0].lost.is_set)
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
