@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from shield.policy.challenge import Pass
     from shield.policy.identity import Client
+    from shield.policy.passes import Pass
+    from shield.policy.routes import Route
 
 UNIT_SECONDS: Final = 0.010
 """Upstream time that one unit of cost stands for."""
@@ -103,8 +104,8 @@ class Verdict:
 class Request:
     """One request, as the policy sees it. The edge fills the first group; the rest is the policy's.
 
-    `headers` is a case-insensitive mapping (first value of a repeated field). `path` is the path part of the target as sent,
-    `owner` is opaque to the policy: the edge finds its way back by it. `held` is true while the body is not
+    `headers` is a case-insensitive mapping (first value of a repeated field). `path` is the path part of the target as
+    sent, `owner` is opaque to the policy: the edge finds its way back by it. `held` is true while the body is not
     buffered yet: decide() then judges without taking a concurrency slot, and enter() takes it later.
     """
 
@@ -133,6 +134,13 @@ class Request:
     verdict: Verdict  # the latest; changes while the request is queued
     tier: Tier
     grant: bool  # the response may carry an earned pass: ask grant()
+    route: Route
+    cost: float  # units, as estimated on entry
+    subject: Pass | None  # the pass or API key that its cost is charged to; None: its client and address
+    shadow: float  # the factor that it was charged at; negative when it was not charged
+    rank: float  # within its tier, higher goes first
+    queued_at: float  # when it was put into the queue; 0 when it is not in it
+    has_slot: bool
 
     def __init__(
         self,
@@ -157,8 +165,9 @@ class Outcome:
     """How a forwarded request ended, for learn().
 
     `status` is the response's, or the status Shield answered with in the upstream's place (502, 503, 504), or 0
-    when the client left before a response head came. `rtt` is in seconds from the last byte of the request sent to the response's head,
-    negative when there was no head. `stream` marks WebSockets and event streams, which are no samples of latency.
+    when the client left before a response head came. `rtt` is in seconds from the last byte of the request sent to
+    the response's head, negative when there was no head. `stream` marks WebSockets and event streams, which are no
+    samples of latency.
     """
 
     __slots__ = ("rtt", "status", "stream")

@@ -22,8 +22,7 @@ from typing import Annotated, Final
 from annotated_types import Ge, Gt
 from typing_extensions import Doc
 
-from shield.model import Tier
-from shield.policy.case import Case
+from shield.model import Request, Tier
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 ORDER_EPOCH: Final = 600.0  # seconds after which equals change their order
@@ -51,7 +50,7 @@ class Waiting:
 
     __slots__ = ("order", "request")
 
-    def __init__(self, order: tuple[int, float, int], request: Case) -> None:
+    def __init__(self, order: tuple[int, float, int], request: Request) -> None:
         self.order = order  # (-tier, rank, -arrival)
         self.request = request
 
@@ -77,7 +76,7 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def push(self, request: Case, now: float) -> Case | None:
+    def push(self, request: Request, now: float) -> Request | None:
         """Queue a request. Returns the one that has no place: another, evicted for it, or itself, or None."""
         if not self._waiting:
             self._shortest = None
@@ -93,7 +92,7 @@ class Queue:
         insort(self._waiting, place)
         return self._waiting.pop(self._last_of_worst() if self.standing else 0).request
 
-    def pop(self, now: float) -> Case:
+    def pop(self, now: float) -> Request:
         """The request that goes next; the queue must not be empty."""
         waiting = self._waiting
         if self.standing:
@@ -108,7 +107,7 @@ class Queue:
             self._shortest = wait
         return request
 
-    def remove(self, request: Case) -> bool:
+    def remove(self, request: Request) -> bool:
         """Take out a request whose client has left; whether it was there."""
         for i, place in enumerate(self._waiting):
             if place.request is request:
@@ -116,7 +115,7 @@ class Queue:
                 return True
         return False
 
-    def tick(self, pressed: bool, now: float) -> list[Case]:
+    def tick(self, pressed: bool, now: float) -> list[Request]:
         """Judge the interval, and return those who waited too long. All that wait are looked at."""
         waiting = self._waiting
         if not waiting:

@@ -25,7 +25,6 @@ from typing_extensions import Doc
 from shield.model import DRY_RUN_TWIN, Action, Outcome, Reason, Request, Signal, Tier, Verdict
 from shield.policy.admission import Queue, QueueSettings
 from shield.policy.bucket import Bucket, Rate
-from shield.policy.case import Case
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, Redeemed, Redemption
 from shield.policy.concurrency import Concurrency
 from shield.policy.history import DAY, History, HistorySettings
@@ -47,6 +46,7 @@ from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
 from shield.policy.pressure import WINDOW, Pressure, PressureSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
 from shield.policy.routes import LEAST_BASELINE, LEAST_COST, SETTLED, Routes, cost_of
+from shield.policy.subjects import ClientEntry
 from shield.policy.table import TableSettings
 
 __all__ = [
@@ -160,7 +160,7 @@ class Engine:
         self._challenge = challenge
         self._threshold = settings.pressure.threshold
         self._window_began: float | None = None
-        self._shed_meanwhile: list[Case] = []  # from the queue, since the last verb that returns requests
+        self._shed_meanwhile: list[Request] = []  # from the queue, since the last verb that returns requests
 
     # Who asks
 
@@ -180,43 +180,40 @@ class Engine:
 
     def decide(self, request: Request, now: float) -> Verdict:
         """Judge a request; when it is not `held` it also gets a slot (FORWARD) or a place in the queue (QUEUE)."""
-        case: Case = request  # type: ignore[assignment]
-        self._prepare(case, now)
+        self._prepare(request, now)
         self._pressure.requests += 1
-        path = case.path
-        target = case.method + (path if len(path) <= PATH_CHARS else path[:PATH_CHARS])
+        path = request.path
+        target = request.method + (path if len(path) <= PATH_CHARS else path[:PATH_CHARS])
         route = self._routes[target]
         if not route.live:
             route = self._routes.again(target)
         route.count += 1
-        case.route = route
-        case.cost = route.cost
-        verdict = self._judge.judge(case, now)
+        request.route = route
+        request.cost = route.cost
+        verdict = self._judge.judge(request, now)
         action = verdict.action
         if action is not Action.FORWARD:
             if not self.dry_run:
-                case.verdict = verdict
+                request.verdict = verdict
                 return verdict
             verdict = replace(verdict, action=DRY_RUN_TWIN[action])
-        case.verdict = verdict
-        return verdict if case.held else self._enter(case, now)
+        request.verdict = verdict
+        return verdict if request.held else self._enter(request, now)
 
     def enter(self, request: Request, now: float) -> Verdict:
         """A held request is complete: FORWARD with a slot, QUEUE, or SHED."""
-        case: Case = request  # type: ignore[assignment]
-        case.held = False
-        return self._enter(case, now)
+        request.held = False
+        return self._enter(request, now)
 
     def toll(self, request: Request, now: float) -> Verdict:
         """A request that Shield answers itself: bans and rates hold, but it is never challenged and takes no slot."""
-        case: Case = request  # type: ignore[assignment]
-        self._prepare(case, now)
-        case.cost = LEAST_COST
-        case.tier = Tier.T3
-        verdict = self._judge.toll(case, now)
+        self._prepare(request, now)
+        request.cost = LEAST_COST
+        request.tier = Tier.T3
+        verdict = self._judge.toll(request, now)
         if self.dry_run and verdict.action is not Action.FORWARD:
             verdict = replace(verdict, action=DRY_RUN_TWIN[verdict.action])
-        case.verdict = verdict
+        request.verdict = verdict
         return verdict
 
     def events(self) -> Sequence[tuple[str, dict[str, Any]]]:
@@ -228,28 +225,26 @@ class Engine:
 
     def learn(self, request: Request, outcome: Outcome, now: float) -> Sequence[Request]:
         """A forwarded request has ended. Settles what it cost and what it says of its client; frees its slot."""
-        case: Case = request  # type: ignore[assignment]
-        client = case.client
+        client = request.client
         status = outcome.status
         error = status in UPSTREAM_ERRORS
         if not outcome.stream:
-            self._learn_time(case, outcome.rtt, error, now)
+            self._learn_time(request, outcome.rtt, error, now)
         if client.named is None and not error:
             entry = client.entry
             if 100 < status < 400:
                 self._reputation.good(entry, now)
-                self._history.good(entry, client.home, client.network, case.cost, now)
-                if case.token is not None:
-                    self._history.good(case.token, client.home, client.network, case.cost, now)
+                self._history.good(entry, client.home, client.network, request.cost, now)
+                if request.token is not None:
+                    self._history.good(request.token, client.home, client.network, request.cost, now)
             elif status in POOR_STATUS:
                 self._reputation.soft(client.source, entry, self._reputation.settings.poor_status, now)
-        return self.release(case, now)
+        return self.release(request, now)
 
     def release(self, request: Request, now: float) -> Sequence[Request]:
         """Give a request's slot back, if it has one."""
-        case: Case = request  # type: ignore[assignment]
-        if case.has_slot:
-            case.has_slot = False
+        if request.has_slot:
+            request.has_slot = False
             self._concurrency.in_flight -= 1
             if self._queue or self._shed_meanwhile:
                 return self._advance(now)
@@ -257,15 +252,14 @@ class Engine:
 
     def cancel(self, request: Request, now: float) -> Sequence[Request]:
         """The client of a queued, held or forwarded request has left."""
-        case: Case = request  # type: ignore[assignment]
-        if case.queued_at:
-            case.queued_at = 0.0
-            self._queue.remove(case)
-            case.held = True
-        if case.held:
-            self._limits.settle(case, LEAST_COST)  # it did not reach the upstream
-        case.shadow = REFUSED
-        return self.release(case, now)
+        if request.queued_at:
+            request.queued_at = 0.0
+            self._queue.remove(request)
+            request.held = True
+        if request.held:
+            self._limits.settle(request, LEAST_COST)  # it did not reach the upstream
+        request.shadow = REFUSED
+        return self.release(request, now)
 
     def report(self, client: Client, signal: Signal, now: float) -> None:
         """Something bad that a client did, short of a request."""
@@ -297,7 +291,8 @@ class Engine:
             if bought is None:
                 return Redemption(Redeemed.BUSY)
             entry.offered_until = 0.0
-            return Redemption(result, bought, int(self._challenge.pass_lifetime))
+            text, entry.bought = bought
+            return Redemption(result, text, int(self._challenge.pass_lifetime))
         if result is not Redeemed.BUSY:
             self._limits.fine(entry, source, now)
         if result is Redeemed.FORGED or result is Redeemed.WRONG:
@@ -398,7 +393,7 @@ class Engine:
 
     # Before and after a verdict
 
-    def _prepare(self, request: Case, now: float) -> None:
+    def _prepare(self, request: Request, now: float) -> None:
         """Bring a request's client and pass up to date."""
         client = request.client
         source = client.source
@@ -409,11 +404,25 @@ class Engine:
         request.queued_at = 0.0
         request.shadow = REFUSED
         token = request.token
+        if token is None and client.entry.bought is not None:
+            token = request.token = self._stand_in(client.entry, now)
         if token is not None and (token.check_at <= now or token.network != client.network):
             token = request.token = self._passes.check(token, client.network, now)
         request.subject = token
 
-    def _enter(self, request: Case, now: float) -> Verdict:
+    def _stand_in(self, entry: ClientEntry, now: float) -> Pass | None:
+        """The pass that a client bought a moment ago, for a request that came without it.
+
+        A browser does not send its cookie along with a form that another site makes it post (a payment's or a login's
+        return; SameSite=Lax), and who refuses cookies cannot send one at all. Both have paid, and it is one budget.
+        """
+        bought = entry.bought
+        if bought is not None and bought.issued + self._challenge.lifetime > now:
+            return bought
+        entry.bought = None
+        return None
+
+    def _enter(self, request: Request, now: float) -> Verdict:
         concurrency = self._concurrency
         if self.dry_run or (concurrency.in_flight < concurrency.limit and not self._queue):
             request.has_slot = True
@@ -442,7 +451,7 @@ class Engine:
             changed.append(request)
         return changed
 
-    def _shed(self, request: Case, reason: Reason, now: float) -> None:
+    def _shed(self, request: Request, reason: Reason, now: float) -> None:
         """Turn away a request that was charged: it pays for the attempt only."""
         request.queued_at = 0.0
         request.verdict = REFUSALS[reason][self._judge.jitter(request, now)]
@@ -450,7 +459,7 @@ class Engine:
 
     # Readings
 
-    def _learn_time(self, request: Case, rtt: float, error: bool, now: float) -> None:
+    def _learn_time(self, request: Request, rtt: float, error: bool, now: float) -> None:
         """Take an upstream time as a sample of congestion and of its route, and settle the request's cost by it."""
         concurrency = self._concurrency
         route = request.route

@@ -17,9 +17,8 @@ from hashlib import sha256
 from math import log2
 from typing import Final
 
-from shield.model import Action, Reason, Tier, Verdict
+from shield.model import Action, Reason, Request, Tier, Verdict
 from shield.policy.admission import ORDER_EPOCH
-from shield.policy.case import Case
 from shield.policy.challenge import ChallengeSettings
 from shield.policy.history import History
 from shield.policy.identity import Client
@@ -93,7 +92,7 @@ class Judge:
         self.uneasy = pressed or self._mode == "always"
         self.bought_factor = bought_factor
 
-    def judge(self, request: Case, now: float) -> Verdict:
+    def judge(self, request: Request, now: float) -> Verdict:
         """Forward, challenge, limit or ban; forwarded requests are charged."""
         client = request.client
         token = request.subject
@@ -130,7 +129,7 @@ class Judge:
                 request.grant = entry.granted_at + GRANT_EVERY <= now
         return self._admit(request, welcome, now)
 
-    def _count(self, request: Case) -> None:
+    def _count(self, request: Request) -> None:
         """Add a request that was admitted regardless of the pressure to the demand."""
         pressure = self._pressure
         pressure.units += request.cost
@@ -139,7 +138,7 @@ class Judge:
             if request.tier is Tier.T0:
                 pressure.top += request.cost
 
-    def toll(self, request: Case, now: float) -> Verdict:
+    def toll(self, request: Request, now: float) -> Verdict:
         """Forward, limit or ban a request that Shield answers itself."""
         client = request.client
         if client.named is not None:
@@ -154,7 +153,7 @@ class Judge:
             return refusal
         return FORWARD
 
-    def _judge_uneasy(self, request: Case, tier: Tier, now: float) -> Verdict:
+    def _judge_uneasy(self, request: Request, tier: Tier, now: float) -> Verdict:
         """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
         token = request.token
         if self._mode == "always" and token is None:
@@ -186,7 +185,7 @@ class Judge:
             self._hit(request, refusal, now)
         return refusal
 
-    def _admit(self, request: Case, welcome: Verdict, now: float) -> Verdict:
+    def _admit(self, request: Request, welcome: Verdict, now: float) -> Verdict:
         """Charge a request that no measure of pressure applies to."""
         refusal = self._limits.admit(request, now)
         if refusal is not None:
@@ -195,13 +194,13 @@ class Judge:
         self._count(request)
         return welcome
 
-    def _ask(self, request: Case, now: float) -> float:
+    def _ask(self, request: Request, now: float) -> float:
         """Count the demand of a request that measures of pressure apply to; the units counted."""
         asked = self._limits.demand(request, now)
         self._pressure.units += asked
         return asked
 
-    def _challenge_it(self, request: Case, reason: Reason, asked: float, now: float) -> Verdict:
+    def _challenge_it(self, request: Request, reason: Reason, asked: float, now: float) -> Verdict:
         """Challenge, unless even asking is more than the client's limit. `asked`: what its nominal buckets admit."""
         client = request.client
         refusal = self._limits.attempt(request, now)
@@ -213,7 +212,7 @@ class Judge:
             self._reputation.ignored(client.source, client.entry, now)
         return REFUSALS[reason][self.jitter(request, now)]
 
-    def _welcome(self, request: Case, client: Client) -> Verdict:
+    def _welcome(self, request: Request, client: Client) -> Verdict:
         """FORWARD, or a better one for an API key or a confirmed crawler. A false claim is nothing at all."""
         if self._api_key_header:
             value = request.headers.get(self._api_key_header)
@@ -224,7 +223,7 @@ class Judge:
                     return API_KEY
         return CRAWLER if client.crawler is not None and client.source.vouched else FORWARD
 
-    def _factor(self, request: Case) -> float:
+    def _factor(self, request: Request) -> float:
         """The factor on the rate that a tier has under the present pressure."""
         p = self._pressure.p if self.pressed else 0.0
         if request.tier is Tier.T4:
@@ -234,7 +233,7 @@ class Judge:
         token = request.token
         return self.bought_factor if token is not None and token.scarce else 1.0
 
-    def _hit(self, request: Case, refusal: Verdict, now: float) -> None:
+    def _hit(self, request: Request, refusal: Verdict, now: float) -> None:
         """A limit was hit: held against the client if it is its own, not its neighbours'."""
         if refusal.reason is Reason.CLIENT_RATE or refusal.reason is Reason.PASS_RATE:
             client = request.client
@@ -243,7 +242,7 @@ class Judge:
             if request.subject is not None:
                 self._history.limited(request.subject, now)
 
-    def rank(self, request: Case, now: float) -> float:
+    def rank(self, request: Request, now: float) -> float:
         """log2 of the units served before the onset, and a fraction that orders equals anew every ten minutes."""
         subject: Pass | ClientEntry = request.client.entry
         token = request.token
@@ -253,7 +252,7 @@ class Judge:
         served = log2(record.units + 1.0) if record is not None and record.live else 0.0
         return int(served) + order_tag(self._key, subject.key, int(now // ORDER_EPOCH)) / 65536
 
-    def jitter(self, request: Case, now: float) -> int:
+    def jitter(self, request: Request, now: float) -> int:
         return order_tag(self._key, request.client.key, int(now)) % len(RETRY_AFTER)
 
 
@@ -268,7 +267,7 @@ def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
     return None
 
 
-def cross_site(request: Case) -> bool:
+def cross_site(request: Request) -> bool:
     """Whether another site sent the client here: an image on a page elsewhere must not get its readers banned."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:

@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 from annotated_types import Gt
 from typing_extensions import Doc
 
-from shield.model import Action, Reason, Verdict
+from shield.model import Action, Reason, Request, Verdict
 from shield.policy.bucket import LEAST_FACTOR, REFUSED_COST, SLACK, Rate, refused
-from shield.policy.case import Case
 from shield.policy.reputation import Reputation, slowing
 from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 
@@ -84,7 +83,7 @@ class Limits:
         self._address_burst = settings.address.burst
         self._address_span = settings.address.burst / settings.address.rate + SLACK
 
-    def admit(self, request: Case, now: float) -> Verdict | None:
+    def admit(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.
 
         None when it is admitted. Its demand is its cost then, and nothing otherwise: shadow and bucket are one.
@@ -129,7 +128,7 @@ class Limits:
         request.shadow = factor
         return None
 
-    def demand(self, request: Case, now: float) -> float:
+    def demand(self, request: Request, now: float) -> float:
         """Units that the nominal buckets admit of a request to which measures of pressure apply; 0 when they refuse."""
         cost = request.cost
         client = request.client
@@ -151,7 +150,7 @@ class Limits:
         source.shadow = address_at
         return cost
 
-    def squeeze(self, request: Case, factor: float, networks: bool, now: float) -> Verdict | None:
+    def squeeze(self, request: Request, factor: float, networks: bool, now: float) -> Verdict | None:
         """Charge a request that measures of pressure apply to; None when it is admitted.
 
         `factor` is that of its tier; `networks` says whether the network's buckets bind. `demand` counts it.
@@ -172,7 +171,7 @@ class Limits:
         request.shadow = levels[0][4]
         return None
 
-    def attempt(self, request: Case, now: float) -> Verdict | None:
+    def attempt(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that will be challenged as a refused attempt; a limit when even that is too much."""
         levels = self._levels(request, 1.0, False, now)
         for reason, entry, rate, burst, _ in levels:
@@ -183,7 +182,7 @@ class Limits:
             entry.tat = refused(entry.tat, now, rate, burst / rate)
         return None
 
-    def settle(self, request: Case, units: float) -> None:
+    def settle(self, request: Request, units: float) -> None:
         """Correct the charge of a request that really cost `units`. A factor of its score and tier applies again."""
         if request.shadow == REFUSED:
             return
@@ -213,7 +212,7 @@ class Limits:
         source.tat = source.shadow = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
 
     def _levels(
-        self, request: Case, factor: float, networks: bool, now: float
+        self, request: Request, factor: float, networks: bool, now: float
     ) -> list[tuple[Reason, Pass | ClientEntry | AddressEntry | NetworkEntry, float, float, float]]:
         """The buckets a request touches: reason, holder, rate, burst, factor."""
         client = request.client

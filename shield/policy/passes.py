@@ -148,12 +148,13 @@ class Passes:
         """A token given silently."""
         return self._sign(Kind.EARNED, self._entropy(8), now, 0)
 
-    def buy(self, work: int, now: float) -> str | None:
-        """A token for `work` (log2 of the hashes paid). None when the table is full of passes that were paid for."""
+    def buy(self, work: int, now: float) -> tuple[str, Pass] | None:
+        """A pass for `work` (log2 of the hashes paid), and its token. None when the table is full of such passes."""
         key = self._entropy(8)
-        if self._enter_bought(key, now, now) is None:
+        bought = self._enter_bought(key, now, now)
+        if bought is None:
             return None
-        return self._sign(Kind.BOUGHT, key, now, work)
+        return self._sign(Kind.BOUGHT, key, now, work), bought
 
     def _enter_bought(self, key: bytes, issued: float, now: float) -> Pass | None:
         """The entry of a bought pass that is not in the table; None when there is no room."""

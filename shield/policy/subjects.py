@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from shield.model import Reason
     from shield.policy.history import Record
+    from shield.policy.passes import Pass
 
 SCORE_THAT_MATTERS: Final = 4.0
 """A score that halves the rates. An entry with more is not forgotten to make room for a newcomer."""
@@ -95,6 +96,7 @@ class ClientEntry:
 
     __slots__ = (
         "banned_until",
+        "bought",
         "granted_at",
         "ignored_at",
         "key",
@@ -130,6 +132,7 @@ class ClientEntry:
         self.window = 0.0  # when the last one began
         self.offered_until = 0.0  # a challenge is outstanding until then
         self.ignored_at = 0.0  # when it was last held against the client that it ignored one
+        self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
         self.granted_at = float("-inf")  # when it was last given a pass silently
 
     def restrains(self, now: float) -> bool:

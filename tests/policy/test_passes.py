@@ -207,9 +207,14 @@ def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
     world.storm()
     client = world.client()
     rates = []
-    for _ in range(60):
+
+    def buy_again() -> None:
         client.entry.tat = client.source.tat = 0.0
+        client.entry.bought = None
         world.buy(client)
+
+    for _ in range(60):
+        buy_again()
         world.storm()
         rates.append(world.engine.status(world.now)["bought_rate"])
     assert rates[0] == 10.0
@@ -217,10 +222,23 @@ def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
     assert rates[-1] == pytest.approx(1.5)
     world.pass_time(0.5)
     for _ in range(300):
-        client.entry.tat = client.source.tat = 0.0
-        world.buy(client)
+        buy_again()
     world.storm()
     assert world.engine.status(world.now)["bought_rate"] == pytest.approx(0.5)
+
+
+def test_a_form_that_another_site_posts_without_the_cookie_is_served_from_the_pass_just_bought(world: Any) -> None:
+    client = world.client()
+    world.storm()
+    _, token = world.buy(client)
+    returning = world.visit(client)  # SameSite=Lax: no cookie came along
+    assert (returning.verdict.action, returning.subject) == (Action.FORWARD, token)
+    assert world.visit(world.client("192.0.2.2")).verdict.action is Action.CHALLENGE
+    for _ in range(5):
+        world.pass_time(25)
+        world.visit(client, token=token)
+    assert world.visit(client).verdict.action is Action.CHALLENGE  # 125 s later it has to come with the pass
+    assert client.entry.bought is None
 
 
 def test_a_bought_pass_becomes_an_ordinary_one_after_the_attack(world: Any) -> None:
