@@ -249,14 +249,14 @@ async def test_a_pass_is_good_at_every_worker_and_a_challenge_at_one(two: Start,
             met.setdefault(line["worker"], line["address"])
     zero, one = client(met[0], program, jar=False), client(met[1], program, jar=False)
 
-    answer = await challenged(zero, shield)
+    answer, other = await challenged(zero, shield), await challenged(zero, shield)
     url = shield.url("/.well-known/shield/answer")
     async with zero.post(url, json=answer) as response:
         assert response.status == 200
         token = (await response.json())["pass"]
     async with zero.post(url, json=answer) as response:
         assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "spent")
-    async with one.post(url, json=await challenged(zero, shield)) as response:
+    async with one.post(url, json=other) as response:
         assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "forged")
     for session, worker in ((zero, 0), (one, 1)):
         async with session.get(shield.url(f"/page/with-pass/{worker}"), headers={"Shield-Pass": token}) as response:
