@@ -157,6 +157,7 @@ class Service:
             limit,
             lambda: self.metrics.connections_open,
             lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=limit),
+            config.listen.backlog,
         )
         self.edge.on_close = self.listener.check
         self.admin = AdminServer(config.admin, _View(self))

@@ -57,6 +57,9 @@ LINGER_LIMIT: Final = 1024 * 1024
 PIPELINE_BURST: Final = 16
 """Requests served from one read before other connections get their turn."""
 
+LAST_SECONDS: Final = 1.0
+"""For the first request of a connection that was accepted in the moment in which Shield began to stop."""
+
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEVER: Final = float("inf")
 
@@ -167,7 +170,7 @@ class Gate(asyncio.Protocol):
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
         self._shard = edge.deadlines.add(self)
-        self.deadline = edge.clock() + edge.timeouts.header
+        self.deadline = edge.clock() + (LAST_SECONDS if edge.draining else edge.timeouts.header)
         edge.metrics.connections_total += 1
         edge.metrics.connections_open += 1
 

@@ -24,6 +24,7 @@ from shield.errors import StartError
 
 HANDSHAKE_SECONDS: Final = 10.0
 """For a client's TLS handshake; as long as a request's head may take."""
+BACKLOG: Final = 2048
 RESERVED_FILES: Final = 128
 """Descriptors kept back for upstream checks, DNS, logs, the admin listener and the like."""
 
@@ -70,7 +71,7 @@ class ListenSettings:
     ] = 0
     backlog: Annotated[
         int, Ge(1), Le(65535), Doc("Connections the kernel holds before they are accepted. nginx: 511.")
-    ] = 2048
+    ] = BACKLOG
 
 
 def raise_file_limit() -> int:
@@ -181,6 +182,7 @@ class Listener:
         limit: int,
         opened: Callable[[], int],
         notify: Callable[[str], None],
+        backlog: int = BACKLOG,
     ) -> None:
         self._loop = loop
         self._sockets = list(sockets)
@@ -189,6 +191,7 @@ class Listener:
         self._limit = limit
         self._opened = opened
         self._notify = notify
+        self._backlog = backlog
         self._servers: list[asyncio.Server] = []
         self._starting = False
         self._stopped = False
@@ -209,6 +212,7 @@ class Listener:
                     await self._loop.create_server(
                         self._made,
                         sock=sock.dup(),
+                        backlog=self._backlog,  # it listens anew, by default with 100
                         ssl=self._context,
                         ssl_handshake_timeout=HANDSHAKE_SECONDS if self._context is not None else None,
                     )
@@ -217,6 +221,8 @@ class Listener:
             self._pause()
         finally:
             self._starting = False
+        if self._stopped:  # meanwhile
+            self._pause()
 
     def _made(self) -> asyncio.Protocol:
         protocol = self._factory()
