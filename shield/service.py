@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import itertools
 import os
 import signal
@@ -46,6 +47,9 @@ from shield.proxy.upstream import DEMO, Pool, watch
 from shield.sink import Sink, write_whole_lines
 from shield.state import load_history, load_keys, save_history
 
+GC_THRESHOLDS: Final = (20_000, 20, 100)
+"""Of the garbage collector. Requests leave no cycles behind, so nearly all that it finds are the policy's tables, at
+their full size each time; the rare cycle (a failed connection's traceback) can wait."""
 QUEUE_TICK_SECONDS: Final = 0.020
 """How often queued requests are looked at: half of the shortest time that one is kept (section 6 of the design)."""
 TICK_SECONDS: Final = 0.5
@@ -368,6 +372,9 @@ async def serve(
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
         await service.start()
+        gc.collect()
+        gc.freeze()  # modules, settings, templates: nothing of it will ever be garbage
+        gc.set_threshold(*GC_THRESHOLDS)
         started(service)
         await stop.wait()
         if share is None:
