@@ -45,9 +45,16 @@ def attack(results: dict[str, Any], json_file: Path) -> list[str]:
 def latency(axis: Any, outcome: dict[str, Any]) -> None:
     good = [(t, seconds) for t, seconds, was_good, *_ in outcome["samples"] if was_good]
     bad = [(t, seconds) for t, seconds, was_good, *_ in outcome["samples"] if not was_good]
-    axis.scatter(*zip(*good, strict=True) if good else ([], []), s=6, color=COLOURS["user"], label="answered")
     axis.scatter(
-        *zip(*bad, strict=True) if bad else ([], []), s=10, marker="x", color=COLOURS["attacker"], label="failed"
+        *zip(*good, strict=True) if good else ([], []), s=6, color=COLOURS["user"], label="answered", rasterized=True
+    )
+    axis.scatter(
+        *zip(*bad, strict=True) if bad else ([], []),
+        s=10,
+        marker="x",
+        color=COLOURS["attacker"],
+        label="failed",
+        rasterized=True,
     )
     axis.plot(
         *zip(*outcome["p95"], strict=True) if outcome["p95"] else ([], []), color="black", lw=1, label="p95 of 2 s"

@@ -65,18 +65,20 @@ def figure(value: float | None, digits: int = 2, unit: str = "") -> str:
 
 
 def clean(value: Any) -> Any:
-    """The same without NaN, which JSON does not know."""
+    """The same without NaN, which JSON does not know, and with no more digits than were measured."""
     if isinstance(value, dict):
         return {key: clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else None
+    return value
 
 
 def write(suite: str, results: dict[str, Any], markdown: str, json_file: Path | None) -> Path:
     """Raw results as JSON and the tables beside them; where `json_file` says, else under bench/results."""
     path = json_file or RESULTS / f"{stem(suite)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(clean(results), indent=1) + "\n")
+    path.write_text(json.dumps(clean(results), separators=(",", ":")) + "\n")
     path.with_suffix(".md").write_text(markdown + "\n")
     return path
