@@ -151,30 +151,36 @@ class AccessLog:
         sent: int = 0,
         server: str = "",
         request_id: str = "",
+        fault: str = "",
     ) -> None:
-        """One forwarded request, at its end. `seconds` from its head to its end; `sent` bytes of body to the client."""
+        """One forwarded request, at its end.
+
+        `seconds` from its head to its end; `sent` bytes of body to the client; `server` the one tried last, if any;
+        `fault` why it failed, if it did.
+        """
         if not self._requests:
             return
         verdict = request.verdict
         client = request.client
-        self._put(
-            {
-                "time": self._time(now),
-                "event": "request",
-                "address": client.address,
-                "client": client.key.hex(),
-                "method": request.method,
-                "path": request.path[:PATH_CHARACTERS],
-                "status": status,
-                "action": verdict.action._value_,
-                "reason": verdict.reason._value_,
-                "tier": int(request.tier),
-                "ms": int(seconds * 1e6) / 1e3,
-                "sent": sent,
-                "server": server,
-                "id": request_id,
-            }
-        )
+        line = {
+            "time": self._time(now),
+            "event": "request",
+            "address": client.address,
+            "client": client.key.hex(),
+            "method": request.method,
+            "path": request.path[:PATH_CHARACTERS],
+            "status": status,
+            "action": verdict.action._value_,
+            "reason": verdict.reason._value_,
+            "tier": int(request.tier),
+            "ms": int(seconds * 1e6) / 1e3,
+            "sent": sent,
+            "server": server,
+            "id": request_id,
+        }
+        if fault:
+            line["fault"] = fault
+        self._put(line)
 
     def refused(self, now: float, request: Request, status: int) -> None:
         """One request that Shield answered itself because of its verdict."""

@@ -82,6 +82,13 @@ def test_a_forwarded_request(clock: Clock) -> None:
     ]
 
 
+def test_a_fault_stands_in_a_field_of_its_own_beside_the_server(clock: Clock) -> None:
+    log, lines = make(clock)
+    log.request(clock(), request(), 504, 60.0, 0, "http://127.0.0.1:9000", "abc-1", "upstream_timeout")
+    (line,) = lines.all()
+    assert (line["server"], line["fault"]) == ("http://127.0.0.1:9000", "upstream_timeout")
+
+
 def test_time_goes_on(clock: Clock) -> None:
     log, lines = make(clock)
     for step in (0.0, 0.25, 59.75):

@@ -2,8 +2,7 @@
 
 There is only this one, for GETs, uploads, event streams and WebSockets alike. It is synchronous until it must wait:
 a request that finds an idle connection is sent in the same wake-up in which it was read, and its response is written
-in the
-wake-up that brought it. Only opening a connection is a coroutine.
+in the wake-up that brought it. Only opening a connection is a coroutine.
 
     waiting (body being buffered, or queued) -> connecting -> sent -> responding -> finished
                                                                  \\-> tunnel (after 101)
@@ -37,8 +36,7 @@ NO_RTT: Final = -1.0
 
 
 class Exchange:
-    """One admitted request. Its gate calls send_body(), abandon() and on_deadline(); its connection the on_*()
-    verbs."""
+    """One admitted request. Its gate calls send_body(), abandon(), on_deadline(); its connection the on_*() verbs."""
 
     __slots__ = (
         "_attempts",
@@ -57,6 +55,7 @@ class Exchange:
         "_reused",
         "_sent_at",
         "_server",
+        "_server_name",
         "_status",
         "_stream",
         "_suffix",
@@ -93,6 +92,7 @@ class Exchange:
         self._waiting = False
         self._connection: OriginConnection | None = None
         self._server: Server | None = None
+        self._server_name = ""
         self._task: asyncio.Task[None] | None = None
         self._attempts = 0
         self._tried: tuple[Server, ...] = ()
@@ -124,7 +124,7 @@ class Exchange:
         return f"<Exchange {self.head.method} {self.head.path!r} {state} {self._server!r}>"
 
     def _end(self) -> None:
-        """Finished. The request no longer leads back here: a cycle per request would keep the garbage collector busy."""
+        """Finished. The request no longer leads back here: a cycle per request would be work for the collector."""
         self._finished = True
         self.request.owner = None
 
@@ -185,6 +185,7 @@ class Exchange:
             self._fail(Fault.UPSTREAM_REFUSED if self._tried else Fault.UPSTREAM_UNAVAILABLE, now)
             return
         self._server = server
+        self._server_name = server.name
         server.outstanding += 1
         # A second attempt opens a connection of its own: after a restart of the server all that were kept are stale.
         connection = None
@@ -434,17 +435,22 @@ class Exchange:
         if self.rtt >= 0.0:
             metrics.upstream_seconds.observe(self.rtt)
         released = edge.engine.learn(self.request, Outcome(status, self.rtt, self._stream), now)
-        edge.log.request(
+        self._log(status, now)
+        if released:
+            edge.resume(released, now)
+
+    def _log(self, status: int, now: float, fault: str = "") -> None:
+        """The request's line; it names the server tried last, whether or not that was the one to blame."""
+        self._edge.log.request(
             now,
             self.request,
             status,
             now - self.started,
             self.body_sent,
-            self._server.name if self._server is not None else "",
+            self._server_name,
             self.head.request_id.decode("ascii"),
+            fault,
         )
-        if released:
-            edge.resume(released, now)
 
     # failures
 
@@ -499,9 +505,7 @@ class Exchange:
         edge = self._edge
         edge.metrics.faults[fault.value] += 1
         edge.resume(edge.engine.learn(self.request, Outcome(status, NO_RTT, False), now), now)
-        edge.log.request(
-            now, self.request, status, now - self.started, 0, fault.value, self.head.request_id.decode("ascii")
-        )
+        self._log(status, now, fault.value)
         self._gate.fail_exchange(fault, now)
 
     def _cut(self, fault: Fault, now: float) -> None:
@@ -510,15 +514,7 @@ class Exchange:
         edge = self._edge
         edge.metrics.faults[fault.value] += 1
         edge.resume(edge.engine.learn(self.request, Outcome(502, self.rtt, self._stream), now), now)
-        edge.log.request(
-            now,
-            self.request,
-            self._status,
-            now - self.started,
-            self.body_sent,
-            fault.value,
-            self.head.request_id.decode("ascii"),
-        )
+        self._log(self._status, now, fault.value)
         self._gate.reset()
 
     def abandon(self, now: float) -> None:
@@ -545,9 +541,7 @@ class Exchange:
             self._account(101, now)
             return
         edge.resume(edge.engine.cancel(self.request, now), now)
-        edge.log.request(
-            now, self.request, 499, now - self.started, self.body_sent, "", self.head.request_id.decode("ascii")
-        )
+        self._log(499, now)
 
     def on_deadline(self, now: float) -> None:
         """The gate's deadline has passed while this exchange was what it waited for."""
