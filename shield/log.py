@@ -1,8 +1,8 @@
 """What Shield tells the operator: one JSON line per request and per decision of note, on stderr.
 
 Lines are made here, on the event loop, and written elsewhere (sink.py), so that neither a full disk nor a reader
-that has stopped can hold up a request. A flood must not become a flood of lines: refused requests and each kind of
-event have a budget of lines per second, and how many were left out is itself logged.
+that has stopped can hold up a request. A flood must not become a flood of lines: refused requests, failures and each
+kind of event have a budget of lines per second of their own, and how many were left out is itself logged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -46,13 +46,20 @@ class LogSettings:
         Level, Doc("Least severity that is written. Requests and refusals are info; off writes nothing.")
     ] = "info"
     requests: Annotated[
-        bool, Doc("Whether each forwarded request gets a line. Refused ones are governed by refused_per_second.")
+        bool,
+        Doc(
+            "Whether each forwarded request gets a line. Refused and failed ones have theirs, within "
+            "refused_per_second."
+        ),
     ] = True
     refused_per_second: Annotated[
         int,
         Ge(0),
         Le(100_000),
-        Doc("lines/s. Refused requests and failures that are logged; the others are counted and the count is logged."),
+        Doc(
+            "lines/s. Refused requests that are logged, and as many failures; the others are counted and the count is "
+            "logged."
+        ),
     ] = 10
 
 
@@ -90,12 +97,12 @@ class AccessLog:
     """The lines themselves. `clock` gives monotonic seconds; `clock() + wall_offset` is the Unix time.
 
     `call_later(seconds, callback)` is the event loop's; without one (before the loop runs, and in tests) the owner
-    calls flush(). Lines of refusals and events beyond their budgets are counted in `suppressed`. Where several
+    calls flush(). Lines beyond their budgets are counted in `suppressed`. Where several
     processes write, each line says which `worker` it is from.
     """
 
     __slots__ = (
-        "_call_later", "_clock", "_events", "_level", "_loop", "_next_report", "_refused", "_requests", "_scheduled",
+        "_call_later", "_clock", "_events", "_faults", "_level", "_loop", "_next_report", "_refused", "_requests", "_scheduled",
         "_second", "_second_text", "_sink", "_thread", "_wall_offset", "_worker", "suppressed",
     )  # fmt: skip
 
@@ -111,7 +118,9 @@ class AccessLog:
         self._worker = worker
         self._level = _LEVELS[settings.level]
         self._requests = settings.requests and self._level <= _LEVELS["info"]
-        self._refused = Sampler(settings.refused_per_second if self._level <= _LEVELS["info"] else 0)
+        budget = settings.refused_per_second if self._level <= _LEVELS["info"] else 0
+        self._refused = Sampler(budget)
+        self._faults = Sampler(budget)
         self._events: dict[str, Sampler] = {}
         self._sink = sink
         self._clock = clock
@@ -158,7 +167,7 @@ class AccessLog:
         `seconds` from its head to its end; `sent` bytes of body to the client; `server` the one tried last, if any;
         `fault` why it failed, if it did.
         """
-        if not self._requests:
+        if not self._requests and not (fault and self._admit_fault(now)):
             return
         verdict = request.verdict
         client = request.client
@@ -204,14 +213,20 @@ class AccessLog:
         )
 
     def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "") -> None:
-        """A request or connection that failed before or beside any verdict; shares the budget of refusals."""
-        if not self._refused.admit(now):
-            self._schedule()
+        """A request or connection that failed before or beside any verdict."""
+        if not self._admit_fault(now):
             return
         line = {"time": self._time(now), "event": "fault", "address": address, "fault": fault, "status": status}
         if detail:
             line["detail"] = detail[:PATH_CHARACTERS]
         self._put(line)
+
+    def _admit_fault(self, now: float) -> bool:
+        """Whether the budget of failures, which a flood of refusals does not touch, has room for a line."""
+        if self._faults.admit(now):
+            return True
+        self._schedule()
+        return False
 
     def event(self, name: str, level: Level = "info", **fields: Any) -> None:
         """A decision of note or a change of state. What JSON cannot say in `fields` is shown by str()."""
@@ -250,10 +265,15 @@ class AccessLog:
         self._sink.flush()
 
     def _pending(self) -> bool:
-        return self._refused.suppressed > 0 or any(sampler.suppressed for sampler in self._events.values())
+        return any(sampler.suppressed for _, sampler in self._samplers())
+
+    def _samplers(self) -> Iterator[tuple[str, Sampler]]:
+        yield "refused", self._refused
+        yield "fault", self._faults
+        yield from self._events.items()
 
     def _report(self, now: float) -> None:
-        for name, sampler in (("refused", self._refused), *self._events.items()):
+        for name, sampler in self._samplers():
             if sampler.suppressed:
                 self.suppressed += sampler.suppressed
                 if self._level <= _LEVELS["info"]:

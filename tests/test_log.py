@@ -140,14 +140,25 @@ def test_the_budget_is_renewed_each_second(clock: Clock) -> None:
     assert [line["event"] for line in lines.all()].count("refused") == 6
 
 
-def test_faults_share_the_budget(clock: Clock) -> None:
+def test_a_flood_of_refusals_does_not_hide_the_failures(clock: Clock) -> None:
     log, lines = make(clock, refused_per_second=2)
-    log.refused(clock(), request(), 429)
-    log.fault(clock(), "192.0.2.7", "malformed_head", 400, "x" * 5000)
-    log.fault(clock(), "192.0.2.7", "malformed_head", 400)
-    assert [line["event"] for line in lines.all()] == ["refused", "fault"]
-    assert lines.all()[1]["fault"] == "malformed_head"
-    assert len(lines.all()[1]["detail"]) == PATH_CHARACTERS
+    for _ in range(100):
+        log.refused(clock(), request(), 429)
+    for _ in range(3):
+        log.fault(clock(), "192.0.2.7", "malformed_head", 400, "x" * 5000)
+    log.flush()
+    assert [line["event"] for line in lines.all()] == ["refused"] * 2 + ["fault"] * 2 + ["suppressed"] * 2
+    assert lines.all()[2]["fault"] == "malformed_head"
+    assert len(lines.all()[2]["detail"]) == PATH_CHARACTERS
+    assert [(line["of"], line["lines"]) for line in lines.all()[4:]] == [("refused", 98), ("fault", 1)]
+
+
+def test_requests_that_failed_are_logged_even_where_the_others_are_not(clock: Clock) -> None:
+    log, lines = make(clock, requests=False, refused_per_second=2)
+    log.request(clock(), request(), 200, 0.1)
+    for _ in range(5):
+        log.request(clock(), request(), 504, 60.0, fault="upstream_timeout")
+    assert [line["fault"] for line in lines.all()] == ["upstream_timeout"] * 2
 
 
 def test_a_flood_of_one_event_does_not_hide_another(clock: Clock) -> None:

@@ -317,19 +317,18 @@ async def test_a_refused_connection_is_502() -> None:
 
 
 async def test_the_log_names_the_server_and_the_fault_each_in_its_field() -> None:
-    async with Origin({"/slow": None}) as origin:
-        async with Shield(origin.url) as shield, await shield.client() as client:
-            await client.ask(get("/fine"))
-            await client.send(get("/slow"))
-            await origin.got(2)
-            shield.advance(61)
-            await client.response()
-            await soon(lambda: len(shield.log.requests) == 2)
-            # method, path, status, seconds, sent, server, id, fault
-            assert [(line[1], line[5], line[7]) for line in shield.log.requests] == [
-                ("/fine", origin.url, ""),
-                ("/slow", origin.url, "upstream_timeout"),
-            ]
+    async with Origin({"/slow": None}) as origin, Shield(origin.url) as shield, await shield.client() as client:
+        await client.ask(get("/fine"))
+        await client.send(get("/slow"))
+        await origin.got(2)
+        shield.advance(61)
+        await client.response()
+        await soon(lambda: len(shield.log.requests) == 2)
+        # method, path, status, seconds, sent, server, id, fault
+        assert [(line[1], line[5], line[7]) for line in shield.log.requests] == [
+            ("/fine", origin.url, ""),
+            ("/slow", origin.url, "upstream_timeout"),
+        ]
 
 
 async def test_no_answer_is_504() -> None:
