@@ -21,7 +21,8 @@ import orjson
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
-from shield.model import Request
+from shield.model import Action, Request
+from shield.policy.engine import shape
 
 FLUSH_SECONDS: Final = 0.050
 """Lines wait at most this long for company: a write per line would cost more than the line."""
@@ -34,6 +35,9 @@ PATH_CHARACTERS: Final = 1024
 
 TRACEBACK_CHARACTERS: Final = 4096
 """The end of a traceback says what went wrong."""
+
+SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
+"""Of these the values count for a request's shape: they are the program's. Who varies the User-Agent keeps them."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "off": 100}
 
@@ -102,8 +106,8 @@ class AccessLog:
     """
 
     __slots__ = (
-        "_call_later", "_clock", "_events", "_faults", "_level", "_loop", "_next_report", "_refused", "_requests", "_scheduled",
-        "_second", "_second_text", "_sink", "_thread", "_wall_offset", "_worker", "suppressed",
+        "_call_later", "_clock", "_events", "_faults", "_level", "_loop", "_next_report", "_refused", "_requests",
+        "_scheduled", "_second", "_second_text", "_sink", "_thread", "_wall_offset", "_worker", "suppressed",
     )  # fmt: skip
 
     def __init__(
@@ -191,26 +195,31 @@ class AccessLog:
             line["fault"] = fault
         self._put(line)
 
-    def refused(self, now: float, request: Request, status: int) -> None:
-        """One request that Shield answered itself because of its verdict."""
+    def refused(self, now: float, request: Request, status: int, request_id: str = "") -> None:
+        """One request that Shield answered itself because of its verdict. Its `shape` tells programs apart."""
         if not self._refused.admit(now):
             self._schedule()
             return
         verdict = request.verdict
         client = request.client
-        self._put(
-            {
-                "time": self._time(now),
-                "event": "refused",
-                "address": client.address,
-                "client": client.key.hex(),
-                "method": request.method,
-                "path": request.path[:PATH_CHARACTERS],
-                "status": status,
-                "action": verdict.action._value_,
-                "reason": verdict.reason._value_,
-            }
-        )
+        headers = request.headers
+        line = {
+            "time": self._time(now),
+            "event": "refused",
+            "address": client.address,
+            "client": client.key.hex(),
+            "shape": shape(list(headers), [headers.get(name, "") for name in SHAPE_FIELDS]),
+            "method": request.method,
+            "path": request.path[:PATH_CHARACTERS],
+            "status": status,
+            "action": verdict.action._value_,
+            "reason": verdict.reason._value_,
+        }
+        if verdict.action is not Action.BAN:  # who is banned is refused before anybody asks for the tier
+            line["tier"] = int(request.tier)
+        if request_id:
+            line["id"] = request_id
+        self._put(line)
 
     def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "") -> None:
         """A request or connection that failed before or beside any verdict."""

@@ -119,6 +119,34 @@ def test_refusals_are_sampled_and_the_rest_counted(clock: Clock) -> None:
     assert log.suppressed == 997
 
 
+def test_a_refusal_carries_tier_request_id_and_shape(clock: Clock) -> None:
+    log, lines = make(clock)
+    first, second, other = (request(action=Action.CHALLENGE, reason=Reason.NEWCOMER) for _ in range(3))
+    first.headers = {"Host": "a.example", "User-Agent": "one", "Accept": "*/*"}
+    second.headers = {"Host": "a.example", "User-Agent": "two", "Accept": "*/*"}
+    other.headers = {"User-Agent": "one", "Host": "a.example", "Accept": "*/*"}
+    for each in (first, second, other):
+        log.refused(clock(), each, 503, "abc-1")
+    one, two, three = lines.all()
+    assert (one["tier"], one["id"]) == (1, "abc-1")
+    assert one["shape"] == two["shape"] != three["shape"]
+
+
+def test_a_ban_has_no_tier(clock: Clock) -> None:
+    log, lines = make(clock)
+    log.refused(clock(), request(action=Action.BAN, reason=Reason.DENYLISTED), 403)
+    assert {"tier", "id"}.isdisjoint(lines.all()[0])
+
+
+def test_the_shape_of_a_line_that_is_left_out_is_not_computed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[object] = []
+    monkeypatch.setattr("shield.log.shape", lambda names, values: shapes.append(names) or "")
+    log, _ = make(clock, refused_per_second=2)
+    for _ in range(100):
+        log.refused(clock(), request(), 429)
+    assert len(shapes) == 2
+
+
 def test_what_was_left_out_is_said_once_per_second(clock: Clock) -> None:
     log, lines = make(clock, refused_per_second=0)
     for _ in range(40):  # two seconds of flushes

@@ -11,8 +11,9 @@ between; what a client pipelines meanwhile waits unread, up to one head's size, 
                                                   TUNNEL (after 101) -> closed
 
 aiohttp's C parser reads heads. It is fed exactly one head at a time, cut out at CRLF CRLF, so the position in the
-stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body reaches the
-next head.
+stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body reaches the next
+head.
+
 Bytes pinned per connection: one head (`http.max_head_bytes`), one read (256 KiB), and what the transport's
 high-water mark allows (`WRITE_HIGH`).
 """
@@ -161,11 +162,8 @@ class Gate(asyncio.Protocol):
         transport.set_write_buffer_limits(high=WRITE_HIGH)
         edge = self._edge
         peer = transport.get_extra_info("peername")
-        address = peer[0] if peer else ""
-        address = address.removeprefix(
-            "::ffff:"
-        )  # an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64
-        self._peer = address
+        # Without the prefix of an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64.
+        self._peer = address = peer[0].removeprefix("::ffff:") if peer else ""
         self._trusted = edge.forwarding.trusts(address)
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
@@ -495,7 +493,7 @@ class Gate(asyncio.Protocol):
         page = wants_page(request.headers)
         head_only = head.method == "HEAD"
         if verdict.action is Action.CHALLENGE:
-            edge.log.refused(now, request, 503)
+            edge.log.refused(now, request, 503, head.request_id.decode("ascii"))
             content_type = request.headers.get("Content-Type", "")
             if (
                 page
@@ -515,7 +513,7 @@ class Gate(asyncio.Protocol):
             self._send_challenge(request, head, verdict, page, None, now)
             return
         status = 429 if verdict.action is Action.LIMIT else 403 if verdict.action is Action.BAN else 503
-        edge.log.refused(now, request, status)
+        edge.log.refused(now, request, status, head.request_id.decode("ascii"))
         close = self.must_close(head)
         self.answer(edge.replies.refusal(verdict, page, head_only, close), status, close, head, now)
 
@@ -565,7 +563,7 @@ class Gate(asyncio.Protocol):
         """A queued request was shed."""
         self._exchange = None
         request = exchange.request
-        self._edge.log.refused(now, request, 503)
+        self._edge.log.refused(now, request, 503, exchange.head.request_id.decode("ascii"))
         close = self.must_close(exchange.head)
         page = wants_page(request.headers)
         reply = self._edge.replies.refusal(request.verdict, page, exchange.head.method == "HEAD", close)

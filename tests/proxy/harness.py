@@ -177,12 +177,13 @@ class QuietLog:
         self.requests: list[tuple[Any, ...]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[str] = []
+        self.refusals: list[tuple[str, int, str]] = []
 
     def request(self, now: float, request: Request, status: int, *rest: Any) -> None:
         self.requests.append((request.method, request.path, status, *rest))
 
-    def refused(self, now: float, request: Request, status: int) -> None:
-        pass
+    def refused(self, now: float, request: Request, status: int, request_id: str = "") -> None:
+        self.refusals.append((request.path, status, request_id))
 
     def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "") -> None:
         self.faults.append(fault)

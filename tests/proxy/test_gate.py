@@ -172,6 +172,18 @@ async def test_the_linger_is_bounded_in_bytes_and_time() -> None:
             await soon(lambda: shield.metrics.connections_open == 0)
 
 
+async def test_a_refusal_is_logged_with_the_id_of_its_request() -> None:
+    async with shielded() as (shield, _), await shield.client() as client:
+        shield.engine.verdicts = {"/limit": LIMITED, "/challenge": CHALLENGED, "/queue": QUEUED}
+        for path in ("/limit", "/challenge", "/fine", "/queue"):
+            await client.send(get(path))
+            if path == "/queue":
+                await soon(lambda: shield.engine.queued)
+                shield.edge.resume([shield.engine.let_in(SHED)], shield.clock())
+            await client.response()
+        assert shield.log.refusals == [("/limit", 429, "id-1"), ("/challenge", 503, "id-2"), ("/queue", 503, "id-4")]
+
+
 async def test_expect_is_not_invited_when_the_request_is_refused() -> None:
     async with shielded() as (shield, _):
         shield.engine.verdicts = {"/no": LIMITED}
