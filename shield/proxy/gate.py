@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from shield.model import Action, Request, Signal, Verdict
@@ -96,11 +96,13 @@ class Gate(asyncio.Protocol):
         "_peer",
         "_pending",
         "_phase",
+        "_raw",
         "_received",
         "_reply",
         "_scanned",
         "_shard",
         "_suffix",
+        "_template",
         "_then",
         "_token",
         "_trusted",
@@ -137,6 +139,8 @@ class Gate(asyncio.Protocol):
         self._token = b""
         self._pass: Pass | None = None
         self._host: bytes | None = None
+        self._raw: tuple[tuple[bytes, bytes], ...] | None = None
+        self._template: Head | None = None
         self._suffix = b""
         # per request
         self._phase = IDLE
@@ -369,7 +373,7 @@ class Gate(asyncio.Protocol):
                 raise Refused(Fault.MALFORMED_HEAD)
             if message.upgrade or message.chunked:
                 self._parser = None
-            head = edge.examiner.examine(message)
+            head = self._examine(message)
             if head.length:
                 self._parser = None  # it waits for a body that is framed here
         except BadHttpMethod:
@@ -422,6 +426,25 @@ class Gate(asyncio.Protocol):
         self._begin_body(head, now)
         if head.expect:
             self.write(CONTINUE)
+
+    def _examine(self, message: RawRequestMessage) -> Head:
+        """The head, as the examiner understands it. Raises Refused.
+
+        Browsers and programs repeat their fields to the letter from one request to the next. What was understood of
+        them once is not worked out again: comparing costs a tenth of examining.
+        """
+        examiner = self._edge.examiner
+        if message.raw_headers != self._raw:
+            self._raw = message.raw_headers
+            self._template = None
+            return examiner.examine(message)
+        template = self._template
+        if template is None or message.method != template.method or message.version is not HttpVersion11:
+            template = examiner.examine(message)
+            if template.length or template.old:
+                return template  # rare, and more than the fields may matter
+            self._template = template
+        return examiner.again(message.path, template)
 
     def _identify(self, address: str, head: Head, now: float) -> Client:
         self._agent = head.agent

@@ -297,7 +297,9 @@ class Examiner:
             raise Refused(Fault.BAD_FRAMING)
         if head.length and method in _BODY_UNUSUAL:
             head.doubtful = True  # RFC 9110 section 9.3.1: some servers ignore such a body and read it as a request
-        self._target(message, head, hosts)
+        if (hosts != 1 and not (old and hosts == 0)) or (hosts and _HOST.fullmatch(head.host) is None):
+            raise Refused(Fault.BAD_HOST)
+        self._target(message.path, head)
         if self._max_body and head.length > self._max_body:
             raise Refused(Fault.BODY_TOO_LARGE)
         if connection:
@@ -320,16 +322,41 @@ class Examiner:
             )
         return head
 
-    def _target(self, message: RawRequestMessage, head: Head, hosts: int) -> None:
-        """Check Host and target; absolute form becomes origin form (RFC 9112 section 3.2)."""
-        target = message.path
+    def again(self, target: str, template: Head) -> Head:
+        """A head that differs from `template` in nothing but its target, for a connection that repeats its fields.
+
+        Only the target is checked again: all else that examine() does depends on method, version and fields alone.
+        `template` stays as it is, but for its fields, which become one piece. Raises Refused.
+        """
+        fields = template.fields
+        if len(fields) > 1:
+            fields[:] = (b"".join(fields),)
+        head = Head()
+        head.method = template.method
+        head.old = template.old
+        head.host = template.host
+        head.fields = fields
+        head.length = template.length
+        head.close = template.close
+        head.doubtful = template.doubtful
+        head.expect = template.expect
+        head.websocket = template.websocket
+        head.agent = template.agent
+        head.language = template.language
+        head.cookie = template.cookie
+        head.token = template.token
+        head.chain = template.chain
+        head.forwarded = template.forwarded
+        head.request_id = template.request_id
+        self._target(target, head)
+        return head
+
+    def _target(self, target: str, head: Head) -> None:
+        """Check the target against Host; absolute form becomes origin form (RFC 9112 section 3.2)."""
         if len(target) > self._max_target:
             raise Refused(Fault.TARGET_TOO_LONG)
         if _TARGET.fullmatch(target) is None:
             raise Refused(Fault.BAD_TARGET)
-        host = head.host
-        if (hosts != 1 and not (head.old and hosts == 0)) or (hosts and _HOST.fullmatch(host) is None):
-            raise Refused(Fault.BAD_HOST)
         if target[0] != "/" and not (target == "*" and head.method == "OPTIONS"):
             scheme, found, rest = target.partition("://")
             authority, slash, tail = rest.partition("/")
@@ -340,7 +367,7 @@ class Examiner:
                 raise Refused(Fault.BAD_TARGET)
             if _HOST.fullmatch(authority.encode("ascii")) is None:
                 raise Refused(Fault.BAD_HOST)
-            if hosts and authority.lower().encode("ascii") != host.lower():
+            if head.host and authority.lower().encode("ascii") != head.host.lower():
                 raise Refused(Fault.BAD_HOST)  # one message, two hosts: somebody on the way will pick the other one
             head.host = authority.encode("ascii")
             target = "/" + tail

@@ -1,0 +1,77 @@
+"""A connection that repeats its fields to the letter: what was understood once holds, and nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.proxy.harness import get, shielded
+
+FIELDS = (
+    "User-Agent: A",
+    "Accept-Language: de",
+    "Cookie: a=1; shield_pass=good-1; b=2",
+    "Connection: keep-alive, X-Hop",
+)
+
+
+async def test_every_repetition_is_forwarded_like_the_first() -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for n in range(5):
+                answer = await client.ask(get(f"/{n}?q={n}", *FIELDS, "X-Hop: 1", "X-One: 1"))
+                assert answer.body == f"GET /{n}?q={n}".encode()
+        assert [request.target for request in origin.requests] == [f"/{n}?q={n}" for n in range(5)]
+        for request in origin.requests:
+            assert request.get("Cookie") == "a=1; b=2"
+            assert (request.get("X-One"), request.get("X-Hop"), request.get("User-Agent")) == ("1", None, "A")
+            assert request.get("Host") == "a.example"
+        assert len({request.get("X-Request-Id") for request in origin.requests}) == 5
+        assert shield.engine.tokens == ["good-1"]
+        assert [request.path for request in shield.engine.decided] == [f"/{n}" for n in range(5)]
+        assert all(request.token == ("pass", "good-1") for request in shield.engine.decided)
+
+
+@pytest.mark.parametrize("repetitions", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [("/a#b", 400), ("http://b.example/", 400), ("http://a.example", 200), ("/" + "a" * 9000, 414), ("*", 400)],
+)
+async def test_the_target_is_checked_each_time(repetitions: int, bad: str, status: int) -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for _ in range(repetitions):
+                assert (await client.ask(get("/", *FIELDS))).status == 200
+            assert (await client.ask(get(bad, *FIELDS))).status == status
+        assert len(origin.requests) == repetitions + (status == 200)
+
+
+async def test_a_change_of_method_version_or_field_is_seen() -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for _ in range(3):
+                await client.ask(get("/", *FIELDS))
+            await client.send(get("/head", *FIELDS, method="HEAD"))
+            assert (await client.response("HEAD")).body == b""
+            for _ in range(2):
+                assert (await client.ask(get("/other", *FIELDS[:-1], "Connection: keep-alive"))).status == 200
+            await client.ask(get("/post", *FIELDS[:-1], "Connection: keep-alive", method="POST"))
+            old = await client.ask(get("/old", *FIELDS[:-1], "Connection: keep-alive", version="1.0"))
+            assert old.get("Connection") == "keep-alive"
+        targets = [(request.method, request.target) for request in origin.requests]
+        assert targets[3:] == [
+            ("HEAD", "/head"),
+            ("GET", "/other"),
+            ("GET", "/other"),
+            ("POST", "/post"),
+            ("GET", "/old"),
+        ]
+        assert origin.requests[6].get("Content-Length") == "0"
+
+
+async def test_repeated_fields_with_a_body_are_framed_each_time() -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for n in range(4):
+                data = get(f"/{n}", "Content-Length: 2", method="POST") + b"%02d" % n
+                assert (await client.ask(data)).status == 200
+        assert [request.body for request in origin.requests] == [b"%02d" % n for n in range(4)]
