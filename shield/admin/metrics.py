@@ -118,7 +118,6 @@ class Metrics:
         "bytes_out",
         "challenges_minted",
         "connections_open",
-        "connections_refused",
         "connections_total",
         "faults",
         "log",
@@ -147,7 +146,6 @@ class Metrics:
         self.bytes_out = 0
         self.connections_total = 0
         self.connections_open = 0
-        self.connections_refused: defaultdict[str, int] = defaultdict(int)
         self.tunnels_open = 0
         self.challenges_minted = 0
         self.redemptions: defaultdict[str, int] = defaultdict(int)  # by Redeemed value
@@ -178,7 +176,6 @@ class Metrics:
             "connections": {
                 "open": self.connections_open,
                 "total": self.connections_total,
-                "refused": dict(self.connections_refused),
                 "tunnels": self.tunnels_open,
             },
             "bytes": {"in": self.bytes_in, "out": self.bytes_out},
@@ -212,9 +209,6 @@ class Metrics:
         yield _counter("shield_connections", "Client connections accepted.", self.connections_total)
         yield GaugeMetricFamily("shield_connections_open", "Client connections open now.", value=self.connections_open)
         yield GaugeMetricFamily("shield_tunnels_open", "WebSocket tunnels open now.", value=self.tunnels_open)
-        yield _by_label(
-            "shield_connections_refused", "Client connections refused, by reason.", "reason", self.connections_refused
-        )
         yield _counter("shield_challenges_minted", "Challenges handed out.", self.challenges_minted)
         yield _by_label("shield_challenges_redeemed", "Answers to challenges, by result.", "result", self.redemptions)
         yield _by_label("shield_passes_granted", "Passes handed out, by kind.", "kind", self.passes_granted)

@@ -38,7 +38,6 @@ class Fault(enum.Enum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     # Shield itself.
-    DRAINING = "draining"
     INTERNAL = "internal"
     # Below /.well-known/shield/.
     NOT_FOUND = "not_found"
@@ -108,9 +107,6 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.UPSTREAM_TIMEOUT: FaultReply(504, "Gateway timeout", "The site's server did not answer in time."),
     Fault.UPSTREAM_UNAVAILABLE: FaultReply(
         503, "Service unavailable", "None of the site's servers is available at the moment.", fields=RETRY_SOON
-    ),
-    Fault.DRAINING: FaultReply(
-        503, "Service unavailable", "The site is being restarted.", closes=True, fields=RETRY_SOON
     ),
     Fault.INTERNAL: FaultReply(500, "Internal server error", "Something went wrong on our side.", closes=True),
     Fault.NOT_FOUND: FaultReply(404, "Not found", "There is nothing at this address."),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+import shield.admin.metrics as metrics_module
 from shield.admin.exposition import registry, status_families
 from shield.admin.metrics import ACTION_OF, LATENCY_BOUNDS, Histogram, Metrics
 from shield.model import Action, Reason
@@ -45,6 +48,12 @@ def test_verdicts_that_may_come_are_shown_from_the_start() -> None:
     assert value(metrics, "shield_requests_total", action="limit_dry_run", reason="client_rate") == 0
     names = {labels for name, labels in scrape(metrics) if name == "shield_requests_total"}
     assert frozenset({("action", "forward"), ("reason", "client_rate")}) not in names
+
+
+def test_every_counter_is_counted_by_somebody() -> None:
+    own = Path(metrics_module.__file__)
+    code = "\n".join(path.read_text("utf-8") for path in own.parents[1].rglob("*.py") if path != own)
+    assert [name for name in Metrics.__slots__ if not re.search(rf"\b(metrics|counters)\.{name}\b", code)] == []
 
 
 def test_counters() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from shield.model import Reason
 from shield.policy.challenge import Redeemed
+from shield.proxy import faults
 from shield.proxy.faults import FAULTS
 from shield.proxy.replies import CHALLENGES, REFUSALS
 from shield.solver import solve
@@ -44,6 +45,12 @@ def test_faults_are_listed_with_their_status() -> None:
         for word in re.findall(r"`([a-z_]+)`", words)
     }
     assert listed == {(told.status, fault.value) for fault, told in FAULTS.items()}
+
+
+def test_every_fault_that_is_documented_can_happen() -> None:
+    sources = Path(faults.__file__).parent.glob("*.py")
+    code = "\n".join(path.read_text("utf-8") for path in sources if path.name != "faults.py")
+    assert [fault.name for fault in faults.Fault if not re.search(rf"\bFault\.{fault.name}\b", code)] == []
 
 
 def test_vectors() -> None:
