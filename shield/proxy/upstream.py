@@ -110,7 +110,10 @@ class UpstreamSettings:
         int, Ge(1), Le(100), Doc("Failed checks in a row that take a server out. HAProxy: fall 3.")
     ] = 3
     eject_after: Annotated[
-        int, Ge(1), Le(1000), Doc("Failed requests in a row that eject a server. Envoy: consecutive_5xx 5.")
+        int,
+        Ge(1),
+        Le(1000),
+        Doc("Failed requests in a row that eject one of several servers. Envoy: consecutive_5xx 5."),
     ] = 5
     eject_seconds: Annotated[
         float, Gt(0), Le(3600), Doc("s. First ejection; each further one is longer by as much, up to ten times.")
@@ -334,10 +337,13 @@ class Pool:
         server.failures = 0
 
     def failed(self, server: Server, fault: Fault, now: float) -> None:
-        """A request failed at this server: count it, and eject the server when it is one too many."""
+        """A request failed at this server: count it, and eject the server when it is one too many.
+
+        Never the only one: choose() would use it all the same, and a log that says otherwise misleads.
+        """
         server.counters.failures[fault.value] += 1
         server.failures += 1
-        if server.failures < self.settings.eject_after or server.ejected_until > now:
+        if server.failures < self.settings.eject_after or server.ejected_until > now or len(self.servers) == 1:
             return
         server.failures = 0
         server.ejections = min(server.ejections + 1, 10)

@@ -68,6 +68,15 @@ def test_of_two_the_less_busy_is_taken() -> None:
     assert {made.choose(0.0) for _ in range(50)} == {made.servers[1]}
 
 
+def test_the_only_server_is_not_ejected() -> None:
+    made, notes = pool(1, eject_after=3)
+    (only,) = made.servers
+    for _ in range(10):
+        made.failed(only, Fault.UPSTREAM_CLOSED, 100.0)
+    assert (notes, only.ejected_until, only.counters.ejections) == ([], 0.0, 0)
+    assert only.counters.failures["upstream_closed"] == 10
+
+
 def test_failures_in_a_row_eject_for_longer_each_time() -> None:
     made, notes = pool(eject_after=3, eject_seconds=10.0)
     bad = made.servers[0]
