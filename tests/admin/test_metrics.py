@@ -53,7 +53,8 @@ def test_verdicts_that_may_come_are_shown_from_the_start() -> None:
 def test_every_counter_is_counted_by_somebody() -> None:
     own = Path(metrics_module.__file__)
     code = "\n".join(path.read_text("utf-8") for path in own.parents[1].rglob("*.py") if path != own)
-    assert [name for name in Metrics.__slots__ if not re.search(rf"\b(metrics|counters)\.{name}\b", code)] == []
+    names = set(Metrics.__slots__) - {"upstreams"}  # filled by upstream()
+    assert [name for name in names if not re.search(rf"\bmetrics\.{name}\b", code)] == []
 
 
 def test_counters() -> None:
