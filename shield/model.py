@@ -118,6 +118,7 @@ class Request:
         "headers",
         "held",
         "method",
+        "most",
         "owner",
         "path",
         "queued_at",
@@ -137,6 +138,7 @@ class Request:
     route: Route
     cost: float  # units, as estimated on entry
     subject: Pass | None  # the pass or API key that its cost is charged to; None: its client and address
+    most: float  # units it may count for
     shadow: float  # the factor that it was charged at; negative when it was not charged
     rank: float  # within its tier, higher goes first
     queued_at: float  # when it was put into the queue; 0 when it is not in it

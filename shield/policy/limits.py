@@ -27,6 +27,7 @@ from typing_extensions import Doc
 from shield.model import Action, Reason, Request, Verdict
 from shield.policy.bucket import LEAST_FACTOR, REFUSED_COST, SLACK, Rate, refused
 from shield.policy.reputation import Reputation, slowing
+from shield.policy.routes import MOST_COST
 from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class LimitsSettings:
     network: Annotated[Rate, Doc("rate. Of an IPv4 /24, under pressure, for those without history.")] = Rate(80, 320)
     network_v6_56: Annotated[Rate, Doc("rate. The same for an IPv6 /56: one customer.")] = Rate(40, 160)
     network_v6_48: Annotated[Rate, Doc("rate. The same for an IPv6 /48: one site.")] = Rate(160, 640)
+    calm_cost: Annotated[
+        float,
+        Gt(0),
+        Doc(
+            "units. The most that a request counts for while no measure of pressure applies to it, unless `costs` "
+            "names its route: a page of eighty parts must also load from a site that takes 100 ms for each."
+        ),
+    ] = 1.0
     costs: Annotated[
         dict[str, Annotated[float, Gt(0)]], Doc("units by path template, in place of what is measured.")
     ] = field(default_factory=dict)
@@ -68,6 +77,7 @@ class Limits:
         "_address_burst",
         "_address_rate",
         "_address_span",
+        "_calm_cost",
         "_client_burst",
         "_client_rate",
         "_client_span",
@@ -76,6 +86,7 @@ class Limits:
 
     def __init__(self, settings: LimitsSettings, reputation: Reputation) -> None:
         self._reputation = reputation
+        self._calm_cost = settings.calm_cost
         self._client_rate = settings.client.rate
         self._client_burst = settings.client.burst
         self._client_span = settings.client.burst / settings.client.rate + SLACK
@@ -86,9 +97,19 @@ class Limits:
     def admit(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.
 
+        It counts for `calm_cost` at most, or whoever opens a page of a slow site would be refused half of its parts
+        (measured at 50 ms each: 40 of 81). What the service can take is for the pressure to say.
+
         None when it is admitted. Its demand is its cost then, and nothing otherwise: shadow and bucket are one.
         """
         cost = request.cost
+        most = self._calm_cost
+        if cost > most:
+            if request.route.fixed:  # the operator's word
+                most = cost
+            else:
+                cost = most
+        request.most = most
         client = request.client
         entry = client.entry
         factor = slowing(self._reputation.of_client(entry, now)) if entry.score > 0.0 else 1.0
@@ -168,6 +189,7 @@ class Limits:
             charged.append(at)
         for (_, entry, _, _, _), at in zip(levels, charged, strict=True):
             entry.tat = at
+        request.most = MOST_COST
         request.shadow = levels[0][4]
         return None
 
@@ -186,7 +208,8 @@ class Limits:
         """Correct the charge of a request that really cost `units`. A factor of its score and tier applies again."""
         if request.shadow == REFUSED:
             return
-        extra = (units - request.cost) / max(request.shadow, LEAST_FACTOR)
+        most = request.most
+        extra = (min(units, most) - min(request.cost, most)) / max(request.shadow, LEAST_FACTOR)
         token = request.subject
         if token is not None:
             token.tat += extra / token.rate

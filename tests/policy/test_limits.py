@@ -109,7 +109,8 @@ def test_a_page_of_eighty_parts_loads_for_everybody(world: Any) -> None:
     assert world.engine.pressure == 0.0
 
 
-def test_a_request_pays_what_it_took_in_the_end(world: Any) -> None:
+def test_a_request_pays_what_it_took_in_the_end(make: Any) -> None:
+    world = make(limits=LimitsSettings(calm_cost=50))
     client = world.client()
     for _ in range(5):
         world.visit(client, rtt=0.100)
@@ -119,6 +120,31 @@ def test_a_request_pays_what_it_took_in_the_end(world: Any) -> None:
     world.visit(client, token=token, rtt=0.300)
     assert token.tat - world.now == pytest.approx(30 / 20)
     assert token.shadow == token.tat
+
+
+@pytest.mark.parametrize("rtt", [0.02, 0.1, 2.0])
+def test_a_page_of_eighty_parts_loads_from_a_slow_site(world: Any, rtt: float) -> None:
+    client = world.client()
+    for _ in range(3):
+        world.visit(client, rtt=rtt)  # its route is known to be dear
+    for _ in range(2):
+        assert {world.visit(client, rtt=rtt).verdict.action for _ in range(81)} == {Action.FORWARD}
+        world.pass_time(1.0)
+    assert client.entry.tat - world.now < 20.0
+
+
+def test_what_is_dear_counts_in_full_under_pressure(make: Any) -> None:
+    world = make(challenge=ChallengeSettings(mode="off"))
+    client = world.client()
+    world.visit(client, rtt=0.1)
+    world.storm(0.5)
+    client.entry.tat = client.source.tat = 0.0
+    request = world.ask(client)
+    assert request.verdict.action is Action.FORWARD
+    assert client.entry.tat - world.now == pytest.approx(
+        request.cost / (1 - 0.9 * world.engine.pressure) / 10, rel=0.01
+    )
+    assert request.cost > 5
 
 
 def test_an_operator_s_cost_is_not_corrected(make: Any) -> None:

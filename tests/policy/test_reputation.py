@@ -207,13 +207,13 @@ def test_ignoring_a_challenge_counts_at_most_once_a_second(world: Any) -> None:
 
 def test_a_limit_hit_is_held_against_the_client_whose_limit_it_is(world: Any) -> None:
     greedy = world.client(agent="Greedy")
-    for _ in range(100):
+    for _ in range(300):
         world.visit(greedy, rtt=0.050)
     assert score(world, greedy) > 3.0
 
 
 def test_a_limit_of_the_address_is_nobody_s_fault(world: Any) -> None:
     crowd = [world.client(agent=f"User/{i}") for i in range(10)]
-    reasons = {world.visit(client, rtt=0.050).verdict.reason for _ in range(12) for client in crowd}
+    reasons = {world.visit(client, rtt=0.050).verdict.reason for _ in range(60) for client in crowd}
     assert reasons == {Reason.OK, Reason.ADDRESS_RATE}
     assert max(client.entry.score for client in crowd) <= 0.0
