@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from aiohttp.http import RawRequestMessage
-
 from shield.proxy.headers import Head
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -88,7 +86,7 @@ class Forwarding:
             return False
         return any(parsed in network for network in self._trusted)
 
-    def resolve(self, peer: str, scheme: str, head: Head, message: RawRequestMessage) -> tuple[str, str, str]:
+    def resolve(self, peer: str, scheme: str, head: Head) -> tuple[str, str, str]:
         """(client address, scheme, host or "") of a request that came from the trusted proxy `peer`.
 
         Chains in a field that the operator did not choose are removed from `head`: the proxy may have passed them on as
@@ -106,8 +104,8 @@ class Forwarding:
         elif self._source == "x-forwarded-for":
             hops = head.chain.decode("latin-1").split(",")[-MAX_HOPS:] if head.chain else []
             address, _ = self._walk(peer, hops)
-            proto = _last(message, "X-Forwarded-Proto")
-            host = _last(message, "X-Forwarded-Host")
+            proto = _last(head, "X-Forwarded-Proto")
+            host = _last(head, "X-Forwarded-Host")
         else:
             return peer, scheme, ""
         proto = proto.lower()
@@ -131,9 +129,9 @@ class Forwarding:
         return address, at
 
 
-def _last(message: RawRequestMessage, name: str) -> str:
+def _last(head: Head, name: str) -> str:
     """The last value of a list: the one that the proxy next to us has written."""
-    values = message.headers.getall(name, None)
+    values = head.headers.getall(name, None)
     return values[-1].rpartition(",")[2].strip() if values else ""
 
 

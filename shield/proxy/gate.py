@@ -14,8 +14,8 @@ aiohttp's C parser reads heads. It is fed exactly one head at a time, cut out at
 stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body reaches the next
 head.
 
-Bytes pinned per connection: one head (`http.max_head_bytes`), one read (256 KiB), and what the transport's
-high-water mark allows (`WRITE_HIGH`).
+Bytes pinned per connection: one head (`http.max_head_bytes`), one read (256 KiB), what the transport's high-water mark
+allows (`WRITE_HIGH`), and while idle the fields of the last request (`REPEATED_LIMIT`, and as much again parsed).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
+from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from shield.model import Action, Request, Signal, Verdict
@@ -55,6 +55,8 @@ DISCARD_LIMIT: Final = 64 * 1024
 """bytes. A longer rest of a refused request's body is not worth reading to keep the connection."""
 LINGER_LIMIT: Final = 1024 * 1024
 """bytes. Read and dropped after an early answer, so that the answer is not lost to a reset (RFC 9112 section 9.6)."""
+REPEATED_LIMIT: Final = 4096
+"""bytes. Fields of a request that are remembered in case the next one repeats them; browsers send 500 to 2,000."""
 PIPELINE_BURST: Final = 16
 """Requests served from one read before other connections get their turn."""
 
@@ -65,6 +67,7 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEVER: Final = float("inf")
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_PLAIN_LINE = re.compile(rb"(GET|HEAD) (/[!-\"$-~]*) HTTP/1\.1")
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} ")
 _TOKEN_START: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
@@ -76,6 +79,7 @@ class Gate(asyncio.Protocol):
     __slots__ = (
         "_agent",
         "_blank",
+        "_block",
         "_body",
         "_client",
         "_collect_limit",
@@ -96,7 +100,6 @@ class Gate(asyncio.Protocol):
         "_peer",
         "_pending",
         "_phase",
-        "_raw",
         "_received",
         "_reply",
         "_scanned",
@@ -139,7 +142,7 @@ class Gate(asyncio.Protocol):
         self._token = b""
         self._pass: Pass | None = None
         self._host: bytes | None = None
-        self._raw: tuple[tuple[bytes, bytes], ...] | None = None
+        self._block = b""
         self._template: Head | None = None
         self._suffix = b""
         # per request
@@ -359,31 +362,21 @@ class Gate(asyncio.Protocol):
             first = data.find(b"\r\n")
             self._break(Fault.TARGET_TOO_LONG if first > edge.http.max_head_bytes else Fault.HEAD_TOO_LARGE, now, data)
             return
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = _new_parser(edge)
+        stop = data.find(b"\r\n")
+        block = data[stop:]
         try:
-            messages, _, _ = parser.feed_data(data)
-            if len(messages) != 1:
-                raise Refused(Fault.MALFORMED_HEAD)
-            message = messages[0][0]
-            # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, and a LF before the line.
-            stop = data.find(b"\r\n")
-            if stop != len(message.method) + len(message.path) + 10 or data[stop - 9 : stop - 3] != b" HTTP/":
-                raise Refused(Fault.MALFORMED_HEAD)
-            if message.upgrade or message.chunked:
-                self._parser = None
-            head = self._examine(message)
-            if head.length:
-                self._parser = None  # it waits for a body that is framed here
+            head = self._repeated(data, stop) if block == self._block else None
+            if head is None:
+                head = self._parse(data, stop, block)
         except BadHttpMethod:
             well_formed = _METHOD.match(data) is not None
             self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now, data)
             return
         except HttpProcessingError:
             # llhttp turns the version away before we see it; say which of the two mistakes it was.
-            line = data[: data.find(b"\r\n")]
-            self._break(Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now, data)
+            self._break(
+                Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(data[:stop]) else Fault.MALFORMED_HEAD, now, data
+            )
             return
         except Refused as refused:
             self._break(refused.fault, now, data)
@@ -391,7 +384,7 @@ class Gate(asyncio.Protocol):
 
         # who
         if self._trusted:
-            client, suffix = self._from_trusted(head, message, now)
+            client, suffix = self._from_trusted(head, now)
         else:
             known = self._client
             if known is None or head.agent != self._agent or head.language != self._language:
@@ -403,7 +396,7 @@ class Gate(asyncio.Protocol):
             suffix = self._suffix
             head.request_id = edge.request_ids()
         held = self._present(head, now) if head.token or head.cookie else None
-        request = Request(client, head.method, head.path, message.headers, held, head.length != 0, None)
+        request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
         if head.path.startswith(PREFIX):
             wellknown.serve(self, edge, request, head, now)
             return
@@ -427,24 +420,45 @@ class Gate(asyncio.Protocol):
         if head.expect:
             self.write(CONTINUE)
 
-    def _examine(self, message: RawRequestMessage) -> Head:
-        """The head, as the examiner understands it. Raises Refused.
-
-        Browsers and programs repeat their fields to the letter from one request to the next. What was understood of
-        them once is not worked out again: comparing costs a tenth of examining.
-        """
+    def _parse(self, data: bytes, stop: int, block: bytes) -> Head:
+        """Understand a head; its first line ends at `stop`, `block` is the rest. Raises Refused,
+        HttpProcessingError."""
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = _new_parser(self._edge)
+        messages, _, _ = parser.feed_data(data)
+        if len(messages) != 1:
+            raise Refused(Fault.MALFORMED_HEAD)
+        message = messages[0][0]
+        # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, and a LF before the line.
+        if stop != len(message.method) + len(message.path) + 10 or data[stop - 9 : stop - 3] != b" HTTP/":
+            raise Refused(Fault.MALFORMED_HEAD)
+        if message.upgrade or message.chunked:
+            self._parser = None
         examiner = self._edge.examiner
-        if message.raw_headers != self._raw:
-            self._raw = message.raw_headers
-            self._template = None
-            return examiner.examine(message)
+        head = examiner.examine(message)
+        if head.length:
+            self._parser = None  # it waits for a body that is framed here
+        self._template = None
+        if block != self._block:
+            self._block = block if len(block) <= REPEATED_LIMIT else b""
+        elif not head.length and not head.old:
+            self._template = head  # the second time: what comes a third time is not parsed
+            return examiner.again(message.path, head)
+        return head
+
+    def _repeated(self, data: bytes, stop: int) -> Head | None:
+        """The head of a request that differs from the one before in nothing but its target; None when it does not.
+
+        Browsers, for the parts of a page, and programs repeat their fields to the letter. What was parsed and examined
+        once is not worked out again: a line of the plainest form is read here, everything else by the parser.
+        """
         template = self._template
-        if template is None or message.method != template.method or message.version is not HttpVersion11:
-            template = examiner.examine(message)
-            if template.length or template.old:
-                return template  # rare, and more than the fields may matter
-            self._template = template
-        return examiner.again(message.path, template)
+        if template is not None:
+            line = _PLAIN_LINE.fullmatch(data, 0, stop)
+            if line is not None and line[1].decode("ascii") == template.method:
+                return self._edge.examiner.again(line[2].decode("ascii"), template)
+        return None
 
     def _identify(self, address: str, head: Head, now: float) -> Client:
         self._agent = head.agent
@@ -456,11 +470,11 @@ class Gate(asyncio.Protocol):
             edge.crawlers.check(client.address, client.crawler.domains)
         return client
 
-    def _from_trusted(self, head: Head, message: RawRequestMessage, now: float) -> tuple[Client, bytes]:
+    def _from_trusted(self, head: Head, now: float) -> tuple[Client, bytes]:
         """A request that a trusted proxy brings: client and scheme are what it says, and may change with each
         request."""
         edge = self._edge
-        address, scheme, host = edge.forwarding.resolve(self._peer, self.scheme, head, message)
+        address, scheme, host = edge.forwarding.resolve(self._peer, self.scheme, head)
         client = self._client
         if client is None or client.address != address or head.agent != self._agent or head.language != self._language:
             client = self._identify(address, head, now)

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 
 from aiohttp.http import RawRequestMessage
 from annotated_types import Ge, Le
+from multidict import CIMultiDictProxy
 from typing_extensions import Doc
 
 from shield.proxy.faults import Fault
@@ -161,6 +162,7 @@ class Head:
         "expect",
         "fields",
         "forwarded",
+        "headers",
         "host",
         "language",
         "length",
@@ -178,6 +180,7 @@ class Head:
     path: str  # target up to the query
     host: bytes  # as sent; empty for HTTP/1.0 without one
     fields: list[bytes]
+    headers: CIMultiDictProxy[str]  # as they came
     length: int  # body: bytes, 0 for none, or CHUNKED
     old: bool  # HTTP/1.0
     close: bool  # the client will not or must not send another request
@@ -229,6 +232,7 @@ class Examiner:
             raise Refused(Fault.HEAD_TOO_LARGE)
         head = Head()
         head.method = method = message.method
+        head.headers = message.headers
         head.old = old = version[1] == 0
         head.host = head.agent = head.language = head.cookie = head.token = b""
         head.chain = head.forwarded = head.request_id = b""
@@ -323,9 +327,9 @@ class Examiner:
         return head
 
     def again(self, target: str, template: Head) -> Head:
-        """A head that differs from `template` in nothing but its target, for a connection that repeats its fields.
+        """A head that differs from `template` in nothing but its target, for a connection that repeats itself.
 
-        Only the target is checked again: all else that examine() does depends on method, version and fields alone.
+        Only the target is checked: all else that examine() finds depends on method, version and fields alone.
         `template` stays as it is, but for its fields, which become one piece. Raises Refused.
         """
         fields = template.fields
@@ -333,6 +337,7 @@ class Examiner:
             fields[:] = (b"".join(fields),)
         head = Head()
         head.method = template.method
+        head.headers = template.headers
         head.old = template.old
         head.host = template.host
         head.fields = fields

@@ -75,3 +75,57 @@ async def test_repeated_fields_with_a_body_are_framed_each_time() -> None:
                 data = get(f"/{n}", "Content-Length: 2", method="POST") + b"%02d" % n
                 assert (await client.ask(data)).status == 200
         assert [request.body for request in origin.requests] == [b"%02d" % n for n in range(4)]
+
+
+LINES = (
+    b"GET / HTTP/1.1",
+    b"GET /?a=b&c=%20 HTTP/1.1",
+    b"GET //evil.example/x HTTP/1.1",
+    b"GET /..;/a HTTP/1.1",
+    b'GET /"<>^`{|}\\ HTTP/1.1',
+    b"HEAD / HTTP/1.1",
+    b"OPTIONS * HTTP/1.1",
+    b"GET  / HTTP/1.1",
+    b"GET /  HTTP/1.1",
+    b"GET / HTTP/1.1 ",
+    b" GET / HTTP/1.1",
+    b"GET / HTTP/1.0",
+    b"GET / HTTP/1.2",
+    b"GET / HTTP/2.0",
+    b"GET / http/1.1",
+    b"GET /",
+    b"get / HTTP/1.1",
+    b"GETS / HTTP/1.1",
+    b"GET /a b HTTP/1.1",
+    b"GET /a\tb HTTP/1.1",
+    b"GET /\x00 HTTP/1.1",
+    b"GET /\x7f HTTP/1.1",
+    b"GET /\xc3\xa9 HTTP/1.1",
+    b"GET /# HTTP/1.1",
+    b"GET a HTTP/1.1",
+    b"GET /\rX HTTP/1.1",
+    b"GET /\nX HTTP/1.1",
+    b"GET http://a.example/x?y HTTP/1.1",
+    b"GET http://b.example/x HTTP/1.1",
+    b"GET http://[::1/ HTTP/1.1",
+    b"TRACE / HTTP/1.1",
+    b"CONNECT a:1 HTTP/1.1",
+)
+
+
+@pytest.mark.parametrize("line", LINES, ids=repr)
+async def test_a_line_means_the_same_whether_its_fields_were_seen_before_or_not(line: bytes) -> None:
+    """The short cut for repeated fields accepts nothing that the parser refuses, and reads nothing differently."""
+    plain = get("/", *FIELDS)
+    data = line + plain[plain.index(b"\r\n") :]
+    outcomes = []
+    for before in (0, 3):
+        async with shielded() as (shield, origin):
+            async with await shield.client() as client:
+                for _ in range(before):
+                    await client.ask(plain)
+                await client.send(data)
+                answer = await client.response("HEAD" if line.startswith(b"HEAD") else "GET")
+            seen = [(request.method, request.target, request.get("Host")) for request in origin.requests[before:]]
+            outcomes.append((answer.status, seen))
+    assert outcomes[0] == outcomes[1]
