@@ -2,15 +2,21 @@
 
 At most 2 L requests wait, or 128 where that is more: with a small limit, a few browsers that open a page at the same
 moment (twenty with six connections each are 120) would overflow 2 L, and in calm weather nobody is to be refused
-(measured with L = 4: 1.2 % of the users' first visits were). The best goes first: lower tier, then higher rank (log2
-of the units served before the onset, then a keyed hash that changes every ten minutes, so that some are served well
-instead of all badly), then the older; a full queue evicts its worst for a better newcomer, and turns away a worse one.
+(measured with L = 4: 1.2 % of the users' first visits were). A full queue evicts its worst for a better newcomer,
+and turns away a worse one.
 
+**In calm weather** the better tier goes first, and within it the older: everybody's turn comes. Who has waited for
+half of the patience goes before all tiers, or those who fill the slots could keep the others waiting for ever. The
+patience is two seconds (or 2 median upstream times): a burst of pages drains within them, and waiting is a smaller
+evil than an error.
+
+**Under pressure** there is not enough for all, and the order says who is served well instead of all badly: tier, then
+rank (log2 of the units served before the onset, then a keyed hash that changes every ten minutes), then the older.
 The queue is *standing* when nobody got through an interval of 100 ms in less than 20 ms (CoDel, RFC 8289). A standing
-queue is of no use to anybody: among equals the newest goes first (it can still be served in time, the oldest is about
-to give up), and those who waited longer than their patience are dropped: T2 to T4 after max(40 ms, 2 median upstream
-times), T0 and T1 after 500 ms or that. In calm weather everybody has two seconds: a burst of pages drains within
-them, and waiting is a smaller evil than an error.
+queue is of no use to anybody: then the newest of equals goes first (it can still be served in time, the oldest is
+about to give up), and patience is short: T2 to T4 are dropped after max(40 ms, 2 median upstream times), T0 and T1
+after 500 ms or that. A queue that does not stand is no excuse to wait for ever either (the low ranks can, while others
+pass within milliseconds): the patience of calm weather holds then.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from shield.model import Request, Tier
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 ORDER_EPOCH: Final = 600.0  # seconds after which equals change their order
+FIRST: Final = 1  # before -Tier.T0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,9 @@ class QueueSettings:
     known_patience: Annotated[
         float, Gt(0), Doc("seconds. Of T0 and T1 in a standing queue under pressure, at least.")
     ] = 0.5
-    calm_patience: Annotated[float, Gt(0), Doc("seconds. Of everybody in calm weather, at least.")] = 2.0
+    calm_patience: Annotated[
+        float, Gt(0), Doc("seconds. Of everybody in calm weather, or in a queue that moves, at least.")
+    ] = 2.0
 
 
 class Waiting:
@@ -51,7 +60,7 @@ class Waiting:
     __slots__ = ("order", "request")
 
     def __init__(self, order: tuple[int, float, int], request: Request) -> None:
-        self.order = order  # (-tier, rank, -arrival)
+        self.order = order  # (-tier, rank under pressure, -arrival); tier -1: has waited long enough
         self.request = request
 
     def __lt__(self, other: Waiting) -> bool:
@@ -64,6 +73,7 @@ class Queue:
     def __init__(self, settings: QueueSettings, limit: int) -> None:
         self.most = max(int(settings.length * limit), settings.least_length)
         self.standing = False
+        self.pressed = False  # set with each window
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
         self._settings = settings
         self._waiting: list[Waiting] = []
@@ -82,7 +92,7 @@ class Queue:
             self._shortest = None
             self._interval_ends = now + self._settings.interval
         self._arrivals += 1
-        place = Waiting((-request.tier, request.rank, -self._arrivals), request)
+        place = Waiting((-request.tier, request.rank if self.pressed else 0.0, -self._arrivals), request)
         request.queued_at = now
         if len(self._waiting) < self.most:
             insort(self._waiting, place)
@@ -90,12 +100,12 @@ class Queue:
         if not self._waiting or self._waiting[0].order[:2] >= place.order[:2]:
             return request
         insort(self._waiting, place)
-        return self._waiting.pop(self._last_of_worst() if self.standing else 0).request
+        return self._waiting.pop(self._last_of_worst() if self.standing and self.pressed else 0).request
 
     def pop(self, now: float) -> Request:
         """The request that goes next; the queue must not be empty."""
         waiting = self._waiting
-        if self.standing:
+        if self.standing and self.pressed:
             tier, rank, _ = waiting[-1].order
             request = waiting.pop(bisect_left(waiting, (tier, rank), key=_group)).request
         else:
@@ -115,7 +125,11 @@ class Queue:
                 return True
         return False
 
-    def tick(self, pressed: bool, now: float) -> list[Request]:
+    def oldest_wait(self, now: float) -> float:
+        """Seconds that the oldest has waited; 0 when nobody waits."""
+        return now - min((place.request.queued_at for place in self._waiting), default=now)
+
+    def tick(self, now: float) -> list[Request]:
         """Judge the interval, and return those who waited too long. All that wait are looked at."""
         waiting = self._waiting
         if not waiting:
@@ -124,16 +138,18 @@ class Queue:
         if now >= self._interval_ends:
             shortest = self._shortest
             if shortest is None:  # nobody left: they all wait still
-                shortest = now - min(place.request.queued_at for place in waiting)
+                shortest = self.oldest_wait(now)
             self.standing = shortest > self._settings.target
             self._shortest = None
             self._interval_ends = now + self._settings.interval
-        if not self.standing:
-            return []
-        usual = 2.0 * self.median_rtt
         settings = self._settings
-        known = max(settings.known_patience if pressed else settings.calm_patience, usual)
-        other = max(settings.patience, usual) if pressed else known
+        usual = 2.0 * self.median_rtt
+        known = other = max(settings.calm_patience, usual)
+        if not self.pressed:
+            self._promote(now - known / 2)
+        elif self.standing:
+            known = max(settings.known_patience, usual)
+            other = max(settings.patience, usual)
         late = [
             place
             for place in waiting
@@ -156,6 +172,14 @@ class Queue:
         """Take the median anew."""
         if self._rtts:
             self.median_rtt = sorted(self._rtts)[len(self._rtts) // 2]
+
+    def _promote(self, before: float) -> None:
+        """Put those who wait since before that time ahead of every tier."""
+        long = [place for place in self._waiting if place.request.queued_at < before and place.order[0] < FIRST]
+        if long:
+            for place in long:
+                place.order = (FIRST, 0.0, place.order[2])
+            self._waiting.sort()
 
     def _last_of_worst(self) -> int:
         """Index of the oldest among the worst, which a standing queue gives up first."""

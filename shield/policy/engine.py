@@ -318,7 +318,7 @@ class Engine:
 
     def tick(self, now: float) -> Sequence[Request]:
         """Drop those who waited too long; every half second read the pressure and forget what is old."""
-        for request in self._queue.tick(self._judge.pressed, now):
+        for request in self._queue.tick(now):
             self._shed(request, Reason.QUEUE_TIMEOUT, now)
             self._shed_meanwhile.append(request)
         if self._window_began is None:
@@ -368,6 +368,7 @@ class Engine:
             "standing_queue": self._queue.standing,
             "median_rtt": self._queue.median_rtt,
             "cutoff": pressure.cutoff,
+            "overload": list(pressure.overload),
             "bought_passes": self._passes.bought,
             "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
             "price": self._challenger.price(pressure.p, 0.0, False),
@@ -453,6 +454,7 @@ class Engine:
 
     def _shed(self, request: Request, reason: Reason, now: float) -> None:
         """Turn away a request that was charged: it pays for the attempt only."""
+        self._pressure.shed += 1
         request.queued_at = 0.0
         request.verdict = REFUSALS[reason][self._judge.jitter(request, now)]
         self._limits.settle(request, LEAST_COST)
@@ -489,15 +491,18 @@ class Engine:
     def _close_window(self, now: float, seconds: float) -> None:
         pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
         concurrency.close_window(seconds, not pressure.attack)
+        pressure.oldest_wait = self._queue.oldest_wait(now)
         pressure.close_window(concurrency, now, seconds)
         self._queue.close_window()
         if passes.attack and not pressure.attack:
             passes.ended_at = now
-        passes.attack = self._history.frozen = pressure.attack
+        passes.attack = pressure.attack
+        self._history.frozen = pressure.attack or pressure.crowded
         left = max(LEAST_BOUGHT_SHARE * pressure.capacity, BOUGHT_SHARE * pressure.capacity - pressure.known_demand)
         settings = self._challenge
         rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
-        self._judge.weather(pressure.p > self._threshold, rate / settings.bought_rate)
+        self._queue.pressed = pressed = pressure.p > self._threshold
+        self._judge.weather(pressed, rate / settings.bought_rate)
         self._identity.expire(now)
         passes.expire(now)
         self._history.forget_old(now)

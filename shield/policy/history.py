@@ -2,9 +2,9 @@
 
 A subject (a client or a pass) gets a record at its second good window. A window begins with a good response (2xx or
 3xx) at least `window` seconds after the last one began; being limited begins it anew, so time spent above the limit
-never counts. From the onset of an attack to its end the history is frozen: what an attacker does under attack makes
-none. When the table is full the least served record goes first, so a flood of visitors that came twice cannot push
-out those who use the site.
+never counts. From the onset of an attack to its end the history is frozen, and before that while the queue does not
+move on: what an attacker does under attack makes none, however long it takes to be noticed. When the table is full
+the least served record goes first, so a flood of visitors that came twice cannot push out those who use the site.
 
 Table: key = client key or pass id; at most `tables.history`; lifetime `keep`; `RECORD_BYTES` each; eviction = least
 units served (a lazy heap, exact because units only grow); a newcomer that was served less than everybody in a full

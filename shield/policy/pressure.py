@@ -1,17 +1,29 @@
 """How badly the service is overloaded: one number p in [0, 1], from what is asked and what it can do.
 
     C   capacity, units/s: the larger of the most completed units/s while saturated (smoothed; falls 1 % a minute) and
-        100 L b/x (Little's law: L slots of 100 units/s each, slowed by the congestion x/b). Completed requests count
-        at their route's baseline, like demand, so that slowness does not look like capacity.
+        100 L max(1, b)/x (Little's law: L slots of 100 units/s each, slowed by the congestion x; b above 1 is how noisy
+        times look undisturbed). Completed requests count at their route's baseline, like demand, so that slowness
+        does not look like capacity, and baselines that are off are off in both.
     D   demand, units/s: what each subject's nominal buckets and bans would admit *before* any measure that depends on
         p, so that neither a banned address holds p up nor success at shedding lifts the defence. EWMA over 3 s.
-    t   = clip((D/C - 0.9) / 0.6, 0, 1); at least 0.5 while upstream times or errors show overload
+    t   = clip((D/C - 0.9) / 0.6, 0, 1); at least 0.5 while times, errors or the queue show overload
     p   rises by 0.5 (t - p) a second and falls by 0.02 (t - p): a flood is met in a second, and not trusted to be
         over for a minute.
 
-Upstream times show overload when x > 1.5 b in two windows running and the median request takes 0.1 s longer than its
-baseline: people do not notice less (Nielsen 1993), and a dozen browsers that load a page at once fill every slot for
-a second without being a flood.
+What shows overload, in two windows running:
+
+    latency    x > 1.5 b, and the median request takes 0.1 s longer than its baseline: people do not notice less
+               (Nielsen 1993), and a dozen browsers that load a page at once fill every slot for a second without
+               being a flood
+    errors     more than 5 % of 502, 503, 504 and timeouts, beyond chance (concurrency.py)
+    shedding   somebody was turned away by the queue
+    waiting    the queue has not moved on for long: what its oldest waits beyond 0.4 s, summed over time without a
+               break, reached 2 s times seconds (a second's wait for 3.3 s, half a second's for 20)
+
+The last two are there for clients that ask again when they were answered: each of them counts once in D, however
+long it was made to wait, so D cannot exceed C by much, and the origin behind its slots is never slow. `waiting` has
+to last because twenty browsers with a page of eighty parts do the same for as long as it takes to load (before four
+slots of 20 ms: 0.6 s of waiting for 8 s).
 
 **Onset** is the first of p > 0.05 and an alarm of a CUSUM (Page 1954) on log2(rate / baseline rate): steps of more
 than k = 0.5 accumulate until h = 4. The alarm limits nobody: it only freezes history early. It needs a minute of
@@ -39,6 +51,8 @@ RANKS: Final = 33  # log2 of units served, 0 to 32
 OVERLOAD_RATIO: Final = 1.5
 OVERLOAD_EXCESS: Final = 0.1  # seconds
 OVERLOAD_WINDOWS: Final = 2
+LONG_WAIT: Final = 0.4  # seconds, after which people turn to something else (Doherty and Thadani 1982)
+MOST_WAITED: Final = 2.0  # seconds of waiting times seconds, beyond LONG_WAIT
 CAPACITY_KEPT: Final = 0.99  # per minute
 USED: Final = 0.9  # of the capacity: beyond it queues grow
 CUSUM_K: Final = 0.5
@@ -75,19 +89,24 @@ class Pressure:
         "_overloaded",
         "_settings",
         "_started",
+        "_waited",
         "attack",
         "attack_since",
         "capacity",
         "completed",
+        "crowded",
         "cutoff",
         "demand",
         "known",
         "known_demand",
+        "oldest_wait",
+        "overload",
         "p",
         "rank_demand",
         "ranks",
         "rate",
         "requests",
+        "shed",
         "top",
         "top_demand",
         "units",
@@ -101,6 +120,8 @@ class Pressure:
         self.top = 0.0  # demand of T0
         self.known = 0.0  # demand of T0 and T1
         self.completed = 0.0
+        self.shed = 0  # requests that the queue turned away
+        self.oldest_wait = 0.0  # seconds; of those in the queue as the window closes
         self.ranks = [0.0] * RANKS  # demand of T1 by rank, under pressure
         # smoothed, per second
         self.rate = 0.0
@@ -114,7 +135,10 @@ class Pressure:
         self.capacity = UNITS_PER_SLOT * limit
         self.p = 0.0
         self.cutoff = 0.0
+        self.crowded = False  # the oldest in the queue waits for longer than people do not notice
+        self.overload: tuple[str, ...] = ()  # what showed it in the last window
         self._overloaded = 0  # windows running
+        self._waited = 0.0
         # onset and end
         self._started: float | None = None
         self._baseline_rate = 0.0
@@ -137,19 +161,28 @@ class Pressure:
         if self._started is None and self.requests:
             self._started = now
         self._find_onset(now, seconds)
-        self.requests = 0
+        self.requests = self.shed = 0
         self.units = self.top = self.known = self.completed = 0.0
 
     def _read_capacity(self, concurrency: Concurrency, seconds: float) -> None:
         self._most_completed *= CAPACITY_KEPT ** (seconds / 60)
         if concurrency.saturated:
             self._most_completed = max(self._most_completed, self._completed)
-        slowed = max(1.0, concurrency.ratio / concurrency.baseline)
+        slowed = concurrency.ratio / max(1.0, concurrency.baseline)
         self.capacity = max(self._most_completed, UNITS_PER_SLOT * concurrency.limit / slowed)
 
     def _read_pressure(self, concurrency: Concurrency, seconds: float) -> None:
         slow = concurrency.low > OVERLOAD_RATIO * concurrency.baseline and concurrency.excess > OVERLOAD_EXCESS
-        self._overloaded = self._overloaded + 1 if concurrency.acted and (slow or concurrency.errors_act) else 0
+        self.crowded = self.oldest_wait > OVERLOAD_EXCESS
+        self._waited = max(0.0, self._waited + (self.oldest_wait - LONG_WAIT) * seconds) if self.crowded else 0.0
+        signs = (
+            ("latency", concurrency.acted and slow),
+            ("errors", concurrency.acted and concurrency.errors_act),
+            ("shedding", self.shed > 0),
+            ("waiting", self._waited > MOST_WAITED),
+        )
+        self.overload = tuple(name for name, shown in signs if shown)
+        self._overloaded = self._overloaded + 1 if self.overload else 0
         target = min(max((self.demand / self.capacity - USED) / 0.6, 0.0), 1.0)
         if self._overloaded >= OVERLOAD_WINDOWS:
             target = max(target, 0.5)

@@ -29,6 +29,12 @@ def fill(world: Any) -> list[Request]:
     return occupants
 
 
+def press(world: Any) -> None:
+    """Let there not be enough for all; nobody is challenged."""
+    world.storm(0.5)
+    world.engine._judge._mode = "off"
+
+
 def free(world: Any, request: Request) -> Any:
     """Give one slot back; who gets it."""
     (next_,) = world.end(request)
@@ -63,6 +69,7 @@ def test_nobody_overtakes_the_queue(make: Any) -> None:
 
 def test_a_better_tier_goes_first_then_who_was_served_more(make: Any) -> None:
     world = make(1, queue=QueueSettings(length=9, least_length=0))
+    press(world)
     (occupant,) = fill(world)
     stranger = world.ask(world.client("192.0.2.1"))
     visitor = world.ask(known(world, "192.0.2.2", 3.0))
@@ -103,6 +110,7 @@ def test_equals_have_an_order_that_changes_every_ten_minutes(make: Any) -> None:
         return served
 
     world = make(1, queue=QueueSettings(length=9, least_length=0))
+    press(world)
     first = order()
     assert order() == first
     world.now += 600
@@ -214,7 +222,8 @@ def test_a_queue_that_moves_drops_nobody(make: Any) -> None:
 
 
 def test_in_a_standing_queue_the_newest_of_equals_goes_first_and_the_oldest_is_given_up(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=3, least_length=0))
+    world = make(1, queue=QueueSettings(length=3, least_length=0, patience=0.3))
+    press(world)
     (occupant,) = fill(world)
     client = world.client()
     one, two, three = (world.ask(client) for _ in range(3))
@@ -227,7 +236,8 @@ def test_in_a_standing_queue_the_newest_of_equals_goes_first_and_the_oldest_is_g
 
 
 def test_a_standing_queue_gives_up_the_only_one_it_has(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=1, least_length=0))
+    world = make(1, queue=QueueSettings(length=1, least_length=0, patience=0.3))
+    press(world)
     fill(world)
     stranger = world.ask(world.client())
     stand(world)
@@ -281,3 +291,55 @@ def test_twenty_browsers_that_open_a_page_at_once_find_room_before_a_small_servi
 def test_the_tier_of_a_stranger_is_the_last_but_one(make: Any) -> None:
     world = make(1)
     assert world.ask(world.client()).tier is Tier.T3
+
+
+def test_in_calm_weather_the_older_of_a_tier_goes_first(make: Any) -> None:
+    """By a keyed hash alone some waited until all others, who asked at the same moment, had their whole page."""
+    world = make(1)
+    (occupant,) = fill(world)
+    waiting = [world.ask(world.client(f"192.0.2.{i}")) for i in range(9)]
+    stand(world)
+    for request in waiting:
+        occupant = free(world, occupant)
+        assert occupant is request
+
+
+def test_in_calm_weather_regulars_that_fill_the_slots_do_not_keep_a_newcomer_waiting_for_ever(make: Any) -> None:
+    world = make(1)
+    regulars = [known(world, f"198.51.100.{i}", 9.0) for i in range(3)]
+    (occupant,) = fill(world)
+    newcomer = world.ask(world.client())
+    for regular in regulars:
+        world.ask(regular)
+    began = world.now
+    while newcomer.verdict.action is Action.QUEUE:
+        assert world.pass_time(0.02, step=0.02) == []
+        occupant = free(world, occupant)
+        if occupant is not newcomer:
+            world.ask(occupant.client)
+    assert newcomer.verdict.action is Action.FORWARD
+    assert world.now - began == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) -> None:
+    """Equals stand in the order of a keyed hash under pressure: while some pass in milliseconds others never do."""
+    world = make(1)
+    press(world)
+    (occupant,) = fill(world)
+    clients = sorted(
+        (world.client(f"192.0.2.{i}") for i in range(6)),
+        key=lambda c: world.engine._judge.rank(world.request(c), world.now),
+    )
+    last = world.ask(clients[0])
+    began = world.now
+    world.ask(clients[-1])
+    while says(last)[0] is Action.QUEUE:
+        changed = world.pass_time(0.01, step=0.01)
+        assert not world.engine.status(world.now)["standing_queue"]
+        if changed:
+            break
+        occupant = free(world, occupant)
+        assert occupant is not last
+        world.ask(occupant.client)
+    assert says(last) == (Action.SHED, Reason.QUEUE_TIMEOUT)
+    assert world.now - began == pytest.approx(2.0, abs=0.03)

@@ -64,6 +64,13 @@ def test_what_was_completed_while_saturated_is_capacity_and_fades_by_one_percent
     assert weather.pressure.capacity == pytest.approx(before * 0.99, rel=0.001)
 
 
+def test_a_service_that_is_faster_than_what_its_routes_count_for_can_do_more() -> None:
+    """Both demand and capacity are in the routes' units: where those are too high, they are so in both."""
+    weather = Weather()
+    weather.window(100, 500, ratio=0.8)
+    assert weather.pressure.capacity == pytest.approx(12_500)
+
+
 def test_what_was_completed_at_leisure_is_no_capacity() -> None:
     weather = Weather(limit=1)
     for _ in range(60):
@@ -113,6 +120,37 @@ def test_errors_are_pressure() -> None:
     for _ in range(2):
         weather.window(50, 500, ratio=1.0, errors=10)
     assert weather.pressure.p > 0.05
+
+
+def test_who_is_turned_away_by_the_queue_is_pressure_when_it_lasts() -> None:
+    weather = Weather()
+    for shed in (1, 0, 1, 0):
+        weather.pressure.shed = shed
+        assert weather.window(50, 500) == 0.0
+    for _ in range(2):
+        weather.pressure.shed = 1
+        weather.window(50, 500)
+    assert weather.pressure.p > 0.05
+    assert weather.pressure.overload == ("shedding",)
+
+
+@pytest.mark.parametrize(("wait", "seconds"), [(0.3, None), (0.5, 20.0), (0.9, 4.0), (2.0, 1.5)])
+def test_a_queue_that_does_not_move_on_is_pressure_the_sooner_the_longer_it_takes(
+    wait: float, seconds: float | None
+) -> None:
+    weather = Weather()
+    began = weather.now
+    while weather.pressure.p == 0.0 and weather.now < began + 60:
+        weather.pressure.oldest_wait = wait
+        weather.window(50, 500)
+        assert weather.pressure.crowded
+    assert weather.pressure.overload == (("waiting",) if seconds else ())
+    if seconds:
+        assert weather.now - began == pytest.approx(seconds + 1.0, abs=0.6)
+    weather.pressure.oldest_wait = 0.0
+    weather.window(50, 500)
+    assert not weather.pressure.crowded
+    assert weather.pressure.overload == ()
 
 
 @pytest.mark.parametrize(("rate", "concurrency"), [(0.5, 4), (5, 4), (0.5, 100), (5, 100), (50, 100)])

@@ -1,0 +1,176 @@
+"""Clients that ask again as soon as they were answered: browsers with a page to load, and the simplest of floods."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason, Request
+from shield.policy.engine import ChallengeSettings, HistorySettings
+
+QUEUE_TICK = 0.02
+TICK = 0.5
+THINKING = 0.005  # seconds from an answer to the next request
+
+
+@dataclass
+class Loop:
+    """An origin that serves each request in `service` seconds (a tenth more or less), and connections that ask it.
+
+    A connection asks `parts` times; one that is refused gives that part up, and asks for the next a second later.
+    """
+
+    world: Any
+    service: float
+    refused: list[Request] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    served: dict[Any, int] = field(default_factory=dict)
+    waiting: dict[Request, float] = field(default_factory=dict)
+    highest: float = 0.0
+    _events: list[tuple[float, int, str, Any]] = field(default_factory=list)
+    _left: dict[int, int] = field(default_factory=dict)
+    _n: int = 0
+
+    def connect(self, client: Any, parts: int = 1 << 30) -> None:
+        connection = len(self._left)
+        self._left[connection] = parts
+        self._at(self.world.now, "ask", (client, connection))
+
+    def _at(self, when: float, what: str, of: Any) -> None:
+        self._n += 1
+        heapq.heappush(self._events, (when, self._n, what, of))
+
+    def _ask(self, client: Any, connection: int) -> None:
+        if not self._left[connection]:
+            return
+        self._left[connection] -= 1
+        request = self.world.ask(client, "/part")
+        request.owner = connection
+        self._go_on([request])
+
+    def _go_on(self, requests: Sequence[Request]) -> None:
+        now = self.world.now
+        for request in requests:
+            action = request.verdict.action
+            if action is Action.QUEUE:
+                self.waiting[request] = now
+                continue
+            self.waits.append(now - self.waiting.pop(request, now))
+            if action is Action.FORWARD:
+                rtt = self.service * self.world.random.uniform(0.9, 1.1)
+                self._at(now + rtt, "end", (request, rtt))
+            else:
+                self.refused.append(request)
+                self._at(now + 1.0, "ask", (request.client, request.owner))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, and the engine tick as the service does."""
+        end = self.world.now + seconds
+        tick = due = self.world.now
+        while self.world.now < end:
+            event = self._events[0][0] if self._events else end
+            now = self.world.now = min(event, tick, end)
+            if now >= tick:
+                tick = now + QUEUE_TICK
+                if self.world.engine.waiting or now >= due:
+                    due = now + TICK if now >= due else due
+                    self._go_on(self.world.engine.tick(now))
+                    self.highest = max(self.highest, self.world.engine.pressure)
+            while self._events and self._events[0][0] <= now:
+                _, _, what, of = heapq.heappop(self._events)
+                if what == "ask":
+                    self._ask(*of)
+                else:
+                    request, rtt = of
+                    self.served[request.client] = self.served.get(request.client, 0) + 1
+                    self._at(now + THINKING, "ask", (request.client, request.owner))
+                    self._go_on(self.world.end(request, rtt=rtt))
+
+    def oldest_wait(self) -> float:
+        """Of those that wait now, in seconds."""
+        return self.world.now - min(self.waiting.values(), default=self.world.now)
+
+
+def browsers(loop: Loop, users: int, parts: int) -> None:
+    """So many people open a page of so many parts, each over six connections."""
+    for i in range(users):
+        client = loop.world.client(f"198.51.{i // 8}.{i}")
+        for connection in range(6):
+            loop.connect(client, len(range(connection, parts, 6)))
+
+
+@pytest.mark.parametrize(
+    ("slots", "service"), [(4, 0.02), (4, 0.01), (16, 0.05), (100, 0.02), (100, 0.2)], ids=lambda value: f"{value}"
+)
+def test_twenty_people_that_open_a_page_of_eighty_parts_at_once_are_all_served(
+    make: Any, slots: int, service: float
+) -> None:
+    """Before four slots of 20 ms that takes eight seconds, all of them with every slot taken and 116 waiting."""
+    world = make(slots, challenge=ChallengeSettings())
+    loop = Loop(world, service)
+    browsers(loop, 20, 80)
+    loop.run(12.0)
+    assert loop.refused == []
+    assert set(loop.served.values()) == {80}
+    assert len(loop.served) == 20
+    assert loop.highest <= 0.05
+    assert not world.engine.attack
+    assert max(loop.waits) < 1.0
+
+
+@pytest.mark.parametrize(("clients", "connections", "slots", "service"), [(100, 1, 16, 0.2), (60, 2, 4, 0.03)])
+def test_a_closed_loop_flood_is_noticed_within_seconds(
+    make: Any, clients: int, connections: int, slots: int, service: float
+) -> None:
+    """Each client counts once, however long it waits, and the origin behind its slots is as fast as ever."""
+    world = make(slots, challenge=ChallengeSettings())
+    loop = Loop(world, service)
+    for i in range(clients * connections):
+        loop.connect(world.client(f"127.{i % clients // 8}.0.{i % clients}"))
+    loop.run(8.0)
+    assert world.engine.attack
+    assert loop.highest > 0.15
+    assert world.engine.status(world.now)["overload"] == []  # who is challenged does not wait
+    assert max(loop.waits) < 2.1
+
+
+def test_a_closed_loop_flood_makes_no_history_while_it_is_not_noticed_yet(make: Any) -> None:
+    world = make(4, challenge=ChallengeSettings(), history=HistorySettings(window=1.0))
+    loop = Loop(world, 0.03)
+    for i in range(120):
+        loop.connect(world.client(f"127.{i % 60 // 8}.0.{i % 60}"))
+    loop.run(8.0)
+    assert world.engine.attack
+    assert world.engine.status(world.now)["tables"]["history"]["entries"] == 0
+
+
+@pytest.mark.parametrize("mode", ["off", "auto"])
+def test_nobody_waits_for_ever_behind_clients_that_ask_again_at_once(make: Any, mode: Any) -> None:
+    """It was found with 16 slots and 100 clients: 63 to 84 of them still waiting after five seconds, with p = 0."""
+    world = make(16, challenge=ChallengeSettings(mode=mode))
+    loop = Loop(world, 0.05)
+    clients = [world.client(f"127.{i // 8}.0.{i}") for i in range(100)]
+    for client in clients:
+        loop.connect(client)
+    for _ in range(40):
+        loop.run(0.5)
+        assert loop.oldest_wait() < 2.1
+    assert min(loop.served[client] for client in clients) > 20
+
+
+def test_who_is_turned_away_for_want_of_room_is_overload(make: Any) -> None:
+    world = make(16, challenge=ChallengeSettings(mode="off"))
+    loop = Loop(world, 0.2)
+    for i in range(300):
+        loop.connect(world.client(f"127.{i // 8}.0.{i % 8}"))
+    seen: set[str] = set()
+    for _ in range(8):
+        loop.run(0.5)
+        seen |= set(world.engine.status(world.now)["overload"])
+    assert {request.verdict.reason for request in loop.refused} >= {Reason.QUEUE_FULL}
+    assert "shedding" in seen
+    assert loop.highest > 0.15
