@@ -8,7 +8,6 @@ requests in flight end within `timeouts.drain`, save the history, close.
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import itertools
 import os
@@ -17,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import uvloop
@@ -43,7 +42,7 @@ from shield.proxy.headers import Examiner
 from shield.proxy.origin import OriginConnection
 from shield.proxy.replies import Replies
 from shield.proxy.resolve import Resolver
-from shield.proxy.upstream import DEMO, Pool, watch
+from shield.proxy.upstream import DEMO, Pool, out_of_files, watch
 from shield.sink import Sink, write_whole_lines
 from shield.state import load_history, load_keys, save_history
 
@@ -116,6 +115,10 @@ class Service:
         loop.set_exception_handler(self._on_loop_error)
         context = listener.tls_context(config.listen.certificate, config.listen.key)
         upstream = config.upstream
+        files = listener.raise_file_limit()
+        idle = listener.idle_limit(upstream.keep_alive_connections, files, len(upstream.servers))
+        limit = listener.connection_limit(config.listen.max_connections, files, idle * len(upstream.servers))
+        upstream = replace(upstream, keep_alive_connections=idle)
         servers = list(upstream.servers)
         if DEMO in servers:
             address, self._demo = await start_demo()
@@ -145,10 +148,8 @@ class Service:
             clock=self.clock,
             loop=loop,
             request_ids=_request_ids(os.urandom(4).hex()),
+            max_streams=listener.stream_limit(upstream.max_streams, limit),
         )
-        files = listener.raise_file_limit()
-        kept = len(servers) * upstream.keep_alive_connections + upstream.max_concurrency
-        limit = listener.connection_limit(config.listen.max_connections, files, kept)
         if self.share is None:
             sockets = listener.bind(listen_addresses(config), config.listen.backlog, reuse_port=False)
         else:
@@ -178,6 +179,7 @@ class Service:
             upstream=list(upstream.servers),
             dry_run=config.dry_run,
             connections=limit,
+            streams=self.edge.max_streams,
             pid=os.getpid(),
         )
 
@@ -222,14 +224,14 @@ class Service:
     def _on_upstream(self, event: str, server: str) -> None:
         self.log.event(event, "warning", server=server)
 
-    async def _probe(self, server: Any) -> bool:
+    async def _probe(self, server: Any) -> bool | None:
         return await health.probe(self.pool, server)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Last resort. A failed accept() for want of descriptors pauses accepting; anything else is a bug, and is
         logged."""
         error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        if isinstance(error, OSError) and out_of_files(error):
             self.listener.pause_for_files()
             return
         self.metrics.faults["internal"] += 1

@@ -308,10 +308,11 @@ def _cut(config: Config, workers: int) -> Config:
     """The config of one worker. What is for the whole service is divided, rounded up; 0 keeps its meaning."""
     connections = math.ceil(config.listen.max_connections / workers)
     concurrency = math.ceil(config.upstream.max_concurrency / workers)
+    streams = math.ceil(config.upstream.max_streams / workers)
     return replace(
         config,
         listen=replace(config.listen, max_connections=connections),
-        upstream=replace(config.upstream, max_concurrency=concurrency),
+        upstream=replace(config.upstream, max_concurrency=concurrency, max_streams=streams),
     )
 
 

@@ -125,6 +125,7 @@ class Metrics:
         "passes_granted",
         "redemptions",
         "request_seconds",
+        "streams_open",
         "tunnels_open",
         "upstream_responses",
         "upstream_seconds",
@@ -147,6 +148,7 @@ class Metrics:
         self.connections_total = 0
         self.connections_open = 0
         self.tunnels_open = 0
+        self.streams_open = 0  # exchanges that gave their slot back: tunnels, event streams, slow readers
         self.challenges_minted = 0
         self.redemptions: defaultdict[str, int] = defaultdict(int)  # by Redeemed value
         self.passes_granted: dict[str, int] = {"earned": 0, "bought": 0}
@@ -177,6 +179,7 @@ class Metrics:
                 "open": self.connections_open,
                 "total": self.connections_total,
                 "tunnels": self.tunnels_open,
+                "streams": self.streams_open,
             },
             "bytes": {"in": self.bytes_in, "out": self.bytes_out},
             "challenges": {"minted": self.challenges_minted, "redeemed": dict(self.redemptions)},
@@ -209,6 +212,11 @@ class Metrics:
         yield _counter("shield_connections", "Client connections accepted.", self.connections_total)
         yield GaugeMetricFamily("shield_connections_open", "Client connections open now.", value=self.connections_open)
         yield GaugeMetricFamily("shield_tunnels_open", "WebSocket tunnels open now.", value=self.tunnels_open)
+        yield GaugeMetricFamily(
+            "shield_streams_open",
+            "WebSockets, event streams and slow readers now, which hold no slot.",
+            value=self.streams_open,
+        )
         yield _counter("shield_challenges_minted", "Challenges handed out.", self.challenges_minted)
         yield _by_label("shield_challenges_redeemed", "Answers to challenges, by result.", "result", self.redemptions)
         yield _by_label("shield_passes_granted", "Passes handed out, by kind.", "kind", self.passes_granted)

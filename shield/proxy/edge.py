@@ -5,6 +5,7 @@ One object per process, built by service.py. It holds no state of a request.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,6 +83,7 @@ class Edge:
     clock: Callable[[], float]
     loop: Any
     request_ids: Callable[[], bytes]
+    max_streams: int = sys.maxsize  # exchanges without a slot, which metrics.streams_open counts
     draining: bool = field(default=False)
     on_close: Callable[[], None] = field(default=lambda: None)
 

@@ -7,6 +7,9 @@ in the wake-up that brought it. Only opening a connection is a coroutine.
     waiting (body being buffered, or queued) -> connecting -> sent -> responding -> finished
                                                                  \\-> tunnel (after 101)
 
+An exchange that waits for somebody for long gives its concurrency slot back: a WebSocket and an event stream with
+their head, any response when its client is slow. There are at most `upstream.max_streams` of these.
+
 What is kept: at most `http.body_buffer_bytes` of the request's body plus one read, and of the response what one read
 brought; the transports' own buffers are bounded by backpressure.
 """
@@ -20,7 +23,7 @@ from shield.model import Action, Outcome, Request
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import LAST_CHUNK, encode_chunk
 from shield.proxy.headers import CHUNKED, STATUS_LINES, Head
-from shield.proxy.upstream import CONNECT_ERRORS
+from shield.proxy.upstream import CONNECT_ERRORS, out_of_files
 
 if TYPE_CHECKING:
     from shield.proxy.edge import Edge
@@ -49,6 +52,7 @@ class Exchange:
         "_edge",
         "_finished",
         "_gate",
+        "_no_room",
         "_out",
         "_prefix",
         "_replayable",
@@ -56,6 +60,7 @@ class Exchange:
         "_sent_at",
         "_server",
         "_server_name",
+        "_slotless",
         "_status",
         "_stream",
         "_suffix",
@@ -109,6 +114,8 @@ class Exchange:
         self.rtt = NO_RTT
         self.body_sent = 0
         self.tunnelling = False
+        self._no_room = False
+        self._slotless = False
         self._finished = False
 
     def __repr__(self) -> str:
@@ -127,6 +134,9 @@ class Exchange:
         """Finished. The request no longer leads back here: a cycle per request would be work for the collector."""
         self._finished = True
         self.request.owner = None
+        if self._slotless:
+            self._slotless = False
+            self._edge.metrics.streams_open -= 1
 
     # from the gate: before it is sent
 
@@ -180,6 +190,9 @@ class Exchange:
     def start(self, now: float) -> None:
         """Send the request: at once over an idle connection, else as soon as one is open."""
         edge = self._edge
+        if self.wants_upgrade and self._streams_full():
+            self._fail(Fault.STREAMS_FULL, now)
+            return
         server = edge.pool.choose(now, self._tried)
         if server is None:
             self._fail(Fault.UPSTREAM_REFUSED if self._tried else Fault.UPSTREAM_UNAVAILABLE, now)
@@ -205,6 +218,10 @@ class Exchange:
         except CONNECT_ERRORS as error:
             self._task = None
             now = edge.clock()
+            if out_of_files(error):
+                edge.pool.no_files(server)
+                self._fail(Fault.OUT_OF_FILES, now)
+                return
             fault = Fault.UPSTREAM_TIMEOUT if isinstance(error, TimeoutError) else Fault.UPSTREAM_REFUSED
             edge.pool.failed(server, fault, now)
             edge.log.event(
@@ -317,6 +334,9 @@ class Exchange:
         nothing, or -1."""
         edge = self._edge
         now = edge.clock()
+        if stream and self._streams_full():
+            self._no_room = True  # and on with the read: flush() or finish() says so
+            return
         self._status = status
         self.responding = True
         self._stream = stream
@@ -348,7 +368,7 @@ class Exchange:
         self._close = close
         self._prefix = len(out)
         if stream:
-            edge.resume(edge.engine.release(self.request, now), now)
+            self._give_slot_back(now)
 
     def _grant(self, fields: list[bytes], now: float) -> None:
         """Hand out an earned pass with a document that no shared cache will keep."""
@@ -371,8 +391,32 @@ class Exchange:
         else:
             self._out.append(piece)
 
+    def _streams_full(self) -> bool:
+        return self._edge.metrics.streams_open >= self._edge.max_streams
+
+    def _give_slot_back(self, now: float) -> None:
+        """Go on without a concurrency slot, as one of the streams; when these are full, with it."""
+        if self._slotless or self._streams_full():
+            return
+        edge = self._edge
+        self._slotless = True
+        edge.metrics.streams_open += 1
+        edge.resume(edge.engine.release(self.request, now), now)
+
+    def _turn_away(self) -> None:
+        """A stream or WebSocket for which there is no room. The server has done its part."""
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            connection.close()
+        self.body_sent = 0
+        self._fail(Fault.STREAMS_FULL, self._edge.clock())
+
     def flush(self) -> None:
         """Hand what one read brought to the client; when the client is slow, stop reading and give the slot back."""
+        if self._no_room:
+            self._turn_away()
+            return
         out = self._out
         gate = self._gate
         if out:
@@ -383,7 +427,7 @@ class Exchange:
             if gate.blocked and self._connection is not None:
                 self._connection.pause()
                 gate.expect_progress(now)
-                self._edge.resume(self._edge.engine.release(self.request, now), now)
+                self._give_slot_back(now)
             else:
                 gate.deadline = now + self._edge.upstream.idle_timeout
 
@@ -398,6 +442,9 @@ class Exchange:
     def finish(self) -> None:
         """The response is complete."""
         if self._finished:
+            return
+        if self._no_room:
+            self._turn_away()
             return
         self._end()
         edge = self._edge
@@ -503,8 +550,13 @@ class Exchange:
         self._leave_server()
         status = FAULTS[fault].status
         edge = self._edge
+        request = self.request
         edge.metrics.faults[fault.value] += 1
-        edge.resume(edge.engine.learn(self.request, Outcome(status, NO_RTT, False), now), now)
+        if fault is Fault.STREAMS_FULL or fault is Fault.OUT_OF_FILES:  # nothing to learn: not the upstream's failure
+            request.held = not self._sent_at  # so that a request which was not sent costs no more than an attempt
+            edge.resume(edge.engine.cancel(request, now), now)
+        else:
+            edge.resume(edge.engine.learn(request, Outcome(status, NO_RTT, False), now), now)
         self._log(status, now, fault.value)
         self._gate.fail_exchange(fault, now)
 
@@ -573,6 +625,9 @@ class Exchange:
         connection = self._connection
         if connection is None:
             return
+        if self._streams_full():
+            self._turn_away()
+            return
         edge = self._edge
         now = edge.clock()
         self.responding = self.tunnelling = self._stream = True
@@ -594,7 +649,7 @@ class Exchange:
         )
         self._out.clear()
         edge.metrics.tunnels_open += 1
-        edge.resume(edge.engine.release(self.request, now), now)
+        self._give_slot_back(now)
         self._gate.open_tunnel(now)
 
     def tunnel_up(self, data: bytes, now: float) -> None:

@@ -38,6 +38,8 @@ class Fault(enum.Enum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     # Shield itself.
+    STREAMS_FULL = "streams_full"
+    OUT_OF_FILES = "out_of_files"
     INTERNAL = "internal"
     # Below /.well-known/shield/.
     NOT_FOUND = "not_found"
@@ -107,6 +109,12 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.UPSTREAM_TIMEOUT: FaultReply(504, "Gateway timeout", "The site's server did not answer in time."),
     Fault.UPSTREAM_UNAVAILABLE: FaultReply(
         503, "Service unavailable", "None of the site's servers is available at the moment.", fields=RETRY_SOON
+    ),
+    Fault.STREAMS_FULL: FaultReply(
+        503, "Service unavailable", "Too many live connections are open at the moment.", fields=RETRY_SOON
+    ),
+    Fault.OUT_OF_FILES: FaultReply(
+        503, "Service unavailable", "There is no room for another connection at the moment.", fields=RETRY_SOON
     ),
     Fault.INTERNAL: FaultReply(500, "Internal server error", "Something went wrong on our side.", closes=True),
     Fault.NOT_FOUND: FaultReply(404, "Not found", "There is nothing at this address."),

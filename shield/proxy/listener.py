@@ -1,8 +1,7 @@
 """Sockets: binding, accepting, and not accepting.
 
 When connections or descriptors run out Shield stops accepting, and new ones wait in the kernel's backlog until some
-are free:
-the listening socket stays open under a duplicate descriptor while its server is closed.
+are free: the listening socket stays open under a duplicate descriptor while its server is closed.
 """
 
 from __future__ import annotations
@@ -65,8 +64,8 @@ class ListenSettings:
         Ge(0),
         Le(10_000_000),
         Doc(
-            "Client connections at the same time; 0: as many as the file limit allows. Several workers share it "
-            "equally, rounded up."
+            "Client connections at the same time; 0: as many as the file limit allows, at two descriptors each. "
+            "Several workers share it equally, rounded up."
         ),
     ] = 0
     backlog: Annotated[
@@ -87,10 +86,23 @@ def raise_file_limit() -> int:
     return soft
 
 
-def connection_limit(configured: int, files: int, upstream_connections: int) -> int:
-    """Client connections that `files` descriptors allow, beside those to the upstream; at least 16."""
-    possible = max(16, files - upstream_connections - RESERVED_FILES)
+def idle_limit(configured: int, files: int, servers: int) -> int:
+    """Idle connections to keep to each of `servers`: as configured, but all of them on a quarter of `files` at most."""
+    return min(configured, files // 4 // servers)
+
+
+def connection_limit(configured: int, files: int, idle: int) -> int:
+    """Client connections that `files` descriptors allow beside `idle` ones to the upstream; at least 16.
+
+    Each counts twice: a WebSocket, a stream or a slow reader has a connection to the upstream as long as its own.
+    """
+    possible = max(16, (files - idle - RESERVED_FILES) // 2)
     return min(configured, possible) if configured else possible
+
+
+def stream_limit(configured: int, connections: int) -> int:
+    """How many of the client connections may be streams: as configured, or half, so that others still get in."""
+    return configured or max(1, connections // 2)
 
 
 def bind(addresses: Sequence[str], backlog: int, reuse_port: bool) -> list[socket.socket]:
@@ -221,8 +233,11 @@ class Listener:
             self._pause()
         finally:
             self._starting = False
-        if self._stopped:  # meanwhile
+        if self._is_stopped():  # meanwhile
             self._pause()
+
+    def _is_stopped(self) -> bool:
+        return self._stopped
 
     def _made(self) -> asyncio.Protocol:
         protocol = self._factory()

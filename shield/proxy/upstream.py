@@ -1,14 +1,14 @@
 """The servers behind Shield: which one gets a request, connections kept to it, and when it is left in peace.
 
 One Pool, some Servers, each with idle connections (origin.py). Picking and taking an idle connection is synchronous;
-only opening one waits. Bounds: open connections by the concurrency limit of the policy plus `keep_alive_connections`
-per
-server; addresses per name by MAX_ADDRESSES.
+only opening one waits. Bounds: open connections by `max_concurrency`, plus `max_streams` for those that hold no slot
+any more, plus `keep_alive_connections` per server; addresses per name by MAX_ADDRESSES.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import random
 import ssl
@@ -53,6 +53,17 @@ class UpstreamSettings:
             "rounded up."
         ),
     ] = 100
+    max_streams: Annotated[
+        int,
+        Ge(0),
+        Le(10_000_000),
+        Doc(
+            "WebSockets, event streams and responses to slow readers at the same time: they hold no place of "
+            "max_concurrency, but a connection each. A further WebSocket or stream is answered 503, a further slow "
+            "reader keeps its place. 0: half as many as client connections. Several workers share it equally, rounded "
+            "up."
+        ),
+    ] = 0
     connect_timeout: Annotated[
         float, Gt(0), Le(300), Doc("s. To open a connection, TLS handshake included. Envoy: 5 s.")
     ] = 5.0
@@ -128,6 +139,11 @@ MAX_ADDRESSES: Final = 16
 
 # Errors that mean "could not connect" and not "a bug". asyncio.TimeoutError is TimeoutError since 3.11.
 CONNECT_ERRORS: Final = (OSError, ssl.SSLError, TimeoutError, EOFError)
+
+
+def out_of_files(error: BaseException) -> bool:
+    """Whether this process or machine has no descriptor left: that says nothing about who was to be connected to."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 class Server:
@@ -302,6 +318,8 @@ class Pool:
                     lambda: self._factory(server), address, server.port, ssl=context, server_hostname=name
                 )
             except (OSError, ssl.SSLError) as failure:
+                if out_of_files(failure):
+                    raise
                 error = failure
                 continue
             server.next_address = (server.next_address + turn) % len(addresses)
@@ -352,6 +370,10 @@ class Pool:
         server.counters.ejections += 1
         self._notify("upstream_ejected", server.name)
 
+    def no_files(self, server: Server) -> None:
+        """No descriptor was left for a connection to `server`. Nothing is held against it."""
+        self._notify("out_of_files", server.name)
+
     def checked(self, server: Server, ok: bool, now: float) -> None:
         """The result of an active health check."""
         if ok:
@@ -383,7 +405,8 @@ class Pool:
                 server.idle.pop().close()
 
 
-Probe = Callable[[Server], Awaitable[bool]]
+Probe = Callable[[Server], Awaitable[bool | None]]
+"""Whether a server is well; None: that could not be found out."""
 
 
 async def watch(
@@ -393,5 +416,6 @@ async def watch(
     while True:
         results = await asyncio.gather(*(probe(server) for server in pool.servers))
         for server, ok in zip(pool.servers, results, strict=True):
-            pool.checked(server, ok, clock())
+            if ok is not None:
+                pool.checked(server, ok, clock())
         await sleep(pool.settings.health_interval)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 
 import pytest
@@ -650,6 +651,39 @@ async def test_a_slow_reader_makes_the_upstream_wait_and_holds_no_slot() -> None
 # WebSocket
 
 
+async def test_a_slow_reader_keeps_its_slot_when_the_streams_are_full() -> None:
+    body = b"x" * (16 << 20)
+    async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=1 << 18) as client:
+        shield.edge.max_streams = 0
+        await client.send(get())
+        await soon(lambda: shield.gates and shield.gates[0].blocked)
+        assert len(shield.engine.slots) == 1
+        shield.edge.max_streams = 1
+        assert len((await client.response()).body) == len(body)
+        assert shield.metrics.streams_open == 0
+
+
+async def test_an_event_stream_for_which_there_is_no_room_is_503_and_no_fault_of_the_server() -> None:
+    stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n"
+    whole = reply(b"data: x\n\n", "Content-Type: text/event-stream")
+    async with shielded({"/events": stream, "/whole": whole}) as (shield, origin), await shield.client() as first:
+        shield.edge.max_streams = 1
+        await first.send(get("/events"))
+        await first.until(b"data: x\n\n")
+        assert shield.metrics.streams_open == 1
+        async with await shield.client() as second:
+            for number, path in enumerate(("/events", "/whole"), 1):
+                answer = await second.ask(get(path))
+                assert (answer.status, answer.get("Retry-After"), answer.get("Connection")) == (503, "5", None)
+                await asyncio.wait_for(origin.links[number].lost.wait(), 5)
+            assert (await second.ask(get("/page"))).status == 200, "others are served"
+        assert shield.metrics.faults["streams_full"] == 2
+        assert not shield.pool.servers[0].failures
+        assert len(shield.engine.cancelled) == 2
+        first.reset()
+        await soon(lambda: shield.metrics.streams_open == 0)
+
+
 async def _websocket(shield: Shield, rest: bytes = b"") -> Client:
     client = await shield.client()
     await client.send(get("/ws", *WEBSOCKET) + rest)
@@ -682,6 +716,37 @@ async def test_a_websocket_is_tunnelled_with_the_bytes_that_follow_at_once() -> 
         await asyncio.wait_for(origin.links[0].lost.wait(), 5)
         assert shield.engine.learned[0][1].stream
         assert not shield.pool.servers[0].idle
+
+
+async def test_a_websocket_for_which_there_is_no_room_is_503_and_not_sent() -> None:
+    async with shielded(None, _echo) as (shield, origin):
+        shield.edge.max_streams = 1
+        async with await _websocket(shield) as first:
+            assert (await first.response()).status == 101
+            async with await _websocket(shield) as second:
+                answer = await second.response()
+                assert (answer.status, answer.get("Retry-After")) == (503, "5")
+            assert len(origin.links) == 1
+        await soon(lambda: shield.metrics.streams_open == 0)
+        async with await _websocket(shield) as third:
+            assert (await third.response()).status == 101
+
+
+async def test_of_two_websockets_that_open_at_once_one_finds_no_room() -> None:
+    go_on = asyncio.Event()
+
+    @early
+    async def late(link: Link, request: Received) -> None:
+        await go_on.wait()
+        await _echo(link, request)
+
+    async with shielded(None, late) as (shield, origin):
+        shield.edge.max_streams = 1
+        async with await _websocket(shield) as first, await _websocket(shield) as second:
+            await origin.got(2)
+            go_on.set()
+            assert sorted([(await first.response()).status, (await second.response()).status]) == [101, 503]
+            assert shield.metrics.tunnels_open == shield.metrics.streams_open == 1
 
 
 async def test_a_websocket_closed_by_the_origin_delivers_its_last_words() -> None:
@@ -753,6 +818,28 @@ async def test_exchanges_leave_nothing_behind() -> None:
         shield.engine.learned.clear()
         gc.collect()
         assert [thing for thing in gc.get_objects() if isinstance(thing, Exchange)] == []
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_a_lack_of_descriptors_is_503_and_no_failure_of_the_server(number: int) -> None:
+    upstream = UpstreamSettings(eject_after=1, retries=0)
+    async with shielded(None, None, upstream=upstream) as (shield, origin), await shield.client() as client:
+        connect = shield.pool._connect
+
+        async def none_left(server: object) -> None:
+            raise OSError(number, "Too many open files")
+
+        shield.pool._connect = none_left
+        answer = await client.ask(get())
+        assert (answer.status, answer.get("Retry-After")) == (503, "5")
+        server = shield.pool.servers[0]
+        assert (server.failures, server.ejections, dict(server.counters.failures)) == (0, 0, {})
+        assert shield.notes == [("out_of_files", origin.url)]
+        assert shield.log.events == []
+        assert shield.metrics.faults == {"out_of_files": 1}
+        assert (len(shield.engine.cancelled), shield.engine.learned) == (1, [])
+        shield.pool._connect = connect
+        assert (await client.ask(get())).status == 200
 
 
 async def test_an_unforeseen_error_while_connecting_answers_and_frees_everything() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import ssl
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from shield.proxy.upstream import Pool, UpstreamSettings
 from tests.proxy.harness import Origin, reply
 
 
-async def healthy(url: str, **settings: Any) -> bool:
+async def healthy(url: str, notes: list[str] | None = None, **settings: Any) -> bool | None:
     resolver = Resolver("", lambda: 0.0)
-    pool = Pool(UpstreamSettings(**settings), [url], Metrics(), resolver, OriginConnection, lambda event, server: None)
+    told = [] if notes is None else notes
+    pool = Pool(
+        UpstreamSettings(**settings), [url], Metrics(), resolver, OriginConnection, lambda event, _: told.append(event)
+    )
     try:
         return await probe(pool, pool.servers[0])
     finally:
@@ -56,6 +60,21 @@ async def test_without_a_path_a_connection_is_enough() -> None:
 async def test_silence_is_not_health() -> None:
     async with Origin({"/": None}) as origin:
         assert not await healthy(origin.url, health_path="/", health_timeout=0.05)
+
+
+@pytest.mark.parametrize("path", ["", "/"])
+async def test_a_lack_of_descriptors_is_neither_health_nor_sickness(path: str) -> None:
+    notes: list[str] = []
+    async with Origin({"/": reply()}) as origin:
+        for url in (origin.url, "unix:/nowhere.sock"):
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays so; a new one would be >= 3
+            try:
+                well = await healthy(url, notes, health_path=path)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            assert well is None
+    assert notes == ["out_of_files"] * 2
 
 
 async def test_a_unix_socket_is_checked(tmp_path: Path) -> None:

@@ -60,10 +60,23 @@ async def test_several_addresses() -> None:
 
 
 def test_limits_from_files() -> None:
-    assert listener.connection_limit(0, 10_000, 200) == 10_000 - 200 - listener.RESERVED_FILES
+    possible = (10_000 - 200 - listener.RESERVED_FILES) // 2
+    assert listener.connection_limit(0, 10_000, 200) == possible
     assert listener.connection_limit(500, 10_000, 200) == 500
-    assert listener.connection_limit(20_000, 10_000, 200) == 10_000 - 200 - listener.RESERVED_FILES
+    assert listener.connection_limit(20_000, 10_000, 200) == possible
     assert listener.connection_limit(0, 100, 200) == 16
+
+
+def test_many_idle_connections_to_many_servers_leave_room_for_clients() -> None:
+    assert listener.idle_limit(100, 1024, 1) == 100
+    assert listener.idle_limit(100, 1024, 10) == 25
+    assert listener.idle_limit(0, 1024, 10) == 0
+
+
+def test_streams_leave_room_for_other_clients_unless_told_otherwise() -> None:
+    assert listener.stream_limit(0, 800) == 400
+    assert listener.stream_limit(500, 800) == 500
+    assert listener.stream_limit(0, 1) == 1
 
 
 def test_the_file_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,26 @@ def test_of_two_the_less_busy_is_taken() -> None:
     assert {made.choose(0.0) for _ in range(50)} == {made.servers[1]}
 
 
+async def test_a_check_that_could_not_be_made_says_nothing() -> None:
+    made, notes = pool(1, unhealthy_after=1)
+    results = iter([None, None, False])
+    rounds = 0
+
+    async def probe(server: Server) -> bool | None:
+        return next(results)
+
+    async def sleep(seconds: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        assert made.servers[0].healthy == (rounds < 3)
+        if rounds == 3:
+            raise asyncio.CancelledError
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch(made, probe, lambda: 0.0, sleep)
+    assert [event for event, _ in notes] == ["upstream_down"]
+
+
 def test_the_only_server_is_not_ejected() -> None:
     made, notes = pool(1, eject_after=3)
     (only,) = made.servers
