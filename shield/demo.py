@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import shlex
 import shutil
 import tempfile
 import time
@@ -65,10 +66,15 @@ def notice(url: str, config_path: str) -> str:
         text = Path(config_path).read_text(encoding="utf-8")
         tomllib.loads(text)
         line = places(text).get(("upstream", "servers"), 0)
-    where = f"line {line} of {config_path}" if line else f"[upstream] in {config_path}"
+    # An installed package is no place for an operator's config: the next version would overwrite it.
+    shipped = Path(config_path).parent == Path(__file__).parent
+    file = Path(config_path).name if shipped else config_path
+    change = "change `servers` in " + (f"line {line} of {file}" if line else f"[upstream] in {file}")
+    if shipped:
+        change = f"cp {shlex.quote(config_path)} . , {change} and start it with: shield run --config {file}"
     return (
         f"Shield is up: open {url} in a browser to see the built-in demo site behind it.\n"
-        f"To shield your own service, change `servers` in {where}."
+        f"To shield your own service, {change}"
     )
 
 

@@ -113,6 +113,19 @@ def test_notice_names_the_line_to_change(tmp_path: Path) -> None:
     assert "[upstream] in" in demo.notice("http://x/", str(tmp_path / "none"))
 
 
+def test_nobody_is_told_to_edit_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site packages" / "shield"
+    package.mkdir(parents=True)
+    installed = package / "config.toml"
+    installed.write_text('[upstream]\nservers = ["demo"]\n')
+    monkeypatch.setattr(demo, "__file__", str(package / "demo.py"))
+    _, told = demo.notice("http://127.0.0.1:8080/", str(installed)).splitlines()
+    assert told == (
+        f"To shield your own service, cp '{installed}' . , change `servers` in line 2 of config.toml "
+        "and start it with: shield run --config config.toml"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "allowed"),
     [
