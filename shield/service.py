@@ -91,7 +91,7 @@ class Service:
         self.engine = Engine(
             settings, Keys(current, previous), os.urandom, wall_offset, config.upstream.max_concurrency
         )
-        self.engine.import_history(load_history(config.state, log), clock())
+        self._known = self.engine.import_history(load_history(config.state, log), clock())
         self.replies = Replies(config.challenge.cookie, config.challenge.header)
         self.deadlines = Deadlines()
         self.draining = False
@@ -178,10 +178,14 @@ class Service:
             admin=self.admin.address,
             upstream=list(upstream.servers),
             dry_run=config.dry_run,
+            state=config.state.directory,
+            known=self._known,
             connections=limit,
             streams=self.edge.max_streams,
             pid=os.getpid(),
         )
+        if self.share is None:
+            warn_of_forgetting(config, self.log)
 
     # what goes on by itself
 
@@ -391,6 +395,13 @@ async def serve(
 def listen_addresses(config: Config) -> list[str]:
     """`listen.address`, which may be one or several."""
     return [config.listen.address] if isinstance(config.listen.address, str) else list(config.listen.address)
+
+
+def warn_of_forgetting(config: Config, log: AccessLog) -> None:
+    """Say once what a restart will cost, unless this is a trial."""
+    if not config.state.directory and not config.dry_run:
+        what = "history ends" if config.state.secret_file else "history and keys end"
+        log.event("state_not_kept", "warning", effect=f"{what} with this process", setting="state.directory")
 
 
 def welcome(config: Config, address: str, config_path: str) -> None:

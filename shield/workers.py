@@ -44,7 +44,7 @@ from shield.errors import StartError
 from shield.log import AccessLog, LoggingBridge
 from shield.proxy import kernel, listener
 from shield.proxy.upstream import DEMO
-from shield.service import Share, listen_addresses, welcome
+from shield.service import Share, listen_addresses, warn_of_forgetting, welcome
 from shield.sink import Sink, write_whole_lines
 from shield.state import load_keys
 from shield.worker import hand_over
@@ -167,10 +167,12 @@ class Supervisor:
             admin=self._admin.address,
             upstream=list(config.upstream.servers),
             dry_run=config.dry_run,
+            state=config.state.directory,
             workers=self._number,
             steered=steered,
             pid=os.getpid(),
         )
+        warn_of_forgetting(config, self._log)
 
     def stop(self) -> None:
         """The handler of SIGTERM and SIGINT: drain, and when it comes again, kill."""

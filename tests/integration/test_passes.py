@@ -118,6 +118,9 @@ async def test_passes_and_history_survive_a_restart_and_a_change_of_keys(
     old = (directory / "keys").read_text()
 
     second = await start(**settings)
+    assert first.seen("started", state=str(directory), known=0)
+    assert second.seen("started", state=str(directory))[0]["known"] >= 1
+    assert not second.seen("state_not_kept")
     assert await tier(regular(), second, "/page/again") == 1, "known from the first request on"
     assert await tier(stranger(token), second, "/page/moved") == 1, "its pass is as good as ever"
     assert await second.end() == 0

@@ -288,6 +288,7 @@ async def test_a_changed_number_of_workers_forgets_nobody(
 
     alone = await start(listen={"workers": 1}, **settings)
     assert alone.seen("started")[0].get("workers") is None
+    assert alone.seen("started")[0]["known"] >= 4
     assert await tiers(alone, "alone") == [1, 1, 1, 1]
 
 
