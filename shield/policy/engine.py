@@ -122,6 +122,7 @@ class Engine:
             ),
             keys.current,
             self._history.get,
+            self._history.clients_at,
         )
         self._reputation = Reputation(settings.reputation, self._history)
         self._routes = Routes(tables.paths, tables.routes, limits.costs)
@@ -261,12 +262,22 @@ class Engine:
         request.shadow = REFUSED
         return self.release(request, now)
 
-    def report(self, client: Client, signal: Signal, now: float) -> None:
-        """Something bad that a client did, short of a request."""
-        if client.named is None:
-            settings = self._reputation.settings
-            points = settings.malformed if signal is Signal.MALFORMED else settings.slow_abort
-            self._reputation.hard(client.source, client.entry, points, now)
+    def report(self, who: Client | str, signal: Signal, now: float) -> None:
+        """Something bad that a client did, short of a request.
+
+        `who` is the textual address when the connection ended before it told more: then the address itself is charged,
+        as reputation.py says. To charge a client made of nothing but the address would let the real one off.
+        """
+        settings = self._reputation.settings
+        points = settings.malformed if signal is Signal.MALFORMED else settings.slow_abort
+        if isinstance(who, str):
+            source = self._identity.source(who, now)
+            if source.named is None:
+                self._reputation.hard_of(source, points, signal.value, now)
+        elif who.named is None:
+            if not who.live:
+                self._identity.renew(who, now)
+            self._reputation.hard(who.source, who.entry, points, signal.value, now)
 
     # Challenges and passes
 
@@ -291,12 +302,14 @@ class Engine:
             if bought is None:
                 return Redemption(Redeemed.BUSY)
             entry.offered_until = 0.0
-            text, entry.bought = bought
+            text, stand_in = bought
+            if not entry.overflow:
+                entry.bought = stand_in
             return Redemption(result, text, int(self._challenge.pass_lifetime))
         if result is not Redeemed.BUSY:
             self._limits.fine(entry, source, now)
         if result is Redeemed.FORGED or result is Redeemed.WRONG:
-            self._reputation.hard(source, entry, self._reputation.settings.false_work, now)
+            self._reputation.hard(source, entry, self._reputation.settings.false_work, "false_work", now)
         return Redemption(result)
 
     def grant(self, request: Request, now: float) -> str | None:

@@ -187,7 +187,7 @@ class Cidrs:
 class Identity:
     """The tables of addresses, networks and clients, and the way into them.
 
-    `recall` returns the history of a client key, or None.
+    `recall` returns the history of a client key, or None; `known_at` the number of clients with one at an address.
     """
 
     def __init__(
@@ -197,6 +197,7 @@ class Identity:
         rates: NetworkRates,
         key: bytes,
         recall: Callable[[bytes], Record | None],
+        known_at: Callable[[str], int],
     ) -> None:
         self._key = key
         self._recall = recall
@@ -205,18 +206,22 @@ class Identity:
         self._allow = Cidrs(settings.allow)
         self._deny = Cidrs(settings.deny)
         self._crawlers = settings.crawlers
-        nowhere = NetworkEntry("other", *rates.v4)
+        nowhere = NetworkEntry("other", *rates.v4, overflow=True)
         self.networks: Table[str, NetworkEntry] = Table(
-            tables.networks, settings.idle, lambda: NetworkEntry("other", *rates.v4)
+            tables.networks, settings.idle, lambda: NetworkEntry("other", *rates.v4, overflow=True)
         )
         self.addresses: Table[str, AddressEntry] = Table(
-            tables.addresses, settings.idle, lambda: AddressEntry("other", nowhere, None, None)
+            tables.addresses,
+            settings.idle,
+            lambda: AddressEntry("other", nowhere, None, None, overflow=True),
+            known=lambda source: known_at(source.name) > 0,
         )
         self.clients: Table[bytes, ClientEntry] = Table(
             tables.clients,
             settings.idle,
             self._others,
             _leave_address,
+            lambda entry: entry.record is not None and entry.record.live,
         )
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> Client:
@@ -229,9 +234,11 @@ class Identity:
         else:
             where = place(address)
             named = self._named(address)
-            source = self._source(where, named, now)
+            source = None
         identity = f"{where.home}\0{user_agent}\0{language}\0{ja4}".encode("utf-8", "surrogatepass")
         key = client_tag(self._key, identity)
+        if source is None:
+            source = self._source(where, named, now, self._recall(key) is not None)
         client = Client(where, key, user_agent, language, ja4)
         client.source = source
         client.entry = self._entry(key, source, now)
@@ -245,16 +252,22 @@ class Identity:
     def renew(self, client: Client, now: float) -> None:
         """Bring a handle to entries that were forgotten up to date, in place."""
         where = place(client.address)
-        client.source = self._source(where, client.named, now)
+        client.source = self._source(where, client.named, now, self._recall(client.key) is not None)
         client.entry = self._entry(client.key, client.source, now)
 
     def vouch(self, address: str, ok: bool, now: float) -> None:
         """Keep what DNS says of an address that claims to be a crawler's."""
-        self._source(place(address), self._named(address), now).vouched = ok
+        source = self.source(address, now)
+        if not source.overflow:  # or its word would hold for all who share it
+            source.vouched = ok
+
+    def source(self, address: str, now: float) -> AddressEntry:
+        """The entry of a textual address (ValueError when it is none)."""
+        return self._source(place(address), self._named(address), now)
 
     def _others(self) -> ClientEntry:
         """The entry that newcomers share when the table of clients is full."""
-        others = ClientEntry(b"other", self.addresses.shared, None)
+        others = ClientEntry(b"other", self.addresses.shared, None, overflow=True)
         others.windows = -1  # makes no history
         return others
 
@@ -271,13 +284,14 @@ class Identity:
             return Reason.DENYLISTED
         return None
 
-    def _source(self, where: Place, named: Reason | None, now: float) -> AddressEntry:
+    def _source(self, where: Place, named: Reason | None, now: float, known: bool = False) -> AddressEntry:
+        """The entry of an address. `known`: of somebody with a history, who must not share one with strangers."""
         source = self.addresses.get(where.home)
         if source is None:
             site = self._network(where.site, self._rates.v6_56, now) if where.site else None
             rates = self._rates.v6_48 if where.site else self._rates.v4
             network = self._network(where.network, rates, now)
-            return self.addresses.enter(where.home, AddressEntry(where.home, network, site, named), now)
+            return self.addresses.enter(where.home, AddressEntry(where.home, network, site, named), now, known)
         if not source.network.live:
             source.network = self._network(where.network, self._rates.v6_48 if where.site else self._rates.v4, now)
         if source.site is not None and not source.site.live:
@@ -298,7 +312,7 @@ class Identity:
                 entry = self.clients.get(key)
                 if entry is not None:
                     return entry
-            entry = self.clients.enter(key, ClientEntry(key, source, record), now)
+            entry = self.clients.enter(key, ClientEntry(key, source, record), now, record is not None)
             entry.source.clients += 1
         elif entry.source is not source:  # the address was forgotten meanwhile
             entry.source = source

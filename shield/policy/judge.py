@@ -113,7 +113,7 @@ class Judge:
             if ban is not None:
                 return ban
         if request.path in self._honeypots and not cross_site(request):
-            self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, now)
+            self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, "honeypot", now)
             return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
         if welcome is FORWARD:
             bad = entry.score > BAD_SCORE and self._reputation.of_client(entry, now) > BAD_SCORE

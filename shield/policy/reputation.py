@@ -9,9 +9,12 @@ Scores decay by half in 10 minutes (client) or 60 (address, network), evaluated 
 its value at `scored_at`. They are capped at 32. A score s slows every bucket of its holder by 2^(-clip(s, 0, 16)/4).
 
 At 16 a client is banned: for a minute, twice as long at each relapse, up to a day; a day without a ban forgets the
-relapses. An address is banned only by the hard signals of its clients. Of one client's score at most 4 points reach
-its address and its network, divided by how many clients or addresses with a history are there: a crowd behind one
-address is not a criminal.
+relapses. An address is banned only by hard signals. Of one client's score at most 4 points reach its address and its
+network, divided by how many clients or addresses with a history are there: a crowd behind one address is not a
+criminal. A hard signal that came before anything told whose it was (a malformed head on a new connection) is the
+address's alone, divided likewise; its network is spared, since nothing there says how much of it is one client's.
+
+The entries that newcomers share while a table is full take no score and no ban.
 """
 
 from __future__ import annotations
@@ -83,6 +86,8 @@ class Reputation:
 
     def good(self, entry: ClientEntry, now: float) -> None:
         """A good response."""
+        if entry.overflow:
+            return
         score = entry.score
         if score:
             score *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
@@ -92,6 +97,8 @@ class Reputation:
 
     def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
         """A soft signal: up to `MOST_SOFT` in all, and no ban."""
+        if entry.overflow:
+            return
         score = self.of_client(entry, now)
         points = min(points, MOST_SOFT - score)
         if points > 0.0:
@@ -99,16 +106,27 @@ class Reputation:
             entry.score = score + points
             self._share(source, entry, points, False, now)
 
-    def hard(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
+    def hard(self, source: AddressEntry, entry: ClientEntry, points: float, signal: str, now: float) -> None:
         """A hard signal: may ban the client, and its address."""
+        if entry.overflow:
+            self.hard_of(source, points, signal, now)
+            return
         score = self.of_client(entry, now)
         self._settle(entry, score, now)
         entry.score = min(score + points, MOST_SCORE)
         self._share(source, entry, points, True, now)
         if entry.score >= self.settings.ban_score:
-            self._ban(entry, now)
+            self._ban(entry, signal, now)
         if source.hard >= self.settings.ban_score:
-            self._ban(source, now)
+            self._ban(source, signal, now)
+
+    def hard_of(self, source: AddressEntry, points: float, signal: str, now: float) -> None:
+        """A hard signal of nobody in particular at an address: may ban the address."""
+        if source.overflow:
+            return
+        self._raise(source, points, True, now)
+        if source.hard >= self.settings.ban_score:
+            self._ban(source, signal, now)
 
     def ignored(self, source: AddressEntry, entry: ClientEntry, now: float) -> None:
         """A request came while a challenge was unanswered; counts at most once a second."""
@@ -125,21 +143,25 @@ class Reputation:
     def _share(self, source: AddressEntry, entry: ClientEntry, points: float, hard: bool, now: float) -> None:
         """Pass a part of a client's points on to its address and networks."""
         part = min(points, MOST_SHARED - entry.shared)
-        if part <= 0.0:
+        if part <= 0.0 or source.overflow:
             return
         entry.shared += part
-        here = part / max(1, self._history.clients_at(source.name))
+        self._raise(source, part, hard, now)
+        around = part / max(1, self._history.addresses_in(source.network.name))
+        for network in (source.network, source.site):
+            if network is not None and not network.overflow:
+                network.score = min(self.of_place(network, now) + around, MOST_SCORE)
+                network.scored_at = now
+
+    def _raise(self, source: AddressEntry, points: float, hard: bool, now: float) -> None:
+        """Add points to an address, divided by the clients with a history there."""
+        here = points / max(1, self._history.clients_at(source.name))
         fade = 2.0 ** ((source.scored_at - now) / self._address_half_life)
         source.score = min(source.score * fade + here, MOST_SCORE)
         source.hard = min(source.hard * fade + (here if hard else 0.0), MOST_SCORE)
         source.scored_at = now
-        around = part / max(1, self._history.addresses_in(source.network.name))
-        for network in (source.network, source.site):
-            if network is not None:
-                network.score = min(self.of_place(network, now) + around, MOST_SCORE)
-                network.scored_at = now
 
-    def _ban(self, entry: ClientEntry | AddressEntry, now: float) -> None:
+    def _ban(self, entry: ClientEntry | AddressEntry, signal: str, now: float) -> None:
         """Ban, unless it is banned already."""
         if entry.banned_until > now:
             return
@@ -149,10 +171,14 @@ class Reputation:
         entry.banned_until = now + seconds
         entry.relapses += 1
         if isinstance(entry, AddressEntry):
-            self.notes.append(("ban", {"address": entry.name, "seconds": seconds, "relapses": entry.relapses}))
+            who = {"address": entry.name}
+            score = entry.hard
         else:
-            fields = {"address": entry.source.name, "client": entry.key.hex()}
-            self.notes.append(("ban", {**fields, "seconds": seconds, "relapses": entry.relapses}))
+            who = {"address": entry.source.name, "client": entry.key.hex()}
+            score = entry.score
+        self.notes.append(
+            ("ban", {**who, "seconds": seconds, "relapses": entry.relapses, "signal": signal, "score": round(score, 1)})
+        )
 
 
 def slowing(score: float) -> float:

@@ -5,6 +5,8 @@ bucket (`tat`) and score inline. Tables: key as below, at most `tables.addresses
 `identity.idle` seconds without use, evicted as table.py says; bytes per entry in identity.py. Of an address and of a
 client, `shadow` is what `tat` would be if pressure had no effect: demand is counted against it (see pressure.py). A
 score is kept as its value at `scored_at` (see reputation.py). Entries are made by identity.py and live in its tables.
+An `overflow` entry is the one that newcomers share while a table is full: it has a bucket, and never a score, a ban, a
+history or a pass, which would be everybody's.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ def matters(score: float, scored_at: float, half_life: float, now: float) -> boo
 class NetworkEntry:
     """An IPv4 /24 or IPv6 /48, or an IPv6 /56 within it. Key: its text."""
 
-    __slots__ = ("grants", "live", "name", "queued", "rate", "score", "scored_at", "span", "tat")
+    __slots__ = ("grants", "live", "name", "overflow", "queued", "rate", "score", "scored_at", "span", "tat")
 
-    def __init__(self, name: str, rate: float, span: float) -> None:
+    def __init__(self, name: str, rate: float, span: float, overflow: bool = False) -> None:
         self.name = name
+        self.overflow = overflow
         self.rate = rate  # units/s
         self.span = span  # burst / rate, seconds
         self.live = True
@@ -60,6 +63,7 @@ class AddressEntry:
         "name",
         "named",
         "network",
+        "overflow",
         "queued",
         "relapses",
         "score",
@@ -70,8 +74,16 @@ class AddressEntry:
         "vouched",
     )
 
-    def __init__(self, name: str, network: NetworkEntry, site: NetworkEntry | None, named: Reason | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: NetworkEntry,
+        site: NetworkEntry | None,
+        named: Reason | None,
+        overflow: bool = False,
+    ) -> None:
         self.name = name
+        self.overflow = overflow
         self.network = network
         self.site = site  # the /56 of an IPv6 address
         self.named = named  # ALLOWLISTED or DENYLISTED by the operator
@@ -102,6 +114,7 @@ class ClientEntry:
         "key",
         "live",
         "offered_until",
+        "overflow",
         "queued",
         "record",
         "relapses",
@@ -115,8 +128,9 @@ class ClientEntry:
         "windows",
     )
 
-    def __init__(self, key: bytes, source: AddressEntry, record: Record | None) -> None:
+    def __init__(self, key: bytes, source: AddressEntry, record: Record | None, overflow: bool = False) -> None:
         self.key = key
+        self.overflow = overflow
         self.source = source
         self.record = record  # its history, if it has one
         self.live = True

@@ -5,7 +5,8 @@ chance (Corbató 1968): entries stand in a queue by age; the one at the front go
 queued, or still restrains somebody - then it goes to the back. Reads do not refresh. One insert looks at no more than
 `LOOKS` entries, so a full table costs a newcomer a bounded time. When none of those can go, the newcomer gets the
 table's one overflow entry, which all such newcomers share: a full table makes unknown newcomers share a limit and
-never frees anybody from a bucket or a ban.
+never frees anybody from a bucket or a ban. Who has a history is no such newcomer: its entry always gets in, if need be
+in place of the oldest of those looked at that has none. A flood of restrained entries must not cost the known theirs.
 
 `expire()` is called from the policy's tick and forgets idle entries a few at a time.
 """
@@ -65,11 +66,17 @@ E = TypeVar("E", bound=Entry)
 class Table(Cache[K, E], Generic[K, E]):
     """A bounded table of entries. `shared` is the overflow entry, made by the factory given.
 
-    `forget` is called with each entry that leaves. Lifetime: an entry goes `idle` seconds after its last update.
+    `forget` is called with each entry that leaves, `known` says whether an entry has a history. Lifetime: an entry
+    goes `idle` seconds after its last update.
     """
 
     def __init__(
-        self, size: int, idle: float, shared: Callable[[], E], forget: Callable[[E], None] | None = None
+        self,
+        size: int,
+        idle: float,
+        shared: Callable[[], E],
+        forget: Callable[[E], None] | None = None,
+        known: Callable[[E], bool] | None = None,
     ) -> None:
         super().__init__(size)
         self.idle = idle
@@ -78,12 +85,18 @@ class Table(Cache[K, E], Generic[K, E]):
         self._order: deque[K] = deque()
         self._make_shared = shared
         self._forget = forget
+        self._known = known
         self._now = 0.0
+        self._insist = False
         self.shared = shared()
 
-    def enter(self, key: K, entry: E, now: float) -> E:
-        """Remember `entry` under a key that is not in the table, or return the shared entry when there is no room."""
+    def enter(self, key: K, entry: E, now: float, insist: bool = False) -> E:
+        """Remember `entry` under a key that is not in the table, or return the shared entry when there is no room.
+
+        `insist`: the newcomer has a history, so there is room.
+        """
         self._now = now
+        self._insist = insist
         entry.queued = now
         try:
             self[key] = entry
@@ -94,18 +107,28 @@ class Table(Cache[K, E], Generic[K, E]):
         return entry
 
     def popitem(self) -> tuple[K, E]:
-        """Evict the oldest entry that may go. KeyError when none of the `LOOKS` oldest may."""
+        """Evict the oldest entry that may go. KeyError when none of the `LOOKS` oldest may, and nobody insists."""
         now = self._now
+        stay: list[K] = []
+        gone: tuple[K, E] | None = None
         for _ in range(min(LOOKS, len(self._order))):
             key = self._order.popleft()
             entry = self[key]
             if entry.tat <= entry.queued and not entry.restrains(now):
-                self.evictions += 1
-                self._drop(key, entry)
-                return key, entry
+                gone = key, entry
+                break
             entry.queued = now
-            self._order.append(key)
-        raise KeyError("every entry looked at is in use")
+            stay.append(key)
+        if gone is None and self._insist and stay:
+            unknown = (i for i, key in enumerate(stay) if self._known is None or not self._known(self[key]))
+            key = stay.pop(next(unknown, 0))
+            gone = key, self[key]
+        self._order.extend(stay)
+        if gone is None:
+            raise KeyError("every entry looked at is in use")
+        self.evictions += 1
+        self._drop(*gone)
+        return gone
 
     def expire(self, now: float, looks: int = 256) -> None:
         """Forget idle entries, oldest first, looking at no more than `looks`."""

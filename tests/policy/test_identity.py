@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
-from shield.model import Action, Reason, Tier
-from shield.policy.engine import CrawlerSettings, IdentitySettings, TableSettings, shape
+from shield.model import Action, Reason, Signal, Tier
+from shield.policy.engine import (
+    ChallengeSettings,
+    CrawlerSettings,
+    IdentitySettings,
+    LimitsSettings,
+    TableSettings,
+    shape,
+)
 from shield.policy.identity import Cidrs, place
 
 
@@ -159,6 +166,98 @@ def test_full_tables_of_addresses_clients_and_networks_make_newcomers_share(make
     assert late[0].entry.record is None  # nobody's entry makes no history
     tables = world.engine.status(world.now)["tables"]
     assert tables["addresses"]["overflows"] >= 50
+
+
+def crowd_out(world: Any) -> None:
+    """Fill the tables of addresses and clients with strangers that are banned."""
+    for i in range(200):
+        stranger = world.client(f"10.0.0.{i}")
+        for entry in (stranger.entry, stranger.source):
+            if not entry.overflow:
+                entry.banned_until = world.now + 6000
+
+
+def test_a_full_table_costs_nobody_who_is_known_the_history(make: Any, says: Any) -> None:
+    """Known clients came to share the entry of those for whom there was no room: no history, and a common ban."""
+    world = make(tables=TableSettings(addresses=64, clients=64), identity=IdentitySettings(idle=600))
+    users = [world.client(f"192.0.2.{i}") for i in range(20)]
+    world.settle_down(*users)
+    for _ in range(3):
+        world.pass_time(700, step=10)
+    assert not any(user.live for user in users)
+    crowd_out(world)
+    identity = world.engine._identity
+    for i in range(20):
+        user = world.client(f"192.0.2.{i}")
+        assert user.entry is not identity.clients.shared
+        assert user.source is not identity.addresses.shared
+        assert user.source.name == f"192.0.2.{i}"
+    world.storm(0.9)
+    for user in users:  # on connections that were kept meanwhile
+        request = world.visit(user)
+        assert (request.tier, says(request)) == (Tier.T1, (Action.FORWARD, Reason.OK))
+        assert user.entry.record is not None
+    assert len(identity.clients) == len(identity.addresses) == 64
+
+
+def test_strangers_for_whom_there_is_no_room_share_a_limit_and_no_ban(make: Any, says: Any) -> None:
+    world = make(
+        tables=TableSettings(addresses=16, clients=16, networks=16),
+        limits=LimitsSettings(costs={"/": 1.0}, honeypots=("/trap",)),
+    )
+    for i in range(16):
+        world.client(f"10.7.{i}.1").source.network.grants = world.now + 600
+    crowd_out(world)
+    bad, good = world.client("198.51.100.1"), world.client("203.0.113.1")
+    assert bad.entry is good.entry
+    assert bad.source is good.source
+    for _ in range(20):
+        world.engine.report(bad, Signal.MALFORMED, world.now)
+        world.engine.report("198.51.100.1", Signal.SLOW_ABORT, world.now)
+        world.visit(bad, status=404)
+    assert says(world.ask(bad, "/trap")) == (Action.BAN, Reason.HONEYPOT)
+    world.engine._reputation.soft(bad.source, bad.entry, 1.0, world.now)
+    assert (bad.entry.score, bad.source.score, bad.source.network.score) == (0.0, 0.0, 0.0)
+    assert says(world.visit(good)) == (Action.FORWARD, Reason.OK)
+    assert [world.ask(bad).verdict.reason for _ in range(250)][-1] is Reason.CLIENT_RATE
+    assert world.ask(good).verdict.reason is Reason.CLIENT_RATE
+    assert world.engine.events() == []
+
+
+def test_an_address_without_room_for_its_client_is_charged_itself(make: Any) -> None:
+    world = make(tables=TableSettings(clients=16))
+    crowd_out(world)
+    stranger = world.client("198.51.100.1")
+    assert stranger.entry.overflow
+    assert not stranger.source.overflow
+    world.engine.report(stranger, Signal.MALFORMED, world.now)
+    assert stranger.source.hard == 3.0
+
+
+def test_a_client_at_an_address_without_room_keeps_its_score_to_itself(make: Any) -> None:
+    world = make(tables=TableSettings(addresses=16))
+    for i in range(16):
+        world.client(f"10.0.0.{i}").source.banned_until = world.now + 600
+    client = world.client("198.51.100.1")
+    assert client.source.overflow
+    world.engine.report(client, Signal.MALFORMED, world.now)
+    assert (client.entry.score, client.source.score) == (3.0, 0.0)
+
+
+def test_what_one_stranger_without_room_buys_or_proves_is_not_everybody_s(make: Any) -> None:
+    crawlers = (CrawlerSettings("Goodbot", ("good.example",)),)
+    world = make(
+        tables=TableSettings(addresses=16, clients=16),
+        identity=IdentitySettings(crawlers=crawlers),
+        challenge=ChallengeSettings(least_hashes=64, most_hashes=256, mode="always"),
+    )
+    crowd_out(world)
+    buyer, other = world.client("198.51.100.1"), world.client("203.0.113.1")
+    _, token = world.buy(buyer)
+    assert world.ask(buyer, token=token).verdict.action is Action.FORWARD
+    assert world.ask(other).verdict.action is Action.CHALLENGE
+    world.engine.vouch("198.51.100.1", True, world.now)
+    assert world.client("203.0.113.1", agent="Goodbot/1").unverified
 
 
 def test_full_networks_are_shared_by_newcomers(make: Any) -> None:

@@ -146,3 +146,47 @@ def test_the_figures_say_how_full_it_is() -> None:
     things = table(16)
     things.enter(0, Thing(), NOW)
     assert things.figures(123) == {"entries": 1, "max": 16, "bytes_per_entry": 123, "evictions": 0, "overflows": 0}
+
+
+def full(known: set[int]) -> Table[int, Thing]:
+    """A table whose entries all restrain somebody; those with these keys have a history."""
+    things: Table[int, Thing] = Table(16, 100.0, Thing, known=lambda thing: thing in familiar)
+    familiar: list[Thing] = []
+    for i in range(16):
+        thing = things.enter(i, Thing(until=NOW + 60), NOW)
+        if i in known:
+            familiar.append(thing)
+    return things
+
+
+def test_who_insists_takes_the_place_of_the_oldest_that_nobody_knows() -> None:
+    things = full({0, 1, 3})
+    known = Thing()
+    assert things.enter(100, known, NOW + 1, insist=True) is known
+    assert set(things) == set(range(16)) - {2} | {100}
+    assert things.enter(101, Thing(), NOW + 1) is things.shared
+    assert (things.evictions, things.overflows) == (1, 1)
+    things.expire(NOW + 500)
+    assert len(things) == 0  # the order and the table are of one mind
+
+
+def test_who_insists_among_the_known_takes_the_place_of_the_oldest() -> None:
+    things = full(set(range(16)))
+    known = Thing()
+    assert things.enter(100, known, NOW + 1, insist=True) is known
+    assert 0 not in things
+
+
+def test_who_insists_takes_a_place_that_is_free_to_take_first() -> None:
+    things = full(set())
+    things[3].until = 0.0
+    things.enter(100, Thing(), NOW + 1, insist=True)
+    assert set(things) == set(range(16)) - {3} | {100}
+
+
+def test_who_insists_needs_no_say_in_who_is_known() -> None:
+    things = table(16)
+    for i in range(16):
+        things.enter(i, Thing(until=NOW + 60), NOW)
+    assert things.enter(100, Thing(), NOW + 1, insist=True) is not things.shared
+    assert 0 not in things
