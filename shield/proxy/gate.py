@@ -632,10 +632,8 @@ class Gate(asyncio.Protocol):
             if exchange.responding:  # its response is on the way already: a second answer would be read as part of it
                 self.reset()
                 return
-        if fault in _MALFORMED:
-            client = self._client or edge.engine.identify(self._peer, "", "", "", now)
-            if not self._trusted:
-                edge.engine.report(client, Signal.MALFORMED, now)
+        if fault in _MALFORMED and not self._trusted:
+            edge.engine.report(self._client or self._peer, Signal.MALFORMED, now)
         edge.metrics.own_responses[status // 100] += 1
         self.write(edge.replies.fault(fault, b"text/html" in head, head.startswith(b"HEAD "), True))
         self.end(now, linger=True)
@@ -797,8 +795,7 @@ class Gate(asyncio.Protocol):
     def _report_slow(self, now: float) -> None:
         if self._trusted:
             return  # the connection is the proxy's; whose fault it is cannot be told
-        engine = self._edge.engine
-        engine.report(self._client or engine.identify(self._peer, "", "", "", now), Signal.SLOW_ABORT, now)
+        self._edge.engine.report(self._client or self._peer, Signal.SLOW_ABORT, now)
 
 
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})

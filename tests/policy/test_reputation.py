@@ -98,7 +98,14 @@ def test_a_ban_is_an_event_for_the_log_and_a_flood_of_bans_is_bounded(world: Any
     assert len(events) == 64
     assert events[-1] == (
         "ban",
-        {"address": "192.0.2.99", "client": client.entry.key.hex(), "seconds": 60.0, "relapses": 1},
+        {
+            "address": "192.0.2.99",
+            "client": client.entry.key.hex(),
+            "seconds": 60.0,
+            "relapses": 1,
+            "signal": "malformed",
+            "score": 18.0,
+        },
     )
     assert world.engine.events() == []
 
@@ -113,6 +120,56 @@ def test_four_programs_that_attack_from_one_address_ban_it_and_spare_who_is_know
     assert says(world.ask(stranger)) == (Action.BAN, Reason.ADDRESS_BANNED)
     assert says(world.ask(known)) == (Action.FORWARD, Reason.OK)
     assert "client" not in dict(world.engine.events())["ban"]
+
+
+def test_what_nobody_in_particular_did_is_the_address_s(world: Any, says: Any) -> None:
+    """Malformed heads on fresh connections were charged to a client without a User-Agent, that nobody ever was."""
+    attacker = world.client(agent="Attack/1")
+    for _ in range(5):
+        world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
+    assert says(world.ask(attacker))[0] is Action.FORWARD
+    world.engine.report("192.0.2.1", Signal.SLOW_ABORT, world.now)
+    assert says(world.ask(attacker)) == (Action.BAN, Reason.ADDRESS_BANNED)
+    assert attacker.entry.score == 0.0
+    assert attacker.source.network.score == 0.0
+    (ban,) = world.engine.events()
+    assert ban == (
+        "ban",
+        {"address": "192.0.2.1", "seconds": 60.0, "relapses": 1, "signal": "slow_abort", "score": 17.0},
+    )
+
+
+def test_what_nobody_in_particular_did_spares_those_who_are_known(world: Any, says: Any) -> None:
+    crowd = [world.client(agent=f"User/{i}") for i in range(3)]
+    world.settle_down(*crowd)
+    request = world.ask(crowd[0])
+    token = world.engine.present(world.engine.grant(request, world.now), world.now)
+    for _ in range(15):
+        world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
+    assert crowd[0].source.hard == pytest.approx(15.0)  # a third of each
+    world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
+    stranger = world.client(agent="Stranger")
+    assert says(world.ask(stranger)) == (Action.BAN, Reason.ADDRESS_BANNED)
+    assert says(world.ask(stranger, token=token)) == (Action.FORWARD, Reason.OK)
+    for user in crowd:
+        assert says(world.ask(user)) == (Action.FORWARD, Reason.OK)
+
+
+def test_an_address_that_the_operator_allows_is_not_reported(make: Any) -> None:
+    world = make(identity=IdentitySettings(allow=("192.0.2.1",)))
+    for _ in range(20):
+        world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
+    assert world.client().source.hard == 0.0
+    assert world.client().source.banned_until == 0.0
+
+
+def test_a_report_of_a_forgotten_client_reaches_the_one_it_is_now(make: Any) -> None:
+    world = make(identity=IdentitySettings(idle=60))
+    client = world.client()
+    world.pass_time(120)
+    assert not client.live
+    world.engine.report(client, Signal.MALFORMED, world.now)
+    assert world.client().entry.score == 3.0
 
 
 def test_soft_signals_never_ban_an_address(world: Any) -> None:

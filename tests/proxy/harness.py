@@ -162,8 +162,8 @@ class PermissiveEngine:
         self._free(request)
         return ()
 
-    def report(self, client: FakeClient, signal: Signal, now: float) -> None:
-        self.signals.append((client.address, signal))
+    def report(self, who: FakeClient | str, signal: Signal, now: float) -> None:
+        self.signals.append((who if isinstance(who, str) else who.address, signal))
 
     def mint(self, request: Request, now: float) -> FakeChallenge:
         return FakeChallenge()
