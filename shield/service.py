@@ -26,6 +26,7 @@ from shield import systemd
 from shield.admin.exposition import status_families
 from shield.admin.metrics import Metrics
 from shield.admin.server import AdminServer
+from shield.attack_report import AttackReport
 from shield.config import Config
 from shield.demo import notice, start_demo
 from shield.errors import StartError
@@ -96,6 +97,7 @@ class Service:
         self.deadlines = Deadlines()
         self.draining = False
         self._attack = False
+        self._attack_report: AttackReport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._demo: Any = None
         self._next_tick = self._next_second = self._next_sweep = 0.0
@@ -222,6 +224,10 @@ class Service:
                 demand=status["demand"],
                 capacity=status["capacity"],
             )
+            self._attack_report = AttackReport(now, status, self.metrics.verdicts) if attack else None
+        elif self._attack_report is not None and self._attack_report.due(now):
+            status = self.engine.status(now)
+            self.log.event("attack", "warning", **self._attack_report.take(now, status, self.metrics.verdicts))
         for name, details in self.engine.events():
             self.log.event(name, **details)
 

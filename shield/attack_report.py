@@ -1,0 +1,69 @@
+"""What the operator reads in the log while an attack lasts: every ten seconds one line that sums up.
+
+The lines of single requests are samples then (log.py); this one is complete, and its length is bounded: by the pairs
+of action and reason, and by TOP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+REPORT_SECONDS: Final = 10.0
+"""Six lines a minute: often enough to see whether a measure helps."""
+TOP: Final = 3
+"""Routes that are named."""
+
+Verdicts = Mapping[str, Mapping[str, int]]
+"""Requests so far, by action and reason, as in Metrics."""
+
+
+class AttackReport:
+    """Made at the onset of an attack at `now` (monotonic seconds), asked every now and then until its end."""
+
+    __slots__ = ("_next", "_routes", "_verdicts")
+
+    def __init__(self, now: float, status: Mapping[str, Any], verdicts: Verdicts) -> None:
+        """`status` is the engine's, at that moment."""
+        self._begin(now, status, verdicts)
+
+    def due(self, now: float) -> bool:
+        return now >= self._next
+
+    def take(self, now: float, status: Mapping[str, Any], verdicts: Verdicts) -> dict[str, Any]:
+        """The fields of the line: the state now, and what has happened since the last one."""
+        fields = {
+            "pressure": round(status["pressure"], 3),
+            "demand": round(status["demand"], 1),
+            "capacity": round(status["capacity"], 1),
+            "in_flight": status["in_flight"],
+            "limit": status["concurrency"],
+            "waiting": status["waiting"],
+            "requests": self._since(verdicts),
+            "routes": self._busiest(status),
+        }
+        self._begin(now, status, verdicts)
+        return fields
+
+    def _begin(self, now: float, status: Mapping[str, Any], verdicts: Verdicts) -> None:
+        self._next = now + REPORT_SECONDS
+        self._routes = {template: count for template, count, *_ in status["routes"]}
+        self._verdicts = {action: dict(reasons) for action, reasons in verdicts.items()}
+
+    def _since(self, verdicts: Verdicts) -> dict[str, dict[str, int]]:
+        requests: dict[str, dict[str, int]] = {}
+        for action, reasons in verdicts.items():
+            for reason, count in reasons.items():
+                if more := count - self._verdicts.get(action, {}).get(reason, 0):
+                    requests.setdefault(action, {})[reason] = more
+        return requests
+
+    def _busiest(self, status: Mapping[str, Any]) -> dict[str, int]:
+        """The routes asked for most since the last line, with the number of requests.
+
+        The engine names only its most counted routes. One that was not among them had at most the least of their
+        counts, so what is said of it is too low, if anything; while there were fewer than now, it had none.
+        """
+        least = min(self._routes.values(), default=0) if len(self._routes) >= len(status["routes"]) else 0
+        more = {template: count - self._routes.get(template, least) for template, count, *_ in status["routes"]}
+        return {template: more[template] for template in sorted(more, key=lambda t: -more[t])[:TOP] if more[template]}
