@@ -147,8 +147,8 @@ async def test_what_stops_a_start_is_said_in_one_line(
         says(running.admin, "in use", admin={"address": running.admin}),
         says(str(public), "chmod 600", state={"secret_file": public}),
         says(str(broken), "64 hex digits", state={"secret_file": broken}),
-        mistaken("state.secret_file", str(fine), state={"secret_file": fine}),
-        mistaken("state.directory", str(broken), state={"directory": broken}),
+        mistaken("state.secret_file", "this is a directory", state={"secret_file": fine}),  # a long path is cut
+        mistaken("state.directory", "this is a file", state={"directory": broken}),
         mistaken("listen.certificate", "/nowhere/cert.pem", listen={"certificate": "/nowhere/cert.pem"}),
         mistaken("listen.certificate", "cannot be used", listen={"certificate": broken, "key": tls.key}),
         mistaken("listen.certificate", "cannot be used", listen={"certificate": tls.certificate, "key": broken}),
