@@ -155,15 +155,15 @@ def ask(port: int, path: str = "/", host: str = "127.0.0.1", timeout: float = 5.
     return int(words[1]), body
 
 
-def wait_until_answers(process: Process, port: int, timeout: float = 15.0) -> None:
-    """Until the server gives any HTTP answer. Raises NotAnswering when it ends or stays silent."""
+def wait_until_answers(process: Process, port: int, unready: int | None = None, timeout: float = 15.0) -> None:
+    """Until the server answers, and not with `unready`. Raises NotAnswering when it ends or stays silent."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if process.popen.poll() is not None:
             raise NotAnswering(f"{process.name} ended with {process.popen.returncode}: {process.wrote()}")
         with contextlib.suppress(OSError):
-            ask(port, timeout=2.0)
-            return
+            if ask(port, timeout=2.0)[0] != unready:
+                return
         time.sleep(0.05)
     raise NotAnswering(f"{process.name} does not answer on port {port}: {process.wrote()}")
 

@@ -26,6 +26,7 @@ from bench.stats import median, ratio_of_rounds, spread
 
 CONNECTIONS: Final = 64
 EXACT_REQUESTS: Final = 20_000
+BASES: Final = ("nginx", "envoy", "caddy", "aiohttp")  # what Shield is held against
 OUT_OF_REACH: Final = 1000  # upstream.max_concurrency: 64 requests in flight are to be no pressure
 
 
@@ -41,7 +42,7 @@ class Workload:
     without: frozenset[str] = frozenset()  # peers that have no limiter to measure
 
 
-NO_LIMITER: Final = frozenset({"direct", "aiohttp"})
+NO_LIMITER: Final = frozenset({"direct", "aiohttp", "caddy"})
 WORKLOADS: Final = {
     workload.name: workload
     for workload in (
@@ -242,14 +243,14 @@ def summary(contender: Contender, turns: Sequence[Turn]) -> dict[str, Any]:
 
 
 def ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
-    """Every peer over the two that Shield is held against."""
+    """Every peer over those that Shield is held against."""
     rates: dict[str, list[float]] = {}
     for turn in turns:
         rates.setdefault(turn.peer, []).append(turn.result.rate)
     # Turns are in the order of the rounds within each peer, so equal places are of one round.
     return {
         base: {name: ratio_of_rounds(own, rates[base]) for name, own in rates.items()}
-        for base in ("aiohttp", "nginx")
+        for base in BASES
         if base in rates
     }
 

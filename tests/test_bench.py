@@ -31,7 +31,7 @@ from bench import origin as small_origin
 from bench.__main__ import main
 from bench.peers import PEERS, nginx, shield
 from bench.peers.plan import Limits, Setup
-from bench.processes import free_ports, launch, own_cores, pinned, running, share_out
+from bench.processes import ask, free_ports, launch, own_cores, pinned, running, share_out, wait_until_answers
 from bench.stats import Sample, median, quantile, ratio_of_rounds, recovery, sliding_p95, spread
 from shield import config
 from shield.admin.exposition import registry
@@ -419,6 +419,25 @@ class TestPeers:
         plan = peer.plan(self.setup_for(tmp_path, Limits.OUT_OF_REACH))
         assert plan.port == 8081
         assert Path(plan.argv[0]).is_file()
+        assert (plan.says == "") == (name == "aiohttp")
+
+    def test_a_peer_is_waited_for_until_its_configuration_is_loaded(self, tmp_path: Path) -> None:
+        (port,) = free_ports(1)
+        code = (
+            "import http.server\n"
+            "class Handler(http.server.BaseHTTPRequestHandler):\n"
+            "    asked = 0\n"
+            "    def do_GET(self):\n"
+            "        Handler.asked += 1\n"
+            "        self.send_response(404 if Handler.asked < 3 else 200)\n"
+            "        self.end_headers()\n"
+            f"http.server.HTTPServer(('127.0.0.1', {port}), Handler).serve_forever()\n"
+        )
+        with running([]) as started:
+            started.append(launch("late", [sys.executable, "-c", code], tmp_path, frozenset(own_cores())))
+            wait_until_answers(started[0], port, unready=404)
+            assert ask(port)[0] == 200
+            assert started[0].wrote().count("404") == 2
 
     def test_nginx_accepts_its_config(self, tmp_path: Path) -> None:
         if why := nginx.missing():

@@ -14,13 +14,16 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Final
 
-from bench.peers import aiohttp, direct, haproxy, nginx, shield
+from bench.peers import aiohttp, caddy, direct, envoy, haproxy, nginx, shield, traefik
 
 PEERS: Final[Mapping[str, ModuleType]] = {
     "direct": direct,
     "nginx": nginx,
     "haproxy": haproxy,
     "shield": shield,
+    "envoy": envoy,
+    "traefik": traefik,
+    "caddy": caddy,
     "aiohttp": aiohttp,
 }
 """By the name that `--peers` takes, in the order of the tables."""

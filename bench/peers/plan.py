@@ -31,9 +31,12 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A command that serves `port`. `metrics` is a path on the side port, or None. `says` is told to the reader."""
+    """A command that serves `port`. `metrics` is a path on the side port, or None. `says` is told to the reader.
+
+    `unready` is the status that the peer answers while its configuration is not loaded yet."""
 
     argv: Sequence[str]
     port: int
     metrics: str | None = None
     says: str = ""
+    unready: int | None = None

