@@ -120,8 +120,8 @@ class Engine:
             NetworkRates(
                 *((r.rate, r.burst / r.rate) for r in (limits.network, limits.network_v6_48, limits.network_v6_56))
             ),
-            keys.current,
-            self._history.get,
+            keys,
+            self._history.recall,
             self._history.clients_at,
         )
         self._reputation = Reputation(settings.reputation, self._history)
@@ -296,7 +296,7 @@ class Engine:
         entry, source = client.entry, client.source
         if entry.banned_until > now or not self._limits.can_pay(entry, now):
             return Redemption(Redeemed.BUSY)
-        result, work = self._challenger.verify(client.key, token, nonces, now)
+        result, work = self._challenger.verify(client.key, token, nonces, now, self._identity.former(client))
         if result is Redeemed.ACCEPTED:
             bought = self._passes.buy(work, now)
             if bought is None:

@@ -109,6 +109,16 @@ class History(Cache[bytes, Record]):
             first, subject.windows, subject.window = subject.window, 2, now
             subject.record = self.remember(Record(subject.key, address, network, first, now, 2, units))
 
+    def recall(self, key: bytes, former: bytes | None) -> Record | None:
+        """The record of a client, found by the name it had under the previous key if need be, and moved."""
+        record = self.get(key)
+        if record is None and former is not None:
+            record = self.pop(former, None)
+            if record is not None:
+                record.key = key
+                self[key] = record
+        return record
+
     def limited(self, subject: ClientEntry | Pass, now: float) -> None:
         """A subject went above its limit: the window that it is in does not count."""
         subject.window = now

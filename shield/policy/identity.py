@@ -28,7 +28,7 @@ from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.model import Reason
-from shield.policy.keys import client_tag
+from shield.policy.keys import Keys, client_tag
 from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.table import Table, TableSettings
 
@@ -187,7 +187,9 @@ class Cidrs:
 class Identity:
     """The tables of addresses, networks and clients, and the way into them.
 
-    `recall` returns the history of a client key, or None; `known_at` the number of clients with one at an address.
+    Clients are named with `keys.current`. `recall(name, former)` returns the history of a client or None, `former`
+    being its name under the previous key (a change of keys makes nobody a stranger); `known_at(address)` is how many
+    there are.
     """
 
     def __init__(
@@ -195,11 +197,12 @@ class Identity:
         settings: IdentitySettings,
         tables: TableSettings,
         rates: NetworkRates,
-        key: bytes,
-        recall: Callable[[bytes], Record | None],
+        keys: Keys,
+        recall: Callable[[bytes, bytes | None], Record | None],
         known_at: Callable[[str], int],
     ) -> None:
-        self._key = key
+        self._key = keys.current
+        self._previous = keys.previous
         self._recall = recall
         self._rates = rates
         self._clients_per_address = settings.clients_per_address
@@ -235,13 +238,12 @@ class Identity:
             where = place(address)
             named = self._named(address)
             source = None
-        identity = f"{where.home}\0{user_agent}\0{language}\0{ja4}".encode("utf-8", "surrogatepass")
-        key = client_tag(self._key, identity)
-        if source is None:
-            source = self._source(where, named, now, self._recall(key) is not None)
+        key = client_tag(self._key, _identity(where.home, user_agent, language, ja4))
         client = Client(where, key, user_agent, language, ja4)
+        if source is None:
+            source = self._source(where, named, now, self._record(client) is not None)
         client.source = source
-        client.entry = self._entry(key, source, now)
+        client.entry = self._entry(client, now)
         client.named = named
         for crawler in self._crawlers:
             if crawler.agent in user_agent:
@@ -252,8 +254,14 @@ class Identity:
     def renew(self, client: Client, now: float) -> None:
         """Bring a handle to entries that were forgotten up to date, in place."""
         where = place(client.address)
-        client.source = self._source(where, client.named, now, self._recall(client.key) is not None)
-        client.entry = self._entry(client.key, client.source, now)
+        client.source = self._source(where, client.named, now, self._record(client) is not None)
+        client.entry = self._entry(client, now)
+
+    def former(self, client: Client) -> bytes | None:
+        """The name that a client had under the previous key, if there is one."""
+        if self._previous is None:
+            return None
+        return client_tag(self._previous, _identity(client.home, client.user_agent, client.language, client.ja4))
 
     def vouch(self, address: str, ok: bool, now: float) -> None:
         """Keep what DNS says of an address that claims to be a crawler's."""
@@ -302,11 +310,15 @@ class Identity:
         network = self.networks.get(name)
         return network if network is not None else self.networks.enter(name, NetworkEntry(name, *rates), now)
 
-    def _entry(self, key: bytes, source: AddressEntry, now: float) -> ClientEntry:
+    def _record(self, client: Client) -> Record | None:
+        return self._recall(client.key, self.former(client))
+
+    def _entry(self, client: Client, now: float) -> ClientEntry:
         """The entry of a client, or the one that the address's further clients share."""
+        key, source = client.key, client.source
         entry = self.clients.get(key)
         if entry is None:
-            record = self._recall(key)
+            record = self._record(client)
             if record is None and source.clients >= self._clients_per_address:
                 key = client_tag(self._key, source.name.encode())  # no identity is without a NUL
                 entry = self.clients.get(key)
@@ -318,6 +330,10 @@ class Identity:
             entry.source = source
             source.clients += 1
         return entry
+
+
+def _identity(home: str, user_agent: str, language: str, ja4: str) -> bytes:
+    return f"{home}\0{user_agent}\0{language}\0{ja4}".encode("utf-8", "surrogatepass")
 
 
 def _leave_address(entry: ClientEntry) -> None:

@@ -14,6 +14,7 @@ KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
 
 _CHALLENGE: Final = b"shield-challenge"
+_MARK: Final = b"shield-mark"
 _PASS: Final = b"shield-pass"
 _CLIENT: Final = b"shield-client"
 _ORDER: Final = b"shield-order"
@@ -44,6 +45,11 @@ def pass_tag(key: bytes, body: bytes) -> bytes:
 def challenge_tag(key: bytes, body: bytes) -> bytes:
     """MAC of a challenge token's body and the client that it is bound to."""
     return blake2b(body, digest_size=TAG_BYTES, key=key, person=_CHALLENGE).digest()
+
+
+def mark_tag(key: bytes, body: bytes) -> bytes:
+    """Four bytes that say a challenge is from here, whomever it is bound to. Guessing them gains nothing."""
+    return blake2b(body, digest_size=4, key=key, person=_MARK).digest()
 
 
 def client_tag(key: bytes, identity: bytes) -> bytes:

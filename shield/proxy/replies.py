@@ -95,7 +95,8 @@ _CHALLENGE: Final = (
 # Why an answer to a challenge was not accepted, by the value of `Redeemed`.
 _ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
     "malformed": (400, "This is not an answer, or has not as many nonces as the challenge asks for."),
-    "forged": (400, "The token was not issued by this site to this client."),
+    "forged": (400, "The token was not issued by this site."),
+    "foreign": (400, "The token was issued to another client, or your address has changed. Ask for a new one."),
     "expired": (400, "The challenge has expired. Ask for a new one."),
     "spent": (400, "The challenge has been answered before. Ask for a new one."),
     "wrong": (400, "At least one nonce does not meet the target."),

@@ -183,7 +183,7 @@ async def test_what_cannot_be_sent_on_is_asked_for_again(tab: Any, site: str, sh
     assert shield.posts == [b"a=b"]
 
 
-@pytest.mark.parametrize("refusal", [Redeemed.EXPIRED, Redeemed.SPENT, Redeemed.FORGED])
+@pytest.mark.parametrize("refusal", [Redeemed.EXPIRED, Redeemed.SPENT, Redeemed.FORGED, Redeemed.FOREIGN])
 async def test_a_challenge_that_has_lapsed_is_asked_for_anew(
     tab: Any, site: str, shield: StandIn, refusal: Redeemed
 ) -> None:

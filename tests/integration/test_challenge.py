@@ -115,7 +115,7 @@ async def test_answers_that_buy_nothing(start: Callable[..., Any], origin: str, 
         another_program = client("127.4.0.2", {**PROGRAM, "User-Agent": "curl/8"})
         for session in (elsewhere, another_program):
             status, problem = await answer(session, shield, right)
-            assert (status, problem["reason"]) == (400, "forged")
+            assert (status, problem["reason"]) == (400, "foreign")
 
     async def made_up() -> None:
         session = newcomer(4)

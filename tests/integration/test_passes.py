@@ -137,7 +137,6 @@ async def test_passes_and_history_survive_a_restart_and_a_change_of_keys(
     assert await tier(stranger(newer), fourth, "/page/new") == 1, "signed with the current key"
 
 
-@pytest.mark.xfail(reason="the history names clients by the current key only", strict=True)
 async def test_a_changed_key_does_not_make_regulars_strangers(
     start: Callable[..., Any], origin: str, client: Client, tmp_path: Path
 ) -> None:

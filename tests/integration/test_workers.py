@@ -257,7 +257,7 @@ async def test_a_pass_is_good_at_every_worker_and_a_challenge_at_one(two: Start,
     async with zero.post(url, json=answer) as response:
         assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "spent")
     async with one.post(url, json=other) as response:
-        assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "forged")
+        assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "foreign")
     for session, worker in ((zero, 0), (one, 1)):
         async with session.get(shield.url(f"/page/with-pass/{worker}"), headers={"Shield-Pass": token}) as response:
             assert response.status == 200

@@ -77,10 +77,12 @@ def test_several_challenges_may_be_open_at_once() -> None:
     assert all(minter.verify(CLIENT, tab.token, answer(tab), NOW)[0] is Redeemed.ACCEPTED for tab in reversed(tabs))
 
 
-def test_somebody_else_s_challenge_is_forged() -> None:
+def test_somebody_else_s_challenge_is_foreign() -> None:
     minter = challenger()
     challenge = minter.mint(CLIENT, 64, NOW)
-    assert minter.verify(b"d" * 16, challenge.token, answer(challenge), NOW)[0] is Redeemed.FORGED
+    assert minter.verify(b"d" * 16, challenge.token, answer(challenge), NOW)[0] is Redeemed.FOREIGN
+    elsewhere = challenger(keys=Keys(b"\x07" * 32))
+    assert elsewhere.verify(CLIENT, challenge.token, answer(challenge), NOW)[0] is Redeemed.FORGED
 
 
 def test_two_keys_are_live() -> None:
@@ -97,7 +99,9 @@ def test_no_field_of_a_token_can_be_changed() -> None:
     raw = urlsafe_b64decode(challenge.token)
     for i in range(len(raw)):
         changed = urlsafe_b64encode(raw[:i] + bytes([raw[i] ^ 1]) + raw[i + 1 :]).decode()
-        assert minter.verify(CLIENT, changed, [0] * 16, NOW)[0] is Redeemed.FORGED
+        # The mark vouches for all but the MAC itself: that may be somebody else's.
+        expected = Redeemed.FORGED if i < len(raw) - 16 else Redeemed.FOREIGN
+        assert minter.verify(CLIENT, changed, [0] * 16, NOW)[0] is expected
 
 
 @pytest.mark.parametrize("token", ["", "x", "é" * TOKEN_CHARS, "=" * TOKEN_CHARS, "A" * (TOKEN_CHARS + 1)])
@@ -151,7 +155,7 @@ def test_verifying_takes_no_more_than_its_share_of_time() -> None:
 def test_forged_answers_do_not_use_up_the_time_for_honest_ones() -> None:
     minter = challenger()
     challenge = minter.mint(CLIENT, 64, NOW)
-    forged = challenge.token[:-4] + "AAAA"
+    forged = "AAAA" + challenge.token[4:]
     for _ in range(300_000 // 16):
         minter.verify(CLIENT, forged, [0] * 16, NOW)
     assert minter.verify(CLIENT, challenge.token, answer(challenge), NOW)[0] is Redeemed.ACCEPTED
@@ -223,7 +227,7 @@ def test_four_false_answers_ban(make: Any, how: str) -> None:
     challenge = challenged(world, client)
     results = []
     for _ in range(4):
-        token = challenge.token if how == "wrong" else challenge.token[:-4] + "AAAA"
+        token = challenge.token if how == "wrong" else "AAAA" + challenge.token[4:]
         results.append(world.engine.redeem(client, token, [0] * 16, world.now).result)
     assert results == [Redeemed(how)] * 4
     assert client.entry.banned_until == world.now + 60
@@ -243,6 +247,32 @@ def test_a_late_or_doubled_answer_is_charged_and_not_held_against_anybody(make: 
     assert world.engine.redeem(client, "?", [], world.now).result is Redeemed.MALFORMED
     assert client.entry.tat > debt
     assert client.entry.score == 0.0
+
+
+def test_an_answer_from_an_address_that_changed_meanwhile_is_charged_and_not_held_against_anybody(make: Any) -> None:
+    world = make(challenge=ALWAYS)
+    challenge = challenged(world, world.client("192.0.2.1"))
+    nonces = solve(challenge.token, challenge.k, challenge.target)
+    moved = world.client("198.51.100.1")
+    for _ in range(5):
+        assert world.engine.redeem(moved, challenge.token, nonces, world.now).result is Redeemed.FOREIGN
+    assert moved.entry.score == 0.0
+    assert moved.entry.tat - world.now == pytest.approx(5 * 0.02)
+
+
+def test_a_change_of_keys_voids_no_challenge_that_is_being_solved(make: Any) -> None:
+    old, new, newer = (bytes([n]) * 32 for n in (1, 2, 3))
+    world = make(keys=Keys(old), challenge=ALWAYS)
+    challenge = challenged(world, world.client())
+    nonces = solve(challenge.token, challenge.k, challenge.target)
+    restarted = make(keys=Keys(new, old), challenge=ALWAYS)
+    client = restarted.client()
+    assert restarted.engine.redeem(client, challenge.token, nonces, restarted.now).result is Redeemed.ACCEPTED
+    assert restarted.engine.redeem(client, challenge.token, nonces, restarted.now).result is Redeemed.SPENT
+    other = restarted.client("198.51.100.1")
+    assert restarted.engine.redeem(other, challenge.token, nonces, restarted.now).result is Redeemed.FOREIGN
+    later = make(keys=Keys(newer, new), challenge=ALWAYS)
+    assert later.engine.redeem(later.client(), challenge.token, nonces, later.now).result is Redeemed.FORGED
 
 
 def test_who_has_nothing_left_to_pay_with_is_not_heard(make: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shield.model import Tier
-from shield.policy.engine import HistorySettings, TableSettings
+from shield.model import Action, Reason, Tier
+from shield.policy.engine import HistorySettings, Keys, TableSettings
 from shield.policy.history import DAY, History, Record
 
 NOW = 40 * DAY
@@ -204,3 +204,39 @@ def test_an_export_in_slices_leaves_out_who_was_forgotten_meanwhile(make: Any) -
     world.settle_down(*late)
     assert len(list(export)) == 12  # four gave way, the one already written among them
     assert world.engine.status(world.now)["tables"]["history"]["entries"] == 16
+
+
+def test_a_change_of_keys_makes_nobody_a_stranger(make: Any, says: Any) -> None:
+    old, new, newer = (bytes([n]) * 32 for n in (1, 2, 3))
+    world = make(keys=Keys(old))
+    clients = [world.client(f"192.0.2.{i}") for i in range(3)]
+    world.settle_down(*clients)
+    rows = list(world.engine.export_history(world.now))
+
+    after = make(keys=Keys(new, old))
+    assert after.engine.import_history(rows, after.now) == 3
+    after.storm(0.9)
+    users = [after.client(f"192.0.2.{i}") for i in range(2)]
+    for user in users:
+        assert says(after.visit(user)) == (Action.FORWARD, Reason.OK)
+        assert user.entry.record.key == user.key
+    assert says(after.ask(after.client("192.0.2.9")))[0] is Action.CHALLENGE
+    assert after.engine.status(after.now)["tables"]["history"]["entries"] == 3
+
+    later = make(keys=Keys(newer, new))  # the third was not seen in between: it has only the name of two keys ago
+    later.engine.import_history(list(after.engine.export_history(after.now)), later.now)
+    later.storm(0.9)
+    verdicts = [says(later.ask(later.client(f"192.0.2.{i}")))[0] for i in range(3)]
+    assert verdicts == [Action.FORWARD, Action.FORWARD, Action.CHALLENGE]
+
+
+def test_a_record_that_was_given_another_name_is_forgotten_like_any_other(make: Any) -> None:
+    world = make(keys=Keys(b"\x02" * 32, b"\x01" * 32), tables=TableSettings(history=16))
+    before = make(keys=Keys(b"\x01" * 32), tables=TableSettings(history=16))
+    clients = [before.client(f"192.0.2.{i}") for i in range(16)]
+    before.settle_down(*clients)
+    world.engine.import_history(list(before.engine.export_history(before.now)), world.now)
+    for i in range(16):
+        assert world.client(f"192.0.2.{i}").entry.record is not None
+    world.settle_down(*[world.client(f"198.51.100.{i}") for i in range(40)])
+    assert len(world.engine._history) == 16

@@ -196,7 +196,7 @@ async function send(token, nonces, until) {
       const response = await fetch(answer, { method: "POST", headers, body, signal: AbortSignal.timeout?.(20_000) });
       if (response.ok) return "accepted";
       const problem = await response.json().catch(() => ({}));
-      if (["expired", "spent", "forged"].includes(problem.reason)) return "again";
+      if (["expired", "spent", "forged", "foreign"].includes(problem.reason)) return "again";
       if (response.status < 500 && response.status !== 429) return "failed";
       wait = 1000 * Math.min(30, Number(response.headers.get("Retry-After")) || 2);
     } catch {
