@@ -148,6 +148,8 @@ async def test_a_script_of_the_site_gets_the_problem_and_not_a_page(tab: Any, sh
     await tab.go(f"{shield}/form")
     await tab.until("document.title === 'Form'")
     await tab.call("Network.clearBrowserCookies")
+    # As another client: this one has just bought a pass, which stands in for a lost cookie.
+    await tab.call("Network.setUserAgentOverride", userAgent="Mozilla/5.0 (somebody else)")
     ask = "fetch('/api').then(async (reply) => [reply.status, reply.headers.get('content-type'), await reply.json()])"
     status, media, document = await tab.evaluate(ask)
     assert (status, media) == (503, "application/problem+json")
