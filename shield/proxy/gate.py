@@ -178,6 +178,8 @@ class Gate(asyncio.Protocol):
         self.deadline = edge.clock() + (LAST_SECONDS if edge.draining else edge.timeouts.header)
         edge.metrics.connections_total += 1
         edge.metrics.connections_open += 1
+        if not address:  # it was reset before it was accepted: nobody is left to answer, and nobody to charge
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         edge = self._edge
@@ -442,7 +444,7 @@ class Gate(asyncio.Protocol):
         self._template = None
         if block != self._block:
             self._block = block if len(block) <= REPEATED_LIMIT else b""
-        elif not head.length and not head.old:
+        elif not head.length and not head.old and message.path[0] == "/":  # the absolute form changes the host, too
             self._template = head  # the second time: what comes a third time is not parsed
             return examiner.again(message.path, head)
         return head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 
 import pytest
 
@@ -662,3 +663,16 @@ async def test_an_ipv4_client_on_a_dual_stack_socket_is_an_ipv4_client() -> None
             await client.ask(get())
         assert shield.engine.identified[0][0] == "127.0.0.1"
         assert origin.requests[0].get("X-Forwarded-For") == "127.0.0.1"
+
+
+async def test_a_client_that_resets_before_it_is_accepted_is_forgotten_without_an_error() -> None:
+    """Its address can no longer be asked for: getpeername() fails."""
+    async with shielded() as (shield, origin):
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", shield.port)) as client:  # the kernel accepts, Shield cannot
+                client.sendall(get() * 3)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await soon(lambda: shield.metrics.connections_total == 5 and shield.metrics.connections_open == 0)
+        assert shield.errors == []
+        assert shield.engine.identified == []
+        assert not origin.requests

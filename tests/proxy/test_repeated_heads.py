@@ -68,6 +68,15 @@ async def test_a_change_of_method_version_or_field_is_seen() -> None:
         assert origin.requests[6].get("Content-Length") == "0"
 
 
+async def test_the_spelling_of_an_absolute_form_is_not_kept_for_the_next_request() -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for target in ("/", "http://A.EXAMPLE/1", "/2", "/3", "http://A.EXAMPLE/4", "http://A.EXAMPLE/5", "/6"):
+                assert (await client.ask(get(target, *FIELDS))).status == 200
+        hosts = [request.get("Host") for request in origin.requests]
+        assert hosts == ["a.example", "A.EXAMPLE", "a.example", "a.example", "A.EXAMPLE", "A.EXAMPLE", "a.example"]
+
+
 async def test_repeated_fields_with_a_body_are_framed_each_time() -> None:
     async with shielded() as (shield, origin):
         async with await shield.client() as client:
