@@ -12,10 +12,11 @@ import enum
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from aiohttp.http import RawRequestMessage
 from annotated_types import Ge, Le
+from multidict import CIMultiDictProxy
 from typing_extensions import Doc
 
 from shield.proxy.faults import Fault
@@ -179,7 +180,7 @@ class Head:
     path: str  # target up to the query
     host: bytes  # as sent; empty for HTTP/1.0 without one
     fields: list[bytes]
-    headers: Any  # aiohttp's CIMultiDictProxy[str], as they came
+    headers: CIMultiDictProxy[str]  # as they came
     length: int  # body: bytes, 0 for none, or CHUNKED
     old: bool  # HTTP/1.0
     close: bool  # the client will not or must not send another request
