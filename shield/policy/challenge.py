@@ -8,8 +8,8 @@ new buckets can be had. A challenge is stateless and costs one MAC to mint:
 
 The MAC also covers the client's key, so an answer is worth nothing to somebody else. The mark is a short MAC without
 it: it tells the answer of somebody whose address changed meanwhile (FOREIGN) from a forged one. With seed =
-SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (big-
-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them
+SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (all
+big-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them
 make the p99 of the solving time 1.67 times the mean (one puzzle: 4.6 times).
 
 An answer is verified in the order MAC, expiry, not spent, hashes: what is cheap and stops most comes first. Only

@@ -112,7 +112,7 @@ class Judge:
             ban = _ban_of(client, known or token is not None or welcome is not FORWARD, now)
             if ban is not None:
                 return ban
-        if request.path in self._honeypots and not cross_site(request):
+        if request.path in self._honeypots and meant(request):
             self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, "honeypot", now)
             return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
         if welcome is FORWARD:
@@ -267,16 +267,30 @@ def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
     return None
 
 
-def cross_site(request: Request) -> bool:
-    """Whether another site sent the client here: an image on a page elsewhere must not get its readers banned."""
-    site = request.headers.get("Sec-Fetch-Site")
+def meant(request: Request) -> bool:
+    """Whether a request for a honeypot was its client's own idea, as far as can be told.
+
+    Anybody can put an image, a frame or a link to it on a page elsewhere, and in a comment here; readers of that must
+    not be banned for it. So a browser's request counts only when it says that it was typed in or follows a link here:
+
+        Sec-Fetch-Site    none or same-origin, and not for a part of a page (a sibling site may not be ours: no hit)
+        without it        (plain HTTP, old browsers) a Referer of this host, and a page that is asked for
+        without both      no browser: one always sends Accept-Language, most scanners do not
+
+    Honestly: a scanner that sends what a browser sends on a link from elsewhere is not caught by this, and somebody
+    who is talked into clicking such a link in a mail is. That one is banned for a minute.
+    """
+    headers = request.headers
+    site = headers.get("Sec-Fetch-Site")
     if site is not None:
-        return site not in ("same-origin", "none")
-    referer = request.headers.get("Referer")
+        return site in ("none", "same-origin") and headers.get("Sec-Fetch-Dest", "document") in ("document", "empty")
+    browser = "Accept-Language" in headers
+    referer = headers.get("Referer")
     if referer is None:
-        return False
+        return not browser
     host = referer.partition("://")[2].partition("/")[0]
-    return host.lower() != request.headers.get("Host", "").lower()
+    here = host.lower() == headers.get("Host", "").lower()
+    return here and (not browser or "text/html" in headers.get("Accept", ""))
 
 
 def _tier_of(token: Pass) -> Tier:

@@ -150,7 +150,7 @@ async def test_a_dry_run_changes_no_outcome_and_tells_what_would_have_been(
             async with regular.get(shield.url("/visit")) as response:
                 assert response.status == 200
     for path in (*["/heavy"] * 6, "/trap"):
-        async with regular.get(shield.url(path)) as response:
+        async with regular.get(shield.url(path), headers={"Sec-Fetch-Site": "none"}) as response:
             assert response.status == 200
     async with flood(shield, client) as got, asyncio.timeout(20):
         wanted = {"challenge_dry_run", "limit_dry_run", "ban_dry_run"}
