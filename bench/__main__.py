@@ -1,20 +1,55 @@
-"""python -m bench throughput | attack"""
+"""python -m bench throughput | latency | memory | micro | attack | all"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Final
 
-from bench import attack, throughput
+from bench import attack, micro, report, throughput
+
+SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
+    "throughput": (throughput, "requests per second and core, next to the peers"),
+    "micro": (micro, "what each step of a request costs in Python"),
+    "attack": (attack, "what users notice of a flood, with Shield and without"),
+}
+"""Each module has add_arguments(parser), play(arguments) for the raw results, markdown(results), and run(arguments)."""
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=sys.modules["bench"].__doc__)
     suites = parser.add_subparsers(dest="suite", required=True)
-    throughput.add_arguments(suites.add_parser("throughput", help="requests per second and core, next to the peers"))
-    attack.add_arguments(suites.add_parser("attack", help="what users notice of a flood, with Shield and without"))
+    for name, (module, says) in SUITES.items():
+        module.add_arguments(suites.add_parser(name, help=says))
+    everything = suites.add_parser("all", help="every suite as it is by default, one after the other")
+    everything.add_argument("--suites", nargs="+", choices=list(SUITES), default=list(SUITES), metavar="SUITE")
+    everything.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
     arguments = parser.parse_args(argv)
-    return {"throughput": throughput.run, "attack": attack.run}[arguments.suite](arguments)
+    return run_all(arguments) if arguments.suite == "all" else SUITES[arguments.suite][0].run(arguments)
+
+
+def run_all(arguments: argparse.Namespace) -> int:
+    """Every suite with its defaults, into one file. A suite that fails is a problem, and the others still run."""
+    played, texts, problems = {}, [], []
+    for number, name in enumerate(arguments.suites, 1):
+        print(f"[{number}/{len(arguments.suites)}] {name}", file=sys.stderr, flush=True)
+        module, _ = SUITES[name]
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        try:
+            results = module.play(parser.parse_args([]))
+        except (OSError, RuntimeError) as error:
+            problems.append(f"{name} failed: {error}")
+            texts.append(f"**Problem**: {problems[-1]}")
+            continue
+        played[name] = results
+        texts.append(module.markdown(results))
+        problems += [f"{name}: {problem}" for problem in results["problems"]]
+    results = {"suite": "all", "machine": report.machine(), "suites": played, "problems": problems}
+    return report.publish(results, "\n\n".join(texts), arguments.json)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Every contender in turn; prints and writes the table and the plots, and returns the exit status."""
+    results = play(arguments)
+    return report.publish(results, markdown(results), arguments.json)
+
+
+def play(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Every contender in turn; the raw results."""
     names, missing = choose(arguments.peers)
     for name, why in missing.items():
         print(f"left out: {PEERS[name].TITLE}: {why}", file=sys.stderr)
@@ -111,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     with bar("attack", shape.total * len(names)) as shown:
         for number, name in enumerate(names):
             outcomes[name] = Scene(name, shape, shown, number * shape.total, arguments.keep_logs).run()
-    results = {
+    return {
         "suite": "attack",
         "machine": report.machine(),
         "cores": share_out(own_cores()).describe(),
@@ -120,15 +126,6 @@ def run(arguments: argparse.Namespace) -> int:
         "contenders": outcomes,
         "problems": problems(outcomes),
     }
-    text = markdown(results)
-    path = report.write("attack", results, text, arguments.json)
-    print(text)
-    print(f"\nraw results: {path}")
-    with contextlib.suppress(ImportError):  # matplotlib comes with the bench extra
-        from bench.plot import attack as plot  # noqa: PLC0415
-
-        print("plots:", *plot(results, path))
-    return 1 if results["problems"] else 0
 
 
 def people(shape: Shape, timeline: Timeline) -> list[Person]:

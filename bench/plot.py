@@ -14,6 +14,14 @@ from matplotlib import pyplot as plt
 COLOURS: Final = {"user": "#2b6cb0", "attacker": "#c53030", "other": "#a0aec0"}
 
 
+def draw(results: dict[str, Any], json_file: Path) -> list[str]:
+    """The plots of a suite, beside its JSON file; of all suites, each under the name of its own. The file names."""
+    if results["suite"] == "all":
+        parts = results["suites"].items()
+        return [name for suite, part in parts for name in draw(part, json_file.with_stem(f"{json_file.stem}-{suite}"))]
+    return attack(results, json_file) if results["suite"] == "attack" else []
+
+
 def attack(results: dict[str, Any], json_file: Path) -> list[str]:
     """One column per contender: latency of every user request over time, and requests reaching the origin per second.
     Written beside the JSON file as PNG and SVG; returns the file names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -37,9 +38,9 @@ def machine() -> dict[str, Any]:
 
 
 def stem(suite: str) -> str:
-    """`2026-01-31-amd-epyc-throughput`: date, processor, suite."""
+    """`2026-01-31-amd-epyc-throughput`: date, processor, suite; without the last for all of them."""
     cpu = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)|@.*|CPU|Processor", "", cpu_name()).lower()).strip("-")
-    return f"{time.strftime('%Y-%m-%d')}-{cpu}-{suite}"
+    return f"{time.strftime('%Y-%m-%d')}-{cpu}{'' if suite == 'all' else f'-{suite}'}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -73,6 +74,19 @@ def clean(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.9g}") if math.isfinite(value) else None
     return value
+
+
+def publish(results: dict[str, Any], text: str, json_file: Path | None) -> int:
+    """Print the tables, write them with the raw figures, draw the plots; the exit status, 1 when there are problems."""
+    path = write(results["suite"], results, text, json_file)
+    print(text)
+    print(f"\nraw results: {path}")
+    with contextlib.suppress(ImportError):  # matplotlib comes with the bench extra
+        from bench.plot import draw  # noqa: PLC0415
+
+        if plots := draw(results, path):
+            print("plots:", *plots)
+    return 1 if results["problems"] else 0
 
 
 def write(suite: str, results: dict[str, Any], markdown: str, json_file: Path | None) -> Path:

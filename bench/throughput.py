@@ -79,6 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything that was asked for; prints the tables, writes them, and returns the exit status."""
+    results = play(arguments)
+    return report.publish(results, markdown(results), arguments.json)
+
+
+def play(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything that was asked for; the raw results."""
     names, missing = choose(arguments.peers)
     for name, why in missing.items():
         print(f"left out: {PEERS[name].TITLE}: {why}", file=sys.stderr)
@@ -104,11 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             problems += bench.problems
             done += len(present) * arguments.rounds
     results["problems"] = problems
-    text = markdown(results)
-    path = report.write("throughput", results, text, arguments.json)
-    print(text)
-    print(f"\nraw results: {path}")
-    return 1 if problems else 0
+    return results
 
 
 class Bench:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import json
 import math
 import subprocess
 import sys
@@ -26,7 +27,7 @@ if str(ROOT) not in sys.path:
 
 from prometheus_client import generate_latest
 
-from bench import attack, attackers, capacity_origin, guard, load, report, scene, throughput, users
+from bench import attack, attackers, capacity_origin, guard, load, micro, report, scene, throughput, users
 from bench import origin as small_origin
 from bench.__main__ import main
 from bench.peers import PEERS, nginx, shield
@@ -104,6 +105,9 @@ class TestGuard:
             ["throughput", "--seconds", "nan"],
             ["throughput", "--peers", "somebody"],
             ["throughput", "--workloads", "everything"],
+            ["micro", "--repeats", "0"],
+            ["micro", "--cases", "breathing"],
+            ["all", "--suites", "none"],
             ["attack", "--rate", "1000000"],
             ["attack", "--attackers", "100000"],
             ["attack", "--seconds", "86400"],
@@ -535,3 +539,38 @@ class TestJudgement:
             {"visits": {"success": 0.99, "p95": 0.1}},
         ):
             assert len(attack.problems({"shield": self.outcome(**change)})) == 1, change
+
+
+class TestMicro:
+    @pytest.mark.parametrize("name", list(micro.CASES))
+    async def test_a_case_times_what_its_title_says(self, name: str) -> None:
+        # The cases check that themselves: an engine that decides otherwise fails here.
+        batch = micro.CASES[name].make()
+        assert batch(5) >= 0.0
+        assert batch(5) >= 0.0
+
+    def test_the_table_has_every_case_and_all_is_one_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["micro", "--repeats", "1", "--cases", "gcra", "refusal", "--json", str(tmp_path / "m.json")]) == 0
+        table = capsys.readouterr().out
+        assert "one GCRA check" in table
+        assert (tmp_path / "m.md").read_text() in table + "\n"
+        results = json.loads((tmp_path / "m.json").read_text())
+        assert [len(case["repeats"]) for case in results["cases"].values()] == [1, 1]
+        assert all(0 < case["least"] <= case["median"] for case in results["cases"].values())
+        assert not report.stem("all").endswith(("-", "all"))
+
+    def test_a_suite_that_fails_does_not_keep_the_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def broken(_: object) -> None:
+            raise RuntimeError("no such core")
+
+        monkeypatch.setattr(throughput, "play", broken)
+        monkeypatch.setattr(micro, "play", lambda arguments: {"suite": "micro", "problems": []})
+        monkeypatch.setattr(micro, "markdown", lambda results: "# micro")
+        json_file = tmp_path / "all.json"
+        assert main(["all", "--suites", "throughput", "micro", "--json", str(json_file)]) == 1
+        assert "throughput failed: no such core" in capsys.readouterr().out
+        assert json.loads(json_file.read_text())["suites"] == {"micro": {"suite": "micro", "problems": []}}

@@ -1,0 +1,129 @@
+"""Shield's pieces without sockets: an engine with a clock moved by hand, and a gate and an origin on fake transports.
+
+What remains is the Python cost of a request. The system calls, which cost as much again, are in the throughput suite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from dataclasses import fields
+from typing import Any, Final
+
+from shield import config
+from shield.admin.metrics import Metrics
+from shield.policy.engine import Engine, EngineSettings, Keys
+from shield.proxy.deadlines import Deadlines
+from shield.proxy.edge import Edge
+from shield.proxy.forwarded import Forwarding
+from shield.proxy.gate import Gate
+from shield.proxy.headers import Examiner
+from shield.proxy.origin import OriginConnection
+from shield.proxy.replies import Replies
+from shield.proxy.upstream import Pool
+
+START: Final = 1_000_000.0  # monotonic s at which the hand-moved clock begins
+HUGE: Final = "{ rate = 1e9, burst = 1e9 }"
+OUT_OF_REACH: Final = f"[limits]\nclient = {HUGE}\naddress = {HUGE}\nnetwork = {HUGE}\npass = {HUGE}\n"
+ONE: Final = "{ rate = 0.0001, burst = 1 }"
+TINY: Final = f"[limits]\nclient = {ONE}\naddress = {ONE}\n"
+AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+RESPONSE: Final = (
+    b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n"
+    b"Cache-Control: max-age=60\r\nContent-Length: 500\r\n\r\n" + b"x" * 500
+)
+
+
+def engine(tables: str = OUT_OF_REACH, concurrency: int = 1_000_000) -> Engine:
+    """An engine with these TOML tables; it never queues unless `concurrency` says so. Begins at START."""
+    loaded = config.parse(tables)
+    settings = EngineSettings(**{part.name: getattr(loaded, part.name) for part in fields(EngineSettings)})
+    made = Engine(settings, Keys(b"k" * 32, None), os.urandom, 1_700_000_000.0 - START, concurrency)
+    made.tick(START)
+    return made
+
+
+class SilentLog:
+    """An access log that is off."""
+
+    def request(self, *_: Any) -> None:
+        pass
+
+    refused = fault = event = request
+
+
+class FakeTransport:
+    """Takes everything at once and counts it."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+
+    def get_extra_info(self, name: str) -> Any:
+        return ("127.0.0.1", 1234) if name == "peername" else None
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def nothing(self, *_: Any, **__: Any) -> None:
+        pass
+
+    set_write_buffer_limits = pause_reading = resume_reading = close = abort = write_eof = nothing
+
+
+class Proxy:
+    """A whole edge whose one upstream connection is fake. Needs a running event loop."""
+
+    def __init__(self, tables: str = OUT_OF_REACH) -> None:
+        loaded = config.parse(f'[upstream]\nservers = ["http://127.0.0.1:1"]\n{tables}')
+        self.metrics = Metrics()
+        self.pool = Pool(
+            loaded.upstream, loaded.upstream.servers, self.metrics, None, OriginConnection, lambda *_: None
+        )
+        numbers = itertools.count(1)
+        self.edge = Edge(
+            engine=engine(tables, concurrency=1000),
+            pool=self.pool,
+            replies=Replies("shield_pass", "Shield-Pass"),
+            metrics=self.metrics,
+            log=SilentLog(),  # type: ignore[arg-type]
+            forwarding=Forwarding((), "none"),
+            examiner=Examiner(loaded.http, "Shield-Pass"),
+            deadlines=Deadlines(),
+            crawlers=None,  # type: ignore[arg-type]  # none is configured, so nobody is asked
+            http=loaded.http,
+            timeouts=loaded.timeouts,
+            upstream=loaded.upstream,
+            cookie=b"shield_pass",
+            cookie_anywhere=False,
+            pass_lifetime=3600,
+            clock=time.monotonic,
+            loop=asyncio.get_running_loop(),
+            request_ids=lambda: b"bench-%x" % next(numbers),
+        )
+        server = self.pool.servers[0]
+        self.origin = OriginConnection(server)
+        self.origin.connection_made(FakeTransport())  # type: ignore[arg-type]
+        server.idle.append(self.origin)
+        self.connect()
+
+    def connect(self) -> Gate:
+        """A new client connection; also kept as `gate`."""
+        self.transport = FakeTransport()
+        self.gate = Gate(self.edge)
+        self.gate.connection_made(self.transport)  # type: ignore[arg-type]
+        return self.gate
+
+    def counted(self, action: str) -> int:
+        """Requests with that verdict so far, by the metrics."""
+        return sum(self.metrics.summary()["requests"].get(action, {}).values())
