@@ -47,7 +47,7 @@ class AttackReport:
 
     def _begin(self, now: float, status: Mapping[str, Any], verdicts: Verdicts) -> None:
         self._next = now + REPORT_SECONDS
-        self._routes = {template: count for template, count, *_ in status["routes"]}
+        self._routes = {route["route"]: route["requests"] for route in status["routes"]}
         self._verdicts = {action: dict(reasons) for action, reasons in verdicts.items()}
 
     def _since(self, verdicts: Verdicts) -> dict[str, dict[str, int]]:
@@ -65,5 +65,6 @@ class AttackReport:
         counts, so what is said of it is too low, if anything; while there were fewer than now, it had none.
         """
         least = min(self._routes.values(), default=0) if len(self._routes) >= len(status["routes"]) else 0
-        more = {template: count - self._routes.get(template, least) for template, count, *_ in status["routes"]}
+        counts = {route["route"]: route["requests"] for route in status["routes"]}
+        more = {template: count - self._routes.get(template, least) for template, count in counts.items()}
         return {template: more[template] for template in sorted(more, key=lambda t: -more[t])[:TOP] if more[template]}

@@ -217,19 +217,12 @@ class Service:
         if attack != self._attack:
             self._attack = attack
             status = self.engine.status(now)
-            self.log.event(
-                "attack_onset" if attack else "attack_end",
-                "warning",
-                pressure=status["pressure"],
-                demand=status["demand"],
-                capacity=status["capacity"],
-            )
             self._attack_report = AttackReport(now, status, self.metrics.verdicts) if attack else None
         elif self._attack_report is not None and self._attack_report.due(now):
             status = self.engine.status(now)
             self.log.event("attack", "warning", **self._attack_report.take(now, status, self.metrics.verdicts))
         for name, details in self.engine.events():
-            self.log.event(name, **details)
+            self.log.event(name, "warning" if name.startswith("attack_") else "info", **details)
 
     def _on_upstream(self, event: str, server: str) -> None:
         self.log.event(event, "warning", server=server)

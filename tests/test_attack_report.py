@@ -24,7 +24,10 @@ def status(routes: Routes, **more: Any) -> dict[str, Any]:
         "in_flight": 16,
         "concurrency": 16,
         "waiting": 7,
-        "routes": routes,
+        "routes": [
+            {"route": route, "requests": count, "baseline": baseline, "cost": baseline * 100}
+            for route, count, baseline in routes
+        ],
         **more,
     }
 
@@ -83,9 +86,13 @@ class Lines:
 def test_while_an_attack_lasts_there_is_one_line_every_ten_seconds() -> None:
     lines = Lines()
     service = Service(Config(), AccessLog(LogSettings(), lines, lambda: 0.0, 0.0), lambda: 0.0, 0.0)
+    said = {10: ("attack_onset", {"cause": "demand"}), 50: ("ban", {}), 100: ("attack_end", {"seconds": 45.0})}
     engine = SimpleNamespace(attack=False, status=lambda now: status([]), events=lambda: ())
     service.engine = cast("Any", engine)
     for tick in range(120):  # half seconds: calm, 45 s of attack, calm
         engine.attack = 10 <= tick < 100
+        engine.events = lambda tick=tick: [said[tick]] if tick in said else []
         service._report(tick * 0.5)
-    assert [line["event"] for line in lines.lines] == ["attack_onset", *["attack"] * 4, "attack_end"]
+    events = [(line["event"], line["level"]) for line in lines.lines if line["event"] != "attack"]
+    assert events == [("attack_onset", "warning"), ("ban", "info"), ("attack_end", "warning")]
+    assert [line["event"] for line in lines.lines].count("attack") == 4

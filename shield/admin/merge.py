@@ -22,11 +22,14 @@ SUMMED: Final = frozenset(
     {
         "demand", "known_demand", "capacity", "requests_per_second", "concurrency", "in_flight", "waiting",
         "requests", "responses", "faults", "connections", "bytes", "challenges", "passes", "bought_passes", "log_lines",
+        "requests_by_tier", "active_bans", "live_passes",
     }
 )  # fmt: skip
 """Keys of /api/status whose numbers, however deep, add up over the workers."""
 
-GREATEST: Final = frozenset({"pressure", "attack", "attack_seconds", "congestion", "dry_run"})
+GREATEST: Final = frozenset(
+    {"pressure", "pressure_target", "attack", "attack_seconds", "attack_peak", "congestion", "dry_run"}
+)
 """Keys of which the greatest one tells most. All others are shown by worker only."""
 
 Facts = Sequence[Mapping[str, Any]]

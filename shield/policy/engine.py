@@ -160,6 +160,8 @@ class Engine:
         )
         self._challenge = challenge
         self._threshold = settings.pressure.threshold
+        self._tiers = [0] * len(Tier)  # requests so far
+        self._attack_notes: list[tuple[str, dict[str, Any]]] = []  # at most one pair per 10 minutes
         self._window_began: float | None = None
         self._shed_meanwhile: list[Request] = []  # from the queue, since the last verb that returns requests
 
@@ -192,6 +194,7 @@ class Engine:
         request.route = route
         request.cost = route.cost
         verdict = self._judge.judge(request, now)
+        self._tiers[request.tier] += 1
         action = verdict.action
         if action is not Action.FORWARD:
             if not self.dry_run:
@@ -218,9 +221,13 @@ class Engine:
         return verdict
 
     def events(self) -> Sequence[tuple[str, dict[str, Any]]]:
-        """Decisions of note since the last call (ban, pass_revoked), as (name, fields), the newest 64; for the log."""
+        """Decisions of note since the last call, as (name, fields), for the log.
+
+        attack_onset, attack_end; ban, pass_revoked: the newest 64 of these.
+        """
         notes = self._reputation.notes
-        taken = list(notes)
+        taken = self._attack_notes + list(notes)
+        self._attack_notes = []
         notes.clear()
         return taken
 
@@ -367,8 +374,12 @@ class Engine:
         pressure, concurrency, identity = self._pressure, self._concurrency, self._identity
         return {
             "pressure": pressure.p,
+            "pressure_target": pressure.target,
+            "overload": list(pressure.overload),
             "attack": pressure.attack,
             "attack_seconds": now - pressure.attack_since if pressure.attack else 0.0,
+            "attack_cause": pressure.cause if pressure.attack else "",
+            "attack_peak": pressure.peak if pressure.attack else 0.0,
             "demand": pressure.demand,
             "known_demand": pressure.known_demand,
             "capacity": pressure.capacity,
@@ -381,7 +392,9 @@ class Engine:
             "standing_queue": self._queue.standing,
             "median_rtt": self._queue.median_rtt,
             "cutoff": pressure.cutoff,
-            "overload": list(pressure.overload),
+            "requests_by_tier": {tier.name: count for tier, count in zip(Tier, self._tiers, strict=True)},
+            "active_bans": self._reputation.bans(now),
+            "live_passes": {"in_use": len(self._passes.table), "bought": self._passes.bought},
             "bought_passes": self._passes.bought,
             "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
             "price": self._challenger.price(pressure.p, 0.0, False),
@@ -505,7 +518,10 @@ class Engine:
         pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
         concurrency.close_window(seconds, not pressure.attack)
         pressure.oldest_wait = self._queue.oldest_wait(now)
+        attack = pressure.attack
         pressure.close_window(concurrency, now, seconds)
+        if pressure.attack != attack:
+            self._attack_notes.append(self._attack_note(now))
         self._queue.close_window()
         if passes.attack and not pressure.attack:
             passes.ended_at = now
@@ -520,3 +536,26 @@ class Engine:
         passes.expire(now)
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
+        self._reputation.bans(now)
+
+    def _attack_note(self, now: float) -> tuple[str, dict[str, Any]]:
+        """What is to be said of an attack that has just begun or ended."""
+        pressure = self._pressure
+        said = {
+            "cause": pressure.cause,
+            "pressure": round(pressure.p, 3),
+            "demand": round(pressure.demand, 1),
+            "capacity": round(pressure.capacity, 1),
+        }
+        if pressure.attack:
+            return "attack_onset", {
+                **said,
+                "overload": list(pressure.overload),
+                "requests_per_second": round(pressure.rate, 1),
+            }
+        return "attack_end", {
+            **said,
+            "seconds": round(now - pressure.attack_since, 1),
+            "peak_pressure": round(pressure.peak, 3),
+            "peak_requests_per_second": round(pressure.peak_rate, 1),
+        }

@@ -87,12 +87,14 @@ class Pressure:
         "_completed",
         "_most_completed",
         "_overloaded",
+        "_reason",
         "_settings",
         "_started",
         "_waited",
         "attack",
         "attack_since",
         "capacity",
+        "cause",
         "completed",
         "crowded",
         "cutoff",
@@ -102,11 +104,14 @@ class Pressure:
         "oldest_wait",
         "overload",
         "p",
+        "peak",
+        "peak_rate",
         "rank_demand",
         "ranks",
         "rate",
         "requests",
         "shed",
+        "target",
         "top",
         "top_demand",
         "units",
@@ -134,17 +139,22 @@ class Pressure:
         # readings
         self.capacity = UNITS_PER_SLOT * limit
         self.p = 0.0
+        self.target = 0.0  # t: where p is going
         self.cutoff = 0.0
         self.crowded = False  # the oldest in the queue waits for longer than people do not notice
         self.overload: tuple[str, ...] = ()  # what showed it in the last window
         self._overloaded = 0  # windows running
         self._waited = 0.0
+        self._reason = ""  # of the target
         # onset and end
         self._started: float | None = None
         self._baseline_rate = 0.0
         self._alarm = 0.0
         self.attack = False
         self.attack_since = 0.0
+        self.cause = ""  # of the onset: demand, one of the signs of overload, or rate
+        self.peak = 0.0  # p, and requests/s, since the onset
+        self.peak_rate = 0.0
         self._below_since = 0.0
 
     def close_window(self, concurrency: Concurrency, now: float, seconds: float) -> None:
@@ -184,8 +194,11 @@ class Pressure:
         self.overload = tuple(name for name, shown in signs if shown)
         self._overloaded = self._overloaded + 1 if self.overload else 0
         target = min(max((self.demand / self.capacity - USED) / 0.6, 0.0), 1.0)
-        if self._overloaded >= OVERLOAD_WINDOWS:
-            target = max(target, 0.5)
+        self._reason = "demand"
+        if self._overloaded >= OVERLOAD_WINDOWS and target < 0.5:
+            target = 0.5
+            self._reason = self.overload[0]
+        self.target = target
         settings = self._settings
         speed = settings.rise if target > self.p else settings.fall
         self.p += (1.0 - math.exp(-speed * seconds)) * (target - self.p)
@@ -206,6 +219,8 @@ class Pressure:
         if self.p >= settings.threshold:
             self._below_since = now
         if self.attack:
+            self.peak = max(self.peak, self.p)
+            self.peak_rate = max(self.peak_rate, self.rate)
             if now - self._below_since >= settings.calm_after:
                 self.attack = False
                 self._alarm = 0.0
@@ -214,6 +229,8 @@ class Pressure:
         if self.p > settings.threshold or self._accumulate(now, seconds):
             self.attack = True
             self.attack_since = self._below_since = now
+            self.cause = self._reason if self.p > settings.threshold else "rate"
+            self.peak, self.peak_rate = self.p, self.rate
 
     def _accumulate(self, now: float, seconds: float) -> bool:
         """Step the CUSUM; whether it alarms."""

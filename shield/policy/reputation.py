@@ -19,6 +19,7 @@ The entries that newcomers share while a table is full take no score and no ban.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -64,7 +65,7 @@ class ReputationSettings:
 class Reputation:
     """Applies signals to entries."""
 
-    __slots__ = ("_address_half_life", "_client_half_life", "_good", "_history", "notes", "settings")
+    __slots__ = ("_address_half_life", "_bans", "_client_half_life", "_ends", "_good", "_history", "notes", "settings")
 
     def __init__(self, settings: ReputationSettings, history: History) -> None:
         self.settings = settings
@@ -72,7 +73,15 @@ class Reputation:
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
+        self._ends: list[tuple[float, bool]] = []  # heap: when each ban ends, and whether an address's; one per entry
+        self._bans = {False: 0, True: 0}
         self.notes: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_NOTES)  # bans and the like, for events()
+
+    def bans(self, now: float) -> dict[str, int]:
+        """Bans in force. Call it now and then: it forgets those that have ended."""
+        while self._ends and self._ends[0][0] <= now:
+            self._bans[heapq.heappop(self._ends)[1]] -= 1
+        return {"clients": self._bans[False], "addresses": self._bans[True]}
 
     def of_client(self, entry: ClientEntry, now: float) -> float:
         """A client's score at `now`."""
@@ -170,6 +179,9 @@ class Reputation:
         seconds = min(self.settings.least_ban * 2.0 ** min(entry.relapses, 32), self.settings.most_ban)
         entry.banned_until = now + seconds
         entry.relapses += 1
+        of_address = isinstance(entry, AddressEntry)
+        self._bans[of_address] += 1
+        heapq.heappush(self._ends, (entry.banned_until, of_address))
         if isinstance(entry, AddressEntry):
             who = {"address": entry.name}
             score = entry.hard

@@ -18,7 +18,7 @@ import heapq
 import math
 import re
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from cachetools import Cache
 
@@ -114,10 +114,13 @@ class Routes(Cache[str, Route]):
         """The fill of the sketch."""
         return {"entries": len(self._sketch), "max": self._most, "bytes_per_entry": ROUTE_BYTES}
 
-    def top(self, n: int) -> list[tuple[str, int, float]]:
-        """The most counted routes: template, count, baseline seconds."""
+    def top(self, n: int) -> list[dict[str, Any]]:
+        """The most counted routes: requests so far, baseline in seconds, cost in units."""
         best = heapq.nlargest(n, self._sketch.values(), key=lambda route: route.count)
-        return [(route.template, route.count, route.baseline) for route in best]
+        return [
+            {"route": route.template, "requests": route.count, "baseline": route.baseline, "cost": route.cost}
+            for route in best
+        ]
 
     def _find(self, target: str) -> Route:
         method, slash, path = target.partition("/")

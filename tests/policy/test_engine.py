@@ -300,3 +300,56 @@ def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
     world.now += 10
     assert sorted(map(id, world.engine.tick(world.now))) == sorted(map(id, waiting))
     assert {request.verdict.reason for request in waiting} == {Reason.QUEUE_TIMEOUT}
+
+
+def test_at_three_in_the_morning_the_log_says_what_began_and_what_it_came_to(world: Any) -> None:
+    world.storm(0.5)
+    world.pass_time(20)
+    world.engine._pressure.p = world.engine._pressure.demand = 0.0
+    world.pass_time(601)
+    assert not world.engine.attack
+    onset, end = world.engine.events()
+    assert onset[0] == "attack_onset"
+    assert set(onset[1]) == {"cause", "pressure", "demand", "capacity", "overload", "requests_per_second"}
+    assert onset[1]["cause"] == "demand"
+    assert end[0] == "attack_end"
+    assert end[1]["cause"] == "demand"
+    assert end[1]["seconds"] == pytest.approx(621, abs=2)
+    assert end[1]["peak_pressure"] >= 0.5
+    assert end[1]["pressure"] == 0.0
+    assert world.engine.events() == []
+
+
+def test_a_flood_of_bans_does_not_push_the_onset_out_of_the_log(world: Any) -> None:
+    world.storm(0.5)
+    for i in range(100):
+        for _ in range(6):
+            world.engine.report(world.client(f"192.0.2.{i}"), Signal.MALFORMED, world.now)
+    events = world.engine.events()
+    assert [name for name, _ in events] == ["attack_onset", *["ban"] * 64]
+
+
+def test_at_three_in_the_morning_the_status_says_why_and_who(make: Any) -> None:
+    world = make(challenge=ChallengeSettings(least_hashes=64, most_hashes=256))
+    calm = world.engine.status(world.now)
+    assert (calm["attack_cause"], calm["attack_peak"], calm["overload"]) == ("", 0.0, [])
+    user = world.client()
+    world.settle_down(user)
+    world.storm(0.5)
+    world.visit(user)
+    _, token = world.buy(world.client("198.51.100.1"))
+    world.visit(world.client("198.51.100.1"), token=token)
+    for _ in range(6):
+        world.engine.report(world.client("203.0.113.1"), Signal.MALFORMED, world.now)
+        world.engine.report("203.0.113.2", Signal.MALFORMED, world.now)
+    status = world.engine.status(world.now)
+    assert (status["attack_cause"], status["pressure_target"]) == ("demand", 1.0)
+    assert status["attack_peak"] > 0.0
+    assert status["requests_by_tier"] == {"T0": 0, "T1": 1, "T2": 1, "T3": 3, "T4": 0}
+    assert status["active_bans"] == {"clients": 1, "addresses": 1}
+    assert status["live_passes"] == {"in_use": 1, "bought": 1}
+    (route,) = status["routes"]
+    assert route == {"route": "GET/", "requests": 5, "baseline": route["baseline"], "cost": route["cost"]}
+    world.pass_time(61)
+    assert world.engine.status(world.now)["active_bans"] == {"clients": 0, "addresses": 0}
+    assert world.engine._reputation._ends == []

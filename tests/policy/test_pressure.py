@@ -196,6 +196,53 @@ def test_an_attack_begins_with_pressure_and_ends_ten_minutes_after_it() -> None:
     assert weather.now - since == pytest.approx(600, abs=1)
 
 
+def test_an_onset_says_what_caused_it() -> None:
+    def onset(**window: Any) -> str:
+        weather = Weather()
+        for _ in range(200):
+            if weather.pressure.attack:
+                break
+            weather.pressure.shed = window.get("shed", 0)
+            weather.pressure.oldest_wait = window.get("wait", 0.0)
+            weather.window(
+                window.get("requests", 20),
+                window.get("units", 40),
+                ratio=window.get("ratio", 0.0),
+                errors=window.get("errors", 0),
+            )
+        assert weather.pressure.attack
+        return str(weather.pressure.cause)
+
+    assert onset(units=40_000) == "demand"
+    assert onset(ratio=5.0) == "latency"
+    assert onset(ratio=1.0, errors=20) == "errors"
+    assert onset(shed=3) == "shedding"
+    assert onset(wait=1.0) == "waiting"
+    assert onset(ratio=5.0, units=40_000) == "demand"  # the stronger of the two
+    calm = Weather()
+    for _ in range(200):
+        calm.window(20, 40)
+    while not calm.pressure.attack:
+        calm.window(600, 900)
+    assert calm.pressure.cause == "rate"
+    assert calm.pressure.target == 0.0
+
+
+def test_an_attack_keeps_its_peak() -> None:
+    weather = Weather()
+    while not weather.pressure.attack:
+        weather.window(2000, 40_000)
+    for _ in range(6):
+        weather.window(2000, 40_000)
+    high, rate = weather.pressure.p, weather.pressure.rate
+    weather.pressure.demand = 0.0
+    for _ in range(100):
+        weather.window()
+    assert weather.pressure.p < high
+    assert weather.pressure.peak == high
+    assert weather.pressure.peak_rate == rate
+
+
 def test_a_relapse_starts_the_ten_minutes_anew() -> None:
     weather = Weather()
     while not weather.pressure.attack:
