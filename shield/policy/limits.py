@@ -208,8 +208,14 @@ class Limits:
         """Correct the charge of a request that really cost `units`. A factor of its score and tier applies again."""
         if request.shadow == REFUSED:
             return
-        most = request.most
-        extra = (min(units, most) - min(request.cost, most)) / max(request.shadow, LEAST_FACTOR)
+        most, charged = request.most, request.cost
+        if charged > most:
+            charged = most
+        if units > most:
+            units = most
+        if units == charged:  # most are: whatever is quick costs the least that there is
+            return
+        extra = (units - charged) / max(request.shadow, LEAST_FACTOR)
         token = request.subject
         if token is not None:
             token.tat += extra / token.rate
