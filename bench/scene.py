@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from bench.peers import PEERS
 from bench.peers.plan import Setup
-from bench.processes import Process, ask, free_ports, launch, wait_until_answers
+from bench.processes import Cores, Process, ask, free_ports, launch, wait_until_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ def verdicts(exposition: str) -> dict[str, float]:
         key = "/".join(filter(None, (labels.get("action"), labels.get("reason"))))
         counted[key] = counted.get(key, 0.0) + float(sample["value"])
     return counted
+
+
+def start_origins(folder: Path, cores: Cores, started: list[Process]) -> int:
+    """One origin per core that it may use, behind the one port that is returned."""
+    (port,) = free_ports(1)
+    for core in sorted(cores.origin):
+        argv = [sys.executable, "-m", "bench.origin", "--port", str(port)]
+        started.append(launch(f"origin{core}", argv, folder, frozenset({core})))
+        wait_until_answers(started[-1], port)
+    return port
 
 
 def start(name: str, setup: Setup, cores: frozenset[int], started: list[Process]) -> Contender:

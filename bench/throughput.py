@@ -19,9 +19,9 @@ from bench import load, report
 from bench.guard import MOST_ROUNDS, Target, bounded
 from bench.peers import PEERS
 from bench.peers.plan import Limits, Setup
-from bench.processes import Cores, Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
+from bench.processes import Cores, ask, own_cores, running, share_out
 from bench.progress import Bar, bar
-from bench.scene import Contender, choose, start_all
+from bench.scene import Contender, choose, start_all, start_origins
 from bench.stats import median, ratio_of_rounds, spread
 
 CONNECTIONS: Final = 64
@@ -127,7 +127,7 @@ class Bench:
 
     def run(self, names: list[str], rounds: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, running([]) as started:
-            origin_port = self.start_origins(Path(folder), started)
+            origin_port = start_origins(Path(folder), self.cores, started)
             setup = Setup(Path(folder), 0, origin_port, 0, self.workload.limits, OUT_OF_REACH)
             contenders = start_all(names, setup, self.cores.proxy, started)
             for contender in contenders:
@@ -147,15 +147,6 @@ class Bench:
             "exact": exact,
             "calibration": calibration,
         }
-
-    def start_origins(self, folder: Path, started: list[Process]) -> int:
-        """One origin per core that it may use, behind one port."""
-        (port,) = free_ports(1)
-        for core in sorted(self.cores.origin):
-            argv = [sys.executable, "-m", "bench.origin", "--port", str(port)]
-            started.append(launch(f"origin{core}", argv, folder, frozenset({core})))
-            wait_until_answers(started[-1], port)
-        return port
 
     def turn(self, contender: Contender, number: int, seconds: float) -> Turn:
         doing = f"{self.workload.name}: {contender.title}, {'warming up' if number < 0 else f'round {number + 1}'}"

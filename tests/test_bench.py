@@ -27,7 +27,20 @@ if str(ROOT) not in sys.path:
 
 from prometheus_client import generate_latest
 
-from bench import attack, attackers, capacity_origin, guard, load, micro, report, scene, throughput, users
+from bench import (
+    attack,
+    attackers,
+    capacity_origin,
+    guard,
+    latency,
+    load,
+    micro,
+    openloop,
+    report,
+    scene,
+    throughput,
+    users,
+)
 from bench import origin as small_origin
 from bench.__main__ import main
 from bench.peers import PEERS, nginx, shield
@@ -71,6 +84,7 @@ class TestGuard:
         ("tool", "extra"),
         [
             (load.main, []),
+            (openloop.main, ["--rate", "1"]),
             (users.main, ["--plan", "plan.json", "--out", "out.json"]),
             (attackers.main, ["--out", "out.json"]),
         ],
@@ -105,6 +119,7 @@ class TestGuard:
             ["throughput", "--seconds", "nan"],
             ["throughput", "--peers", "somebody"],
             ["throughput", "--workloads", "everything"],
+            ["latency", "--seconds", "0"],
             ["micro", "--repeats", "0"],
             ["micro", "--cases", "breathing"],
             ["all", "--suites", "none"],
@@ -266,6 +281,78 @@ class TestLoad:
             pass
         result = await load.Generator(load.Plan(guard.Target("127.0.0.1", port), connections=3, seconds=1)).run()
         assert (result.requests, result.failed) == (0, 3)
+
+
+class TestOpenLoop:
+    async def play(self, port: int, **plan: Any) -> openloop.Result:
+        made = openloop.Plan(guard.Target("127.0.0.1", port), **{"warmup": 0.0, **plan})
+        return await asyncio.to_thread(openloop.Generator(made).run)
+
+    async def test_every_request_is_sent_at_its_time_and_counted(self) -> None:
+        async with listening(lambda: small_origin.Origin(SMALL)) as port:
+            result = await self.play(port, rate=400, seconds=0.25, connections=4)
+        assert (result.due, result.answered, result.refused, result.failed) == (100, 100, 0, 0)
+        assert 0 < result.p50 <= result.p90 <= result.p99 <= result.p999
+
+    async def test_a_warm_up_is_sent_and_not_counted(self) -> None:
+        async with listening(lambda: small_origin.Origin(SMALL)) as port:
+            result = await self.play(port, rate=400, seconds=0.25, warmup=0.125)
+        assert (result.due, result.answered, result.failed) == (50, 50, 0)
+
+    async def test_a_stall_counts_for_everybody_who_was_due_meanwhile(self) -> None:
+        """A closed loop would see one slow answer here. Of 50 requests 20 are due while the first takes 0.2 s."""
+        loop = asyncio.get_running_loop()
+        asked = 0
+
+        class Stalling(small_origin.Origin):
+            def data_received(self, data: bytes) -> None:
+                nonlocal asked
+                asked += 1
+                loop.call_later(0.2 if asked == 1 else 0.0, super().data_received, data)
+
+        async with listening(lambda: Stalling(SMALL)) as port:
+            result = await self.play(port, rate=100, seconds=0.5, connections=1)
+        assert result.answered == 50
+        assert result.waited >= 19
+        assert result.p999 >= 0.2
+        assert result.p90 >= 0.12  # five of the fifty were due within the first 50 ms of the stall
+
+    async def test_answers_in_pieces_refusals_and_closed_connections(self) -> None:
+        refused = SMALL.replace(b"200 OK", b"429 No")
+
+        class Closing(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                self.transport: Any = transport
+                self.asked = 0
+
+            def data_received(self, data: bytes) -> None:
+                self.asked += 1
+                if self.asked == 3:
+                    self.transport.close()
+                    return
+                self.transport.write(refused[:30])
+                asyncio.get_running_loop().call_soon(self.transport.write, refused[30:])
+
+        async with listening(Closing) as port:
+            result = await self.play(port, rate=300, seconds=0.1, connections=2)
+        assert result.answered == result.refused == 20
+        assert result.failed == 10
+
+    def test_what_a_proxy_adds_is_taken_within_a_round(self) -> None:
+        def row(peer: str, number: int, seconds: float) -> dict[str, Any]:
+            return {"peer": peer, "round": number, **dict.fromkeys(openloop.QUANTILES, seconds)}
+
+        # The machine is slow in round 1, for both.
+        rows = [row("direct", 0, 0.001), row("shield", 0, 0.003), row("shield", 1, 0.012), row("direct", 1, 0.010)]
+        found = latency.summary(rows)
+        assert found["shield"]["added"]["p99"] == pytest.approx(0.002)
+        assert found["direct"]["added"]["p99"] == 0.0
+
+    def test_failures_and_a_late_generator_are_problems(self) -> None:
+        good = {"peer": "shield", "rate": 100, "round": 0, "failed": 0, "refused": 0, "late": 0.0001}
+        assert latency.judge([good, good]) == []
+        for change in ({"failed": 1}, {"refused": 1}, {"late": 0.002}, {"late": math.nan}):
+            assert len(latency.judge([good, good | change])) == 1, change
 
 
 class Clock:
