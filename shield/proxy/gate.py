@@ -637,7 +637,10 @@ class Gate(asyncio.Protocol):
         if fault in _MALFORMED and not self._trusted:
             edge.engine.report(self._client or self._peer, Signal.MALFORMED, now)
         edge.metrics.own_responses[status // 100] += 1
-        self.write(edge.replies.fault(fault, b"text/html" in head, head.startswith(b"HEAD "), True))
+        page, head_only = b"text/html" in head, head.startswith(b"HEAD ")
+        if exchange is not None:  # it was understood; its body is what went wrong
+            page, head_only = wants_page(exchange.request.headers), exchange.head.method == "HEAD"
+        self.write(edge.replies.fault(fault, page, head_only, True))
         self.end(now, linger=True)
 
     # the exchange's half of the connection
@@ -777,7 +780,7 @@ class Gate(asyncio.Protocol):
             self.end(now)
         elif phase == HEAD:
             self._report_slow(now)
-            self._break(Fault.HEAD_TIMEOUT, now)
+            self._break(Fault.HEAD_TIMEOUT, now, self._partial or b"")
         elif phase == BODY:
             moved = self._received - self._mark
             if self._paused and exchange is not None:  # not the client's turn: the upstream takes no more

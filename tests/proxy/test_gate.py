@@ -349,6 +349,25 @@ async def test_an_idle_connection_is_closed_after_keep_alive() -> None:
         assert await client.gone()
 
 
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+async def test_people_get_a_page_also_for_what_goes_wrong_after_the_first_bytes(accept: str) -> None:
+    wanted = "text/html; charset=utf-8" if accept == "text/html" else "application/problem+json"
+    fields = (f"Accept: {accept}", "Transfer-Encoding: chunked")
+    async with shielded() as (shield, _):
+        for data, status in (
+            (get("/", *fields)[:-2], 408),
+            (get("/", *fields, method="POST") + b"5\r\nab", 408),
+            (get("/", *fields, method="POST") + b"no size\r\n", 400),
+        ):
+            seen = shield.metrics.bytes_in
+            async with await shield.client() as client:
+                await client.send(data)
+                await soon(lambda seen=seen: shield.metrics.bytes_in > seen)
+                shield.advance(21)
+                answer = await client.response()
+                assert (answer.status, answer.get("Content-Type")) == (status, wanted)
+
+
 async def test_a_slow_body_gets_408() -> None:
     async with shielded() as (shield, origin):
         async with await shield.client() as client:
