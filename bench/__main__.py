@@ -9,11 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bench import attack, latency, micro, report, throughput
+from bench import attack, latency, memory, micro, report, throughput
 
 SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "throughput": (throughput, "requests per second and core, next to the peers"),
     "latency": (latency, "what a proxy adds to a request at fixed rates of arrival"),
+    "memory": (memory, "resident bytes per tracked client and per idle connection"),
     "micro": (micro, "what each step of a request costs in Python"),
     "attack": (attack, "what users notice of a flood, with Shield and without"),
 }

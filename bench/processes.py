@@ -21,6 +21,7 @@ from typing import Final
 from bench.guard import loopback
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -76,6 +77,18 @@ def group_cpu_seconds(leader: int) -> float:
                 if int(fields[3]) == leader:  # session
                     total += sum(map(int, fields[11:15]))
     return total / TICKS
+
+
+def group_resident_bytes(leader: int) -> int:
+    """Resident bytes of every process in the session that `leader` leads: /proc/PID/statm (proc(5), field 2)."""
+    pages = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:  # session
+                    pages += int((entry / "statm").read_text().split()[1])
+    return pages * PAGE
 
 
 class Process:
