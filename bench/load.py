@@ -52,6 +52,7 @@ class Plan:
     seconds: float = 4.0
     requests: int = 0
     close: bool = False  # one request per connection
+    body: int = 0  # bytes; with any it is a POST
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Result:
 def with_wrk(plan: Plan, cores: frozenset[int]) -> Result:
     """Run wrk with one thread. Raises RuntimeError when it does not report."""
     argv = ["wrk", "-t1", f"-c{plan.connections}", f"-d{max(1, round(plan.seconds))}s", "-s", str(LUA), plan.target.url]
-    argv += ["--", "close"] if plan.close else []
+    argv += ["--", "close" if plan.close else "keep", *([str(plan.body)] if plan.body else [])]
     return _report(argv, cores, plan.seconds)
 
 
@@ -83,6 +84,7 @@ def with_own(plan: Plan, cores: frozenset[int]) -> Result:
     """Run our own generator in a process of its own."""
     argv = [sys.executable, "-m", "bench.load", "--target", plan.target.url, "--connections", str(plan.connections)]
     argv += ["--seconds", str(plan.seconds), "--requests", str(plan.requests), *(["--close"] if plan.close else [])]
+    argv += ["--body", str(plan.body)]
     return _report(argv, cores, plan.seconds)
 
 
@@ -111,9 +113,11 @@ class Generator:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.request = (
-            f"GET {plan.target.path} HTTP/1.1\r\nHost: {plan.target.host}:{plan.target.port}\r\n{BROWSER_FIELDS}"
+            f"{'POST' if plan.body else 'GET'} {plan.target.path} HTTP/1.1\r\n"
+            f"Host: {plan.target.host}:{plan.target.port}\r\n{BROWSER_FIELDS}"
+            f"{f'Content-Length: {plan.body}' + chr(13) + chr(10) if plan.body else ''}"
             f"{'Connection: close' + chr(13) + chr(10) if plan.close else ''}\r\n"
-        ).encode()
+        ).encode() + b"x" * plan.body
         self.left = plan.requests or MOST_REQUESTS
         self.open = 0
         self.failed = 0
@@ -232,6 +236,7 @@ def main() -> None:
     parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=64)
     parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=4.0, help="at most")
     parser.add_argument("--requests", type=bounded(int, 0, MOST_REQUESTS), default=0, help="0: as many as fit")
+    parser.add_argument("--body", type=bounded(int, 0, 1 << 20), default=0, help="bytes; with any it is a POST")
     parser.add_argument("--close", action="store_true", help="one request per connection")
     plan = Plan(**vars(parser.parse_args()))
     print(json.dumps(asdict(uvloop.run(_run(plan)))))

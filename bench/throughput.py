@@ -7,6 +7,7 @@ machine that slows down for a while slows all of them. Ratios are medians over t
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 import time
@@ -25,30 +26,67 @@ from bench.scene import Contender, choose, start_all, start_origins
 from bench.stats import median, ratio_of_rounds, spread
 
 CONNECTIONS: Final = 64
-EXACT_REQUESTS: Final = 20_000
 BASES: Final = ("nginx", "envoy", "caddy", "aiohttp")  # what Shield is held against
 OUT_OF_REACH: Final = 1000  # upstream.max_concurrency: 64 requests in flight are to be no pressure
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One table. `refused` says that every answer but a handful has to be a 429, else none may be."""
+    """One table. `refused` is the status that every answer but a handful has to have; None: no 4xx or 5xx may be."""
 
     name: str
     title: str
     limits: Limits
     close: bool
-    refused: bool
+    refused: int | None
     without: frozenset[str] = frozenset()  # peers that have no limiter to measure
+    path: str = "/"
+    body: int = 0  # bytes; with any it is a POST
+    connections: int = CONNECTIONS
+    exact: int = 20_000  # requests of the run by number
+    challenge: bool = False
+
+    @property
+    def transfer(self) -> bool:
+        """Whether bytes/s are what counts."""
+        return self.path != "/"
+
+    def plan(self, port: int, seconds: float, requests: int = 0) -> load.Plan:
+        where = Target("127.0.0.1", port, self.path)
+        return load.Plan(where, self.connections, seconds, requests, self.close, self.body)
 
 
+POST_BYTES: Final = 10 << 10
+DOWNLOAD_BYTES: Final = 1 << 20
 NO_LIMITER: Final = frozenset({"direct", "aiohttp", "caddy"})
 WORKLOADS: Final = {
     workload.name: workload
     for workload in (
-        Workload("proxied", "Proxied small GET, limits out of reach", Limits.OUT_OF_REACH, False, False),
-        Workload("refused", "Refused (429) on keep-alive connections", Limits.TINY, False, True, NO_LIMITER),
-        Workload("refused-close", "Refused (429), one request per connection", Limits.TINY, True, True, NO_LIMITER),
+        Workload("proxied", "Proxied small GET, limits out of reach", Limits.OUT_OF_REACH, False, None),
+        Workload("refused", "Refused (429) on keep-alive connections", Limits.TINY, False, 429, NO_LIMITER),
+        Workload("refused-close", "Refused (429), one request per connection", Limits.TINY, True, 429, NO_LIMITER),
+        Workload(
+            "challenged",
+            "Challenged (503), a page with a challenge of its own each",
+            Limits.OUT_OF_REACH,
+            False,
+            503,
+            frozenset(PEERS) - {"shield"},  # nobody else has any
+            challenge=True,
+        ),
+        Workload(
+            "post", "Proxied POST of 10 KiB, limits out of reach", Limits.OUT_OF_REACH, False, None, body=POST_BYTES
+        ),
+        Workload(
+            "download",
+            "Proxied download of 1 MiB, limits out of reach",
+            Limits.OUT_OF_REACH,
+            False,
+            None,
+            path=f"/bytes/{DOWNLOAD_BYTES}",
+            connections=16,
+            exact=200,
+        ),
     )
 }
 
@@ -129,6 +167,7 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, running([]) as started:
             origin_port = start_origins(Path(folder), self.cores, started)
             setup = Setup(Path(folder), 0, origin_port, 0, self.workload.limits, OUT_OF_REACH)
+            setup = dataclasses.replace(setup, challenge=self.workload.challenge)
             contenders = start_all(names, setup, self.cores.proxy, started)
             for contender in contenders:
                 self.turn(contender, -1, min(1.0, self.seconds))  # fills pools and caches; not counted
@@ -142,6 +181,7 @@ class Bench:
             calibration = self.calibrate(contenders)
         return {
             "title": self.workload.title,
+            "transfer": self.workload.transfer,
             "peers": {c.name: summary(c, [turn for turn in turns if turn.peer == c.name]) for c in contenders},
             "ratios": ratios(turns),
             "exact": exact,
@@ -152,7 +192,7 @@ class Bench:
         doing = f"{self.workload.name}: {contender.title}, {'warming up' if number < 0 else f'round {number + 1}'}"
         self.shown.step(self.done * (self.seconds + 0.5), doing)
         time.sleep(0.1)  # what the last turn left open closes
-        plan = load.Plan(Target("127.0.0.1", contender.port), CONNECTIONS, seconds, close=self.workload.close)
+        plan = self.workload.plan(contender.port, seconds)
         before, cpu = contender.decisions(), contender.cpu_seconds()
         result = self.generate(plan, self.cores.load)
         cpu = contender.cpu_seconds() - cpu
@@ -168,23 +208,24 @@ class Bench:
         good = result.requests - result.refused
         if self.workload.refused and good > 0.01 * result.requests:
             problems.append(f"{title}: {good} of {result.requests} requests were not refused")
-        if self.workload.refused and (status := ask(contender.port)[0]) != 429:
-            problems.append(f"{title}: refusals have status {status}, not 429")
+        wanted = self.workload.refused
+        if wanted is not None and (status := ask(contender.port)[0]) != wanted:
+            problems.append(f"{title}: refusals have status {status}, not {wanted}")
         if not self.workload.refused and result.refused:
             problems.append(f"{title}: {result.refused} of {result.requests} answers were 4xx or 5xx")
-        if result.failed > CONNECTIONS and not (self.workload.close and contender.name == "direct"):
+        if result.failed > self.workload.connections and not (self.workload.close and contender.name == "direct"):
             problems.append(f"{title}: {result.failed} requests failed")
         if counted is not None:
             decisions = decided(counted)
             # When the time is up, up to one request per connection is under way: decided, but not in the load's count.
-            if not result.requests <= decisions <= result.requests + CONNECTIONS:
+            if not result.requests <= decisions <= result.requests + self.workload.connections:
                 problems.append(f"{title}: the load counts {result.requests} requests, the metrics {decisions:.0f}")
         return problems
 
     def calibrate(self, contenders: list[Contender]) -> dict[str, Any] | None:
         """Our own generator against wrk on a proxy that is slower than both: they have to see the same rate."""
         slow = next((contender for contender in contenders if contender.name == "aiohttp"), None)
-        if slow is None or not load.have_wrk():
+        if slow is None or self.workload.name != "proxied" or not load.have_wrk():
             return None
         plan = load.Plan(Target("127.0.0.1", slow.port), CONNECTIONS, min(2.0, self.seconds))
         self.shown.step(self.done * (self.seconds + 0.5), "our own load generator against wrk")
@@ -195,18 +236,17 @@ class Bench:
     def exact(self, contender: Contender) -> dict[str, Any]:
         """A run by number, whose every request is answered: the metrics have to show that number exactly."""
         before = contender.decisions()
-        plan = load.Plan(
-            Target("127.0.0.1", contender.port), CONNECTIONS, 60.0, requests=EXACT_REQUESTS, close=self.workload.close
-        )
+        number = self.workload.exact
+        plan = self.workload.plan(contender.port, 60.0, number)
         result = load.with_own(plan, self.cores.load)
         counted = gained(before, contender.decisions()) or {}
         decisions = decided(counted)
-        if not result.requests == decisions == EXACT_REQUESTS:
+        if not result.requests == decisions == number:
             self.problems.append(
-                f"{self.workload.name}, {contender.title}: of {EXACT_REQUESTS} requests {result.requests} "
+                f"{self.workload.name}, {contender.title}: of {number} requests {result.requests} "
                 f"were answered and {decisions:.0f} counted"
             )
-        return {"peer": contender.name, "sent": EXACT_REQUESTS, "answered": result.requests, "counted": counted}
+        return {"peer": contender.name, "sent": number, "answered": result.requests, "counted": counted}
 
 
 def decided(counted: dict[str, float]) -> float:
@@ -227,6 +267,7 @@ def summary(contender: Contender, turns: Sequence[Turn]) -> dict[str, Any]:
         "title": contender.title,
         "says": contender.says,
         "rate": median(rates),
+        "bytes_per_second": median([turn.result.bytes / turn.result.seconds for turn in turns]),
         "spread": spread(rates),
         "cpu_per_1000": median([turn.cpu_per_1000 for turn in turns]) if contender.process else None,
         "p50": median([turn.result.p50 for turn in turns]),
@@ -258,10 +299,12 @@ def markdown(results: dict[str, Any]) -> str:
     lines = ["# Throughput on one core", "", setting]
     for workload in results["workloads"].values():
         bases = workload["ratios"]
+        transfer = workload["transfer"]
         heads = [
             "",
             *(f"of {PEERS[base].TITLE}" for base in bases),
             "requests/s",
+            *(["MB/s"] if transfer else []),
             "spread",
             "CPU s per 1,000",
             "p50 ms",
@@ -272,6 +315,7 @@ def markdown(results: dict[str, Any]) -> str:
                 peer["title"],
                 *(report.figure(bases[base][name]) for base in bases),
                 report.figure(peer["rate"], 0),
+                *([report.figure(peer["bytes_per_second"] / 1e6, 0)] if transfer else []),
                 report.figure(100 * peer["spread"], 0, " %"),
                 report.figure(peer["cpu_per_1000"], 4),
                 report.figure(1000 * peer["p50"], 2),

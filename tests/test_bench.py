@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import heapq
 import json
 import math
@@ -282,6 +283,26 @@ class TestLoad:
         assert (result.requests, seen, result.failed, result.statuses) == (200, 200, 0, {"200": 200})
         assert 0 < result.p50 <= result.p99
 
+    async def test_a_body_is_sent_whole_and_read_whole(self) -> None:
+        seen = 0
+
+        class Counting(small_origin.Origin):
+            def on_body(self, body: bytes) -> None:
+                nonlocal seen
+                seen += len(body)
+
+        async with listening(lambda: Counting(SMALL)) as port:
+            plan = load.Plan(guard.Target("127.0.0.1", port), connections=2, seconds=5, requests=20, body=10_240)
+            result = await load.Generator(plan).run()
+        assert (result.requests, seen, result.statuses) == (20, 20 * 10_240, {"200": 20})
+
+    async def test_a_download_is_counted_in_bytes(self) -> None:
+        async with listening(lambda: small_origin.Origin(SMALL)) as port:
+            where = guard.Target("127.0.0.1", port, "/bytes/300000")
+            result = await load.Generator(load.Plan(where, connections=2, seconds=5, requests=10)).run()
+        assert result.requests == 10
+        assert 3_000_000 < result.bytes < 3_010_000
+
     async def test_a_run_by_time_ends_and_says_how_fast(self) -> None:
         async with listening(lambda: small_origin.Origin(SMALL)) as port:
             plan = load.Plan(guard.Target("127.0.0.1", port), connections=2, seconds=0.1)
@@ -515,6 +536,11 @@ class TestPeers:
         if limits is Limits.SENSIBLE:
             assert loaded.limits == config.Config().limits
             assert loaded.log == config.Config().log
+
+    def test_shield_challenges_everybody_when_told(self, tmp_path: Path) -> None:
+        setup = dataclasses.replace(self.setup_for(tmp_path, Limits.OUT_OF_REACH), challenge=True)
+        assert 'challenge.mode = "always"' in shield.plan(setup).says
+        assert config.load(str(tmp_path / "shield.toml")).challenge.mode == "always"
 
     @pytest.mark.parametrize("name", [name for name in PEERS if name not in {"direct", "shield"}])
     def test_a_peer_is_complete(self, name: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Setup:
     limits: Limits
     concurrency: int  # requests that the origin can take at a time, for peers that know such a limit
     history_window: float | None = None  # seconds; Shield's only; None: as shipped
+    challenge: bool = False  # Shield's only: challenge everybody
 
 
 @dataclass(frozen=True, slots=True)

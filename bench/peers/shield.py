@@ -50,13 +50,14 @@ def plan(setup: Setup) -> Plan:
             origin_port=setup.origin_port,
             side_port=setup.side_port,
             concurrency=setup.concurrency,
-            limits=TABLES[setup.limits],
+            limits=TABLES[setup.limits] + ('[challenge]\nmode = "always"\n' if setup.challenge else ""),
             history=history,
             log=log,
         )
     )
     changed = [f"upstream.max_concurrency = {setup.concurrency}"]
     changed += [] if setup.history_window is None else [f"history.window = {setup.history_window:g} s"]
+    changed += ['challenge.mode = "always"'] if setup.challenge else []
     says = {
         Limits.OUT_OF_REACH: "limits out of reach, log level warning",
         Limits.TINY: "limits tiny, log level warning",
