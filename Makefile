@@ -27,7 +27,7 @@ help:
 	@echo "make lint        ruff and mypy only"
 	@echo "make format      let ruff format the code"
 	@echo "make docs        write docs/configuration.md from the settings classes"
-	@echo "make bench       throughput and attack on this machine, loopback only"
+	@echo "make bench       all benchmarks on this machine, loopback only: 25 minutes"
 	@echo "make lock        resolve requirements/*.txt anew (needs uv)"
 
 run: $(VENV)/run.stamp
@@ -81,8 +81,7 @@ docs: $(VENV)/run.stamp
 	$(BIN)/python -m shield.reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
 
 bench: $(VENV)/bench.stamp
-	$(BIN)/python -m bench throughput
-	$(BIN)/python -m bench attack
+	$(BIN)/python -m bench all
 
 # Installing again only when a lock changed.
 $(VENV)/run.stamp: requirements/run.txt | $(BIN)/python

@@ -21,6 +21,15 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
 """Each module has add_arguments(parser), play(arguments) for the raw results, markdown(results), and run(arguments)."""
 
 
+QUICK: Final[Mapping[str, list[str]]] = {
+    "throughput": ["--rounds", "2", "--seconds", "1"],
+    "latency": ["--rounds", "2", "--seconds", "1"],
+    "micro": ["--repeats", "5"],
+    "attack": ["--seconds", "10", "--calm", "10"],
+}
+"""For a look while something is being changed, not for figures to quote."""
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=sys.modules["bench"].__doc__)
     suites = parser.add_subparsers(dest="suite", required=True)
@@ -28,13 +37,14 @@ def main(argv: list[str] | None = None) -> int:
         module.add_arguments(suites.add_parser(name, help=says))
     everything = suites.add_parser("all", help="every suite as it is by default, one after the other")
     everything.add_argument("--suites", nargs="+", choices=list(SUITES), default=list(SUITES), metavar="SUITE")
+    everything.add_argument("--quick", action="store_true", help="few and short rounds: for a look, not to quote")
     everything.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
     arguments = parser.parse_args(argv)
     return run_all(arguments) if arguments.suite == "all" else SUITES[arguments.suite][0].run(arguments)
 
 
 def run_all(arguments: argparse.Namespace) -> int:
-    """Every suite with its defaults, into one file. A suite that fails is a problem, and the others still run."""
+    """Every suite into one file. A suite that fails is a problem, and the others still run."""
     played, texts, problems = {}, [], []
     for number, name in enumerate(arguments.suites, 1):
         print(f"[{number}/{len(arguments.suites)}] {name}", file=sys.stderr, flush=True)
@@ -42,7 +52,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         parser = argparse.ArgumentParser()
         module.add_arguments(parser)
         try:
-            results = module.play(parser.parse_args([]))
+            results = module.play(parser.parse_args(QUICK.get(name, []) if arguments.quick else []))
         except (OSError, RuntimeError) as error:
             problems.append(f"{name} failed: {error}")
             texts.append(f"**Problem**: {problems[-1]}")
@@ -50,7 +60,13 @@ def run_all(arguments: argparse.Namespace) -> int:
         played[name] = results
         texts.append(module.markdown(results))
         problems += [f"{name}: {problem}" for problem in results["problems"]]
-    results = {"suite": "all", "machine": report.machine(), "suites": played, "problems": problems}
+    results = {
+        "suite": "all",
+        "machine": report.machine(),
+        "quick": arguments.quick,
+        "suites": played,
+        "problems": problems,
+    }
     return report.publish(results, "\n\n".join(texts), arguments.json)
 
 

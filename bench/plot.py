@@ -1,4 +1,4 @@
-"""The attack as pictures: what users waited, and what reached the origin. Needs matplotlib (the `bench` extra)."""
+"""The results as pictures: rates as bars, latencies, the attack over time. Needs matplotlib (the `bench` extra)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,62 @@ def draw(results: dict[str, Any], json_file: Path) -> list[str]:
     if results["suite"] == "all":
         parts = results["suites"].items()
         return [name for suite, part in parts for name in draw(part, json_file.with_stem(f"{json_file.stem}-{suite}"))]
-    return attack(results, json_file) if results["suite"] == "attack" else []
+    plots = {"throughput": throughput, "latency": latencies, "attack": attack}
+    return plots[results["suite"]](results, json_file) if results["suite"] in plots else []
+
+
+def save(figure: Any, json_file: Path) -> list[str]:
+    """As PNG and SVG beside the JSON file; the file names."""
+    figure.tight_layout()
+    paths = [json_file.with_suffix(suffix) for suffix in (".png", ".svg")]
+    for path in paths:
+        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)
+    return [str(path) for path in paths]
+
+
+def throughput(results: dict[str, Any], json_file: Path) -> list[str]:
+    """A panel per workload: each proxy's requests/s, the whiskers from its slowest to its fastest round."""
+    workloads = list(results["workloads"].values())
+    rows = (len(workloads) + 1) // 2
+    figure, axes = plt.subplots(rows, 2, figsize=(13, 1 + 2.6 * rows), squeeze=False)
+    for axis in axes.flat[len(workloads) :]:
+        axis.set_visible(False)
+    for axis, workload in zip(axes.flat, workloads, strict=False):
+        # The origin alone would only set the scale.
+        peers = [(name, peer) for name, peer in workload["peers"].items() if name != "direct"][::-1]
+        rates = [[turn["rate"] for turn in peer["turns"]] for _, peer in peers]
+        middle = [peer["rate"] for _, peer in peers]
+        axis.barh(
+            [peer["title"] for _, peer in peers],
+            middle,
+            xerr=[
+                [m - min(rate) for m, rate in zip(middle, rates, strict=True)],
+                [max(rate) - m for m, rate in zip(middle, rates, strict=True)],
+            ],
+            color=[COLOURS["user"] if name == "shield" else COLOURS["other"] for name, _ in peers],
+        )
+        axis.set_title(workload["title"], fontsize="medium")
+        axis.set_xlabel("requests/s on one core")
+        axis.grid(axis="x", alpha=0.3)
+    return save(figure, json_file)
+
+
+def latencies(results: dict[str, Any], json_file: Path) -> list[str]:
+    """A panel per percentile: what each proxy adds, over the rate of arrival."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), squeeze=False)
+    rates = [at["rate"] for at in results["rates"]]
+    for axis, quantile in zip(axes[0], ("p50", "p99"), strict=True):
+        for name, title in results["titles"].items():
+            if name != "direct":
+                added = [1000 * at["peers"][name]["added"][quantile] for at in results["rates"]]
+                axis.plot(rates, added, marker="o", lw=3 if name == "shield" else 1, label=title)
+        axis.set_title(f"{quantile} added to the origin alone")
+        axis.set_xlabel("requests/s, open loop")
+        axis.set_ylabel("ms")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize="small")
+    return save(figure, json_file)
 
 
 def attack(results: dict[str, Any], json_file: Path) -> list[str]:
@@ -42,12 +97,7 @@ def attack(results: dict[str, Any], json_file: Path) -> list[str]:
     axes[1][0].set_ylabel("requests/s reaching the origin")
     axes[0][0].legend(loc="upper left", fontsize="small")
     axes[1][0].legend(loc="upper left", fontsize="small")
-    figure.tight_layout()
-    paths = [json_file.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for path in paths:
-        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
-    plt.close(figure)
-    return [str(path) for path in paths]
+    return save(figure, json_file)
 
 
 def latency(axis: Any, outcome: dict[str, Any]) -> None:

@@ -741,3 +741,24 @@ class TestMemory:
             while not started[0].wrote().strip() and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert 50_000_000 < group_resident_bytes(started[0].pid) < 100_000_000
+
+
+class TestPlots:
+    """Each plot takes what its suite writes."""
+
+    def test_all_suites_are_drawn_beside_one_file(self, tmp_path: Path) -> None:
+        plot = pytest.importorskip("bench.plot", reason="matplotlib is not installed", exc_type=ImportError)
+        peer = {"title": "Shield", "rate": 10.0, "turns": [{"rate": 9.0}, {"rate": 11.0}]}
+        workload = {"title": "Proxied", "peers": {"direct": peer, "shield": peer}}
+        added = {"added": dict.fromkeys(openloop.QUANTILES, 0.001)}
+        rates = [{"rate": rate, "peers": {"direct": added, "shield": added}} for rate in (100, 200)]
+        suites = {
+            "throughput": {"suite": "throughput", "workloads": {"proxied": workload}},
+            "latency": {"suite": "latency", "rates": rates, "titles": {"direct": "origin alone", "shield": "Shield"}},
+            "micro": {"suite": "micro"},
+        }
+        names = plot.draw({"suite": "all", "suites": suites}, tmp_path / "day.json")
+        assert {Path(name).name for name in names} == {
+            f"day-{suite}.{kind}" for suite in ("throughput", "latency") for kind in ("png", "svg")
+        }
+        assert all(Path(name).stat().st_size > 1000 for name in names)

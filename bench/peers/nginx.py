@@ -35,7 +35,8 @@ http {{
     scgi_temp_path {folder}/scgi;
     keepalive_requests 1000000000;
     # A download waits for its reader in memory, never in a file.
-    proxy_buffers 16 32k;
+    proxy_buffers 4 512k;
+    proxy_busy_buffers_size 1m;
     proxy_max_temp_file_size 0;
     limit_req_zone $binary_remote_addr zone=clients:64m {rate};
     limit_req_status 429;
