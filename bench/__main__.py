@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_all(arguments: argparse.Namespace) -> int:
     """Every suite into one file. A suite that fails is a problem, and the others still run."""
-    played, texts, problems = {}, [], []
+    played, problems = {}, []
+    texts = ["**A quick look**: few and short rounds, not to quote."] if arguments.quick else []
     for number, name in enumerate(arguments.suites, 1):
         print(f"[{number}/{len(arguments.suites)}] {name}", file=sys.stderr, flush=True)
         module, _ = SUITES[name]

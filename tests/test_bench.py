@@ -699,8 +699,12 @@ class TestMicro:
         monkeypatch.setattr(micro, "markdown", lambda results: "# micro")
         json_file = tmp_path / "all.json"
         assert main(["all", "--suites", "throughput", "micro", "--json", str(json_file)]) == 1
-        assert "throughput failed: no such core" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "throughput failed: no such core" in told
+        assert "not to quote" not in told
         assert json.loads(json_file.read_text())["suites"] == {"micro": {"suite": "micro", "problems": []}}
+        assert main(["all", "--quick", "--suites", "micro", "--json", str(json_file)]) == 0
+        assert "not to quote" in json_file.with_suffix(".md").read_text()
 
 
 class TestMemory:
