@@ -7,6 +7,10 @@ Each bucket's rate is slowed by its holder's score, and for T3 and T4 by a facto
 pressure. The charge is the estimated cost of the route; when the response is there, it is corrected to what the
 request really took, congestion taken out. A refused attempt pays a little everywhere (see bucket.py).
 
+Each holder has a shadow bucket besides. Where no measure of pressure applies, a request counts for little in the first
+and for what it costs in the shadow, which is wide: pages of slow sites load, and a client that asks for dear things
+again and again is held to the nominal rate all the same.
+
 `demand()` is the same question asked of the shadow buckets, to which neither the tier's factor nor the network's
 bucket applies: what would have been admitted if there was no pressure. It is asked for whoever is subject to such
 a measure, admitted or not, so that a challenged client counts as long and as much as it asks, and never for more than
@@ -32,6 +36,10 @@ from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 
 if TYPE_CHECKING:
     from shield.policy.passes import Pass
+
+WIDE: Final = 10.0
+"""Size of the bucket for what requests really cost over the nominal one: 81 parts of 200 ms are 1,620 units, eight
+times a client's burst."""
 
 REFUSED: Final = -1.0
 """`Request.shadow` of a request that was not charged its cost."""
@@ -98,11 +106,12 @@ class Limits:
         """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.
 
         It counts for `calm_cost` at most, or whoever opens a page of a slow site would be refused half of its parts
-        (measured at 50 ms each: 40 of 81). What the service can take is for the pressure to say.
+        (measured at 50 ms each: 40 of 81). What it really costs is charged to the shadow bucket, which is `WIDE` times
+        as large: a page or two fit into it, and in the long run nobody takes more of the service than the rate says.
 
-        None when it is admitted. Its demand is its cost then, and nothing otherwise: shadow and bucket are one.
+        None when it is admitted.
         """
-        cost = request.cost
+        full = cost = request.cost
         most = self._calm_cost
         if cost > most:
             if request.route.fixed:  # the operator's word
@@ -112,40 +121,48 @@ class Limits:
         request.most = most
         client = request.client
         entry = client.entry
-        factor = slowing(self._reputation.of_client(entry, now)) if entry.score > 0.0 else 1.0
-        charge = cost if factor == 1.0 else cost / max(factor, LEAST_FACTOR)
+        factor = 1.0
+        if entry.score > 0.0:
+            factor = max(slowing(self._reputation.of_client(entry, now)), LEAST_FACTOR)
         token = request.subject
         if token is not None:
-            at = (token.tat if token.tat > now else now) + (
-                charge if charge < token.burst else token.burst
-            ) / token.rate
-            if at - now > token.span + SLACK:
-                token.tat = token.shadow = refused(token.tat, now, token.rate, token.span)
-                return _limited(Reason.PASS_RATE, token.rate, token.burst, at - now - token.span)
-            token.tat = token.shadow = at
+            at = (token.tat if token.tat > now else now) + min(cost / factor, token.burst) / token.rate
+            really = (token.shadow if token.shadow > now else now) + min(full / factor, token.burst) / token.rate
+            wait = max(at - token.span, really - token.span * WIDE) - now
+            if wait > SLACK:
+                token.tat = refused(token.tat, now, token.rate, token.span)
+                token.shadow = max(token.shadow, token.tat)
+                return _limited(Reason.PASS_RATE, token.rate, token.burst, wait)
+            token.tat = at
+            token.shadow = really
             request.shadow = factor
             return None
         source = client.source
-        rate = self._client_rate
-        at = (entry.tat if entry.tat > now else now) + (
-            charge if charge < self._client_burst else self._client_burst
-        ) / rate
-        if at - now > self._client_span:
+        rate, burst = self._client_rate, self._client_burst
+        charge = cost / factor
+        at = (entry.tat if entry.tat > now else now) + (charge if charge < burst else burst) / rate
+        charge = full / factor
+        really = (entry.shadow if entry.shadow > now else now) + (charge if charge < burst else burst) / rate
+        span = self._client_span
+        if at - now > span or really - now > span * WIDE:
             self._refuse(entry, source, now)
-            return _limited(Reason.CLIENT_RATE, rate, self._client_burst, at - now - self._client_span)
+            return _limited(Reason.CLIENT_RATE, rate, burst, max(at - span, really - span * WIDE) - now)
         if source.score > 0.0:
-            cost /= max(slowing(self._reputation.of_place(source, now)), LEAST_FACTOR)
-        address_rate = self._address_rate
-        address_at = (source.tat if source.tat > now else now) + (
-            cost if cost < self._address_burst else self._address_burst
-        ) / address_rate
-        if address_at - now > self._address_span:
+            slowed = max(slowing(self._reputation.of_place(source, now)), LEAST_FACTOR)
+            cost /= slowed
+            full /= slowed
+        rate, burst = self._address_rate, self._address_burst
+        address_at = (source.tat if source.tat > now else now) + (cost if cost < burst else burst) / rate
+        address_really = (source.shadow if source.shadow > now else now) + (full if full < burst else burst) / rate
+        span = self._address_span
+        if address_at - now > span or address_really - now > span * WIDE:
             self._refuse(entry, source, now)
-            return _limited(
-                Reason.ADDRESS_RATE, address_rate, self._address_burst, address_at - now - self._address_span
-            )
-        entry.tat = entry.shadow = at
-        source.tat = source.shadow = address_at
+            wait = max(address_at - span, address_really - span * WIDE) - now
+            return _limited(Reason.ADDRESS_RATE, rate, burst, wait)
+        entry.tat = at
+        entry.shadow = really
+        source.tat = address_at
+        source.shadow = address_really
         request.shadow = factor
         return None
 
@@ -208,25 +225,27 @@ class Limits:
         """Correct the charge of a request that really cost `units`. A factor of its score and tier applies again."""
         if request.shadow == REFUSED:
             return
-        most, charged = request.most, request.cost
+        most, charged, real = request.most, request.cost, units
         if charged > most:
             charged = most
         if units > most:
             units = most
-        if units == charged:  # most are: whatever is quick costs the least that there is
+        if real == request.cost:  # most are: whatever is quick costs the least that there is
             return
-        extra = (units - charged) / max(request.shadow, LEAST_FACTOR)
+        factor = max(request.shadow, LEAST_FACTOR)
+        extra = (units - charged) / factor
+        really = (real - request.cost) / factor
         token = request.subject
         if token is not None:
             token.tat += extra / token.rate
-            token.shadow += extra / token.rate
+            token.shadow += really / token.rate
             return
         client = request.client
         entry, source = client.entry, client.source
         entry.tat += extra / self._client_rate
-        entry.shadow += extra / self._client_rate
+        entry.shadow += really / self._client_rate
         source.tat += extra / self._address_rate
-        source.shadow += extra / self._address_rate
+        source.shadow += really / self._address_rate
 
     def can_pay(self, entry: ClientEntry, now: float) -> bool:
         """Whether a client's bucket has anything left for an answer to a challenge."""
