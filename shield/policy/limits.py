@@ -256,8 +256,10 @@ class Limits:
         self._refuse(entry, source, now)
 
     def _refuse(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
-        entry.tat = entry.shadow = refused(entry.tat, now, self._client_rate, self._client_span - SLACK)
-        source.tat = source.shadow = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
+        entry.tat = refused(entry.tat, now, self._client_rate, self._client_span - SLACK)
+        entry.shadow = max(entry.shadow, entry.tat)
+        source.tat = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
+        source.shadow = max(source.shadow, source.tat)
 
     def _levels(
         self, request: Request, factor: float, networks: bool, now: float
