@@ -509,7 +509,8 @@ class TestPopulations:
             result = await flood.run(time.monotonic(), 0.25)
         # Up to a last batch that was still on its way when the time was up.
         assert 60 <= result["meant"] <= 101
-        assert result["sent"] == service.arrived["attacker"]
+        answered = sum(result["statuses"].values())
+        assert answered <= service.arrived["attacker"] <= result["sent"]  # the rest was cut off unread at the end
         assert result["sent"] == sum(result["statuses"].values()) + result["unanswered_at_the_end"]
         assert flood.open == 0
 
