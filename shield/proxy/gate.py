@@ -392,10 +392,7 @@ class Gate(asyncio.Protocol):
             if known is None or head.agent != self._agent or head.language != self._language:
                 known = self._identify(self._peer, head, now)
             client = known
-            if head.host != self._host:
-                self._host = head.host
-                self._suffix = forwarding_fields(head, self._peer, False, self.scheme, "")
-            suffix = self._suffix
+            suffix = b""
             head.request_id = edge.request_ids()
         held = self._present(head, now) if head.token or head.cookie else None
         request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
@@ -409,6 +406,11 @@ class Gate(asyncio.Protocol):
         if action in _ANSWERED:
             self.refuse(request, head, verdict, now)
             return
+        if not suffix:  # made for what is forwarded only; a refusal needs none
+            if head.host != self._host:
+                self._host = head.host
+                self._suffix = forwarding_fields(head, self._peer, False, self.scheme, "")
+            suffix = self._suffix
         request.owner = exchange = Exchange(edge, self, request, head, suffix, now)
         self._exchange = exchange
         if head.length == 0:
