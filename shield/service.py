@@ -164,12 +164,11 @@ class Service:
             limit,
             lambda: self.metrics.connections_open,
             lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=limit),
-            config.listen.backlog,
         )
         self.edge.on_close = self.listener.check
         self.admin = AdminServer(config.admin, _View(self))
         await self.admin.start()
-        await self.listener.start()
+        self.listener.start()
         self._tasks.append(loop.create_task(watch(self.pool, self._probe, self.clock, asyncio.sleep)))
         if config.state.directory:
             self._tasks.append(loop.create_task(self._save_for_ever()))

@@ -1,12 +1,13 @@
 """Sockets: binding, accepting, and not accepting.
 
 When connections or descriptors run out Shield stops accepting, and new ones wait in the kernel's backlog until some
-are free: the listening socket stays open under a duplicate descriptor while its server is closed.
+are free.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import resource
 import socket
@@ -20,10 +21,17 @@ from typing_extensions import Doc
 
 from shield.addresses import UnixAddress, parse_address
 from shield.errors import StartError
+from shield.proxy.upstream import out_of_files
+from shield.proxy.wire import Batch, Wire
 
 HANDSHAKE_SECONDS: Final = 10.0
 """For a client's TLS handshake; as long as a request's head may take."""
 BACKLOG: Final = 2048
+ACCEPT_BURST: Final = 32
+"""Connections accepted, and their first requests served, before those that are open get their turn."""
+DEFER_SECONDS: Final = 1
+"""A client that connects and says nothing stays with the kernel so long (TCP_DEFER_ACCEPT); whoever asks at once is
+read as it is accepted, and is not polled for."""
 RESERVED_FILES: Final = 128
 """Descriptors kept back for upstream checks, DNS, logs, the admin listener and the like."""
 
@@ -194,7 +202,6 @@ class Listener:
         limit: int,
         opened: Callable[[], int],
         notify: Callable[[str], None],
-        backlog: int = BACKLOG,
     ) -> None:
         self._loop = loop
         self._sockets = list(sockets)
@@ -203,9 +210,9 @@ class Listener:
         self._limit = limit
         self._opened = opened
         self._notify = notify
-        self._backlog = backlog
-        self._servers: list[asyncio.Server] = []
-        self._starting = False
+        self._batch = Batch(loop)
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._accepting = False
         self._stopped = False
 
     @property
@@ -213,60 +220,66 @@ class Listener:
         """What is listened on, as host:port."""
         return names(self._sockets)
 
-    async def start(self) -> None:
-        """Begin to accept. Errors of the descriptor table leave the listener paused; check() tries again."""
-        if self._servers or self._starting or self._stopped:
-            return
-        self._starting = True
-        try:
+    def start(self) -> None:
+        """Begin to accept."""
+        if not self._accepting and not self._stopped:
+            self._accepting = True
             for sock in self._sockets:
-                self._servers.append(
-                    await self._loop.create_server(
-                        self._made,
-                        sock=sock.dup(),
-                        backlog=self._backlog,  # it listens anew, by default with 100
-                        ssl=self._context,
-                        ssl_handshake_timeout=HANDSHAKE_SECONDS if self._context is not None else None,
-                    )
-                )
-        except OSError:
-            self._pause()
-        finally:
-            self._starting = False
-        if self._is_stopped():  # meanwhile
-            self._pause()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+                if hasattr(socket, "TCP_DEFER_ACCEPT"):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
+                self._loop.add_reader(sock.fileno(), self._accept, sock)
 
-    def _is_stopped(self) -> bool:
-        return self._stopped
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(ACCEPT_BURST):
+            if len(self._handshakes) + self._opened() >= self._limit:
+                self._notify("accepting_paused")
+                self._pause()
+                return
+            try:
+                accepted, peer = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if not out_of_files(error):
+                    raise
+                self.pause_for_files()
+                return
+            if self._context is None:
+                Wire(self._loop, self._batch, accepted, peer, self._factory()).start()
+            else:
+                task = self._loop.create_task(self._shake_hands(accepted, self._context))
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
 
-    def _made(self) -> asyncio.Protocol:
-        protocol = self._factory()
-        if self._opened() + 1 >= self._limit and self._servers:
-            self._notify("accepting_paused")
-            self._pause()
-        return protocol
+    async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        # A client that gets TLS wrong or goes away is no news.
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            await self._loop.connect_accepted_socket(
+                self._factory, accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
 
     def _pause(self) -> None:
-        servers, self._servers = self._servers, []
-        for server in servers:
-            # Not from within its own accept callback: libuv would close the connection that it is about to hand over.
-            self._loop.call_soon(server.close)
+        if self._accepting:
+            self._accepting = False
+            for sock in self._sockets:
+                self._loop.remove_reader(sock.fileno())
 
     def check(self) -> None:
         """Call when connections have closed, and now and then: accept again when there is room."""
-        if not self._servers and not self._stopped and not self._starting and self._opened() < self._limit * 0.95:
+        if not self._accepting and not self._stopped and len(self._handshakes) + self._opened() < self._limit * 0.95:
             self._notify("accepting_resumed")
-            self._loop.create_task(self.start())
+            self.start()
 
     def pause_for_files(self) -> None:
         """accept() has failed for want of descriptors: stop until check() finds room."""
-        if self._servers:
+        if self._accepting:
             self._notify("out_of_files")
             self._pause()
 
     def stop(self) -> None:
         """Accept no more, for good."""
-        self._stopped = True
         self._pause()
+        self._stopped = True
         for sock in self._sockets:
             sock.close()

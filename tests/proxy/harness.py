@@ -278,7 +278,7 @@ class Shield:
             lambda event: self.notes.append((event,)),
         )
         self.edge.on_close = self.listener.check
-        await self.listener.start()
+        self.listener.start()
         host, _, port = self.listener.addresses[0].rpartition(":")
         self.host = host.strip("[]")
         self.port = int(port)

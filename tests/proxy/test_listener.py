@@ -50,7 +50,7 @@ async def test_several_addresses() -> None:
     loop = asyncio.get_running_loop()
     sockets = listener.bind(["127.0.0.1:0", "127.0.0.2:0"], 16, reuse_port=False)
     made = listener.Listener(loop, sockets, asyncio.Protocol, None, 10, lambda: 0, lambda event: None)
-    await made.start()
+    made.start()
     hosts = [address.partition(":")[0] for address in made.addresses]
     for address in made.addresses:
         host, _, port = address.rpartition(":")
