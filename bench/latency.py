@@ -1,12 +1,19 @@
 """What a proxy adds to the time of a request, at fixed rates of arrival that all of them can carry.
 
-First each peer's capacity is measured in a closed loop. The rates are shares of the slowest one's, so that every peer
-meets the same arrivals. What a proxy adds is its percentile less that of the origin alone in the same round.
+First the generator is held against an origin of known latency. Then each peer's capacity is measured in a closed loop,
+and the generator against that. The rates are shares of the slowest peer's capacity, and within a round every peer meets
+the same arrivals. What a proxy adds is its percentile less that of the origin alone in the same round.
+
+A turn in which the generator itself was late is thrown out and played again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -19,18 +26,33 @@ from bench import load, openloop, report
 from bench.guard import MOST_RATE, MOST_ROUNDS, Target, bounded
 from bench.peers import PEERS
 from bench.peers.plan import Limits, Setup
-from bench.processes import own_cores, running, share_out
+from bench.processes import TICKS, Cores, Process, free_ports, launch, own_cores, running, share_out, wait_until_answers
 from bench.progress import Bar, bar
 from bench.scene import Contender, choose, start_all, start_origins
 from bench.stats import median
 from bench.throughput import CONNECTIONS, OUT_OF_REACH
 
 SHARES: Final = (0.25, 0.5, 0.75)  # of the slowest capacity
+HALF: Final = 0.5  # the share at which Shield is held against Envoy
+WANTED: Final = 2.0  # of what Envoy adds, p99 at half load
+REACH: Final = 1.0
 CAPACITY_SECONDS: Final = 1.0
 PAUSE: Final = 0.7  # s that starting a generator takes, for the bar
 NAMES: Final = tuple(openloop.QUANTILES)
-LATE: Final = 0.001  # s; a generator that is later than this measures itself
 HEADS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
+
+LATE: Final = 0.25  # of the p99 that is measured; a generator that is later than this measures itself
+TRIES: Final = 3  # of a turn that is thrown out
+FOREIGN: Final = 0.15  # of a core, that others may use meanwhile; below it is the tick's inaccuracy
+
+DELAY: Final = 0.002  # s of the origin of known latency
+STALL: Final = 0.1  # s, once a second
+KNOWN_RATE: Final = 2000.0  # requests/s
+KNOWN_SECONDS: Final = 2.25  # with 0.25 of warm-up: two stalls are counted
+DELAY_TOO_MUCH: Final = 0.0003  # s above DELAY
+STALL_AROUND: Final = 0.01  # s; the p99 has 40 of 4,000 requests above it, give or take 6, which is 1.5 ms
+OVERLOAD: Final = 1.3  # of a capacity
+CAPACITY_AROUND: Final = 0.2  # between wrk's rate and ours when the server is what is slow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,30 +81,95 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         running([]) as started,
     ):
+        shown.step(0, "the generator against an origin of known latency")
+        checks = known(Path(folder), cores)
         shown.step(0, "capacity of each peer")
         origin_port = start_origins(Path(folder), cores, started)
         setup = Setup(Path(folder), 0, origin_port, 0, Limits.OUT_OF_REACH, OUT_OF_REACH)
         contenders = start_all(names, setup, cores.proxy, started)
         capacities = {contender.name: capacity(contender, cores.load) for contender in contenders}
-        slowest = min((rate for name, rate in capacities.items() if name != "direct"), default=capacities["direct"])
-        rates = [min(MOST_RATE, round(share * slowest)) for share in SHARES]
-        rows = rounds(contenders, rates, arguments.rounds, arguments.seconds, cores.load, shown)
+        slowest = min(contenders, key=lambda c: (c.name == "direct", capacities[c.name]))
+        checks["overload"] = overload(slowest, capacities[slowest.name], cores)
+        rates = [min(MOST_RATE, round(share * capacities[slowest.name])) for share in SHARES]
+        rows = rounds(contenders, rates, arguments, cores, started, shown)
+    at = [
+        {"share": share, "rate": rate, "peers": summary([row for row in rows if row["rate"] == rate])}
+        for share, rate in zip(SHARES, rates, strict=True)
+    ]
+    missed = held_against_envoy(at)
     return {
         "suite": "latency",
         "machine": report.machine(),
         "cores": cores.describe(),
+        "spin": alone(cores),
+        "connections": openloop.CONNECTIONS,
         "seconds": arguments.seconds,
         "rounds": arguments.rounds,
         "missing": missing,
+        "checks": checks,
         "capacities": capacities,
         "titles": {contender.name: contender.title for contender in contenders},
-        "rates": [
-            {"share": share, "rate": rate, "peers": summary([row for row in rows if row["rate"] == rate])}
-            for share, rate in zip(SHARES, rates, strict=True)
-        ],
+        "rates": at,
         "turns": rows,
-        "problems": judge(rows),
+        "missed": missed,
+        "problems": judge(rows, arguments.rounds) + judge_checks(checks) + missed,
     }
+
+
+# The generator itself
+
+
+def alone(cores: Cores) -> bool:
+    """Whether the generator has a core for itself, and may keep it busy."""
+    return shutil.which("taskset") is not None and not cores.load & (cores.proxy | cores.origin)
+
+
+def known(folder: Path, cores: Cores) -> dict[str, dict[str, float]]:
+    """What the generator measures where the latency is known: the p50 of a delay, the p99 of a stall."""
+    found = {}
+    for name, setting, quantile in (("delay", DELAY, "p50"), ("stall", STALL, "p99")):
+        (port,) = free_ports(1)
+        argv = [sys.executable, "-m", "bench.known_origin", "--port", str(port), f"--{name}", str(setting)]
+        with running([]) as started:
+            started.append(launch(f"known-{name}", argv, folder, cores.proxy))
+            wait_until_answers(started[0], port)
+            plan = openloop.Plan(Target("127.0.0.1", port), KNOWN_RATE, KNOWN_SECONDS, spin=alone(cores))
+            result = openloop.run(plan, cores.load)
+        # Stalls begin once a second, so the share STALL - x of all requests takes longer than x.
+        expected = setting if name == "delay" else setting - (1 - openloop.QUANTILES[quantile])
+        found[name] = {"expected": expected, "measured": getattr(result, quantile), "failed": result.failed}
+    return found
+
+
+def overload(contender: Contender, carried: float, cores: Cores) -> dict[str, float]:
+    """Offered more than it can carry, a server answers at its own rate: that has to be the one of the closed loop."""
+    rate = OVERLOAD * carried
+    if rate > MOST_RATE:  # a machine so fast that we may not
+        return {"expected": carried, "measured": float("nan"), "failed": 0}
+    where = Target("127.0.0.1", contender.port)
+    result = openloop.run(openloop.Plan(where, rate, 1.25, CONNECTIONS, spin=alone(cores)), cores.load)
+    return {"expected": carried, "measured": result.carried, "failed": result.failed}
+
+
+def judge_checks(checks: dict[str, dict[str, float]]) -> list[str]:
+    """What the generator measures wrongly."""
+    delay, stall, closed = checks["delay"], checks["stall"], checks["overload"]
+    problems = []
+    if not 0 <= delay["measured"] - delay["expected"] < DELAY_TOO_MUCH:
+        problems.append(
+            f"the generator measures {1000 * delay['measured']:.2f} ms where it was {1000 * delay['expected']:g} ms"
+        )
+    if not abs(stall["measured"] - stall["expected"]) < STALL_AROUND:
+        problems.append(
+            f"the generator measures a p99 of {1000 * stall['measured']:.0f} ms "
+            f"where stalls made it {1000 * stall['expected']:.0f} ms"
+        )
+    if abs(closed["measured"] / closed["expected"] - 1) > CAPACITY_AROUND:  # not for NaN: that was left out
+        problems.append(
+            f"overloaded, the slowest peer answers {closed['measured']:,.0f}/s to the generator "
+            f"and {closed['expected']:,.0f}/s to the closed loop"
+        )
+    return problems
 
 
 def capacity(contender: Contender, cores: frozenset[int]) -> float:
@@ -93,28 +180,69 @@ def capacity(contender: Contender, cores: frozenset[int]) -> float:
     return generate(plan, cores).rate
 
 
+# Turns
+
+
 def rounds(
     contenders: Sequence[Contender],
     rates: Sequence[float],
-    number: int,
-    seconds: float,
-    cores: frozenset[int],
+    arguments: argparse.Namespace,
+    cores: Cores,
+    started: Sequence[Process],
     shown: Bar,
 ) -> list[dict[str, Any]]:
-    """Each peer at each rate once a round; the order rotates."""
+    """Each peer at each rate once a round, in an order that rotates; rows that are thrown out say why."""
     rows: list[dict[str, Any]] = []
-    for index in range(number):
+    done = 0
+    for index in range(arguments.rounds):
         first = index % len(contenders)
         for rate in rates:
             for contender in [*contenders[first:], *contenders[:first]]:
-                shown.step(len(rows) * (seconds + PAUSE), f"{rate:g}/s: {contender.title}, round {index + 1}")
-                time.sleep(0.1)
-                result = openloop.run(openloop.Plan(Target("127.0.0.1", contender.port), rate, seconds), cores)
-                rows.append({"peer": contender.name, "round": index, "rate": rate, **asdict(result)})
+                for _ in range(TRIES):
+                    shown.step(done * (arguments.seconds + PAUSE), f"{rate:g}/s: {contender.title}, round {index + 1}")
+                    rows.append(turn(contender, index, rate, arguments.seconds, cores, started))
+                    if rows[-1]["thrown_out"] is None:
+                        break
+                done += 1
     return rows
 
 
-def judge(rows: Sequence[dict[str, Any]]) -> list[str]:
+def turn(
+    contender: Contender, index: int, rate: float, seconds: float, cores: Cores, started: Sequence[Process]
+) -> dict[str, Any]:
+    """One peer at one rate. The schedule of arrivals depends on the round and the rate only."""
+    time.sleep(0.1)
+    plan = openloop.Plan(Target("127.0.0.1", contender.port), rate, seconds, seed=index, spin=alone(cores))
+    began, before = time.monotonic(), foreign_seconds(cores, started)
+    result = openloop.run(plan, cores.load)
+    foreign = (foreign_seconds(cores, started) - before) / (time.monotonic() - began)
+    row = {"peer": contender.name, "round": index, "rate": rate, "foreign": foreign, **asdict(result)}
+    return {**row, "thrown_out": why_thrown_out(result)}
+
+
+def why_thrown_out(result: openloop.Result) -> str | None:
+    """A generator that was late has measured itself."""
+    if result.late.p99 <= LATE * result.p99:  # not for NaN
+        return None
+    return f"the generator was {1e6 * result.late.p99:.0f} µs late, in a p99 of {1e6 * result.p99:.0f} µs"
+
+
+def foreign_seconds(cores: Cores, started: Sequence[Process]) -> float:
+    """CPU seconds so far on our cores, by the kernel's ticks, that neither a server nor a generator of ours used."""
+    used = 0
+    mine = {f"cpu{core}" for core in cores.proxy | cores.load | cores.origin}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/stat").read_text().splitlines():
+            name, *fields = line.split()
+            if name in mine:
+                user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(int, fields)
+                used += user + nice + system + irq + softirq + steal
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ours = sum(process.cpu_seconds() for process in started)
+    return used / TICKS - ours - ended.ru_utime - ended.ru_stime
+
+
+def judge(rows: Sequence[dict[str, Any]], number: int) -> list[str]:
     """What makes latencies worthless."""
     problems = [
         f"{PEERS[row['peer']].TITLE} at {row['rate']:g}/s, round {row['round'] + 1}: "
@@ -122,25 +250,56 @@ def judge(rows: Sequence[dict[str, Any]]) -> list[str]:
         for row in rows
         if row["failed"] or row["refused"]
     ]
-    if late := [row["late"] for row in rows if not row["late"] < LATE]:
+    for name, rate in dict.fromkeys((row["peer"], row["rate"]) for row in rows):
+        own = [row for row in rows if (row["peer"], row["rate"]) == (name, rate)]
+        good = sum(row["thrown_out"] is None for row in own)
+        if good < number:
+            why = next(row["thrown_out"] for row in own if row["thrown_out"])
+            problems.append(
+                f"{PEERS[name].TITLE} at {rate:g}/s: {len(own) - good} turns thrown out, which leaves {good} of "
+                f"{number} rounds ({why})"
+            )
+    if busy := [row["foreign"] for row in rows if row["foreign"] > FOREIGN]:
         problems.append(
-            f"in {len(late)} of {len(rows)} turns the generator was late, up to {1000 * max(late):.1f} ms (p99): "
-            "other work on this machine is in these figures"
+            f"in {len(busy)} of {len(rows)} turns other work used our cores, up to {max(busy):.0%} of one: "
+            "it is in these figures"
         )
     return problems
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By peer: the median over the rounds of each percentile, and of what it is above the origin's in that round."""
-    direct = {row["round"]: row for row in rows if row["peer"] == "direct"}
+    """By peer: the median over the rounds of each percentile, of what it is above the origin's in that round, and of
+    the generator's lateness."""
+    good = [row for row in rows if row["thrown_out"] is None]
+    direct = {row["round"]: row for row in good if row["peer"] == "direct"}
     found = {}
     for name in dict.fromkeys(row["peer"] for row in rows):
-        own = [row for row in rows if row["peer"] == name]
+        own = [row for row in good if row["peer"] == name]
+        pairs = [(row, direct[row["round"]]) for row in own if row["round"] in direct]
         found[name] = {
             "latency": {q: median([row[q] for row in own]) for q in NAMES},
-            "added": {q: median([row[q] - direct[row["round"]][q] for row in own]) for q in NAMES},
+            "added": {q: median([row[q] - base[q] for row, base in pairs]) for q in NAMES},
+            "late": {
+                field.name: median([row["late"][field.name] for row in own])
+                for field in dataclasses.fields(openloop.Lateness)
+            },
         }
     return found
+
+
+def held_against_envoy(rates: Sequence[dict[str, Any]]) -> list[str]:
+    """Whether Shield adds more than is wanted."""
+    at = next(entry for entry in rates if entry["share"] == HALF)
+    if not {"shield", "envoy"} <= at["peers"].keys():
+        return []
+    ours, theirs = (at["peers"][name]["added"]["p99"] for name in ("shield", "envoy"))
+    if ours <= WANTED * theirs:
+        return []
+    told = f"at half load Shield adds {1000 * ours:.3f} ms at p99, Envoy {1000 * theirs:.3f} ms"
+    return [f"{told}: at most {WANTED:g} times that is wanted"]
+
+
+# On paper
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -149,24 +308,56 @@ def markdown(results: dict[str, Any]) -> str:
     lines = ["# Latency at fixed rates of arrival", ""]
     lines.append(
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, load "
-        f"{machine['load_average']:.1f}; {results['cores']}. Open loop from the due times, {results['seconds']:g} s a "
-        f"turn, median of {results['rounds']} interleaved rounds. Milliseconds added to what the origin alone takes."
+        f"{machine['load_average']:.1f}; {results['cores']}. Open loop from the due times, Poisson arrivals over "
+        f"{results['connections']} connections, {results['seconds']:g} s a turn, median of {results['rounds']} "
+        "interleaved rounds. Milliseconds added to what the origin alone takes."
     )
     heads = ["", *HEADS.values(), "p99 of Envoy's"]
     for at in results["rates"]:
-        lines += ["", f"## {at['rate']:,.0f} requests/s, {at['share']:.0%} of the slowest peer's capacity", ""]
+        half = f" (wanted at half load: Shield's p99 at most {WANTED:g} of Envoy's, reach for {REACH:g})"
+        title = f"{at['rate']:,.0f} requests/s, {at['share']:.0%} of the slowest peer's capacity"
+        lines += ["", f"## {title}{half if at['share'] == HALF else ''}", ""]
         envoy = at["peers"].get("envoy", {}).get("added", {}).get("p99")
         rows = []
         for name, peer in at["peers"].items():
-            alone = name == "direct"
-            figures = peer["latency"] if alone else peer["added"]
+            alone_ = name == "direct"
+            figures = peer["latency"] if alone_ else peer["added"]
             # Noise can make a proxy faster than none; a ratio of such figures says nothing.
-            ratio = figures["p99"] / envoy if not alone and envoy and min(envoy, figures["p99"]) > 0 else None
-            title = f"{titles[name]}, in all" if alone else titles[name]
+            ratio = figures["p99"] / envoy if not alone_ and envoy and min(envoy, figures["p99"]) > 0 else None
+            title = f"{titles[name]}, in all" if alone_ else titles[name]
             rows.append([title, *(report.figure(1000 * figures[q], 3) for q in NAMES), report.figure(ratio)])
-        lines.append(report.table(heads, rows))
+        lines += [report.table(heads, rows), "", lateness(at["peers"])]
     capacities = ", ".join(f"{titles[name]} {rate:,.0f}" for name, rate in results["capacities"].items())
-    lines += ["", f"Capacities in a closed loop, requests/s: {capacities}."]
+    lines += ["", f"Capacities in a closed loop, requests/s: {capacities}.", "", checked(results["checks"])]
+    if thrown := [row for row in results["turns"] if row["thrown_out"]]:
+        lines.append(
+            f"\nThrown out: {len(thrown)} of {len(results['turns'])} turns, in which the generator was later than "
+            f"{LATE:.0%} of the p99 that it measured."
+        )
     lines += [f"\nLeft out: {PEERS[name].TITLE} ({why})." for name, why in results["missing"].items()]
-    lines += [f"\n**Problem**: {problem}." for problem in results["problems"]]
+    for problem in results["problems"]:
+        lines.append(f"\n**{'Not as wanted' if problem in results['missed'] else 'Problem'}**: {problem}.")
     return "\n".join(lines)
+
+
+def lateness(peers: dict[str, Any]) -> str:
+    """The generator's own, over all that it measured at one rate."""
+    worst = {
+        name: report.figure(1e6 * max(peer["late"][name] for peer in peers.values()), 0)
+        for name in ("sent_p50", "sent_p99", "sent_p999", "noticed_p99")
+    }
+    return (
+        f"The generator itself, in the worst of these lines: sent {worst['sent_p50']} µs late at p50, "
+        f"{worst['sent_p99']} µs at p99, {worst['sent_p999']} µs at p99.9; noticed answers at most "
+        f"{worst['noticed_p99']} µs late at p99."
+    )
+
+
+def checked(checks: dict[str, dict[str, float]]) -> str:
+    delay, stall, closed = checks["delay"], checks["stall"], checks["overload"]
+    return (
+        f"The generator, checked: a delay of {1000 * delay['expected']:g} ms is measured as "
+        f"{report.figure(1000 * delay['measured'], 3)} ms (p50); stalls that make the p99 "
+        f"{1000 * stall['expected']:.0f} ms as {report.figure(1000 * stall['measured'], 1)} ms; overloaded, the "
+        f"slowest peer answers {report.figure(closed['measured'], 0)}/s, in a closed loop {closed['expected']:,.0f}/s."
+    )
