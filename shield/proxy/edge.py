@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.model import Request
+from shield.proxy.plain import PlainHeads
 
 if TYPE_CHECKING:
     from shield.admin.metrics import Metrics
@@ -86,6 +87,10 @@ class Edge:
     max_streams: int = sys.maxsize  # exchanges without a slot, which metrics.streams_open counts
     draining: bool = field(default=False)
     on_close: Callable[[], None] = field(default=lambda: None)
+    plain: PlainHeads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plain = PlainHeads(self.examiner)
 
     def resume(self, released: Sequence[Request], now: float) -> None:
         """Carry on with requests whose verdict the policy has changed."""

@@ -71,6 +71,7 @@ class Exchange:
         "head",
         "head_only",
         "request",
+        "request_id",
         "responding",
         "rtt",
         "started",
@@ -78,7 +79,9 @@ class Exchange:
         "wants_upgrade",
     )
 
-    def __init__(self, edge: Edge, gate: Gate, request: Request, head: Head, suffix: bytes, now: float) -> None:
+    def __init__(
+        self, edge: Edge, gate: Gate, request: Request, head: Head, suffix: bytes, request_id: bytes, now: float
+    ) -> None:
         """`suffix` are the forwarding fields for the upstream, each with its CRLF."""
         self._edge = edge
         self._gate = gate
@@ -86,6 +89,7 @@ class Exchange:
         self.head = head
         self.started = now
         self._suffix = suffix
+        self.request_id = request_id
         self.head_only = head.method == "HEAD"
         self.wants_upgrade = head.websocket
         # body
@@ -259,8 +263,8 @@ class Exchange:
             method = _METHOD_BYTES[head.method] = head.method.encode("ascii")
         host = head.host if self._edge.http.preserve_host and head.host else server.authority
         parts = [method, b" ", head.target.encode("ascii"), b" HTTP/1.1\r\nHost: ", host, b"\r\n", *head.fields]
-        if head.cookie:
-            parts += (b"Cookie: ", head.cookie, b"\r\n")
+        if head.kept_cookie:
+            parts += (b"Cookie: ", head.kept_cookie, b"\r\n")
         if head.length > 0:
             parts.append(b"Content-Length: %d\r\n" % head.length)
         elif head.length == CHUNKED:
@@ -271,7 +275,7 @@ class Exchange:
             parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
         elif head.doubtful:
             parts.append(b"Connection: close\r\n")
-        parts += (self._suffix, b"X-Request-Id: ", head.request_id, b"\r\n\r\n")
+        parts += (self._suffix, b"X-Request-Id: ", self.request_id, b"\r\n\r\n")
         if head.length == 0:
             connection.transport.write(b"".join(parts))
             self._mark_sent(now)
@@ -495,7 +499,7 @@ class Exchange:
             now - self.started,
             self.body_sent,
             self._server_name,
-            self.head.request_id.decode("ascii"),
+            self.request_id.decode("ascii"),
             fault,
         )
 

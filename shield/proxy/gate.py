@@ -38,7 +38,7 @@ from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.forwarded import forwarding_fields
 from shield.proxy.framing import ChunkedBody, FramingError, LengthBody, TooLarge
 from shield.proxy.headers import CHUNKED, Head, Refused, take_cookie
-from shield.proxy.navigation import MAX_FORM_BYTES, parse_form, same_origin, wants_page
+from shield.proxy.navigation import MAX_FORM_BYTES, parse_form, same_origin
 from shield.proxy.replies import PREFIX
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEVER: Final = float("inf")
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_PLAIN_LINE = re.compile(rb"(GET|HEAD) (/[!-\"$-~]*) HTTP/1\.1")
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} ")
 _TOKEN_START: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
@@ -79,18 +78,21 @@ class Gate(asyncio.Protocol):
     __slots__ = (
         "_agent",
         "_blank",
-        "_block",
         "_body",
         "_client",
         "_collect_limit",
         "_collected",
         "_cookie",
         "_cookie_rest",
+        "_cookie_token",
         "_edge",
         "_eof",
         "_exchange",
+        "_head",
         "_host",
         "_language",
+        "_last",
+        "_line",
         "_linger_left",
         "_mark",
         "_parser",
@@ -105,7 +107,6 @@ class Gate(asyncio.Protocol):
         "_scanned",
         "_shard",
         "_suffix",
-        "_template",
         "_then",
         "_token",
         "_trusted",
@@ -138,12 +139,14 @@ class Gate(asyncio.Protocol):
         self._agent = b""
         self._language = b""
         self._cookie = b""
+        self._cookie_token = b""
         self._cookie_rest = b""
         self._token = b""
         self._pass: Pass | None = None
         self._host: bytes | None = None
-        self._block = b""
-        self._template: Head | None = None
+        self._last = b""  # the head before, if it was plain
+        self._line = 0  # where its first line ends
+        self._head: Head | None = None
         self._suffix = b""
         # per request
         self._phase = IDLE
@@ -360,40 +363,32 @@ class Gate(asyncio.Protocol):
         """One whole head: understand it, ask the policy, carry out the verdict."""
         edge = self._edge
         self._blank = False
-        if len(data) > edge.http.max_head_bytes:
-            first = data.find(b"\r\n")
-            self._break(Fault.TARGET_TOO_LONG if first > edge.http.max_head_bytes else Fault.HEAD_TOO_LARGE, now, data)
-            return
-        stop = data.find(b"\r\n")
-        block = data[stop:]
-        try:
-            head = self._repeated(data, stop) if block == self._block else None
-            if head is None:
-                head = self._parse(data, stop, block)
-        except BadHttpMethod:
-            well_formed = _METHOD.match(data) is not None
-            self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now, data)
-            return
-        except HttpProcessingError:
-            # llhttp turns the version away before we see it; say which of the two mistakes it was.
-            self._break(
-                Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(data[:stop]) else Fault.MALFORMED_HEAD, now, data
-            )
-            return
-        except Refused as refused:
-            self._break(refused.fault, now, data)
-            return
+        head = self._head
+        if head is None or data != self._last:
+            try:
+                head = self._understand(data)
+            except BadHttpMethod:
+                well_formed = _METHOD.match(data) is not None
+                self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now, data)
+                return
+            except HttpProcessingError:
+                # llhttp turns the version away before we see it; say which of the two mistakes it was.
+                line = data[: data.find(b"\r\n")]
+                self._break(
+                    Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now, data
+                )
+                return
+            except Refused as refused:
+                self._break(refused.fault, now, data)
+                return
 
         # who
+        suffix = b""
+        client = self._client
         if self._trusted:
             client, suffix = self._from_trusted(head, now)
-        else:
-            known = self._client
-            if known is None or head.agent != self._agent or head.language != self._language:
-                known = self._identify(self._peer, head, now)
-            client = known
-            suffix = b""
-            head.request_id = edge.request_ids()
+        elif client is None or head.agent != self._agent or head.language != self._language:
+            client = self._identify(self._peer, head, now)
         held = self._present(head, now) if head.token or head.cookie else None
         request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
         if head.path.startswith(PREFIX):
@@ -411,7 +406,8 @@ class Gate(asyncio.Protocol):
                 self._host = head.host
                 self._suffix = forwarding_fields(head, self._peer, False, self.scheme, "")
             suffix = self._suffix
-        request.owner = exchange = Exchange(edge, self, request, head, suffix, now)
+        request_id = head.request_id if self._trusted and head.request_id else edge.request_ids()
+        request.owner = exchange = Exchange(edge, self, request, head, suffix, request_id, now)
         self._exchange = exchange
         if head.length == 0:
             self._phase = EXCHANGE
@@ -424,9 +420,35 @@ class Gate(asyncio.Protocol):
         if head.expect:
             self.write(CONTINUE)
 
-    def _parse(self, data: bytes, stop: int, block: bytes) -> Head:
-        """Understand a head; its first line ends at `stop`, `block` is the rest. Raises Refused,
-        HttpProcessingError."""
+    def _understand(self, data: bytes) -> Head:
+        """The head in `data`. Raises Refused, HttpProcessingError.
+
+        A plain one is kept, and not read again when the next differs in nothing but its target: browsers, for the parts
+        of a page, and programs repeat their fields to the letter.
+        """
+        edge = self._edge
+        stop = data.find(b"\r\n")
+        most = edge.http.max_head_bytes
+        if len(data) > most:
+            raise Refused(Fault.TARGET_TOO_LONG if stop > most else Fault.HEAD_TOO_LARGE)
+        head = self._head
+        if head is not None and data[stop:] == self._last[self._line :] and edge.plain.again(head, data, stop):
+            self._last = data
+            self._line = stop
+            return head
+        self._head = head = edge.plain.read(data, stop)
+        if head is None:
+            self._last = b""
+            return self._parse(data, stop)
+        if len(data) <= REPEATED_LIMIT:
+            self._last = data
+            self._line = stop
+        else:
+            self._head = None
+        return head
+
+    def _parse(self, data: bytes, stop: int) -> Head:
+        """A head that is not plain; its first line ends at `stop`."""
         parser = self._parser
         if parser is None:
             parser = self._parser = _new_parser(self._edge)
@@ -439,30 +461,10 @@ class Gate(asyncio.Protocol):
             raise Refused(Fault.MALFORMED_HEAD)
         if message.upgrade or message.chunked:
             self._parser = None
-        examiner = self._edge.examiner
-        head = examiner.examine(message)
+        head = self._edge.examiner.examine(message)
         if head.length:
             self._parser = None  # it waits for a body that is framed here
-        self._template = None
-        if block != self._block:
-            self._block = block if len(block) <= REPEATED_LIMIT else b""
-        elif not head.length and not head.old and message.path[0] == "/":  # the absolute form changes the host, too
-            self._template = head  # the second time: what comes a third time is not parsed
-            return examiner.again(message.path, head)
         return head
-
-    def _repeated(self, data: bytes, stop: int) -> Head | None:
-        """The head of a request that differs from the one before in nothing but its target; None when it does not.
-
-        Browsers, for the parts of a page, and programs repeat their fields to the letter. What was parsed and examined
-        once is not worked out again: a line of the plainest form is read here, everything else by the parser.
-        """
-        template = self._template
-        if template is not None:
-            line = _PLAIN_LINE.fullmatch(data, 0, stop)
-            if line is not None and line[1].decode("ascii") == template.method:
-                return self._edge.examiner.again(line[2].decode("ascii"), template)
-        return None
 
     def _identify(self, address: str, head: Head, now: float) -> Client:
         self._agent = head.agent
@@ -482,23 +484,20 @@ class Gate(asyncio.Protocol):
         client = self._client
         if client is None or client.address != address or head.agent != self._agent or head.language != self._language:
             client = self._identify(address, head, now)
-        if not head.request_id:
-            head.request_id = edge.request_ids()
         return client, forwarding_fields(head, self._peer, True, scheme, host)
 
     def _present(self, head: Head, now: float) -> Pass | None:
-        """The pass of this request; remembered by its raw cookie, so that a kept connection verifies it once."""
+        """The pass of this request; remembered by its text, so that a kept connection verifies it once."""
         edge = self._edge
-        token = head.token
-        if not token:
-            if head.cookie != self._cookie:
-                self._cookie = head.cookie
-                self._token, self._cookie_rest = take_cookie(head.cookie, edge.cookie)
-                self._pass = edge.engine.present(self._token.decode("latin-1"), now) if self._token else None
-            head.cookie = self._cookie_rest
-            return self._pass
-        _, head.cookie = take_cookie(head.cookie, edge.cookie)
-        return edge.engine.present(token.decode("latin-1"), now)
+        if head.cookie != self._cookie:
+            self._cookie = head.cookie
+            self._cookie_token, self._cookie_rest = take_cookie(head.cookie, edge.cookie)
+        head.kept_cookie = self._cookie_rest
+        token = head.token or self._cookie_token
+        if token != self._token:
+            self._token = token
+            self._pass = edge.engine.present(token.decode("latin-1"), now) if token else None
+        return self._pass
 
     def _begin_body(self, head: Head, now: float) -> None:
         self._phase = BODY
@@ -531,10 +530,10 @@ class Gate(asyncio.Protocol):
 
     def refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         edge = self._edge
-        page = wants_page(request.headers)
+        page = head.page
         head_only = head.method == "HEAD"
         if verdict.action is Action.CHALLENGE:
-            edge.log.refused(now, request, 503, head.request_id.decode("ascii"))
+            edge.log.refused(now, request, 503, self._told_id(head))
             content_type = request.headers.get("Content-Type", "")
             if (
                 page
@@ -554,9 +553,13 @@ class Gate(asyncio.Protocol):
             self._send_challenge(request, head, verdict, page, None, now)
             return
         status = 429 if verdict.action is Action.LIMIT else 403 if verdict.action is Action.BAN else 503
-        edge.log.refused(now, request, status, head.request_id.decode("ascii"))
+        edge.log.refused(now, request, status, self._told_id(head))
         close = self.must_close(head)
         self.answer(edge.replies.refusal(verdict, page, head_only, close), status, close, head, now)
+
+    def _told_id(self, head: Head) -> str:
+        """The request's id, if a trusted proxy has given it one; what is refused at once gets none from us."""
+        return head.request_id.decode("ascii") if self._trusted else ""
 
     def _send_challenge(
         self, request: Request, head: Head, verdict: Verdict, page: bool, form: list[tuple[str, str]] | None, now: float
@@ -604,9 +607,9 @@ class Gate(asyncio.Protocol):
         """A queued request was shed."""
         self._exchange = None
         request = exchange.request
-        self._edge.log.refused(now, request, 503, exchange.head.request_id.decode("ascii"))
+        self._edge.log.refused(now, request, 503, exchange.request_id.decode("ascii"))
         close = self.must_close(exchange.head)
-        page = wants_page(request.headers)
+        page = exchange.head.page
         reply = self._edge.replies.refusal(request.verdict, page, exchange.head.method == "HEAD", close)
         self.answer(reply, 503, close, exchange.head, now)
 
@@ -616,7 +619,7 @@ class Gate(asyncio.Protocol):
         self._exchange = None
         head = exchange.head
         close = self.must_close(head) or FAULTS[fault].closes
-        page = wants_page(exchange.request.headers)
+        page = exchange.head.page
         self.answer(
             self._edge.replies.fault(fault, page, head.method == "HEAD", close), FAULTS[fault].status, close, head, now
         )
@@ -641,7 +644,7 @@ class Gate(asyncio.Protocol):
         edge.metrics.own_responses[status // 100] += 1
         page, head_only = b"text/html" in head, head.startswith(b"HEAD ")
         if exchange is not None:  # it was understood; its body is what went wrong
-            page, head_only = wants_page(exchange.request.headers), exchange.head.method == "HEAD"
+            page, head_only = exchange.head.page, exchange.head.method == "HEAD"
         self.write(edge.replies.fault(fault, page, head_only, True))
         self.end(now, linger=True)
 

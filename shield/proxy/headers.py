@@ -20,6 +20,8 @@ from multidict import CIMultiDictProxy
 from typing_extensions import Doc
 
 from shield.proxy.faults import Fault
+from shield.proxy.fields import Fields
+from shield.proxy.navigation import wants_page
 
 CHUNKED: Final = -1
 """Body length of a message in the chunked transfer coding."""
@@ -137,63 +139,55 @@ RESPONSE_DROP: Final = frozenset(
 """Response fields that are ours to write, or end at this hop."""
 
 # uri-host of RFC 3986 without userinfo: a reg-name, an IPv4 address or an IP literal, and a port.
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 # RFC 3986 characters, plus some that browsers leave bare in a query (WHATWG URL: | ^ ` { } [ ] \ ").
 _TARGET = re.compile(r"[!-\"$-~]+")
-_DIGITS = re.compile(rb"[0-9]{1,18}")
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
+DIGITS = re.compile(rb"[0-9]{1,18}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
 _NOT_LETTERS = re.compile(rb"[^a-z]+")
 _FRAMING: Final = frozenset({b"transferencoding", b"contentlength"})
 _KNOWN_LIMIT: Final = 4096  # spellings remembered; beyond, a name is classified each time
-_PLAIN_CONNECTION: Final = frozenset(
+PLAIN_CONNECTION: Final = frozenset(
     {b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"}
 )
 
 
 class Head:
-    """One request head, understood. `fields` are the bytes to forward: name, b": ", value, CRLF, repeated."""
+    """One request head, understood.
 
-    __slots__ = (
-        "agent",
-        "chain",
-        "close",
-        "cookie",
-        "doubtful",
-        "expect",
-        "fields",
-        "forwarded",
-        "headers",
-        "host",
-        "language",
-        "length",
-        "method",
-        "old",
-        "path",
-        "request_id",
-        "target",
-        "token",
-        "websocket",
-    )
+    `fields` are pieces of the lines to forward, each with its CRLF in the end. A connection that repeats its fields
+    keeps its head: only the target changes then, and what was worked out about it stays true.
+    """
 
     method: str
     target: str  # origin form, as sent
     path: str  # target up to the query
-    host: bytes  # as sent; empty for HTTP/1.0 without one
+    host = b""  # as sent; empty for HTTP/1.0 without one
     fields: list[bytes]
-    headers: CIMultiDictProxy[str]  # as they came
-    length: int  # body: bytes, 0 for none, or CHUNKED
-    old: bool  # HTTP/1.0
-    close: bool  # the client will not or must not send another request
-    doubtful: bool  # clear to us, but others might frame it differently: the upstream connection is not used again
-    expect: bool
-    websocket: bool
-    agent: bytes
-    language: bytes
-    cookie: bytes  # all Cookie fields, joined
-    token: bytes  # value of the pass header
-    chain: bytes  # X-Forwarded-For, joined
-    forwarded: bytes  # Forwarded, joined
-    request_id: bytes
+    headers: Fields | CIMultiDictProxy[str]  # as they came; of a repeated field the first value
+    length = 0  # body: bytes, 0 for none, or CHUNKED
+    old = False  # HTTP/1.0
+    close = False  # the client will not or must not send another request
+    doubtful = False  # clear to us, others might frame it differently: the upstream connection is not used again
+    expect = False
+    websocket = False
+    agent = b""
+    language = b""
+    cookie = b""  # all Cookie fields, joined
+    kept_cookie = b""  # the same without ours: what goes on
+    token = b""  # value of the pass header
+    chain = b""  # X-Forwarded-For, joined
+    forwarded = b""  # Forwarded, joined
+    request_id = b""  # as sent, when it can be believed
+    _page: bool | None = None
+
+    @property
+    def page(self) -> bool:
+        """Whether a browser is about to show the answer as a page."""
+        page = self._page
+        if page is None:
+            page = self._page = wants_page(self.headers)
+        return page
 
 
 class Examiner:
@@ -202,14 +196,19 @@ class Examiner:
     The name cache maps spellings to kinds, at most 4,096 of them and 64 bytes each, so a client cannot grow it.
     """
 
-    __slots__ = ("_known", "_max_body", "_max_fields", "_max_target", "_table")
+    __slots__ = ("_known", "_max_target", "_table", "max_body", "max_fields")
 
     def __init__(self, settings: HttpSettings, pass_header: str) -> None:
         self._max_target = settings.max_target_bytes
-        self._max_fields = settings.max_fields
-        self._max_body = settings.max_body_bytes
+        self.max_fields = settings.max_fields
+        self.max_body = settings.max_body_bytes
         self._table = {**REQUEST_FIELDS, pass_header.lower().encode("ascii"): Kind.TOKEN}
         self._known: dict[bytes, int] = {}
+
+    def kind(self, name: bytes) -> int:
+        """What happens to a field of this name."""
+        kind = self._known.get(name)
+        return self._classify(name) if kind is None else kind
 
     def _classify(self, name: bytes) -> int:
         lower = name.lower()
@@ -228,17 +227,12 @@ class Examiner:
         if version[0] != 1 or version[1] > 1:
             raise Refused(Fault.VERSION_UNSUPPORTED)
         raw = message.raw_headers
-        if len(raw) > self._max_fields:
+        if len(raw) > self.max_fields:
             raise Refused(Fault.HEAD_TOO_LARGE)
         head = Head()
         head.method = method = message.method
         head.headers = message.headers
-        head.old = old = version[1] == 0
-        head.host = head.agent = head.language = head.cookie = head.token = b""
-        head.chain = head.forwarded = head.request_id = b""
-        head.length = 0
-        head.doubtful = head.expect = head.websocket = False
-        head.close = old
+        head.old = head.close = old = version[1] == 0
         if method == "CONNECT" or method == "TRACE":
             raise Refused(Fault.METHOD_NOT_ALLOWED)
         fields: list[bytes] = []
@@ -268,7 +262,7 @@ class Examiner:
                 head.cookie = head.cookie + b"; " + value if head.cookie else value
             elif kind == 3:
                 lengths += 1
-                if _DIGITS.fullmatch(value) is None:
+                if DIGITS.fullmatch(value) is None:
                     raise Refused(Fault.BAD_FRAMING)
                 head.length = int(value)
             elif kind == 4:
@@ -293,21 +287,21 @@ class Examiner:
             elif kind == 12:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
             elif kind == 14:
-                if _REQUEST_ID.fullmatch(value) is not None:
+                if REQUEST_ID.fullmatch(value) is not None:
                     head.request_id = value
             elif kind == 17:
                 raise Refused(Fault.BAD_FRAMING)
         if lengths + codings > 1:
             raise Refused(Fault.BAD_FRAMING)
-        if head.length and method in _BODY_UNUSUAL:
+        if head.length and method in BODY_UNUSUAL:
             head.doubtful = True  # RFC 9110 section 9.3.1: some servers ignore such a body and read it as a request
-        if (hosts != 1 and not (old and hosts == 0)) or (hosts and _HOST.fullmatch(head.host) is None):
+        if (hosts != 1 and not (old and hosts == 0)) or (hosts and HOST.fullmatch(head.host) is None):
             raise Refused(Fault.BAD_HOST)
-        self._target(message.path, head)
-        if self._max_body and head.length > self._max_body:
+        self.aim(head, message.path)
+        if self.max_body and head.length > self.max_body:
             raise Refused(Fault.BODY_TOO_LARGE)
         if connection:
-            if connection not in _PLAIN_CONNECTION:
+            if connection not in PLAIN_CONNECTION:
                 tokens = frozenset(token.strip() for token in connection.split(b","))
                 _drop_named(fields, tokens, head)
             else:
@@ -326,38 +320,9 @@ class Examiner:
             )
         return head
 
-    def again(self, target: str, template: Head) -> Head:
-        """A head that differs from `template` in nothing but its target, for a connection that repeats itself.
-
-        Only the target is checked: all else that examine() finds depends on method, version and fields alone.
-        `template` stays as it is, but for its fields, which become one piece. Raises Refused.
-        """
-        fields = template.fields
-        if len(fields) > 1:
-            fields[:] = (b"".join(fields),)
-        head = Head()
-        head.method = template.method
-        head.headers = template.headers
-        head.old = template.old
-        head.host = template.host
-        head.fields = fields
-        head.length = template.length
-        head.close = template.close
-        head.doubtful = template.doubtful
-        head.expect = template.expect
-        head.websocket = template.websocket
-        head.agent = template.agent
-        head.language = template.language
-        head.cookie = template.cookie
-        head.token = template.token
-        head.chain = template.chain
-        head.forwarded = template.forwarded
-        head.request_id = template.request_id
-        self._target(target, head)
-        return head
-
-    def _target(self, target: str, head: Head) -> None:
-        """Check the target against Host; absolute form becomes origin form (RFC 9112 section 3.2)."""
+    def aim(self, head: Head, target: str) -> None:
+        """Set the target. Checked against Host; absolute form becomes origin form (RFC 9112 section 3.2). Raises
+        Refused."""
         if len(target) > self._max_target:
             raise Refused(Fault.TARGET_TOO_LONG)
         if _TARGET.fullmatch(target) is None:
@@ -370,7 +335,7 @@ class Examiner:
                 authority, tail, slash = authority[:query_at], authority[query_at:] + slash + tail, ""
             if not found or scheme.lower() not in ("http", "https") or not authority:
                 raise Refused(Fault.BAD_TARGET)
-            if _HOST.fullmatch(authority.encode("ascii")) is None:
+            if HOST.fullmatch(authority.encode("ascii")) is None:
                 raise Refused(Fault.BAD_HOST)
             if head.host and authority.lower().encode("ascii") != head.host.lower():
                 raise Refused(Fault.BAD_HOST)  # one message, two hosts: somebody on the way will pick the other one
@@ -381,8 +346,8 @@ class Examiner:
         head.path = target if query < 0 else target[:query]
 
 
-_BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-_SPLIT: Final = {value: frozenset(token.strip() for token in value.split(b",")) for value in _PLAIN_CONNECTION}
+BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+_SPLIT: Final = {value: frozenset(token.strip() for token in value.split(b",")) for value in PLAIN_CONNECTION}
 
 
 def _drop_named(fields: list[bytes], tokens: frozenset[bytes], head: Head) -> None:
