@@ -24,7 +24,7 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
 QUICK: Final[Mapping[str, list[str]]] = {
     "throughput": ["--rounds", "2", "--seconds", "1"],
     "latency": ["--rounds", "2", "--seconds", "1"],
-    "micro": ["--repeats", "5"],
+    "micro": ["--processes", "2", "--repeats", "3"],
     "attack": ["--seconds", "10", "--calm", "10"],
 }
 """For a look while something is being changed, not for figures to quote."""

@@ -6,9 +6,11 @@ What remains is the Python cost of a request. The system calls, which cost as mu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Final
 
@@ -43,6 +45,23 @@ def engine(tables: str = OUT_OF_REACH, concurrency: int = 1_000_000) -> Engine:
     made = Engine(settings, Keys(b"k" * 32, None), os.urandom, 1_700_000_000.0 - START, concurrency)
     made.tick(START)
     return made
+
+
+@contextlib.contextmanager
+def calls(thing: Any, name: str) -> Iterator[list[Any]]:
+    """The arguments of each call of a method while the context lasts; the calls are carried out."""
+    seen: list[Any] = []
+    method = getattr(type(thing), name)
+
+    def noted(self: Any, *arguments: Any) -> Any:
+        seen.append(arguments)
+        return method(self, *arguments)
+
+    setattr(type(thing), name, noted)
+    try:
+        yield seen
+    finally:
+        setattr(type(thing), name, method)
 
 
 class SilentLog:
