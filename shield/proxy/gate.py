@@ -105,6 +105,7 @@ class Gate(asyncio.Protocol):
         "_received",
         "_reply",
         "_scanned",
+        "_settled",
         "_shard",
         "_suffix",
         "_then",
@@ -147,6 +148,7 @@ class Gate(asyncio.Protocol):
         self._last = b""  # the head before, if it was plain
         self._line = 0  # where its first line ends
         self._head: Head | None = None
+        self._settled: Head | None = None  # the kept head that _client and _pass are of
         self._suffix = b""
         # per request
         self._phase = IDLE
@@ -219,11 +221,15 @@ class Gate(asyncio.Protocol):
             self._continue()
 
     def data_received(self, data: bytes) -> None:
-        now = self._edge.clock()
-        self._edge.metrics.bytes_in += len(data)
+        edge = self._edge
+        now = edge.clock()
+        edge.metrics.bytes_in += len(data)
         if self._pending:
             data = self._pending + data
             self._pending = b""
+        elif data == self._last and self._phase == IDLE and not self.blocked:
+            self._serve(cast("Head", self._head), now)  # the very same request again, as programs and floods send it
+            return
         self._consume(data, now)
 
     # reading
@@ -246,7 +252,7 @@ class Gate(asyncio.Protocol):
                     continue
                 stop += 4
                 served += 1
-                self._serve(data if stop - at == end else data[at:stop], now)
+                self._read_head(data if stop - at == end else data[at:stop], now)
                 at = stop
             elif phase == HEAD:
                 at = self._extend_partial(data, at, now)
@@ -318,7 +324,7 @@ class Gate(asyncio.Protocol):
         head = bytes(partial[: stop + 4])
         self._partial = None
         self._phase = IDLE
-        self._serve(head, now)
+        self._read_head(head, now)
         return used
 
     def _read_body(self, data: bytes, at: int, now: float) -> int:
@@ -359,37 +365,40 @@ class Gate(asyncio.Protocol):
 
     # one request
 
-    def _serve(self, data: bytes, now: float) -> None:
-        """One whole head: understand it, ask the policy, carry out the verdict."""
-        edge = self._edge
+    def _read_head(self, data: bytes, now: float) -> None:
+        """One whole head: understand it, and serve the request or say what is wrong with it."""
         self._blank = False
-        head = self._head
-        if head is None or data != self._last:
-            try:
-                head = self._understand(data)
-            except BadHttpMethod:
-                well_formed = _METHOD.match(data) is not None
-                self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now, data)
-                return
-            except HttpProcessingError:
-                # llhttp turns the version away before we see it; say which of the two mistakes it was.
-                line = data[: data.find(b"\r\n")]
-                self._break(
-                    Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now, data
-                )
-                return
-            except Refused as refused:
-                self._break(refused.fault, now, data)
-                return
+        try:
+            head = self._understand(data)
+        except BadHttpMethod:
+            well_formed = _METHOD.match(data) is not None
+            self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now, data)
+        except HttpProcessingError:
+            # llhttp turns the version away before we see it; say which of the two mistakes it was.
+            line = data[: data.find(b"\r\n")]
+            self._break(Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now, data)
+        except Refused as refused:
+            self._break(refused.fault, now, data)
+        else:
+            self._serve(head, now)
 
-        # who
+    def _serve(self, head: Head, now: float) -> None:
+        """One request: ask the policy, carry out the verdict."""
+        edge = self._edge
         suffix = b""
-        client = self._client
         if self._trusted:
             client, suffix = self._from_trusted(head, now)
-        elif client is None or head.agent != self._agent or head.language != self._language:
-            client = self._identify(self._peer, head, now)
-        held = self._present(head, now) if head.token or head.cookie else None
+            held = self._present(head, now)
+        elif head is self._settled:
+            client = cast("Client", self._client)
+            held = self._pass
+        else:
+            known = self._client
+            if known is None or head.agent != self._agent or head.language != self._language:
+                known = self._identify(self._peer, head, now)
+            client = known
+            held = self._present(head, now)
+            self._settled = self._head
         request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
         if head.path.startswith(PREFIX):
             wellknown.serve(self, edge, request, head, now)
@@ -552,7 +561,7 @@ class Gate(asyncio.Protocol):
                 return
             self._send_challenge(request, head, verdict, page, None, now)
             return
-        status = 429 if verdict.action is Action.LIMIT else 403 if verdict.action is Action.BAN else 503
+        status = _STATUS[verdict.action]
         edge.log.refused(now, request, status, self._told_id(head))
         close = self.must_close(head)
         self.answer(edge.replies.refusal(verdict, page, head_only, close), status, close, head, now)
@@ -809,6 +818,7 @@ class Gate(asyncio.Protocol):
 
 
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+_STATUS: Final = {Action.LIMIT: 429, Action.BAN: 403, Action.SHED: 503}
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
 _READING_BODY: Final = frozenset({BODY, DISCARD})
 _MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import ipaddress
 import random
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.proxy.faults import Fault
+from shield.proxy.wire import Batch, Wire
 
 if TYPE_CHECKING:
     from shield.admin.metrics import Metrics, UpstreamCounters
@@ -223,6 +225,7 @@ class Pool:
         self.settings = settings
         self.servers = [Server(name, metrics.upstream(name)) for name in servers]
         self._resolver = resolver
+        self._batch: Batch | None = None
         self._factory = connection_factory
         self._notify = notify
         self._random = random.Random()  # noqa: S311 - balances load, guards nothing
@@ -303,20 +306,15 @@ class Pool:
             return await self._connect(server)
 
     async def _connect(self, server: Server) -> OriginConnection:
-        loop = asyncio.get_running_loop()
         if server.path:
-            _, connection = await loop.create_unix_connection(lambda: self._factory(server), server.path)
-            return connection
-        context = self.tls if server.tls else None
-        name = (self.settings.server_name or server.host) if context else None
+            return await self._open(server, socket.AF_UNIX, server.path)
         addresses = await self.addresses(server)
         error: Exception = OSError(f"{server.host}: no address")
         for turn in range(len(addresses)):
             address = addresses[(server.next_address + turn) % len(addresses)]
             try:
-                _, connection = await loop.create_connection(
-                    lambda: self._factory(server), address, server.port, ssl=context, server_hostname=name
-                )
+                family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                connection = await self._open(server, family, (address, server.port))
             except (OSError, ssl.SSLError) as failure:
                 if out_of_files(failure):
                     raise
@@ -326,6 +324,29 @@ class Pool:
             connection.address = address
             return connection
         raise error
+
+    async def _open(self, server: Server, family: int, address: str | tuple[str, int]) -> OriginConnection:
+        loop = asyncio.get_running_loop()
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(sock, address)
+            if server.tls:
+                name = self.settings.server_name or server.host
+                _, connection = await loop.create_connection(
+                    lambda: self._factory(server), sock=sock, ssl=self.tls, server_hostname=name
+                )
+                return connection
+        except BaseException:
+            sock.close()
+            raise
+        if self._batch is None:
+            self._batch = Batch(loop)
+        connection = self._factory(server)
+        Wire(loop, self._batch, sock, address, connection).start()
+        return connection
 
     async def addresses(self, server: Server) -> list[str]:
         """The IP addresses of `server`, looked up again when their records have expired. Raises OSError.

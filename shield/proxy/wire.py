@@ -1,12 +1,13 @@
-"""A client's TCP connection, read and written on the socket itself.
+"""A plain connection, a client's or an upstream server's, read and written on the socket itself.
 
 The loop's own transports cost a flood of short connections more than its requests do: made, registered with the poller
 and torn down, before and after a single read. Here the first bytes are read as the connection is accepted, and one that
 is refused and closed at once never meets the poller. (Measured with one refused request per connection: the transport
 and its registration were a third of the time.)
 
-What is written during one turn of the loop leaves at its end, all connections' answers in one go: a client that is
-woken by the first finds the others on the way. A large piece leaves at once, so that backpressure is felt at once.
+What is written during one turn of the loop leaves at its end, for all connections in one go: who is woken by the first
+message finds the others there, and need not be woken again. A large piece leaves at once, so that backpressure is felt
+at once.
 
     Batch       the wires that have something to send or to end in this turn
     Wire        the transport: what Gate uses of asyncio.Transport, with the same meaning
@@ -56,7 +57,7 @@ class Batch:
 
 
 class Wire(asyncio.Transport):
-    """One accepted connection. Call start() once; it then calls the protocol's verbs as asyncio says.
+    """One connection. Call start() once; it then calls the protocol's verbs as asyncio says.
 
     Unlike other transports it may call data_received() from within start().
     """
@@ -87,7 +88,7 @@ class Wire(asyncio.Transport):
     def __init__(
         self, loop: asyncio.AbstractEventLoop, batch: Batch, sock: socket.socket, peer: Any, protocol: asyncio.Protocol
     ) -> None:
-        """`peer` is what accept() said. The socket may be a blocking one."""
+        """`peer` is its address. The socket may be a blocking one."""
         self._loop = loop
         self._batch = batch
         self._sock = sock
@@ -286,7 +287,7 @@ class Wire(asyncio.Transport):
     def fail(self, error: BaseException) -> None:
         """A bug: a verb of the protocol has raised. The loop's handler tells of it; the connection ends."""
         self._loop.call_exception_handler(
-            {"message": "Fatal error on a client connection", "exception": error, "transport": self}
+            {"message": "Fatal error on a connection", "exception": error, "transport": self}
         )
         self._break(error)
 
