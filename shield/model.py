@@ -47,6 +47,8 @@ DRY_RUN_TWIN: Final[Mapping[Action, Action]] = {
 class Reason(enum.Enum):
     """Why. Each reason belongs to the action named in the comment."""
 
+    __hash__ = object.__hash__  # Enum's is written in Python and costs 0.1 µs
+
     OK = "ok"  # forward
     ALLOWLISTED = "allowlisted"  # forward
     API_KEY = "api_key"  # forward
@@ -86,10 +88,12 @@ class Signal(enum.Enum):
     SLOW_ABORT = "slow_abort"  # head, body or reading below its deadline
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Verdict:
     """What to do with one request, and why.
 
+    Shared by the requests that it is the same for, so it is never changed (not frozen: that costs 0.6 µs each), and
+    compared and hashed by identity, so that what is made of it can be kept.
     `retry_after` is in whole seconds, 0 where it does not apply. `limit` is the `(rate, burst)` in units/s and
     units of the bucket that refused, `remaining` its units left: the RateLimit fields are made of them.
     """

@@ -22,6 +22,7 @@ pass within milliseconds): the patience of calm weather holds then.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -75,36 +76,35 @@ class Queue:
         self.standing = False
         self.pressed = False  # set with each window
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
+        self.waiting: list[Waiting] = []  # the best last
         self._settings = settings
-        self._waiting: list[Waiting] = []
         self._arrivals = 0
-        self._rtts: list[float] = []
-        self._next_rtt = 0
+        self._rtts: deque[float] = deque(maxlen=MEDIAN_OF)
         self._shortest: float | None = None  # wait of those who left in this interval
         self._interval_ends = 0.0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def push(self, request: Request, now: float) -> Request | None:
         """Queue a request. Returns the one that has no place: another, evicted for it, or itself, or None."""
-        if not self._waiting:
+        if not self.waiting:
             self._shortest = None
             self._interval_ends = now + self._settings.interval
         self._arrivals += 1
         place = Waiting((-request.tier, request.rank if self.pressed else 0.0, -self._arrivals), request)
         request.queued_at = now
-        if len(self._waiting) < self.most:
-            insort(self._waiting, place)
+        if len(self.waiting) < self.most:
+            insort(self.waiting, place)
             return None
-        if not self._waiting or self._waiting[0].order[:2] >= place.order[:2]:
+        if not self.waiting or self.waiting[0].order[:2] >= place.order[:2]:
             return request
-        insort(self._waiting, place)
-        return self._waiting.pop(self._last_of_worst() if self.standing and self.pressed else 0).request
+        insort(self.waiting, place)
+        return self.waiting.pop(self._last_of_worst() if self.standing and self.pressed else 0).request
 
     def pop(self, now: float) -> Request:
         """The request that goes next; the queue must not be empty."""
-        waiting = self._waiting
+        waiting = self.waiting
         if self.standing and self.pressed:
             tier, rank, _ = waiting[-1].order
             request = waiting.pop(bisect_left(waiting, (tier, rank), key=_group)).request
@@ -119,19 +119,19 @@ class Queue:
 
     def remove(self, request: Request) -> bool:
         """Take out a request whose client has left; whether it was there."""
-        for i, place in enumerate(self._waiting):
+        for i, place in enumerate(self.waiting):
             if place.request is request:
-                del self._waiting[i]
+                del self.waiting[i]
                 return True
         return False
 
     def oldest_wait(self, now: float) -> float:
         """Seconds that the oldest has waited; 0 when nobody waits."""
-        return now - min((place.request.queued_at for place in self._waiting), default=now)
+        return now - min((place.request.queued_at for place in self.waiting), default=now)
 
     def tick(self, now: float) -> list[Request]:
         """Judge the interval, and return those who waited too long. All that wait are looked at."""
-        waiting = self._waiting
+        waiting = self.waiting
         if not waiting:
             self.standing = False
             return []
@@ -157,16 +157,12 @@ class Queue:
         ]
         if late:
             gone = set(map(id, late))
-            self._waiting = [place for place in waiting if id(place) not in gone]
+            self.waiting = [place for place in waiting if id(place) not in gone]
         return [place.request for place in late]
 
     def sample(self, rtt: float) -> None:
         """An upstream time, for the median."""
-        if len(self._rtts) < MEDIAN_OF:
-            self._rtts.append(rtt)
-        else:
-            self._rtts[self._next_rtt] = rtt
-            self._next_rtt = (self._next_rtt + 1) % MEDIAN_OF
+        self._rtts.append(rtt)
 
     def close_window(self) -> None:
         """Take the median anew."""
@@ -175,17 +171,17 @@ class Queue:
 
     def _promote(self, before: float) -> None:
         """Put those who wait since before that time ahead of every tier."""
-        long = [place for place in self._waiting if place.request.queued_at < before and place.order[0] < FIRST]
+        long = [place for place in self.waiting if place.request.queued_at < before and place.order[0] < FIRST]
         if long:
             for place in long:
                 place.order = (FIRST, 0.0, place.order[2])
-            self._waiting.sort()
+            self.waiting.sort()
 
     def _last_of_worst(self) -> int:
         """Index of the oldest among the worst, which a standing queue gives up first."""
-        group = self._waiting[0].order[:2]
+        group = self.waiting[0].order[:2]
         i = 0
-        while i + 1 < len(self._waiting) and self._waiting[i + 1].order[:2] == group:
+        while i + 1 < len(self.waiting) and self.waiting[i + 1].order[:2] == group:
             i += 1
         return i
 

@@ -12,6 +12,8 @@ Rate and burst stay nominal for the life of a key. A factor f on the rate is app
 exceeds the burst.
 """
 
+# ruff: noqa: FURB136 - max() and min() cost 60 ns each, a conditional expression 15, and a flood pays refused() twice
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -48,8 +50,12 @@ def refused(tat: float, now: float, rate: float, span: float) -> float:
 
     `span` is b/r in seconds. Debt that is already beyond (a request that turned out dearer than estimated) stays.
     """
-    start = max(tat, now)
-    return max(start, min(start + REFUSED_COST / rate, now + span))
+    start = tat if tat > now else now
+    paid = start + REFUSED_COST / rate
+    most = now + span
+    if paid > most:
+        paid = most
+    return paid if paid > start else start
 
 
 class Bucket:

@@ -21,8 +21,8 @@ its nominal rate.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from annotated_types import Gt
@@ -30,12 +30,23 @@ from typing_extensions import Doc
 
 from shield.model import Action, Reason, Request, Verdict
 from shield.policy.bucket import LEAST_FACTOR, REFUSED_COST, SLACK, Rate, refused
-from shield.policy.reputation import Reputation, slowing
+from shield.policy.reputation import Reputation
 from shield.policy.routes import MOST_COST
 from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 
 if TYPE_CHECKING:
     from shield.policy.passes import Pass
+
+    Holder = Pass | ClientEntry | AddressEntry | NetworkEntry
+
+# Names of their own: looking up a member of an Enum costs 70 ns.
+PASS_RATE: Final = Reason.PASS_RATE
+CLIENT_RATE: Final = Reason.CLIENT_RATE
+ADDRESS_RATE: Final = Reason.ADDRESS_RATE
+NETWORK_RATE: Final = Reason.NETWORK_RATE
+
+VERDICTS: Final = 4096
+"""Refusals kept, the latest: with the settings as shipped there are fewer, one for each second that one may wait."""
 
 WIDE: Final = 10.0
 """Size of the bucket for what requests really cost over the nominal one: 81 parts of 200 ms are 1,620 units, eight
@@ -85,22 +96,24 @@ class Limits:
         "_address_burst",
         "_address_rate",
         "_address_span",
+        "_address_wide_span",
         "_calm_cost",
         "_client_burst",
         "_client_rate",
         "_client_span",
+        "_client_wide_span",
         "_reputation",
     )
 
     def __init__(self, settings: LimitsSettings, reputation: Reputation) -> None:
         self._reputation = reputation
         self._calm_cost = settings.calm_cost
-        self._client_rate = settings.client.rate
-        self._client_burst = settings.client.burst
-        self._client_span = settings.client.burst / settings.client.rate + SLACK
-        self._address_rate = settings.address.rate
-        self._address_burst = settings.address.burst
-        self._address_span = settings.address.burst / settings.address.rate + SLACK
+        self._client_rate, self._client_burst = settings.client.rate, settings.client.burst
+        self._client_span = self._client_burst / self._client_rate + SLACK
+        self._client_wide_span = self._client_span * WIDE
+        self._address_rate, self._address_burst = settings.address.rate, settings.address.burst
+        self._address_span = self._address_burst / self._address_rate + SLACK
+        self._address_wide_span = self._address_span * WIDE
 
     def admit(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.
@@ -121,9 +134,7 @@ class Limits:
         request.most = most
         client = request.client
         entry = client.entry
-        factor = 1.0
-        if entry.score > 0.0:
-            factor = max(slowing(self._reputation.of_client(entry, now)), LEAST_FACTOR)
+        factor = self._reputation.slowing_of_client(entry, now) if entry.score > 0.0 else 1.0
         token = request.subject
         if token is not None:
             at = (token.tat if token.tat > now else now) + min(cost / factor, token.burst) / token.rate
@@ -132,7 +143,7 @@ class Limits:
             if wait > SLACK:
                 token.tat = refused(token.tat, now, token.rate, token.span)
                 token.shadow = max(token.shadow, token.tat)
-                return _limited(Reason.PASS_RATE, token.rate, token.burst, wait)
+                return _limited(PASS_RATE, token.rate, token.burst, wait)
             token.tat = at
             token.shadow = really
             request.shadow = factor
@@ -143,22 +154,25 @@ class Limits:
         at = (entry.tat if entry.tat > now else now) + (charge if charge < burst else burst) / rate
         charge = full / factor
         really = (entry.shadow if entry.shadow > now else now) + (charge if charge < burst else burst) / rate
-        span = self._client_span
-        if at - now > span or really - now > span * WIDE:
+        admits_at, also = at - self._client_span, really - self._client_wide_span
+        if also > admits_at:
+            admits_at = also
+        if admits_at > now:
             self._refuse(entry, source, now)
-            return _limited(Reason.CLIENT_RATE, rate, burst, max(at - span, really - span * WIDE) - now)
+            return _limited(CLIENT_RATE, rate, burst, admits_at - now)
         if source.score > 0.0:
-            slowed = max(slowing(self._reputation.of_place(source, now)), LEAST_FACTOR)
+            slowed = self._reputation.slowing_of_place(source, now)
             cost /= slowed
             full /= slowed
         rate, burst = self._address_rate, self._address_burst
         address_at = (source.tat if source.tat > now else now) + (cost if cost < burst else burst) / rate
         address_really = (source.shadow if source.shadow > now else now) + (full if full < burst else burst) / rate
-        span = self._address_span
-        if address_at - now > span or address_really - now > span * WIDE:
+        admits_at, also = address_at - self._address_span, address_really - self._address_wide_span
+        if also > admits_at:
+            admits_at = also
+        if admits_at > now:
             self._refuse(entry, source, now)
-            wait = max(address_at - span, address_really - span * WIDE) - now
-            return _limited(Reason.ADDRESS_RATE, rate, burst, wait)
+            return _limited(ADDRESS_RATE, rate, burst, admits_at - now)
         entry.tat = at
         entry.shadow = really
         source.tat = address_at
@@ -171,8 +185,7 @@ class Limits:
         cost = request.cost
         client = request.client
         entry, source, token = client.entry, client.source, request.subject
-        factor = slowing(self._reputation.of_client(entry, now))
-        charge = cost / max(factor, LEAST_FACTOR)
+        charge = cost / self._reputation.slowing_of_client(entry, now)
         if token is not None:
             at = max(token.shadow, now) + min(charge, token.burst) / token.rate
             if at - now > token.span + SLACK:
@@ -180,7 +193,7 @@ class Limits:
             token.shadow = at
             return cost
         at = max(entry.shadow, now) + min(charge, self._client_burst) / self._client_rate
-        charge = cost / max(slowing(self._reputation.of_place(source, now)), LEAST_FACTOR)
+        charge = cost / self._reputation.slowing_of_place(source, now)
         address_at = max(source.shadow, now) + min(charge, self._address_burst) / self._address_rate
         if at - now > self._client_span or address_at - now > self._address_span:
             return 0.0
@@ -212,26 +225,24 @@ class Limits:
 
     def attempt(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that will be challenged as a refused attempt; a limit when even that is too much."""
-        levels = self._levels(request, 1.0, False, now)
-        for reason, entry, rate, burst, _ in levels:
+        buckets = self._buckets(request)
+        for reason, entry, rate, burst in buckets:
             wait = entry.tat - now - burst / rate
             if wait > -REFUSED_COST / rate:
                 return _limited(reason, rate, burst, max(wait, 0.0) + REFUSED_COST / rate)
-        for _, entry, rate, burst, _ in levels:
+        for _, entry, rate, burst in buckets:
             entry.tat = refused(entry.tat, now, rate, burst / rate)
         return None
 
     def settle(self, request: Request, units: float) -> None:
         """Correct the charge of a request that really cost `units`. A factor of its score and tier applies again."""
-        if request.shadow == REFUSED:
+        if units == request.cost or request.shadow == REFUSED:  # most are: what is quick costs the least there is
             return
         most, charged, real = request.most, request.cost, units
         if charged > most:
             charged = most
         if units > most:
             units = most
-        if real == request.cost:  # most are: whatever is quick costs the least that there is
-            return
         factor = max(request.shadow, LEAST_FACTOR)
         extra = (units - charged) / factor
         really = (real - request.cost) / factor
@@ -256,48 +267,54 @@ class Limits:
         self._refuse(entry, source, now)
 
     def _refuse(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
-        entry.tat = refused(entry.tat, now, self._client_rate, self._client_span - SLACK)
-        entry.shadow = max(entry.shadow, entry.tat)
-        source.tat = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
-        source.shadow = max(source.shadow, source.tat)
+        entry.tat = tat = refused(entry.tat, now, self._client_rate, self._client_span - SLACK)
+        if entry.shadow < tat:
+            entry.shadow = tat
+        source.tat = tat = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
+        if source.shadow < tat:
+            source.shadow = tat
+
+    def _buckets(self, request: Request) -> list[tuple[Reason, Holder, float, float]]:
+        """The buckets that a request touches whatever the pressure: reason, holder, rate, burst."""
+        token = request.subject
+        if token is not None:
+            return [(PASS_RATE, token, token.rate, token.burst)]
+        client = request.client
+        return [
+            (CLIENT_RATE, client.entry, self._client_rate, self._client_burst),
+            (ADDRESS_RATE, client.source, self._address_rate, self._address_burst),
+        ]
 
     def _levels(
         self, request: Request, factor: float, networks: bool, now: float
-    ) -> list[tuple[Reason, Pass | ClientEntry | AddressEntry | NetworkEntry, float, float, float]]:
-        """The buckets a request touches: reason, holder, rate, burst, factor."""
-        client = request.client
-        token, entry, source = request.subject, client.entry, client.source
-        reputation = self._reputation
-        slowed = factor * slowing(reputation.of_client(entry, now))
-        levels: list[tuple[Reason, Pass | ClientEntry | AddressEntry | NetworkEntry, float, float, float]]
-        if token is not None:
-            levels = [(Reason.PASS_RATE, token, token.rate, token.burst, slowed)]
-        else:
-            levels = [
-                (Reason.CLIENT_RATE, entry, self._client_rate, self._client_burst, slowed),
-                (
-                    Reason.ADDRESS_RATE,
-                    source,
-                    self._address_rate,
-                    self._address_burst,
-                    slowing(reputation.of_place(source, now)),
-                ),
-            ]
+    ) -> list[tuple[Reason, Holder, float, float, float]]:
+        """The buckets that it touches under pressure, the networks' too if they bind, and the factor on each."""
+        source, reputation = request.client.source, self._reputation
+        slowed = (
+            factor * reputation.slowing_of_client(request.client.entry, now),
+            reputation.slowing_of_place(source, now),
+        )
+        levels = [(*bucket, by) for bucket, by in zip(self._buckets(request), slowed, strict=False)]
         if networks:
-            for network in (source.site, source.network):
-                if network is not None:
-                    levels.append(
-                        (
-                            Reason.NETWORK_RATE,
-                            network,
-                            network.rate,
-                            network.span * network.rate,
-                            slowing(reputation.of_place(network, now)),
-                        )
-                    )
+            levels += [
+                (
+                    NETWORK_RATE,
+                    network,
+                    network.rate,
+                    network.span * network.rate,
+                    reputation.slowing_of_place(network, now),
+                )
+                for network in (source.site, source.network)
+                if network is not None
+            ]
         return levels
+
+
+@lru_cache(maxsize=VERDICTS)
+def _refusal(reason: Reason, rate: float, burst: float, seconds: int) -> Verdict:
+    return Verdict(Action.LIMIT, reason, seconds, (rate, burst), 0.0)
 
 
 def _limited(reason: Reason, rate: float, burst: float, wait: float) -> Verdict:
     """`wait` in seconds, until the bucket admits."""
-    return Verdict(Action.LIMIT, reason, max(1, math.ceil(wait - 2 * SLACK)), (rate, burst), 0.0)
+    return _refusal(reason, rate, burst, int(wait - 2 * SLACK) + 1)

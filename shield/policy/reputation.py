@@ -33,6 +33,7 @@ from shield.policy.subjects import CLIENT_HALF_LIFE, PLACE_HALF_LIFE, AddressEnt
 LEAST_SCORE: Final = -4.0
 MOST_SCORE: Final = 32.0
 MOST_SOFT: Final = 8.0
+LEAST_SOFT: Final = 0.05  # a soft signal that adds no more is not worth the work: who floods sends thousands a second
 MOST_SLOWING: Final = 16.0
 MOST_SHARED: Final = 4.0
 MOST_NOTES: Final = 64  # kept for the log until they are asked for, the newest
@@ -93,6 +94,16 @@ class Reputation:
         score = entry.score
         return score * 2.0 ** ((entry.scored_at - now) / self._address_half_life) if score else 0.0
 
+    def slowing_of_client(self, entry: ClientEntry, now: float) -> float:
+        """The factor on a client's rate: 1 down to 1/16."""
+        score = entry.score
+        return slowing(score * 2.0 ** ((entry.scored_at - now) / self._client_half_life)) if score > 0.0 else 1.0
+
+    def slowing_of_place(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
+        """The same for an address or a network."""
+        score = entry.score
+        return slowing(score * 2.0 ** ((entry.scored_at - now) / self._address_half_life)) if score > 0.0 else 1.0
+
     def good(self, entry: ClientEntry, now: float) -> None:
         """A good response."""
         if entry.overflow:
@@ -101,19 +112,24 @@ class Reputation:
         if score:
             score *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
         score -= self._good
-        entry.score = max(LEAST_SCORE, score)
+        if score < LEAST_SCORE:
+            score = LEAST_SCORE
+        entry.score = score
         entry.scored_at = now
 
     def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
         """A soft signal: up to `MOST_SOFT` in all, and no ban."""
         if entry.overflow:
             return
-        score = self.of_client(entry, now)
+        score = entry.score
+        if score:
+            score *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
+        if score > MOST_SOFT - LEAST_SOFT:
+            return
         points = min(points, MOST_SOFT - score)
-        if points > 0.0:
-            self._settle(entry, score, now)
-            entry.score = score + points
-            self._share(source, entry, points, False, now)
+        self._settle(entry, score, now)
+        entry.score = score + points
+        self._share(source, entry, points, False, now)
 
     def hard(self, source: AddressEntry, entry: ClientEntry, points: float, signal: str, now: float) -> None:
         """A hard signal: may ban the client, and its address."""
@@ -195,4 +211,9 @@ class Reputation:
 
 def slowing(score: float) -> float:
     """The factor on the rate that a score makes."""
-    return 2.0 ** (-min(score, MOST_SLOWING) / 4) if score > 0.0 else 1.0
+    if score <= 0.0:
+        return 1.0
+    if score > MOST_SLOWING:
+        score = MOST_SLOWING
+    factor: float = 2.0 ** (score * -0.25)
+    return factor

@@ -20,8 +20,6 @@ import re
 from collections import deque
 from typing import Any, Final
 
-from cachetools import Cache
-
 from shield.model import UNIT_SECONDS
 
 LEAST_COST: Final = 0.2
@@ -75,17 +73,20 @@ class Route:
 
 def cost_of(seconds: float) -> float:
     """Units for an upstream time."""
-    return min(max(seconds / UNIT_SECONDS, LEAST_COST), MOST_COST)
+    units = seconds / UNIT_SECONDS
+    return LEAST_COST if units < LEAST_COST else min(units, MOST_COST)
 
 
-class Routes(Cache[str, Route]):
+class Routes(dict[str, Route]):
     """Finds the route of a request; a cache from `method + path`, over the sketch of templates.
 
-    Two bounds: `paths` entries of the cache (first in, first out), `routes` templates.
+    Two bounds: `paths` entries of the cache (first in, first out), `routes` templates. A dict, because every request
+    reads it: a cachetools.Cache takes 0.2 µs more.
     """
 
     def __init__(self, paths: int, routes: int, costs: dict[str, float]) -> None:
-        super().__init__(paths)
+        super().__init__()
+        self._paths = paths
         self._most = routes
         self._costs = {template(path): cost for path, cost in costs.items()}  # by the operator
         self._order: deque[str] = deque()
@@ -96,14 +97,11 @@ class Routes(Cache[str, Route]):
 
     def __missing__(self, target: str) -> Route:
         """The route of a method and path not seen lately."""
+        if len(self) >= self._paths:
+            del self[self._order.popleft()]
         self[target] = route = self._find(target)
         self._order.append(target)
         return route
-
-    def popitem(self) -> tuple[str, Route]:
-        """Forget the path seen first."""
-        target = self._order.popleft()
-        return target, self.pop(target)
 
     def again(self, target: str) -> Route:
         """The route of a path whose route has left the sketch."""

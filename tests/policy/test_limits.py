@@ -36,6 +36,14 @@ def test_a_client_has_a_burst_and_then_a_rate(make: Any) -> None:
     assert world.ask(client).verdict.action is Action.FORWARD
 
 
+def test_equal_refusals_are_one_verdict(make: Any) -> None:
+    world = make(limits=FLAT)
+    crowd = [world.client(f"192.0.2.{i}") for i in range(3)]
+    for client in crowd:
+        admitted(world, client)
+    assert len({id(world.ask(client).verdict) for client in crowd}) == 1
+
+
 def test_the_time_to_come_back_is_when_the_bucket_admits(make: Any) -> None:
     world = make(limits=FLAT)
     client = world.client()
@@ -151,6 +159,13 @@ def test_who_asks_for_dear_things_again_and_again_is_held_to_the_rate_in_calm_we
     assert refused == {Reason.PASS_RATE if with_pass else Reason.CLIENT_RATE}
     assert units <= 10 * burst + rate * 400 + 20
     assert units > 10 * burst
+
+
+def test_an_address_is_held_to_its_rate_for_dear_things_too(world: Any) -> None:
+    crowd = [world.client(agent=f"User/{i}") for i in range(16)]
+    visits = [world.visit(client, "/report", rtt=0.2).verdict for _ in range(20) for client in crowd]
+    assert {verdict.reason for verdict in visits} == {Reason.OK, Reason.ADDRESS_RATE}
+    assert sum(verdict.reason is Reason.OK for verdict in visits) == 10 * 400 / 20
 
 
 def test_what_is_dear_counts_in_full_under_pressure(make: Any) -> None:

@@ -24,6 +24,18 @@ def test_a_client_with_a_bad_record_of_responses_is_never_banned_for_them(world:
     assert world.ask(client).tier is Tier.T3
 
 
+def test_what_cannot_add_to_a_score_costs_no_work(world: Any) -> None:
+    client = world.client()
+    for _ in range(200):
+        world.visit(client, status=404)
+    world.now += 1.0
+    world.visit(client, status=404)
+    assert client.entry.scored_at == world.now - 1.0
+    world.now += 10.0
+    world.visit(client, status=404)
+    assert score(world, client) == 8.0
+
+
 @pytest.mark.parametrize(
     ("status", "points"), [(404, 0.5), (400, 0.5), (401, 0.5), (403, 0.0), (500, 0.0), (200, -0.05)]
 )
