@@ -24,6 +24,7 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
 QUICK: Final[Mapping[str, list[str]]] = {
     "throughput": ["--rounds", "2", "--seconds", "1"],
     "latency": ["--rounds", "2", "--seconds", "1"],
+    "memory": ["--clients", "100000"],
     "micro": ["--processes", "2", "--repeats", "3"],
     "attack": ["--seconds", "10", "--calm", "10"],
 }
