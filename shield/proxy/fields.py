@@ -1,4 +1,4 @@
-"""The fields of a request head as a mapping that decodes nothing until somebody asks."""
+"""The fields of a request head as a mapping that looks at nothing until somebody asks."""
 
 from __future__ import annotations
 
@@ -6,39 +6,37 @@ from collections.abc import Iterator, Mapping
 
 
 class Fields(Mapping[str, str]):
-    """Names in any case, in the order in which they came; of a repeated field the first value."""
+    """Names in any case, in the order in which they came; of a repeated field the first value. Asked seldom."""
 
-    __slots__ = ("_lines", "_values")
+    __slots__ = ("_lines",)
 
     def __init__(self, lines: list[bytes]) -> None:
         self._lines = lines
-        self._values: dict[str, list[str]] | None = None
 
-    def _read(self) -> dict[str, list[str]]:
-        values = self._values
-        if values is None:
-            values = self._values = {}
-            for line in self._lines:
-                name, _, value = line.decode("utf-8", "surrogateescape").partition(":")
-                values.setdefault(name.lower(), []).append(value.strip(" \t"))
-        return values
+    def _values(self, name: str) -> Iterator[str]:
+        wanted = name.lower().encode("utf-8", "surrogateescape") + b":"
+        length = len(wanted)
+        for line in self._lines:
+            if line[:length].lower() == wanted:
+                yield line[length:].decode("utf-8", "surrogateescape").strip(" \t")
 
     def getall(self, name: str, default: list[str] | None = None) -> list[str] | None:
         """All values of a field."""
-        return self._read().get(name.lower(), default)
+        return list(self._values(name)) or default
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        found = self._read().get(name.lower())
-        return default if found is None else found[0]
+        return next(self._values(name), default)
 
     def __getitem__(self, name: str) -> str:
-        return self._read()[name.lower()][0]
+        for value in self._values(name):
+            return value
+        raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._read()
+        return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
+        return iter(dict.fromkeys(line.partition(b":")[0].decode("ascii").lower() for line in self._lines))
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(list(iter(self)))

@@ -179,15 +179,7 @@ class Head:
     chain = b""  # X-Forwarded-For, joined
     forwarded = b""  # Forwarded, joined
     request_id = b""  # as sent, when it can be believed
-    _page: bool | None = None
-
-    @property
-    def page(self) -> bool:
-        """Whether a browser is about to show the answer as a page."""
-        page = self._page
-        if page is None:
-            page = self._page = wants_page(self.headers)
-        return page
+    page = False  # a browser is about to show the answer as a page
 
 
 class Examiner:
@@ -232,6 +224,7 @@ class Examiner:
         head = Head()
         head.method = method = message.method
         head.headers = message.headers
+        head.page = wants_page(message.headers)
         head.old = head.close = old = version[1] == 0
         if method == "CONNECT" or method == "TRACE":
             raise Refused(Fault.METHOD_NOT_ALLOWED)

@@ -21,6 +21,7 @@ from typing import Final
 
 from shield.proxy.fields import Fields
 from shield.proxy.headers import BODY_UNUSUAL, DIGITS, HOST, PLAIN_CONNECTION, REQUEST_ID, Examiner, Head, Kind
+from shield.proxy.navigation import PAGE_DESTINATIONS
 
 KNOWN_LINES: Final = 4096
 """Lines remembered; beyond, all are forgotten. A client that fills the memory with lines of its own slows the reading
@@ -32,8 +33,12 @@ _LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*) HTT
 _FIELD = re.compile(
     rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
 )
-_SINGLE: Final = 100
-"""The kind, here alone, of a field that is passed on and may come only once."""
+# Kinds that exist here alone, of fields that are passed on:
+_SINGLE: Final = 100  # may come only once
+_ACCEPT: Final = 101  # its value: whether it asks for a PAGE or for something OTHER
+_DESTINATION: Final = 102  # likewise
+_PAGE: Final = b"page"
+_OTHER: Final = b"other"
 _SINGLE_NAMES: Final = frozenset(
     {b"content-location", b"content-range", b"content-type", b"etag", b"max-forwards", b"server"}
 )
@@ -81,6 +86,7 @@ class PlainHeads:
         head.fields = fields = []
         known = self._known
         hosts = lengths = connections = agents = singles = 0
+        accept = destination = b""
         for text in lines:
             entry = known.get(text)
             if entry is None:
@@ -116,15 +122,21 @@ class PlainHeads:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
             elif kind == 14:
                 head.request_id = value or head.request_id
-            elif kind == _SINGLE:
-                singles += 1
+            elif kind >= _SINGLE:
                 fields.append(forwarded)
+                if kind == _ACCEPT:
+                    accept = accept or value
+                elif kind == _DESTINATION:
+                    destination = destination or value
+                else:
+                    singles += 1
         if hosts != 1 or lengths > 1 or connections > 1 or agents > 1 or singles > 1:
             return None
         head.method = method = line[1].decode("ascii")
         if head.length and (method in BODY_UNUSUAL or 0 < examiner.max_body < head.length):
             return None
         head.headers = Fields(lines)
+        head.page = accept == _PAGE and destination != _OTHER
         examiner.aim(head, line[2].decode("ascii"))
         return head
 
@@ -145,6 +157,7 @@ class PlainHeads:
         if match is None:
             return None
         name, value = match.groups()
+        forwarded = b"%b: %b\r\n" % (name, value)
         kind = self._examiner.kind(name)
         if kind not in _KINDS:
             return None
@@ -159,16 +172,24 @@ class PlainHeads:
             if DIGITS.fullmatch(value) is None:
                 return None
         elif kind == Kind.PASS:
-            if name.lower() in _SINGLE_NAMES:
-                kind = _SINGLE
+            kind, value = _special(name.lower(), value)
         elif kind == Kind.REQUEST_ID and REQUEST_ID.fullmatch(value) is None:
             value = b""
-        entry = (kind, value, b"%b: %b\r\n" % (name, value))
+        entry = (kind, value, forwarded)
         if len(text) <= KNOWN_LENGTH and kind not in _SECRET_KINDS and not _secret(name):
             if len(self._known) >= KNOWN_LINES:
                 self._known.clear()
             self._known[text] = entry
         return entry
+
+
+def _special(name: bytes, value: bytes) -> tuple[int, bytes]:
+    """Kind and value of a field that is passed on; see `wants_page` for what the two that matter mean."""
+    if name == b"accept":
+        return _ACCEPT, _PAGE if b"text/html" in value.lower() else _OTHER
+    if name == b"sec-fetch-dest":
+        return _DESTINATION, _PAGE if value.decode("latin-1") in PAGE_DESTINATIONS else _OTHER
+    return _SINGLE if name in _SINGLE_NAMES else int(Kind.PASS), value
 
 
 def _secret(name: bytes) -> bool:
