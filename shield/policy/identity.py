@@ -18,6 +18,7 @@ secret), and crawlers, which are believed when their address has been confirmed 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -97,10 +98,12 @@ class Client:
         "user_agent",
     )
 
-    def __init__(self, place: Place, key: bytes, user_agent: str, language: str, ja4: str) -> None:
-        self.address = place.address
-        self.home = place.home
-        self.network = place.network
+    def __init__(
+        self, address: str, home: str, network: str, key: bytes, user_agent: str, language: str, ja4: str
+    ) -> None:
+        self.address = address
+        self.home = home
+        self.network = network
         self.key = key
         self.user_agent = user_agent
         self.language = language
@@ -133,20 +136,25 @@ class NetworkRates(NamedTuple):
     v6_56: tuple[float, float]
 
 
-class Place(NamedTuple):
-    """An address and what is around it, as text."""
+Place = tuple[str, str, str, str]
+"""An address (::ffff: removed), the /32 or /64 that is remembered of it, its network, and the /56 if it is IPv6."""
 
-    address: str  # itself, ::ffff: removed
-    home: str  # the /32 or /64 that is remembered
-    network: str
-    site: str  # the /56 of an IPv6 address, else empty
+_OCTETS: Final = frozenset(map(str, range(256)))
+_GROUP: Final = "(0|[1-9a-f][0-9a-f]{0,3})"
+_EIGHT_GROUPS: Final = re.compile(":".join(["([1-9a-f][0-9a-f]{0,3})", *[_GROUP] * 7]))
 
 
 def place(text: str) -> Place:
     """Where a textual address belongs. ValueError when it is none."""
     if ":" not in text:
-        IPv4Address(text)
-        return Place(text, text, text[: text.rindex(".")] + ".0/24", "")
+        a, b, c, d = text.split(".")
+        if a in _OCTETS and b in _OCTETS and c in _OCTETS and d in _OCTETS:
+            return text, text, f"{a}.{b}.{c}.0/24", ""
+        raise ValueError("an octet is a number from 0 to 255, without leading zeros")
+    groups = _EIGHT_GROUPS.fullmatch(text)
+    if groups is not None:  # as most are; the others take ipaddress 4 µs
+        a, b, c, d, *_ = groups.groups()
+        return text, f"{a}:{b}:{c}:{d}::/64", f"{a}:{b}:{c}::/48", f"{a}:{b}:{c}:{int(d, 16) & 0xFF00:x}::/56"
     address = IPv6Address(text)
     mapped = address.ipv4_mapped
     if mapped is not None:
@@ -155,7 +163,7 @@ def place(text: str) -> Place:
     # Not in the canonical form of RFC 5952, which takes ipaddress 4 µs each; nobody parses these again.
     site = f"{bits >> 112:x}:{bits >> 96 & 0xFFFF:x}:{bits >> 80 & 0xFFFF:x}"
     subnet = bits >> 64 & 0xFFFF
-    return Place(text, f"{site}:{subnet:x}::/64", f"{site}::/48", f"{site}:{subnet & 0xFF00:x}::/56")
+    return text, f"{site}:{subnet:x}::/64", f"{site}::/48", f"{site}:{subnet & 0xFF00:x}::/56"
 
 
 class Cidrs:
@@ -208,6 +216,7 @@ class Identity:
         self._clients_per_address = settings.clients_per_address
         self._allow = Cidrs(settings.allow)
         self._deny = Cidrs(settings.deny)
+        self._names_anybody = bool(settings.allow or settings.deny)
         self._crawlers = settings.crawlers
         nowhere = NetworkEntry("other", *rates.v4, overflow=True)
         self.networks: Table[str, NetworkEntry] = Table(
@@ -231,20 +240,22 @@ class Identity:
         """The handle on whoever asks from `address` (textual; ValueError when it is no address)."""
         user_agent, language = user_agent[:VALUE_CHARS], language[:VALUE_CHARS]
         source = self.addresses.get(address)  # the text of an IPv4 address is the key itself
-        if source is not None and source.network.live:
-            where = Place(address, address, address[: address.rindex(".")] + ".0/24", "")
-            named = source.named
+        if source is not None and source.site is None and source.network.live and not source.network.overflow:
+            key = client_tag(self._key, _identity(address, user_agent, language, ja4))
+            client = Client(source.name, source.name, source.network.name, key, user_agent, language, ja4)
+            client.named = source.named
+            client.source = source
+            entry = self.clients.get(key)
+            if entry is None or entry.source is not source:
+                entry = self._entry(client, self._record(client), now)
+            client.entry = entry
         else:
             where = place(address)
-            named = self._named(address)
-            source = None
-        key = client_tag(self._key, _identity(where.home, user_agent, language, ja4))
-        client = Client(where, key, user_agent, language, ja4)
-        if source is None:
-            source = self._source(where, named, now, self._record(client) is not None)
-        client.source = source
-        client.entry = self._entry(client, now)
-        client.named = named
+            address, home, network, _ = where
+            key = client_tag(self._key, _identity(home, user_agent, language, ja4))
+            client = Client(address, home, network, key, user_agent, language, ja4)
+            client.named = self._named(address) if self._names_anybody else None
+            self._enter(client, where, now)
         for crawler in self._crawlers:
             if crawler.agent in user_agent:
                 client.crawler = crawler
@@ -253,9 +264,7 @@ class Identity:
 
     def renew(self, client: Client, now: float) -> None:
         """Bring a handle to entries that were forgotten up to date, in place."""
-        where = place(client.address)
-        client.source = self._source(where, client.named, now, self._record(client) is not None)
-        client.entry = self._entry(client, now)
+        self._enter(client, place(client.address), now)
 
     def former(self, client: Client) -> bytes | None:
         """The name that a client had under the previous key, if there is one."""
@@ -292,18 +301,24 @@ class Identity:
             return Reason.DENYLISTED
         return None
 
+    def _enter(self, client: Client, where: Place, now: float) -> None:
+        """Give a handle its entries."""
+        record = self._record(client)
+        client.source = self._source(where, client.named, now, record is not None)
+        client.entry = self._entry(client, record, now)
+
     def _source(self, where: Place, named: Reason | None, now: float, known: bool = False) -> AddressEntry:
         """The entry of an address. `known`: of somebody with a history, who must not share one with strangers."""
-        source = self.addresses.get(where.home)
+        _, home, around, inner = where
+        source = self.addresses.get(home)
         if source is None:
-            site = self._network(where.site, self._rates.v6_56, now) if where.site else None
-            rates = self._rates.v6_48 if where.site else self._rates.v4
-            network = self._network(where.network, rates, now)
-            return self.addresses.enter(where.home, AddressEntry(where.home, network, site, named), now, known)
+            site = self._network(inner, self._rates.v6_56, now) if inner else None
+            network = self._network(around, self._rates.v6_48 if inner else self._rates.v4, now)
+            return self.addresses.enter(home, AddressEntry(home, network, site, named), now, known)
         if not source.network.live:
-            source.network = self._network(where.network, self._rates.v6_48 if where.site else self._rates.v4, now)
+            source.network = self._network(around, self._rates.v6_48 if inner else self._rates.v4, now)
         if source.site is not None and not source.site.live:
-            source.site = self._network(where.site, self._rates.v6_56, now)
+            source.site = self._network(inner, self._rates.v6_56, now)
         return source
 
     def _network(self, name: str, rates: tuple[float, float], now: float) -> NetworkEntry:
@@ -313,12 +328,11 @@ class Identity:
     def _record(self, client: Client) -> Record | None:
         return self._recall(client.key, self.former(client))
 
-    def _entry(self, client: Client, now: float) -> ClientEntry:
+    def _entry(self, client: Client, record: Record | None, now: float) -> ClientEntry:
         """The entry of a client, or the one that the address's further clients share."""
         key, source = client.key, client.source
         entry = self.clients.get(key)
         if entry is None:
-            record = self._record(client)
             if record is None and source.clients >= self._clients_per_address:
                 key = client_tag(self._key, source.name.encode())  # no identity is without a NUL
                 entry = self.clients.get(key)

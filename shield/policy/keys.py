@@ -1,12 +1,14 @@
 """Keyed hashes: the two live keys, and one tag function per purpose.
 
-Keyed BLAKE2b (RFC 7693) is a MAC by itself and costs 0.7 µs here, HMAC-SHA-256 1.9 µs. Its `person` parameter keeps
+Keyed BLAKE2b (RFC 7693) is a MAC by itself and costs 0.7 µs here, HMAC-SHA-256 1.9 µs. Taking in the key is 0.3 µs
+of a whole microsecond, so the hashes that have done it are kept and copied. Its `person` parameter keeps
 the purposes apart: a tag made for a pass is never valid for a challenge.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -39,25 +41,36 @@ class Keys:
 
 def pass_tag(key: bytes, body: bytes) -> bytes:
     """MAC of a pass token's body."""
-    return blake2b(body, digest_size=TAG_BYTES, key=key, person=_PASS).digest()
+    return _tag(key, _PASS, TAG_BYTES, body)
 
 
 def challenge_tag(key: bytes, body: bytes) -> bytes:
     """MAC of a challenge token's body and the client that it is bound to."""
-    return blake2b(body, digest_size=TAG_BYTES, key=key, person=_CHALLENGE).digest()
+    return _tag(key, _CHALLENGE, TAG_BYTES, body)
 
 
 def mark_tag(key: bytes, body: bytes) -> bytes:
     """Four bytes that say a challenge is from here, whomever it is bound to. Guessing them gains nothing."""
-    return blake2b(body, digest_size=4, key=key, person=_MARK).digest()
+    return _tag(key, _MARK, 4, body)
 
 
 def client_tag(key: bytes, identity: bytes) -> bytes:
     """The name of a client. Keyed, so that nobody can aim at the entry of somebody else."""
-    return blake2b(identity, digest_size=TAG_BYTES, key=key, person=_CLIENT).digest()
+    return _tag(key, _CLIENT, TAG_BYTES, identity)
 
 
 def order_tag(key: bytes, subject: bytes, epoch: int) -> int:
     """16 bits that put equals in an order nobody can predict, another one in each epoch (a whole number)."""
     message = subject + epoch.to_bytes(8, "big", signed=True)
-    return int.from_bytes(blake2b(message, digest_size=2, key=key, person=_ORDER).digest(), "big")
+    return int.from_bytes(_tag(key, _ORDER, 2, message), "big")
+
+
+def _tag(key: bytes, purpose: bytes, size: int, message: bytes) -> bytes:
+    taken = _begun(key, purpose, size).copy()
+    taken.update(message)
+    return taken.digest()
+
+
+@lru_cache(maxsize=16)  # five purposes, two keys
+def _begun(key: bytes, purpose: bytes, size: int) -> blake2b:
+    return blake2b(digest_size=size, key=key, person=purpose)

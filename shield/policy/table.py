@@ -1,12 +1,13 @@
 """Bounded keyed memory: every table of the policy is one of these, so an attacker cannot make Shield grow.
 
-A `Table` is a `cachetools.Cache` whose `popitem()` (the documented way to give it a policy) is a clock with second
-chance (Corbató 1968): entries stand in a queue by age; the one at the front goes, unless it was updated since it was
-queued, or still restrains somebody - then it goes to the back. Reads do not refresh. One insert looks at no more than
-`LOOKS` entries, so a full table costs a newcomer a bounded time. When none of those can go, the newcomer gets the
-table's one overflow entry, which all such newcomers share: a full table makes unknown newcomers share a limit and
-never frees anybody from a bucket or a ban. Who has a history is no such newcomer: its entry always gets in, if need be
-in place of the oldest of those looked at that has none. A flood of restrained entries must not cost the known theirs.
+A `Table` is a dict with a bound: a `cachetools.Cache` is read in Python, which takes 0.2 µs more. Who goes is said by
+a clock with second chance (Corbató 1968): entries stand in a queue by age; the one at the front goes, unless it was
+updated since it was queued, or still restrains somebody - then it goes to the back. Reads do not refresh. One insert
+looks at no more than `LOOKS` entries, so a full table costs a newcomer a bounded time. When none of those can go, the
+newcomer gets the table's one overflow entry, which all such newcomers share: a full table makes unknown newcomers share
+a limit and never frees anybody from a bucket or a ban. Who has a history is no such newcomer: its entry always gets in,
+if need be in place of the oldest of those looked at that has none. A flood of restrained entries must not cost the
+known theirs.
 
 `expire()` is called from the policy's tick and forgets idle entries a few at a time.
 """
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
 from annotated_types import Ge
-from cachetools import Cache
 from typing_extensions import Doc
 
 LOOKS: Final = 8
@@ -63,8 +63,8 @@ K = TypeVar("K")
 E = TypeVar("E", bound=Entry)
 
 
-class Table(Cache[K, E], Generic[K, E]):
-    """A bounded table of entries. `shared` is the overflow entry, made by the factory given.
+class Table(dict[K, E], Generic[K, E]):
+    """A bounded table of entries; only `enter` adds one. `shared` is the overflow entry, made by the factory given.
 
     `forget` is called with each entry that leaves, `known` says whether an entry has a history. Lifetime: an entry
     goes `idle` seconds after its last update.
@@ -78,7 +78,8 @@ class Table(Cache[K, E], Generic[K, E]):
         forget: Callable[[E], None] | None = None,
         known: Callable[[E], bool] | None = None,
     ) -> None:
-        super().__init__(size)
+        super().__init__()
+        self.maxsize = size
         self.idle = idle
         self.evictions = 0
         self.overflows = 0
@@ -98,11 +99,13 @@ class Table(Cache[K, E], Generic[K, E]):
         self._now = now
         self._insist = insist
         entry.queued = now
-        try:
-            self[key] = entry
-        except KeyError:
-            self.overflows += 1
-            return self.shared
+        if len(self) >= self.maxsize:
+            try:
+                self.popitem()
+            except KeyError:
+                self.overflows += 1
+                return self.shared
+        self[key] = entry
         self._order.append(key)
         return entry
 
@@ -158,7 +161,7 @@ class Table(Cache[K, E], Generic[K, E]):
         """The table's fill, for /api/status and metrics."""
         return {
             "entries": len(self),
-            "max": int(self.maxsize),
+            "max": self.maxsize,
             "bytes_per_entry": bytes_per_entry,
             "evictions": self.evictions,
             "overflows": self.overflows,

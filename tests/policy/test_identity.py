@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shield.model import Action, Reason, Signal, Tier
 from shield.policy.engine import (
@@ -32,10 +35,31 @@ def test_an_address_and_what_is_around_it(text: str, address: str, home: str, ne
     assert place(text) == (address, home, network, site)
 
 
-@pytest.mark.parametrize("text", ["", "unknown", "1.2.3", "1.2.3.4:80", "01.2.3.4", "[::1]", "2001:db8::/64"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "unknown", "1.2.3", "1.2.3.4.5", "1.2.3.4:80", "01.2.3.4", "1.2.3.256", "1.2.3.٤", "[::1]", "2001:db8::/64"],
+)
 def test_what_is_no_address_is_refused(world: Any, text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         world.client(text)
+
+
+ADDRESSES = st.one_of(
+    st.ip_addresses(v=4),
+    st.ip_addresses(v=6),
+    st.integers(0, 2**32 - 1).map(lambda n: 0xFFFF << 32 | n).map(IPv6Address),
+)
+
+
+@given(ADDRESSES, st.sampled_from(["compressed", "exploded"]))
+def test_every_way_to_write_an_address_puts_it_in_the_same_place(ip: IPv4Address | IPv6Address, form: str) -> None:
+    address, home, network, site = place(getattr(ip, form))
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    around = (32, 24, None) if ip.version == 4 else (64, 48, 56)
+    assert ip_address(address) == ip
+    for text, length in zip((home, network, site), around, strict=True):
+        assert text == "" if length is None else ip_network(text) == ip_network((ip, length), strict=False)
+    assert place(ip.compressed)[1:] == (home, network, site)
 
 
 def test_one_program_is_one_client_on_all_its_connections(world: Any) -> None:
