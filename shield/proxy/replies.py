@@ -104,6 +104,10 @@ _ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
 }
 
 
+MOST_SAID: Final = 256
+"""Refusals kept ready. A reply has some 1,300 bytes."""
+
+
 class Replies:
     """All replies, rendered for one configuration. `cookie` and `header` name what carries a pass."""
 
@@ -119,6 +123,7 @@ class Replies:
         "_limited",
         "_pages",
         "_refusals",
+        "_said",
         "version",
     )
 
@@ -126,6 +131,7 @@ class Replies:
         self._cookie = cookie.encode("ascii")
         self._header = header
         self._date = b""
+        self._said: dict[tuple[Verdict, bool, bool, bool], bytes] = {}  # refusals of this second
         self.set_date(0.0)
         self._files = files()
         self.version = hashlib.sha256(b"".join(file.body for file in self._files.values())).hexdigest()[:16]
@@ -172,12 +178,22 @@ class Replies:
     def set_date(self, wall: float) -> None:
         """`wall`: seconds since the epoch. Every reply carries this date until the next call."""
         self._date = formatdate(wall, usegmt=True).encode("ascii")
+        self._said.clear()
 
     def refusal(self, verdict: Verdict, page: bool, head: bool, close: bool) -> bytes:
         """The reply to LIMIT (429), SHED (503) or BAN (403). KeyError for the reason of another action.
 
-        This is what a flood meets: no rendering, no allocation but the reply.
+        This is what a flood meets: equal refusals are one verdict, and its reply is made once a second.
         """
+        key = (verdict, page, head, close)
+        said = self._said.get(key)
+        if said is None:
+            if len(self._said) >= MOST_SAID:
+                self._said.clear()
+            said = self._said[key] = self._refusal(verdict, page, head, close)
+        return said
+
+    def _refusal(self, verdict: Verdict, page: bool, head: bool, close: bool) -> bytes:
         word = verdict.reason._value_  # not `.value`, which is a descriptor written in Python
         index = page | head << 1 | close << 2
         if verdict.limit is not None and word in self._limited:

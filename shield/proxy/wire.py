@@ -86,7 +86,12 @@ class Wire(asyncio.Transport):
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, batch: Batch, sock: socket.socket, peer: Any, protocol: asyncio.Protocol
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: Batch,
+        sock: socket.SocketType,
+        peer: Any,
+        protocol: asyncio.Protocol,
     ) -> None:
         """`peer` is its address. The socket may be a blocking one."""
         self._loop = loop
