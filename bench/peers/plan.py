@@ -17,6 +17,15 @@ class Limits(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """PEM files of one run: a certificate for 127.0.0.1 and its ECDSA P-256 key, and both in one file."""
+
+    chain: Path
+    key: Path
+    both: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """What a peer has to know to write its configuration. All ports are on 127.0.0.1."""
 
@@ -28,6 +37,8 @@ class Setup:
     concurrency: int  # requests that the origin can take at a time, for peers that know such a limit
     history_window: float | None = None  # seconds; Shield's only; None: as shipped
     challenge: bool = False  # Shield's only: challenge everybody
+    tls: Certificate | None = None  # with it clients speak TLS 1.3
+    large: bool = False  # answers are large: buffers may be sized for them
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ CONFIG: Final = """\
 [listen]
 address = "127.0.0.1:{port}"
 workers = 1
-[upstream]
+{tls}[upstream]
 servers = ["http://127.0.0.1:{origin_port}"]
 max_concurrency = {concurrency}
 [admin]
@@ -53,6 +53,7 @@ def plan(setup: Setup) -> Plan:
             limits=TABLES[setup.limits] + ('[challenge]\nmode = "always"\n' if setup.challenge else ""),
             history=history,
             log=log,
+            tls=f'certificate = "{setup.tls.chain}"\nkey = "{setup.tls.key}"\n' if setup.tls else "",
         )
     )
     changed = [f"upstream.max_concurrency = {setup.concurrency}"]

@@ -23,6 +23,8 @@ LIMITS: Final = {
 STATIC: Final = """\
 global: {{checkNewVersion: false, sendAnonymousUsage: false}}
 log: {{level: FATAL}}
+# Its faster way to HTTP/1.1 servers: a third to two fifths less processor time.
+experimental: {{fastProxy: {{}}}}
 entryPoints:
   clients: {{address: "127.0.0.1:{port}"}}
 providers:
@@ -32,7 +34,7 @@ providers:
 DYNAMIC: Final = """\
 http:
   routers:
-    all: {{rule: "PathPrefix(`/`)", entryPoints: [clients], middlewares: [limit], service: origin}}
+    all: {{rule: "PathPrefix(`/`)", entryPoints: [clients], middlewares: [limit], service: origin{router_tls}}}
   middlewares:
     limit:
       rateLimit: {{average: {average}, period: {period}, burst: {burst}}}
@@ -43,6 +45,13 @@ http:
         serversTransport: kept
   serversTransports:
     kept: {{maxIdleConnsPerHost: 256}}
+{tls}"""
+
+TLS: Final = """\
+tls:
+  certificates: [{{certFile: "{chain}", keyFile: "{key}"}}]
+  options:
+    default: {{minVersion: VersionTLS13}}
 """
 
 
@@ -61,9 +70,16 @@ def plan(setup: Setup) -> Plan:
     average, period, burst = LIMITS[setup.limits]
     config = setup.folder / "traefik.yaml"
     config.write_text(STATIC.format(port=setup.port, folder=setup.folder))
-    rules = DYNAMIC.format(origin_port=setup.origin_port, average=average, period=period, burst=burst)
+    rules = DYNAMIC.format(
+        origin_port=setup.origin_port,
+        average=average,
+        period=period,
+        burst=burst,
+        router_tls=", tls: {}" if setup.tls else "",
+        tls=TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else "",
+    )
     (setup.folder / "dynamic.yaml").write_text(rules)
     told = subprocess.run([path, "version"], capture_output=True, text=True, timeout=10, check=True).stdout
     version = found[1] if (found := re.search(r"^Version:\s*(\S+)", told, re.MULTILINE)) else "?"
-    says = f"Traefik {version}, {average} requests each {period} and address, burst {burst}"
+    says = f"Traefik {version} with its fast proxy, {average} requests each {period} and address, burst {burst}"
     return Plan((path, "--configFile=" + str(config)), setup.port, says=says, unready=404)
