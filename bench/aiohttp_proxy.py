@@ -7,11 +7,13 @@ decompressed), no access log.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from typing import Final
 
 import uvloop
-from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
+from aiohttp import ClientSession, ClientWebSocketResponse, DummyCookieJar, TCPConnector, WSMsgType, web
 from multidict import CIMultiDict
 
 from bench.guard import target
@@ -22,6 +24,8 @@ ORIGIN: Final = web.AppKey("origin", str)
 
 
 async def forward(request: web.Request) -> web.StreamResponse:
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        return await websocket(request)
     fields = CIMultiDict(request.headers)
     for name in HOP_BY_HOP:
         fields.popall(name, None)
@@ -41,6 +45,25 @@ async def forward(request: web.Request) -> web.StreamResponse:
         return response
 
 
+async def websocket(request: web.Request) -> web.WebSocketResponse:
+    client = web.WebSocketResponse(compress=False)
+    await client.prepare(request)
+    async with request.app[SESSION].ws_connect(request.app[ORIGIN] + request.raw_path) as upstream:
+        await asyncio.gather(relay(client, upstream), relay(upstream, client))
+    return client
+
+
+async def relay(
+    source: web.WebSocketResponse | ClientWebSocketResponse, sink: web.WebSocketResponse | ClientWebSocketResponse
+) -> None:
+    async for message in source:
+        if message.type is WSMsgType.TEXT:
+            await sink.send_str(message.data)
+        elif message.type is WSMsgType.BINARY:
+            await sink.send_bytes(message.data)
+    await sink.close()
+
+
 async def session(app: web.Application) -> AsyncIterator[None]:
     connector = TCPConnector(limit=0)
     async with ClientSession(connector=connector, auto_decompress=False, cookie_jar=DummyCookieJar()) as app[SESSION]:
@@ -51,13 +74,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.aiohttp_proxy", description="The usual aiohttp proxy.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--origin", type=target, required=True, help="http://127.0.0.1:PORT")
+    parser.add_argument("--certificate", help="PEM; with it clients speak TLS 1.3")
+    parser.add_argument("--key", help="PEM")
     arguments = parser.parse_args()
     app = web.Application(client_max_size=0)
     app[ORIGIN] = arguments.origin.url.removesuffix("/")
     app.cleanup_ctx.append(session)
     app.router.add_route("*", "/{path:.*}", forward)
+    context = None
+    if arguments.certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(arguments.certificate, arguments.key)
     uvloop.install()
-    web.run_app(app, host="127.0.0.1", port=arguments.port, access_log=None, print=None)
+    web.run_app(app, host="127.0.0.1", port=arguments.port, access_log=None, print=None, ssl_context=context)
 
 
 if __name__ == "__main__":

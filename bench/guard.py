@@ -28,16 +28,17 @@ class Refused(argparse.ArgumentTypeError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where load may go: a loopback address, a port and a path."""
+    """Where load may go: a loopback address, a port and a path; over TLS or not."""
 
     host: str
     port: int
     path: str = "/"
+    tls: bool = False
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{self.path}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}{self.path}"
 
 
 def loopback(host: str) -> str:
@@ -58,9 +59,18 @@ def loopback(host: str) -> str:
 
 def target(url: str) -> Target:
     """A plain http URL on loopback with a port. Raises Refused."""
+    return _target(url, ("http",))
+
+
+def any_target(url: str) -> Target:
+    """An http or https URL on loopback with a port. Raises Refused."""
+    return _target(url, ("http", "https"))
+
+
+def _target(url: str, schemes: tuple[str, ...]) -> Target:
     parts = urlsplit(url)
-    if parts.scheme != "http":
-        raise Refused(f"the bench speaks plain http, not {parts.scheme!r}")
+    if parts.scheme not in schemes:
+        raise Refused(f"here the bench speaks {' or '.join(schemes)}, not {parts.scheme!r}")
     if parts.username is not None or parts.hostname is None:
         raise Refused(f"no host in {url!r}")
     try:
@@ -72,7 +82,7 @@ def target(url: str) -> Target:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or any(ch.isspace() for ch in path):
         raise Refused(f"the path of {url!r} cannot be sent as it is")
-    return Target(loopback(parts.hostname), port, path)
+    return Target(loopback(parts.hostname), port, path, parts.scheme == "https")
 
 
 def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:

@@ -1,7 +1,8 @@
 """Closed-loop load: a fixed number of keep-alive connections, each sending its next request when its answer is there.
 
 `wrk` when it is on PATH, else (or when an exact number of requests is wanted) a generator of our own on uvloop. Both
-send the same browser-like request. The own one can be run by itself:
+send the same browser-like request, over TLS where the target says so. wrk resumes TLS sessions, so that a handshake
+for each request is the own one's task as well: it makes full ones. The own one can be run by itself:
 
     python -m bench.load --target http://127.0.0.1:8080/ --connections 64 --seconds 4
 """
@@ -18,6 +19,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +28,11 @@ from typing import Any, Final
 import httptools
 import uvloop
 
-from bench.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, Target, bounded, target
-from bench.processes import ROOT, pinned
-from bench.stats import quantile
+from bench.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, Target, any_target, bounded
+from bench.processes import ROOT, pinned, unverified
+from bench.stats import median, quantile
 
+TIMEOUT: Final = 30  # s that an answer may take before wrk counts it as failed; 100 MiB take a second or two
 LUA: Final = Path(__file__).with_name("browser.lua")
 
 BROWSER_FIELDS: Final = (
@@ -57,7 +61,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one run sent and got. Latencies in seconds; `refused` are answers with 4xx or 5xx."""
+    """What one run sent and got. Latencies in seconds; `refused` are answers with 4xx or 5xx; `upgrades` are
+    WebSockets, whose messages count as requests."""
 
     requests: int
     seconds: float
@@ -67,6 +72,7 @@ class Result:
     p50: float
     p99: float
     statuses: dict[str, int] = field(default_factory=dict)
+    upgrades: int = 0
 
     @property
     def rate(self) -> float:
@@ -74,25 +80,56 @@ class Result:
 
 
 def with_wrk(plan: Plan, cores: frozenset[int]) -> Result:
-    """Run wrk with one thread. Raises RuntimeError when it does not report."""
-    argv = ["wrk", "-t1", f"-c{plan.connections}", f"-d{max(1, round(plan.seconds))}s", "-s", str(LUA), plan.target.url]
+    """Run wrk with a thread for each core. Raises RuntimeError when it does not report."""
+    argv = ["wrk", f"-t{min(len(cores), plan.connections)}", f"-c{plan.connections}"]
+    argv += [f"-d{max(1, round(plan.seconds))}s", "--timeout", f"{TIMEOUT}s", "-s", str(LUA), plan.target.url]
     argv += ["--", "close" if plan.close else "keep", *([str(plan.body)] if plan.body else [])]
-    return _report(argv, cores, plan.seconds)
+    return report(argv, cores, plan.seconds)
 
 
 def with_own(plan: Plan, cores: frozenset[int]) -> Result:
-    """Run our own generator in a process of its own."""
-    argv = [sys.executable, "-m", "bench.load", "--target", plan.target.url, "--connections", str(plan.connections)]
-    argv += ["--seconds", str(plan.seconds), "--requests", str(plan.requests), *(["--close"] if plan.close else [])]
-    argv += ["--body", str(plan.body)]
-    return _report(argv, cores, plan.seconds)
+    """Run our own generator, in a process for each core."""
+    number = min(len(cores), plan.connections)
+    requests, connections = share(plan.requests, number), share(plan.connections, number)
+
+    def one(core: int, index: int) -> Result:
+        argv = [sys.executable, "-m", "bench.load", "--target", plan.target.url, "--body", str(plan.body)]
+        argv += ["--connections", str(connections[index]), "--requests", str(requests[index])]
+        argv += ["--seconds", str(plan.seconds), *(["--close"] if plan.close else [])]
+        return report(argv, frozenset({core}), plan.seconds)
+
+    with ThreadPoolExecutor(number) as pool:
+        return merged(list(pool.map(one, sorted(cores)[:number], range(number))))
+
+
+def share(whole: int, parts: int) -> list[int]:
+    """`whole` as so many integers that differ by at most one."""
+    return [whole // parts + (index < whole % parts) for index in range(parts)]
+
+
+def merged(results: Sequence[Result]) -> Result:
+    """What generators side by side sent and got together. Of their percentiles, the median and the greatest."""
+    statuses: collections.Counter[str] = collections.Counter()
+    for result in results:
+        statuses.update(result.statuses)
+    return Result(
+        sum(result.requests for result in results),
+        max(result.seconds for result in results),
+        sum(result.bytes for result in results),
+        sum(result.refused for result in results),
+        sum(result.failed for result in results),
+        median([result.p50 for result in results]),
+        max(result.p99 for result in results),
+        dict(statuses),
+    )
 
 
 def have_wrk() -> bool:
     return shutil.which("wrk") is not None
 
 
-def _report(argv: list[str], cores: frozenset[int], seconds: float) -> Result:
+def report(argv: list[str], cores: frozenset[int], seconds: float) -> Result:
+    """Run a generator pinned to these cores, for the line of JSON it ends with. Raises RuntimeError without one."""
     done = subprocess.run(
         pinned(argv, cores),
         capture_output=True,
@@ -118,6 +155,7 @@ class Generator:
             f"{f'Content-Length: {plan.body}' + chr(13) + chr(10) if plan.body else ''}"
             f"{'Connection: close' + chr(13) + chr(10) if plan.close else ''}\r\n"
         ).encode() + b"x" * plan.body
+        self.context = unverified() if plan.target.tls else None
         self.left = plan.requests or MOST_REQUESTS
         self.open = 0
         self.failed = 0
@@ -166,8 +204,9 @@ class Generator:
     async def connect(self, loop: asyncio.AbstractEventLoop) -> None:
         """Open one connection; the caller has counted it in `open`."""
         try:
-            await loop.create_connection(lambda: Connection(self), self.plan.target.host, self.plan.target.port)
-        except OSError:
+            where = self.plan.target
+            await loop.create_connection(lambda: Connection(self), where.host, where.port, ssl=self.context)
+        except OSError:  # an ssl.SSLError is one
             self.failed += 1
             self.closed()
 
@@ -232,7 +271,7 @@ TASKS: Final[set[asyncio.Task[None]]] = set()  # the loop itself keeps weak refe
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description="Closed-loop load, loopback only.")
-    parser.add_argument("--target", type=target, required=True, help="http://127.0.0.1:PORT/PATH")
+    parser.add_argument("--target", type=any_target, required=True, help="http or https://127.0.0.1:PORT/PATH")
     parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=64)
     parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=4.0, help="at most")
     parser.add_argument("--requests", type=bounded(int, 0, MOST_REQUESTS), default=0, help="0: as many as fit")

@@ -2,6 +2,7 @@
 
     GET /          a fixed small response (`--size` bytes of body)
     GET /bytes/N   N bytes of body, at most 128 MiB
+    GET /echo      a WebSocket that sends each message back
     POST anything  the body is read and dropped; the fixed response
 
 It must never be what is measured, so a small GET that arrives in one read is answered without parsing. Everything
@@ -12,8 +13,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import functools
 import gc
+import hashlib
+import re
 from typing import Final
 
 import httptools
@@ -22,6 +26,10 @@ import uvloop
 from bench.guard import bounded, loopback
 
 MOST_BYTES: Final = 128 << 20
+
+KEY: Final = re.compile(rb"\r\nsec-websocket-key:[ \t]*([^\s]+)", re.IGNORECASE)
+MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+MESSAGES: Final = (0x81, 0x82)  # final frames of text and of bytes
 
 
 def render(body: bytes, kind: bytes = b"text/plain; charset=utf-8") -> bytes:
@@ -36,6 +44,43 @@ def render(body: bytes, kind: bytes = b"text/plain; charset=utf-8") -> bytes:
 def large(size: int) -> bytes:
     """Kept, so that a download costs no allocation. At most 4 sizes of at most 128 MiB."""
     return render(bytes(size), b"application/octet-stream")
+
+
+def accepted(head: bytes) -> bytes:
+    """The answer to a request for a WebSocket, or one that refuses it."""
+    key = KEY.search(head)
+    if key is None:
+        return b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    digest = base64.b64encode(hashlib.sha1(key[1] + MAGIC, usedforsecurity=False).digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + digest + b"\r\n\r\n"
+    )
+
+
+class Echo(asyncio.Protocol):
+    """A WebSocket after its handshake. Messages of one frame of at most 125 bytes; anything else ends it."""
+
+    __slots__ = ("buffer", "transport")
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self.transport = transport
+        self.buffer = b""
+
+    def data_received(self, data: bytes) -> None:
+        data = self.buffer + data
+        answers = []
+        while len(data) > 1 and len(data) >= (end := 6 + (data[1] & 0x7F)):
+            if data[0] not in MESSAGES or not 0x80 <= data[1] <= 0xFD:  # masked, and its size in one byte
+                self.transport.close()
+                return
+            size = end - 6
+            mask = int.from_bytes((data[2:6] * (size // 4 + 1))[:size])
+            answers.append(data[:1] + bytes((size,)) + (int.from_bytes(data[6:end]) ^ mask).to_bytes(size))
+            data = data[end:]
+        self.buffer = data
+        if answers:
+            self.transport.write(b"".join(answers))
 
 
 class Origin(asyncio.Protocol):
@@ -62,11 +107,19 @@ class Origin(asyncio.Protocol):
             if b"\nConnection: close\r" in data:
                 self.transport.close()
             return
+        if self.parser is None and data.startswith(b"GET /echo ") and data.endswith(b"\r\n\r\n"):
+            answer = accepted(data)
+            self.transport.write(answer)
+            if answer.startswith(b"HTTP/1.1 101 "):
+                self.transport.set_protocol(Echo(self.transport))
+            else:
+                self.transport.close()
+            return
         if self.parser is None:
             self.parser = httptools.HttpRequestParser(self)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # an upgrade comes in one read
             self.transport.abort()
 
     # httptools' callbacks

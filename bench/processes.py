@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -152,9 +153,23 @@ class NotAnswering(RuntimeError):
     """A server did not come up, with what it wrote."""
 
 
-def ask(port: int, path: str = "/", host: str = "127.0.0.1", timeout: float = 5.0) -> tuple[int, bytes]:
+def unverified() -> ssl.SSLContext:
+    """For a client on loopback: TLS 1.3 with whoever answers, for the certificate was made for this run."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def ask(
+    port: int, path: str = "/", host: str = "127.0.0.1", timeout: float = 5.0, tls: bool = False
+) -> tuple[int, bytes]:
     """One GET over a connection of its own: status and everything after the head. Raises OSError."""
-    with socket.create_connection((loopback(host), port), timeout) as connection:
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((loopback(host), port), timeout))
+        if tls:
+            connection = stack.enter_context(unverified().wrap_socket(connection, suppress_ragged_eofs=True))
         connection.sendall(
             f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: bench\r\nConnection: close\r\n\r\n".encode()
         )
@@ -168,14 +183,16 @@ def ask(port: int, path: str = "/", host: str = "127.0.0.1", timeout: float = 5.
     return int(words[1]), body
 
 
-def wait_until_answers(process: Process, port: int, unready: int | None = None, timeout: float = 15.0) -> None:
+def wait_until_answers(
+    process: Process, port: int, unready: int | None = None, timeout: float = 15.0, tls: bool = False
+) -> None:
     """Until the server answers, and not with `unready`. Raises NotAnswering when it ends or stays silent."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if process.popen.poll() is not None:
             raise NotAnswering(f"{process.name} ended with {process.popen.returncode}: {process.wrote()}")
         with contextlib.suppress(OSError):
-            if ask(port, timeout=2.0)[0] != unready:
+            if ask(port, timeout=2.0, tls=tls)[0] != unready:
                 return
         time.sleep(0.05)
     raise NotAnswering(f"{process.name} does not answer on port {port}: {process.wrote()}")

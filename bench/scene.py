@@ -72,7 +72,7 @@ def start(name: str, setup: Setup, cores: frozenset[int], started: list[Process]
     if plan.argv:
         process = launch(name, plan.argv, folder, cores)
         started.append(process)
-        wait_until_answers(process, plan.port, plan.unready)
+        wait_until_answers(process, plan.port, plan.unready, tls=setup.tls is not None)
     metrics = (setup.side_port, plan.metrics) if plan.metrics else None
     return Contender(name, module.TITLE, plan.says, plan.port, process, metrics)
 

@@ -8,87 +8,31 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import load, report
+from bench import certificate, load, report
 from bench.guard import MOST_ROUNDS, Target, bounded
 from bench.peers import PEERS
-from bench.peers.plan import Limits, Setup
+from bench.peers.plan import Setup
 from bench.processes import Cores, ask, own_cores, running, share_out
 from bench.progress import Bar, bar
 from bench.scene import Contender, choose, start_all, start_origins
 from bench.stats import median, ratio_of_rounds, spread
+from bench.workloads import CONNECTIONS, WORKLOADS, Workload
 
-CONNECTIONS: Final = 64
 BASES: Final = ("nginx", "envoy", "caddy", "aiohttp")  # what Shield is held against
 OUT_OF_REACH: Final = 1000  # upstream.max_concurrency: 64 requests in flight are to be no pressure
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """One table. `refused` is the status that every answer but a handful has to have; None: no 4xx or 5xx may be."""
-
-    name: str
-    title: str
-    limits: Limits
-    close: bool
-    refused: int | None
-    without: frozenset[str] = frozenset()  # peers that have no limiter to measure
-    path: str = "/"
-    body: int = 0  # bytes; with any it is a POST
-    connections: int = CONNECTIONS
-    exact: int = 20_000  # requests of the run by number
-    challenge: bool = False
-
-    @property
-    def transfer(self) -> bool:
-        """Whether bytes/s are what counts."""
-        return self.path != "/"
-
-    def plan(self, port: int, seconds: float, requests: int = 0) -> load.Plan:
-        where = Target("127.0.0.1", port, self.path)
-        return load.Plan(where, self.connections, seconds, requests, self.close, self.body)
-
-
-POST_BYTES: Final = 10 << 10
-DOWNLOAD_BYTES: Final = 1 << 20
-NO_LIMITER: Final = frozenset({"direct", "aiohttp", "caddy"})
-WORKLOADS: Final = {
-    workload.name: workload
-    for workload in (
-        Workload("proxied", "Proxied small GET, limits out of reach", Limits.OUT_OF_REACH, False, None),
-        Workload("refused", "Refused (429) on keep-alive connections", Limits.TINY, False, 429, NO_LIMITER),
-        Workload("refused-close", "Refused (429), one request per connection", Limits.TINY, True, 429, NO_LIMITER),
-        Workload(
-            "challenged",
-            "Challenged (503), a page with a challenge of its own each",
-            Limits.OUT_OF_REACH,
-            False,
-            503,
-            frozenset(PEERS) - {"shield"},  # nobody else has any
-            challenge=True,
-        ),
-        Workload(
-            "post", "Proxied POST of 10 KiB, limits out of reach", Limits.OUT_OF_REACH, False, None, body=POST_BYTES
-        ),
-        Workload(
-            "download",
-            "Proxied download of 1 MiB, limits out of reach",
-            Limits.OUT_OF_REACH,
-            False,
-            None,
-            path=f"/bytes/{DOWNLOAD_BYTES}",
-            connections=16,
-            exact=200,
-        ),
-    )
-}
+QUOTABLE: Final = 5  # rounds; with fewer the figures are for a look only
+BUSY: Final = 0.9  # of its core; a proxy that used less was not what limited its rate
+AGREE: Final = 0.25  # how far apart our own generator and wrk may see the same server
+PAUSE: Final = 0.5  # s between turns, for the bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +47,25 @@ class Turn:
 
     @property
     def cpu_per_1000(self) -> float:
-        return 1000 * self.cpu_seconds / self.result.requests if self.result.requests else float("nan")
+        return 1000 * self.cpu_seconds / self.result.requests if self.result.requests else math.nan
+
+    @property
+    def cpu_per_gigabyte(self) -> float:
+        return 1e9 * self.cpu_seconds / self.result.bytes if self.result.bytes else math.nan
+
+    @property
+    def bytes_per_second(self) -> float:
+        return self.result.bytes / self.result.seconds if self.result.seconds else 0.0
+
+    @property
+    def busy(self) -> float:
+        """The share of one core."""
+        return self.cpu_seconds / self.result.seconds if self.result.seconds else math.nan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=bounded(int, 1, MOST_ROUNDS), default=5)
-    parser.add_argument("--seconds", type=bounded(float, 1, 60), default=4.0, help="of each peer's turn")
+    parser.add_argument("--seconds", type=bounded(float, 1, 60), default=3.0, help="of each peer's turn")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="PEER")
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS), metavar="WORKLOAD")
     parser.add_argument("--own-load", action="store_true", help="use our own generator even where wrk exists")
@@ -129,22 +86,31 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
     cores = share_out(own_cores())
     wrk = load.have_wrk() and not arguments.own_load
     chosen = [WORKLOADS[name] for name in arguments.workloads]
+    if why := certificate.missing():
+        missing |= {workload.name: why for workload in chosen if workload.tls}
+        chosen = [workload for workload in chosen if not workload.tls]
     turns = sum(len([n for n in names if n not in w.without]) for w in chosen) * arguments.rounds
     results: dict[str, Any] = {
         "suite": "throughput",
         "machine": report.machine(),
         "cores": cores.describe(),
-        "load": f"{'wrk -t1' if wrk else 'own generator,'} -c{CONNECTIONS}, {arguments.seconds:g} s a turn",
+        "load": f"{'wrk' if wrk else 'own generator'}, {arguments.seconds:g} s a turn",
+        "rounds": arguments.rounds,
         "missing": missing,
         "workloads": {},
     }
     problems: list[str] = []
-    with bar("throughput", turns * (arguments.seconds + 0.5)) as shown:
+    with bar("throughput", turns * (arguments.seconds + PAUSE)) as shown:
         done = 0
         for workload in chosen:
             present = [name for name in names if name not in workload.without]
+            if not present:
+                continue
             bench = Bench(workload, cores, arguments.seconds, wrk, shown, done)
-            results["workloads"][workload.name] = bench.run(present, arguments.rounds)
+            results["workloads"][workload.name] = {
+                **bench.run(present, arguments.rounds),
+                "without": {name: why for name, why in workload.without.items() if name in names},
+            }
             problems += bench.problems
             done += len(present) * arguments.rounds
     results["problems"] = problems
@@ -158,7 +124,7 @@ class Bench:
         self.workload = workload
         self.cores = cores
         self.seconds = seconds
-        self.generate = load.with_wrk if wrk else load.with_own
+        self.wrk = wrk
         self.shown = shown
         self.done = done
         self.problems: list[str] = []
@@ -167,7 +133,12 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, running([]) as started:
             origin_port = start_origins(Path(folder), self.cores, started)
             setup = Setup(Path(folder), 0, origin_port, 0, self.workload.limits, OUT_OF_REACH)
-            setup = dataclasses.replace(setup, challenge=self.workload.challenge)
+            setup = dataclasses.replace(
+                setup,
+                challenge=self.workload.challenge,
+                tls=certificate.make(Path(folder)) if self.workload.tls else None,
+                large=self.workload.transfer,
+            )
             contenders = start_all(names, setup, self.cores.proxy, started)
             for contender in contenders:
                 self.turn(contender, -1, min(1.0, self.seconds))  # fills pools and caches; not counted
@@ -182,19 +153,26 @@ class Bench:
         return {
             "title": self.workload.title,
             "transfer": self.workload.transfer,
-            "peers": {c.name: summary(c, [turn for turn in turns if turn.peer == c.name]) for c in contenders},
-            "ratios": ratios(turns),
+            "unit": self.workload.unit,
+            "connections": self.workload.connections,
+            "generator": "wrk" if self.wrk and not self.workload.own_load else "own",
+            "peers": {
+                c.name: summary(c, [turn for turn in turns if turn.peer == c.name], self.workload.transfer)
+                for c in contenders
+            },
+            "ratios": ratios(turns, self.workload.transfer),
+            "by_cpu": by_cpu(turns, self.workload.transfer),
             "exact": exact,
             "calibration": calibration,
         }
 
     def turn(self, contender: Contender, number: int, seconds: float) -> Turn:
         doing = f"{self.workload.name}: {contender.title}, {'warming up' if number < 0 else f'round {number + 1}'}"
-        self.shown.step(self.done * (self.seconds + 0.5), doing)
+        self.shown.step(self.done * (self.seconds + PAUSE), doing)
         time.sleep(0.1)  # what the last turn left open closes
         plan = self.workload.plan(contender.port, seconds)
         before, cpu = contender.decisions(), contender.cpu_seconds()
-        result = self.generate(plan, self.cores.load)
+        result = self.workload.by_time(plan, self.cores, self.wrk)
         cpu = contender.cpu_seconds() - cpu
         counted = gained(before, contender.decisions())
         if number >= 0:
@@ -205,6 +183,8 @@ class Bench:
         """A fast wrong answer is no answer."""
         title = f"{self.workload.name}, {contender.title}"
         problems = []
+        if not (result.bytes if self.workload.transfer else result.requests):
+            problems.append(f"{title}: nothing was answered")
         good = result.requests - result.refused
         if self.workload.refused and good > 0.01 * result.requests:
             problems.append(f"{title}: {good} of {result.requests} requests were not refused")
@@ -213,13 +193,19 @@ class Bench:
             problems.append(f"{title}: refusals have status {status}, not {wanted}")
         if not self.workload.refused and result.refused:
             problems.append(f"{title}: {result.refused} of {result.requests} answers were 4xx or 5xx")
-        if result.failed > self.workload.connections and not (self.workload.close and contender.name == "direct"):
-            problems.append(f"{title}: {result.failed} requests failed")
+        # What was under way when the time was up may count as failed; but no message may be lost, or come back changed.
+        if result.failed > (0 if self.workload.websocket else self.workload.connections):
+            problems.append(f"{title}: {result.failed} {self.workload.unit} failed")
+        if self.workload.websocket and result.upgrades != self.workload.connections:
+            problems.append(f"{title}: {result.upgrades} of {self.workload.connections} connections were upgraded")
         if counted is not None:
             decisions = decided(counted)
-            # When the time is up, up to one request per connection is under way: decided, but not in the load's count.
-            if not result.requests <= decisions <= result.requests + self.workload.connections:
-                problems.append(f"{title}: the load counts {result.requests} requests, the metrics {decisions:.0f}")
+            # Of a WebSocket its request is decided upon. Otherwise, when the time is up, up to one request per
+            # connection is under way: decided, but not in the load's count.
+            least = result.upgrades if self.workload.websocket else result.requests
+            most = least + (0 if self.workload.websocket else self.workload.connections)
+            if not least <= decisions <= most:
+                problems.append(f"{title}: the load counts {least} requests, the metrics {decisions:.0f}")
         return problems
 
     def calibrate(self, contenders: list[Contender]) -> dict[str, Any] | None:
@@ -228,25 +214,45 @@ class Bench:
         if slow is None or self.workload.name != "proxied" or not load.have_wrk():
             return None
         plan = load.Plan(Target("127.0.0.1", slow.port), CONNECTIONS, min(2.0, self.seconds))
-        self.shown.step(self.done * (self.seconds + 0.5), "our own load generator against wrk")
+        self.shown.step(self.done * (self.seconds + PAUSE), "our own load generator against wrk")
         pairs = [(load.with_own(plan, self.cores.load), load.with_wrk(plan, self.cores.load)) for _ in range(3)]
         own, wrk = [one.rate for one, _ in pairs], [other.rate for _, other in pairs]
-        return {"own": own, "wrk": wrk, "ratio": ratio_of_rounds(own, wrk)}
+        ratio = ratio_of_rounds(own, wrk)
+        if not abs(ratio - 1) <= AGREE:
+            self.problems.append(f"on {slow.title} our own generator sees {ratio:.2f} of wrk's rate")
+        return {"own": own, "wrk": wrk, "ratio": ratio}
 
     def exact(self, contender: Contender) -> dict[str, Any]:
         """A run by number, whose every request is answered: the metrics have to show that number exactly."""
+        self.shown.step(self.done * (self.seconds + PAUSE), f"{self.workload.name}: the metrics against a known number")
+        time.sleep(0.1)  # what the last turn left open closes
         before = contender.decisions()
         number = self.workload.exact
         plan = self.workload.plan(contender.port, 60.0, number)
-        result = load.with_own(plan, self.cores.load)
-        counted = gained(before, contender.decisions()) or {}
-        decisions = decided(counted)
-        if not result.requests == decisions == number:
-            self.problems.append(
-                f"{self.workload.name}, {contender.title}: of {number} requests {result.requests} "
-                f"were answered and {decisions:.0f} counted"
-            )
-        return {"peer": contender.name, "sent": number, "answered": result.requests, "counted": counted}
+        result = self.workload.by_number(plan, self.cores)
+        told = {
+            "sent": number,
+            "answered": result.requests,
+            "requests": self.workload.connections if self.workload.websocket else number,
+            "good": result.upgrades if self.workload.websocket else result.requests - result.refused,
+            "counted": gained(before, contender.decisions()) or {},
+        }
+        self.problems += [f"{self.workload.name}, {contender.title}: {problem}" for problem in miscounted(told)]
+        return {"peer": contender.name, **told}
+
+
+def miscounted(told: Mapping[str, Any]) -> list[str]:
+    """What a run by number and the metrics disagree about. `good` answers are the origin's: they were forwarded."""
+    decisions = decided(told["counted"])
+    forwarded = sum(value for key, value in told["counted"].items() if key.startswith("forward/"))
+    problems = []
+    if told["answered"] != told["sent"]:
+        problems.append(f"of {told['sent']} sent {told['answered']} were answered")
+    if decisions != told["requests"]:
+        problems.append(f"of {told['requests']} requests {decisions:.0f} were counted")
+    if forwarded != told["good"]:
+        problems.append(f"the origin answered {told['good']} requests, and {forwarded:.0f} count as forwarded")
+    return problems
 
 
 def decided(counted: dict[str, float]) -> float:
@@ -261,26 +267,30 @@ def gained(before: dict[str, float] | None, after: dict[str, float] | None) -> d
     return {key: value - before.get(key, 0.0) for key, value in after.items() if value != before.get(key, 0.0)}
 
 
-def summary(contender: Contender, turns: Sequence[Turn]) -> dict[str, Any]:
-    rates = [turn.result.rate for turn in turns]
+def summary(contender: Contender, turns: Sequence[Turn], transfer: bool) -> dict[str, Any]:
+    alone = contender.process is None
     return {
         "title": contender.title,
         "says": contender.says,
-        "rate": median(rates),
-        "bytes_per_second": median([turn.result.bytes / turn.result.seconds for turn in turns]),
-        "spread": spread(rates),
-        "cpu_per_1000": median([turn.cpu_per_1000 for turn in turns]) if contender.process else None,
+        "rate": median([turn.result.rate for turn in turns]),
+        "bytes_per_second": median([turn.bytes_per_second for turn in turns]),
+        "spread": spread([turn.bytes_per_second if transfer else turn.result.rate for turn in turns]),
+        "cpu_per_1000": None if alone else median([turn.cpu_per_1000 for turn in turns]),
+        "cpu_per_gigabyte": None if alone else median([turn.cpu_per_gigabyte for turn in turns]),
+        "busy": None if alone else median([turn.busy for turn in turns]),
         "p50": median([turn.result.p50 for turn in turns]),
         "p99": median([turn.result.p99 for turn in turns]),
-        "turns": [{**asdict(turn), "rate": turn.result.rate} for turn in turns],
+        "turns": [
+            {**asdict(turn), "rate": turn.result.rate, "bytes_per_second": turn.bytes_per_second} for turn in turns
+        ],
     }
 
 
-def ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
-    """Every peer over those that Shield is held against."""
+def ratios(turns: Sequence[Turn], transfer: bool) -> dict[str, dict[str, float]]:
+    """Every peer over those that Shield is held against: of bytes/s where they count, else of requests/s."""
     rates: dict[str, list[float]] = {}
     for turn in turns:
-        rates.setdefault(turn.peer, []).append(turn.result.rate)
+        rates.setdefault(turn.peer, []).append(turn.bytes_per_second if transfer else turn.result.rate)
     # Turns are in the order of the rounds within each peer, so equal places are of one round.
     return {
         base: {name: ratio_of_rounds(own, rates[base]) for name, own in rates.items()}
@@ -289,51 +299,79 @@ def ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
     }
 
 
+def by_cpu(turns: Sequence[Turn], transfer: bool) -> dict[str, float]:
+    """What Shield carries per CPU second, over what the others do: fair also where something else was the limit."""
+    costs: dict[str, list[float]] = {}
+    for turn in turns:
+        costs.setdefault(turn.peer, []).append(turn.cpu_per_gigabyte if transfer else turn.cpu_per_1000)
+    if "shield" not in costs:
+        return {}
+    return {base: ratio_of_rounds(costs[base], costs["shield"]) for base in BASES if base in costs}
+
+
 def markdown(results: dict[str, Any]) -> str:
     machine = results["machine"]
     setting = (
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}; "
-        f"{results['cores']}; {results['load']}, rounds interleaved, logs off. Ratios count; "
-        "rates are this machine's on that day."
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, load "
+        f"{machine['load_average']:.1f}; {results['cores']}; {results['load']}, {results['rounds']} interleaved "
+        "rounds, logs off. Ratios count; rates are this machine's on that day."
     )
     lines = ["# Throughput on one core", "", setting]
+    if results["rounds"] < QUOTABLE:
+        lines += ["", f"**A quick look**: fewer than {QUOTABLE} rounds, not to quote."]
     for workload in results["workloads"].values():
-        bases = workload["ratios"]
-        transfer = workload["transfer"]
-        heads = [
-            "",
-            *(f"of {PEERS[base].TITLE}" for base in bases),
-            "requests/s",
-            *(["MB/s"] if transfer else []),
-            "spread",
-            "CPU s per 1,000",
-            "p50 ms",
-            "p99 ms",
-        ]
-        rows = [
-            [
-                peer["title"],
-                *(report.figure(bases[base][name]) for base in bases),
-                report.figure(peer["rate"], 0),
-                *([report.figure(peer["bytes_per_second"] / 1e6, 0)] if transfer else []),
-                report.figure(100 * peer["spread"], 0, " %"),
-                report.figure(peer["cpu_per_1000"], 4),
-                report.figure(1000 * peer["p50"], 2),
-                report.figure(1000 * peer["p99"], 2),
-            ]
-            for name, peer in workload["peers"].items()
-        ]
-        lines += ["", f"## {workload['title']}", "", report.table(heads, rows)]
-        lines += [f"\n{peer['title']}: {peer['says']}." for peer in workload["peers"].values() if peer["says"]]
-        lines += [
-            f"\nShield's metrics: of {exact['sent']:,} requests sent {exact['answered']:,} answered, "
-            f"{decided(exact['counted']):,.0f} decisions counted."
-            for exact in workload["exact"]
-        ]
-        if calibration := workload["calibration"]:
-            lines.append(
-                f"\nOn the usual aiohttp proxy our own generator sees {calibration['ratio']:.2f} of wrk's rate."
-            )
-    lines += [f"\nLeft out: {PEERS[name].TITLE} ({why})." for name, why in results["missing"].items()]
+        lines += ["", f"## {workload['title']}", "", table(workload), *notes(workload)]
+    titles = {name: peer.TITLE for name, peer in PEERS.items()}
+    titles |= {name: f"the table {workload.title}" for name, workload in WORKLOADS.items()}
+    lines += [f"\nLeft out: {titles[name]} ({why})." for name, why in results["missing"].items()]
     lines += [f"\n**Problem**: {problem}." for problem in results["problems"]]
     return "\n".join(lines)
+
+
+def table(workload: Mapping[str, Any]) -> str:
+    """Ratios first."""
+    bases, transfer, unit = workload["ratios"], workload["transfer"], workload["unit"]
+    heads = ["", *(f"of {PEERS[base].TITLE}" for base in bases), "MB/s" if transfer else f"{unit}/s", "spread"]
+    heads += ["CPU s per GB" if transfer else "CPU s per 1,000", "of its core", "p50 ms", "p99 ms"]
+    rows = []
+    for name, peer in workload["peers"].items():
+        rate = peer["bytes_per_second"] / 1e6 if transfer else peer["rate"]
+        cost = report.figure(peer["cpu_per_gigabyte"], 3) if transfer else report.figure(peer["cpu_per_1000"], 4)
+        busy = None if peer["busy"] is None else 100 * peer["busy"]
+        row = [peer["title"], *(report.figure(bases[base][name]) for base in bases)]
+        row += [report.figure(rate, 0), report.figure(100 * peer["spread"], 0, " %"), cost]
+        row += [
+            report.figure(busy, 0, " %"),
+            report.figure(1000 * peer["p50"], 2),
+            report.figure(1000 * peer["p99"], 2),
+        ]
+        rows.append(row)
+    return report.table(heads, rows)
+
+
+def notes(workload: Mapping[str, Any]) -> list[str]:
+    """What has to be known beside a table."""
+    peers = workload["peers"].values()
+    generator = {"wrk": "wrk", "own": "our own generator"}[workload["generator"]]
+    lines = [f"\nLoad from {generator} over {workload['connections']} connections."]
+    lines += [f"\n{peer['title']}: {peer['says']}." for peer in peers if peer["says"]]
+    if by_cpu := [f"{ratio:.2f} of {PEERS[base].TITLE}" for base, ratio in workload["by_cpu"].items()]:
+        lines.append(f"\nPer second of processor time Shield carries {', '.join(by_cpu)}.")
+    if idle := [peer["title"] for peer in peers if peer["busy"] is not None and peer["busy"] < BUSY]:
+        lines.append(
+            f"\nNot at their limit: {'; '.join(idle)}. They had time to spare: what held them back was the load, the "
+            "origin, or other work on the machine. Alone they would be faster; see what each needs of its processor."
+        )
+    of = "connections" if workload["unit"] == "messages" else "requests"
+    lines += [
+        f"\nShield's metrics: of {exact['sent']:,} {workload['unit']} sent {exact['answered']:,} answered; "
+        f"of {exact['requests']:,} {of} {decided(exact['counted']):,.0f} decisions counted."
+        for exact in workload["exact"]
+    ]
+    if calibration := workload["calibration"]:
+        lines.append(f"\nOn the usual aiohttp proxy our own generator sees {calibration['ratio']:.2f} of wrk's rate.")
+    by_reason: dict[str, list[str]] = {}
+    for name, why in workload["without"].items():
+        by_reason.setdefault(why, []).append(PEERS[name].TITLE)
+    lines += [f"\nNot in this table: {', '.join(titles)} ({why})." for why, titles in by_reason.items()]
+    return lines

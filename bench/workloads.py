@@ -1,0 +1,126 @@
+"""What is asked of the peers in the throughput runs: one entry here is one table there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench import load, websocket
+from bench.guard import Target
+from bench.peers import PEERS
+from bench.peers.plan import Limits
+from bench.processes import Cores
+
+CONNECTIONS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One table. `refused` is the status that every answer but a handful has to have; None: no 4xx or 5xx may be."""
+
+    name: str
+    title: str
+    limits: Limits = Limits.OUT_OF_REACH
+    refused: int | None = None
+    without: Mapping[str, str] = field(default_factory=dict)  # peers that cannot, and why
+    path: str = "/"
+    body: int = 0  # bytes; with any it is a POST
+    close: bool = False  # one request per connection
+    connections: int = CONNECTIONS
+    exact: int = 20_000  # requests of the run by number
+    challenge: bool = False
+    transfer: bool = False  # bytes/s are what counts
+    websocket: bool = False  # messages instead of requests
+    tls: bool = False
+    idle_origin: bool = False  # so that the load may use its cores too
+
+    @property
+    def unit(self) -> str:
+        return "messages" if self.websocket else "requests"
+
+    @property
+    def own_load(self) -> bool:
+        """Whether wrk cannot do it: it speaks no WebSocket, and it resumes TLS sessions."""
+        return self.websocket or (self.tls and self.close)
+
+    def plan(self, port: int, seconds: float, requests: int = 0) -> load.Plan:
+        where = Target("127.0.0.1", port, self.path, self.tls)
+        return load.Plan(where, self.connections, seconds, requests, self.close, self.body)
+
+    def by_time(self, plan: load.Plan, cores: Cores, wrk: bool) -> load.Result:
+        """Load on all cores that it may use."""
+        if self.websocket:
+            return websocket.run(plan, cores.load)
+        generate = load.with_wrk if wrk and not self.own_load else load.with_own
+        return generate(plan, cores.load | cores.origin if self.idle_origin else cores.load)
+
+    def by_number(self, plan: load.Plan, cores: Cores) -> load.Result:
+        return websocket.run(plan, cores.load) if self.websocket else load.with_own(plan, cores.load)
+
+
+POST_BYTES: Final = 10 << 10
+DOWNLOAD_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 100 << 20
+
+NO_LIMITER: Final = dict.fromkeys(("direct", "aiohttp", "caddy"), "no limiter")
+NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name != "shield"}
+NO_TLS: Final = {"direct": "no TLS"}
+
+_ALL: Final = (
+    Workload("proxied", "Proxied small GET"),
+    Workload(
+        "refused", "Refused (429) on keep-alive connections", Limits.TINY, 429, without=NO_LIMITER, idle_origin=True
+    ),
+    Workload(
+        "refused-close",
+        "Refused (429), one request per connection",
+        Limits.TINY,
+        429,
+        without=NO_LIMITER,
+        close=True,
+        idle_origin=True,
+    ),
+    Workload(
+        "challenged",
+        "Challenged (503), a page with a challenge of its own each",
+        refused=503,
+        without=NO_CHALLENGE,
+        challenge=True,
+        idle_origin=True,
+    ),
+    Workload("post", "Proxied POST of 10 KiB", body=POST_BYTES),
+    Workload(
+        "download",
+        "Proxied download of 1 MiB",
+        path=f"/bytes/{DOWNLOAD_BYTES}",
+        connections=16,
+        exact=200,
+        transfer=True,
+    ),
+    Workload(
+        "download-large",
+        "Proxied download of 100 MiB",
+        path=f"/bytes/{LARGE_BYTES}",
+        connections=4,
+        exact=8,
+        transfer=True,
+    ),
+    Workload(
+        "websocket",
+        f"WebSocket messages of {websocket.MESSAGE_BYTES} bytes, each sent back by the origin",
+        path="/echo",
+        websocket=True,
+    ),
+    Workload("tls", "Proxied small GET over TLS 1.3, kept connections", without=NO_TLS, tls=True),
+    Workload(
+        "tls-handshake",
+        "Proxied small GET over TLS 1.3, a connection and a full handshake each",
+        without=NO_TLS,
+        close=True,
+        tls=True,
+        exact=2000,
+        idle_origin=True,  # nearly: it is asked thousands of times a second, and can answer a hundred thousand
+    ),
+)
+WORKLOADS: Final = {workload.name: workload for workload in _ALL}
