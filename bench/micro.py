@@ -418,7 +418,7 @@ CASES: Final = {
         Case("identify-new", "identify(): the fingerprint of a new address", identify_new),
         Case("parse", "a browser's request head through the parser", parse),
         Case("examine", "what the parser made of it, examined", examine),
-        Case("plain", "a browser's request head without both, its lines known", plain),
+        Case("plain", "a browser's request head read line by line, the lines known", plain),
         Case("plain-again", "the same fields once more, another target", plain_again),
         Case("refusal", "refusal(): a 429 rendered", refusal),
         Case("forward", "a request forwarded, its fields new each time", forward),
@@ -433,8 +433,8 @@ CASES: Final = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--processes", type=bounded(int, 1, 100), default=5, help="one after the other, for each case")
-    parser.add_argument("--repeats", type=bounded(int, 1, 1000), default=5, help="values in each process")
+    parser.add_argument("--processes", type=bounded(int, 1, 100), default=3, help="one after the other, for each case")
+    parser.add_argument("--repeats", type=bounded(int, 1, 1000), default=8, help="values in each process")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE")
     parser.add_argument("--pyperf", type=Path, help="keep what pyperf writes, for `pyperf compare_to`; must not exist")
     parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
