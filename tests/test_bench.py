@@ -504,6 +504,15 @@ class TestOpenLoop:
             assert len(latency.judge([good | change], 1)) == 1, change
         assert latency.judge([good | {"thrown_out": "late"}, good], 1) == []  # it was played again
 
+    def test_a_proxy_that_seems_to_be_faster_than_none_is_a_problem(self) -> None:
+        rows = [
+            self.row(peer, 0, seconds, rate=rate)
+            for rate in (100, 200, 300)
+            for peer, seconds in (("direct", 0.001), ("shield", 0.002), ("envoy", 0.0005 if rate == 200 else 0.002))
+        ]
+        (problem,) = latency.judge(rows, 1)
+        assert problem.startswith("Envoy, local_ratelimit adds less than nothing")
+
     def test_a_generator_that_measures_wrongly_is_a_problem(self) -> None:
         def checks(delay: float, stall: float, carried: float) -> dict[str, dict[str, float]]:
             return {
@@ -526,6 +535,7 @@ class TestOpenLoop:
         assert latency.held_against_envoy(at(0.002, 0.001)) == []
         assert len(latency.held_against_envoy(at(0.0021, 0.001))) == 1
         assert len(latency.held_against_envoy(at(math.nan, 0.001))) == 1
+        assert latency.held_against_envoy(at(0.001, -0.001)) == []  # judge() says that noise hides it
         assert latency.held_against_envoy([{"share": 0.5, "peers": {"shield": {}}}]) == []
 
 
