@@ -144,6 +144,10 @@ HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]
 _TARGET = re.compile(r"[!-\"$-~]+")
 DIGITS = re.compile(rb"[0-9]{1,18}")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
+# A field line of RFC 9110 section 5.5 and nothing more: no control character but tabs, no "_" in the name.
+FIELD = re.compile(
+    rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
+)
 _NOT_LETTERS = re.compile(rb"[^a-z]+")
 _FRAMING: Final = frozenset({b"transferencoding", b"contentlength"})
 _KNOWN_LIMIT: Final = 4096  # spellings remembered; beyond, a name is classified each time

@@ -1,20 +1,24 @@
 """One connection to an upstream server: bytes -> response events for the exchange that holds it.
 
 llhttp, by way of httptools, reads the responses, in strict mode and afresh for each message, so nothing of one
-answer reaches the next:
-trailers are dropped with the parser. What it leaves to us is the framing of HEAD, 204 and 304, and to treat every
-byte behind a message as poison: a connection that has sent one is not used again.
+answer reaches the next: trailers are dropped with the parser. What it leaves to us is the framing of HEAD, 204 and 304,
+and to treat every byte behind a message as poison: a connection that has sent one is not used again.
+
+A plain response needs no parser: HTTP/1.1, its head whole in one read, with one Content-Length and nothing that bears
+on framing besides. What its lines mean is remembered, as in plain.py, and its body is counted here. Every other is read
+by llhttp from its first byte, and nothing is taken for plain that llhttp would read differently.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
 from shield.proxy.faults import Fault
-from shield.proxy.headers import CHUNKED, RESPONSE_DROP, UNTIL_CLOSE
+from shield.proxy.headers import CHUNKED, FIELD, RESPONSE_DROP, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from shield.proxy.exchange import Exchange
@@ -44,6 +48,53 @@ def _classify(name: bytes) -> int:
     return kind
 
 
+_PLAIN_STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t -~\x80-\xff]*)?")
+_NO_BODY: Final = frozenset({204, 304})
+KNOWN_LINES: Final = 4096
+"""Lines of responses remembered; beyond, all are forgotten."""
+KNOWN_LENGTH: Final = 512
+"""bytes. A longer line is read each time."""
+_Fields = tuple[bytes, ...]
+_statuses: dict[bytes, int] = {}  # status line -> status; bounded by KNOWN_LINES
+_lines: dict[bytes, tuple[int, bytes, _Fields]] = {}  # line -> kind, value, what to forward; likewise
+
+
+def _status(line: bytes) -> int:
+    """The status of a plain final response that may have a body; 0 when it is not one."""
+    match = _PLAIN_STATUS.fullmatch(line)
+    status = int(match[1]) if match is not None else 0
+    if status in _NO_BODY:
+        status = 0
+    if len(line) <= KNOWN_LENGTH:
+        if len(_statuses) >= KNOWN_LINES:
+            _statuses.clear()
+        _statuses[line] = status
+    return status
+
+
+def _learn(line: bytes) -> tuple[int, bytes, _Fields] | None:
+    """What a line of a response means; None when it is not plain."""
+    match = FIELD.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match.groups()
+    kind = _known.get(name)
+    if kind is None:
+        kind = _classify(name)
+    if kind == CODING or (kind == CONNECTION and value.lower() != b"keep-alive"):
+        return None
+    if kind == LENGTH and not (value.isdigit() and len(value) <= 18):
+        return None
+    if kind == TYPE and value[:17].lower() != b"text/event-stream":
+        kind = PASS
+    entry = (kind, value, (name, b": ", value, b"\r\n"))
+    if len(line) <= KNOWN_LENGTH and name.lower() != b"set-cookie":
+        if len(_lines) >= KNOWN_LINES:
+            _lines.clear()
+        _lines[line] = entry
+    return entry
+
+
 class Unacceptable(Exception):
     """The response breaks a rule that llhttp does not hold."""
 
@@ -59,6 +110,7 @@ class OriginConnection(asyncio.Protocol):
         "_head_done",
         "_interim",
         "_keep",
+        "_left",
         "_length",
         "_lengths",
         "_parser",
@@ -90,6 +142,7 @@ class OriginConnection(asyncio.Protocol):
         self._parser: Any = None
         self._head_bytes = 0
         self._interim = 0
+        self._left = 0  # bytes of a plain response's body that have not come yet
         # per message
         self.fields: list[bytes] = []
         self._reset_message()
@@ -122,7 +175,7 @@ class OriginConnection(asyncio.Protocol):
         self.exchange = exchange
         self.complete = self._head_done = False
         self._head_bytes = self._interim = 0
-        self._parser = httptools.HttpResponseParser(self)
+        self._left = 0
 
     def detach(self) -> None:
         """No longer serve the exchange; what still comes is poison unless the response is complete."""
@@ -189,10 +242,18 @@ class OriginConnection(asyncio.Protocol):
         if self.tunnel:
             exchange.tunnel_down(data)
             return
+        parser = self._parser
+        if parser is None:
+            if self._left:
+                self._plain_body(exchange, data, 0)
+                return
+            if not self._head_bytes and not exchange.head_only and self._plain(exchange, data):
+                return
+            parser = self._parser = httptools.HttpResponseParser(self)
         if not self._head_done:
             self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if not self.complete:
                 exchange.switch(data[upgrade.args[0] :])
@@ -208,6 +269,62 @@ class OriginConnection(asyncio.Protocol):
             exchange.upstream_failed(Fault.UPSTREAM_GARBAGE)
         else:
             exchange.flush()
+
+    def _plain(self, exchange: Exchange, data: bytes) -> bool:
+        """Read a response that begins with `data`, if it is plain."""
+        stop = data.find(b"\r\n\r\n", 0, MAX_RESPONSE_HEAD)
+        if stop < 0:
+            return False
+        first, *lines = data[:stop].split(b"\r\n")
+        status = _statuses.get(first)
+        if status is None:
+            status = _status(first)
+        if not status:
+            return False
+        fields: list[bytes] = []
+        length = -1
+        stream = False
+        for line in lines:
+            entry = _lines.get(line)
+            if entry is None:
+                entry = _learn(line)
+                if entry is None:
+                    return False
+            kind, value, forwarded = entry
+            if kind == PASS:
+                fields += forwarded
+            elif kind == LENGTH:
+                if length >= 0:
+                    return False
+                length = int(value)
+            elif kind == TYPE:
+                fields += forwarded
+                stream = True
+        if length < 0:
+            return False
+        self.fields = fields
+        self._head_done = True
+        self._head_bytes = stop
+        self._length = self._left = length
+        exchange.on_head(status, fields, length, -1, stream)
+        self._plain_body(exchange, data, stop + 4)
+        return True
+
+    def _plain_body(self, exchange: Exchange, data: bytes, at: int) -> None:
+        """What has come of a plain response's body: data[at:]."""
+        left = self._left
+        came = len(data) - at
+        if came > left:
+            self.poisoned = True  # bytes behind the response
+            came = left
+        self._left = left - came
+        if came:
+            exchange.on_body(data if came == len(data) else data[at : at + came])
+        if self._left:
+            exchange.flush()
+        else:
+            self.complete = True
+            exchange.finish()
 
     # called by httptools; an exception here surfaces as HttpParserCallbackError
 

@@ -20,7 +20,7 @@ import re
 from typing import Final
 
 from shield.proxy.fields import Fields
-from shield.proxy.headers import BODY_UNUSUAL, DIGITS, HOST, PLAIN_CONNECTION, REQUEST_ID, Examiner, Head, Kind
+from shield.proxy.headers import BODY_UNUSUAL, DIGITS, FIELD, HOST, PLAIN_CONNECTION, REQUEST_ID, Examiner, Head, Kind
 from shield.proxy.navigation import PAGE_DESTINATIONS
 
 KNOWN_LINES: Final = 4096
@@ -30,9 +30,6 @@ KNOWN_LENGTH: Final = 512
 """bytes. A longer line is read each time."""
 
 _LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1")
-_FIELD = re.compile(
-    rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
-)
 # Kinds that exist here alone, of fields that are passed on:
 _SINGLE: Final = 100  # may come only once
 _ACCEPT: Final = 101  # its value: whether it asks for a PAGE or for something OTHER
@@ -153,7 +150,7 @@ class PlainHeads:
 
     def _learn(self, text: bytes) -> tuple[int, bytes, bytes] | None:
         """What a line means: its kind, its value, and the line to forward; None when it is not plain."""
-        match = _FIELD.fullmatch(text)
+        match = FIELD.fullmatch(text)
         if match is None:
             return None
         name, value = match.groups()

@@ -23,10 +23,26 @@ BROWSER = (
     b"Connection: keep-alive",
 )
 SETTINGS = HttpSettings(max_fields=12, max_target_bytes=64, max_body_bytes=1000)
-KEPT = (
-    "method target path host length old close doubtful expect websocket agent language cookie token chain forwarded "
-    "request_id page"
-).split()
+KEPT = [
+    "method",
+    "target",
+    "path",
+    "host",
+    "length",
+    "old",
+    "close",
+    "doubtful",
+    "expect",
+    "websocket",
+    "agent",
+    "language",
+    "cookie",
+    "token",
+    "chain",
+    "forwarded",
+    "request_id",
+    "page",
+]
 
 
 def message(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> bytes:

@@ -1,0 +1,180 @@
+"""Plain responses: read as llhttp would read them, in whatever pieces they come, or left to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shield.proxy import origin
+from shield.proxy.faults import Fault
+from shield.proxy.origin import OriginConnection
+
+
+class Transport:
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+class Exchange:
+    """Writes down what it is told."""
+
+    wants_upgrade = False
+
+    def __init__(self, head_only: bool) -> None:
+        self.head_only = head_only
+        self.head: tuple[Any, ...] = ()
+        self.interim: list[int] = []
+        self.body = b""
+        self.ended = ""
+
+    def on_interim(self, status: int, fields: list[bytes]) -> None:
+        self.interim.append(status)
+
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> None:
+        assert len(fields) % 4 == 0
+        self.head = (status, b"".join(fields), length, declared, stream)
+
+    def on_body(self, piece: bytes) -> None:
+        self.body += piece
+
+    def flush(self) -> None:
+        pass
+
+    def finish(self) -> None:
+        self.ended = "finished"
+
+    def upstream_failed(self, fault: Fault) -> None:
+        self.ended = fault.value
+
+
+def read(pieces: list[bytes], head_only: bool, plain: bool) -> tuple[bool, Any]:
+    """Whether the parser was spared, and what came of the pieces."""
+    connection = OriginConnection(None)  # type: ignore[arg-type]
+    connection.connection_made(Transport())  # type: ignore[arg-type]
+    exchange = Exchange(head_only)
+    connection.begin(exchange)  # type: ignore[arg-type]
+    if not plain:
+        connection._plain = lambda exchange, data: False  # type: ignore[method-assign]
+    for piece in pieces:
+        if not exchange.ended:
+            connection.data_received(piece)
+    told = (exchange.head, exchange.interim, exchange.body, exchange.ended, connection.usable(), connection.complete)
+    return connection._parser is None, told
+
+
+class Unslotted(OriginConnection):
+    """So that a test may put something in a method's place."""
+
+
+@pytest.fixture(autouse=True)
+def unslotted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "OriginConnection", Unslotted)
+
+
+def message(*lines: bytes, first: bytes = b"HTTP/1.1 200 OK", body: bytes = b"") -> bytes:
+    return b"\r\n".join((first, *lines, b"", body))
+
+
+USUAL = (b"Server: nginx", b"Date: Thu, 01 Jan 2026 00:00:00 GMT", b"Content-Type: text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        message(*USUAL, b"Content-Length: 5", body=b"hello"),
+        message(*USUAL, b"content-length:5", b"Connection: Keep-Alive", b"Keep-Alive: timeout=5", body=b"hello"),
+        message(b"Content-Length: 0", first=b"HTTP/1.1 301 Moved"),
+        message(b"Content-Length: 2", b"Set-Cookie: a=b", b"X-Empty:", first=b"HTTP/1.1 503", body=b"no"),
+        message(b"Content-Length: 3", b"Content-Type: text/event-stream", body=b"a: "),
+        message(b"Content-Length: 2", first=b"HTTP/1.1 200 ", body=b"okHTTP/1.1 200 OK\r\n"),
+    ],
+)
+def test_plain_responses_need_no_parser(data: bytes) -> None:
+    for cut in (len(data), data.index(b"\r\n\r\n") + 5):
+        pieces = [piece for piece in (data[:cut], data[cut:]) if piece]
+        spared, told = read(pieces, False, True)
+        assert spared
+        assert told == read(pieces, False, False)[1]
+        assert told[3] == "finished"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        message(*USUAL, body=b"until the end"),
+        message(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        message(b"Content-Length: 1", b"Content-Length: 1", body=b"x"),
+        message(b"Content-Length: 1", b"Transfer-Encoding: chunked", body=b"x"),
+        message(b"Content-Length: 1", b"Connection: close", body=b"x"),
+        message(b"Content-Length: +1", body=b"x"),
+        message(b"Content-Length: 1", b"Bad Name: x", body=b"x"),
+        message(b"Content-Length: 1", b" folded", body=b"x"),
+        message(b"Content-Length: 1", b"X: a\nb", body=b"x"),
+        message(b"Content-Length: 1", first=b"HTTP/1.0 200 OK", body=b"x"),
+        message(b"Content-Length: 1", first=b"HTTP/1.1 204 None", body=b"x"),
+        message(b"Content-Length: 1", first=b"HTTP/1.1 304 Same", body=b"x"),
+        message(b"Content-Length: 1", first=b"HTTP/1.1 100 Continue", body=b"x"),
+        message(b"Content-Length: 1", first=b"HTTP/1.1 2000 OK", body=b"x"),
+        message(b"Content-Length: 1", body=b"x")[:30],
+    ],
+)
+def test_everything_else_is_left_to_the_parser(data: bytes) -> None:
+    assert not read([data], False, True)[0]
+
+
+def test_an_answer_to_head_is_left_to_the_parser() -> None:
+    assert not read([message(b"Content-Length: 5")], True, True)[0]
+
+
+LINES = st.sampled_from(
+    [
+        *USUAL,
+        b"Content-Length: 5",
+        b"content-length: 05",
+        b"Content-Length: 5, 5",
+        b"Connection: keep-alive",
+        b"Connection: close",
+        b"Connection: x-y",
+        b"Upgrade: websocket",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: identity",
+        b"Trailer: x",
+        b"Set-Cookie: a=b",
+        b"Content-Type: TEXT/event-stream",
+        b"X_Y: z",
+        b"X: \x80",
+    ]
+)
+FIRST = st.sampled_from(
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 404", b"HTTP/1.1 200 ", b"HTTP/1.0 200 OK", b"HTTP/1.1 204 x", b"HTTP/1.1  200 OK"]
+)
+
+
+@given(
+    FIRST, st.lists(st.one_of(LINES, st.binary(max_size=10)), max_size=6), st.binary(max_size=9), st.integers(0, 200)
+)
+@settings(max_examples=1500, deadline=None)
+def test_whatever_comes_is_read_alike(first: bytes, lines: list[bytes], body: bytes, cut: int) -> None:
+    data = message(*lines, first=first, body=body)
+    pieces = [piece for piece in (data[:cut], data[cut:]) if piece]
+    _, short = read(pieces, False, True)
+    _, long = read(pieces, False, False)
+    assert short == long
+
+
+def test_what_is_remembered_is_bounded_and_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origin, "KNOWN_LINES", 8)
+    monkeypatch.setattr(origin, "_lines", {})
+    monkeypatch.setattr(origin, "_statuses", {})
+    for number in range(40):
+        lines = (b"Content-Length: 0", b"Set-Cookie: a=%d" % number, b"ETag: %d" % number, b"X: " + b"y" * 600)
+        assert read([message(*lines, first=b"HTTP/1.1 200 %d" % number)], False, True)[0]
+        assert len(origin._lines) <= 8
+        assert len(origin._statuses) <= 8
+        assert not any(line.startswith((b"Set-Cookie", b"X")) for line in origin._lines)
