@@ -151,9 +151,14 @@ class Limits:
         source = client.source
         rate, burst = self._client_rate, self._client_burst
         charge = cost / factor
-        at = (entry.tat if entry.tat > now else now) + (charge if charge < burst else burst) / rate
-        charge = full / factor
-        really = (entry.shadow if entry.shadow > now else now) + (charge if charge < burst else burst) / rate
+        start = entry.tat if entry.tat > now else now
+        at = start + (charge if charge < burst else burst) / rate
+        start_really = entry.shadow if entry.shadow > now else now
+        if full == cost and start_really == start:
+            really = at  # one float for both, as mostly: 32 bytes less for each client
+        else:
+            charge = full / factor
+            really = start_really + (charge if charge < burst else burst) / rate
         admits_at, also = at - self._client_span, really - self._client_wide_span
         if also > admits_at:
             admits_at = also
@@ -165,8 +170,13 @@ class Limits:
             cost /= slowed
             full /= slowed
         rate, burst = self._address_rate, self._address_burst
-        address_at = (source.tat if source.tat > now else now) + (cost if cost < burst else burst) / rate
-        address_really = (source.shadow if source.shadow > now else now) + (full if full < burst else burst) / rate
+        start = source.tat if source.tat > now else now
+        address_at = start + (cost if cost < burst else burst) / rate
+        start_really = source.shadow if source.shadow > now else now
+        if full == cost and start_really == start:
+            address_really = address_at
+        else:
+            address_really = start_really + (full if full < burst else burst) / rate
         admits_at, also = address_at - self._address_span, address_really - self._address_wide_span
         if also > admits_at:
             admits_at = also

@@ -66,7 +66,17 @@ class ReputationSettings:
 class Reputation:
     """Applies signals to entries."""
 
-    __slots__ = ("_address_half_life", "_bans", "_client_half_life", "_ends", "_good", "_history", "notes", "settings")
+    __slots__ = (
+        "_address_half_life",
+        "_bans",
+        "_client_half_life",
+        "_ends",
+        "_first_good",
+        "_good",
+        "_history",
+        "notes",
+        "settings",
+    )
 
     def __init__(self, settings: ReputationSettings, history: History) -> None:
         self.settings = settings
@@ -74,6 +84,7 @@ class Reputation:
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
+        self._first_good = max(-settings.good, LEAST_SCORE)
         self._ends: list[tuple[float, bool]] = []  # heap: when each ban ends, and whether an address's; one per entry
         self._bans = {False: 0, True: 0}
         self.notes: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_NOTES)  # bans and the like, for events()
@@ -110,10 +121,11 @@ class Reputation:
             return
         score = entry.score
         if score:
-            score *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
-        score -= self._good
-        if score < LEAST_SCORE:
-            score = LEAST_SCORE
+            score = score * 2.0 ** ((entry.scored_at - now) / self._client_half_life) - self._good
+            if score < LEAST_SCORE:
+                score = LEAST_SCORE
+        else:
+            score = self._first_good  # one float for all who were here once
         entry.score = score
         entry.scored_at = now
 
