@@ -432,7 +432,7 @@ class Engine:
         request.queued_at = 0.0
         request.shadow = REFUSED
         token = request.token
-        if token is None and client.entry.bought is not None:
+        if token is None and client.entry.rare.bought is not None:
             token = request.token = self._stand_in(client.entry, now)
         if token is not None and (token.check_at <= now or token.network != client.network):
             token = request.token = self._passes.check(token, client.network, now)

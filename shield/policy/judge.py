@@ -111,7 +111,7 @@ class Judge:
             welcome = self._welcome(request, client)
         record = entry.record
         known = record is not None and record.live
-        if entry.banned_until > now or client.source.banned_until > now:
+        if entry.rare.banned_until > now or client.source.rare.banned_until > now:
             ban = _ban_of(client, known or token is not None or welcome is not FORWARD, now)
             if ban is not None:
                 return ban
@@ -129,7 +129,7 @@ class Judge:
             if self.uneasy or tier is T4:
                 return self._judge_uneasy(request, tier, now)
             if known and token is None and not self._pressure.attack and self._grants:
-                request.grant = entry.granted_at + GRANT_EVERY <= now
+                request.grant = entry.rare.granted_at + GRANT_EVERY <= now
         return self._admit(request, welcome, now)
 
     def _count(self, request: Request) -> None:
@@ -212,7 +212,7 @@ class Judge:
             if not asked:
                 self._hit(request, refusal, now)
             return refusal
-        if client.entry.offered_until > now:
+        if client.entry.rare.offered_until > now:
             self._reputation.ignored(client.source, client.entry, now)
         return REFUSALS[reason][jitter(request, now)]
 
@@ -259,10 +259,10 @@ class Judge:
 
 def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
     """The ban that holds for a client, if any. The ban of an address spares those behind it who are known."""
-    until = client.entry.banned_until
+    until = client.entry.rare.banned_until
     if until > now:
         return _banned(Reason.CLIENT_BANNED, int(until - now) + 1)
-    until = client.source.banned_until
+    until = client.source.rare.banned_until
     if until > now and not known:
         return _banned(Reason.ADDRESS_BANNED, int(until - now) + 1)
     return None

@@ -117,7 +117,7 @@ class Reputation:
 
     def good(self, entry: ClientEntry, now: float) -> None:
         """A good response."""
-        if entry.overflow:
+        if entry.rare.overflow:
             return
         score = entry.score
         if score:
@@ -131,7 +131,7 @@ class Reputation:
 
     def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
         """A soft signal: up to `MOST_SOFT` in all, and no ban."""
-        if entry.overflow:
+        if entry.rare.overflow:
             return
         score = entry.score
         if score:
@@ -145,7 +145,7 @@ class Reputation:
 
     def hard(self, source: AddressEntry, entry: ClientEntry, points: float, signal: str, now: float) -> None:
         """A hard signal: may ban the client, and its address."""
-        if entry.overflow:
+        if entry.rare.overflow:
             self.hard_of(source, points, signal, now)
             return
         score = self.of_client(entry, now)
@@ -159,7 +159,7 @@ class Reputation:
 
     def hard_of(self, source: AddressEntry, points: float, signal: str, now: float) -> None:
         """A hard signal of nobody in particular at an address: may ban the address."""
-        if source.overflow:
+        if source.rare.overflow:
             return
         self._raise(source, points, True, now)
         if source.hard >= self.settings.ban_score:
@@ -180,7 +180,7 @@ class Reputation:
     def _share(self, source: AddressEntry, entry: ClientEntry, points: float, hard: bool, now: float) -> None:
         """Pass a part of a client's points on to its address and networks."""
         part = min(points, MOST_SHARED - entry.shared)
-        if part <= 0.0 or source.overflow:
+        if part <= 0.0 or source.rare.overflow:
             return
         entry.shared += part
         self._raise(source, part, hard, now)

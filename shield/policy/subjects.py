@@ -1,17 +1,19 @@
 """What is remembered of an address, a network and a client: one slotted entry each, and nothing else.
 
 The hot path touches these directly through the handle that the edge keeps per connection, so the entries hold their
-bucket (`tat`) and score inline. Tables: key as below, at most `tables.addresses` and so on, forgotten after
-`identity.idle` seconds without use, evicted as table.py says; bytes per entry in identity.py. Of an address and of a
-client, `shadow` is what `tat` would be if pressure had no effect: demand is counted against it (see pressure.py). A
-score is kept as its value at `scored_at` (see reputation.py). Entries are made by identity.py and live in its tables.
-An `overflow` entry is the one that newcomers share while a table is full: it has a bucket, and never a score, a ban, a
-history or a pass, which would be everybody's.
+bucket (`tat`) and score inline. What few have anything of (bans, challenges) is in an object of its own, `rare`, which
+makes the two 80 bytes smaller. Of an address and of a client, `shadow` is what `tat` would be if pressure had no
+effect: demand is counted against it (see pressure.py). A score is kept as its value at `scored_at` (see reputation.py).
+
+Tables: key as below, at most `tables.addresses` and so on, forgotten after `identity.idle` seconds without use, evicted
+as table.py says; bytes per entry in identity.py. Entries are made by identity.py and live in its tables. An `overflow`
+entry is the one that newcomers share while a table is full: it has a bucket, and never a score, a ban, a history or a
+pass, which would be everybody's.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from shield.model import Reason
@@ -52,27 +54,88 @@ class NetworkEntry:
         return self.tat > now or self.grants > now or matters(self.score, self.scored_at, PLACE_HALF_LIFE, now)
 
 
+class Rare:
+    """What few addresses and clients have anything of: bans, challenges, what an operator or DNS says of them."""
+
+    __slots__ = (
+        "banned_until",
+        "bought",
+        "granted_at",
+        "hard",
+        "ignored_at",
+        "named",
+        "offered_until",
+        "overflow",
+        "relapses",
+        "vouched",
+    )
+
+    def __init__(self) -> None:
+        self.banned_until = 0.0
+        self.relapses = 0
+        self.overflow = False
+        # of an address
+        self.named: Reason | None = None  # ALLOWLISTED or DENYLISTED by the operator
+        self.vouched: bool | None = None  # what DNS says of a client that claims to be a crawler
+        self.hard = 0.0  # the part of the score that hard signals made
+        # of a client
+        self.offered_until = 0.0  # a challenge is outstanding until then
+        self.ignored_at = 0.0  # when it was last held against the client that it ignored one
+        self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
+        self.granted_at = float("-inf")  # when it was last given a pass silently
+
+
+NOTHING: Final = Rare()
+"""The `rare` of all who have nothing of it. Never changed: it would be everybody's."""
+
+T = TypeVar("T")
+
+
+class Rarely(Generic[T]):
+    """An attribute of an entry that is kept in its `rare`, which is made when there is something to keep.
+
+    Setting it is the only way to change what is there. The hot path reads `entry.rare.banned_until` and the like, which
+    costs nothing; reading `entry.banned_until` takes 0.15 µs.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, entry: AddressEntry | ClientEntry, owner: type) -> T:
+        value: T = getattr(entry.rare, self._name)
+        return value
+
+    def __set__(self, entry: AddressEntry | ClientEntry, value: T) -> None:
+        if entry.rare is NOTHING:
+            if getattr(NOTHING, self._name) == value:
+                return
+            entry.rare = Rare()
+        setattr(entry.rare, self._name, value)
+
+
 class AddressEntry:
     """An IPv4 /32 or IPv6 /64. Key: its text."""
 
     __slots__ = (
-        "banned_until",
         "clients",
-        "hard",
         "live",
         "name",
-        "named",
         "network",
-        "overflow",
         "queued",
-        "relapses",
+        "rare",
         "score",
         "scored_at",
         "shadow",
         "site",
         "tat",
-        "vouched",
     )
+
+    banned_until = Rarely[float]()
+    hard = Rarely[float]()
+    named = Rarely["Reason | None"]()
+    overflow = Rarely[bool]()
+    relapses = Rarely[int]()
+    vouched = Rarely["bool | None"]()
 
     def __init__(
         self,
@@ -83,41 +146,35 @@ class AddressEntry:
         overflow: bool = False,
     ) -> None:
         self.name = name
-        self.overflow = overflow
         self.network = network
         self.site = site  # the /56 of an IPv6 address
-        self.named = named  # ALLOWLISTED or DENYLISTED by the operator
-        self.vouched: bool | None = None  # what DNS says of a client that claims to be a crawler
         self.live = True
         self.queued = 0.0
         self.tat = 0.0
         self.shadow = 0.0
         self.score = 0.0
-        self.hard = 0.0  # the part of the score that hard signals made
         self.scored_at = 0.0
-        self.banned_until = 0.0
-        self.relapses = 0
         self.clients = 0  # client entries told apart behind it
+        self.rare = NOTHING
+        if named is not None or overflow:
+            self.named = named
+            self.overflow = overflow
 
     def restrains(self, now: float) -> bool:
-        return self.tat > now or self.banned_until > now or matters(self.score, self.scored_at, PLACE_HALF_LIFE, now)
+        return (
+            self.tat > now or self.rare.banned_until > now or matters(self.score, self.scored_at, PLACE_HALF_LIFE, now)
+        )
 
 
 class ClientEntry:
     """A program at an address. Key: a keyed hash of the address, User-Agent, Accept-Language and JA4."""
 
     __slots__ = (
-        "banned_until",
-        "bought",
-        "granted_at",
-        "ignored_at",
         "key",
         "live",
-        "offered_until",
-        "overflow",
         "queued",
+        "rare",
         "record",
-        "relapses",
         "score",
         "scored_at",
         "shadow",
@@ -128,9 +185,16 @@ class ClientEntry:
         "windows",
     )
 
+    banned_until = Rarely[float]()
+    bought = Rarely["Pass | None"]()
+    granted_at = Rarely[float]()
+    ignored_at = Rarely[float]()
+    offered_until = Rarely[float]()
+    overflow = Rarely[bool]()
+    relapses = Rarely[int]()
+
     def __init__(self, key: bytes, source: AddressEntry, record: Record | None, overflow: bool = False) -> None:
         self.key = key
-        self.overflow = overflow
         self.source = source
         self.record = record  # its history, if it has one
         self.live = True
@@ -140,14 +204,13 @@ class ClientEntry:
         self.score = 0.0
         self.shared = 0.0  # the part of the score that reached the address and network
         self.scored_at = 0.0
-        self.banned_until = 0.0
-        self.relapses = 0
         self.windows = 0  # good windows so far (see history.py)
         self.window = 0.0  # when the last one began
-        self.offered_until = 0.0  # a challenge is outstanding until then
-        self.ignored_at = 0.0  # when it was last held against the client that it ignored one
-        self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
-        self.granted_at = float("-inf")  # when it was last given a pass silently
+        self.rare = NOTHING
+        if overflow:
+            self.overflow = True
 
     def restrains(self, now: float) -> bool:
-        return self.tat > now or self.banned_until > now or matters(self.score, self.scored_at, CLIENT_HALF_LIFE, now)
+        return (
+            self.tat > now or self.rare.banned_until > now or matters(self.score, self.scored_at, CLIENT_HALF_LIFE, now)
+        )

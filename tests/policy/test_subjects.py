@@ -16,7 +16,7 @@ from shield.policy.history import RECORD_BYTES, History, HistorySettings, Record
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES
 from shield.policy.passes import PASS_BYTES
 from shield.policy.routes import ROUTE_BYTES, Routes
-from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
+from shield.policy.subjects import NOTHING, AddressEntry, ClientEntry, NetworkEntry
 
 NOW = 1_000.0
 N = 5_000  # fills the dicts to the same share as 20,000 or 160,000 do
@@ -45,6 +45,17 @@ def test_an_entry_that_restrains_somebody_says_so(name: str, value: float, kinds
             setattr(entry, name, value)
             assert entry.restrains(NOW)
             assert not entry.restrains(NOW + 3600.0)  # the wicked of old do not fill the tables
+
+
+def test_what_one_has_of_the_rare_nobody_else_has() -> None:
+    _, source, entry = entries()
+    for mine, other in ((source, entries()[1]), (entry, entries()[2])):
+        mine.banned_until = 0.0
+        assert mine.rare is NOTHING
+        mine.banned_until, mine.relapses = NOW, 2
+        assert (mine.banned_until, mine.relapses, mine.overflow) == (NOW, 2, False)
+        assert (other.banned_until, other.relapses, other.overflow) == (0.0, 0, False)
+        assert other.rare is NOTHING
 
 
 def bytes_each(fill: Callable[[], Any]) -> float:
