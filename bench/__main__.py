@@ -1,15 +1,16 @@
-"""python -m bench throughput | latency | memory | micro | attack | all"""
+"""python -m bench throughput | latency | memory | micro | attack | all | readme"""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bench import attack, latency, memory, micro, report, throughput
+from bench import attack, latency, memory, micro, readme, report, throughput
 
 SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "throughput": (throughput, "requests per second and core, next to the peers"),
@@ -40,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     everything.add_argument("--suites", nargs="+", choices=list(SUITES), default=list(SUITES), metavar="SUITE")
     everything.add_argument("--quick", action="store_true", help="few and short rounds: for a look, not to quote")
     everything.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    readme.add_arguments(suites.add_parser("readme", help="show the newest results in README.md"))
     arguments = parser.parse_args(argv)
+    if arguments.suite == "readme":
+        return readme.run(arguments)
     return run_all(arguments) if arguments.suite == "all" else SUITES[arguments.suite][0].run(arguments)
 
 
@@ -55,7 +59,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         module.add_arguments(parser)
         try:
             results = module.play(parser.parse_args(QUICK.get(name, []) if arguments.quick else []))
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             problems.append(f"{name} failed: {error}")
             texts.append(f"**Problem**: {problems[-1]}")
             continue

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import collections
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -35,12 +36,13 @@ from bench.stats import median, quantile
 TIMEOUT: Final = 30  # s that an answer may take before wrk counts it as failed; 100 MiB take a second or two
 LUA: Final = Path(__file__).with_name("browser.lua")
 
+SESSION: Final = "0123456789abcdef0123456789abcdef"
 BROWSER_FIELDS: Final = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
     "Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n"
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
-    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n"
+    f"Cookie: session={SESSION}; theme=dark\r\n"
     "Upgrade-Insecure-Requests: 1\r\n"
     "Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nSec-Fetch-User: ?1\r\n"
     "Priority: u=0, i\r\n"
@@ -57,6 +59,7 @@ class Plan:
     requests: int = 0
     close: bool = False  # one request per connection
     body: int = 0  # bytes; with any it is a POST
+    varied: bool = False  # another cookie in each request
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def with_wrk(plan: Plan, cores: frozenset[int]) -> Result:
     """Run wrk with a thread for each core. Raises RuntimeError when it does not report."""
     argv = ["wrk", f"-t{min(len(cores), plan.connections)}", f"-c{plan.connections}"]
     argv += [f"-d{max(1, round(plan.seconds))}s", "--timeout", f"{TIMEOUT}s", "-s", str(LUA), plan.target.url]
-    argv += ["--", "close" if plan.close else "keep", *([str(plan.body)] if plan.body else [])]
+    argv += ["--", "close" if plan.close else "keep", str(plan.body), "varied" if plan.varied else "same"]
     return report(argv, cores, plan.seconds)
 
 
@@ -96,6 +99,7 @@ def with_own(plan: Plan, cores: frozenset[int]) -> Result:
         argv = [sys.executable, "-m", "bench.load", "--target", plan.target.url, "--body", str(plan.body)]
         argv += ["--connections", str(connections[index]), "--requests", str(requests[index])]
         argv += ["--seconds", str(plan.seconds), *(["--close"] if plan.close else [])]
+        argv += ["--varied"] if plan.varied else []
         return report(argv, frozenset({core}), plan.seconds)
 
     with ThreadPoolExecutor(number) as pool:
@@ -155,6 +159,7 @@ class Generator:
             f"{f'Content-Length: {plan.body}' + chr(13) + chr(10) if plan.body else ''}"
             f"{'Connection: close' + chr(13) + chr(10) if plan.close else ''}\r\n"
         ).encode() + b"x" * plan.body
+        self.numbers = itertools.count(time.time_ns())  # of sessions, where they vary
         self.context = unverified() if plan.target.tls else None
         self.left = plan.requests or MOST_REQUESTS
         self.open = 0
@@ -164,6 +169,12 @@ class Generator:
         self.latencies: list[float] = []
         self.stopping = False
         self.done = asyncio.Event()
+
+    def render(self) -> bytes:
+        """The next request."""
+        if not self.plan.varied:
+            return self.request
+        return self.request.replace(SESSION.encode(), b"%032d" % next(self.numbers), 1)
 
     def take(self) -> bool:
         """Whether one more request may be sent."""
@@ -232,7 +243,7 @@ class Connection(asyncio.Protocol):
         if self.generator.take():
             self.waiting = True
             self.sent = time.perf_counter()
-            self.transport.write(self.generator.request)
+            self.transport.write(self.generator.render())
         else:
             self.transport.close()
 
@@ -277,6 +288,7 @@ def main() -> None:
     parser.add_argument("--requests", type=bounded(int, 0, MOST_REQUESTS), default=0, help="0: as many as fit")
     parser.add_argument("--body", type=bounded(int, 0, 1 << 20), default=0, help="bytes; with any it is a POST")
     parser.add_argument("--close", action="store_true", help="one request per connection")
+    parser.add_argument("--varied", action="store_true", help="another cookie in each request")
     plan = Plan(**vars(parser.parse_args()))
     print(json.dumps(asdict(uvloop.run(_run(plan)))))
 

@@ -1,4 +1,7 @@
-"""The results as pictures: rates as bars, latencies, the attack over time. Needs matplotlib (the `bench` extra)."""
+"""The results as pictures: rates, memory and costs as bars, latencies as lines, the attack over time.
+
+Needs matplotlib (the `bench` extra).
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ COLOURS: Final = {"user": "#2b6cb0", "attacker": "#c53030", "other": "#a0aec0"}
 
 
 def draw(results: dict[str, Any], json_file: Path) -> list[str]:
-    """The plots of a suite, beside its JSON file; of all suites, each under the name of its own. The file names."""
+    """The plot of a suite, beside its JSON file; the file names. Those of all suites are `...-all-SUITE`, because
+    `...-SUITE` is the plot of a suite that was run alone."""
     if results["suite"] == "all":
         parts = results["suites"].items()
-        return [name for suite, part in parts for name in draw(part, json_file.with_stem(f"{json_file.stem}-{suite}"))]
-    plots = {"throughput": throughput, "latency": latencies, "attack": attack}
-    return plots[results["suite"]](results, json_file) if results["suite"] in plots else []
+        names = {suite: json_file.with_stem(f"{json_file.stem}-all-{suite}") for suite in results["suites"]}
+        return [name for suite, part in parts for name in draw(part, names[suite])]
+    plots = {"throughput": throughput, "latency": latencies, "memory": memory, "micro": micro, "attack": attack}
+    return plots[results["suite"]](results, json_file)
 
 
 def save(figure: Any, json_file: Path) -> list[str]:
@@ -34,7 +39,7 @@ def save(figure: Any, json_file: Path) -> list[str]:
 
 
 def throughput(results: dict[str, Any], json_file: Path) -> list[str]:
-    """A panel per workload: each proxy's requests/s, the whiskers from its slowest to its fastest round."""
+    """A panel per workload: each proxy's requests/s or MB/s, the whiskers from its slowest to its fastest round."""
     workloads = list(results["workloads"].values())
     rows = (len(workloads) + 1) // 2
     figure, axes = plt.subplots(rows, 2, figsize=(13, 1 + 2.6 * rows), squeeze=False)
@@ -43,8 +48,9 @@ def throughput(results: dict[str, Any], json_file: Path) -> list[str]:
     for axis, workload in zip(axes.flat, workloads, strict=False):
         # The origin alone would only set the scale.
         peers = [(name, peer) for name, peer in workload["peers"].items() if name != "direct"][::-1]
-        rates = [[turn["rate"] for turn in peer["turns"]] for _, peer in peers]
-        middle = [peer["rate"] for _, peer in peers]
+        key, scale, unit = ("bytes_per_second", 1e6, "MB") if workload["transfer"] else ("rate", 1, workload["unit"])
+        rates = [[turn[key] / scale for turn in peer["turns"]] for _, peer in peers]
+        middle = [peer[key] / scale for _, peer in peers]
         axis.barh(
             [peer["title"] for _, peer in peers],
             middle,
@@ -55,7 +61,7 @@ def throughput(results: dict[str, Any], json_file: Path) -> list[str]:
             color=[COLOURS["user"] if name == "shield" else COLOURS["other"] for name, _ in peers],
         )
         axis.set_title(workload["title"], fontsize="medium")
-        axis.set_xlabel("requests/s on one core")
+        axis.set_xlabel(f"{unit}/s on one core")
         axis.grid(axis="x", alpha=0.3)
     return save(figure, json_file)
 
@@ -74,6 +80,42 @@ def latencies(results: dict[str, Any], json_file: Path) -> list[str]:
         axis.set_ylabel("ms")
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize="small")
+    return save(figure, json_file)
+
+
+def memory(results: dict[str, Any], json_file: Path) -> list[str]:
+    """Bytes per client and per connection, each with the line that it is to stay below."""
+    connections = results["connections"]
+    panels = (
+        ("bytes per tracked client", "client", {f"{row['clients']:,}": row["bytes"] for row in results["clients"]}),
+        (
+            f"bytes per connection, {connections['connections']:,} open",
+            "connection",
+            {"silent": connections["silent"], "idle after\na request": connections["used"]},
+        ),
+    )
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), squeeze=False)
+    for axis, (title, wanted, bars) in zip(axes[0], panels, strict=True):
+        axis.bar(list(bars), list(bars.values()), width=0.5, color=COLOURS["user"])
+        axis.axhline(results["wanted"][wanted], color=COLOURS["attacker"], ls="--", lw=1, label="wanted at most")
+        axis.set_title(title, fontsize="medium")
+        axis.grid(axis="y", alpha=0.3)
+    axes[0][0].legend(fontsize="small")
+    return save(figure, json_file)
+
+
+def micro(results: dict[str, Any], json_file: Path) -> list[str]:
+    """What each step costs; a mark where it is to cost no more."""
+    cases = list(results["cases"].values())[::-1]
+    titles = [case["title"] for case in cases]
+    figure, axis = plt.subplots(figsize=(10, 1 + 0.3 * len(cases)))
+    axis.barh(titles, [case["median"] for case in cases], color=COLOURS["user"])
+    wanted = [(case["wanted"], case["title"]) for case in cases if case["wanted"] is not None]
+    if wanted:
+        axis.scatter(*zip(*wanted, strict=True), marker="|", s=150, color=COLOURS["attacker"], label="wanted at most")
+        axis.legend(fontsize="small")
+    axis.set_xlabel("µs of processor time, median")
+    axis.grid(axis="x", alpha=0.3)
     return save(figure, json_file)
 
 

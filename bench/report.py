@@ -37,10 +37,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def stem(suite: str) -> str:
-    """`2026-01-31-amd-epyc-throughput`: date, processor, suite; without the last for all of them."""
+def stem(suite: str, quick: bool = False) -> str:
+    """`2026-01-31-amd-epyc-throughput`: date, processor, suite; without the last for all of them.
+
+    A quick run of all ends in `-quick`, so that it never replaces figures that are to be quoted.
+    """
     cpu = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)|@.*|CPU|Processor", "", cpu_name()).lower()).strip("-")
-    return f"{time.strftime('%Y-%m-%d')}-{cpu}{'' if suite == 'all' else f'-{suite}'}"
+    return f"{time.strftime('%Y-%m-%d')}-{cpu}{'' if suite == 'all' else f'-{suite}'}{'-quick' if quick else ''}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -78,7 +81,7 @@ def clean(value: Any) -> Any:
 
 def publish(results: dict[str, Any], text: str, json_file: Path | None) -> int:
     """Print the tables, write them with the raw figures, draw the plots; the exit status, 1 when there are problems."""
-    path = write(results["suite"], results, text, json_file)
+    path = write(results, text, json_file)
     print(text)
     print(f"\nraw results: {path}")
     with contextlib.suppress(ImportError):  # matplotlib comes with the bench extra
@@ -89,9 +92,9 @@ def publish(results: dict[str, Any], text: str, json_file: Path | None) -> int:
     return 1 if results["problems"] else 0
 
 
-def write(suite: str, results: dict[str, Any], markdown: str, json_file: Path | None) -> Path:
+def write(results: dict[str, Any], markdown: str, json_file: Path | None) -> Path:
     """Raw results as JSON and the tables beside them; where `json_file` says, else under bench/results."""
-    path = json_file or RESULTS / f"{stem(suite)}.json"
+    path = json_file or RESULTS / f"{stem(results['suite'], results.get('quick', False))}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(clean(results), separators=(",", ":")) + "\n")
     path.with_suffix(".md").write_text(markdown + "\n")

@@ -26,6 +26,7 @@ class Workload:
     without: Mapping[str, str] = field(default_factory=dict)  # peers that cannot, and why
     path: str = "/"
     body: int = 0  # bytes; with any it is a POST
+    varied: bool = False  # another cookie in each request
     close: bool = False  # one request per connection
     connections: int = CONNECTIONS
     exact: int = 20_000  # requests of the run by number
@@ -46,7 +47,7 @@ class Workload:
 
     def plan(self, port: int, seconds: float, requests: int = 0) -> load.Plan:
         where = Target("127.0.0.1", port, self.path, self.tls)
-        return load.Plan(where, self.connections, seconds, requests, self.close, self.body)
+        return load.Plan(where, self.connections, seconds, requests, self.close, self.body, self.varied)
 
     def by_time(self, plan: load.Plan, cores: Cores, wrk: bool) -> load.Result:
         """Load on all cores that it may use."""
@@ -63,12 +64,13 @@ POST_BYTES: Final = 10 << 10
 DOWNLOAD_BYTES: Final = 1 << 20
 LARGE_BYTES: Final = 100 << 20
 
-NO_LIMITER: Final = dict.fromkeys(("direct", "aiohttp", "caddy"), "no limiter")
-NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name != "shield"}
-NO_TLS: Final = {"direct": "no TLS"}
+NO_LIMITER: Final = dict.fromkeys(("direct", "aiohttp", "caddy", "anubis"), "no limiter")
+NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name not in {"shield", "anubis"}}
+NO_TLS: Final = dict.fromkeys(("direct", "anubis"), "no TLS")
 
 _ALL: Final = (
     Workload("proxied", "Proxied small GET"),
+    Workload("proxied-varied", "Proxied small GET, another cookie in each", varied=True),
     Workload(
         "refused", "Refused (429) on keep-alive connections", Limits.TINY, 429, without=NO_LIMITER, idle_origin=True
     ),

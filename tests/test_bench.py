@@ -860,14 +860,14 @@ class TestMicro:
             raise RuntimeError("no such core")
 
         monkeypatch.setattr(throughput, "play", broken)
-        monkeypatch.setattr(micro, "play", lambda arguments: {"suite": "micro", "problems": []})
+        monkeypatch.setattr(micro, "play", lambda arguments: {"suite": "micro", "cases": {}, "problems": []})
         monkeypatch.setattr(micro, "markdown", lambda results: "# micro")
         json_file = tmp_path / "all.json"
         assert main(["all", "--suites", "throughput", "micro", "--json", str(json_file)]) == 1
         told = capsys.readouterr().out
         assert "throughput failed: no such core" in told
         assert "not to quote" not in told
-        assert json.loads(json_file.read_text())["suites"] == {"micro": {"suite": "micro", "problems": []}}
+        assert json.loads(json_file.read_text())["suites"]["micro"]["suite"] == "micro"
         assert main(["all", "--quick", "--suites", "micro", "--json", str(json_file)]) == 0
         assert "not to quote" in json_file.with_suffix(".md").read_text()
 
@@ -927,17 +927,29 @@ class TestPlots:
 
     def test_all_suites_are_drawn_beside_one_file(self, tmp_path: Path) -> None:
         plot = pytest.importorskip("bench.plot", reason="matplotlib is not installed", exc_type=ImportError)
-        peer = {"title": "Shield", "rate": 10.0, "turns": [{"rate": 9.0}, {"rate": 11.0}]}
-        workload = {"title": "Proxied", "peers": {"direct": peer, "shield": peer}}
+        turns = [{"rate": rate, "bytes_per_second": 1e6 * rate} for rate in (9.0, 11.0)]
+        peer = {"title": "Shield", "rate": 10.0, "bytes_per_second": 1e7, "turns": turns}
+        peers = {"direct": peer, "shield": peer}
+        workload = {"title": "Proxied", "unit": "requests", "transfer": False, "peers": peers}
+        case = {"title": "one GCRA check", "median": 0.5, "wanted": 1.0}
         added = {"added": dict.fromkeys(openloop.QUANTILES, 0.001)}
         rates = [{"rate": rate, "peers": {"direct": added, "shield": added}} for rate in (100, 200)]
         suites = {
-            "throughput": {"suite": "throughput", "workloads": {"proxied": workload}},
+            "throughput": {
+                "suite": "throughput",
+                "workloads": {"proxied": workload, "download": {**workload, "transfer": True}},
+            },
             "latency": {"suite": "latency", "rates": rates, "titles": {"direct": "origin alone", "shield": "Shield"}},
-            "micro": {"suite": "micro"},
+            "memory": {
+                "suite": "memory",
+                "clients": [{"clients": 1000, "bytes": 700.0}],
+                "connections": {"connections": 10, "silent": 3000.0, "used": 5000.0},
+                "wanted": memory.WANTED,
+            },
+            "micro": {"suite": "micro", "cases": {"gcra": case, "parse": {**case, "title": "parse", "wanted": None}}},
         }
         names = plot.draw({"suite": "all", "suites": suites}, tmp_path / "day.json")
         assert {Path(name).name for name in names} == {
-            f"day-{suite}.{kind}" for suite in ("throughput", "latency") for kind in ("png", "svg")
+            f"day-all-{suite}.{kind}" for suite in suites for kind in ("png", "svg")
         }
         assert all(Path(name).stat().st_size > 1000 for name in names)

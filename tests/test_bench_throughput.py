@@ -26,10 +26,10 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from bench import certificate, guard, load, origin, report, scene, throughput, websocket
-from bench.peers import PEERS, caddy, envoy, haproxy, nginx, shield
+from bench.peers import PEERS, anubis, caddy, envoy, haproxy, nginx, shield
 from bench.peers.plan import Certificate, Limits, Setup
 from bench.processes import ask, free_ports, launch, own_cores, running, share_out, unverified, wait_until_answers
-from bench.workloads import WORKLOADS
+from bench.workloads import NO_TLS, WORKLOADS
 from shield import config
 
 SMALL = origin.render(b"hello")
@@ -147,6 +147,44 @@ async def upgraded(port: int, *pieces: bytes) -> bytes:
     return answer
 
 
+class TestVaried:
+    async def test_no_two_requests_have_the_same_cookie(self) -> None:
+        seen: list[bytes] = []
+
+        class Noting(origin.Origin):
+            def data_received(self, data: bytes) -> None:
+                seen.append(data)
+                super().data_received(data)
+
+        async with listening(lambda: Noting(SMALL)) as port:
+            where = guard.Target("127.0.0.1", port)
+            for varied, different in ((True, 20), (False, 1)):
+                seen.clear()
+                plan = load.Plan(where, connections=2, seconds=5, requests=20, varied=varied)
+                assert (await load.Generator(plan).run()).requests == 20
+                assert len(set(seen)) == different
+                assert len({len(request) for request in seen}) == 1
+
+    @pytest.mark.skipif(not load.have_wrk(), reason="wrk is not on PATH")
+    async def test_wrk_does_the_same(self) -> None:
+        seen: set[bytes] = set()
+        number = 0
+
+        class Noting(origin.Origin):
+            def data_received(self, data: bytes) -> None:
+                nonlocal number
+                number += 1
+                seen.add(data)
+                super().data_received(data)
+
+        async with listening(lambda: Noting(SMALL)) as port:
+            plan = load.Plan(guard.Target("127.0.0.1", port), connections=4, seconds=1, varied=True)
+            result = await asyncio.to_thread(load.with_wrk, plan, frozenset(own_cores()[:2]))
+        assert result.requests > 4
+        assert len(seen) == number
+        assert {len(request) for request in seen} == {len(load.Generator(plan).render())}
+
+
 class TestEcho:
     def test_the_handshake_is_that_of_the_rfc(self) -> None:
         # RFC 6455, section 1.3
@@ -257,7 +295,7 @@ class TestPeers:
     def setup_for(self, folder: Path, made: Certificate | None) -> Setup:
         return Setup(folder, 8081, 8082, 8083, Limits.OUT_OF_REACH, 1000, tls=made)
 
-    @pytest.mark.parametrize("name", [name for name in PEERS if name != "direct"])
+    @pytest.mark.parametrize("name", [name for name in PEERS if name not in NO_TLS])
     def test_each_takes_the_certificate(self, name: str, tmp_path: Path, made: Certificate) -> None:
         peer = PEERS[name]
         if why := peer.missing():
@@ -287,6 +325,19 @@ class TestPeers:
         shield.plan(self.setup_for(tmp_path, made))
         listen = config.load(str(tmp_path / "shield.toml")).listen
         assert (listen.certificate, listen.key) == (str(made.chain), str(made.key))
+
+    @pytest.mark.parametrize(("says", "why"), [("-policy-fname string", None), ("GNU Anubis 4.3", "another program")])
+    def test_anubis_is_told_from_the_one_for_mail(
+        self, says: str, why: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "anubis").write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+        (tmp_path / "anubis").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert anubis.missing() is why or (why is not None and why in (anubis.missing() or ""))
+        if why is None:
+            plan = anubis.plan(dataclasses.replace(self.setup_for(tmp_path, None), challenge=True))
+            assert plan.argv[:2] == [str(tmp_path / "anubis"), "--bind=127.0.0.1:8081"]
+            assert "action: CHALLENGE" in (tmp_path / "policy.yaml").read_text()
 
     def test_haproxy_has_larger_buffers_for_downloads(self, tmp_path: Path) -> None:
         if why := haproxy.missing():

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Final
 
-from bench.peers import aiohttp, caddy, direct, envoy, haproxy, nginx, shield, traefik
+from bench.peers import aiohttp, anubis, caddy, direct, envoy, haproxy, nginx, shield, traefik
 
 PEERS: Final[Mapping[str, ModuleType]] = {
     "direct": direct,
@@ -24,6 +24,7 @@ PEERS: Final[Mapping[str, ModuleType]] = {
     "envoy": envoy,
     "traefik": traefik,
     "caddy": caddy,
+    "anubis": anubis,
     "aiohttp": aiohttp,
 }
 """By the name that `--peers` takes, in the order of the tables."""

@@ -1,0 +1,202 @@
+"""The figures in the project's README.md, between two comments, as results files have them.
+
+    python -m bench readme              the newest figures of each suite under bench/results
+    python -m bench readme FILE...      those of these files only
+
+The first comment names the files, so that a test can make the block again and compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench import report
+from bench.peers import PEERS
+from bench.throughput import BASES, BUSY
+
+README: Final = Path(__file__).resolve().parent.parent / "README.md"
+BLOCK: Final = re.compile(r"<!-- bench: (?P<files>.*?); .*? -->\n(?P<text>.*?)<!-- bench: end -->\n", re.DOTALL)
+BEGIN: Final = "<!-- bench: {}; python -m bench readme writes what follows -->\n"
+END: Final = "<!-- bench: end -->\n"
+WIDTH: Final = 118
+
+ROWS: Final = {
+    "proxied": "small GET, proxied",
+    "proxied-varied": "small GET, proxied, another cookie in each",
+    "refused": "refused (429), keep-alive",
+    "refused-close": "refused (429), one request per connection",
+    "post": "POST of 10 KiB",
+    "download": "download of 1 MiB, bytes/s",
+    "download-large": "download of 100 MiB, bytes/s",
+    "websocket": "WebSocket messages",
+    "tls": "small GET over TLS 1.3, keep-alive",
+    "tls-handshake": "small GET over TLS 1.3, a handshake each",
+}
+NAMES: Final = {"nginx": "nginx", "envoy": "Envoy", "caddy": "Caddy", "aiohttp": "the usual aiohttp proxy"}
+STEPS: Final = {
+    "decide-known": "deciding about a known client {} µs",
+    "present": "checking a pass {} µs",
+    "present-again": "one that the connection has shown before {} µs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One suite's results and the file that they are in."""
+
+    file: str
+    results: Mapping[str, Any]
+
+    @property
+    def page(self) -> str:
+        return f"bench/results/{self.file.removesuffix('.json')}.md"
+
+
+def sources(files: Sequence[Path]) -> dict[str, Source]:
+    """By suite, of the first file that has it. Quick runs are left out: they are not to be quoted."""
+    found: dict[str, Source] = {}
+    for path in files:
+        results = json.loads(path.read_text())
+        if not results.get("quick"):
+            for suite, part in results.get("suites", {results["suite"]: results}).items():
+                found.setdefault(suite, Source(path.name, part))
+    return found
+
+
+def newest(folder: Path = report.RESULTS) -> list[Path]:
+    """The results files, last day first; of a day, that of all suites first."""
+    files = sorted(folder.glob("????-??-??-*.json"), key=lambda path: (len(path.stem), path.name))
+    return sorted(files, key=lambda path: path.name[:10], reverse=True)
+
+
+def block(found: Mapping[str, Source]) -> str:
+    """The README's lines, comments included."""
+    writers = {"throughput": throughput, "latency": latency, "memory": memory, "micro": micro, "attack": attack}
+    parts = [writers[suite](found[suite]) for suite in writers if suite in found]
+    files = dict.fromkeys(found[suite].file for suite in writers if suite in found)
+    return BEGIN.format(", ".join(files)) + "\n\n".join(parts) + "\n" + END
+
+
+def fill(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def throughput(source: Source) -> str:
+    """Shield's ratios."""
+    results = source.results
+    intro = (
+        f"On loopback ({results['machine']['cpu']}, {source.file[:10]}), one core for each proxy, its limiter on, logs "
+        f"off, interleaved rounds ([the whole table]({source.page}), `make bench` for your own machine). Ratios count; "
+        "the machine was a shared one."
+    )
+    lines = [f"| Shield | {' | '.join(f'of {NAMES[base]}' for base in BASES)} |", "|---|" + "---|" * len(BASES)]
+    bounds = False
+    for name, title in ROWS.items():
+        if name not in results["workloads"]:
+            continue
+        workload = results["workloads"][name]
+        cells: list[str] = []
+        for base in BASES:
+            ratio = workload["ratios"].get(base, {}).get("shield")
+            busy = workload["peers"].get(base, {}).get("busy")
+            bound = ratio is not None and busy is not None and busy < BUSY
+            bounds |= bound
+            cells.append("" if ratio is None else f"{'≤ ' if bound else ''}{ratio:.2f}")
+        lines.append(f"| {title} | {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |"))
+    text = f"{fill(intro)}\n\n" + "\n".join(lines)
+    if bounds:
+        text += "\n\n" + fill(
+            "≤: that peer had processor time to spare, since load, origin or other work on the machine were the limit; "
+            "the table says what each needs of its processor."
+        )
+    return text
+
+
+def latency(source: Source) -> str:
+    at = min(source.results["rates"], key=lambda rate: abs(rate["share"] - 0.5))
+    added = {
+        name: f"{1000 * peer['added']['p99']:.2f} ms ({NAMES.get(name, PEERS[name].TITLE)})"
+        for name, peer in at["peers"].items()
+        if name not in {"direct", "shield"}
+    }
+    shield = 1000 * at["peers"]["shield"]["added"]["p99"]
+    return fill(
+        f"At {at['rate']:,.0f} requests/s, half of what the slowest peer can do, Shield adds {shield:.2f} ms at p99 "
+        f"([table]({source.page})); the others {', '.join(added.values())}."
+    )
+
+
+def memory(source: Source) -> str:
+    clients = source.results["clients"][-1]
+    connections = source.results["connections"]
+    return fill(
+        f"A tracked client takes {clients['bytes']:,.0f} bytes at {clients['clients']:,} of them, an idle connection "
+        f"{connections['used']:,.0f} bytes at {connections['connections']:,} ([table]({source.page}))."
+    )
+
+
+def micro(source: Source) -> str:
+    cases = source.results["cases"]
+    steps = [says.format(f"{cases[name]['median']:.2f}") for name, says in STEPS.items() if name in cases]
+    return fill(f"In processor time: {', '.join(steps)} ([table]({source.page})).")
+
+
+def attack(source: Source) -> str:
+    results = source.results
+    shape, contenders = results["shape"], results["contenders"]
+    shield = contenders["shield"]
+    p95, calm = 1000 * shield["attack"]["p95"], 1000 * shield["calm"]["p95"]
+    others = [
+        f"{'without a proxy' if name == 'direct' else 'behind nginx with `limit_req`'} {percent(found)}"
+        for name, found in contenders.items()
+        if name != "shield"
+    ]
+    # The service's capacity is the scene's: bench/README.md.
+    return fill(
+        f"[In a flood]({source.page}) of {shape['rate']:,.0f} requests/s upon a service that can do 200, from "
+        f"{shape['attackers']} addresses, {shape['users']} users with a history had {percent(shield)} of their "
+        f"requests answered, p95 {p95:.0f} ms ({calm:.0f} ms in calm weather)"
+        f"{'; ' if others else ''}{', '.join(others)}."
+    )
+
+
+def percent(found: Mapping[str, Any]) -> str:
+    return f"{100 * found['attack']['success']:.1f} %".replace(".0 ", " ")
+
+
+def shown(readme: str) -> list[str]:
+    """The files that a README's block was made of. Raises ValueError without a block."""
+    if (found := BLOCK.search(readme)) is None:
+        raise ValueError("README.md has no block between <!-- bench: ... --> and <!-- bench: end -->")
+    return found["files"].split(", ")
+
+
+def replaced(readme: str, text: str) -> str:
+    """The README with another block. Raises ValueError without one."""
+    shown(readme)
+    return BLOCK.sub(lambda _: text, readme, count=1)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="results files (default: the newest)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the block; the exit status."""
+    found = sources(arguments.files or newest())
+    if not found:
+        print("no results to show")
+        return 1
+    before = README.read_text()
+    after = replaced(before, block(found))
+    if after != before:
+        README.write_text(after)
+    print(f"README.md {'shows' if after != before else 'showed already'}: {', '.join(shown(after))}")
+    return 0
