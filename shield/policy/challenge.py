@@ -42,7 +42,7 @@ from shield.policy.bucket import Bucket, Rate
 from shield.policy.keys import Keys, challenge_tag, mark_tag
 from shield.policy.passes import Pass
 
-__all__ = ["Challenge", "ChallengeSettings", "Challenger", "Pass", "Redeemed", "Redemption"]
+__all__ = ["Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Pass", "Redeemed", "Redemption", "solved"]
 
 VERSION: Final = 1
 SHA_256: Final = 1
@@ -55,6 +55,9 @@ SPENT_BYTES: Final = 110
 """Bytes of a 16-byte key with its expiry and its place in the queue, by tracemalloc over 20,000."""
 
 DAY: Final = 86_400.0
+
+CheckWork = Callable[[str, int, Sequence[int]], int]
+"""(token, target, nonces) -> how many sub-puzzles in a row, from the first, are solved. As `solved` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +158,16 @@ class Challenger:
     """Mints and verifies challenges. Who is challenged, and what follows from an answer, is the engine's business."""
 
     def __init__(
-        self, settings: ChallengeSettings, keys: Keys, entropy: Callable[[int], bytes], spent: int, wall_offset: float
+        self,
+        settings: ChallengeSettings,
+        keys: Keys,
+        entropy: Callable[[int], bytes],
+        spent: int,
+        wall_offset: float,
+        check_work: CheckWork,
     ) -> None:
         self._settings = settings
+        self._check_work = check_work
         self._keys = keys
         self._entropy = entropy
         self._wall_offset = wall_offset
@@ -212,7 +222,7 @@ class Challenger:
             return Redeemed.MALFORMED, 0
         if self._time.wait(k * HASH_SECONDS, now) or self.spent.full(now):
             return Redeemed.BUSY, 0
-        right = solved(token, target, nonces)
+        right = self._check_work(token, target, nonces)
         self._time.spend(min(right + 1, k) * HASH_SECONDS, now)
         if right < k:
             return Redeemed.WRONG, 0

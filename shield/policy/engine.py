@@ -25,7 +25,7 @@ from typing_extensions import Doc
 from shield.model import DRY_RUN_TWIN, Action, Outcome, Reason, Request, Signal, Tier, Verdict
 from shield.policy.admission import Queue, QueueSettings
 from shield.policy.bucket import Bucket, Rate
-from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, Redeemed, Redemption
+from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
 from shield.policy.concurrency import Concurrency
 from shield.policy.history import DAY, History, HistorySettings
 from shield.policy.identity import (
@@ -100,7 +100,8 @@ class Engine:
     """The policy of one upstream pool.
 
     `entropy(n)` returns n random bytes, `wall_offset` is wall clock minus monotonic clock in seconds, `concurrency`
-    the requests that the upstream takes at once.
+    the requests that the upstream takes at once. `check_work` checks the hashes of an answer: a simulation puts
+    something in its place that takes no hashes.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Engine:
         entropy: Callable[[int], bytes],
         wall_offset: float,
         concurrency: int,
+        check_work: CheckWork = solved,
     ) -> None:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
         self.dry_run = settings.dry_run
@@ -131,7 +133,7 @@ class Engine:
         self._pressure = Pressure(settings.pressure, concurrency)
         self._concurrency = Concurrency(concurrency)
         self._queue = Queue(settings.queue, concurrency)
-        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset)
+        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
         self._passes = Passes(
             keys=keys,
             entropy=entropy,

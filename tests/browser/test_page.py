@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Verdict
-from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Redemption
+from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Redemption, solved
 from shield.policy.keys import Keys
 from shield.proxy.navigation import encode_form, parse_answer, parse_form, wants_page
 from shield.proxy.replies import ANSWER_TO, Replies
@@ -41,7 +41,7 @@ class StandIn:
         self.targets: list[str] = []
         self._behind = behind
         self._replies = Replies("shield_pass", "Shield-Pass")
-        self._challenger = Challenger(ChallengeSettings(), Keys(b"k" * 32), os.urandom, 100, 0.0)
+        self._challenger = Challenger(ChallengeSettings(), Keys(b"k" * 32), os.urandom, 100, 0.0, solved)
 
     async def __call__(self, method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
         path, _, query = target.partition("?")

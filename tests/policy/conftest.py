@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Outcome, Reason, Request, Verdict
+from shield.policy.challenge import CheckWork, solved
 from shield.policy.engine import Challenge, ChallengeSettings, Client, Engine, EngineSettings, Keys, Pass
 from shield.solver import solve
 
@@ -24,11 +25,18 @@ CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 class World:
     """An engine and its time. `requests` in flight or queued are kept by whoever made them."""
 
-    def __init__(self, settings: EngineSettings, concurrency: int, keys: Keys | None = None, seed: int = 1) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        concurrency: int,
+        keys: Keys | None = None,
+        seed: int = 1,
+        check_work: CheckWork = solved,
+    ) -> None:
         self.random = random.Random(seed)
         self.now = OFFSET
         self.keys = keys or Keys(b"\x01" * 32)
-        self.engine = Engine(settings, self.keys, self.random.randbytes, WALL - OFFSET, concurrency)
+        self.engine = Engine(settings, self.keys, self.random.randbytes, WALL - OFFSET, concurrency, check_work)
         self.engine.tick(self.now)
 
     def client(self, address: str = "192.0.2.1", agent: str = "Browser/1.0", language: str = "en") -> Client:
@@ -113,10 +121,17 @@ Make = Callable[..., World]
 
 @pytest.fixture
 def make() -> Make:
-    """make(concurrency=100, keys=None, seed=1, **settings) -> World, with cheap puzzles unless told otherwise."""
+    """make(concurrency=100, keys=None, seed=1, check_work=solved, **settings) -> World, with cheap puzzles unless told
+    otherwise."""
 
-    def make(concurrency: int = 100, keys: Keys | None = None, seed: int = 1, **settings: Any) -> World:
-        return World(replace(EngineSettings(challenge=CHEAP), **settings), concurrency, keys, seed)
+    def make(
+        concurrency: int = 100,
+        keys: Keys | None = None,
+        seed: int = 1,
+        check_work: CheckWork = solved,
+        **settings: Any,
+    ) -> World:
+        return World(replace(EngineSettings(challenge=CHEAP), **settings), concurrency, keys, seed, check_work)
 
     return make
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shield.model import Action, Request
-from shield.policy.challenge import TOKEN_CHARS, Challenger, Spent
+from shield.policy.challenge import TOKEN_CHARS, Challenger, Spent, solved
 from shield.policy.engine import Challenge, ChallengeSettings, Keys, Redeemed, TableSettings
 from shield.solver import solve
 
@@ -25,7 +25,8 @@ ALWAYS = replace(CHEAP, mode="always")
 
 def challenger(settings: ChallengeSettings = CHEAP, keys: Keys | None = None, spent: int = 16) -> Challenger:
     count = iter(range(1 << 30))
-    return Challenger(settings, keys or Keys(b"\x01" * 32), lambda n: next(count).to_bytes(n, "big"), spent, 1e9)
+    keys = keys or Keys(b"\x01" * 32)
+    return Challenger(settings, keys, lambda n: next(count).to_bytes(n, "big"), spent, 1e9, solved)
 
 
 def answer(challenge: Challenge) -> list[int]:
@@ -232,6 +233,15 @@ def test_four_false_answers_ban(make: Any, how: str) -> None:
     assert results == [Redeemed(how)] * 4
     assert client.entry.banned_until == world.now + 60
     assert world.engine.redeem(client, challenge.token, [0] * 16, world.now).result is Redeemed.BUSY
+
+
+def test_a_simulation_may_check_the_work_itself(make: Any) -> None:
+    expensive = replace(ALWAYS, least_hashes=2**30, most_hashes=2**30)
+    world = make(challenge=expensive, check_work=lambda token, target, nonces: nonces[0])
+    client = world.client()
+    challenge = challenged(world, client)
+    assert world.engine.redeem(client, challenge.token, [15] + [0] * 15, world.now).result is Redeemed.WRONG
+    assert world.engine.redeem(client, challenge.token, [16] + [0] * 15, world.now).result is Redeemed.ACCEPTED
 
 
 def test_a_late_or_doubled_answer_is_charged_and_not_held_against_anybody(make: Any) -> None:
