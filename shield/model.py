@@ -35,6 +35,8 @@ class Action(enum.Enum):
     SHED_DRY_RUN = "shed_dry_run"
     BAN_DRY_RUN = "ban_dry_run"
 
+    __hash__ = object.__hash__  # Enum's is written in Python and costs 0.1 µs
+
 
 DRY_RUN_TWIN: Final[Mapping[Action, Action]] = {
     Action.CHALLENGE: Action.CHALLENGE_DRY_RUN,

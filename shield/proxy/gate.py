@@ -405,7 +405,7 @@ class Gate(asyncio.Protocol):
             return
         verdict = edge.engine.decide(request, now)
         action = verdict.action
-        if not request.held or action is not Action.FORWARD:  # a held request is counted when it is let in
+        if not request.held or action is not _FORWARD:  # a held request is counted when it is let in
             edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         if action in _ANSWERED:
             self.refuse(request, head, verdict, now)
@@ -420,7 +420,7 @@ class Gate(asyncio.Protocol):
         self._exchange = exchange
         if head.length == 0:
             self._phase = EXCHANGE
-            if action is Action.QUEUE:
+            if action is _QUEUE:
                 exchange.wait()
             else:
                 exchange.start(now)
@@ -541,7 +541,7 @@ class Gate(asyncio.Protocol):
         edge = self._edge
         page = head.page
         head_only = head.method == "HEAD"
-        if verdict.action is Action.CHALLENGE:
+        if verdict.action is _CHALLENGE:
             edge.log.refused(now, request, 503, self._told_id(head))
             content_type = request.headers.get("Content-Type", "")
             if (
@@ -817,6 +817,7 @@ class Gate(asyncio.Protocol):
         self._edge.engine.report(self._client or self._peer, Signal.SLOW_ABORT, now)
 
 
+_FORWARD, _QUEUE, _CHALLENGE = Action.FORWARD, Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 _STATUS: Final = {Action.LIMIT: 429, Action.BAN: 403, Action.SHED: 503}
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
