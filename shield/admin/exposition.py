@@ -13,6 +13,8 @@ def status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
     """The gauges that are read from `engine.status()` at scrape time. Keys that are missing are left out."""
     for key, name, documentation in (
         ("pressure", "shield_pressure", "Pressure on the upstream, 0 to 1."),
+        ("strictness", "shield_strictness", "Pressure as far as it acts on people, 0 to 1."),
+        ("brownout", "shield_brownout", "1 while the service is taken to have become worse by itself."),
         ("demand", "shield_demand_units_per_second", "Cost per second that all subjects together ask for."),
         ("capacity", "shield_capacity_units_per_second", "Cost per second that the upstream was seen to serve."),
         ("in_flight", "shield_requests_in_flight", "Requests that hold a concurrency slot."),
@@ -23,6 +25,12 @@ def status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
         value = status.get(key)
         if isinstance(value, (bool, int, float)):
             yield GaugeMetricFamily(name, documentation, value=float(value))
+    own = status.get("own")
+    if isinstance(own, Mapping):
+        yield GaugeMetricFamily(
+            "shield_event_loop_lag_seconds", "How late Shield's own event loop is, on average.", value=own["lag"]
+        )
+        yield GaugeMetricFamily("shield_cpu_cores", "CPU that this process of Shield uses, in cores.", value=own["cpu"])
     tables = status.get("tables")
     if isinstance(tables, Mapping):
         yield from _table_families(tables)

@@ -20,7 +20,7 @@ ANSWER_SECONDS: Final = 1.0
 
 SUMMED: Final = frozenset(
     {
-        "demand", "known_demand", "capacity", "requests_per_second", "concurrency", "in_flight", "waiting",
+        "demand", "known_demand", "capacity", "served", "requests_per_second", "concurrency", "in_flight", "waiting",
         "requests", "responses", "faults", "connections", "bytes", "challenges", "passes", "bought_passes", "log_lines",
         "requests_by_tier", "active_bans", "live_passes",
     }
@@ -28,8 +28,11 @@ SUMMED: Final = frozenset(
 """Keys of /api/status whose numbers, however deep, add up over the workers."""
 
 GREATEST: Final = frozenset(
-    {"pressure", "pressure_target", "attack", "attack_seconds", "attack_peak", "congestion", "dry_run"}
-)
+    {
+        "pressure", "pressure_target", "strictness", "brownout", "attack", "attack_seconds", "attack_peak",
+        "congestion", "dry_run",
+    }
+)  # fmt: skip
 """Keys of which the greatest one tells most. All others are shown by worker only."""
 
 Facts = Sequence[Mapping[str, Any]]

@@ -43,7 +43,7 @@ from shield.policy.judge import FORWARD, GRANT_EVERY, QUEUED, REFUSALS, Judge, j
 from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
-from shield.policy.pressure import WINDOW, Pressure, PressureSettings
+from shield.policy.pressure import IDLE, WINDOW, OwnLoad, Pressure, PressureSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
 from shield.policy.routes import LEAST_BASELINE, LEAST_COST, SETTLED, Route, Routes, cost_of
 from shield.policy.subjects import ClientEntry
@@ -60,6 +60,7 @@ __all__ = [
     "IdentitySettings",
     "Keys",
     "LimitsSettings",
+    "OwnLoad",
     "Pass",
     "PressureSettings",
     "QueueSettings",
@@ -162,9 +163,8 @@ class Engine:
             grants=not settings.dry_run,
         )
         self._challenge = challenge
-        self._threshold = settings.pressure.threshold
         self._tiers = [0] * len(Tier)  # requests so far
-        self._attack_notes: list[tuple[str, dict[str, Any]]] = []  # at most one pair per 10 minutes
+        self._attack_notes: list[tuple[str, dict[str, Any]]] = []  # at most one pair per 10 minutes, one brownout per 2
         self._window_began: float | None = None
         self._shed_meanwhile: list[Request] = []  # from the queue, since the last verb that returns requests
 
@@ -226,7 +226,7 @@ class Engine:
     def events(self) -> Sequence[tuple[str, dict[str, Any]]]:
         """Decisions of note since the last call, as (name, fields), for the log.
 
-        attack_onset, attack_end; ban, pass_revoked: the newest 64 of these.
+        attack_onset, attack_end, brownout; ban, pass_revoked: the newest 64 of these.
         """
         notes = self._reputation.notes
         taken = self._attack_notes + list(notes)
@@ -297,7 +297,7 @@ class Engine:
         score = max(self._reputation.of_client(client.entry, now), self._reputation.of_place(client.source, now))
         known = self._history.known_since(client.network, now) is not None
         client.entry.offered_until = now + self._challenge.lifetime
-        return self._challenger.mint(client.key, self._challenger.price(self._pressure.p, score, known), now)
+        return self._challenger.mint(client.key, self._challenger.price(self._pressure.strictness, score, known), now)
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
         """The answer to a challenge. Accepted it buys a pass, a bad one is charged, a false one raises the score."""
@@ -339,8 +339,11 @@ class Engine:
 
     # Time
 
-    def tick(self, now: float) -> Sequence[Request]:
-        """Drop those who waited too long; every half second read the pressure and forget what is old."""
+    def tick(self, now: float, own: OwnLoad = IDLE) -> Sequence[Request]:
+        """Drop those who waited too long; every half second read the pressure and forget what is old.
+
+        `own` is what Shield itself has to carry, as measured last.
+        """
         for request in self._queue.tick(now):
             self._shed(request, Reason.QUEUE_TIMEOUT, now)
             self._shed_meanwhile.append(request)
@@ -349,6 +352,7 @@ class Engine:
         seconds = now - self._window_began
         if seconds > WINDOW - 0.01:
             self._window_began = now
+            self._pressure.own = own
             self._close_window(now, seconds)
         return self._advance(now) if self._queue.waiting or self._shed_meanwhile else ()
 
@@ -378,7 +382,10 @@ class Engine:
         return {
             "pressure": pressure.p,
             "pressure_target": pressure.target,
+            "strictness": pressure.strictness,
             "overload": list(pressure.overload),
+            "own": {"lag": pressure.own.lag, "cpu": pressure.own.cpu},
+            "brownout": pressure.brownout,
             "attack": pressure.attack,
             "attack_seconds": now - pressure.attack_since if pressure.attack else 0.0,
             "attack_cause": pressure.cause if pressure.attack else "",
@@ -386,6 +393,7 @@ class Engine:
             "demand": pressure.demand,
             "known_demand": pressure.known_demand,
             "capacity": pressure.capacity,
+            "served": pressure.served,
             "requests_per_second": pressure.rate,
             "congestion": concurrency.congestion,
             "concurrency": concurrency.limit,
@@ -400,7 +408,7 @@ class Engine:
             "live_passes": {"in_use": len(self._passes.table), "bought": self._passes.bought},
             "bought_passes": self._passes.bought,
             "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
-            "price": self._challenger.price(pressure.p, 0.0, False),
+            "price": self._challenger.price(pressure.strictness, 0.0, False),
             "routes": self._routes.top(10),
             "tables": {
                 "addresses": identity.addresses.figures(ADDRESS_BYTES),
@@ -525,10 +533,12 @@ class Engine:
         pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
         concurrency.close_window(seconds, not pressure.attack)
         pressure.oldest_wait = self._queue.oldest_wait(now)
-        attack = pressure.attack
+        attack, brownout = pressure.attack, pressure.brownout
         pressure.close_window(concurrency, now, seconds)
         if pressure.attack != attack:
             self._attack_notes.append(self._attack_note(now))
+        if pressure.brownout > brownout:
+            self._attack_notes.append(self._brownout_note())
         self._queue.close_window()
         if passes.attack and not pressure.attack:
             passes.ended_at = now
@@ -537,13 +547,23 @@ class Engine:
         left = max(LEAST_BOUGHT_SHARE * pressure.capacity, BOUGHT_SHARE * pressure.capacity - pressure.known_demand)
         settings = self._challenge
         rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
-        self._queue.pressed = pressed = pressure.p > self._threshold
+        self._queue.pressed = pressed = pressure.pressed
         self._judge.weather(pressed, rate / settings.bought_rate)
         self._identity.expire(now)
         passes.expire(now)
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
         self._reputation.bans(now)
+
+    def _brownout_note(self) -> tuple[str, dict[str, Any]]:
+        """What is to be said when newcomers are let in again because it is the service that is ill."""
+        pressure = self._pressure
+        return "brownout", {
+            "overload": list(pressure.overload),
+            "demand": round(pressure.demand, 1),
+            "capacity": round(pressure.capacity, 1),
+            "served": round(pressure.served, 1),
+        }
 
     def _attack_note(self, now: float) -> tuple[str, dict[str, Any]]:
         """What is to be said of an attack that has just begun or ended."""

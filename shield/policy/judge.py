@@ -229,7 +229,7 @@ class Judge:
 
     def _factor(self, request: Request) -> float:
         """The factor on the rate that a tier has under the present pressure."""
-        p = self._pressure.p if self.pressed else 0.0
+        p = self._pressure.strictness if self.pressed else 0.0
         if request.tier is T4:
             return 0.1 * (1.0 - p)
         if request.tier is T3:

@@ -6,9 +6,16 @@
         does not look like capacity, and baselines that are off are off in both.
     D   demand, units/s: what each subject's nominal buckets and bans would admit *before* any measure that depends on
         p, so that neither a banned address holds p up nor success at shedding lifts the defence. EWMA over 3 s.
-    t   = clip((D/C - 0.9) / 0.6, 0, 1); at least 0.5 while times, errors or the queue show overload
+    t   = clip((D/C - 0.9) / 0.6, 0, 1); at least 0.5 while times, errors, the queue or Shield itself show overload
     p   rises by 0.5 (t - p) a second and falls by 0.02 (t - p): a flood is met in a second, and not trusted to be
-        over for a minute.
+        over for a minute. Whoever is *pressed* (p above 0.05) stays so until p is half of that: a flood that pulses
+        every 30 s, however weak, does not make the defence flap.
+
+**Strictness** is p as far as it may act: at most `max_pressure`, the operator's word, and nothing in a **brownout**,
+when the service became worse by itself: for 120 s nobody has asked for more than it served in calm weather (demand over
+a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day).
+Challenging people then helps the service little and locks them out for as long as it is ill. The queue's order and the
+concurrency limit go on protecting it.
 
 What shows overload, in two windows running:
 
@@ -19,11 +26,14 @@ What shows overload, in two windows running:
     shedding   somebody was turned away by the queue
     waiting    the queue has not moved on for long: what its oldest waits beyond 0.4 s, summed over time without a
                break, reached 2 s times seconds (a second's wait for 3.3 s, half a second's for 20)
+    self       Shield's own event loop is 0.1 s late on average and its process busy for 0.9 of the time. Not one
+               without the other: a busy loop that is in time has room, and a late one that is idle was held up by
+               the machine
 
-The last two are there for clients that ask again when they were answered: each of them counts once in D, however
-long it was made to wait, so D cannot exceed C by much, and the origin behind its slots is never slow. `waiting` has
-to last because twenty browsers with a page of eighty parts do the same for as long as it takes to load (before four
-slots of 20 ms: 0.6 s of waiting for 8 s).
+`shedding` and `waiting` are there for clients that ask again when they were answered: each of them counts once in
+D, however long it was made to wait, so D cannot exceed C by much, and the origin behind its slots is never slow.
+`waiting` has to last because twenty browsers with a page of eighty parts do the same for as long as it takes to
+load (before four slots of 20 ms: 0.6 s of waiting for 8 s).
 
 **Onset** is the first of p > 0.05 and an alarm of a CUSUM (Page 1954) on log2(rate / baseline rate): steps of more
 than k = 0.5 accumulate until h = 4. The alarm limits nobody: it only freezes history early. It needs a minute of
@@ -39,7 +49,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.model import UNIT_SECONDS
@@ -55,6 +65,9 @@ LONG_WAIT: Final = 0.4  # seconds, after which people turn to something else (Do
 MOST_WAITED: Final = 2.0  # seconds of waiting times seconds, beyond LONG_WAIT
 CAPACITY_KEPT: Final = 0.99  # per minute
 USED: Final = 0.9  # of the capacity: beyond it queues grow
+RELEASE: Final = 0.5  # of the threshold: p must fall so far until who was pressed is not
+STEADY: Final = 60.0  # seconds over which demand and completions are compared to tell a brownout
+SERVED_KEPT: Final = 0.9995  # per minute, half in a day: tomorrow's busy hour is like today's
 CUSUM_K: Final = 0.5
 CUSUM_H: Final = 4.0
 CUSUM_FLOOR: Final = 10.0  # requests/s
@@ -64,10 +77,39 @@ CUSUM_MEMORY: Final = 300.0  # seconds over which the baseline rate is averaged
 
 
 @dataclass(frozen=True, slots=True)
+class OwnLoad:
+    """What Shield itself has to carry, as its edge measures it: over half a second or so."""
+
+    lag: float = 0.0  # seconds that the event loop is late, on average
+    cpu: float = 0.0  # CPU seconds of the process per second
+
+
+IDLE: Final = OwnLoad()
+
+
+@dataclass(frozen=True, slots=True)
 class PressureSettings:
     """When the defence rises, and when an attack is over."""
 
     threshold: Annotated[float, Gt(0), Le(0.5), Doc("p. Below it the weather is calm: nobody is challenged.")] = 0.05
+    max_pressure: Annotated[
+        float,
+        Ge(0),
+        Le(1),
+        Doc("p. As strict as Shield may become, however high p is; up to the threshold: nobody is ever challenged."),
+    ] = 1.0
+    brownout_after: Annotated[
+        float,
+        Gt(0),
+        Doc(
+            "seconds. After this long under pressure without more demand than the service has served before, it is the "
+            "service that is ill: newcomers are let in again."
+        ),
+    ] = 120.0
+    own_lag: Annotated[
+        float, Gt(0), Doc("seconds. That Shield's own event loop is late counts as overload beyond it.")
+    ] = 0.1
+    own_cpu: Annotated[float, Gt(0), Le(1), Doc("core. And only while Shield's process uses more than this.")] = 0.9
     rise: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way to the target that p rises.")] = 0.5
     fall: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way that it falls.")] = 0.02
     smoothing: Annotated[float, Gt(0), Doc("seconds. Time constant of demand, capacity and rate.")] = 3.0
@@ -85,14 +127,19 @@ class Pressure:
         "_baseline_rate",
         "_below_since",
         "_completed",
+        "_high",
+        "_modest_for",
         "_most_completed",
         "_overloaded",
         "_reason",
         "_settings",
         "_started",
+        "_steady_completed",
+        "_steady_demand",
         "_waited",
         "attack",
         "attack_since",
+        "brownout",
         "capacity",
         "cause",
         "completed",
@@ -103,13 +150,16 @@ class Pressure:
         "known_demand",
         "oldest_wait",
         "overload",
+        "own",
         "p",
         "peak",
         "peak_rate",
+        "pressed",
         "rank_demand",
         "ranks",
         "rate",
         "requests",
+        "served",
         "shed",
         "target",
         "top",
@@ -127,6 +177,7 @@ class Pressure:
         self.completed = 0.0
         self.shed = 0  # requests that the queue turned away
         self.oldest_wait = 0.0  # seconds; of those in the queue as the window closes
+        self.own = IDLE
         self.ranks = [0.0] * RANKS  # demand of T1 by rank, under pressure
         # smoothed, per second
         self.rate = 0.0
@@ -136,10 +187,17 @@ class Pressure:
         self.rank_demand = [0.0] * RANKS
         self._completed = 0.0
         self._most_completed = 0.0
+        self._steady_completed = 0.0
+        self._steady_demand = 0.0
+        self.served = 0.0  # the most that was completed in calm weather
         # readings
         self.capacity = UNITS_PER_SLOT * limit
         self.p = 0.0
         self.target = 0.0  # t: where p is going
+        self.pressed = False  # whether it acts on anybody
+        self.brownout = False
+        self._high = False
+        self._modest_for = 0.0  # seconds under pressure, without more demand than the service has served before
         self.cutoff = 0.0
         self.crowded = False  # the oldest in the queue waits for longer than people do not notice
         self.overload: tuple[str, ...] = ()  # what showed it in the last window
@@ -157,6 +215,11 @@ class Pressure:
         self.peak_rate = 0.0
         self._below_since = 0.0
 
+    @property
+    def strictness(self) -> float:
+        """p as far as it may act on people, in [0, 1]."""
+        return 0.0 if self.brownout else min(self.p, self._settings.max_pressure)
+
     def close_window(self, concurrency: Concurrency, now: float, seconds: float) -> None:
         """Read the window of `seconds` that ends at `now`."""
         share = 1.0 - math.exp(-seconds / self._settings.smoothing)
@@ -167,6 +230,7 @@ class Pressure:
         self._completed += share * (self.completed / seconds - self._completed)
         self._read_capacity(concurrency, seconds)
         self._read_pressure(concurrency, seconds)
+        self._find_brownout(seconds)
         self._find_cutoff(share, seconds)
         if self._started is None and self.requests:
             self._started = now
@@ -190,6 +254,7 @@ class Pressure:
             ("errors", concurrency.acted and concurrency.errors_act),
             ("shedding", self.shed > 0),
             ("waiting", self._waited > MOST_WAITED),
+            ("self", self.own.lag > self._settings.own_lag and self.own.cpu > self._settings.own_cpu),
         )
         self.overload = tuple(name for name, shown in signs if shown)
         self._overloaded = self._overloaded + 1 if self.overload else 0
@@ -202,6 +267,21 @@ class Pressure:
         settings = self._settings
         speed = settings.rise if target > self.p else settings.fall
         self.p += (1.0 - math.exp(-speed * seconds)) * (target - self.p)
+
+    def _find_brownout(self, seconds: float) -> None:
+        """Tell a service that became worse by itself from one of which too much is asked; whether p acts at all."""
+        settings = self._settings
+        share = 1.0 - math.exp(-seconds / STEADY)
+        self._steady_demand += share * (self.units / seconds - self._steady_demand)
+        self._steady_completed += share * (self.completed / seconds - self._steady_completed)
+        self._high = self.p > (RELEASE * settings.threshold if self._high else settings.threshold)
+        self.served *= SERVED_KEPT ** (seconds / 60)
+        if not self._high:
+            self.served = max(self.served, self._steady_completed)
+        modest = self._high and USED * self._steady_demand <= self.served
+        self._modest_for = self._modest_for + seconds if modest else 0.0
+        self.brownout = self._modest_for >= settings.brownout_after
+        self.pressed = self._high and not self.brownout and settings.max_pressure > settings.threshold
 
     def _find_cutoff(self, share: float, seconds: float) -> None:
         """The rank (log2 of units served, and a fraction) below which T1 exceeds what there is for it."""

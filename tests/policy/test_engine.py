@@ -14,6 +14,7 @@ from shield.policy.engine import (
     EngineSettings,
     IdentitySettings,
     LimitsSettings,
+    OwnLoad,
     QueueSettings,
     TableSettings,
 )
@@ -318,6 +319,39 @@ def test_at_three_in_the_morning_the_log_says_what_began_and_what_it_came_to(wor
     assert end[1]["peak_pressure"] >= 0.5
     assert end[1]["pressure"] == 0.0
     assert world.engine.events() == []
+
+
+def test_when_the_service_is_ill_by_itself_the_log_says_so_and_newcomers_are_let_in_again(world: Any) -> None:
+    pressure = world.engine._pressure
+    pressure.served = 100.0
+    pressure.p = 0.5
+    refused = 0
+    for i in range(600):
+        world.pass_time(0.5)
+        pressure.shed = 1  # the queue turned somebody away
+        if i % 20 == 0:
+            newcomer = world.ask(world.client(f"198.51.100.{i // 20}"))
+            refused += newcomer.verdict.action is Action.CHALLENGE
+    assert refused == 12
+    assert newcomer.verdict.action is Action.FORWARD
+    (onset, (name, fields)) = world.engine.events()
+    assert (onset[0], name) == ("attack_onset", "brownout")
+    assert fields["overload"] == ["shedding"]
+    assert fields["served"] == pytest.approx(100, rel=0.01)
+    status = world.engine.status(world.now)
+    assert status["brownout"]
+    assert status["strictness"] == 0.0
+    assert status["pressure"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_shields_own_load_is_taken_with_each_window(world: Any) -> None:
+    for _ in range(4):
+        world.now += 0.5
+        world.engine.tick(world.now, OwnLoad(lag=0.3, cpu=1.0))
+    status = world.engine.status(world.now)
+    assert status["own"] == {"lag": 0.3, "cpu": 1.0}
+    assert status["overload"] == ["self"]
+    assert world.ask(world.client()).verdict.action is Action.CHALLENGE
 
 
 def test_a_flood_of_bans_does_not_push_the_onset_out_of_the_log(world: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from shield.model import Action
 from shield.policy.concurrency import Concurrency
-from shield.policy.pressure import Pressure, PressureSettings
+from shield.policy.pressure import OwnLoad, Pressure, PressureSettings
 
 START = 777_777.7
 
@@ -337,3 +337,97 @@ def test_a_flash_of_noise_in_the_count_is_smoothed() -> None:
     for _ in range(2000):
         weather.window(rng.choice([0, 0, 0, 160]), 200)
     assert not weather.pressure.attack
+
+
+def test_an_operator_bounds_how_strict_shield_may_become() -> None:
+    def stormy(**settings: Any) -> Pressure:
+        weather = Weather(**settings)
+        for _ in range(40):
+            weather.window(2000, 40_000)
+        return weather.pressure
+
+    bounded = stormy(max_pressure=0.3)
+    assert bounded.p > 0.9
+    assert bounded.strictness == 0.3
+    assert bounded.pressed
+    never = stormy(max_pressure=0.05)
+    assert not never.pressed
+    assert never.attack  # the history is frozen all the same
+    free = stormy()
+    assert free.strictness == free.p
+
+
+@pytest.mark.parametrize("demand", [9600, 10_500, 40_000])
+def test_a_flood_that_pulses_does_not_make_the_defence_flap(demand: float) -> None:
+    """30 s on, 30 s off, twenty minutes long, from just above what is pressure at all to four times the capacity."""
+    weather = Weather()
+    for _ in range(120):
+        weather.window(50, 500)
+    turns = 0
+    for _ in range(20):
+        for asked in (demand, 500):
+            for _ in range(60):
+                pressed = weather.pressure.pressed
+                weather.window(1000, asked, completed=min(asked, 10_000))
+                turns += weather.pressure.pressed != pressed
+    assert turns == 1
+    assert not weather.pressure.brownout
+
+
+def test_shields_own_load_is_pressure_when_it_is_late_and_busy() -> None:
+    def overload(lag: float, cpu: float) -> tuple[tuple[str, ...], str]:
+        weather = Weather()
+        for _ in range(4):
+            weather.pressure.own = OwnLoad(lag, cpu)
+            weather.window(50, 500)
+        assert weather.pressure.attack is bool(weather.pressure.overload)
+        return weather.pressure.overload, weather.pressure.cause
+
+    assert overload(0.2, 1.0) == (("self",), "self")
+    assert overload(0.2, 0.3) == ((), "")  # the machine held it up
+    assert overload(0.02, 1.0) == ((), "")  # busy, and in time
+
+
+def brownout(weather: Weather, units: float) -> float:
+    """Seconds until newcomers are let in again while answers are ten times as slow, a minute at most three."""
+    began = weather.now
+    while not (weather.pressure.attack and not weather.pressure.pressed):
+        weather.window(50, units, completed=units / 2, ratio=10.0)
+        if weather.now - began > 200:
+            break
+    return weather.now - began
+
+
+def test_a_service_that_becomes_slow_by_itself_locks_nobody_out_for_more_than_two_minutes() -> None:
+    weather = Weather()
+    for _ in range(1200):
+        weather.window(50, 2000, completed=2000)
+    assert weather.pressure.served == pytest.approx(2000, rel=0.01)
+    assert brownout(weather, 2000) == pytest.approx(121, abs=1.5)
+    assert weather.pressure.brownout
+    assert weather.pressure.strictness == 0.0
+    assert weather.pressure.p > 0.3
+    for _ in range(1200):  # ten more minutes of it
+        weather.window(50, 2000, completed=1000, ratio=10.0)
+        assert not weather.pressure.pressed
+    for _ in range(16):  # and a flood comes
+        weather.window(500, 20_000, completed=1000, ratio=10.0)
+    assert weather.pressure.pressed
+    assert not weather.pressure.brownout
+
+
+def test_more_demand_than_the_service_has_served_is_no_brownout() -> None:
+    weather = Weather()
+    for _ in range(1200):
+        weather.window(50, 2000, completed=2000)
+    assert brownout(weather, 2400) > 200
+    assert not weather.pressure.brownout
+
+
+def test_what_a_service_has_served_is_forgotten_in_days() -> None:
+    weather = Weather()
+    for _ in range(1200):
+        weather.window(50, 2000, completed=2000)
+    for _ in range(2 * 3600):
+        weather.window(50, 10, completed=10)
+    assert weather.pressure.served == pytest.approx(2000 * 0.9995**60, rel=0.01)
