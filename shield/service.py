@@ -31,6 +31,7 @@ from shield.config import Config
 from shield.demo import notice, start_demo
 from shield.errors import StartError
 from shield.log import AccessLog, LoggingBridge
+from shield.own_load import OwnLoadMeter
 from shield.policy.engine import Engine, EngineSettings, Keys
 from shield.proxy import health, listener
 from shield.proxy.crawlers import Crawlers
@@ -53,6 +54,8 @@ their full size each time; the rare cycle (a failed connection's traceback) can 
 QUEUE_TICK_SECONDS: Final = 0.020
 """How often queued requests are looked at: half of the shortest time that one is kept (section 6 of the design)."""
 TICK_SECONDS: Final = 0.5
+WARNINGS: Final = frozenset({"attack_onset", "attack_end", "brownout"})
+"""Of the policy's decisions of note, those that somebody should look at."""
 HISTORY_SAVE_SECONDS: Final = 300.0
 """What a crash may forget; a stop forgets nothing."""
 
@@ -101,6 +104,8 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._demo: Any = None
         self._next_tick = self._next_second = self._next_sweep = 0.0
+        self._due = clock()  # when the timer ought to run
+        self._own = OwnLoadMeter(self._due, time.process_time())
 
     async def start(self) -> None:
         """Listen. Raises StartError; what was opened by then is closed again."""
@@ -195,10 +200,13 @@ class Service:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(QUEUE_TICK_SECONDS, self._on_timer)
         now = self.clock()
+        if self._own.turn(now, self._due):
+            self._own.read(now, time.process_time())
+        self._due = now + QUEUE_TICK_SECONDS
         if self.engine.waiting or now >= self._next_tick:
             if now >= self._next_tick:
                 self._next_tick = now + TICK_SECONDS
-            self.edge.resume(self.engine.tick(now), now)
+            self.edge.resume(self.engine.tick(now, self._own.load), now)
             self._report(now)
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
@@ -221,7 +229,7 @@ class Service:
             status = self.engine.status(now)
             self.log.event("attack", "warning", **self._attack_report.take(now, status, self.metrics.verdicts))
         for name, details in self.engine.events():
-            self.log.event(name, "warning" if name.startswith("attack_") else "info", **details)
+            self.log.event(name, "warning" if name in WARNINGS else "info", **details)
 
     def _on_upstream(self, event: str, server: str) -> None:
         self.log.event(event, "warning", server=server)
