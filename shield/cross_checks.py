@@ -222,6 +222,9 @@ def _challenge(config: Config) -> Iterator[Complaint]:
             ("challenge", "bought_rate"),
             f"at least challenge.least_bought_rate, which is {challenge.least_bought_rate}",
         )
+    for number, text in enumerate(challenge.never):
+        if not text.startswith("/"):
+            yield from _network(("challenge", "never", number), text, ', or a path prefix that begins with "/"')
     for name, value in (("cookie", challenge.cookie), ("header", challenge.header)):
         if not _TOKEN.fullmatch(value):
             yield ("challenge", name), "allowed: letters, digits and -_.~!#$%&'*+^`|"
@@ -239,10 +242,15 @@ def _address(place: Place, text: str, unix: bool) -> Iterator[Complaint]:
 
 def _networks(place: Place, networks: tuple[str, ...]) -> Iterator[Complaint]:
     for number, network in enumerate(networks):
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            yield (*place, number), _network_hint(network)
+        yield from _network((*place, number), network)
+
+
+def _network(place: Place, text: str, or_else: str = "") -> Iterator[Complaint]:
+    """`or_else`: what is allowed besides."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        yield place, _network_hint(text) + or_else
 
 
 def _network_hint(text: str) -> str:

@@ -68,6 +68,10 @@ class ChallengeSettings:
         Literal["auto", "always", "off"],
         Doc("auto: under pressure, those without history. always: every request without a pass. off: nobody."),
     ] = "auto"
+    never: Annotated[
+        tuple[str, ...],
+        Doc('CIDRs and paths. Networks, and path prefixes like "/feed", that are only limited: for programs.'),
+    ] = ()
     cookie: Annotated[str, Doc("name. The cookie that carries a pass.")] = "shield_pass"
     header: Annotated[str, Doc("field name. Where programs may put their pass.")] = "Shield-Pass"
     sub_puzzles: Annotated[int, Ge(1), Le(64), Doc("puzzles. Parts of a challenge; more make the time more even.")] = 16

@@ -5,7 +5,8 @@
                      T1   client with history, or earned pass: the same; challenged only below the cutoff, when T0 and
                           T1 alone ask for more than there is
                      T2   bought pass: its own small budget, and the network's
-                     T3   no pass, no history: challenged; with challenges off, slowed to 1 - 0.9 p
+                     T3   no pass, no history: challenged; with challenges off, and where the operator wants none
+                          (exempt.py), slowed to 1 - 0.9 p
                      T4   a score above 8: the same, slowed to 0.1 (1 - p), in calm weather too
 
 A request's tier is the better of what its pass and its client deserve. Whatever is said here is said with a reason.
@@ -21,6 +22,7 @@ from typing import Final
 from shield.model import Action, Reason, Request, Tier, Verdict
 from shield.policy.admission import ORDER_EPOCH
 from shield.policy.challenge import ChallengeSettings
+from shield.policy.exempt import Exempt
 from shield.policy.history import History
 from shield.policy.identity import Client
 from shield.policy.keys import TAG_BYTES, order_tag
@@ -79,6 +81,7 @@ class Judge:
         self._history = history
         self._pressure = pressure
         self._mode = challenge.mode
+        self._exempt = Exempt(challenge.never)
         self._api_key_header = api_key_header
         self._api_keys = api_keys  # by SHA-256
         self._honeypots = honeypots
@@ -160,14 +163,15 @@ class Judge:
     def _judge_uneasy(self, request: Request, tier: Tier, now: float) -> Verdict:
         """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
         token = request.token
-        if self._mode == "always" and token is None:
+        spared = self._mode == "off" or request in self._exempt
+        if self._mode == "always" and token is None and not spared:
             return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, self._ask(request, now), now)
         if tier is T0:
             return self._admit(request, FORWARD, now)
         if tier is T1:
             rank = self.rank(request, now)
             ranks, place = self._pressure.ranks, min(int(rank), RANKS - 1)
-            if self._mode == "off" or rank >= self._pressure.cutoff:
+            if spared or rank >= self._pressure.cutoff:
                 verdict = self._admit(request, FORWARD, now)
                 if verdict is FORWARD:
                     ranks[place] += request.cost
@@ -179,7 +183,7 @@ class Judge:
             request.subject, request.tier = token, T2
         else:
             asked = self._ask(request, now)
-            if tier is not T2 and self.pressed and self._mode != "off":
+            if tier is not T2 and self.pressed and not spared:
                 reason = Reason.BAD_REPUTATION if tier is T4 else Reason.NEWCOMER
                 return self._challenge_it(request, reason, asked, now)
         refusal = self._limits.squeeze(request, self._factor(request), self.pressed, now)
