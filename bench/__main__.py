@@ -17,7 +17,7 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "latency": (latency, "what a proxy adds to a request at fixed rates of arrival"),
     "memory": (memory, "resident bytes per tracked client and per idle connection"),
     "micro": (micro, "what each step of a request costs in Python"),
-    "attack": (attack, "what users notice of a flood, with Shield and without"),
+    "attack": (attack, "what users notice of attacks, with Shield, without, and with the peers"),
 }
 """Each module has add_arguments(parser), play(arguments) for the raw results, markdown(results), and run(arguments)."""
 
@@ -27,7 +27,7 @@ QUICK: Final[Mapping[str, list[str]]] = {
     "latency": ["--rounds", "2", "--seconds", "1"],
     "memory": ["--clients", "100000"],
     "micro": ["--processes", "2", "--repeats", "3"],
-    "attack": ["--seconds", "10", "--calm", "10"],
+    "attack": ["--scenes", "overload", "many", "--seconds", "10", "--calm", "8"],
 }
 """For a look while something is being changed, not for figures to quote."""
 

@@ -1,19 +1,28 @@
-"""The flood: many addresses, each asking for little, together far more than the service can do.
+"""The attackers: waves of requests from many addresses, as a plan says, whatever comes back.
 
-Open loop: requests leave at the given rate whatever comes back. Each attacker has an address of its own in
-127.1.0.0/16; half of its requests go over kept connections and half over new ones; a request that is not answered
-within 5 s is given up, with its connection. Challenges are ignored, cookies are not kept. Bounded in rate, time and
-open connections (then requests are held back, and counted as such).
+    get       requests leave at the given rate (an open loop), each from one of the wave's addresses, some of them over
+              kept connections; one that is not answered within 5 s is given up, with its connection
+    answers   the same with answers to challenges, all of them wrong: no JSON, forged tokens, and real tokens, which
+              were asked for, with nonces that do not fit. In between they ask for pages as programs do
+    slow      connections that send a head, send a body, or read an answer, a little each second (bench/slow.py)
+
+Attackers have addresses from 127.16.0.0 on, four to a /24, so that limits by network alone do not catch them. They
+keep no cookies and solve nothing. Bounded in rate, time and open connections (then requests are held back, and counted
+as such).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import collections
 import json
 import random
+import re
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,67 +31,107 @@ import uvloop
 
 from bench.capacity_origin import raise_file_limit
 from bench.guard import MOST_CONNECTIONS, MOST_RATE, MOST_SECONDS, Target, bounded, loopback, target
+from bench.slow import Drip
 from bench.users import AGENTS
 
 PATIENCE: Final = 5.0  # seconds until an unanswered request is given up
 TURN: Final = 0.005  # seconds between two looks at what is due
 KEPT: Final = 2  # connections that an attacker keeps for its next request
+MOST_ATTACKERS: Final = 100_000
+PATHS: Final = ("/page/1", "/page/2", "/part/3.css", "/")
+ANSWER_TO: Final = "/.well-known/shield/answer"
+TOKEN: Final = re.compile(rb'"token":\s*"([\w-]+)"')
 
 
-def addresses(number: int) -> list[str]:
-    """`number` addresses, four to a /24, so that network limits alone do not catch them."""
-    return [f"127.1.{index // 4 % 256}.{1 + index % 4 + 4 * (index // 1024)}" for index in range(number)]
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """So many `attackers` for so many `seconds`. `starts` counts from the onset, and is monotonic time in a plan."""
+
+    kind: str  # get, answers or slow
+    starts: float
+    seconds: float
+    attackers: int
+    rate: float = 0.0  # requests/s in all
+    first: int = 0  # number of the first address: waves of different attackers share none
+    keep: float = 0.5  # share of the requests over kept connections
+    paths: Sequence[str] = PATHS
+    address: str = ""  # instead, one for all
+    connections: int = 0  # of slow ones, in all
+
+    def checked(self) -> Wave:
+        """Itself. Raises ArgumentTypeError outside the bounds of guard.py."""
+        bounded(float, 0, MOST_RATE)(str(self.rate))
+        bounded(float, 0.1, MOST_SECONDS)(str(self.seconds))
+        bounded(int, 1, MOST_ATTACKERS - self.first)(str(self.attackers))
+        bounded(int, 0, MOST_CONNECTIONS)(str(self.connections))
+        return self
+
+    def at(self, onset: float) -> Wave:
+        """The same with `starts` as monotonic time."""
+        return replace(self, starts=onset + self.starts)
+
+    def host(self, number: int) -> str:
+        return loopback(self.address or address(self.first + number))
+
+
+def address(number: int) -> str:
+    """The attacker's address, four to a /24, below 127.16.0.0 + 100,000 / 1,024 of the second part."""
+    return f"127.{16 + number // 1024}.{number // 4 % 256}.{1 + number % 4}"
 
 
 class Attacker:
     """One address, with its idle connections."""
 
-    __slots__ = ("address", "idle", "request_kept", "request_new")
+    __slots__ = ("address", "agent", "idle", "path", "site", "token")
 
-    def __init__(self, address: str, site: Target, number: int) -> None:
-        self.address = loopback(address)
+    def __init__(self, address: str, site: Target, number: int, paths: Sequence[str] = PATHS) -> None:
+        self.address = address
+        self.site = site
+        self.path = paths[number % len(paths)]
+        self.agent = AGENTS[number % len(AGENTS)]
         self.idle: list[Shot] = []
-        path = ("/page/1", "/page/2", "/part/3.css", "/")[number % 4]
+        self.token = b""  # of the challenge that it was given last
+
+    def request(self, keep: bool, method: str = "GET", path: str = "", body: bytes | None = None) -> bytes:
+        accept = "text/html,application/xhtml+xml,*/*;q=0.8" if body is None and not path else "application/json"
+        close = "" if keep else "Connection: close\r\n"
+        length = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         head = (
-            f"GET {path} HTTP/1.1\r\nHost: {site.host}:{site.port}\r\nUser-Agent: {AGENTS[number % len(AGENTS)]}\r\n"
-            "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n"
-            "Accept-Encoding: gzip, deflate, br\r\n"
+            f"{method} {path or self.path} HTTP/1.1\r\nHost: {self.site.host}:{self.site.port}\r\n"
+            f"User-Agent: {self.agent}\r\nAccept: {accept}\r\nAccept-Language: en-US,en;q=0.5\r\n"
+            f"Accept-Encoding: gzip, deflate, br\r\n{length}{close}\r\n"
         )
-        self.request_kept = f"{head}\r\n".encode()
-        self.request_new = f"{head}Connection: close\r\n\r\n".encode()
+        return head.encode() + (body or b"")
 
 
 class Flood:
-    """What all attackers share."""
+    """What all attackers of a wave share."""
 
-    def __init__(self, site: Target, attackers: list[Attacker], rate: float, most_open: int, seed: int) -> None:
+    def __init__(self, site: Target, wave: Wave, most_open: int, seed: int) -> None:
         self.site = site
-        self.attackers = attackers
-        self.rate = rate
+        self.wave = wave
+        self.attackers: dict[int, Attacker] = {}
         self.most_open = most_open
         self.random = random.Random(seed)
-        self.shots: collections.OrderedDict[Shot, float] = (
-            collections.OrderedDict()
-        )  # waiting for answers, oldest first
+        self.shots: collections.OrderedDict[Shot, float] = collections.OrderedDict()  # unanswered, oldest first
         self.open = 0
         self.counts: collections.Counter[str] = collections.Counter()
         self.statuses: collections.Counter[int] = collections.Counter()
         self.first_byte: float | None = None
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, starts: float, seconds: float) -> dict[str, Any]:
-        """From the monotonic time `starts` on."""
-        await asyncio.sleep(starts - time.monotonic())
+    async def run(self) -> dict[str, Any]:
+        await asyncio.sleep(self.wave.starts - time.monotonic())
         due = 0
-        while (elapsed := time.monotonic() - starts) < seconds:
-            while due < elapsed * self.rate:
-                self.fire(self.attackers[self.random.randrange(len(self.attackers))])
+        while (elapsed := time.monotonic() - self.wave.starts) < self.wave.seconds:
+            while due < elapsed * self.wave.rate:
+                self.fire(self.attacker(self.random.randrange(self.wave.attackers)))
                 due += 1
             self.give_up()
             await asyncio.sleep(TURN)
         waiting, self.shots = self.shots, collections.OrderedDict()
         self.counts["unanswered_at_the_end"] = len(waiting)
-        for shot in [*waiting, *(shot for attacker in self.attackers for shot in attacker.idle)]:
+        for shot in [*waiting, *(shot for attacker in self.attackers.values() for shot in attacker.idle)]:
             shot.transport.abort()
         await asyncio.sleep(0.1)
         return {
@@ -92,10 +141,34 @@ class Flood:
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
         }
 
+    def attacker(self, number: int) -> Attacker:
+        found = self.attackers.get(number)
+        if found is None:
+            found = Attacker(self.wave.host(number), self.site, number, self.wave.paths)
+            self.attackers[number] = found
+        return found
+
+    def shape(self, attacker: Attacker, keep: bool) -> bytes:
+        """The next request."""
+        if self.wave.kind == "get":
+            return attacker.request(keep)
+        turn = self.random.randrange(4)
+        if turn == 0:
+            body = b"{"
+        elif turn == 1:
+            forged = base64.urlsafe_b64encode(self.random.randbytes(39))
+            body = b'{"token":"%s","nonces":%s}' % (forged, json.dumps(list(range(16))).encode())
+        elif attacker.token:
+            body = b'{"token":"%s","nonces":%s}' % (attacker.token, json.dumps(list(range(16))).encode())
+            attacker.token = b""
+        else:
+            return attacker.request(keep, path=attacker.path)
+        return attacker.request(keep, "POST", ANSWER_TO, body)
+
     def fire(self, attacker: Attacker) -> None:
-        keep = self.random.random() < 0.5
+        keep = self.random.random() < self.wave.keep
         if keep and attacker.idle:
-            attacker.idle.pop().send(attacker.request_kept)
+            attacker.idle.pop().send(self.shape(attacker, keep))
         elif self.open < self.most_open:
             self.open += 1
             task = asyncio.get_running_loop().create_task(self.connect(attacker, keep))
@@ -114,7 +187,7 @@ class Flood:
             self.open -= 1
             self.counts["not_connected"] += 1
             return
-        shot.send(attacker.request_kept if keep else attacker.request_new)
+        shot.send(self.shape(attacker, keep))
 
     def give_up(self) -> None:
         old = time.monotonic() - PATIENCE
@@ -153,6 +226,10 @@ class Shot(asyncio.Protocol):
         except httptools.HttpParserError:
             self.transport.abort()
 
+    def on_body(self, body: bytes) -> None:
+        if self.flood.wave.kind == "answers" and (found := TOKEN.search(body)):
+            self.attacker.token = found[1]
+
     def on_message_complete(self) -> None:
         flood = self.flood
         if flood.shots.pop(self, None) is None:
@@ -172,27 +249,33 @@ class Shot(asyncio.Protocol):
             self.attacker.idle.remove(self)
 
 
-async def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    most_open = min(arguments.connections, raise_file_limit() - 200)
-    site = arguments.target
-    attackers = [Attacker(address, site, number) for number, address in enumerate(addresses(arguments.attackers))]
-    flood = Flood(site, attackers, arguments.rate, most_open, seed=7)
-    return await flood.run(arguments.starts, arguments.seconds)
+async def run(site: Target, waves: Sequence[Wave], connections: int) -> list[dict[str, Any]]:
+    """All waves, each at its time; what came of each."""
+    most_open = min(connections, raise_file_limit() - 200)
+    runs = [
+        Drip(site, [wave.host(number) for number in range(wave.attackers)], wave.connections).run(
+            wave.starts, wave.seconds
+        )
+        if wave.kind == "slow"
+        else Flood(site, wave, most_open, seed).run()
+        for seed, wave in enumerate(waves, 7)
+    ]
+    return await asyncio.gather(*runs)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.attackers", description="A bounded flood, loopback only.")
+    parser = argparse.ArgumentParser(prog="python -m bench.attackers", description="Bounded attacks, loopback only.")
     parser.add_argument("--target", type=target, required=True)
-    parser.add_argument("--attackers", type=bounded(int, 1, 10_000), default=500)
-    parser.add_argument("--rate", type=bounded(float, 1, MOST_RATE), default=2000.0, help="requests/s in all")
-    parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=30.0)
+    parser.add_argument("--plan", type=Path, required=True, help="JSON: a list of waves")
     parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=12_000, help="open at once")
-    parser.add_argument("--starts", type=float, default=0.0, help="monotonic seconds")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    if arguments.starts == 0.0:
-        arguments.starts = time.monotonic()
-    arguments.out.write_text(json.dumps(uvloop.run(run(arguments))))
+    waves = [Wave(**row).checked() for row in json.loads(arguments.plan.read_text())]
+    arguments.out.write_text(json.dumps(uvloop.run(run(arguments.target, waves, arguments.connections))))
+
+
+def write_plan(path: Path, waves: Sequence[Wave]) -> None:
+    path.write_text(json.dumps([asdict(wave) for wave in waves]))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
 """A service with a hard capacity, for the attack runs: it does so much and no more, and gets slower when it is pushed.
 
-It behaves like an application server with a pool of threads in front of a database: `--parallel` requests at a time
-take `--service` seconds each; further ones are taken on up to `--threads`, share what there is, and cost extra for
-every one above the optimum (`--thrash`); the rest wait in a backlog without a bound that matters, and are worked off
-even when their client has left, because the server finds out only when it writes. With the defaults (4 at a time,
-20 ms each) it serves 200/s, and 64 at a time bring it down to 91/s. No CPU is burnt: the times are timers, so the
-figures do not depend on how fast the machine is.
+It behaves like an application server with a pool of threads in front of a database. A request takes one of `--threads`
+when its head has come, and keeps it until the last byte of its answer is written: a slow body or a slow reader holds a
+thread and does nothing with it. `--parallel` requests at a time take `--service` seconds of work each; further ones are
+worked on too, share what there is, and cost extra for every one above the optimum (`--thrash`). Those without a thread
+wait in a backlog without a bound that matters, and are worked off even when their client has left, because the server
+finds out only when it writes. With the defaults (4 at a time, 20 ms each) it serves 200/s, and 64 at a time bring it
+down to 91/s. No CPU is burnt: the times are timers, so the figures do not depend on how fast the machine is.
 
-Requests are counted by who sent them: the last address of X-Forwarded-For, else the peer. 127.1.0.0/16 are attackers,
-127.2.0.0/16 users. GET /counters on `--side-port` shows the counts as JSON.
+    /search     takes five times as long as anything else
+    /large      4 MiB
+    /part/...   a style sheet; everything else is a page
+
+Requests are counted by who sent them: the last address of X-Forwarded-For, else the peer. 127.2.0.0/16 are users,
+127.3.0.0/16 newcomers, and those from 127.16.0.0 on attackers; whoever asks for /abuse is one too. GET /counters on
+`--side-port` shows the counts as JSON.
 """
 
 from __future__ import annotations
@@ -33,11 +39,17 @@ BIN: Final = 0.5  # seconds of one entry in the timeline
 MOST_WAITING: Final = 1_000_000
 
 
+SEARCH: Final = 5.0  # times the usual work
+LARGE: Final = 4 * 1024 * 1024  # bytes; more than the buffers of the system take between two processes
+CHUNK: Final = bytes(65_536)
+
+
 def class_of(address: str) -> str:
     """Whose address this is."""
-    if address.startswith("127.1."):
+    second = address.split(".")[1] if address.startswith("127.") else ""
+    if second.isdigit() and int(second) >= 16:
         return "attacker"
-    return "user" if address.startswith("127.2.") else "other"
+    return {"2": "user", "3": "newcomer"}.get(second, "other")
 
 
 class Service:
@@ -52,8 +64,9 @@ class Service:
         self.thrash = thrash
         self.later = later
         self.random = random.Random(seed)
-        self.busy = 0
-        self.most_busy = 0
+        self.taken = 0  # threads
+        self.busy = 0  # threads that work; the others wait for a body or for a reader
+        self.most_taken = 0
         self.served = 0
         self.backlog: collections.deque[Exchange] = collections.deque()
         self.arrived: collections.Counter[str] = collections.Counter()
@@ -66,27 +79,40 @@ class Service:
         return self.service * shared * extra * self.random.uniform(0.8, 1.2)
 
     def arrive(self, exchange: Exchange) -> None:
-        source = class_of(exchange.source())
+        """The head of a request is here."""
+        source = exchange.sender()
         self.arrived[source] += 1
         self.timeline.setdefault(int(time.monotonic() / BIN), collections.Counter())[source] += 1
-        if self.busy < self.threads:
-            self.begin(exchange)
+        if self.taken < self.threads:
+            self.take(exchange)
         elif len(self.backlog) < MOST_WAITING:
             self.backlog.append(exchange)
         else:
             exchange.connection.transport.abort()
 
-    def begin(self, exchange: Exchange) -> None:
+    def take(self, exchange: Exchange) -> None:
+        self.taken += 1
+        self.most_taken = max(self.most_taken, self.taken)
+        exchange.has_thread = True
+        if exchange.complete:
+            self.work(exchange)
+
+    def work(self, exchange: Exchange) -> None:
+        """The whole request is here, and it has a thread."""
         self.busy += 1
-        self.most_busy = max(self.most_busy, self.busy)
-        self.later(self.duration(), self.finish, exchange)
+        self.later(self.duration() * exchange.weight(), self.finish, exchange)
 
     def finish(self, exchange: Exchange) -> None:
         self.busy -= 1
         self.served += 1
-        exchange.answer()
+        if exchange.answer():
+            self.release(exchange)
+
+    def release(self, exchange: Exchange) -> None:
+        exchange.has_thread = False
+        self.taken -= 1
         if self.backlog:
-            self.begin(self.backlog.popleft())
+            self.take(self.backlog.popleft())
 
     def counters(self) -> dict[str, Any]:
         """Times in `timeline` are monotonic seconds, the beginning of each bin."""
@@ -94,7 +120,8 @@ class Service:
             "arrived": dict(self.arrived),
             "served": self.served,
             "busy": self.busy,
-            "most_busy": self.most_busy,
+            "taken": self.taken,
+            "most_taken": self.most_taken,
             "backlog": len(self.backlog),
             "bin": BIN,
             "timeline": [[number * BIN, dict(counts)] for number, counts in sorted(self.timeline.items())],
@@ -116,25 +143,43 @@ FIRST_PAGE_ANSWER: Final = page(cookie=False)
 PART_ANSWER: Final = render(PART, b"text/css")
 
 
+LARGE_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % LARGE
+
+
 class Exchange:
     """One request, waiting for its answer."""
 
-    __slots__ = ("connection", "fields", "keep_alive", "url")
+    __slots__ = ("complete", "connection", "fields", "has_thread", "keep_alive", "left", "url")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.url = b""
         self.fields: dict[bytes, bytes] = {}
         self.keep_alive = True
+        self.complete = False  # the body is here too, or nobody is left to send it
+        self.has_thread = False
+        self.left = 0  # bytes of the answer that are not written
 
     def source(self) -> str:
         forwarded = self.fields.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
         return forwarded or str(self.connection.peer)
 
-    def answer(self) -> None:
+    def sender(self) -> str:
+        return "attacker" if self.url.startswith(b"/abuse") else class_of(self.source())
+
+    def weight(self) -> float:
+        return SEARCH if self.url.startswith(b"/search") else 1.0
+
+    def answer(self) -> bool:
+        """Write; whether that was all."""
         transport = self.connection.transport
         if transport.is_closing():
-            return
+            return True
+        if self.url.startswith(b"/large"):
+            transport.write(LARGE_HEAD)
+            self.left = LARGE
+            self.connection.writing = self
+            return self.go_on()
         if self.url.startswith(b"/part/"):
             transport.write(PART_ANSWER)
         else:
@@ -142,6 +187,20 @@ class Exchange:
             transport.write(PAGE_ANSWER if known else FIRST_PAGE_ANSWER)
         if not self.keep_alive:
             transport.close()
+        return True
+
+    def go_on(self) -> bool:
+        """Write until the reader is behind; whether that was all."""
+        connection = self.connection
+        while self.left and not connection.paused:
+            connection.transport.write(CHUNK)
+            self.left -= len(CHUNK)
+        if self.left:
+            return False
+        connection.writing = None
+        if not self.keep_alive:
+            connection.transport.close()
+        return True
 
 
 class Connection(asyncio.Protocol):
@@ -150,6 +209,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, service: Service) -> None:
         self.service = service
         self.exchange = Exchange(self)
+        self.writing: Exchange | None = None  # its answer is held up by the reader
+        self.paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -171,9 +232,38 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self.exchange.fields[name.lower()] = value
 
+    def on_headers_complete(self) -> None:
+        if self.exchange.fields.get(b"expect", b"").lower() == b"100-continue":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Without a body the next callback comes at once, and finds the request complete: it is worked on only once.
+        self.service.arrive(self.exchange)
+
     def on_message_complete(self) -> None:
         self.exchange.keep_alive = self.parser.should_keep_alive()
-        self.service.arrive(self.exchange)
+        self.come(self.exchange)
+
+    def come(self, exchange: Exchange) -> None:
+        """No more of the body is to be waited for."""
+        if not exchange.complete:
+            exchange.complete = True
+            if exchange.has_thread:
+                self.service.work(exchange)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        exchange = self.writing
+        if exchange is not None and exchange.go_on():
+            self.service.release(exchange)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.writing is not None:
+            self.service.release(self.writing)
+            self.writing = None
+        if self.exchange.fields:
+            self.come(self.exchange)
 
 
 class Side(asyncio.Protocol):

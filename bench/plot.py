@@ -5,6 +5,7 @@ Needs matplotlib (the `bench` extra).
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +29,9 @@ def draw(results: dict[str, Any], json_file: Path) -> list[str]:
     return plots[results["suite"]](results, json_file)
 
 
-def save(figure: Any, json_file: Path) -> list[str]:
-    """As PNG and SVG beside the JSON file; the file names."""
-    figure.tight_layout()
+def save(figure: Any, json_file: Path, top: float = 1.0) -> list[str]:
+    """As PNG and SVG beside the JSON file; the file names. What is above `top` of the height is left for a legend."""
+    figure.tight_layout(rect=(0, 0, 1, top))
     paths = [json_file.with_suffix(suffix) for suffix in (".png", ".svg")]
     for path in paths:
         figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -120,21 +121,49 @@ def micro(results: dict[str, Any], json_file: Path) -> list[str]:
 
 
 def attack(results: dict[str, Any], json_file: Path) -> list[str]:
+    """How many of the users' requests were answered, in all scenes; and a picture of each scene, `...-SCENE`."""
+    scenes = results["scenes"]
+    titles = {name: o["title"] for scene in scenes.values() for name, o in scene["contenders"].items()}
+    figure, axes = plt.subplots(2, 1, figsize=(1 + 2 * len(scenes), 8), sharex=True, squeeze=False)
+    width = 0.8 / len(titles)
+    for number, (name, title) in enumerate(titles.items()):
+        found = [(at, scene["contenders"].get(name)) for at, scene in enumerate(scenes.values())]
+        places = [at + (number - len(titles) / 2 + 0.5) * width for at, outcome in found if outcome]
+        style = {"label": title} | ({"color": COLOURS["user"]} if name == "shield" else {"alpha": 0.7})
+        axes[0][0].bar(places, [100 * outcome["attack"]["success"] for _, outcome in found if outcome], width, **style)
+        axes[1][0].bar(places, [outcome["attack"]["p95"] for _, outcome in found if outcome], width, **style)
+    axes[0][0].set_ylabel("users' requests answered, %")
+    axes[1][0].set_ylabel("users' p95, s; a failure counts as 10")
+    axes[1][0].set_yscale("log")
+    axes[1][0].set_xticks(
+        range(len(scenes)), [textwrap.fill(scene["title"], 20) for scene in scenes.values()], fontsize="small"
+    )
+    for axis in axes.flat:
+        axis.grid(axis="y", alpha=0.3)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", ncols=len(titles), fontsize="small")
+    names = save(figure, json_file, top=0.95)
+    for name, scene in scenes.items():
+        names += attack_scene(scene, json_file.with_stem(f"{json_file.stem}-{name}"))
+    return names
+
+
+def attack_scene(scene: dict[str, Any], json_file: Path) -> list[str]:
     """One column per contender: latency of every user request over time, and requests reaching the origin per second.
     Written beside the JSON file as PNG and SVG; returns the file names."""
-    contenders = list(results["contenders"].values())
-    seconds = results["shape"]["seconds"]
+    contenders = list(scene["contenders"].values())
     figure, axes = plt.subplots(
-        2, len(contenders), figsize=(1 + 4.5 * len(contenders), 7), sharex=True, sharey="row", squeeze=False
+        2, len(contenders), figsize=(1 + 3.5 * len(contenders), 6), sharex=True, sharey="row", squeeze=False
     )
     for column, outcome in enumerate(contenders):
         latency(axes[0][column], outcome)
         reaching(axes[1][column], outcome)
         axes[0][column].set_title(outcome["title"])
         for axis in (axes[0][column], axes[1][column]):
-            axis.axvspan(0, seconds, color="#fed7d7", alpha=0.35, zorder=0)
+            for wave in scene["waves"]:
+                begins = wave["starts"]
+                axis.axvspan(begins, begins + wave["seconds"], color="#fed7d7", alpha=0.35, zorder=0)
             axis.grid(alpha=0.3)
-        axes[1][column].set_xlabel("seconds from the first attack byte")
+        axes[1][column].set_xlabel("seconds from the onset")
     axes[0][0].set_ylabel("users' latency, s")
     axes[1][0].set_ylabel("requests/s reaching the origin")
     axes[0][0].legend(loc="upper left", fontsize="small")

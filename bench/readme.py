@@ -20,6 +20,7 @@ from typing import Any, Final
 from bench import report
 from bench.peers import PEERS
 from bench.throughput import BASES, BUSY
+from bench.users import PATIENCE
 
 README: Final = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK: Final = re.compile(r"<!-- bench: (?P<files>.*?); .*? -->\n(?P<text>.*?)<!-- bench: end -->\n", re.DOTALL)
@@ -149,26 +150,27 @@ def micro(source: Source) -> str:
 
 
 def attack(source: Source) -> str:
-    results = source.results
-    shape, contenders = results["shape"], results["contenders"]
-    shield = contenders["shield"]
-    p95, calm = 1000 * shield["attack"]["p95"], 1000 * shield["calm"]["p95"]
-    others = [
-        f"{'without a proxy' if name == 'direct' else 'behind nginx with `limit_req`'} {percent(found)}"
-        for name, found in contenders.items()
-        if name != "shield"
-    ]
-    # The service's capacity is the scene's: bench/README.md.
-    return fill(
-        f"[In a flood]({source.page}) of {shape['rate']:,.0f} requests/s upon a service that can do 200, from "
-        f"{shape['attackers']} addresses, {shape['users']} users with a history had {percent(shield)} of their "
-        f"requests answered, p95 {p95:.0f} ms ({calm:.0f} ms in calm weather)"
-        f"{'; ' if others else ''}{', '.join(others)}."
+    """A row per scene."""
+    scenes = source.results["scenes"]
+    titles = {name: found["title"] for scene in scenes.values() for name, found in scene["contenders"].items()}
+    # The service's capacity and who attacks are the scenes': bench/README.md.
+    intro = fill(
+        f"[Under attack]({source.page}): how many requests of {source.results['size']['users']} users with a history "
+        "were answered within 10 s, and their p95, in front of a service that can do 200 requests/s."
     )
+    lines = [f"| | {' | '.join(titles.values())} |", "|---|" + "---|" * len(titles)]
+    for scene in scenes.values():
+        cells = [under_attack(scene["contenders"].get(name)) for name in titles]
+        lines.append(f"| {scene['title']} | {' | '.join(cells)} |")
+    return f"{intro}\n\n" + "\n".join(lines)
 
 
-def percent(found: Mapping[str, Any]) -> str:
-    return f"{100 * found['attack']['success']:.1f} %".replace(".0 ", " ")
+def under_attack(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    share = f"{100 * found['attack']['success']:.1f} %".replace(".0 ", " ")
+    p95 = found["attack"]["p95"]
+    return share if p95 >= PATIENCE else f"{share}, {1000 * p95:,.0f} ms"
 
 
 def shown(readme: str) -> list[str]:

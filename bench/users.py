@@ -4,8 +4,8 @@ Each user is a browser at an address of its own in 127.2.0.0/16 (a few share one
 over up to six keep-alive connections, cookies kept. All clicks are fixed before the run starts (think times are
 log-normal), so a site that is slow does not get fewer of them, and latency counts from when a request was meant to be
 sent: a page's from the click, a part's from the moment the page had come. Whoever gets no complete 200 within the
-patience of 10 s has failed. Challenges are counted and not solved: the users here have visited before and ought not to
-see any.
+patience of 10 s has failed. Challenges are counted and not solved: those who have visited before ought not to see any,
+and newcomers try again with their next click.
 
 Reads a plan as JSON from one file, writes what happened as JSON to another.
 """
@@ -43,13 +43,15 @@ LANGUAGES: Final = ("en-GB,en;q=0.7", "de-DE,de;q=0.8,en;q=0.5", "fr-FR,fr;q=0.9
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who: an address and a program. `clicks` are monotonic seconds."""
+    """Who: an address and a program. `clicks` are monotonic seconds; `group` is what the results call people like them:
+    returning, shared (returning too, all behind one address), newcomer."""
 
     address: str
     agent: str
     language: str
     clicks: Sequence[float]
     parts: int = 8
+    group: str = "returning"
 
 
 def crowd(number: int) -> list[tuple[str, str, str]]:
@@ -169,6 +171,7 @@ class Browser:
         self.samples.append(
             {
                 "user": self.number,
+                "group": self.person.group,
                 "click": click,
                 "page": document,
                 "meant": meant,

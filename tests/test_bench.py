@@ -33,7 +33,6 @@ if str(ROOT) not in sys.path:
 from prometheus_client import generate_latest
 
 from bench import (
-    attack,
     attackers,
     capacity_origin,
     guard,
@@ -103,7 +102,7 @@ class TestGuard:
             (load.main, []),
             (openloop.main, ["--rate", "1"]),
             (users.main, ["--plan", "plan.json", "--out", "out.json"]),
-            (attackers.main, ["--out", "out.json"]),
+            (attackers.main, ["--plan", "plan.json", "--out", "out.json"]),
         ],
     )
     def test_no_tool_sends_load_elsewhere(
@@ -143,7 +142,7 @@ class TestGuard:
             ["micro", "--cases", "breathing"],
             ["all", "--suites", "none"],
             ["attack", "--rate", "1000000"],
-            ["attack", "--attackers", "100000"],
+            ["attack", "--scenes", "the internet"],
             ["attack", "--seconds", "86400"],
             ["attack", "--target", "http://127.0.0.1:80/"],
             ["sing"],
@@ -539,137 +538,6 @@ class TestOpenLoop:
         assert latency.held_against_envoy([{"share": 0.5, "peers": {"shield": {}}}]) == []
 
 
-class Clock:
-    """call_later in simulated time."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.due: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
-
-    def later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> None:
-        heapq.heappush(self.due, (self.now + seconds, len(self.due) + id(arguments), callback, arguments))
-
-    def run(self, until: float) -> None:
-        while self.due and self.due[0][0] <= until:
-            self.now, _, callback, arguments = heapq.heappop(self.due)
-            callback(*arguments)
-        self.now = until
-
-
-class FakeExchange:
-    def __init__(self, source: str) -> None:
-        self.from_address = source
-        self.answered = 0
-
-    def source(self) -> str:
-        return self.from_address
-
-    def answer(self) -> None:
-        self.answered += 1
-
-
-class TestCapacityOrigin:
-    def rate(self, concurrency: int) -> float:
-        """Served per second when so many requests are always there."""
-        clock = Clock()
-        service = capacity_origin.Service(4, 0.020, 64, 0.02, clock.later)
-
-        class Again(FakeExchange):
-            def answer(self) -> None:
-                clock.later(0.0, service.arrive, self)  # type: ignore[arg-type]
-
-        for _ in range(concurrency):
-            service.arrive(Again("127.2.0.1"))  # type: ignore[arg-type]
-        clock.run(20.0)
-        assert service.most_busy == min(concurrency, 64)
-        return service.served / 20.0
-
-    def test_it_serves_200_a_second_at_its_best_and_less_beyond(self) -> None:
-        assert self.rate(1) == pytest.approx(50, rel=0.05)
-        assert self.rate(4) == pytest.approx(200, rel=0.05)
-        assert self.rate(20) == pytest.approx(200 / 1.32, rel=0.05)
-        assert self.rate(64) == pytest.approx(200 / 2.2, rel=0.05)
-        assert self.rate(500) == pytest.approx(200 / 2.2, rel=0.05)
-
-    def test_requests_are_counted_by_who_sent_them(self) -> None:
-        service = capacity_origin.Service(4, 0.020, 64, 0.02, Clock().later)
-        for source in ("127.1.0.1", "127.1.9.9", "127.2.0.1", "127.0.0.1"):
-            service.arrive(FakeExchange(source))  # type: ignore[arg-type]
-        counters = service.counters()
-        assert counters["arrived"] == {"attacker": 2, "user": 1, "other": 1}
-        assert sum(sum(counts.values()) for _, counts in counters["timeline"]) == 4
-
-    def test_the_last_forwarded_address_counts(self) -> None:
-        connection = capacity_origin.Connection(None)  # type: ignore[arg-type]
-        connection.peer = "127.2.0.9"
-        assert connection.exchange.source() == "127.2.0.9"
-        connection.exchange.fields[b"x-forwarded-for"] = b"127.2.0.1, 127.1.0.5"
-        assert connection.exchange.source() == "127.1.0.5"
-
-
-@contextlib.asynccontextmanager
-async def capacity() -> AsyncIterator[tuple[guard.Target, capacity_origin.Service]]:
-    later = asyncio.get_running_loop().call_later
-    service = capacity_origin.Service(4, 0.001, 64, 0.02, later)
-    async with listening(lambda: capacity_origin.Connection(service)) as port:
-        yield guard.Target("127.0.0.1", port), service
-
-
-class TestPopulations:
-    def test_users_share_networks_and_addresses_as_people_do(self) -> None:
-        people = users.crowd(20)
-        addresses = [address for address, _, _ in people]
-        assert len(set(people)) == 20
-        assert len(set(addresses)) == 18  # two pairs behind one address, with different programs
-        networks = [address.rpartition(".")[0] for address in addresses]
-        assert networks.count("127.2.0") == 10
-        assert all(address.startswith("127.2.") for address in addresses)
-
-    def test_attackers_are_many_and_in_their_own_range(self) -> None:
-        many = attackers.addresses(5000)
-        assert len(set(many)) == 5000
-        assert {capacity_origin.class_of(guard.loopback(address)) for address in many} == {"attacker"}
-        assert len({address.rpartition(".")[0] for address in attackers.addresses(500)}) == 125
-
-    async def test_a_user_loads_pages_and_keeps_cookies(self) -> None:
-        now = time.monotonic()
-        person = users.Person("127.2.0.1", users.AGENTS[0], "en", [now, now + 0.05], parts=7)
-        async with capacity() as (site, service):
-            result = await users.run(site, [person])
-        assert [row["good"] for row in result["samples"]] == [True] * 16
-        assert service.arrived == {"user": 16}
-        assert result["cookies"] == [["session"]]
-        assert all(0 < row["latency"] < 5 for row in result["samples"])
-        assert attack.figures(result["samples"])["pages"] == 1.0
-
-    async def test_a_refused_user_has_failed_and_a_challenge_is_seen(self) -> None:
-        body = b'{"challenge":{"token":"x"}}'
-        answer = small_origin.render(body, b"application/problem+json").replace(b"200 OK", b"503 No", 1)
-        person = users.Person("127.2.0.1", users.AGENTS[0], "en", [time.monotonic()])
-        async with listening(lambda: small_origin.Origin(answer)) as port:
-            result = await users.run(guard.Target("127.0.0.1", port), [person])
-        (row,) = result["samples"]  # without the page nobody asks for its parts
-        assert (row["good"], row["status"], row["challenge"]) == (False, 503, True)
-
-    async def test_the_flood_is_an_open_loop_of_the_given_rate(self) -> None:
-        async with capacity() as (site, service):
-            many = [attackers.Attacker(address, site, n) for n, address in enumerate(attackers.addresses(20))]
-            flood = attackers.Flood(site, many, rate=400, most_open=100, seed=1)
-            result = await flood.run(time.monotonic(), 0.25)
-        # Up to a last batch that was still on its way when the time was up.
-        assert 60 <= result["meant"] <= 101
-        answered = sum(result["statuses"].values())
-        assert answered <= service.arrived["attacker"] <= result["sent"]  # the rest was cut off unread at the end
-        assert result["sent"] == sum(result["statuses"].values()) + result["unanswered_at_the_end"]
-        assert flood.open == 0
-
-    async def test_a_flood_without_descriptors_holds_back_and_says_so(self) -> None:
-        async with capacity() as (site, _):
-            flood = attackers.Flood(site, [attackers.Attacker("127.1.0.1", site, 0)], rate=1000, most_open=1, seed=1)
-            result = await flood.run(time.monotonic(), 0.05)
-        assert result["held_back"] > 0
-
-
 class TestPeers:
     def setup_for(self, folder: Path, limits: Limits, window: float | None = None) -> Setup:
         return Setup(folder, 8081, 8082, 8083, limits, 4, window)
@@ -791,31 +659,6 @@ class TestJudgement:
 
     def test_refusals_where_none_are_due_are_a_problem(self) -> None:
         assert len(self.judge(self.result(1000, refused=1), {"forward/ok": 999.0, "limit/client_rate": 1.0})) == 1
-
-    def outcome(self, **changes: Any) -> dict[str, Any]:
-        figures = {"success": 1.0, "p95": 0.1}
-        return {
-            "visits": figures,
-            "calm": figures,
-            "attack": figures,
-            "later": figures,
-            "recovery": {"seconds": 1.0},
-            "challenges": 0,
-        } | changes
-
-    def test_shield_is_held_to_what_is_wanted(self) -> None:
-        assert attack.problems({"shield": self.outcome()}) == []
-        assert attack.problems({"nginx": self.outcome(challenges=5)}) == []
-        for change in (
-            {"attack": {"success": 0.98, "p95": 0.1}},
-            {"attack": {"success": math.nan, "p95": 0.1}},
-            {"recovery": {"seconds": None}},
-            {"recovery": {"seconds": 5.5}},
-            {"later": {"success": 1.0, "p95": 0.3}},
-            {"challenges": 1},
-            {"visits": {"success": 0.99, "p95": 0.1}},
-        ):
-            assert len(attack.problems({"shield": self.outcome(**change)})) == 1, change
 
 
 class TestMicro:

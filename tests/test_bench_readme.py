@@ -33,7 +33,8 @@ def throughput(busy: float = 1.0) -> dict[str, Any]:
 
 def everything() -> dict[str, Any]:
     added = {"added": {"p99": 0.0015}}
-    attack = {"attack": {"success": 0.995, "p95": 0.049}, "calm": {"p95": 0.047}}
+    shield = {"title": "Shield", "attack": {"success": 0.995, "p95": 0.049}}
+    direct = {"title": "no proxy", "attack": {"success": 0.013, "p95": 10.0}}
     return {
         "throughput": throughput(),
         "latency": {
@@ -42,8 +43,11 @@ def everything() -> dict[str, Any]:
         "memory": {"clients": [{"clients": 1000, "bytes": 712.0}], "connections": {"connections": 10, "used": 6100.0}},
         "micro": {"cases": {"decide-known": {"median": 5.5}}},
         "attack": {
-            "shape": {"rate": 2000.0, "attackers": 500, "users": 20},
-            "contenders": {"shield": attack, "direct": attack},
+            "size": {"users": 20},
+            "scenes": {
+                "many": {"title": "Many", "contenders": {"shield": shield, "direct": direct}},
+                "slow": {"title": "Slow", "contenders": {"shield": shield}},
+            },
         },
     }
 
@@ -74,7 +78,8 @@ def test_every_suite_has_its_sentence(tmp_path: Path) -> None:
         "the others 1.50 ms (Envoy)",
         "712 bytes at 1,000 of them, an idle connection 6,100 bytes at 10",
         "deciding about a known client 5.50 µs",
-        "had 99.5 % of their requests answered, p95 49 ms (47 ms in calm weather); without a proxy 99.5 %.",
+        "how many requests of 20 users with a history were answered",
+        "| Many | 99.5 %, 49 ms | 1.3 % | | Slow | 99.5 %, 49 ms | - |",
     ):
         assert part in flat
     assert max(len(line) for line in text.splitlines() if not line.startswith("<!--")) <= readme.WIDTH

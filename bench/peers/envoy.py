@@ -75,6 +75,89 @@ static_resources:
 """
 
 
+# Against attacks: a bucket by address, a share of what fails refused at once, and as many requests at a time as leave
+# the origin as fast as it is with few. Bodies and answers wait in Envoy.
+DEFENCE: Final = """\
+static_resources:
+  listeners:
+  - name: clients
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    tcp_backlog_size: 4096
+    per_connection_buffer_limit_bytes: 8388608
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: clients
+          codec_type: HTTP1
+          use_remote_address: true
+          generate_request_id: false
+          request_headers_timeout: 10s
+          request_timeout: 10s
+          stream_idle_timeout: 20s
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{prefix: /}}
+                route:
+                  cluster: origin
+                  timeout: 60s
+                  rate_limits: [{{actions: [{{remote_address: {{}}}}]}}]
+          http_filters:
+          - name: envoy.filters.http.local_ratelimit
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+              stat_prefix: limit
+              token_bucket: {{max_tokens: 4000000000, tokens_per_fill: 4000000000, fill_interval: 1s}}
+              filter_enabled: {{default_value: {{numerator: 100, denominator: HUNDRED}}}}
+              filter_enforced: {{default_value: {{numerator: 100, denominator: HUNDRED}}}}
+              max_dynamic_descriptors: 100000
+              descriptors:
+              - entries: [{{key: remote_address}}]
+                token_bucket: {{max_tokens: {most}, tokens_per_fill: {fill}, fill_interval: {interval}s}}
+          - name: envoy.filters.http.admission_control
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.admission_control.v3.AdmissionControl
+              enabled: {{default_value: true}}
+              sampling_window: 10s
+              success_criteria: {{http_criteria: {{http_success_status: [{{start: 100, end: 500}}]}}}}
+          - name: envoy.filters.http.buffer
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer
+              max_request_bytes: 65536
+          - name: envoy.filters.http.adaptive_concurrency
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency
+              enabled: {{default_value: true}}
+              gradient_controller_config:
+                sample_aggregate_percentile: {{value: 50}}
+                concurrency_limit_params: {{concurrency_update_interval: 0.1s}}
+                min_rtt_calc_params:
+                  {{interval: 30s, request_count: 50, min_concurrency: {least}, buffer: {{value: 50}}}}
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+              dynamic_stats: false
+              suppress_envoy_headers: true
+  clusters:
+  - name: origin
+    type: STATIC
+    connect_timeout: 5s
+    per_connection_buffer_limit_bytes: 8388608
+    circuit_breakers:
+      thresholds: [{{max_connections: 10000, max_pending_requests: 10000, max_requests: 10000}}]
+    load_assignment:
+      cluster_name: origin
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {origin_port}}}}}}}
+"""
+LEAST: Final = 8  # times what the origin can do at a time: fewer refuse users in calm weather, while it measures
+
+
 TLS: Final = """
       transport_socket:
         name: envoy.transport_sockets.tls
@@ -104,11 +187,21 @@ def plan(setup: Setup) -> Plan:
     most, fill, interval = LIMITS[setup.limits]
     config = setup.folder / "envoy.yaml"
     tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else ""
+    defends = setup.limits is Limits.SENSIBLE
     config.write_text(
-        CONFIG.format(port=setup.port, origin_port=setup.origin_port, most=most, fill=fill, interval=interval, tls=tls)
+        (DEFENCE if defends else CONFIG).format(
+            port=setup.port,
+            origin_port=setup.origin_port,
+            most=most,
+            fill=fill,
+            interval=interval,
+            tls=tls,
+            least=LEAST * setup.concurrency,
+        )
     )
     told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     version = found[1] if (found := re.search(r"/(\d+\.\d+\.\d+)/", told)) else "?"
     argv = (path, "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "--log-level", "off")
-    says = f"Envoy {version}, {fill} tokens each {interval} s, burst {most}, one bucket for all clients"
+    says = f"Envoy {version}, {fill} tokens each {interval} s, burst {most}, "
+    says += "per address, admission_control, adaptive_concurrency" if defends else "one bucket for all clients"
     return Plan(argv, setup.port, says=says)

@@ -76,6 +76,53 @@ http {{
 """
 
 
+# Against attacks: limits by address, and for all what the origin can do, a little of it delayed instead of refused.
+# Bodies and answers wait in nginx and in files (its default), so that neither a slow body nor a slow reader holds the
+# origin.
+DEFENCE: Final = """\
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 19000; multi_accept on; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    client_header_timeout 10s;
+    client_body_timeout 10s;
+    send_timeout 10s;
+    reset_timedout_connection on;
+    limit_req_zone $binary_remote_addr zone=clients:64m {rate};
+    limit_req_zone $server_name zone=all:1m rate=200r/s;
+    limit_conn_zone $binary_remote_addr zone=places:64m;
+    limit_req_status 429;
+    limit_conn_status 429;
+    upstream origin {{
+        server 127.0.0.1:{origin_port};
+        keepalive 256;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096 deferred;
+        limit_req zone=clients {burst};
+        limit_req zone=all burst=100 delay=60;
+        limit_conn places 40;
+        proxy_http_version 1.1;
+        location / {{
+            proxy_pass http://origin;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+        }}
+    }}
+}}
+"""
+
+
 TLS: Final = """ ssl;
         ssl_certificate {chain};
         ssl_certificate_key {key};
@@ -110,10 +157,12 @@ def plan(setup: Setup) -> Plan:
     assert path is not None
     config = setup.folder / "nginx.conf"
     tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else ""
+    defends = setup.limits is Limits.SENSIBLE
     config.write_text(
-        CONFIG.format(
+        (DEFENCE if defends else CONFIG).format(
             folder=setup.folder, origin_port=setup.origin_port, port=setup.port, rate=rate, burst=burst, tls=tls
         )
     )
     says = f"{version(path)}, limit_req {rate} {burst} per address"
+    says += ", rate=200r/s burst=100 delay=60 for all, limit_conn 40 per address" if defends else ""
     return Plan((path, "-p", str(setup.folder), "-c", str(config)), setup.port, says=says)

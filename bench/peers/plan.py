@@ -13,7 +13,10 @@ class Limits(enum.Enum):
 
     OUT_OF_REACH = "out of reach"  # the limiter runs and never refuses
     TINY = "tiny"  # nearly every request is refused with 429
-    SENSIBLE = "sensible"  # what Shield ships with: 10 requests/s, burst 200, per address
+    SENSIBLE = (
+        "sensible"  # against attacks: what Shield ships with, 10 requests/s, burst 200, per address, and whatever
+    )
+    # else the peer has
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Setup:
     origin_port: int
     side_port: int  # for metrics, where a peer has them
     limits: Limits
-    concurrency: int  # requests that the origin can take at a time, for peers that know such a limit
+    concurrency: int  # requests that the origin can take at a time, for peers that know such a limit; 0: not told
     history_window: float | None = None  # seconds; Shield's only; None: as shipped
     challenge: bool = False  # Shield's only: challenge everybody
     tls: Certificate | None = None  # with it clients speak TLS 1.3

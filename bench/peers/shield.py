@@ -27,8 +27,7 @@ address = "127.0.0.1:{port}"
 workers = 1
 {tls}[upstream]
 servers = ["http://127.0.0.1:{origin_port}"]
-max_concurrency = {concurrency}
-[admin]
+{concurrency}[admin]
 address = "127.0.0.1:{side_port}"
 {limits}{history}{log}"""
 
@@ -49,14 +48,14 @@ def plan(setup: Setup) -> Plan:
             port=setup.port,
             origin_port=setup.origin_port,
             side_port=setup.side_port,
-            concurrency=setup.concurrency,
+            concurrency=f"max_concurrency = {setup.concurrency}\n" if setup.concurrency else "",
             limits=TABLES[setup.limits] + ('[challenge]\nmode = "always"\n' if setup.challenge else ""),
             history=history,
             log=log,
             tls=f'certificate = "{setup.tls.chain}"\nkey = "{setup.tls.key}"\n' if setup.tls else "",
         )
     )
-    changed = [f"upstream.max_concurrency = {setup.concurrency}"]
+    changed = [f"upstream.max_concurrency = {setup.concurrency}"] if setup.concurrency else []
     changed += [] if setup.history_window is None else [f"history.window = {setup.history_window:g} s"]
     changed += ['challenge.mode = "always"'] if setup.challenge else []
     says = {
@@ -65,4 +64,4 @@ def plan(setup: Setup) -> Plan:
         Limits.SENSIBLE: "everything else as shipped",
     }[setup.limits]
     argv = (sys.executable, "-m", "shield", "run", "--config", str(config))
-    return Plan(argv, setup.port, metrics="/metrics", says=f"{', '.join(changed)}, {says}")
+    return Plan(argv, setup.port, metrics="/metrics", says=", ".join([*changed, says]))
