@@ -1,4 +1,4 @@
-"""The command line: shield run, shield check, shield demo.
+"""The command line: shield run, shield check, shield demo, shield simulate.
 
 Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 Shield
 could not start (an occupied port, an unreadable key) or its workers kept dying, with one line on stderr that says why.
@@ -10,12 +10,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from shield import __version__, config, service, workers
 from shield.errors import StartError
+from shield.simulate import command
+from shield.simulate.scene import SceneError
 
 FINE: Final = 0
 MISTAKES: Final = 1
@@ -35,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _check(options.config, options.json)
             case "demo":
                 return _demo(options.config)
+            case "simulate":
+                return _simulate(options)
             case _:
                 return _run(options.config)
     except config.ConfigError as error:
@@ -102,6 +106,20 @@ def _demo(path: str | None) -> int:
     return _serve(settings, config.find(path))
 
 
+def _simulate(options: argparse.Namespace) -> int:
+    """Play a scene, with its own config unless one is named; without a scene, list those that ship."""
+    if options.scene is None:
+        print(command.scenes())
+        return FINE
+    settings = config.load(options.config) if options.config is not None else None
+    try:
+        done = command.simulate(options.scene, settings, options.seed, options.json, options.chart)
+    except SceneError as error:
+        print(error, file=sys.stderr)
+        return MISTAKES
+    return FINE if done else MISTAKES
+
+
 def _print_json(value: object) -> None:
     print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
@@ -119,12 +137,23 @@ def _parser() -> argparse.ArgumentParser:
         ("check", "validate the config and report every mistake with its line"),
         ("demo", "serve the built-in demo site on 127.0.0.1:8080, and say how to attack it"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument(
+        parsed = commands.add_parser(name, help=text, description=text)
+        parsed.add_argument(
             "--config",
             metavar="FILE",
             help="the config; otherwise config.toml in the current directory, otherwise the one that Shield ships",
         )
         if name == "check":
-            command.add_argument("--json", action="store_true", help="write the report as JSON to stdout")
+            parsed.add_argument("--json", action="store_true", help="write the report as JSON to stdout")
+    _add_simulate(commands)
     return parser
+
+
+def _add_simulate(commands: Any) -> None:
+    what = "play an attack against the real policy on a simulated clock, and say what each side got"
+    parsed = commands.add_parser("simulate", help=what, description=what + ". See docs/simulate.md.")
+    parsed.add_argument("scene", metavar="SCENE", nargs="?", help="one that ships, or a file; without: list them")
+    parsed.add_argument("--config", metavar="FILE", help="a config to try, in place of the scene's own")
+    parsed.add_argument("--seed", metavar="N", type=int, default=1, help="another one is another course of chance")
+    parsed.add_argument("--json", metavar="FILE", help="write everything that was measured")
+    parsed.add_argument("--chart", metavar="FILE", help="draw it, as .png or .svg; needs matplotlib")

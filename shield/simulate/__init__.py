@@ -1,0 +1,14 @@
+"""Attacks against the real policy, with a simulated clock, a model of the service, and people.
+
+    scene.py      what a scene is: the TOML format
+    addresses.py  where everybody is
+    calendar.py   what happens when
+    origin.py     the service that is shielded
+    people.py     who asks, how often, and what they do with the answers
+    world.py      lets time pass: the engine, the origin and the people together
+    result.py     what everybody got
+    story.py      the turning points, in words
+    chart.py      the picture
+
+docs/simulate.md describes the format and how to read what comes out.
+"""

@@ -1,0 +1,43 @@
+"""`shield simulate`: play a scene, say what came of it, draw it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from shield.simulate import chart, progress, report, scene, world
+
+if TYPE_CHECKING:
+    from shield.config import Config
+
+
+def simulate(name: str, config: Config | None, seed: int, json_file: str | None, chart_file: str | None) -> bool:
+    """Play a scene and report; whether all that was asked for was done. Raises SceneError."""
+    played = scene.load(name)
+    with progress.bar(name, -played.calm, played.seconds) as tell:
+        result = world.run(played, seed, config, progress=tell)
+    print(report.text(result))
+    done = True
+    if json_file is not None:
+        try:
+            Path(json_file).write_bytes(orjson.dumps(result.as_json()))
+        except OSError as error:
+            print(f"shield: {json_file}: {error.strerror}", file=sys.stderr)
+            done = False
+    if chart_file is not None:
+        try:
+            chart.draw(result, chart_file)
+        except chart.ChartError as error:
+            print(f"shield: {error}", file=sys.stderr)
+            done = False
+    return done
+
+
+def scenes() -> str:
+    """What ships, a line each."""
+    found = {name: scene.load(name).title for name in scene.names()}
+    width = max(map(len, found), default=0)
+    return "\n".join(f"{name:<{width}}  {title}" for name, title in found.items())

@@ -1,0 +1,176 @@
+"""Who asks: members, what each of them wants, and the crowd that a population is while a scene runs."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from itertools import accumulate
+from math import inf
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from shield.simulate.result import Tally
+from shield.simulate.scene import ALWAYS, Population
+
+if TYPE_CHECKING:
+    from shield.model import Request
+    from shield.policy.engine import Client, Pass
+    from shield.simulate.addresses import Block
+    from shield.simulate.origin import Origin, Times
+
+MOST_WAITING: Final = 32
+"""Wants of one member that wait for its pass."""
+
+
+class Member:
+    """One of a crowd: a person, a program, a host."""
+
+    __slots__ = ("armed", "client", "crowd", "failing_since", "solving", "token", "waiting")
+
+    def __init__(self, crowd: Crowd, client: Client, token: Pass | None) -> None:
+        self.crowd = crowd
+        self.client = client
+        self.token = token
+        self.solving = False  # a challenge, or in the waiting room
+        self.armed = False  # asks by itself at `pass_rate`
+        self.waiting: list[Want] = []  # for the pass
+        self.failing_since = inf  # when it asked for the first thing since that it did not get
+
+
+class Page:
+    """The parts of a page that are still to be asked for."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class Want:
+    """Something that a member wants, with all its tries. `page` is that of a part, None for a visit."""
+
+    __slots__ = ("asked_at", "member", "page", "path", "request", "sent_at", "times", "tries")
+
+    def __init__(self, member: Member, path: str, times: Times, page: Page | None, now: float) -> None:
+        self.member = member
+        self.path = path
+        self.times = times
+        self.page = page
+        self.asked_at = now
+        self.sent_at = 0.0
+        self.tries = 0
+        self.request: Request | None = None  # the one under way, of those who may leave
+
+
+class Path:
+    """A path that a population asks for."""
+
+    __slots__ = ("head", "tail", "times")
+
+    def __init__(self, text: str, times: Times) -> None:
+        self.head, star, self.tail = text.partition("*")
+        self.times = times
+        if not star:
+            self.tail = "\0"  # there is nothing to fill in
+
+    def text(self, random: Random) -> str:
+        """One of its forms."""
+        if self.tail == "\0":
+            return self.head
+        return f"{self.head}{int(random.random() * 1e9)}{self.tail}"
+
+
+class Crowd:
+    """A population while a scene runs: its members as far as they came, its dice, and what it got."""
+
+    def __init__(
+        self, name: str, population: Population, block: Block, origin: Origin, tally: Tally, begins: float, seed: str
+    ) -> None:
+        self.name = name
+        self.model = population
+        self.block = block
+        self.random = Random(seed)
+        self.tally = tally
+        self.begins = begins  # the story, on the engine's clock
+        self.headers = {
+            "Host": "example.org",
+            **({"Accept-Language": population.language} if population.language else {}),
+            **population.headers,
+        }
+        self.paths = [Path(text, origin.times(text)) for text in population.paths]
+        self.part = Path(population.part_path, origin.times(population.part_path))
+        self.weights = list(accumulate(population.paths.values()))
+        self.members: dict[int, Member] = {}  # not of `fresh` ones: those are forgotten when they have gone
+        self.tokens: dict[int, str] = {}  # passes from the past
+        self.solver_free = 0.0  # when the one solver is
+        self.spent = ""  # a challenge that was answered
+        self._next = 0
+
+    def start(self, now: float) -> float:
+        """When the first visit is."""
+        return self.after(max(now, self.begins + self.model.from_))
+
+    def after(self, now: float) -> float:
+        """When the next visit after `now` is; infinity when there is none. A Poisson process, thinned."""
+        model = self.model
+        end = self.begins + model.until
+        peak = model.rate
+        while now < end:
+            if model.growth:
+                peak = max(self._rate(now), self._rate(now + 60.0))
+            on = self._on_again(now)
+            if on > now:
+                now = on
+                continue
+            step = self.random.expovariate(peak)
+            if model.growth and step > 60.0:  # the peak was that of a minute
+                now += 60.0
+                continue
+            now += step
+            if now < end and self._on_again(now) == now:
+                rate = self._rate(now)
+                if rate >= peak or self.random.random() * peak < rate:
+                    return now
+        return inf
+
+    def _rate(self, now: float) -> float:
+        """Visits/s, pulses aside."""
+        model = self.model
+        since = now - self.begins - (model.from_ if model.from_ > -ALWAYS else 0.0)
+        rate = model.rate
+        if model.ramp and since < model.ramp:
+            rate *= max(since, 0.0) / model.ramp
+        if model.growth and since > 0.0:
+            rate *= (1.0 + model.growth) ** (since / 60.0)
+        return rate
+
+    def _on_again(self, now: float) -> float:
+        """`now` in the on phase of a pulse, else the beginning of the next one."""
+        pulse = self.model.pulse
+        if not pulse.on:
+            return now
+        begin = self.begins + (self.model.from_ if self.model.from_ > -ALWAYS else 0.0)
+        cycle = pulse.on + pulse.off
+        into = (now - begin) % cycle
+        return now if into < pulse.on else now - into + cycle
+
+    def pick(self) -> int:
+        """Whose visit it is."""
+        if self.model.fresh:
+            self._next += 1
+            return (self._next - 1) % self.model.members
+        return int(self.random.random() * self.model.members)
+
+    def agent(self, member: int) -> str:
+        """A member's User-Agent."""
+        model = self.model
+        return f"{model.agent}/{member % model.agents if model.agents else member}"
+
+    def path(self) -> Path:
+        """What a visit is for."""
+        if len(self.paths) == 1:
+            return self.paths[0]
+        return self.paths[bisect(self.weights, self.random.random() * self.weights[-1])]
+
+    def solving_time(self, k: int, expected: int) -> float:
+        """Seconds that one takes for k sub-puzzles: the sum of k exponential times (Erlang's distribution)."""
+        return self.random.gammavariate(k, expected / k / self.model.hash_rate)

@@ -1,0 +1,212 @@
+"""What everybody got, how the service fared, and what Shield saw: the outcome of a scene, to be read or asserted on."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from shield.model import Reason
+    from shield.simulate.scene import Scene
+
+SERIES: Final = (
+    "pressure",
+    "pressure_target",
+    "concurrency",
+    "in_flight",
+    "waiting",
+    "demand",
+    "known_demand",
+    "capacity",
+    "congestion",
+    "requests_per_second",
+    "price",
+    "bought_passes",
+    "bought_rate",
+    "cutoff",
+)
+"""What is kept each second of Engine.status(), where it is there."""
+
+
+class Latencies:
+    """Durations with the times at which they began or ended, in the order of their recording."""
+
+    __slots__ = ("seconds", "times")
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self.seconds = array("f")
+
+    def add(self, time: float, seconds: float) -> None:
+        self.times.append(time)
+        self.seconds.append(seconds)
+
+    def quantile(self, q: float, start: float = 0.0, end: float = inf) -> float:
+        """The q-quantile (0 to 1) of those recorded from `start` to `end`, in seconds; NaN when there is none."""
+        values = sorted(self.seconds[bisect_left(self.times, start) : bisect_left(self.times, end)])
+        return values[min(int(q * len(values)), len(values) - 1)] if values else nan
+
+
+class Tally:
+    """What a population got. Times are those of the story; wants are counted in the second in which they began.
+
+    A want is a visit or a part of a page, with all its tries; one that has not ended with the scene is not counted.
+    """
+
+    def __init__(self, kind: str, seconds: float, calm: float) -> None:
+        self.kind = kind
+        self.first_second = -int(-(-calm // 1))
+        size = int(seconds) + 2 - self.first_second
+        self.asked_in = array("L", bytes(array("L").itemsize * size))  # by second
+        self.served_in = array("L", bytes(array("L").itemsize * size))
+        self.at_once_in = array("L", bytes(array("L").itemsize * size))  # served at the first try, without a challenge
+        self.latencies = Latencies()  # of what was served, by when it was
+        # in all, the calm included
+        self.tries = 0
+        self.forwarded = 0
+        self.refusals: Counter[Reason] = Counter()
+        self.answers: Counter[str] = Counter()  # to challenges, by what came of them
+        self.challenged = 0
+        self.solved = 0  # passes bought
+        self.hashes = 0.0  # expected, of the challenges solved
+        self.solving = Latencies()  # from a challenge to a pass, by when it was bought
+        self.longest_lockout = 0.0  # seconds in which one member asked and got nothing, the longest
+
+    def ended(self, asked_at: float, now: float, served: bool, at_once: bool) -> None:
+        """A want has ended."""
+        second = int(asked_at // 1) - self.first_second
+        self.asked_in[second] += 1
+        if served:
+            self.served_in[second] += 1
+            self.at_once_in[second] += at_once
+            self.latencies.add(now, now - asked_at)
+
+    def asked(self, start: float = 0.0, end: float = inf) -> int:
+        """Wants that began in [start, end), whole seconds."""
+        return sum(self.asked_in[self._from(start) : self._to(end)])
+
+    def served(self, start: float = 0.0, end: float = inf) -> int:
+        """Of those, how many were served in time."""
+        return sum(self.served_in[self._from(start) : self._to(end)])
+
+    def share_between(self, start: float, end: float) -> float:
+        """served / asked; NaN when nothing was asked."""
+        asked = self.asked(start, end)
+        return self.served(start, end) / asked if asked else nan
+
+    @property
+    def share(self) -> float:
+        """The share served during the story."""
+        return self.share_between(0.0, inf)
+
+    @property
+    def share_at_once(self) -> float:
+        """The share served at the first try and without a challenge."""
+        asked = self.asked()
+        return sum(self.at_once_in[self._from(0.0) :]) / asked if asked else nan
+
+    def latency(self, q: float, start: float = 0.0, end: float = inf) -> float:
+        """Quantile of the seconds from asking to having, all tries and challenges included, of what was served."""
+        return self.latencies.quantile(q, start, end)
+
+    def worst(self, width: int = 5, start: float = 0.0, end: float = inf, least: int = 20) -> tuple[float, float]:
+        """(when, share): the `width` seconds with the smallest share, among those in which `least` things were asked
+        for; (NaN, 1.0) when there are none."""
+        found = (nan, 1.0)
+        first, last = self._from(start), self._to(end)
+        for at in range(first, last - width + 1):
+            asked = sum(self.asked_in[at : at + width])
+            if asked >= least:
+                share = sum(self.served_in[at : at + width]) / asked
+                if share < found[1]:
+                    found = (float(at + self.first_second), share)
+        return found
+
+    def _from(self, start: float) -> int:
+        return max(0, int(start) - self.first_second)
+
+    def _to(self, end: float) -> int:
+        return len(self.asked_in) if not isfinite(end) else max(0, int(end) - self.first_second)
+
+
+@dataclass(slots=True)
+class Result:
+    """The outcome of one run. Times in seconds of the story."""
+
+    scene: Scene
+    seed: int
+    populations: dict[str, Tally]
+    times: array[float] = field(default_factory=lambda: array("d"))  # of the samples in `series`
+    series: dict[str, array[float]] = field(default_factory=dict)
+    upstream: Latencies = field(default_factory=Latencies)  # seconds from sending to the answer, by when it came
+    events: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    status: dict[str, Any] = field(default_factory=dict)  # Engine.status() at the end
+    verify_hashes: int = 0  # hashes that Shield computed to check answers
+    wall_seconds: float = 0.0  # that the run took
+
+    def population(self, name: str) -> Tally:
+        """What a population got."""
+        return self.populations[name]
+
+    def value(self, name: str, at: float) -> float:
+        """A series at a time: the last sample before or at it."""
+        return self.series[name][max(0, bisect_left(self.times, at + 1e-9) - 1)]
+
+    def values(self, name: str, start: float = 0.0, end: float = inf) -> list[float]:
+        """The samples of a series in [start, end)."""
+        return list(self.series[name][bisect_left(self.times, start) : bisect_left(self.times, end)])
+
+    def first(self, event: str, start: float = -inf) -> float:
+        """When an event of this name first came at or after `start`; infinity when it never did."""
+        return next((at for at, name, _ in self.events if name == event and at >= start), inf)
+
+    def goodput(self, start: float, end: float) -> float:
+        """Requests/s that the service answered well."""
+        begun, ended = (self.value("good", at) for at in (start, end))
+        return (ended - begun) / (end - start)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for --json."""
+        return {
+            "scene": self.scene.title,
+            "seed": self.seed,
+            "wall_seconds": round(self.wall_seconds, 3),
+            "populations": {name: _plain(tally) for name, tally in self.populations.items()},
+            "upstream": {f"p{q}": _number(self.upstream.quantile(q / 100)) for q in (50, 95, 99)},
+            "verify_hashes": self.verify_hashes,
+            "events": [{"at": round(at, 3), "event": name, **fields} for at, name, fields in self.events],
+            "times": list(self.times),
+            "series": {name: [_number(value) for value in values] for name, values in self.series.items()},
+            "status": self.status,
+        }
+
+
+def _plain(tally: Tally) -> dict[str, Any]:
+    return {
+        "kind": tally.kind,
+        "asked": tally.asked(),
+        "served": tally.served(),
+        "share": _number(tally.share),
+        "share_at_once": _number(tally.share_at_once),
+        **{f"p{q}": _number(tally.latency(q / 100)) for q in (50, 95, 99)},
+        "tries": tally.tries,
+        "forwarded": tally.forwarded,
+        "challenged": tally.challenged,
+        "solved": tally.solved,
+        "hashes": tally.hashes,
+        "solving_p95": _number(tally.solving.quantile(0.95)),
+        "answers": dict(tally.answers),
+        "refusals": {reason.value: count for reason, count in tally.refusals.most_common()},
+        "longest_lockout": tally.longest_lockout,
+        "first_second": tally.first_second,
+        "asked_in": list(tally.asked_in),
+        "served_in": list(tally.served_in),
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if isfinite(value) else None

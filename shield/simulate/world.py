@@ -1,0 +1,484 @@
+"""Lets time pass: the very engine that serves, before a model of the service and of people, on a simulated clock.
+
+What the edge does between a client and the engine (proxy/gate.py, wellknown.py, service.py) is done here in the same
+order: decide, forward or queue or refuse, learn, grant, mint, redeem, tick. What it costs the edge itself is left out;
+networks are fast and lose nothing. Proof of work is not computed: solving takes the time that it would, and the
+engine is told how many sub-puzzles of an answer are right (`Engine(check_work=...)`).
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from array import array
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from math import inf
+from random import Random
+from typing import Any, Final
+
+from shield.config import Config
+from shield.model import Action, Outcome, Request, Verdict
+from shield.policy.engine import Challenge, Client, Engine, EngineSettings, Keys, Redeemed
+from shield.simulate.addresses import blocks
+from shield.simulate.calendar import Calendar
+from shield.simulate.origin import Origin
+from shield.simulate.people import MOST_WAITING, Crowd, Member, Page, Want
+from shield.simulate.result import SERIES, Result, Tally
+from shield.simulate.scene import Scene, SceneError, load
+from shield.validation import validate
+
+BEGINS: Final = 10_000_000.0
+"""The engine's clock when the story begins: far from 0, and with room for the past."""
+WALL_OFFSET: Final = 1_700_000_000.0 - BEGINS
+DAY: Final = 86_400.0
+QUEUE_TICK: Final = 0.020
+TICK: Final = 0.5
+"""Seconds between ticks, as in service.py."""
+SAMPLE: Final = 1.0
+ROUND_TRIP: Final = 0.1  # seconds, to fetch a challenge's script, or a page anew
+AGAIN: Final = (1.0, 3.0)  # seconds, within which one tries again that got an error
+MOST_BACKLOG: Final = 60.0  # seconds of work that lie before one solver; more would expire
+ANSWER_PATH: Final = "/.well-known/shield/answer"
+TOKEN_CHARS: Final = 52
+PASS_CHARS: Final = 42
+PASS_ID: Final = slice(2, 10)  # bytes of a pass token, see policy/passes.py
+GC_THRESHOLDS: Final = (50_000, 50, 1000)  # a simulation makes no garbage in cycles worth looking for
+ERRORS: Final = frozenset({502, 503, 504})
+
+Progress = Callable[[float, str], None]
+"""Called each simulated second with the time of the story and what is to be said of it."""
+
+
+def run(
+    scene: Scene | str,
+    seed: int = 1,
+    config: Config | Mapping[str, Any] | None = None,
+    prepare: Callable[[Engine], None] | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Play a scene, given itself or by name.
+
+    `config` takes the place of the scene's own; a mapping (in the words of config.toml) is laid over it instead.
+    `prepare` gets the engine before anything happens, to put something else in a part's place. SceneError for a scene
+    that makes no sense.
+    """
+    if isinstance(scene, str):
+        scene = load(scene)
+    if not isinstance(config, Config):
+        config = settings(scene, config or {})
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        return World(scene, seed, config, prepare).play(progress)
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def settings(scene: Scene, changes: Mapping[str, Any]) -> Config:
+    """The config that a scene brings along, with changes laid over it."""
+    config, mistakes = validate(Config, _merged(scene.config, changes), {})
+    if config is None:
+        raise SceneError(f"{scene.title}: config", mistakes)
+    return config
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+class World:
+    """One run of a scene. Everything inside is on the engine's clock, everything in `result` on the story's."""
+
+    def __init__(
+        self, scene: Scene, seed: int, config: Config, prepare: Callable[[Engine], None] | None = None
+    ) -> None:
+        self.scene = scene
+        self.now = BEGINS - scene.calm
+        self._end = BEGINS + scene.seconds
+        self._entropy = Random(f"{seed}/entropy")
+        self._keys = Keys(self._entropy.randbytes(32))
+        self._settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
+        self._concurrency = config.upstream.max_concurrency
+        self.engine = self._engine(self._settings)
+        self.calendar = Calendar(self.now)
+        self.origin = Origin(scene.service, self.calendar, Random(f"{seed}/service"), BEGINS, self._answered)
+        self.result = Result(scene, seed, {})
+        self.result.series = {name: array("d") for name in (*SERIES, "inside", "answered", "good")}
+        self.crowds: dict[str, Crowd] = {}
+        for name, block in blocks(scene.populations).items():
+            model = scene.populations[name]
+            tally = self.result.populations[name] = Tally(model.kind, scene.seconds, scene.calm)
+            self.crowds[name] = Crowd(name, model, block, self.origin, tally, BEGINS, f"{seed}/{name}")
+        self._remember()
+        if prepare is not None:
+            prepare(self.engine)
+        self._decide = self.engine.decide
+        self._learn = self.engine.learn
+        self._next_tick = self.now
+        self._progress: Progress | None = None
+
+    def _engine(self, settings: EngineSettings) -> Engine:
+        return Engine(
+            settings, self._keys, self._entropy.randbytes, WALL_OFFSET, self._concurrency, check_work=self._check_work
+        )
+
+    def play(self, progress: Progress | None = None) -> Result:
+        """From the beginning of the calm to the end of the story."""
+        began = time.perf_counter()
+        self._progress = progress
+        at = self.calendar.at
+        at(self.now, self._tick, None)
+        at(self.now, self._sample, None)
+        for crowd in self.crowds.values():
+            first = crowd.start(self.now)
+            if first < inf:
+                at(first, self._visit, crowd)
+        self.calendar.run(self._end)
+        for crowd in self.crowds.values():
+            for member in crowd.members.values():
+                self._note_lockout(member, self._end)
+        self.result.status = self.engine.status(self._end)
+        self.result.wall_seconds = time.perf_counter() - began
+        return self.result
+
+    # the past
+
+    def _remember(self) -> None:
+        """Let the engine know what it would have kept of the past: histories, and the passes that people hold.
+
+        Another engine with the same keys tells the names of clients and gives the passes, so that this one starts as
+        after a restart.
+        """
+        past = self._engine(
+            replace(self._settings, dry_run=False, challenge=replace(self._settings.challenge, mode="auto"))
+        )
+        rows: list[list[Any]] = []
+        for crowd in self.crowds.values():
+            model = crowd.model
+            if not model.past.windows:
+                continue
+            first = self.now - model.past.days * DAY
+            before = first + DAY * 1.5  # a network known for a day gets as many passes as it likes
+            clients = [self._client(past, crowd, member, first) for member in range(model.members)]
+            its_rows: list[list[Any]] = []
+            for client in clients:
+                units = model.past.units * 4.0 ** crowd.random.uniform(-1.0, 1.0)
+                its_rows.append(_row(client, client.key, first, self.now, model.past.windows, units))
+            if model.passes in ("earned", "shared"):
+                past = self._knowing(past, its_rows, before)
+                holders = clients[:1] if model.passes == "shared" else clients
+                for member, client in enumerate(holders):
+                    token = self._earn(past, self._client(past, crowd, member, before), before)
+                    crowd.tokens[member] = token
+                    row = its_rows[member]
+                    its_rows.append(_row(client, _pass_id(token), first, self.now, model.past.windows, row[-1]))
+            rows += its_rows
+        self.engine.import_history(rows, self.now)
+
+    def _knowing(self, past: Engine, rows: list[list[Any]], now: float) -> Engine:
+        """An engine of the past that knows these, with no entries that were made before it did."""
+        past = self._engine(
+            replace(self._settings, dry_run=False, challenge=replace(self._settings.challenge, mode="auto"))
+        )
+        past.import_history([[*row[:4], now + WALL_OFFSET, *row[5:]] for row in rows], now)
+        return past
+
+    def _earn(self, past: Engine, client: Client, now: float) -> str:
+        request = Request(client, "GET", "/", {}, None, False, None)
+        past.decide(request, now)
+        past.learn(request, Outcome(200, 0.01), now)
+        token = past.grant(request, now)
+        if token is None:
+            raise SceneError(self.scene.title, []) from RuntimeError("no pass was granted")
+        return token
+
+    # members
+
+    def _client(self, engine: Engine, crowd: Crowd, member: int, now: float) -> Client:
+        return engine.identify(crowd.block.address(member), crowd.agent(member), crowd.model.language, "", now)
+
+    def _member(self, crowd: Crowd, number: int, now: float) -> Member:
+        """A member, made when it is first seen."""
+        member = crowd.members.get(number)
+        if member is not None:
+            return member
+        passes = crowd.model.passes
+        token = None
+        if passes != "none":
+            text = crowd.tokens.get(0 if passes == "shared" else number, "A" * PASS_CHARS)
+            token = self.engine.present(text, now)
+        member = Member(crowd, self._client(self.engine, crowd, number, now), token)
+        if not crowd.model.fresh:
+            crowd.members[number] = member
+        return member
+
+    # asking
+
+    def _visit(self, crowd: Crowd, now: float) -> None:
+        """Somebody comes."""
+        following = crowd.after(now)
+        if following < inf:
+            self.calendar.at(following, self._visit, crowd)
+        member = self._member(crowd, crowd.pick(), now)
+        path = crowd.path()
+        self._ask(Want(member, path.text(crowd.random), path.times, None, now), now)
+
+    def _ask(self, want: Want, now: float) -> None:
+        """One try."""
+        member = want.member
+        crowd = member.crowd
+        model = crowd.model
+        request = Request(member.client, model.method, want.path, crowd.headers, member.token, False, want)
+        verdict = self._decide(request, now)
+        crowd.tally.tries += 1
+        if request.token is None:
+            member.token = None
+        if request.has_slot:
+            self._forward(request, want, now)
+        elif not request.queued_at:
+            self._refused(request, want, verdict, now)
+            return
+        if model.leaves:
+            want.request = request
+            self.calendar.at(now + model.leaves, self._leave, request)
+
+    def _forward(self, request: Request, want: Want, now: float) -> None:
+        want.member.crowd.tally.forwarded += 1
+        want.sent_at = now
+        self.origin.enter(request, want.times, now)
+
+    def _answered(self, request: Request, status: int, now: float) -> None:
+        """The service has answered."""
+        want: Want | None = request.owner
+        if want is None:  # its client has left
+            return
+        want.request = None
+        seconds = now - want.sent_at
+        self.result.upstream.add(now - BEGINS, seconds)
+        released = self._learn(request, Outcome(status, seconds), now)
+        if released:
+            self._go_on(released, now)
+        if status in ERRORS:
+            self._try_again(want, want.member.crowd.random.uniform(*AGAIN), now)
+            return
+        if request.grant and status < 400:
+            token = self.engine.grant(request, now)
+            if token is not None:
+                want.member.token = self.engine.present(token, now)
+        self._ended(want, now, now - want.asked_at <= want.member.crowd.model.patience)
+
+    def _go_on(self, requests: Sequence[Request], now: float) -> None:
+        """Requests that waited in the queue: each has a slot now, or was turned away."""
+        for request in requests:
+            if request.has_slot:
+                self._forward(request, request.owner, now)
+            else:
+                request.owner.request = None
+                self._refused(request, request.owner, request.verdict, now)
+
+    def _leave(self, request: Request, now: float) -> None:
+        """The client closes the connection, if it waits still."""
+        want: Want = request.owner
+        if want is None or want.request is not request:
+            return
+        want.request = None
+        request.owner = None
+        self._go_on(self.engine.cancel(request, now), now)
+        self._ended(want, now, False)
+
+    def _refused(self, request: Request, want: Want, verdict: Verdict, now: float) -> None:
+        crowd = want.member.crowd
+        crowd.tally.refusals[verdict.reason] += 1
+        if verdict.action is Action.CHALLENGE:
+            crowd.tally.challenged += 1
+            challenge = self.engine.mint(request, now)
+            if crowd.model.hash_rate or crowd.model.answers != "right":
+                self._solve(want, challenge, now)
+            else:
+                self._ended(want, now, False)
+        elif verdict.action is Action.BAN:
+            self._ended(want, now, False)
+        else:
+            self._try_again(want, verdict.retry_after * crowd.random.uniform(1.0, 1.5), now)
+
+    def _try_again(self, want: Want, after: float, now: float) -> None:
+        model = want.member.crowd.model
+        if want.tries < model.retries and now + after - want.asked_at < model.patience:
+            want.tries += 1
+            self.calendar.at(now + after, self._ask, want)
+        else:
+            self._ended(want, now, False)
+
+    def _ended(self, want: Want, now: float, served: bool) -> None:
+        """It was had, or given up."""
+        member = want.member
+        crowd = member.crowd
+        at_once = served and not want.tries
+        crowd.tally.ended(want.asked_at - BEGINS, now - BEGINS, served, at_once)
+        if served:
+            if member.failing_since < inf:
+                self._note_lockout(member, now)
+                member.failing_since = inf
+        elif want.asked_at < member.failing_since:
+            member.failing_since = want.asked_at
+        page = want.page
+        if page is not None:
+            if page.left:
+                self._part(member, page, now)
+        elif served and crowd.model.parts:
+            page = Page(crowd.model.parts)
+            for _ in range(min(crowd.model.connections, page.left)):
+                self._part(member, page, now)
+
+    def _part(self, member: Member, page: Page, now: float) -> None:
+        page.left -= 1
+        path = member.crowd.part
+        self.calendar.at(now, self._ask, Want(member, path.text(member.crowd.random), path.times, page, now))
+
+    def _note_lockout(self, member: Member, now: float) -> None:
+        if member.failing_since < inf:
+            tally = member.crowd.tally
+            tally.longest_lockout = max(tally.longest_lockout, now - member.failing_since)
+
+    # challenges
+
+    def _solve(self, want: Want, challenge: Challenge, now: float) -> None:
+        """Set to work, unless that member is at it already."""
+        member = want.member
+        crowd = member.crowd
+        if len(member.waiting) >= MOST_WAITING:
+            self._ended(want, now, False)
+            return
+        if member.solving:
+            member.waiting.append(want)
+            return
+        answers = crowd.model.answers
+        token, right, seconds = challenge.token, challenge.k, 0.0
+        if answers == "forged":
+            token = "A" * TOKEN_CHARS
+        elif answers == "wrong":
+            right = 0
+        elif answers == "replayed" and crowd.spent:
+            token = crowd.spent
+        elif crowd.model.hash_rate:
+            seconds = crowd.solving_time(challenge.k, challenge.expected_hashes)
+            if answers == "almost":
+                right -= 1
+            crowd.tally.hashes += challenge.expected_hashes
+        done = now + seconds
+        if crowd.model.one_solver:
+            if crowd.solver_free > now + MOST_BACKLOG:
+                self._ended(want, now, False)
+                return
+            crowd.solver_free = done = max(crowd.solver_free, now) + seconds
+        member.solving = True
+        want.tries += 1
+        member.waiting.append(want)
+        self.calendar.at(done + ROUND_TRIP, self._answer, (member, token, (right,) * challenge.k, now))
+
+    def _answer(self, answer: tuple[Member, str, tuple[int, ...], float], now: float) -> None:
+        """The answer to a challenge arrives."""
+        member, token, nonces, since = answer
+        tally = member.crowd.tally
+        client = member.client
+        if not self._tolled(member, "POST", now):
+            self._no_pass(member, now)
+            return
+        redemption = self.engine.redeem(client, token, nonces, now)
+        tally.answers[redemption.result.value] += 1
+        if redemption.result is Redeemed.ACCEPTED:
+            member.crowd.spent = token
+            self._accepted(member, redemption.pass_token, since, now)
+        elif redemption.result is Redeemed.BUSY:
+            self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._answer, answer)
+        else:
+            self._no_pass(member, now)
+
+    def _tolled(self, member: Member, method: str, now: float) -> bool:
+        """Whether Shield answers a request to itself at all."""
+        request = Request(member.client, method, ANSWER_PATH, member.crowd.headers, member.token, False, None)
+        verdict = self.engine.toll(request, now)
+        if verdict.action is Action.LIMIT or verdict.action is Action.BAN:
+            member.crowd.tally.refusals[verdict.reason] += 1
+            return False
+        return True
+
+    def _accepted(self, member: Member, token: str, since: float, now: float) -> None:
+        """A pass was bought: everything that waited for it is asked again."""
+        crowd = member.crowd
+        crowd.tally.solved += 1
+        crowd.tally.solving.add(now - BEGINS, now - since)
+        member.token = self.engine.present(token, now)
+        member.solving = False
+        waiting, member.waiting = member.waiting, []
+        for want in waiting:
+            self.calendar.at(now + ROUND_TRIP, self._ask, want)
+        if crowd.model.pass_rate and not member.armed:
+            member.armed = True
+            self.calendar.at(now + crowd.random.expovariate(crowd.model.pass_rate), self._use_pass, member)
+
+    def _no_pass(self, member: Member, now: float) -> None:
+        member.solving = False
+        waiting, member.waiting = member.waiting, []
+        for want in waiting:
+            self._try_again(want, want.member.crowd.random.uniform(*AGAIN), now)
+
+    def _use_pass(self, member: Member, now: float) -> None:
+        """One who has bought a pass uses it as long as it has it."""
+        crowd = member.crowd
+        if member.token is None or now >= BEGINS + crowd.model.until:
+            member.armed = False
+            return
+        self.calendar.at(now + crowd.random.expovariate(crowd.model.pass_rate), self._use_pass, member)
+        path = crowd.path()
+        self._ask(Want(member, path.text(crowd.random), path.times, None, now), now)
+
+    def _check_work(self, token: str, target: int, nonces: Sequence[int]) -> int:
+        """In place of hashing: an answer says itself how many of its parts are right."""
+        self.result.verify_hashes += min(nonces[0] + 1, len(nonces))
+        return nonces[0]
+
+    # time
+
+    def _tick(self, _: None, now: float) -> None:
+        """As the service's timer does."""
+        self.calendar.at(now + QUEUE_TICK, self._tick, None)
+        engine = self.engine
+        if now >= self._next_tick:
+            self._next_tick = now + TICK
+        elif not engine.waiting:
+            return
+        released = engine.tick(now)
+        if released:
+            self._go_on(released, now)
+        for name, details in engine.events():
+            self.result.events.append((now - BEGINS, name, details))
+
+    def _sample(self, _: None, now: float) -> None:
+        """Keep the readings of this second."""
+        self.calendar.at(now + SAMPLE, self._sample, None)
+        status = self.engine.status(now)
+        result, origin = self.result, self.origin
+        result.times.append(now - BEGINS)
+        for name in SERIES:
+            result.series[name].append(float(status.get(name, 0.0)))
+        result.series["inside"].append(origin.inside)
+        result.series["answered"].append(origin.answered)
+        result.series["good"].append(origin.answered - origin.failed)
+        if self._progress is not None:
+            self._progress(now - BEGINS, f"pressure {status['pressure']:.2f}")
+
+
+def _row(client: Client, key: bytes, first: float, last: float, windows: int, units: float) -> list[Any]:
+    """A row of history as Engine.export_history makes them."""
+    return [key.hex(), client.home, client.network, first + WALL_OFFSET, last + WALL_OFFSET, windows, units]
+
+
+def _pass_id(token: str) -> bytes:
+    return urlsafe_b64decode(token + "=" * (-len(token) % 4))[PASS_ID]
