@@ -36,6 +36,7 @@ from shield.policy.engine import Engine, EngineSettings, Keys
 from shield.proxy import health, listener
 from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SWEEP_SECONDS, Deadlines
+from shield.proxy.doorstep import Doorstep
 from shield.proxy.edge import Edge
 from shield.proxy.faults import Fault
 from shield.proxy.forwarded import Forwarding
@@ -169,6 +170,7 @@ class Service:
             limit,
             lambda: self.metrics.connections_open,
             lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=limit),
+            Doorstep(self.edge).serve,
         )
         self.edge.on_close = self.listener.check
         self.admin = AdminServer(config.admin, _View(self))

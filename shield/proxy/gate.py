@@ -14,8 +14,9 @@ aiohttp's C parser reads heads. It is fed exactly one head at a time, cut out at
 stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body reaches the next
 head.
 
-Bytes pinned per connection: one head (`http.max_head_bytes`), one read (256 KiB), what the transport's high-water mark
-allows (`WRITE_HIGH`), and while idle the fields of the last request (`REPEATED_LIMIT`, and as much again parsed).
+Bytes pinned per connection: one head (`http.max_head_bytes`), one read (64 KiB; over TLS 256 KiB), what the transport's
+high-water mark allows (`WRITE_HIGH`), and while idle the fields of the last request (`REPEATED_LIMIT`, and as much
+again parsed).
 """
 
 from __future__ import annotations
@@ -217,7 +218,7 @@ class Gate(asyncio.Protocol):
         now = self._edge.clock()
         if self._exchange is not None:
             self._exchange.client_drained(now)
-        elif self._phase == IDLE and self._pending:
+        elif self._phase == IDLE and (self._pending or self._eof):
             self._continue()
 
     def data_received(self, data: bytes) -> None:
@@ -228,6 +229,7 @@ class Gate(asyncio.Protocol):
             data = self._pending + data
             self._pending = b""
         elif data == self._last and self._phase == IDLE and not self.blocked:
+            self._blank = False
             self._serve(cast("Head", self._head), now)  # the very same request again, as programs and floods send it
             return
         self._consume(data, now)
@@ -407,6 +409,13 @@ class Gate(asyncio.Protocol):
         action = verdict.action
         if not request.held or action is not _FORWARD:  # a held request is counted when it is let in
             edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
+        self.carry_out(request, head, verdict, suffix, now)
+
+    def carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
+        """Refuse a request or send it on, with `suffix` if it came from a trusted proxy."""
+        edge = self._edge
+        action = verdict.action
+        self._client = request.client
         if action in _ANSWERED:
             self.refuse(request, head, verdict, now)
             return
@@ -454,6 +463,7 @@ class Gate(asyncio.Protocol):
             self._line = stop
         else:
             self._head = None
+            self._last = b""
         return head
 
     def _parse(self, data: bytes, stop: int) -> Head:
@@ -684,11 +694,10 @@ class Gate(asyncio.Protocol):
             return
         self.deadline = now + self._edge.timeouts.keep_alive
         self._mark = self._written
-        if self._pending:
-            # From a fresh stack: a client that pipelines must not make us recurse.
+        if self._pending or self._eof:
+            # From a fresh stack: a client that pipelines must not make us recurse, and one that has closed its half may
+            # have sent another request before.
             self._edge.loop.call_soon(self._continue)
-        elif self._eof:
-            self.transport.close()
         elif self._paused:
             self.resume()
 

@@ -14,7 +14,8 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from functools import partial
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
@@ -33,6 +34,7 @@ DEFER_SECONDS: Final = 1
 """A client that connects and says nothing stays with the kernel so long (TCP_DEFER_ACCEPT); whoever asks at once is
 read as it is accepted, and is not polled for."""
 _STREAM: Final = int(socket.SOCK_STREAM)
+Greet = Callable[[socket.SocketType, Any], Callable[[Any], None] | None]
 RESERVED_FILES: Final = 128
 """Descriptors kept back for upstream checks, DNS, logs, the admin listener and the like."""
 
@@ -203,7 +205,9 @@ class Listener:
         limit: int,
         opened: Callable[[], int],
         notify: Callable[[str], None],
+        greet: Greet | None = None,
     ) -> None:
+        """`greet`, if any, serves the first read of plain connections (doorstep.py)."""
         self._loop = loop
         self._sockets = list(sockets)
         self._factory = factory
@@ -211,6 +215,7 @@ class Listener:
         self._limit = limit
         self._opened = opened
         self._notify = notify
+        self._greet = greet
         self._batch = Batch(loop)
         self._handshakes: set[asyncio.Task[None]] = set()
         self._accepting = False
@@ -248,12 +253,24 @@ class Listener:
                 self.pause_for_files()
                 return
             if self._context is None:
-                accepted = socket.SocketType(family, _STREAM, 0, number)
-                Wire(self._loop, self._batch, accepted, peer, self._factory()).start()
+                self._begin(socket.SocketType(family, _STREAM, 0, number), peer)
             else:
                 task = self._loop.create_task(self._shake_hands(socket.socket(fileno=number), self._context))
                 self._handshakes.add(task)
                 task.add_done_callback(self._handshakes.discard)
+
+    def _begin(self, accepted: socket.SocketType, peer: Any) -> None:
+        try:
+            first = None
+            if self._greet is not None:
+                first = self._greet(accepted, peer)
+                if first is None:
+                    return
+            protocol = self._factory()
+        except Exception:  # a bug: the loop's handler tells of it
+            accepted.close()
+            raise
+        Wire(self._loop, self._batch, accepted, peer, protocol).start(first and partial(first, protocol))
 
     async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
         # A client that gets TLS wrong or goes away is no news.

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 READ_BYTES: Final = 64 * 1024
@@ -68,10 +70,12 @@ class Wire(asyncio.Transport):
         "_eof",
         "_error",
         "_fd",
+        "_hearing",
         "_high",
         "_loop",
         "_lost",
         "_out",
+        "_patient",
         "_paused",
         "_peer",
         "_protocol",
@@ -92,14 +96,17 @@ class Wire(asyncio.Transport):
         sock: socket.SocketType,
         peer: Any,
         protocol: asyncio.Protocol,
+        patient: bool = False,
     ) -> None:
-        """`peer` is its address. The socket may be a blocking one."""
+        """`peer` is its address. The socket may be a blocking one. `patient`: what a peer has said before it would hear
+        no more is read all the same, as a server may refuse a body halfway."""
         self._loop = loop
         self._batch = batch
         self._sock = sock
         self._fd = sock.fileno()
         self._peer = peer
         self._protocol: Any = protocol
+        self._patient = patient
         self._out: list[bytes | memoryview] = []
         self._size = 0  # bytes in _out
         self._high = WRITE_HIGH
@@ -112,6 +119,7 @@ class Wire(asyncio.Transport):
         self._shut = False  # our half is to be closed when all is sent
         self._closing = False
         self._reset = False  # what is unsent is dropped
+        self._hearing = False  # the peer takes no more, but what it has said is still to be read
         self._lost = False
         self._error: BaseException | None = None
 
@@ -119,14 +127,17 @@ class Wire(asyncio.Transport):
         state = "lost" if self._lost else "closing" if self._closing else "open"
         return f"<Wire {self._peer} {state}, {self._size} unsent>"
 
-    def start(self) -> None:
-        """Begin: connection_made(), and what has come already."""
+    def start(self, first: Callable[[], None] | None = None) -> None:
+        """Begin: connection_made(), then `first()` in place of a read of what has come already."""
         try:
             self._protocol.connection_made(self)
-            self._read()
+            if first is not None:
+                first()
+            elif self.is_reading():
+                self._read()
+            self._watch()
         except Exception as error:
             self.fail(error)
-        self._watch()
 
     # reading
 
@@ -141,6 +152,9 @@ class Wire(asyncio.Transport):
         if data:
             self._protocol.data_received(data)
             return
+        if self._error is not None:  # no end in good order: _look() has found it reset
+            self._break(self._error)
+            return
         self._eof = True
         self._watch()
         if not self._protocol.eof_received():
@@ -149,8 +163,19 @@ class Wire(asyncio.Transport):
     def _on_readable(self) -> None:
         try:
             self._read()
+            if self._watched and not self._queued:  # else sending will tell
+                self._look()
         except Exception as error:
             self.fail(error)
+
+    def _look(self) -> None:
+        """Find out whether the connection was reset. uvloop calls back once then, and never again, however much there
+        is still to read."""
+        number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._error = OSError(number, os.strerror(number))
+            self._loop.remove_reader(self._fd)
+            self._loop.add_reader(self._fd, self._on_readable)
 
     def _watch(self) -> None:
         """Have the poller look out for input, or no longer."""
@@ -176,8 +201,8 @@ class Wire(asyncio.Transport):
     # writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send `data`, which must not change any more. Ignored once the connection is closing."""
-        if self._closing or not data:
+        """Send `data`, which must not change any more. Ignored once the connection, or our half, is closing."""
+        if self._closing or self._shut or not data:
             return
         self._out.append(cast("bytes", data))
         self._size += len(data)
@@ -218,6 +243,7 @@ class Wire(asyncio.Transport):
             sent = 0
         except OSError as error:
             self._break(error)
+            self._hearing = self._patient and not (self._paused or self._eof)
             return
         self._size -= sent
         if not self._size:
@@ -226,8 +252,11 @@ class Wire(asyncio.Transport):
                 self._waiting = False
                 self._loop.remove_writer(self._fd)
             return
-        while sent >= len(out[0]):
-            sent -= len(out.pop(0))
+        gone = 0
+        while sent >= len(out[gone]):
+            sent -= len(out[gone])
+            gone += 1
+        del out[:gone]
         if sent:
             out[0] = memoryview(out[0])[sent:]
         if not self._waiting:
@@ -237,8 +266,10 @@ class Wire(asyncio.Transport):
 
     def _on_writable(self) -> None:
         try:
+            if self._reset:
+                return
             self._send()
-            if self._throttled and self._size <= self._high // 4:
+            if self._throttled and self._size <= self._high // 4 and not self._reset:
                 self._throttled = False
                 self._protocol.resume_writing()
             if not self._waiting:
@@ -249,7 +280,10 @@ class Wire(asyncio.Transport):
     def _throttle(self) -> None:
         if self._size > self._high and not self._throttled:
             self._throttled = True
-            self._protocol.pause_writing()
+            try:
+                self._protocol.pause_writing()
+            except Exception as error:  # not the fault of whoever writes, which may be another connection
+                self.fail(error)
 
     # the end
 
@@ -266,13 +300,25 @@ class Wire(asyncio.Transport):
         if self._out and not self._waiting and not self._reset:
             self._send()
         if self._closing and (self._reset or not self._out):
+            self._hear_out()
             self._end()
         elif self._shut and not self._out:
             with contextlib.suppress(OSError):  # it is gone: the next read says so
                 self._sock.shutdown(socket.SHUT_WR)
 
+    def _hear_out(self) -> None:
+        while self._hearing:
+            try:
+                data = self._sock.recv(READ_BYTES, _DONTWAIT)
+            except OSError:
+                return
+            if not data:
+                return
+            self._protocol.data_received(data)
+
     def close(self) -> None:
         """Close when everything is sent. Nothing more is read."""
+        self._hearing = False
         if not self._closing:
             self._closing = True
             self._watch()
@@ -281,10 +327,8 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         """Close now."""
         self._reset = True
-        if not self._closing:
-            self.close()
-        else:
-            self._queue()
+        self.close()
+        self._queue()
 
     def is_closing(self) -> bool:
         return self._closing

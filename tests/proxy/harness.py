@@ -26,6 +26,7 @@ from shield.model import Action, Outcome, Reason, Request, Signal, Tier, Verdict
 from shield.proxy import listener
 from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SHARDS, Deadlines
+from shield.proxy.doorstep import Doorstep
 from shield.proxy.edge import Edge, TimeoutSettings
 from shield.proxy.forwarded import Forwarding
 from shield.proxy.gate import Gate
@@ -276,6 +277,7 @@ class Shield:
             self.limit,
             lambda: self.metrics.connections_open,
             lambda event: self.notes.append((event,)),
+            Doorstep(self.edge).serve,
         )
         self.edge.on_close = self.listener.check
         self.listener.start()
