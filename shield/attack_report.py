@@ -1,7 +1,7 @@
 """What the operator reads in the log while an attack lasts: every ten seconds one line that sums up.
 
 The lines of single requests are samples then (log.py); this one is complete, and its length is bounded: by the pairs
-of action and reason, and by TOP.
+of action and reason, by TOP, and by what hitters.py names.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class AttackReport:
             "waiting": status["waiting"],
             "requests": self._since(verdicts),
             "routes": self._busiest(status),
+            "stands_out": {what: found for what, found in status["hitters"].items() if found},
         }
         self._begin(now, status, verdicts)
         return fields

@@ -22,6 +22,7 @@ from shield.log import LogSettings
 from shield.policy.admission import QueueSettings
 from shield.policy.challenge import ChallengeSettings
 from shield.policy.history import HistorySettings
+from shield.policy.hitters import HittersSettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits import LimitsSettings
 from shield.policy.pressure import PressureSettings
@@ -61,6 +62,7 @@ class Config:
     history: Annotated[HistorySettings, Doc("Who was here before.")] = HistorySettings()
     reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
     pressure: Annotated[PressureSettings, Doc("When the service is under attack.")] = PressureSettings()
+    hitters: Annotated[HittersSettings, Doc("Programs, networks and routes that stand out.")] = HittersSettings()
     queue: Annotated[QueueSettings, Doc("Who waits, and for how long.")] = QueueSettings()
     challenge: Annotated[ChallengeSettings, Doc("Proof of work and passes.")] = ChallengeSettings()
 

@@ -64,6 +64,9 @@ class Reason(enum.Enum):
     CLIENT_RATE = "client_rate"  # limit
     ADDRESS_RATE = "address_rate"  # limit
     NETWORK_RATE = "network_rate"  # limit
+    FINGERPRINT_RATE = (
+        "fingerprint_rate"  # limit: under pressure, a program that strangers use and known clients do not
+    )
     QUEUE_FULL = "queue_full"  # shed
     OUTRANKED = "outranked"  # shed: a full queue evicted its worst-ranked entry
     QUEUE_TIMEOUT = "queue_timeout"  # shed

@@ -24,6 +24,7 @@ def status(routes: Routes, **more: Any) -> dict[str, Any]:
         "in_flight": 16,
         "concurrency": 16,
         "waiting": 7,
+        "hitters": {"pattern": "many clients, few requests each", "clients": 0, "networks": {}},
         "routes": [
             {"route": route, "requests": count, "baseline": baseline, "cost": baseline * 100}
             for route, count, baseline in routes
@@ -47,6 +48,7 @@ def test_it_counts_from_the_last_line_on() -> None:
         "waiting": 7,
         "requests": {"forward": {"ok": 30}, "challenge": {"newcomer": 1000}},
         "routes": {"GET/search": 1000, "GET/": 30},
+        "stands_out": {"pattern": "many clients, few requests each"},
     }
     verdicts["limit"]["client_rate"] = 2
     second = report.take(20.0, status([("GET/search", 1010, 0.1), ("GET/", 132, 0.01)]), verdicts)

@@ -44,6 +44,7 @@ ACTION_OF: Final[Mapping[Reason, Action]] = {
     Reason.CLIENT_RATE: Action.LIMIT,
     Reason.ADDRESS_RATE: Action.LIMIT,
     Reason.NETWORK_RATE: Action.LIMIT,
+    Reason.FINGERPRINT_RATE: Action.LIMIT,
     Reason.QUEUE_FULL: Action.SHED,
     Reason.OUTRANKED: Action.SHED,
     Reason.QUEUE_TIMEOUT: Action.SHED,

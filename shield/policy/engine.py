@@ -28,6 +28,7 @@ from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
 from shield.policy.concurrency import Concurrency
 from shield.policy.history import DAY, History, HistorySettings
+from shield.policy.hitters import Hitters, HittersSettings
 from shield.policy.identity import (
     ADDRESS_BYTES,
     CLIENT_BYTES,
@@ -57,6 +58,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "HistorySettings",
+    "HittersSettings",
     "IdentitySettings",
     "Keys",
     "LimitsSettings",
@@ -92,6 +94,7 @@ class EngineSettings:
     history: HistorySettings = field(default_factory=HistorySettings)
     reputation: ReputationSettings = field(default_factory=ReputationSettings)
     pressure: PressureSettings = field(default_factory=PressureSettings)
+    hitters: HittersSettings = field(default_factory=HittersSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
@@ -132,6 +135,7 @@ class Engine:
         self._routes = Routes(tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
         self._pressure = Pressure(settings.pressure, concurrency)
+        self._hitters = Hitters(settings.hitters, self._reputation.notes)
         self._concurrency = Concurrency(concurrency)
         self._queue = Queue(settings.queue, concurrency)
         self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
@@ -152,6 +156,7 @@ class Engine:
             reputation=self._reputation,
             history=self._history,
             pressure=self._pressure,
+            hitters=self._hitters,
             challenge=challenge,
             api_key_header=settings.identity.api_key_header,
             api_keys={
@@ -226,7 +231,7 @@ class Engine:
     def events(self) -> Sequence[tuple[str, dict[str, Any]]]:
         """Decisions of note since the last call, as (name, fields), for the log.
 
-        attack_onset, attack_end, brownout; ban, pass_revoked: the newest 64 of these.
+        attack_onset, attack_end, brownout; ban, pass_revoked, fingerprint_limited: the newest 64 of these.
         """
         notes = self._reputation.notes
         taken = self._attack_notes + list(notes)
@@ -409,6 +414,7 @@ class Engine:
             "bought_passes": self._passes.bought,
             "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
             "price": self._challenger.price(pressure.strictness, 0.0, False),
+            "hitters": self._hitters.figures(),
             "routes": self._routes.top(10),
             "tables": {
                 "addresses": identity.addresses.figures(ADDRESS_BYTES),
@@ -537,6 +543,8 @@ class Engine:
         pressure.close_window(concurrency, now, seconds)
         if pressure.attack != attack:
             self._attack_notes.append(self._attack_note(now))
+            self._hitters.clear()
+        self._hitters.close_window(seconds, pressure.pressed, pressure.capacity)
         if pressure.brownout > brownout:
             self._attack_notes.append(self._brownout_note())
         self._queue.close_window()

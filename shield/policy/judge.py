@@ -6,7 +6,8 @@
                           T1 alone ask for more than there is
                      T2   bought pass: its own small budget, and the network's
                      T3   no pass, no history: challenged; with challenges off, and where the operator wants none
-                          (exempt.py), slowed to 1 - 0.9 p
+                          (exempt.py), slowed to 1 - 0.9 p. With a fingerprint that only strangers have (hitters.py):
+                          limited together with all who have it
                      T4   a score above 8: the same, slowed to 0.1 (1 - p), in calm weather too
 
 A request's tier is the better of what its pass and its client deserve. Whatever is said here is said with a reason.
@@ -24,6 +25,7 @@ from shield.policy.admission import ORDER_EPOCH
 from shield.policy.challenge import ChallengeSettings
 from shield.policy.exempt import Exempt
 from shield.policy.history import History
+from shield.policy.hitters import Hitters
 from shield.policy.identity import Client
 from shield.policy.keys import TAG_BYTES, order_tag
 from shield.policy.limits import CLIENT_RATE, PASS_RATE, VERDICTS, Limits
@@ -51,6 +53,7 @@ REFUSALS: Final = {
         (Action.CHALLENGE, Reason.NEWCOMER),
         (Action.CHALLENGE, Reason.BAD_REPUTATION),
         (Action.CHALLENGE, Reason.OVERSUBSCRIBED),
+        (Action.LIMIT, Reason.FINGERPRINT_RATE),
         (Action.SHED, Reason.QUEUE_FULL),
         (Action.SHED, Reason.OUTRANKED),
         (Action.SHED, Reason.QUEUE_TIMEOUT),
@@ -69,6 +72,7 @@ class Judge:
         reputation: Reputation,
         history: History,
         pressure: Pressure,
+        hitters: Hitters,
         challenge: ChallengeSettings,
         api_key_header: str,
         api_keys: dict[bytes, Pass],
@@ -80,6 +84,7 @@ class Judge:
         self._reputation = reputation
         self._history = history
         self._pressure = pressure
+        self._hitters = hitters
         self._mode = challenge.mode
         self._exempt = Exempt(challenge.never)
         self._api_key_header = api_key_header
@@ -163,6 +168,8 @@ class Judge:
     def _judge_uneasy(self, request: Request, tier: Tier, now: float) -> Verdict:
         """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
         token = request.token
+        if self.pressed:
+            self._hitters.count(request, tier <= T1)
         spared = self._mode == "off" or request in self._exempt
         if self._mode == "always" and token is None and not spared:
             return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, self._ask(request, now), now)
@@ -183,6 +190,8 @@ class Judge:
             request.subject, request.tier = token, T2
         else:
             asked = self._ask(request, now)
+            if tier is not T2 and self._hitters.armed and self._hitters.refuses(request, now):
+                return REFUSALS[Reason.FINGERPRINT_RATE][jitter(request, now)]
             if tier is not T2 and self.pressed and not spared:
                 reason = Reason.BAD_REPUTATION if tier is T4 else Reason.NEWCOMER
                 return self._challenge_it(request, reason, asked, now)

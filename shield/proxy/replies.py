@@ -75,6 +75,7 @@ REFUSALS: Final[Mapping[Reason, tuple[str, int, str, str, str]]] = {
     Reason.CLIENT_RATE: _LIMIT,
     Reason.ADDRESS_RATE: _LIMIT,
     Reason.NETWORK_RATE: _LIMIT,
+    Reason.FINGERPRINT_RATE: _LIMIT,
     Reason.QUEUE_FULL: _SHED,
     Reason.OUTRANKED: _SHED,
     Reason.QUEUE_TIMEOUT: _SHED,
