@@ -462,7 +462,7 @@ class Exchange:
         connection = self._connection
         if connection is not None:
             connection.detach()
-            if self._body_done and not self.head.doubtful:
+            if self._body_done and not self.head.doubtful and not connection.transport.get_write_buffer_size():
                 edge.pool.give_back(connection, now)
             else:
                 connection.close()
@@ -587,7 +587,10 @@ class Exchange:
             connection.exchange = None
             if self.tunnelling:
                 connection.poisoned = True
-                connection.transport.close()
+                transport = connection.transport
+                transport.close()
+                if transport.get_write_buffer_size():  # what is left may go out, if the server takes it
+                    self._edge.loop.call_later(self._edge.timeouts.linger, transport.abort)
             else:
                 connection.close()
         self._leave_server()

@@ -345,7 +345,7 @@ class Pool:
         if self._batch is None:
             self._batch = Batch(loop)
         connection = self._factory(server)
-        Wire(loop, self._batch, sock, address, connection).start()
+        Wire(loop, self._batch, sock, address, connection, patient=True).start()
         return connection
 
     async def addresses(self, server: Server) -> list[str]:

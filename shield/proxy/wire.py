@@ -131,7 +131,7 @@ class Wire(asyncio.Transport):
         """Begin: connection_made(), then `first()` in place of a read of what has come already."""
         try:
             self._protocol.connection_made(self)
-            if first is not None:
+            if first is not None and not self._closing:
                 first()
             elif self.is_reading():
                 self._read()
