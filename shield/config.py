@@ -25,6 +25,7 @@ from shield.policy.history import HistorySettings
 from shield.policy.hitters import HittersSettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits import LimitsSettings
+from shield.policy.market import MarketSettings
 from shield.policy.pressure import PressureSettings
 from shield.policy.reputation import ReputationSettings
 from shield.policy.table import TableSettings
@@ -65,6 +66,7 @@ class Config:
     hitters: Annotated[HittersSettings, Doc("Programs, networks and routes that stand out.")] = HittersSettings()
     queue: Annotated[QueueSettings, Doc("Who waits, and for how long.")] = QueueSettings()
     challenge: Annotated[ChallengeSettings, Doc("Proof of work and passes.")] = ChallengeSettings()
+    market: Annotated[MarketSettings, Doc("What a pass costs under attack, and who gets one.")] = MarketSettings()
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -225,6 +225,11 @@ def _challenge(config: Config) -> Iterator[Complaint]:
     for number, text in enumerate(challenge.never):
         if not text.startswith("/"):
             yield from _network(("challenge", "never", number), text, ', or a path prefix that begins with "/"')
+    if challenge.bought_life < challenge.bought_idle:
+        yield ("challenge", "bought_life"), f"at least challenge.bought_idle, which is {challenge.bought_idle}"
+    market = config.market
+    if market.most_rise < market.least_rise:
+        yield ("market", "most_rise"), f"at least market.least_rise, which is {market.least_rise}"
     for name, value in (("cookie", challenge.cookie), ("header", challenge.header)):
         if not _TOKEN.fullmatch(value):
             yield ("challenge", name), "allowed: letters, digits and -_.~!#$%&'*+^`|"

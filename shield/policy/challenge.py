@@ -24,7 +24,6 @@ before it has expired; `SPENT_BYTES` each.
 from __future__ import annotations
 
 import enum
-import math
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
@@ -79,6 +78,9 @@ class ChallengeSettings:
         int, Ge(64), Le(2**40), Doc("hashes. The lowest price; 2^20 is 0.25 s on a phone that does 4 MH/s.")
     ] = 2**20
     most_hashes: Annotated[int, Ge(64), Le(2**40), Doc("hashes. The highest price; 2^25 is 8 s on that phone.")] = 2**25
+    known_discount: Annotated[
+        float, Ge(1), Doc("factor. By which it is cheaper in a network that held known clients in the last days.")
+    ] = 8.0
     lifetime: Annotated[float, Gt(0), Le(3600), Doc("seconds. A challenge may be answered for this long.")] = 120.0
     verify_share: Annotated[float, Gt(0), Le(1), Doc("seconds/s. Time spent on verifying, at most.")] = 0.25
     earned_anywhere: Annotated[
@@ -92,8 +94,11 @@ class ChallengeSettings:
         30 * DAY
     )
     bought_idle: Annotated[
-        float, Gt(0), Doc("seconds. During an attack a bought pass lapses when it was not used for this long.")
+        float, Gt(0), Doc("seconds. During an attack a bought pass lapses this long after it was last used well.")
     ] = 120.0
+    bought_life: Annotated[
+        float, Gt(0), Doc("seconds. It lapses after this long under pressure in any case, and the price is due anew.")
+    ] = 600.0
     bought_burst: Annotated[float, Gt(0), Doc("units. Bucket of a bought pass during an attack; one page.")] = 60.0
     bought_rate: Annotated[float, Gt(0), Doc("units/s. The most a bought pass gets during an attack.")] = 10.0
     least_bought_rate: Annotated[float, Gt(0), Doc("units/s. The least, however many there are.")] = 0.5
@@ -121,15 +126,21 @@ class Redeemed(enum.Enum):
     SPENT = "spent"
     WRONG = "wrong"  # a nonce that solves nothing
     BUSY = "busy"  # no time to verify, or no room to remember: try again
+    WAITING = "waiting"  # right, but it is not its turn yet: claim the pass with the ticket
 
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """The result of an answer; with ACCEPTED the pass token and the seconds it may be kept."""
+    """The result of an answer; with ACCEPTED the pass token and the seconds it may be kept.
+
+    With WAITING the ticket, and how many seconds it will take, about.
+    """
 
     result: Redeemed
     pass_token: str = ""
     lifetime: int = 0
+    ticket: str = ""
+    wait: int = 0
 
 
 class Spent(Cache[bytes, float]):
@@ -175,18 +186,17 @@ class Challenger:
         self._keys = keys
         self._entropy = entropy
         self._wall_offset = wall_offset
-        self._growth = math.log2(settings.most_hashes / settings.least_hashes)
         self._time = Bucket(Rate(settings.verify_share, settings.verify_share))
         self.spent = Spent(spent)
 
-    def price(self, pressure: float, score: float, known_network: bool) -> int:
-        """Expected hashes: E0 (cap/E0)^p 2^(score/4), an eighth of it in a known network, within [E0, cap].
+    def price(self, market: float, score: float, known_network: bool) -> int:
+        """Expected hashes: the market's times 2^(score/4), an eighth of it in a known network, within [E0, cap].
 
-        `pressure` in [0, 1]; a negative score (a good reputation) lowers nothing.
+        A negative score (a good reputation) lowers nothing.
         """
-        least, most = self._settings.least_hashes, self._settings.most_hashes
-        price: float = least * 2.0 ** (self._growth * pressure + max(score, 0.0) / 4)
-        return int(max(least, min(price, most) / (8 if known_network else 1)))
+        settings = self._settings
+        price: float = min(market * 2.0 ** (max(score, 0.0) / 4), settings.most_hashes)
+        return int(max(settings.least_hashes, price / settings.known_discount if known_network else price))
 
     def mint(self, client: bytes, expected: int, now: float) -> Challenge:
         """A challenge for the client with this key, of `expected` hashes."""

@@ -5,7 +5,7 @@
     learn       a forwarded request has ended: settle its cost, history, reputation; its slot is free
     release     its slot is free before its end; cancel: its client has left
     report      something bad of a client that is no response
-    mint, redeem, grant, present      challenges and passes
+    mint, redeem, claim, grant, present      challenges, the waiting room, and passes
     tick        time has passed: every 20 ms while requests wait, else every 0.5 s
 
 The order of the questions is in judge.py.
@@ -43,12 +43,14 @@ from shield.policy.identity import (
 from shield.policy.judge import FORWARD, GRANT_EVERY, QUEUED, REFUSALS, Judge, jitter
 from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
+from shield.policy.market import Market, MarketSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
 from shield.policy.pressure import IDLE, WINDOW, OwnLoad, Pressure, PressureSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
 from shield.policy.routes import LEAST_BASELINE, LEAST_COST, SETTLED, Route, Routes, cost_of
 from shield.policy.subjects import ClientEntry
 from shield.policy.table import TableSettings
+from shield.policy.waiting import Waiter
 
 __all__ = [
     "Challenge",
@@ -62,6 +64,7 @@ __all__ = [
     "IdentitySettings",
     "Keys",
     "LimitsSettings",
+    "MarketSettings",
     "OwnLoad",
     "Pass",
     "PressureSettings",
@@ -80,8 +83,6 @@ PATH_CHARS: Final = 256
 GRANTS: Final = Rate(60 / 3600, 60)  # per network that is not known for a day
 FORWARDED: Final = Action.FORWARD  # looking up a member of an Enum costs 70 ns
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
-LEAST_BOUGHT_SHARE: Final = 0.15  # of the capacity, left for bought passes whatever T0 and T1 ask for
-BOUGHT_SHARE: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class EngineSettings:
     hitters: HittersSettings = field(default_factory=HittersSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
+    market: MarketSettings = field(default_factory=MarketSettings)
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
 
 
@@ -139,6 +141,7 @@ class Engine:
         self._concurrency = Concurrency(concurrency)
         self._queue = Queue(settings.queue, concurrency)
         self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
+        self._market = Market(settings.market, challenge, settings.pressure.max_pressure, keys, entropy, tables.waiting)
         self._passes = Passes(
             keys=keys,
             entropy=entropy,
@@ -147,6 +150,8 @@ class Engine:
             bought=Rate(challenge.bought_rate, challenge.bought_burst),
             lifetime=challenge.pass_lifetime,
             bought_idle=challenge.bought_idle,
+            bought_life=challenge.bought_life,
+            lapsed=self._market.room.hold,
             size=tables.passes,
             wall_offset=wall_offset,
             notes=self._reputation.notes,
@@ -251,8 +256,11 @@ class Engine:
             if 100 < status < 400:
                 self._reputation.good(entry, now)
                 self._history.good(entry, client.home, client.network, request.cost, now)
-                if request.token is not None:
-                    self._history.good(request.token, client.home, client.network, request.cost, now)
+                token = request.token
+                if token is not None:
+                    self._history.good(token, client.home, client.network, request.cost, now)
+                    if token.scarce:
+                        self._passes.renew(token, now)
             elif status in POOR_STATUS:
                 self._reputation.soft(client.source, entry, self._reputation.settings.poor_status, now)
         return self.release(request, now)
@@ -302,30 +310,48 @@ class Engine:
         score = max(self._reputation.of_client(client.entry, now), self._reputation.of_place(client.source, now))
         known = self._history.known_since(client.network, now) is not None
         client.entry.offered_until = now + self._challenge.lifetime
-        return self._challenger.mint(client.key, self._challenger.price(self._pressure.strictness, score, known), now)
+        return self._challenger.mint(client.key, self._challenger.price(self._market.hashes, score, known), now)
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
-        """The answer to a challenge. Accepted it buys a pass, a bad one is charged, a false one raises the score."""
-        if not client.live:
-            self._identity.renew(client, now)
-        entry, source = client.entry, client.source
-        if entry.banned_until > now or not self._limits.can_pay(entry, now):
+        """The answer to a challenge. A right one buys a pass, or a place in the waiting room when none is to be had.
+
+        A bad one is charged, a false one raises the score.
+        """
+        if not self._hears(client, now):
             return Redemption(Redeemed.BUSY)
-        result, work = self._challenger.verify(client.key, token, nonces, now, self._identity.former(client))
-        if result is Redeemed.ACCEPTED:
-            bought = self._passes.buy(work, now)
-            if bought is None:
+        network, room = client.network, self._market.room
+        scarce = self._passes.attack and not self._market.ready
+        known = scarce and self._history.known_since(network, now) is not None
+        worse: Waiter | None = None
+        if scarce and room.full:
+            worse = room.worse(network, known)
+            if worse is None:
                 return Redemption(Redeemed.BUSY)
-            entry.offered_until = 0.0
-            text, stand_in = bought
-            if not entry.overflow:
-                entry.bought = stand_in
-            return Redemption(result, text, int(self._challenge.pass_lifetime))
-        if result is not Redeemed.BUSY:
-            self._limits.fine(entry, source, now)
-        if result is Redeemed.FORGED or result is Redeemed.WRONG:
-            self._reputation.hard(source, entry, self._reputation.settings.false_work, "false_work", now)
-        return Redemption(result)
+        result, work = self._challenger.verify(client.key, token, nonces, now, self._identity.former(client))
+        if result is not Redeemed.ACCEPTED:
+            return self._reject(client, result, now)
+        client.entry.offered_until = 0.0
+        if scarce:
+            self._market.solved(network, known)
+            return self._wait(room.enter(network, known, work, now, worse), now)
+        if self._passes.attack:
+            self._market.solved(network, self._history.known_since(network, now) is not None)
+            self._market.take()
+        text = self._sell(client, work, network, False, now)
+        return self._accept(text) if text else Redemption(Redeemed.BUSY)
+
+    def claim(self, client: Client, ticket: str, now: float) -> Redemption:
+        """What has become of a place in the waiting room: ACCEPTED (again and again, for a while), WAITING, or lost."""
+        if not self._hears(client, now):
+            return Redemption(Redeemed.BUSY)
+        found = self._market.room.find(ticket)
+        if isinstance(found, Redeemed):
+            return self._reject(client, found, now)
+        if not found.won:
+            return self._wait(found, now)
+        if not found.pass_token:
+            found.pass_token = self._sell(client, found.work, found.line.name, True, now)
+        return self._accept(found.pass_token) if found.pass_token else Redemption(Redeemed.BUSY)
 
     def grant(self, request: Request, now: float) -> str | None:
         """A pass for a client that has just become a known one; ask only when a cookie can go to nobody else."""
@@ -341,6 +367,40 @@ class Engine:
             network.grants = bucket.tat
         entry.granted_at = now
         return self._passes.earn(now)
+
+    def _hears(self, client: Client, now: float) -> bool:
+        """Whether a client's answers are heard: it is not banned, and can pay for a bad one. Renews the handle."""
+        if not client.live:
+            self._identity.renew(client, now)
+        return client.entry.banned_until <= now and self._limits.can_pay(client.entry, now)
+
+    def _reject(self, client: Client, result: Redeemed, now: float) -> Redemption:
+        """An answer, or a ticket, that was no good."""
+        if result is not Redeemed.BUSY:
+            self._limits.fine(client.entry, client.source, now)
+        if result is Redeemed.FORGED or result is Redeemed.WRONG:
+            points = self._reputation.settings.false_work
+            self._reputation.hard(client.source, client.entry, points, "false_work", now)
+        return Redemption(result)
+
+    def _sell(self, client: Client, work: int, network: str, counted: bool, now: float) -> str:
+        """A pass bought by a client in `network`; empty when the table is full. `counted`: as a live one, already."""
+        bought = self._passes.buy(work, network, now)
+        if bought is None:
+            return ""
+        text, stand_in = bought
+        if stand_in.scarce is not counted:
+            self._market.room.hold(network, -1 if counted else 1)
+        if not client.entry.overflow:
+            client.entry.bought = stand_in
+        return text
+
+    def _accept(self, text: str) -> Redemption:
+        return Redemption(Redeemed.ACCEPTED, text, int(self._challenge.pass_lifetime))
+
+    def _wait(self, waiter: Waiter, now: float) -> Redemption:
+        market = self._market
+        return Redemption(Redeemed.WAITING, ticket=market.room.ticket(waiter), wait=market.wait(waiter, now))
 
     # Time
 
@@ -413,7 +473,8 @@ class Engine:
             "live_passes": {"in_use": len(self._passes.table), "bought": self._passes.bought},
             "bought_passes": self._passes.bought,
             "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
-            "price": self._challenger.price(pressure.strictness, 0.0, False),
+            "price": int(self._market.hashes),
+            "market": self._market.figures(),
             "hitters": self._hitters.figures(),
             "routes": self._routes.top(10),
             "tables": {
@@ -423,6 +484,7 @@ class Engine:
                 "passes": self._passes.table.figures(PASS_BYTES),
                 "history": self._history.figures(),
                 "spent": self._challenger.figures(),
+                "waiting": self._market.room.figures(),
                 "routes": self._routes.figures(),
             },
         }
@@ -552,11 +614,16 @@ class Engine:
             passes.ended_at = now
         passes.attack = pressure.attack
         self._history.frozen = pressure.attack or pressure.crowded
-        left = max(LEAST_BOUGHT_SHARE * pressure.capacity, BOUGHT_SHARE * pressure.capacity - pressure.known_demand)
-        settings = self._challenge
+        settings, market = self._challenge, self._market
+        left = market.left(pressure.capacity, pressure.known_demand)
         rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
-        self._queue.pressed = pressed = pressure.pressed
+        self._queue.pressed = passes.pressed = pressed = pressure.pressed
         self._judge.weather(pressed, rate / settings.bought_rate)
+        if pressure.attack:
+            market.read(left, passes.bought, self._judge.bought_units, seconds, self._history.usual_share(), now)
+        else:
+            market.rest(seconds, now)
+        self._judge.bought_units = 0.0
         self._identity.expire(now)
         passes.expire(now)
         self._history.forget_old(now)

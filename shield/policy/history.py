@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from shield.policy.subjects import ClientEntry
 
 DAY: Final = 86_400.0
+NEWCOMERS_KEPT: Final = 0.999  # with each further one: the last thousand or so count
+LEAST_NEWCOMERS: Final = 100.0
 
 RECORD_BYTES: Final = 500
 """Bytes of a record with its key, places and heap item, by tracemalloc over 20,000 of as many addresses."""
@@ -89,6 +91,8 @@ class History(Cache[bytes, Record]):
         self._order: deque[Record] = deque()  # for expiry
         self._addresses: dict[str, int] = {}  # records per address
         self._networks: dict[str, Known] = {}
+        self._newcomers = 0.0  # in calm weather, of late
+        self._newcomers_known = 0.0  # of these from known networks
 
     def good(self, subject: ClientEntry | Pass, address: str, network: str, units: float, now: float) -> None:
         """Count a good response of `units` for a client or pass, seen at `address` in `network`."""
@@ -105,6 +109,9 @@ class History(Cache[bytes, Record]):
         elif subject.windows == 0:
             subject.windows = 1
             subject.window = now
+            self._newcomers = NEWCOMERS_KEPT * self._newcomers + 1.0
+            known = self.known_since(network, now) is not None
+            self._newcomers_known = NEWCOMERS_KEPT * self._newcomers_known + known
         elif subject.windows > 0 and now - subject.window >= self._window:
             first, subject.windows, subject.window = subject.window, 2, now
             subject.record = self.remember(Record(subject.key, address, network, first, now, 2, units))
@@ -175,6 +182,10 @@ class History(Cache[bytes, Record]):
         """Since when `network` has held clients with history, one of them seen lately; None when it does not."""
         place = self._networks.get(network)
         return place.since if place is not None and place.last + self._known > now else None
+
+    def usual_share(self) -> float | None:
+        """The share of newcomers that come from known networks in calm weather; None until there were enough."""
+        return self._newcomers_known / self._newcomers if self._newcomers >= LEAST_NEWCOMERS else None
 
     def clients_at(self, address: str) -> int:
         """Records of an address."""

@@ -96,6 +96,7 @@ class Judge:
         # set by weather(), with each window
         self.pressed = False
         self.bought_factor = 1.0  # on the rate of bought passes
+        self.bought_units = 0.0  # that bought passes took in the window that is open
 
     def weather(self, pressed: bool, bought_factor: float) -> None:
         """Whether p is above the threshold, and the factor on the rate of bought passes."""
@@ -196,6 +197,8 @@ class Judge:
                 reason = Reason.BAD_REPUTATION if tier is T4 else Reason.NEWCOMER
                 return self._challenge_it(request, reason, asked, now)
         refusal = self._limits.squeeze(request, self._factor(request), self.pressed, now)
+        if tier is not T3 and tier is not T4:
+            self._buy(request, refusal, now)
         if refusal is None:
             return FORWARD
         if not asked:  # else it is the pressure that refuses, and no fault of the client's
@@ -228,6 +231,14 @@ class Judge:
         if client.entry.rare.offered_until > now:
             self._reputation.ignored(client.source, client.entry, now)
         return REFUSALS[reason][jitter(request, now)]
+
+    def _buy(self, request: Request, refusal: Verdict | None, now: float) -> None:
+        """Note what a bought pass got, or that it asked for more than it has."""
+        token = request.token
+        if refusal is None:
+            self.bought_units += request.cost
+        elif token is not None and refusal.reason is PASS_RATE:
+            token.limited_at = now
 
     def _welcome(self, request: Request, client: Client) -> Verdict:
         """FORWARD, or a better one for an API key or a confirmed crawler. A false claim is nothing at all."""

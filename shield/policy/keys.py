@@ -20,6 +20,7 @@ _MARK: Final = b"shield-mark"
 _PASS: Final = b"shield-pass"
 _CLIENT: Final = b"shield-client"
 _ORDER: Final = b"shield-order"
+_TICKET: Final = b"shield-ticket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ def mark_tag(key: bytes, body: bytes) -> bytes:
     return _tag(key, _MARK, 4, body)
 
 
+def ticket_tag(key: bytes, body: bytes) -> bytes:
+    """MAC of a ticket for the waiting room."""
+    return _tag(key, _TICKET, TAG_BYTES, body)
+
+
 def client_tag(key: bytes, identity: bytes) -> bytes:
     """The name of a client. Keyed, so that nobody can aim at the entry of somebody else."""
     return _tag(key, _CLIENT, TAG_BYTES, identity)
@@ -71,6 +77,6 @@ def _tag(key: bytes, purpose: bytes, size: int, message: bytes) -> bytes:
     return taken.digest()
 
 
-@lru_cache(maxsize=16)  # five purposes, two keys
+@lru_cache(maxsize=16)  # six purposes, two keys
 def _begun(key: bytes, purpose: bytes, size: int) -> blake2b:
     return blake2b(digest_size=size, key=key, person=purpose)

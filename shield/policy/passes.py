@@ -6,9 +6,10 @@ is the subject of the limits, so sharing it shares the budget.
     base64url( version u8 = 1 | kind u8 (1 earned, 2 bought) | id 8 bytes | issued u32 | work u8 | mac 16 bytes )
 
 **Earned** passes are given silently in calm weather to clients that enter the history. **Bought** ones are the answer
-to a challenge: with a small bucket whose rate depends on how many there are, alive for `bought_idle` seconds after
-the last use, until the attack is over; then they become ordinary ones. Any pass seen from more than eight networks in
-ten minutes is revoked.
+to a challenge: with a small bucket whose rate depends on how many there are, alive for `bought_idle` seconds after it
+was last used well, and for `bought_life` under pressure, until the attack is over; then they become ordinary ones. Used
+well means a good response, and no request above its budget in the last ten seconds: who asks for more than it has pays
+again. Any pass seen from more than eight networks in ten minutes is revoked.
 
 The table of passes in use: key = id, at most `tables.passes`, forgotten an hour after the last use, evicted as
 table.py says, `PASS_BYTES` each; one that was bought for the attack, or revoked, is not evicted. A pass whose entry
@@ -41,6 +42,8 @@ PASS_BYTES: Final = 650
 """Bytes per pass in use, by tracemalloc over 20,000."""
 MOST_NETWORKS: Final = 8
 NETWORKS_WINDOW: Final = 600.0  # seconds
+GREED_SECONDS: Final = 10.0
+"""For which a scarce pass is not renewed after a request above its budget: a page of many parts may be, at times."""
 
 
 class Kind(enum.IntEnum):
@@ -59,6 +62,7 @@ class Pass:
     """
 
     __slots__ = (
+        "bought_in",
         "burst",
         "check_at",
         "ends",
@@ -66,8 +70,10 @@ class Pass:
         "issued",
         "key",
         "kind",
+        "limited_at",
         "live",
         "network",
+        "paid_until",
         "queued",
         "rate",
         "record",
@@ -92,6 +98,9 @@ class Pass:
         self.expires = ends  # of the budget; earlier while the pass is scarce
         self.check_at = ends
         self.scarce = False  # bought, and the attack is not over: small bucket, short life
+        self.bought_in = ""  # the network, while it counts as one of its live bought passes
+        self.limited_at = 0.0  # when it was last above its budget, while it is scarce
+        self.paid_until = ends  # while it is scarce: it is not renewed beyond
         self.revoked = False
         self.record = record
         self.live = True
@@ -120,6 +129,8 @@ class Passes:
         bought: Rate,
         lifetime: float,
         bought_idle: float,
+        bought_life: float,
+        lapsed: Callable[[str, int], None],
         size: int,
         wall_offset: float,
         notes: deque[tuple[str, dict[str, Any]]],
@@ -133,9 +144,12 @@ class Passes:
         self._bought = bought
         self._lifetime = lifetime
         self._bought_idle = bought_idle
+        self._bought_life = bought_life
+        self._lapsed = lapsed
         self._wall_offset = wall_offset
         self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
         self.attack = False
+        self.pressed = False
         self.ended_at = 0.0  # when the last attack ended
         self.table: Table[bytes, Pass] = Table(size, 3600.0, self._nobodys, _forget)
 
@@ -148,12 +162,17 @@ class Passes:
         """A token given silently."""
         return self._sign(Kind.EARNED, self._entropy(8), now, 0)
 
-    def buy(self, work: int, now: float) -> tuple[str, Pass] | None:
-        """A pass for `work` (log2 of the hashes paid), and its token. None when the table is full of such passes."""
+    def buy(self, work: int, network: str, now: float) -> tuple[str, Pass] | None:
+        """A pass for `work` (log2 of the hashes paid), and its token. None when the table is full of such passes.
+
+        While it is scarce it is one of `network`; `lapsed(network, -1)` is called when it has ceased to be.
+        """
         key = self._entropy(8)
         bought = self._enter_bought(key, now, now)
         if bought is None:
             return None
+        if bought.scarce:
+            bought.bought_in = network
         return self._sign(Kind.BOUGHT, key, now, work), bought
 
     def _enter_bought(self, key: bytes, issued: float, now: float) -> Pass | None:
@@ -162,6 +181,7 @@ class Passes:
         if self.attack:
             bought.scarce = True
             bought.expires = bought.check_at = issued + self._bought_idle
+            bought.paid_until = issued + self._bought_life
         else:
             self._make_ordinary(bought)
         if self.table.enter(key, bought, now) is not bought:
@@ -219,10 +239,14 @@ class Passes:
                 token.check_at = 0.0
                 self._notes.append(("pass_revoked", {"pass": token.key.hex(), "networks": len(token.seen)}))
                 return None
-        if token.scarce:
-            token.expires = now + self._bought_idle
-            token.check_at = now + 1.0  # renewed by use, but not at every request
         return token
+
+    def renew(self, token: Pass, now: float) -> None:
+        """A scarce pass got a good response: it lives on, unless it was above its budget a moment ago."""
+        if not self.pressed:
+            token.paid_until = now + self._bought_life  # between two floods there is enough for all
+        if token.limited_at + GREED_SECONDS <= now:
+            token.expires = token.check_at = min(now + self._bought_idle, token.paid_until)
 
     def expire(self, now: float) -> None:
         """Forget idle passes and stop counting bought ones that lapsed."""
@@ -234,6 +258,8 @@ class Passes:
                 heapq.heapreplace(heap, (token.expires, key, token))
             else:
                 heapq.heappop(heap)
+                if token.bought_in:
+                    self._lapsed(token.bought_in, -1)
 
     def _valid(self, token: Pass, now: float) -> bool:
         if token.revoked:

@@ -40,6 +40,9 @@ class TableSettings:
     spent: Annotated[
         int, Ge(16), Doc("entries. Solved challenges remembered until they expire; 800 solves/s for 120 s.")
     ] = 100_000
+    waiting: Annotated[int, Ge(16), Doc("entries. Places in the waiting room, and those won in the last minute.")] = (
+        16_384
+    )
     routes: Annotated[int, Ge(8), Doc("entries. Route templates whose cost is known.")] = 512
     paths: Annotated[int, Ge(8), Doc("entries. Paths whose template is remembered, to save finding it again.")] = 4096
 

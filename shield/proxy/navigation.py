@@ -63,8 +63,11 @@ def same_origin(headers: Mapping[str, str], scheme: str) -> bool:
     return origin is not None and host is not None and origin.lower() == f"{scheme}://{host}".lower()
 
 
-def parse_answer(body: bytes) -> tuple[str, list[int]] | None:
-    """The token and the nonces of an answer to a challenge, or None when it is not one. Says nothing of their worth."""
+def parse_answer(body: bytes) -> tuple[str, list[int]] | str | None:
+    """The token and the nonces of an answer to a challenge, or the ticket of somebody who waits for a pass.
+
+    None when it is neither. Says nothing of their worth.
+    """
     if len(body) > MAX_ANSWER_BYTES:
         return None
     try:
@@ -73,6 +76,9 @@ def parse_answer(body: bytes) -> tuple[str, list[int]] | None:
         return None
     if type(answer) is not dict:
         return None
+    ticket = answer.get("ticket")
+    if type(ticket) is str:
+        return ticket if len(ticket) <= MAX_TOKEN_CHARS and ticket.isascii() else None
     token, nonces = answer.get("token"), answer.get("nonces")
     if type(token) is not str or not 0 < len(token) <= MAX_TOKEN_CHARS or not token.isascii():
         return None

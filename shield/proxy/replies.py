@@ -43,10 +43,15 @@ if TYPE_CHECKING:
     from shield.model import Verdict
     from shield.policy.challenge import Challenge, Redemption
 
-__all__ = ["ANSWER_TO", "CHALLENGES", "PREFIX", "REFUSALS", "Replies"]
+__all__ = ["ANSWERS", "ANSWER_TO", "CHALLENGES", "PREFIX", "REFUSALS", "Replies"]
 
 BUSY_SECONDS: Final = 2
 """Retry-After of an answer that there was no time to verify: the share of a core spent on it is limited."""
+
+ASKS: Final = 4
+MOST_PAUSE: Final = 10
+"""Who waits for a pass asks so many times in the time it is said to take, and after no more than these seconds: it may
+be sooner, and who has left is not waited for. 16,384 that wait ask 1,600 times a second at most."""
 
 # What is said about a refusal: kind of problem, status, title, detail, and a hint for people.
 _LIMIT: Final = (
@@ -93,12 +98,14 @@ _CHALLENGE: Final = (
     "Solve the challenge, send the answer, and repeat the request with the pass.",
 )
 
-# Why an answer to a challenge was not accepted, by the value of `Redeemed`.
-_ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
+# The status of the reply to an answer, by the value of `Redeemed`, and why it was not accepted.
+ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
+    "accepted": (200, ""),
+    "waiting": (202, ""),
     "malformed": (400, "This is not an answer, or has not as many nonces as the challenge asks for."),
-    "forged": (400, "The token was not issued by this site."),
+    "forged": (400, "The token, or the ticket, was not issued by this site."),
     "foreign": (400, "The token was issued to another client, or your address has changed. Ask for a new one."),
-    "expired": (400, "The challenge has expired. Ask for a new one."),
+    "expired": (400, "The challenge has expired, or the place in the waiting room is lost. Ask for a new challenge."),
     "spent": (400, "The challenge has been answered before. Ask for a new one."),
     "wrong": (400, "At least one nonce does not meet the target."),
     "busy": (503, "Too many answers are being verified. Send the same answer again."),
@@ -266,10 +273,11 @@ class Replies:
         return file.reply(head, close, if_none_match, query == "v=" + self.version) % self._date
 
     def redeemed(self, redemption: Redemption, secure: bool, head: bool, close: bool) -> bytes:
-        """The reply to an answer: 200 with the pass in the body and in a cookie, or the problem with it."""
+        """The reply to an answer: 200 with the pass in the body and in a cookie, 202 with a ticket, or the problem."""
         word = redemption.result.value
+        status, detail = ANSWERS[word]
         if word == "accepted":
-            status, media = 200, JSON
+            media = JSON
             cookie = self.set_cookie(redemption.pass_token, redemption.lifetime, secure)
             fields = NO_STORE + b"Set-Cookie: " + cookie + b"\r\n"
             body = orjson.dumps(
@@ -280,8 +288,12 @@ class Replies:
                     "lifetime": redemption.lifetime,
                 }
             )
+        elif word == "waiting":
+            media = JSON
+            wait = redemption.wait
+            fields = NO_STORE + b"Retry-After: %d\r\n" % min(max(wait // ASKS, 1), MOST_PAUSE)
+            body = orjson.dumps({"ticket": redemption.ticket, "wait": wait, "answer_to": ANSWER_TO})
         else:
-            status, detail = _ANSWERS[word]
             media = PROBLEM
             fields = NO_STORE + (b"Retry-After: %d\r\n" % BUSY_SECONDS if word == "busy" else b"")
             body = problem("answer", status, "Answer not accepted", detail, reason=word)

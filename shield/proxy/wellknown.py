@@ -12,13 +12,13 @@ from shield.policy.challenge import Redeemed, Redemption
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.headers import Head
 from shield.proxy.navigation import MAX_ANSWER_BYTES, cross_site, parse_answer, wants_page
-from shield.proxy.replies import ANSWER_TO
+from shield.proxy.replies import ANSWER_TO, ANSWERS
 
 if TYPE_CHECKING:
     from shield.proxy.edge import Edge
     from shield.proxy.gate import Gate
 
-_UNREADABLE: Final = Redemption(Redeemed.MALFORMED, "", 0)
+_UNREADABLE: Final = Redemption(Redeemed.MALFORMED)
 
 
 def serve(gate: Gate, edge: Edge, request: Request, head: Head, now: float) -> None:
@@ -63,14 +63,16 @@ def _answer(gate: Gate, edge: Edge, request: Request, head: Head, now: float) ->
 
         def then(body: bytes | None, later: float) -> None:
             answer = parse_answer(body) if body is not None else None
-            redemption = edge.engine.redeem(request.client, *answer, later) if answer else _UNREADABLE
+            if isinstance(answer, str):
+                redemption = edge.engine.claim(request.client, answer, later)
+            else:
+                redemption = edge.engine.redeem(request.client, *answer, later) if answer else _UNREADABLE
             result = redemption.result
             edge.metrics.redemptions[result.value] += 1
             if result is Redeemed.ACCEPTED:
                 edge.metrics.passes_granted["bought"] += 1
             close = gate.must_close(head)
             reply = edge.replies.redeemed(redemption, gate.scheme == "https", False, close)
-            status = 200 if result is Redeemed.ACCEPTED else 503 if result is Redeemed.BUSY else 400
-            gate.answer(reply, status, close, head, later)
+            gate.answer(reply, ANSWERS[result.value][0], close, head, later)
 
         gate.collect(head, MAX_ANSWER_BYTES, then, now)

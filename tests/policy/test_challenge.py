@@ -184,22 +184,21 @@ def test_spent_challenges_are_forgotten_when_they_expire() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pressure", "score", "known", "price"),
+    ("market", "score", "known", "price"),
     [
-        (0.0, 0.0, False, 2**20),
-        (0.0, -4.0, False, 2**20),
-        (1.0, 0.0, False, 2**25),
-        (0.4, 0.0, False, 2**22),
-        (0.0, 8.0, False, 2**22),
-        (1.0, 32.0, False, 2**25),
-        (1.0, 0.0, True, 2**22),
-        (0.4, 0.0, True, 2**20),
+        (2**20, 0.0, False, 2**20),
+        (2**20, -4.0, False, 2**20),
+        (2**25, 0.0, False, 2**25),
+        (2**20, 8.0, False, 2**22),
+        (2**22, 32.0, False, 2**25),
+        (2**25, 0.0, True, 2**22),
+        (2**22, 0.0, True, 2**20),
     ],
 )
-def test_the_price_rises_with_pressure_and_score_and_is_low_in_known_networks(
-    pressure: float, score: float, known: bool, price: int
+def test_the_price_is_the_market_s_and_rises_with_the_score_and_is_low_in_known_networks(
+    market: float, score: float, known: bool, price: int
 ) -> None:
-    assert challenger(ChallengeSettings()).price(pressure, score, known) == pytest.approx(price, rel=1e-6)
+    assert challenger(ChallengeSettings()).price(market, score, known) == price
 
 
 # In the engine
@@ -328,7 +327,7 @@ def test_a_bad_score_and_a_known_network_set_the_price(make: Any) -> None:
     known = world.client("203.0.113.1")
     _, token = world.buy(known)
     world.settle_down(known, token=token)
-    world.engine._pressure.p = 0.5
+    world.engine._market.hashes = 2.0**18
     assert (
         challenged(world, world.client("203.0.113.2")).expected_hashes
         < challenged(world, world.client("198.18.0.1")).expected_hashes

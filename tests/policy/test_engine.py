@@ -187,7 +187,16 @@ def test_the_status_says_what_the_policy_sees(world: Any) -> None:
     world.pass_time(1)
     status = world.engine.status(world.now)
     assert status["attack_seconds"] == 0.0
-    assert set(status["tables"]) == {"addresses", "clients", "networks", "passes", "history", "spent", "routes"}
+    assert set(status["tables"]) == {
+        "addresses",
+        "clients",
+        "networks",
+        "passes",
+        "history",
+        "spent",
+        "waiting",
+        "routes",
+    }
     for figures in status["tables"].values():
         assert 0 <= figures["entries"] <= figures["max"]
         assert figures["bytes_per_entry"] > 50

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shield.model import Action, Reason, Tier
 from shield.policy.bucket import Rate
-from shield.policy.engine import ChallengeSettings, Keys, Redeemed, TableSettings
+from shield.policy.engine import ChallengeSettings, Keys, MarketSettings, Redeemed, TableSettings
 from shield.policy.history import DAY
 from shield.policy.passes import Passes
 from shield.solver import solve
@@ -123,6 +123,8 @@ def _passes() -> Any:
         bought=Rate(10, 60),
         lifetime=DAY,
         bought_idle=120,
+        bought_life=600,
+        lapsed=lambda network, passes: None,
         size=16,
         wall_offset=1e9,
         notes=deque(),
@@ -203,7 +205,7 @@ def test_a_bought_pass_lapses_in_an_attack_when_it_is_not_used(world: Any) -> No
 
 
 def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
-    world = make(1, challenge=CHEAP)
+    world = make(1, challenge=CHEAP, market=MarketSettings(first_used=0.001, least_used=0.001))  # passes for everybody
     world.storm()
     client = world.client()
     rates = []

@@ -89,12 +89,19 @@ def test_an_answer() -> None:
     assert parse_answer(answer(token="a" * 128, nonces=largest)) == ("a" * 128, largest)
 
 
+def test_a_ticket() -> None:
+    assert parse_answer(b'{"ticket": "abc", "more": "is ignored"}') == "abc"
+
+
 @pytest.mark.parametrize(
     "body",
     [
         b"",
         b"{",
         b"null",
+        b'{"ticket": 5}',
+        b'{"ticket": "%b"}' % (b"a" * 129),
+        '{"ticket": "ä"}'.encode(),
         b"[]",
         b"{}",
         b'{"token": "abc"}',

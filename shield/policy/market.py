@@ -1,0 +1,237 @@
+"""The price of a bought pass and how many are issued: set by the server, from what it can serve.
+
+    B    units/s left for bought passes: max(0.15 C, 0.9 C - what T0 and T1 ask for); C is the capacity
+    Q    units that a bought pass is worth: its burst and its least rate over its life
+    u    share of Q that is used, within [0.2, 1]; 0.5 until there are passes to learn from
+    n*   passes/s that can be served: B / (Q u), less when those that are live already take more than B
+    n    solves/s, counted once for each network: only those of networks of which nobody waits or holds a live pass
+    E    expected hashes of a challenge for somebody without a bad name, within [E0, cap]
+
+Every five seconds: when n is above n*, and beyond chance, E rises by clip(sqrt(n/n*), 1.05, 2); when it is below
+0.7 n*, E falls by 0.85. So the price follows those who pay it, and not the pressure: an attack without solvers leaves
+it at E0. Wrong, forged and stale answers do not count, nor does a second solve from one network, so neither can raise
+it. The operator's `pressure.max_pressure` m bounds it to E0 (cap/E0)^m. A known network pays an eighth, a score s
+2^(s/4) times as much (challenge.py).
+
+**Flash crowd.** Of those who are newcomers in calm weather some share come from networks that are known (history.py
+counts). When at least half of that share is found among the solvers, they are people: the cap is then 4 E0, and they
+wait instead of burning their batteries. A botnet's networks are mostly unknown.
+
+**Issue.** n* passes a second, saved up for no more than five seconds; who has to wait does so in waiting.py.
+Only under attack: in calm weather (challenge.mode = "always") who solves gets a pass at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from annotated_types import Ge, Gt, Le, Lt
+from typing_extensions import Doc
+
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.keys import Keys
+from shield.policy.waiting import Room, Waiter
+
+LEAST_LIVE: Final = 8  # passes from which their use can be told
+LEAST_SOLVES: Final = 8.0  # from which the share of known networks among solvers can be told
+MEMORY: Final = 0.8  # of the solvers' shares, per window: half a minute
+USE_SECONDS: Final = 20.0  # over which the use of passes is averaged
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSettings:
+    """What a bought pass costs, and how many there are."""
+
+    window: Annotated[
+        float, Gt(0), Doc("seconds. Between two prices: long enough to count solves, a few steps to any price.")
+    ] = 5.0
+    least_rise: Annotated[float, Gt(1), Doc("factor. The least that the price rises by in a window, when it does.")] = (
+        1.05
+    )
+    most_rise: Annotated[float, Gt(1), Doc("factor. The most; E0 to the cap takes 25 s.")] = 2.0
+    fall: Annotated[
+        float, Gt(0), Lt(1), Doc("factor. That the price falls by in a window; slower than it rises, as p does.")
+    ] = 0.85
+    slack: Annotated[
+        float, Gt(0), Lt(1), Doc("share. Of the passes that can be served; with fewer solves the price falls.")
+    ] = 0.7
+    bought_share: Annotated[
+        float, Gt(0), Lt(1), Doc("share. Of the capacity that is left for bought passes whatever T0 and T1 ask for.")
+    ] = 0.15
+    usable_share: Annotated[
+        float, Gt(0), Le(1), Doc("share. Of the capacity that is given away in all; beyond it queues grow.")
+    ] = 0.9
+    first_used: Annotated[
+        float, Gt(0), Le(1), Doc("share. Of what a bought pass is worth that is taken to be used, until it is known.")
+    ] = 0.5
+    least_used: Annotated[
+        float, Gt(0), Le(1), Doc("share. The least that is reckoned with: idle passes may be used yet.")
+    ] = 0.2
+    flash_cap: Annotated[
+        float, Ge(1), Doc("factor. The highest price over the lowest while the solvers are the usual people.")
+    ] = 4.0
+    flash_share: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("share. Of the usual share of newcomers from known networks that must be found among the solvers."),
+    ] = 0.5
+    most_wait: Annotated[
+        float, Gt(0), Le(600), Doc("seconds. In the waiting room; people leave a page that takes a minute.")
+    ] = 60.0
+    savings: Annotated[
+        float,
+        Gt(0),
+        Doc("seconds. For which passes that nobody wanted are saved up: bursts of visitors need not wait."),
+    ] = 5.0
+
+
+class Market:
+    """The price, the rate of issue, and the waiting room."""
+
+    __slots__ = (
+        "_fresh",
+        "_fresh_known",
+        "_idle",
+        "_least",
+        "_most",
+        "_saved",
+        "_seconds",
+        "_settings",
+        "_solvers",
+        "_solvers_known",
+        "_worth",
+        "flash",
+        "hashes",
+        "rate",
+        "room",
+        "solves",
+        "used",
+        "used_rate",
+    )
+
+    def __init__(
+        self,
+        settings: MarketSettings,
+        challenge: ChallengeSettings,
+        max_pressure: float,
+        keys: Keys,
+        entropy: Callable[[int], bytes],
+        size: int,
+    ) -> None:
+        self._settings = settings
+        self._least = float(challenge.least_hashes)
+        self._most = self._least * (challenge.most_hashes / self._least) ** max_pressure
+        self._idle = challenge.bought_idle
+        self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
+        self.room = Room(keys, entropy, size, settings.most_wait)
+        self.hashes = self._least  # E
+        self.rate = 0.0  # n*
+        self.solves = 0.0  # n, of the last window
+        self.used = settings.first_used  # u
+        self.used_rate = 0.0  # units/s that bought passes take, smoothed
+        self.flash = False
+        self._saved = math.inf  # passes that may be issued
+        # of the window that is open
+        self._seconds = 0.0
+        self._fresh = 0
+        self._fresh_known = 0
+        # of the last half minute, fading
+        self._solvers = 0.0
+        self._solvers_known = 0.0
+
+    def left(self, capacity: float, known_demand: float) -> float:
+        """B, the units/s left for bought passes."""
+        settings = self._settings
+        return max(settings.bought_share * capacity, settings.usable_share * capacity - known_demand)
+
+    def solved(self, network: str, known: bool) -> None:
+        """Count a right answer from a network, before it has a place or a pass."""
+        if self.room.fresh(network):
+            self._fresh += 1
+            self._fresh_known += known
+
+    @property
+    def ready(self) -> bool:
+        """Whether a pass may be issued at once; then nobody waits for one."""
+        return self._saved >= 1.0
+
+    def take(self) -> None:
+        """One pass is issued."""
+        self._saved -= 1.0
+
+    def read(self, left: float, live: int, units: float, seconds: float, usual: float | None, now: float) -> None:
+        """A reading of `seconds` under attack: set n*, issue what is due, and now and then the price.
+
+        `left` is B, `live` the bought passes alive, `units` what they took meanwhile, `usual` the share of newcomers
+        that come from known networks in calm weather (None: not known).
+        """
+        settings = self._settings
+        share = 1.0 - math.exp(-seconds / USE_SECONDS)
+        self.used_rate += share * (units / seconds - self.used_rate)
+        if live >= LEAST_LIVE:
+            # What a pass takes in `bought_idle` seconds; those who have left count as live for as long.
+            used = self.used_rate / live * self._idle / self._worth
+            self.used += share * (min(max(used, settings.least_used), 1.0) - self.used)
+        self.rate = left / (self._worth * self.used) * min(1.0, left / max(self.used_rate, left))
+        self._saved = min(self._saved + self.rate * seconds, max(1.0, self.rate * settings.savings))
+        room = self.room
+        room.expire(now)
+        while self._saved >= 1.0 and room.waiting:
+            self._saved -= 1.0
+            room.issue(now)
+        self._seconds += seconds
+        if self._seconds > settings.window - seconds / 2:
+            self._set_price(usual)
+
+    def rest(self, seconds: float, now: float) -> None:
+        """The same in calm weather: whoever waits is let in, and the price falls."""
+        self.rate = 0.0
+        self._saved = math.inf  # until the next reading
+        self.room.expire(now)
+        while self.room.waiting:
+            self.room.issue(now)
+        self._seconds += seconds
+        if self._seconds > self._settings.window - seconds / 2:
+            self._set_price(None)
+
+    def wait(self, waiter: Waiter, now: float) -> int:
+        """Whole seconds, about, until it is a waiter's turn, or the place is lost; at least 1."""
+        turns = self.room.turns(waiter)
+        return max(1, int(min(turns / self.rate, waiter.until - now)))
+
+    def figures(self) -> dict[str, Any]:
+        """What the market is like, for /api/status: rates per second, the price in hashes."""
+        return {
+            "price": int(self.hashes),
+            "solves_per_second": self.solves,
+            "passes_per_second": self.rate,
+            "used_share": self.used,
+            "bought_demand": self.used_rate,
+            "flash_crowd": self.flash,
+            "waiting": self.room.waiting,
+        }
+
+    def _set_price(self, usual: float | None) -> None:
+        """Close a window of the price."""
+        settings, seconds = self._settings, self._seconds
+        expected = self.rate * seconds
+        self.solves = self._fresh / seconds
+        self._solvers = MEMORY * self._solvers + self._fresh
+        self._solvers_known = MEMORY * self._solvers_known + self._fresh_known
+        self.flash = (
+            usual is not None
+            and self._solvers >= LEAST_SOLVES
+            and self._solvers_known >= settings.flash_share * usual * self._solvers
+        )
+        if self._fresh > expected + math.sqrt(expected) and self.rate:
+            self.hashes *= min(max(math.sqrt(self._fresh / expected), settings.least_rise), settings.most_rise)
+        elif self._fresh <= settings.slack * expected:
+            self.hashes *= settings.fall
+        cap = min(self._most, settings.flash_cap * self._least) if self.flash else self._most
+        self.hashes = min(max(self.hashes, self._least), cap)
+        self._seconds = 0.0
+        self._fresh = self._fresh_known = 0

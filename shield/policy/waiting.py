@@ -1,0 +1,239 @@
+"""The waiting room: who has solved a challenge under attack, and gets a pass as soon as one can be had.
+
+Passes are issued at a rate (market.py). Who goes next is asked of the network, not of the client, so that a thousand
+solvers behind one network come after one behind another:
+
+    known networks first; then the networks with the fewest live bought passes; then one drawn by lot;
+    within a network the one who has waited longest
+
+Nobody waits for more than `most_wait` seconds: then the place is lost, and the challenge has to be solved again. A
+full room gives the place of the worst of `LOOKS` drawn by lot to a newcomer that is no worse; those behind a network
+with many others waiting or passes live are worse. Otherwise the newcomer is told to send the same answer again.
+
+A place is claimed with a ticket, `base64url( version u8 = 1 | id 10 bytes | mac 16 bytes )`. It is bound to nobody, as
+the pass is not: an address may change while one waits. Who has won keeps the place for `most_wait` seconds more, and
+may claim the same pass again, since an answer may be lost on the way.
+
+Table: key = the ticket's id; at most `tables.waiting`; lifetime at most twice `most_wait`; `WAITER_BYTES` each. The
+networks kept are those that wait or hold live bought passes, so no more than there are of these.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import deque
+from collections.abc import Callable, Iterator
+from hmac import compare_digest
+from typing import Any, Final
+
+from shield.policy.challenge import Redeemed
+from shield.policy.keys import TAG_BYTES, Keys, ticket_tag
+
+VERSION: Final = b"\x01"
+ID_BYTES: Final = 10
+TICKET_CHARS: Final = 36  # 27 bytes
+LOOKS: Final = 8
+"""Waiters that one newcomer to a full room is compared with: one network that has a third of the room is found 24
+times of 25."""
+
+
+class Line:
+    """Those who wait behind one network, and how many of its bought passes are live."""
+
+    __slots__ = ("index", "known", "live", "name", "rank", "waiters")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.known = False
+        self.live = 0
+        self.waiters: dict[bytes, Waiter] = {}  # the oldest first
+        self.rank: tuple[bool, int] = (True, 0)  # of the lines equal to it that it stands in: unknown, live
+        self.index = 0  # among these
+
+
+class Waiter:
+    """One place. `won`: it may be claimed; `pass_token` once it was."""
+
+    __slots__ = ("id", "index", "line", "pass_token", "since", "until", "won", "work")
+
+    def __init__(self, id_: bytes, line: Line, work: int, now: float, until: float) -> None:
+        self.id = id_
+        self.line = line
+        self.work = work  # log2 of the hashes paid
+        self.since = now
+        self.until = until
+        self.index = 0  # among all that wait
+        self.won = False
+        self.pass_token = ""
+
+
+class Room:
+    """Who waits. `entropy(n)` returns n random bytes, `most_wait` is in seconds."""
+
+    __slots__ = ("_all", "_entropy", "_keys", "_lines", "_most_wait", "_order", "_places", "_ranks", "_size", "_won")
+
+    def __init__(self, keys: Keys, entropy: Callable[[int], bytes], size: int, most_wait: float) -> None:
+        self._keys = keys
+        self._entropy = entropy
+        self._size = size
+        self._most_wait = most_wait
+        self._places: dict[bytes, Waiter] = {}  # waiting and won
+        self._all: list[Waiter] = []  # waiting, for drawing lots
+        self._lines: dict[str, Line] = {}
+        self._ranks: dict[tuple[bool, int], list[Line]] = {}  # lines in which somebody waits
+        self._order: deque[Waiter] = deque()  # by when they came; some have left
+        self._won: deque[Waiter] = deque()  # by when they won
+
+    @property
+    def waiting(self) -> int:
+        """Who has not won yet."""
+        return len(self._all)
+
+    def fresh(self, network: str) -> bool:
+        """Whether nobody of a network waits or holds a live bought pass."""
+        return network not in self._lines
+
+    @property
+    def full(self) -> bool:
+        """Whether a newcomer needs somebody else's place."""
+        return len(self._places) >= self._size
+
+    def worse(self, network: str, known: bool) -> Waiter | None:
+        """Of `LOOKS` drawn by lot the one whose place a newcomer of `network` may take; None when it is the worst."""
+        line = self._lines.get(network)
+        found: Waiter | None = None
+        most = (not known, line.live + len(line.waiters) + 1 if line is not None else 1)
+        for waiter in self._drawn():
+            rank = (not waiter.line.known, waiter.line.live + len(waiter.line.waiters))
+            if rank >= most:
+                found, most = waiter, rank
+        return found
+
+    def enter(self, network: str, known: bool, work: int, now: float, worse: Waiter | None = None) -> Waiter:
+        """Give a newcomer a place; when the room is full, that of one who is `worse`."""
+        if worse is not None:
+            self._leave(worse)
+        line = self._line(network)
+        line.known = line.known or known
+        waiter = Waiter(self._entropy(ID_BYTES), line, work, now, now + self._most_wait)
+        self._places[waiter.id] = waiter
+        waiter.index = len(self._all)
+        self._all.append(waiter)
+        self._order.append(waiter)
+        if len(self._order) > 2 * self._size:
+            self._order = deque(each for each in self._order if each.id in self._places and not each.won)
+        if not line.waiters:
+            self._join(line)
+        line.waiters[waiter.id] = waiter
+        return waiter
+
+    def issue(self, now: float) -> None:
+        """Whose turn it is wins; somebody must wait."""
+        equals = self._ranks[min(self._ranks)]
+        line = equals[int.from_bytes(self._entropy(4), "big") % len(equals)]
+        waiter = next(iter(line.waiters.values()))
+        self._stop_waiting(waiter)
+        waiter.won = True
+        waiter.until = now + self._most_wait
+        self._won.append(waiter)
+        self.hold(line.name, 1)
+
+    def hold(self, network: str, passes: int) -> None:
+        """Count live bought passes of a network: more, or (negative) fewer."""
+        line = self._line(network)
+        if line.waiters:
+            self._part(line)
+        line.live += passes
+        if line.waiters:
+            self._join(line)
+        elif not line.live:
+            del self._lines[network]
+
+    def expire(self, now: float) -> None:
+        """Take the places of those who have waited for too long, or did not claim what they won."""
+        order, won = self._order, self._won
+        while order and order[0].until <= now:
+            waiter = order.popleft()
+            if waiter.id in self._places and not waiter.won:
+                self._leave(waiter)
+        while order and (order[0].won or order[0].id not in self._places):
+            order.popleft()
+        while won and won[0].until <= now:
+            waiter = won.popleft()
+            del self._places[waiter.id]
+            if not waiter.pass_token:
+                self.hold(waiter.line.name, -1)
+
+    def turns(self, waiter: Waiter) -> int:
+        """Passes that will be issued, about, before it is this waiter's turn."""
+        line = waiter.line
+        better = sum(len(lines) for rank, lines in self._ranks.items() if rank < line.rank)
+        return better + len(self._ranks[line.rank]) * len(line.waiters)
+
+    def ticket(self, waiter: Waiter) -> str:
+        """What a waiter claims the place with."""
+        body = VERSION + waiter.id
+        return urlsafe_b64encode(body + ticket_tag(self._keys.current, body)).decode()
+
+    def find(self, ticket: str) -> Waiter | Redeemed:
+        """The place that a ticket stands for, or what is wrong with it: MALFORMED, FORGED, EXPIRED (or lost)."""
+        if len(ticket) != TICKET_CHARS:
+            return Redeemed.MALFORMED
+        try:
+            raw = urlsafe_b64decode(ticket)
+        except ValueError:
+            return Redeemed.MALFORMED
+        body, tag = raw[:-TAG_BYTES], raw[-TAG_BYTES:]
+        if not any(compare_digest(ticket_tag(key, body), tag) for key in self._keys.both()):
+            return Redeemed.FORGED
+        return self._places.get(body[1:], Redeemed.EXPIRED)
+
+    def figures(self) -> dict[str, Any]:
+        """The table's fill, for /api/status and metrics."""
+        return {"entries": len(self._places), "max": self._size, "bytes_per_entry": WAITER_BYTES}
+
+    def _line(self, network: str) -> Line:
+        line = self._lines.get(network)
+        if line is None:
+            line = self._lines[network] = Line(network)
+        return line
+
+    def _join(self, line: Line) -> None:
+        """Put a line among those that are equal to it."""
+        line.rank = (not line.known, line.live)
+        equals = self._ranks.setdefault(line.rank, [])
+        line.index = len(equals)
+        equals.append(line)
+
+    def _part(self, line: Line) -> None:
+        """Take it out again: the last takes its index."""
+        equals = self._ranks[line.rank]
+        last = equals.pop()
+        if last is not line:
+            equals[line.index] = last
+            last.index = line.index
+        elif not equals:
+            del self._ranks[line.rank]
+
+    def _stop_waiting(self, waiter: Waiter) -> None:
+        last = self._all.pop()
+        if last is not waiter:
+            self._all[waiter.index] = last
+            last.index = waiter.index
+        line = waiter.line
+        del line.waiters[waiter.id]
+        if not line.waiters:
+            self._part(line)
+
+    def _leave(self, waiter: Waiter) -> None:
+        self._stop_waiting(waiter)
+        del self._places[waiter.id]
+        self.hold(waiter.line.name, 0)
+
+    def _drawn(self) -> Iterator[Waiter]:
+        for _ in range(min(LOOKS, len(self._all))):
+            yield self._all[int.from_bytes(self._entropy(4), "big") % len(self._all)]
+
+
+WAITER_BYTES: Final = 700
+"""Bytes of a waiter with its line, ticket's id and places, by tracemalloc over 16,000 of as many networks."""
