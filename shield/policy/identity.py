@@ -335,6 +335,8 @@ class Identity:
         entry = self.clients.get(key)
         if entry is None:
             if record is None and source.clients >= self._clients_per_address:
+                if source.rare.overflow:
+                    return self.clients.shared  # it takes no score, ban or pass, which would be everybody's
                 key = client_tag(self._key, source.name.encode())  # no identity is without a NUL
                 entry = self.clients.get(key)
                 if entry is not None:

@@ -284,6 +284,24 @@ def test_what_one_stranger_without_room_buys_or_proves_is_not_everybody_s(make: 
     assert world.client("203.0.113.1", agent="Goodbot/1").unverified
 
 
+def test_what_one_of_many_without_an_address_of_their_own_buys_is_not_everybody_s(make: Any) -> None:
+    """Beyond the clients told apart at the overflow address, one bought pass served all, and was revoked."""
+    world = make(
+        tables=TableSettings(addresses=16),
+        challenge=ChallengeSettings(least_hashes=64, most_hashes=256, mode="always"),
+    )
+    for i in range(16):
+        world.client(f"10.0.0.{i}").source.banned_until = world.now + 600
+    strangers = [world.client(f"198.51.{i}.1") for i in range(20)]
+    assert all(stranger.source.overflow for stranger in strangers)
+    assert strangers[18].entry is strangers[19].entry
+    world.buy(strangers[18])
+    assert world.ask(strangers[19]).verdict.action is Action.CHALLENGE
+    for _ in range(4):
+        world.engine.report(strangers[18], Signal.MALFORMED, world.now)
+    assert strangers[19].entry.score == 0.0
+
+
 def test_full_networks_are_shared_by_newcomers(make: Any) -> None:
     world = make(tables=TableSettings(networks=16))
     for i in range(16):
