@@ -34,7 +34,10 @@ class StandIn:
         self.results: list[Redeemed] = []  # what the next answers get, whatever they are worth
         self.gives_cookie = True
         self.worker = "works"  # or "missing", or "silent"
+        self.turns = 0  # times that a ticket has to be shown before it is a pass
+        self.wait = 2  # seconds, as the waiting room says
         # what was seen
+        self.tickets: list[str] = []
         self.challenged: list[str] = []
         self.answered: list[Redeemed] = []
         self.posts: list[bytes] = []
@@ -69,12 +72,19 @@ class StandIn:
     def _answer(self, body: bytes) -> bytes:
         answer = parse_answer(body)
         result = Redeemed.MALFORMED
+        ticket = answer if isinstance(answer, str) else ""
         if self.results:
             result = self.results.pop(0)
+        elif ticket:
+            self.tickets.append(ticket)
+            self.turns -= 1
+            result = Redeemed.WAITING if self.turns > 0 else Redeemed.ACCEPTED
         elif answer is not None and not isinstance(answer, str):
             result, _ = self._challenger.verify(CLIENT, *answer, time.monotonic())
+            if result is Redeemed.ACCEPTED and self.turns:
+                result = Redeemed.WAITING
         self.answered.append(result)
-        reply = self._replies.redeemed(Redemption(result, "a-pass", 120), False, False, False)
+        reply = self._replies.redeemed(Redemption(result, "a-pass", 120, "a-ticket", self.wait), False, False, False)
         if not self.gives_cookie:
             reply = b"\r\n".join(line for line in reply.split(b"\r\n") if not line.startswith(b"Set-Cookie"))
         return reply
@@ -212,6 +222,40 @@ async def test_a_busy_site_gets_the_same_answer_again(tab: Any, site: str, shiel
     await tab.until("document.title === 'Behind GET'")
     assert shield.answered == [Redeemed.BUSY, Redeemed.ACCEPTED]
     assert len(shield.challenged) == 1
+
+
+async def test_in_the_waiting_room_the_page_says_how_long_and_goes_on_by_itself(
+    tab: Any, site: str, shield: StandIn
+) -> None:
+    shield.turns, shield.wait = 2, 7
+    await tab.go(site)
+    await tab.state("queue")
+    await tab.until("document.getElementById('turn').textContent === ', in about 7 s.'")
+    assert "one after another" in await tab.text()
+    shield.wait = 1
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.WAITING, Redeemed.WAITING, Redeemed.ACCEPTED]
+    assert shield.tickets == ["a-ticket"] * 2
+    assert len(shield.challenged) == 1
+
+
+async def test_who_waits_does_not_lose_the_form(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    await tab.call("Network.clearBrowserCookies")
+    shield.turns, shield.wait = 1, 1
+    await post(tab, "/order", FIELDS)
+    await tab.until("document.title === 'Behind POST'")
+    assert shield.posts == [encode_form(FIELDS)]
+
+
+async def test_a_place_that_was_lost_leads_to_a_new_challenge(tab: Any, site: str, shield: StandIn) -> None:
+    shield.wait = 1
+    shield.results = [Redeemed.WAITING, Redeemed.EXPIRED]
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.WAITING, Redeemed.EXPIRED, Redeemed.ACCEPTED]
+    assert len(shield.challenged) == 2
 
 
 @pytest.mark.parametrize("worker", ["missing", "silent"])

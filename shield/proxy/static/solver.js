@@ -11,6 +11,7 @@ const MOST_WORKERS = 8;
 const MOST_ROUNDS = 3; // solved this often within PERIOD and still challenged: something keeps the pass from the site
 const PERIOD = 120_000; // ms, the life of a bought pass
 const MOST_SENDS = 6; // of one answer, when the site is too busy to take it
+const QUEUE = 120_000; // ms in the waiting room; the site itself keeps nobody there for so long
 
 const main = document.getElementById("challenge");
 const again = document.getElementById("again");
@@ -22,7 +23,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function show(state) {
   for (const text of main.querySelectorAll("[data-state]")) text.hidden = text.dataset.state !== state;
-  document.getElementById("busy").hidden = !["working", "waiting", "passed"].includes(state);
+  document.getElementById("busy").hidden = !["working", "queue", "waiting", "passed"].includes(state);
   again.hidden = !["cookies", "loop", "failed"].includes(state);
   document.title = main.querySelector("section:not([hidden]) h1").textContent;
   main.dataset.now = state;
@@ -186,23 +187,32 @@ async function renew() {
   return { token, target, k, expected, until: Date.now() + 1000 * expires };
 }
 
-// Sends the answer: "accepted", "again" (a new challenge is needed) or "failed".
+// Sends the answer, and waits for its turn: "accepted", "again" (a new challenge is needed) or "failed".
 async function send(token, nonces, until) {
-  for (let turn = 1; turn <= MOST_SENDS && Date.now() < until; turn++) {
+  let said = { token, nonces };
+  for (let turn = 1; turn <= MOST_SENDS && Date.now() < until && !leaving; turn++) {
     let wait = 2 ** turn * 250;
+    let state = "waiting";
     try {
-      const body = JSON.stringify({ token, nonces });
+      const body = JSON.stringify(said);
       const headers = { "Content-Type": "application/json" };
       const response = await fetch(answer, { method: "POST", headers, body, signal: AbortSignal.timeout?.(20_000) });
-      if (response.ok) return "accepted";
-      const problem = await response.json().catch(() => ({}));
-      if (["expired", "spent", "forged", "foreign"].includes(problem.reason)) return "again";
-      if (response.status < 500 && response.status !== 429) return "failed";
+      if (response.status === 200) return "accepted";
+      const told = await response.json().catch(() => ({}));
+      if (["expired", "spent", "forged", "foreign"].includes(told.reason)) return "again";
+      if (response.status === 202) {
+        if (!said.ticket) until = Date.now() + QUEUE;
+        said = { ticket: told.ticket };
+        turn = 0;
+        state = "queue";
+        document.getElementById("turn").textContent = told.wait > 1 ? `, in about ${told.wait} s.` : ".";
+      } else if (response.status < 500 && response.status !== 429) return "failed";
       wait = 1000 * Math.min(30, Number(response.headers.get("Retry-After")) || 2);
     } catch {
       // no connection; it may come back
     }
-    show("waiting");
+    if (leaving) break; // another tab was let in
+    show(state);
     await pause(wait * (1 + Math.random() / 4));
   }
   return Date.now() < until ? "failed" : "again";
