@@ -395,9 +395,27 @@ class World:
         if redemption.result is Redeemed.ACCEPTED:
             member.crowd.spent = token
             self._accepted(member, redemption.pass_token, since, now)
+        elif redemption.result is Redeemed.WAITING:
+            member.crowd.spent = token
+            self.calendar.at(now + _pause(redemption.wait), self._claim, (member, redemption.ticket, since))
         elif redemption.result is Redeemed.BUSY:
             self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._answer, answer)
         else:
+            self._no_pass(member, now)
+
+    def _claim(self, place: tuple[Member, str, float], now: float) -> None:
+        """Somebody in the waiting room asks whether it is their turn."""
+        member, ticket, since = place
+        if not self._tolled(member, "POST", now):
+            self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._claim, place)
+            return
+        redemption = self.engine.claim(member.client, ticket, now)
+        if redemption.result is Redeemed.ACCEPTED:
+            self._accepted(member, redemption.pass_token, since, now)
+        elif redemption.result is Redeemed.WAITING or redemption.result is Redeemed.BUSY:
+            self.calendar.at(now + _pause(redemption.wait), self._claim, place)
+        else:
+            member.crowd.tally.answers["place lost"] += 1
             self._no_pass(member, now)
 
     def _tolled(self, member: Member, method: str, now: float) -> bool:
@@ -482,3 +500,8 @@ def _row(client: Client, key: bytes, first: float, last: float, windows: int, un
 
 def _pass_id(token: str) -> bytes:
     return urlsafe_b64decode(token + "=" * (-len(token) % 4))[PASS_ID]
+
+
+def _pause(wait: int) -> float:
+    """Seconds until a page asks for its place again, as Retry-After says (proxy/replies.py)."""
+    return min(max(wait // 4, 1), 10) * 1.125 + ROUND_TRIP
