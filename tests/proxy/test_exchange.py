@@ -9,6 +9,8 @@ import gc
 
 import pytest
 
+from shield.proxy import wire
+from shield.proxy.edge import TimeoutSettings
 from shield.proxy.headers import HttpSettings
 from shield.proxy.upstream import UpstreamSettings
 from tests.proxy.harness import (
@@ -417,6 +419,37 @@ async def test_a_response_cut_by_a_reset_never_looks_complete() -> None:
         assert shield.metrics.faults["upstream_closed"] == 1
 
 
+async def test_a_response_with_a_reset_right_behind_it_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "READ_BYTES", 4096)
+    body = bytes(range(256)) * 120
+
+    async def handle(link: Link, request: Received) -> None:
+        link.writer.write(reply(body))
+        link.reset()
+
+    async with shielded(None, handle) as (shield, _), await shield.client() as client:
+        for _ in range(5):
+            assert (await client.ask(get())).body == body
+        await soon(lambda: not shield.pool.servers[0].idle)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+async def test_a_part_of_a_response_with_a_reset_right_behind_it_never_looks_complete(
+    head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "READ_BYTES", 4096)
+
+    async def handle(link: Link, request: Received) -> None:
+        link.writer.write(head + b"x" * 30_000)
+        link.reset()
+
+    async with shielded(None, handle) as (shield, _), await shield.client() as client:
+        await client.send(get(version="1.0"))
+        with pytest.raises((ConnectionResetError, Closed)):
+            await client.response()
+        assert shield.metrics.faults["upstream_closed"] == 1
+
+
 async def test_a_response_that_falls_silent_is_cut() -> None:
     async def handle(link: Link, request: Received) -> None:
         await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
@@ -566,6 +599,35 @@ async def test_an_early_response_ends_the_upload() -> None:
         assert (response.status, response.body, response.get("Connection")) == (413, b"too big", "close")
         await client.send(request[100_000:])  # without a reset
         assert await client.gone()
+
+
+async def test_an_early_response_is_not_lost_to_the_reset_behind_it() -> None:
+    @early
+    async def refuse(link: Link, request: Received) -> None:
+        link.writer.write(reply(b"too big", status="413 Too Large"))
+        link.reset()
+
+    async with shielded(None, refuse, http=HttpSettings(body_buffer_bytes=1)) as (shield, _):
+        for _ in range(20):
+            async with await shield.client() as client:
+                await client.feed(post("/", b"x" * 900_000))
+                response = await client.response()
+                assert (response.status, response.body, response.get("Connection")) == (413, b"too big", "close")
+
+
+async def test_a_connection_whose_request_is_not_sent_whole_is_not_used_again() -> None:
+    """Else the next request would wait behind it, and its own backpressure would not be felt."""
+
+    @early
+    async def answer(link: Link, request: Received) -> None:
+        await link.send(reply(b"no need"))
+        await link.lost.wait()
+
+    async with shielded(None, answer, http=HttpSettings(body_buffer_bytes=1 << 24)) as (shield, origin):
+        async with await shield.client() as client:
+            assert (await client.ask(post("/", b"x" * (16 << 20), method="PUT")[:-1] + b"y")).body == b"no need"
+        assert not shield.pool.servers[0].idle
+        origin.links[0].reset()
 
 
 async def test_an_early_response_on_a_kept_connection_ends_both_connections() -> None:
@@ -763,6 +825,45 @@ async def test_a_websocket_closed_by_the_origin_delivers_its_last_words() -> Non
             await client.send(b"x")
             assert await client.rest() == b"y" * 500_000
         assert shield.metrics.tunnels_open == 0
+
+
+async def test_a_client_that_is_reset_behind_its_last_words_ends_the_tunnel() -> None:
+    @early
+    async def listen(link: Link, request: Received) -> None:
+        await link.send(SWITCHED)
+        while await link.read():
+            pass
+        link.close()
+
+    async with shielded(None, listen) as (shield, origin):
+        client = await _websocket(shield)
+        await client.response()
+        await client.send(b"bye")
+        client.reset()
+        await soon(lambda: shield.metrics.tunnels_open == 0)
+        await asyncio.wait_for(origin.links[0].lost.wait(), 5)
+
+
+async def test_a_tunnel_to_a_server_that_takes_nothing_more_is_not_kept_open() -> None:
+    @early
+    async def deaf(link: Link, request: Received) -> None:
+        await link.send(SWITCHED)
+        await link.lost.wait()
+
+    async with shielded(None, deaf, timeouts=TimeoutSettings(linger=0.01)) as (shield, origin):
+        async with await _websocket(shield) as client:
+            await client.response()
+            transport = shield.gates[0]._exchange._connection.transport
+            sending = asyncio.create_task(client.feed(b"x" * (32 << 20)))
+            await soon(transport.get_write_buffer_size)
+            await soon(lambda: shield.gates[0]._paused)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            client.reset()
+            shield.gates[0].resume()
+            await soon(lambda: shield.metrics.tunnels_open == 0)
+        await soon(lambda: "lost" in repr(transport))
+        origin.links[0].reset()
 
 
 async def test_a_silent_websocket_is_closed_after_its_idle_limit() -> None:

@@ -474,6 +474,27 @@ async def test_a_half_closed_client_in_the_middle_of_a_head_is_let_go() -> None:
         assert len(origin.requests) == 1
 
 
+async def test_a_half_closed_client_gets_every_answer_also_behind_a_body_that_was_skipped() -> None:
+    async with shielded() as (shield, _), await shield.client() as client:
+        shield.engine.verdicts = {"/1": QUEUED, "/2": LIMITED}
+        await client.send(get("/1") + post("/2", b"skip me") + get("/3") + get("/4"))
+        client.half_close()
+        await soon(lambda: shield.gates and shield.gates[0]._eof)
+        shield.edge.resume([shield.engine.let_in()], shield.clock())
+        assert [(await client.response()).status for _ in range(4)] == [200, 429, 200, 200]
+        assert await client.gone()
+
+
+async def test_a_half_closed_client_that_reads_slowly_gets_all_of_its_answer() -> None:
+    body = b"x" * (16 << 20)
+    async with shielded({"/": reply(body)}) as (shield, _), await shield.client(receive_buffer=1 << 16) as client:
+        await client.send(get())
+        client.half_close()
+        await soon(lambda: shield.gates and shield.gates[0].blocked)
+        assert len((await client.response()).body) == len(body)
+        assert await client.gone()
+
+
 @pytest.mark.parametrize("cut", [b"GE", b"GET / HTTP/1.1\r\nHost: a\r\n", post("/", b"12345")[:-1]])
 async def test_a_client_that_leaves_in_the_middle_leaves_nothing(cut: bytes) -> None:
     async with shielded() as (shield, origin):

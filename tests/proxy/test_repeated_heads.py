@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from tests.proxy.harness import get, shielded
+from shield.model import Action
+from shield.proxy.forwarded import Forwarding
+from shield.proxy.upstream import UpstreamSettings
+from tests.proxy.harness import QUEUED, Link, Received, get, post, reply, shielded, soon
 
 FIELDS = (
     "User-Agent: A",
@@ -138,3 +144,140 @@ async def test_a_line_means_the_same_whether_its_fields_were_seen_before_or_not(
             seen = [(request.method, request.target, request.get("Host")) for request in origin.requests[before:]]
             outcomes.append((answer.status, seen))
     assert outcomes[0] == outcomes[1]
+
+
+async def test_a_long_head_in_between_is_not_kept_and_forgets_the_one_before() -> None:
+    async with shielded() as (shield, origin), await shield.client() as client:
+        for n in range(2):
+            assert (await client.ask(get("/same", *FIELDS[:3]))).status == 200
+            long = get("/long", *FIELDS[:3], "X-Long: " + "x" * 5000)
+            assert (await client.ask(long)).body == b"GET /long"
+            assert (await client.ask(get("/same", *FIELDS[:3]))).body == b"GET /same"
+            assert origin.requests[-1].get("X-Long") is None, n
+
+
+async def test_an_empty_line_before_each_repetition_is_forgiven() -> None:
+    """Old browsers put one behind a form."""
+    request = get("/", "Content-Length: 2", method="POST")
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for n in range(5):
+                await client.send(request)
+                await soon(lambda n=n: len(shield.engine.decided) > n)
+                await client.send(b"%02d" % n)
+                assert (await client.response()).status == 200
+                await client.send(b"\r\n")
+                await soon(lambda: shield.gates[0]._blank)
+        assert [request.body for request in origin.requests] == [b"%02d" % n for n in range(5)]
+
+
+@pytest.mark.parametrize("way", ["queued", "connecting", "retried", "held"])
+async def test_a_waiting_request_is_not_changed_by_the_next_one(way: str) -> None:
+    """They share what is understood of their fields; the next head is read when the exchange before it has ended."""
+    silent = asyncio.Event()
+
+    async def handle(link: Link, request: Received) -> None:
+        if way == "retried" and not silent.is_set():
+            silent.set()
+            await soon(lambda: shield.gates[0]._pending)
+            link.reset()
+            return
+        await link.send(reply(request.target.encode()))
+
+    fields = FIELDS[:3]
+    async with shielded(None, handle, upstream=UpstreamSettings(retries=2)) as (shield, _):
+        engine, connect = shield.engine, shield.pool.connect
+
+        async def connect_late(server: Any) -> Any:
+            await soon(lambda: shield.gates[0]._pending)
+            return await connect(server)
+
+        if way == "connecting":
+            shield.pool.connect = connect_late  # type: ignore[method-assign]
+        async with await shield.client() as client:
+            engine.verdicts = {"/first": QUEUED} if way == "queued" else {}
+            if way == "held":
+                await client.send(post("/zero", b"x" * 10, *fields)[:-5])
+                await asyncio.sleep(0)
+                await client.send(b"x" * 5 + post("/one", b"x" * 10, *fields) + post("/two", b"x" * 10, *fields))
+                answers = [(await client.response()).body for _ in range(3)]
+                assert answers == [b"/zero", b"/one", b"/two"]
+            else:
+                await client.send(get("/first", *fields))
+                await soon(lambda: engine.decided)
+                await client.send(get("/second/with/a/longer/target?and=query", *fields) + get("/third", *fields))
+                if way == "queued":
+                    await soon(lambda: shield.gates[0]._pending)
+                    request = engine.let_in()
+                    assert request.path == "/first"
+                    assert request.verdict.action is Action.FORWARD
+                    shield.edge.resume([request], shield.clock())
+                answers = [(await client.response()).body for _ in range(3)]
+                assert answers == [b"/first", b"/second/with/a/longer/target?and=query", b"/third"]
+        logged = [entry[1] for entry in shield.log.requests]
+        assert logged == [answer.decode().partition("?")[0] for answer in answers]
+        assert [request.path for request, _ in engine.learned] == logged
+
+
+async def test_methods_alternate_over_the_same_fields() -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for n in range(6):
+                method = ("GET", "HEAD", "DELETE")[n % 3]
+                await client.send(get(f"/{n}", *FIELDS[:3], method=method))
+                assert (await client.response(method)).body == (b"" if method == "HEAD" else f"{method} /{n}".encode())
+        seen = [(request.method, request.target) for request in origin.requests]
+        assert seen == [(("GET", "HEAD", "DELETE")[n % 3], f"/{n}") for n in range(6)]
+
+
+async def test_a_pass_in_a_field_and_one_in_a_cookie_take_turns() -> None:
+    in_cookie = ("Cookie: a=1; shield_pass=good-1",)
+    in_field = ("Cookie: a=1; shield_pass=good-1", "Shield-Pass: good-2")
+    none = ("Cookie: b=2",)
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for fields in (in_cookie, in_cookie, in_field, in_field, none, none, in_cookie, (), (), in_field):
+                assert (await client.ask(get("/", *fields))).status == 200
+        held = [request.token and request.token[1] for request in shield.engine.decided]
+        assert held == ["good-1"] * 2 + ["good-2"] * 2 + [None] * 2 + ["good-1"] + [None] * 2 + ["good-2"]
+        cookies = [request.get("Cookie") for request in origin.requests]
+        assert cookies == ["a=1"] * 4 + ["b=2"] * 2 + ["a=1"] + [None] * 2 + ["a=1"]
+        assert all(request.get("Shield-Pass") is None for request in origin.requests)
+
+
+async def test_a_pass_that_is_void_now_is_looked_at_again_with_each_request() -> None:
+    """The engine is handed the pass each time and knows best; what the gate keeps is which pass it was."""
+    async with shielded() as (shield, _):
+        async with await shield.client() as client:
+            for _ in range(3):
+                await client.ask(get("/", "Cookie: shield_pass=good-1"))
+        assert shield.engine.tokens == ["good-1"]
+        assert [request.token for request in shield.engine.decided] == [("pass", "good-1")] * 3
+
+
+async def test_a_trusted_proxy_brings_another_client_with_each_request() -> None:
+    forwarding = Forwarding(("127.0.0.1",), "x-forwarded-for")
+    clients = ("192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.1", "", "192.0.2.1")
+    async with shielded(forwarding=forwarding) as (shield, origin):
+        async with await shield.client() as proxy:
+            for n, address in enumerate(clients):
+                fields = [f"X-Forwarded-For: {address}", f"X-Request-Id: r{n // 2}"] if address else []
+                assert (await proxy.ask(get("/", *FIELDS[:3], *fields))).status == 200
+                assert (await proxy.ask(get(f"/{n}", *FIELDS[:3], *fields))).status == 200
+                assert (await proxy.ask(get(f"/{n}", *FIELDS[:3], *fields))).status == 200
+        expected = [address or "127.0.0.1" for address in clients for _ in range(3)]
+        assert [request.client.address for request in shield.engine.decided] == expected
+        chains = [f"{address}, 127.0.0.1" if address else "127.0.0.1" for address in clients for _ in range(3)]
+        assert [request.get("X-Forwarded-For") for request in origin.requests] == chains
+        ids = [request.get("X-Request-Id") for request in origin.requests]
+        assert ids[:12] == ["r0"] * 6 + ["r1"] * 6
+        assert ids[15:] == ["r2"] * 3
+
+
+async def test_our_own_paths_between_repetitions() -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for n in range(3):
+                assert (await client.ask(get(f"/{n}", *FIELDS[:3]))).status == 200
+                assert (await client.ask(get("/.well-known/shield/none", *FIELDS[:3]))).status == 404
+        assert [request.target for request in origin.requests] == ["/0", "/1", "/2"]
