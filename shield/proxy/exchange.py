@@ -262,7 +262,10 @@ class Exchange:
         if method is None:  # the parser knows a few dozen methods, so this dict is bounded
             method = _METHOD_BYTES[head.method] = head.method.encode("ascii")
         host = head.host if self._edge.http.preserve_host and head.host else server.authority
-        parts = [method, b" ", head.target.encode("ascii"), b" HTTP/1.1\r\nHost: ", host, b"\r\n", *head.fields]
+        fields = head.fields
+        if len(fields) > 1:
+            head.fields = fields = [b"".join(fields)]  # a head that comes again is joined once
+        parts = [method, b" ", head.target.encode("ascii"), b" HTTP/1.1\r\nHost: ", host, b"\r\n", *fields]
         if head.kept_cookie:
             parts += (b"Cookie: ", head.kept_cookie, b"\r\n")
         if head.length > 0:
@@ -697,13 +700,12 @@ _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 def _document(fields: list[bytes]) -> tuple[bool, bool]:
     """(is it HTML, does the origin itself keep it from shared caches or set a cookie with it). Design, section 7."""
     document = private = False
-    for at in range(0, len(fields), 4):
-        name = fields[at].lower()
+    for line in fields:
+        name, _, value = line.lower().partition(b":")
         if name == b"content-type":
-            document = fields[at + 2][:9].lower() == b"text/html"
+            document = value.startswith(b" text/html")
         elif name == b"set-cookie":
             private = True
         elif name == b"cache-control":
-            value = fields[at + 2].lower()
             private = private or b"private" in value or b"no-store" in value or b"no-cache" in value
     return document, private

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -159,7 +160,7 @@ PLAIN_CONNECTION: Final = frozenset(
 class Head:
     """One request head, understood.
 
-    `fields` are pieces of the lines to forward, each with its CRLF in the end. A connection that repeats its fields
+    `fields` are the lines to forward, each with its CRLF. A connection that repeats its fields
     keeps its head: only the target changes then, and what was worked out about it stays true.
     """
 
@@ -243,13 +244,13 @@ class Examiner:
             if kind is None:
                 kind = self._classify(name)
             if kind == 0:
-                fields += (name, b": ", value, b"\r\n")
+                fields.append(name + b": " + value + b"\r\n")
             elif kind == 7:
                 head.agent = value
-                fields += (name, b": ", value, b"\r\n")
+                fields.append(name + b": " + value + b"\r\n")
             elif kind == 8:
                 head.language = value
-                fields += (name, b": ", value, b"\r\n")
+                fields.append(name + b": " + value + b"\r\n")
             elif kind == 2:
                 hosts += 1
                 head.host = value
@@ -276,7 +277,7 @@ class Examiner:
                 upgrade = value.lower()
             elif kind == 16:
                 has_key = True
-                fields += (name, b": ", value, b"\r\n")
+                fields.append(name + b": " + value + b"\r\n")
             elif kind == 15:
                 head.token = value
             elif kind == 11:
@@ -300,7 +301,9 @@ class Examiner:
         if connection:
             if connection not in PLAIN_CONNECTION:
                 tokens = frozenset(token.strip() for token in connection.split(b","))
-                _drop_named(fields, tokens, head)
+                head.fields = drop_named(fields, tokens)
+                if b"cookie" in tokens:
+                    head.cookie = b""
             else:
                 tokens = _SPLIT[connection]
             if b"close" in tokens:
@@ -347,15 +350,9 @@ BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _SPLIT: Final = {value: frozenset(token.strip() for token in value.split(b",")) for value in PLAIN_CONNECTION}
 
 
-def _drop_named(fields: list[bytes], tokens: frozenset[bytes], head: Head) -> None:
-    """Remove the fields that Connection names (RFC 9110 section 7.6.1). Host and framing are not among `fields`."""
-    kept: list[bytes] = []
-    for at in range(0, len(fields), 4):
-        if fields[at].lower() not in tokens:
-            kept += fields[at : at + 4]
-    fields[:] = kept
-    if b"cookie" in tokens:
-        head.cookie = b""
+def drop_named(lines: list[bytes], tokens: AbstractSet[bytes]) -> list[bytes]:
+    """The lines without those that Connection names (RFC 9110 section 7.6.1). Host and framing are not among them."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in tokens]
 
 
 def take_cookie(cookies: bytes, name: bytes) -> tuple[bytes, bytes]:

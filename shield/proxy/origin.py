@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from shield.proxy.faults import Fault
-from shield.proxy.headers import CHUNKED, FIELD, RESPONSE_DROP, UNTIL_CLOSE
+from shield.proxy.headers import CHUNKED, FIELD, RESPONSE_DROP, UNTIL_CLOSE, drop_named
 
 if TYPE_CHECKING:
     from shield.proxy.exchange import Exchange
@@ -54,9 +54,8 @@ KNOWN_LINES: Final = 4096
 """Lines of responses remembered; beyond, all are forgotten."""
 KNOWN_LENGTH: Final = 512
 """bytes. A longer line is read each time."""
-_Fields = tuple[bytes, ...]
 _statuses: dict[bytes, int] = {}  # status line -> status; bounded by KNOWN_LINES
-_lines: dict[bytes, tuple[int, bytes, _Fields]] = {}  # line -> kind, value, what to forward; likewise
+_lines: dict[bytes, tuple[int, bytes, bytes]] = {}  # line -> kind, value, what to forward; likewise
 
 
 def _status(line: bytes) -> int:
@@ -72,7 +71,7 @@ def _status(line: bytes) -> int:
     return status
 
 
-def _learn(line: bytes) -> tuple[int, bytes, _Fields] | None:
+def _learn(line: bytes) -> tuple[int, bytes, bytes] | None:
     """What a line of a response means; None when it is not plain."""
     match = FIELD.fullmatch(line)
     if match is None:
@@ -87,7 +86,7 @@ def _learn(line: bytes) -> tuple[int, bytes, _Fields] | None:
         return None
     if kind == TYPE and value[:17].lower() != b"text/event-stream":
         kind = PASS
-    entry = (kind, value, (name, b": ", value, b"\r\n"))
+    entry = (kind, value, b"%b: %b\r\n" % (name, value))
     if len(line) <= KNOWN_LENGTH and name.lower() != b"set-cookie":
         if len(_lines) >= KNOWN_LINES:
             _lines.clear()
@@ -292,13 +291,13 @@ class OriginConnection(asyncio.Protocol):
                     return False
             kind, value, forwarded = entry
             if kind == PASS:
-                fields += forwarded
+                fields.append(forwarded)
             elif kind == LENGTH:
                 if length >= 0:
                     return False
                 length = int(value)
             elif kind == TYPE:
-                fields += forwarded
+                fields.append(forwarded)
                 stream = True
         if length < 0:
             return False
@@ -341,14 +340,14 @@ class OriginConnection(asyncio.Protocol):
         if kind is None:
             kind = _classify(name)
         if kind == PASS:
-            self.fields += (name, b": ", value, b"\r\n")
+            self.fields.append(name + b": " + value + b"\r\n")
         elif kind == LENGTH:
             self._lengths += 1
             if not value.isdigit() or len(value) > 18:
                 raise Unacceptable("Content-Length")
             self._length = int(value)
         elif kind == TYPE:
-            self.fields += (name, b": ", value, b"\r\n")
+            self.fields.append(name + b": " + value + b"\r\n")
             if value[:17].lower() == b"text/event-stream":
                 self._stream = True
         elif kind == CODING:
@@ -373,7 +372,8 @@ class OriginConnection(asyncio.Protocol):
             raise Unacceptable("head too large")  # it came in one read, some of which may be body
         if self._connection:
             tokens = {token.strip() for token in self._connection.split(b",")}
-            self._drop_named(tokens)
+            if not tokens <= _COMMON:
+                self.fields = drop_named(self.fields, tokens)
             self._keep = version == "1.1" and b"close" not in tokens
         else:
             self._keep = version == "1.1"
@@ -402,15 +402,6 @@ class OriginConnection(asyncio.Protocol):
         if not self._keep or self._length == UNTIL_CLOSE:
             self.poisoned = True
         exchange.on_head(status, self.fields, self._length, -1, self._stream)
-
-    def _drop_named(self, tokens: set[bytes]) -> None:
-        if tokens <= _COMMON:
-            return
-        kept: list[bytes] = []
-        for at in range(0, len(self.fields), 4):
-            if self.fields[at].lower() not in tokens:
-                kept += self.fields[at : at + 4]
-        self.fields = kept
 
     def on_body(self, body: bytes) -> None:
         if not self._body:

@@ -37,7 +37,7 @@ class Exchange:
         self.interim.append(status)
 
     def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> None:
-        assert len(fields) % 4 == 0
+        assert all(line.endswith(b"\r\n") and line.count(b"\r\n") == 1 for line in fields)
         self.head = (status, b"".join(fields), length, declared, stream)
 
     def on_body(self, piece: bytes) -> None:
