@@ -27,7 +27,7 @@ help:
 	@echo "make lint        ruff and mypy only"
 	@echo "make format      let ruff format the code"
 	@echo "make docs        write docs/configuration.md from the settings classes"
-	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 40 minutes"
+	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"
 	@echo "make lock        resolve requirements/*.txt anew (needs uv)"
 
 run: $(VENV)/run.stamp

@@ -307,10 +307,10 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def origin_figures(counters: dict[str, Any], times: Timeline) -> dict[str, Any]:
-    """Requests that reached the origin from the first to the last second of the attack, by who sent them."""
+    """Requests that reached the origin from the first to the last bin of the attack, by who sent them."""
     during: dict[str, int] = {}
     for begins, counts in counters["timeline"]:
-        if times.attack <= begins < times.end:
+        if times.attack < begins + counters["bin"] and begins < times.end:
             for source, count in counts.items():
                 during[source] = during.get(source, 0) + count
     relative = [[begins - times.attack, counts] for begins, counts in counters["timeline"]]

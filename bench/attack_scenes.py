@@ -77,7 +77,7 @@ def shared(size: Size) -> list[Wave]:
 
 
 def slow(size: Size) -> list[Wave]:
-    return [Wave("slow", 0.0, size.seconds, 100, connections=600)]
+    return [Wave("slow", 0.0, size.seconds, 50, connections=300)]
 
 
 SCENES: Final[Mapping[str, Scene]] = {
@@ -117,7 +117,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     ),
     "slow": Scene(
         "Slow heads, bodies and readers",
-        "600 connections from 100 addresses give or take a little each second",
+        "300 connections from 50 addresses give or take a little each second",
         None,
         slow,
     ),

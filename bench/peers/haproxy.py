@@ -43,7 +43,7 @@ backend origin
 DEFENCE: Final = """\
 global
     nbthread 1
-    maxconn 19000
+    maxconn 9000
 defaults
     mode http
     timeout connect 5s

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -81,6 +82,7 @@ http {{
 # origin.
 DEFENCE: Final = """\
 daemon off;
+user {user};
 worker_processes 1;
 worker_rlimit_nofile 20000;
 pid {folder}/nginx.pid;
@@ -160,7 +162,13 @@ def plan(setup: Setup) -> Plan:
     defends = setup.limits is Limits.SENSIBLE
     config.write_text(
         (DEFENCE if defends else CONFIG).format(
-            folder=setup.folder, origin_port=setup.origin_port, port=setup.port, rate=rate, burst=burst, tls=tls
+            user=pwd.getpwuid(os.geteuid()).pw_name,
+            folder=setup.folder,
+            origin_port=setup.origin_port,
+            port=setup.port,
+            rate=rate,
+            burst=burst,
+            tls=tls,
         )
     )
     says = f"{version(path)}, limit_req {rate} {burst} per address"
