@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import resource
 import socket
@@ -34,6 +35,7 @@ DEFER_SECONDS: Final = 1
 """A client that connects and says nothing stays with the kernel so long (TCP_DEFER_ACCEPT); whoever asks at once is
 read as it is accepted, and is not polled for."""
 _STREAM: Final = int(socket.SOCK_STREAM)
+_OUT_OF_MEMORY: Final = (errno.ENOBUFS, errno.ENOMEM)
 Greet = Callable[[socket.SocketType, Any], Callable[[Any], None] | None]
 RESERVED_FILES: Final = 128
 """Descriptors kept back for upstream checks, DNS, logs, the admin listener and the like."""
@@ -248,14 +250,16 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if not out_of_files(error):
+                if not out_of_files(error) and error.errno not in _OUT_OF_MEMORY:
                     raise
                 self.pause_for_files()
                 return
             if self._context is None:
                 self._begin(socket.SocketType(family, _STREAM, 0, number), peer)
             else:
-                task = self._loop.create_task(self._shake_hands(socket.socket(fileno=number), self._context))
+                task = self._loop.create_task(
+                    self._shake_hands(socket.socket(family, _STREAM, 0, number), self._context)
+                )
                 self._handshakes.add(task)
                 task.add_done_callback(self._handshakes.discard)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import resource
 import socket
 import ssl
@@ -17,7 +18,7 @@ import pytest
 from shield.errors import StartError
 from shield.proxy import listener
 from shield.proxy.edge import TimeoutSettings
-from tests.proxy.harness import LIMITED, Shield, get, post, reply, shielded, soon
+from tests.proxy.harness import LIMITED, Link, Received, Shield, get, post, reply, shielded, soon
 
 # binding
 
@@ -132,6 +133,43 @@ async def test_after_stop_nothing_is_accepted_again() -> None:
             await shield.client()
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_kernel_that_has_nothing_left_is_asked_again_later(number: int) -> None:
+    class Exhausted:
+        """A listening socket for which there is no room for another connection."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self._sock = sock
+            self.tries = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def _accept(self) -> Any:
+            self.tries += 1
+            if self.tries < 3:
+                raise OSError(number, "nothing left")
+            return self._sock._accept()  # type: ignore[attr-defined]
+
+    loop = asyncio.get_running_loop()
+    (sock,) = listener.bind(["127.0.0.1:0"], 16, reuse_port=False)
+    exhausted: Any = Exhausted(sock)
+    notes: list[str] = []
+    made = listener.Listener(loop, [exhausted], asyncio.Protocol, None, 10, lambda: 0, notes.append)
+    made.start()
+    with socket.create_connection(sock.getsockname()) as client:
+        client.send(b"x")
+        for tries in (1, 2):
+            await soon(lambda tries=tries: exhausted.tries == tries)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert exhausted.tries == tries, "not asked again at once"
+            made.check()
+        await soon(lambda: exhausted.tries > 2)
+    assert notes == ["out_of_files", "accepting_resumed"] * 2
+    made.stop()
+
+
 OUT_OF_FILES = """
 import asyncio, resource, sys, uvloop
 sys.path.insert(0, sys.argv[1])
@@ -233,6 +271,43 @@ async def test_an_early_error_over_tls_is_read_by_a_client_that_goes_on_sending(
         writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
+
+
+async def test_a_response_that_breaks_off_is_cut_over_tls_too(tls: Any) -> None:
+    async def handle(link: Link, request: Received) -> None:
+        await link.send(b"HTTP/1.1 200 OK\r\n\r\npart of it")
+        link.reset()
+
+    context = listener.tls_context(str(tls.certificate), str(tls.key))
+    async with shielded(None, handle, context=context) as (shield, _):
+        reader, writer = await _over_tls(shield, tls)
+        writer.write(get(version="1.0"))
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await reader.read()
+        assert shield.metrics.faults["upstream_closed"] == 1
+        writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()
+        await soon(lambda: shield.metrics.connections_open == 0)
+
+
+async def test_clients_in_the_handshake_count_towards_the_limit(tls: Any) -> None:
+    context = listener.tls_context(str(tls.certificate), str(tls.key))
+    async with shielded(context=context, limit=3) as (shield, _):
+        clients = [await shield.client() for _ in range(4)]
+        for client in clients:
+            await client.send(b"\x16\x03\x01")
+        await soon(lambda: ("accepting_paused",) in shield.notes)
+        for client in clients:
+            client.close()
+        await soon(lambda: not shield.listener._handshakes)
+        shield.listener.check()  # as it is now and then
+        reader, writer = await _over_tls(shield, tls)
+        writer.write(get("/1"))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await writer.wait_closed()
+        shield.errors.clear()
 
 
 async def test_a_tls_client_that_stops_in_the_handshake_is_dropped(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
