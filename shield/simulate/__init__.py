@@ -4,6 +4,8 @@
     addresses.py  where everybody is
     calendar.py   what happens when
     origin.py     the service that is shielded
+    core.py       Shield's own core, which has work to do
+    past.py       what Shield remembers when a scene begins
     people.py     who asks, how often, and what they do with the answers
     world.py      lets time pass: the engine, the origin and the people together
     result.py     what everybody got

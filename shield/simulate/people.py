@@ -13,7 +13,7 @@ from shield.simulate.scene import ALWAYS, Population
 
 if TYPE_CHECKING:
     from shield.model import Request
-    from shield.policy.engine import Client, Pass
+    from shield.policy.engine import Client, Engine, Pass
     from shield.simulate.addresses import Block
     from shield.simulate.origin import Origin, Times
 
@@ -48,7 +48,18 @@ class Page:
 class Want:
     """Something that a member wants, with all its tries. `page` is that of a part, None for a visit."""
 
-    __slots__ = ("asked_at", "member", "page", "path", "request", "sent_at", "times", "tries")
+    __slots__ = (
+        "asked_at",
+        "challenged",
+        "member",
+        "page",
+        "path",
+        "patience",
+        "request",
+        "sent_at",
+        "times",
+        "tries",
+    )
 
     def __init__(self, member: Member, path: str, times: Times, page: Page | None, now: float) -> None:
         self.member = member
@@ -58,6 +69,8 @@ class Want:
         self.asked_at = now
         self.sent_at = 0.0
         self.tries = 0
+        self.patience = member.crowd.model.patience  # seconds; longer once it was challenged
+        self.challenged = False
         self.request: Request | None = None  # the one under way, of those who may leave
 
 
@@ -103,6 +116,8 @@ class Crowd:
         self.tokens: dict[int, str] = {}  # passes from the past
         self.solver_free = 0.0  # when the one solver is
         self.spent = ""  # a challenge that was answered
+        self.even = not (population.ramp or population.growth or population.pulse.on)  # always the same rate
+        self.ends = begins + population.until
         self._next = 0
 
     def start(self, now: float) -> float:
@@ -112,8 +127,11 @@ class Crowd:
     def after(self, now: float) -> float:
         """When the next visit after `now` is; infinity when there is none. A Poisson process, thinned."""
         model = self.model
-        end = self.begins + model.until
+        end = self.ends
         peak = model.rate
+        if self.even:
+            now += self.random.expovariate(peak)
+            return now if now < end else inf
         while now < end:
             if model.growth:
                 peak = max(self._rate(now), self._rate(now + 60.0))
@@ -164,6 +182,10 @@ class Crowd:
         """A member's User-Agent."""
         model = self.model
         return f"{model.agent}/{member % model.agents if model.agents else member}"
+
+    def identify(self, engine: Engine, member: int, now: float) -> Client:
+        """An engine's handle on a member."""
+        return engine.identify(self.block.address(member), self.agent(member), self.model.language, "", now)
 
     def path(self) -> Path:
         """What a visit is for."""

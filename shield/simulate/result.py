@@ -31,6 +31,13 @@ SERIES: Final = (
 )
 """What is kept each second of Engine.status(), where it is there."""
 
+MARKET: Final = ("solves_per_second", "passes_per_second", "used_share", "waiting")
+"""The same of its `market`, as market_solves_per_second and so on."""
+
+MODEL: Final = ("inside", "answered", "good", "lag", "cpu")
+"""The same of the models: requests inside the service, its answers and good ones so far, how late Shield is (seconds),
+and the share of its core that it uses."""
+
 
 class Latencies:
     """Durations with the times at which they began or ended, in the order of their recording."""
@@ -70,6 +77,7 @@ class Tally:
         self.forwarded = 0
         self.refusals: Counter[Reason] = Counter()
         self.answers: Counter[str] = Counter()  # to challenges, by what came of them
+        self.lost = 0  # because Shield itself was overloaded
         self.challenged = 0
         self.solved = 0  # passes bought
         self.hashes = 0.0  # expected, of the challenges solved
@@ -195,6 +203,7 @@ def _plain(tally: Tally) -> dict[str, Any]:
         **{f"p{q}": _number(tally.latency(q / 100)) for q in (50, 95, 99)},
         "tries": tally.tries,
         "forwarded": tally.forwarded,
+        "lost": tally.lost,
         "challenged": tally.challenged,
         "solved": tally.solved,
         "hashes": tally.hashes,

@@ -28,8 +28,16 @@ ALWAYS: Final = 1e9
 Kind = Literal["people", "programs", "attackers"]
 
 KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "people": {"retries": 2, "patience": 30.0, "hash_rate": 4e6, "agents": 30, "agent": "Browser", "language": "en"},
-    "programs": {"retries": 3, "patience": 60.0, "agent": "Program"},
+    "people": {
+        "retries": 2,
+        "patience": 30.0,
+        "waits": 120.0,
+        "hash_rate": 4e6,
+        "agents": 30,
+        "agent": "Browser",
+        "language": "en",
+    },
+    "programs": {"retries": 3, "patience": 60.0, "waits": 120.0, "agent": "Program"},
     "attackers": {"agent": "Bot"},
 }
 """What is usual for each kind, where a scene does not say."""
@@ -77,6 +85,22 @@ class Service:
         default_factory=dict
     )
     changes: Annotated[tuple[Change, ...], Doc("What becomes of it.")] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What Shield itself costs: seconds of its one core. 0 everywhere: nothing."""
+
+    forward: Annotated[float, Ge(0), Doc("seconds. A request that is forwarded, with its answer.")] = 35e-6
+    refuse: Annotated[float, Ge(0), Doc("seconds. One that is refused.")] = 15e-6
+    challenge: Annotated[float, Ge(0), Doc("seconds. One that is challenged.")] = 25e-6
+    answer: Annotated[float, Ge(0), Doc("seconds. The answer to a challenge, without the hashes.")] = 40e-6
+    hash_: Annotated[float, Ge(0), Doc("seconds. A hash, to check an answer.")] = 1e-6
+    backlog: Annotated[
+        float,
+        Gt(0),
+        Doc("seconds. Of work that may lie before it; what comes then is lost, as from a full backlog."),
+    ] = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +170,11 @@ class Population:
     # what they make of a refusal
     retries: Annotated[int, Ge(0), Doc("How often they try again, when they are told to.")] = 0
     patience: Annotated[float, Gt(0), Doc("seconds. From asking to having it; later is of no use to them.")] = 30.0
+    waits: Annotated[
+        float,
+        Gt(0),
+        Doc("seconds. The same when there is a challenge to solve, and a waiting room behind it."),
+    ] = 600.0
     leaves: Annotated[float, Ge(0), Doc("seconds. After which they close the connection; 0: they do not.")] = 0.0
     hash_rate: Annotated[float, Ge(0), Doc("hashes/s. Of each of them; 0: challenges are ignored.")] = 0.0
     one_solver: Annotated[bool, Doc("One machine of `hash_rate` solves for all of them.")] = False
@@ -168,6 +197,7 @@ class Scene:
     about: Annotated[str, Doc("text. What it is to show.")] = ""
     calm: Annotated[float, Ge(0), Le(86_400), Doc("seconds. Of ordinary traffic before the story begins.")] = 120.0
     service: Annotated[Service, Doc("What is shielded.")] = Service()
+    costs: Annotated[Costs, Doc("What Shield itself costs.")] = Costs()
     config: Annotated[
         dict[str, Any], Doc("Shield's config for this scene, in the words of config.toml; --config replaces it.")
     ] = field(default_factory=dict)

@@ -1,9 +1,9 @@
 """Lets time pass: the very engine that serves, before a model of the service and of people, on a simulated clock.
 
 What the edge does between a client and the engine (proxy/gate.py, wellknown.py, service.py) is done here in the same
-order: decide, forward or queue or refuse, learn, grant, mint, redeem, tick. What it costs the edge itself is left out;
-networks are fast and lose nothing. Proof of work is not computed: solving takes the time that it would, and the
-engine is told how many sub-puzzles of an answer are right (`Engine(check_work=...)`).
+order: decide, forward or queue or refuse, learn, grant, mint, redeem, claim, tick. Shield's own core is a queue in
+order, with so many microseconds for each thing that it does. Networks are fast and lose nothing. Proof of work is not
+computed: solving takes the time that it would, and the engine is told how many parts of an answer are right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from math import inf
@@ -20,19 +19,20 @@ from typing import Any, Final
 
 from shield.config import Config
 from shield.model import Action, Outcome, Request, Verdict
-from shield.policy.engine import Challenge, Client, Engine, EngineSettings, Keys, Redeemed
+from shield.policy.engine import Challenge, Engine, EngineSettings, Keys, Redeemed, Redemption
 from shield.simulate.addresses import blocks
 from shield.simulate.calendar import Calendar
+from shield.simulate.core import Core
 from shield.simulate.origin import Origin
+from shield.simulate.past import remember
 from shield.simulate.people import MOST_WAITING, Crowd, Member, Page, Want
-from shield.simulate.result import SERIES, Result, Tally
+from shield.simulate.result import MARKET, MODEL, SERIES, Result, Tally
 from shield.simulate.scene import Scene, SceneError, load
 from shield.validation import validate
 
 BEGINS: Final = 10_000_000.0
 """The engine's clock when the story begins: far from 0, and with room for the past."""
 WALL_OFFSET: Final = 1_700_000_000.0 - BEGINS
-DAY: Final = 86_400.0
 QUEUE_TICK: Final = 0.020
 TICK: Final = 0.5
 """Seconds between ticks, as in service.py."""
@@ -43,7 +43,6 @@ MOST_BACKLOG: Final = 60.0  # seconds of work that lie before one solver; more w
 ANSWER_PATH: Final = "/.well-known/shield/answer"
 TOKEN_CHARS: Final = 52
 PASS_CHARS: Final = 42
-PASS_ID: Final = slice(2, 10)  # bytes of a pass token, see policy/passes.py
 GC_THRESHOLDS: Final = (50_000, 50, 1000)  # a simulation makes no garbage in cycles worth looking for
 ERRORS: Final = frozenset({502, 503, 504})
 
@@ -105,28 +104,37 @@ class World:
         self._keys = Keys(self._entropy.randbytes(32))
         self._settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
         self._concurrency = config.upstream.max_concurrency
+        self._lifetime = config.challenge.lifetime
         self.engine = self._engine(self._settings)
+        self._core = Core(scene.costs, self.now)
         self.calendar = Calendar(self.now)
         self.origin = Origin(scene.service, self.calendar, Random(f"{seed}/service"), BEGINS, self._answered)
         self.result = Result(scene, seed, {})
-        self.result.series = {name: array("d") for name in (*SERIES, "inside", "answered", "good")}
+        self.result.series = {name: array("d") for name in SERIES + MODEL}
+        self.result.series |= {f"market_{name}": array("d") for name in MARKET}
         self.crowds: dict[str, Crowd] = {}
         for name, block in blocks(scene.populations).items():
             model = scene.populations[name]
             tally = self.result.populations[name] = Tally(model.kind, scene.seconds, scene.calm)
             self.crowds[name] = Crowd(name, model, block, self.origin, tally, BEGINS, f"{seed}/{name}")
-        self._remember()
+        remember(self.engine, self._past_engine, self.crowds.values(), self.now, WALL_OFFSET)
         if prepare is not None:
             prepare(self.engine)
         self._decide = self.engine.decide
         self._learn = self.engine.learn
+        self._work = self._core.work
+        self._costs = scene.costs
         self._next_tick = self.now
-        self._progress: Progress | None = None
 
     def _engine(self, settings: EngineSettings) -> Engine:
         return Engine(
             settings, self._keys, self._entropy.randbytes, WALL_OFFSET, self._concurrency, check_work=self._check_work
         )
+
+    def _past_engine(self) -> Engine:
+        """One with the same keys, that gives passes in any mode."""
+        challenge = replace(self._settings.challenge, mode="auto")
+        return self._engine(replace(self._settings, dry_run=False, challenge=challenge))
 
     def play(self, progress: Progress | None = None) -> Result:
         """From the beginning of the calm to the end of the story."""
@@ -147,61 +155,7 @@ class World:
         self.result.wall_seconds = time.perf_counter() - began
         return self.result
 
-    # the past
-
-    def _remember(self) -> None:
-        """Let the engine know what it would have kept of the past: histories, and the passes that people hold.
-
-        Another engine with the same keys tells the names of clients and gives the passes, so that this one starts as
-        after a restart.
-        """
-        past = self._engine(
-            replace(self._settings, dry_run=False, challenge=replace(self._settings.challenge, mode="auto"))
-        )
-        rows: list[list[Any]] = []
-        for crowd in self.crowds.values():
-            model = crowd.model
-            if not model.past.windows:
-                continue
-            first = self.now - model.past.days * DAY
-            before = first + DAY * 1.5  # a network known for a day gets as many passes as it likes
-            clients = [self._client(past, crowd, member, first) for member in range(model.members)]
-            its_rows: list[list[Any]] = []
-            for client in clients:
-                units = model.past.units * 4.0 ** crowd.random.uniform(-1.0, 1.0)
-                its_rows.append(_row(client, client.key, first, self.now, model.past.windows, units))
-            if model.passes in ("earned", "shared"):
-                past = self._knowing(past, its_rows, before)
-                holders = clients[:1] if model.passes == "shared" else clients
-                for member, client in enumerate(holders):
-                    token = self._earn(past, self._client(past, crowd, member, before), before)
-                    crowd.tokens[member] = token
-                    row = its_rows[member]
-                    its_rows.append(_row(client, _pass_id(token), first, self.now, model.past.windows, row[-1]))
-            rows += its_rows
-        self.engine.import_history(rows, self.now)
-
-    def _knowing(self, past: Engine, rows: list[list[Any]], now: float) -> Engine:
-        """An engine of the past that knows these, with no entries that were made before it did."""
-        past = self._engine(
-            replace(self._settings, dry_run=False, challenge=replace(self._settings.challenge, mode="auto"))
-        )
-        past.import_history([[*row[:4], now + WALL_OFFSET, *row[5:]] for row in rows], now)
-        return past
-
-    def _earn(self, past: Engine, client: Client, now: float) -> str:
-        request = Request(client, "GET", "/", {}, None, False, None)
-        past.decide(request, now)
-        past.learn(request, Outcome(200, 0.01), now)
-        token = past.grant(request, now)
-        if token is None:
-            raise SceneError(self.scene.title, []) from RuntimeError("no pass was granted")
-        return token
-
     # members
-
-    def _client(self, engine: Engine, crowd: Crowd, member: int, now: float) -> Client:
-        return engine.identify(crowd.block.address(member), crowd.agent(member), crowd.model.language, "", now)
 
     def _member(self, crowd: Crowd, number: int, now: float) -> Member:
         """A member, made when it is first seen."""
@@ -213,7 +167,7 @@ class World:
         if passes != "none":
             text = crowd.tokens.get(0 if passes == "shared" else number, "A" * PASS_CHARS)
             token = self.engine.present(text, now)
-        member = Member(crowd, self._client(self.engine, crowd, number, now), token)
+        member = Member(crowd, crowd.identify(self.engine, number, now), token)
         if not crowd.model.fresh:
             crowd.members[number] = member
         return member
@@ -230,7 +184,23 @@ class World:
         self._ask(Want(member, path.text(crowd.random), path.times, None, now), now)
 
     def _ask(self, want: Want, now: float) -> None:
-        """One try."""
+        """One try: it arrives, and waits for Shield to read it if that is late."""
+        begins = self._core.arrive(now)
+        if begins <= now:
+            self._try(want, now)
+        elif begins < inf:
+            self.calendar.at(begins, self._try_late, want)
+        else:
+            crowd = want.member.crowd
+            crowd.tally.lost += 1
+            self._try_again(want, crowd.random.uniform(*AGAIN), now)
+
+    def _try_late(self, want: Want, now: float) -> None:
+        self._core.begin()
+        self._try(want, now)
+
+    def _try(self, want: Want, now: float) -> None:
+        """Shield has read a request."""
         member = want.member
         crowd = member.crowd
         model = crowd.model
@@ -241,7 +211,9 @@ class World:
             member.token = None
         if request.has_slot:
             self._forward(request, want, now)
-        elif not request.queued_at:
+        elif request.queued_at:
+            self._work(self._costs.refuse, now)
+        else:
             self._refused(request, want, verdict, now)
             return
         if model.leaves:
@@ -249,6 +221,7 @@ class World:
             self.calendar.at(now + model.leaves, self._leave, request)
 
     def _forward(self, request: Request, want: Want, now: float) -> None:
+        self._work(self._costs.forward, now)
         want.member.crowd.tally.forwarded += 1
         want.sent_at = now
         self.origin.enter(request, want.times, now)
@@ -271,7 +244,7 @@ class World:
             token = self.engine.grant(request, now)
             if token is not None:
                 want.member.token = self.engine.present(token, now)
-        self._ended(want, now, now - want.asked_at <= want.member.crowd.model.patience)
+        self._ended(want, now, now - want.asked_at <= want.patience)
 
     def _go_on(self, requests: Sequence[Request], now: float) -> None:
         """Requests that waited in the queue: each has a slot now, or was turned away."""
@@ -297,19 +270,21 @@ class World:
         crowd.tally.refusals[verdict.reason] += 1
         if verdict.action is Action.CHALLENGE:
             crowd.tally.challenged += 1
+            self._work(self._costs.challenge, now)
             challenge = self.engine.mint(request, now)
             if crowd.model.hash_rate or crowd.model.answers != "right":
                 self._solve(want, challenge, now)
             else:
                 self._ended(want, now, False)
-        elif verdict.action is Action.BAN:
+            return
+        self._work(self._costs.refuse, now)
+        if verdict.action is Action.BAN:
             self._ended(want, now, False)
         else:
             self._try_again(want, verdict.retry_after * crowd.random.uniform(1.0, 1.5), now)
 
     def _try_again(self, want: Want, after: float, now: float) -> None:
-        model = want.member.crowd.model
-        if want.tries < model.retries and now + after - want.asked_at < model.patience:
+        if want.tries < want.member.crowd.model.retries and now + after - want.asked_at < want.patience:
             want.tries += 1
             self.calendar.at(now + after, self._ask, want)
         else:
@@ -319,7 +294,7 @@ class World:
         """It was had, or given up."""
         member = want.member
         crowd = member.crowd
-        at_once = served and not want.tries
+        at_once = served and not want.tries and not want.challenged
         crowd.tally.ended(want.asked_at - BEGINS, now - BEGINS, served, at_once)
         if served:
             if member.failing_since < inf:
@@ -352,7 +327,9 @@ class World:
         """Set to work, unless that member is at it already."""
         member = want.member
         crowd = member.crowd
-        if len(member.waiting) >= MOST_WAITING:
+        want.challenged = True
+        want.patience = max(want.patience, crowd.model.waits)
+        if len(member.waiting) >= MOST_WAITING or now - want.asked_at >= want.patience:
             self._ended(want, now, False)
             return
         if member.solving:
@@ -378,7 +355,6 @@ class World:
                 return
             crowd.solver_free = done = max(crowd.solver_free, now) + seconds
         member.solving = True
-        want.tries += 1
         member.waiting.append(want)
         self.calendar.at(done + ROUND_TRIP, self._answer, (member, token, (right,) * challenge.k, now))
 
@@ -390,32 +366,36 @@ class World:
         if not self._tolled(member, "POST", now):
             self._no_pass(member, now)
             return
+        hashes = self.result.verify_hashes
         redemption = self.engine.redeem(client, token, nonces, now)
-        tally.answers[redemption.result.value] += 1
-        if redemption.result is Redeemed.ACCEPTED:
+        self._work(self._costs.answer + (self.result.verify_hashes - hashes) * self._costs.hash_, now)
+        if redemption.result is Redeemed.ACCEPTED or redemption.result is Redeemed.WAITING:
             member.crowd.spent = token
-            self._accepted(member, redemption.pass_token, since, now)
-        elif redemption.result is Redeemed.WAITING:
-            member.crowd.spent = token
-            self.calendar.at(now + _pause(redemption.wait), self._claim, (member, redemption.ticket, since))
-        elif redemption.result is Redeemed.BUSY:
+        if redemption.result is Redeemed.BUSY and now - since < self._lifetime:
+            tally.answers[redemption.result.value] += 1
             self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._answer, answer)
+        else:
+            self._redeemed(member, redemption, since, now)
+
+    def _claim(self, place: tuple[Member, str, float], now: float) -> None:
+        """One who is in the waiting room asks whether it is its turn."""
+        member, ticket, since = place
+        if member.waiting and all(now - want.asked_at > want.patience for want in member.waiting):
+            self._no_pass(member, now)  # it has given up
+        elif self._tolled(member, "POST", now):
+            self._work(self._costs.answer, now)
+            self._redeemed(member, self.engine.claim(member.client, ticket, now), since, now)
         else:
             self._no_pass(member, now)
 
-    def _claim(self, place: tuple[Member, str, float], now: float) -> None:
-        """Somebody in the waiting room asks whether it is their turn."""
-        member, ticket, since = place
-        if not self._tolled(member, "POST", now):
-            self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._claim, place)
-            return
-        redemption = self.engine.claim(member.client, ticket, now)
+    def _redeemed(self, member: Member, redemption: Redemption, since: float, now: float) -> None:
+        """What came of an answer or a claim."""
+        member.crowd.tally.answers[redemption.result.value] += 1
         if redemption.result is Redeemed.ACCEPTED:
             self._accepted(member, redemption.pass_token, since, now)
-        elif redemption.result is Redeemed.WAITING or redemption.result is Redeemed.BUSY:
-            self.calendar.at(now + _pause(redemption.wait), self._claim, place)
+        elif redemption.result is Redeemed.WAITING:
+            self.calendar.at(now + max(redemption.wait, 1), self._claim, (member, redemption.ticket, since))
         else:
-            member.crowd.tally.answers["place lost"] += 1
             self._no_pass(member, now)
 
     def _tolled(self, member: Member, method: str, now: float) -> bool:
@@ -445,12 +425,12 @@ class World:
         member.solving = False
         waiting, member.waiting = member.waiting, []
         for want in waiting:
-            self._try_again(want, want.member.crowd.random.uniform(*AGAIN), now)
+            self._try_again(want, member.crowd.random.uniform(*AGAIN), now)
 
     def _use_pass(self, member: Member, now: float) -> None:
         """One who has bought a pass uses it as long as it has it."""
         crowd = member.crowd
-        if member.token is None or now >= BEGINS + crowd.model.until:
+        if member.token is None or now >= crowd.ends:
             member.armed = False
             return
         self.calendar.at(now + crowd.random.expovariate(crowd.model.pass_rate), self._use_pass, member)
@@ -468,11 +448,13 @@ class World:
         """As the service's timer does."""
         self.calendar.at(now + QUEUE_TICK, self._tick, None)
         engine = self.engine
+        self._core.turn(now)
         if now >= self._next_tick:
             self._next_tick = now + TICK
+            self._core.read(TICK)
         elif not engine.waiting:
             return
-        released = engine.tick(now)
+        released = engine.tick(now, self._core.load)
         if released:
             self._go_on(released, now)
         for name, details in engine.events():
@@ -486,22 +468,12 @@ class World:
         result.times.append(now - BEGINS)
         for name in SERIES:
             result.series[name].append(float(status.get(name, 0.0)))
+        for name in MARKET:
+            result.series[f"market_{name}"].append(float(status["market"][name]))
+        result.series["lag"].append(self._core.load.lag)
+        result.series["cpu"].append(self._core.load.cpu)
         result.series["inside"].append(origin.inside)
         result.series["answered"].append(origin.answered)
         result.series["good"].append(origin.answered - origin.failed)
         if self._progress is not None:
             self._progress(now - BEGINS, f"pressure {status['pressure']:.2f}")
-
-
-def _row(client: Client, key: bytes, first: float, last: float, windows: int, units: float) -> list[Any]:
-    """A row of history as Engine.export_history makes them."""
-    return [key.hex(), client.home, client.network, first + WALL_OFFSET, last + WALL_OFFSET, windows, units]
-
-
-def _pass_id(token: str) -> bytes:
-    return urlsafe_b64decode(token + "=" * (-len(token) % 4))[PASS_ID]
-
-
-def _pause(wait: int) -> float:
-    """Seconds until a page asks for its place again, as Retry-After says (proxy/replies.py)."""
-    return min(max(wait // 4, 1), 10) * 1.125 + ROUND_TRIP

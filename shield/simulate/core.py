@@ -1,0 +1,59 @@
+"""Shield's own core: what it does takes time, what comes meanwhile waits, and what waits too long is lost."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from shield.policy.engine import OwnLoad
+
+if TYPE_CHECKING:
+    from shield.simulate.scene import Costs
+
+
+class Core:
+    """A queue in order, known by when it will be empty. `load` is what own_load.py would have measured."""
+
+    __slots__ = ("_backlog", "_busy_until", "_late", "_set_aside", "_turns", "_worked", "load")
+
+    def __init__(self, costs: Costs, now: float) -> None:
+        self._backlog = costs.backlog
+        self._set_aside = costs.refuse  # for a request of which nobody knows yet what it will cost
+        self._busy_until = now
+        self.load = OwnLoad()
+        # since the last reading
+        self._worked = 0.0  # seconds
+        self._late = 0.0  # seconds, summed over the turns of the timer
+        self._turns = 0
+
+    def arrive(self, now: float) -> float:
+        """When a request that arrives will be read: `now`, or later, and then `begin` must be told. Infinity: never."""
+        busy = self._busy_until
+        if busy <= now:
+            return now
+        if busy - now > self._backlog:
+            return inf
+        self._busy_until = busy + self._set_aside
+        return busy
+
+    def begin(self) -> None:
+        """A request that waited is read."""
+        self._busy_until -= self._set_aside
+
+    def work(self, seconds: float, now: float) -> None:
+        """Something is done."""
+        self._worked += seconds
+        busy = self._busy_until
+        self._busy_until = busy + seconds if busy > now else now + seconds
+
+    def turn(self, now: float) -> None:
+        """The timer would run now."""
+        self._turns += 1
+        if self._busy_until > now:
+            self._late += self._busy_until - now
+
+    def read(self, seconds: float) -> None:
+        """Take the load of the window of `seconds` that ends."""
+        self.load = OwnLoad(self._late / self._turns, min(self._worked / seconds, 1.0))
+        self._worked = self._late = 0.0
+        self._turns = 0
