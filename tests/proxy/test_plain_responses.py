@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -166,6 +167,50 @@ def test_whatever_comes_is_read_alike(first: bytes, lines: list[bytes], body: by
     _, short = read(pieces, False, True)
     _, long = read(pieces, False, False)
     assert short == long
+
+
+@given(FIRST, st.lists(LINES, max_size=5), st.integers(0, 9), st.lists(st.integers(0, 400), max_size=6))
+@settings(max_examples=500, deadline=None)
+def test_in_many_pieces_it_is_read_alike(first: bytes, lines: list[bytes], size: int, cuts: list[int]) -> None:
+    data = message(*lines, first=first, body=b"0\r\n\r\nabcd"[:size])
+    ends = [0, *sorted(cuts), len(data)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(ends) if data[start:end]]
+    for split in (pieces, [data[at : at + 1] for at in range(len(data))]):
+        assert read(split, False, True)[1] == read(split, False, False)[1]
+
+
+ANSWERS = [
+    (False, message(*USUAL, b"Content-Length: 5", body=b"hello")),
+    (False, message(b"Content-Length: 0", first=b"HTTP/1.1 404 Not Found")),
+    (
+        False,
+        message(b"Transfer-Encoding: chunked", b"Connection: x-hop", b"X-Hop: 1", body=b"2\r\nok\r\n0\r\nT: 1\r\n\r\n"),
+    ),
+    (False, message(b"Content-Type: text/event-stream", b"Content-Length: 4", body=b"a: b")),
+    (False, message(b"X-Hop: kept", b"Content-Length: 1", body=b"x")),
+    (False, message(b"Link: </a>", first=b"HTTP/1.1 103 Early Hints") + message(b"Content-Length: 1", body=b"y")),
+    (False, message(b"ETag: a", first=b"HTTP/1.1 304 Same")),
+    (True, message(b"Content-Length: 0")),
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(ANSWERS), st.integers(0, 120)), min_size=2, max_size=6))
+@settings(max_examples=500, deadline=None)
+def test_nothing_of_one_response_reaches_the_next(answers: list[tuple[tuple[bool, bytes], int]]) -> None:
+    """Over one connection each is read as it is over a connection of its own."""
+    connection = OriginConnection(None)  # type: ignore[arg-type]
+    connection.connection_made(Transport())  # type: ignore[arg-type]
+    for (head_only, data), cut in answers:
+        exchange = Exchange(head_only)
+        connection.begin(exchange)  # type: ignore[arg-type]
+        for piece in (data[:cut], data[cut:]):
+            if piece and not exchange.ended:
+                connection.data_received(piece)
+        assert connection.usable()
+        connection.detach()
+        told = (exchange.head, exchange.interim, exchange.body, exchange.ended)
+        assert told == read([data], head_only, False)[1][:4]
+        assert exchange.ended == "finished"
 
 
 def test_what_is_remembered_is_bounded_and_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
