@@ -173,6 +173,17 @@ async def test_the_linger_is_bounded_in_bytes_and_time() -> None:
             await soon(lambda: shield.metrics.connections_open == 0)
 
 
+@pytest.mark.parametrize("data", [b"", b"still sending"])
+async def test_a_client_may_be_reset_while_its_connection_lingers(data: bytes) -> None:
+    async with shielded() as (shield, _):
+        client = await shield.client()
+        await client.send(b"nonsense\r\n\r\n")
+        assert (await client.response()).status == 400
+        await client.send(data)
+        client.reset()
+        await soon(lambda: shield.metrics.connections_open == 0)
+
+
 async def test_a_refusal_is_logged_with_the_id_of_its_request_if_it_got_one() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
         shield.engine.verdicts = {"/limit": LIMITED, "/challenge": CHALLENGED, "/queue": QUEUED}
