@@ -534,7 +534,8 @@ class Engine:
             request.has_slot = True
             concurrency.take()
             return request.verdict
-        request.rank = self._judge.rank(request, now)
+        # In a brownout nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
+        request.rank = 0.0 if self._pressure.brownout else self._judge.rank(request, now)
         request.verdict = QUEUED
         out = self._queue.push(request, now)
         if out is request:
@@ -617,7 +618,8 @@ class Engine:
         settings, market = self._challenge, self._market
         left = market.left(pressure.capacity, pressure.known_demand)
         rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
-        self._queue.pressed = passes.pressed = pressed = pressure.pressed
+        self._queue.pressed = pressure.high
+        passes.pressed = pressed = pressure.pressed
         self._judge.weather(pressed, rate / settings.bought_rate)
         if pressure.attack:
             market.read(left, passes.bought, self._judge.bought_units, seconds, self._history.usual_share(), now)

@@ -13,10 +13,12 @@ while p is above the threshold, and never before: in calm weather this costs not
 
 A fingerprint is **armed**: all who carry it and have neither pass nor history (T3, T4) share one token bucket, so a
 botnet that is one program is limited as one client is. But people who come for the first time carry the same ones as
-people who came before, so it is armed only while it makes at least 5 % of the strangers' requests and at most 2 % of
-the known clients (T0, T1) were seen with it, of at least 50. A known client counts once a minute, however much it asks:
-one sleeper cannot make its botnet's program look like everybody's. All bounds are taken on the safe side of what the
-sketch leaves open, and released at half (share) or twice (known) of the value that armed it.
+people who came before, so it is armed only while it makes at least 5 % of the strangers' requests, of at least 1,000,
+and at most a fifth of that, and 5 %, of the known clients (T0, T1) may have it. May: of n known clients k were seen
+with it, so it is at most (k + 2 sqrt(k) + 3) / n beyond chance (two standard deviations; the rule of three for k = 0).
+A known client counts once a minute, however much it asks: one sleeper cannot make its botnet's program look like
+everybody's. All bounds are on the safe side of what the sketch leaves open, and what is armed is released at half
+(share, requests) or twice (known) of what armed it.
 
 Bounded: three sketches of strangers and one of known clients, `places` entries each of at most `PLACE_BYTES`; a bitmap
 of 64 KiB; 4,096 keys of known clients.
@@ -45,6 +47,7 @@ PLACE_BYTES: Final = 900
 """Of a program whose two values have 256 characters each, by tracemalloc; a network takes 260."""
 RELEASE: Final = 0.5
 LEAST_COUNTED: Final = 200.0  # requests of strangers before anything is said to stand out
+LEAST_TO_ARM: Final = 1000.0  # and before anybody is limited for it: a page of eighty parts is one visit
 MINUTE: Final = 60.0  # over which clients are told apart
 EARLY: Final = 10.0  # seconds after which a minute that is not over says more than the one before
 MOST_SEEN: Final = 4096  # known clients told apart in a minute
@@ -71,11 +74,11 @@ class HittersSettings:
         float,
         Ge(0),
         Le(1),
-        Doc("of 1. A fingerprint that more of the known clients carry is never limited; it is people's, too."),
-    ] = 0.02
-    least_known: Annotated[
-        int, Ge(1), Doc("clients. Known ones seen in a minute, without which nothing can be said of their programs.")
-    ] = 50
+        Doc("of 1. A fingerprint that more of the known clients may have is never limited; it is people's, too."),
+    ] = 0.05
+    contrast: Annotated[
+        float, Ge(1), Doc("times. As common among strangers as among known clients it must be to be limited, at least.")
+    ] = 5.0
     rate_share: Annotated[
         float, Gt(0), Le(1), Doc("of 1. Of the capacity: the rate of the one bucket of a fingerprint that stands out.")
     ] = 0.1
@@ -208,7 +211,7 @@ class Hitters:
         self._known: Sketch[Program] = Sketch(settings.places)  # of known clients, each once a minute
         self._seen: set[bytes] = set()  # known clients of this minute
         self._clients = Distinct()  # strangers of this minute
-        self._last = (0, 0.0, 0)  # strangers' requests and clients, and known clients, of the minute before
+        self._last = (0, 0.0)  # strangers' requests and clients of the minute before
         self._asked = 0  # requests of strangers in this minute
         self._asked_before = 0  # of these, before the window that is open
         self._minute = 0.0  # seconds of it so far
@@ -250,7 +253,7 @@ class Hitters:
         self._minute += seconds
         self._arm(capacity)
         if self._minute >= MINUTE:
-            self._last = (self._asked, self._clients.count(), len(self._seen))
+            self._last = (self._asked, self._clients.count())
             self._begin_minute()
         self._asked_before = self._asked
         self._weight *= 2.0 ** (seconds / settings.half_life)
@@ -266,7 +269,7 @@ class Hitters:
         self.armed.clear()
         self._begin_minute()
         self._asked_before = 0
-        self._last = (0, 0.0, 0)
+        self._last = (0, 0.0)
         self._weight = 1.0
         self._stride = 1
 
@@ -292,32 +295,40 @@ class Hitters:
 
     def _shares(self, place: Place[Program]) -> dict[str, float]:
         """The share of a fingerprint among strangers, at least, and among known clients, at most."""
-        known = self._known.most(place.key) if self._known.total else 0.0
-        return {"share": round(self._programs.share(place), 3), "known_share": round(known, 3)}
+        share, known = self._programs.share(place), self._known_share(place.key)
+        return {"share": round(share, 3), "known_share": round(known, 3)}
+
+    def _known_share(self, who: Program) -> float:
+        """The share of known clients that may have a fingerprint, in [0, 1]."""
+        clients = self._known.total / self._weight
+        if not clients:
+            return 1.0
+        seen = self._known.most(who) * clients
+        return min((seen + 2.0 * math.sqrt(seen) + 3.0) / clients, 1.0)
 
     def _last_minute(self) -> tuple[int, float]:
         """Requests and clients of this minute so far, or of the one before while this one is too young."""
         if self._minute < EARLY and self._last[0]:
-            return self._last[0], self._last[1]
+            return self._last
         return self._asked, self._clients.count()
 
     def _arm(self, capacity: float) -> None:
         """Arm fingerprints that stand out and are not people's, and release those that do not any more."""
         settings, armed = self._settings, self.armed
-        judged = max(len(self._seen), self._last[2]) >= settings.least_known
-        if not judged or self._programs.total < LEAST_COUNTED * self._weight:
+        if self._programs.total < (RELEASE if armed else 1.0) * LEAST_TO_ARM * self._weight:
             armed.clear()
             return
         rate = Rate(settings.rate_share * capacity, settings.rate_share * capacity * BURST_SECONDS)
         wanted: dict[Program, Bucket] = {}
         for place in self._programs.heaviest(RELEASE * settings.share):
             bucket = armed.get(place.key)
-            known = self._known.most(place.key)
+            share, known = self._programs.share(place), self._known_share(place.key)
+            most = min(settings.known_share, share / settings.contrast)
             if bucket is not None:
-                if known <= settings.known_share / RELEASE:
+                if known <= most / RELEASE:
                     bucket.rate, bucket.burst = rate.rate, rate.burst
                     wanted[place.key] = bucket
-            elif known <= settings.known_share and self._programs.share(place) >= settings.share:
+            elif known <= most and share >= settings.share:
                 wanted[place.key] = Bucket(rate)
                 self._notes.append(("fingerprint_limited", {**_named(place.key), **self._shares(place)}))
         self.armed = wanted

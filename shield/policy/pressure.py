@@ -13,7 +13,8 @@
 
 **Strictness** is p as far as it may act: at most `max_pressure`, the operator's word, and nothing in a **brownout**,
 when the service became worse by itself: for 120 s nobody has asked for more than it served in calm weather (demand over
-a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day).
+a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day). It
+lasts until p has fallen or demand is 1.5 times as much as was served: people who are refused ask again.
 Challenging people then helps the service little and locks them out for as long as it is ill. The queue's order and the
 concurrency limit go on protecting it.
 
@@ -26,7 +27,7 @@ What shows overload, in two windows running:
     shedding   somebody was turned away by the queue
     waiting    the queue has not moved on for long: what its oldest waits beyond 0.4 s, summed over time without a
                break, reached 2 s times seconds (a second's wait for 3.3 s, half a second's for 20)
-    self       Shield's own event loop is 0.1 s late on average and its process busy for 0.9 of the time. Not one
+    self       Shield's own event loop is 0.1 s late on average and its process uses more than 0.4 of a core. Not one
                without the other: a busy loop that is in time has room, and a late one that is idle was held up by
                the machine
 
@@ -67,6 +68,7 @@ CAPACITY_KEPT: Final = 0.99  # per minute
 USED: Final = 0.9  # of the capacity: beyond it queues grow
 RELEASE: Final = 0.5  # of the threshold: p must fall so far until who was pressed is not
 STEADY: Final = 60.0  # seconds over which demand and completions are compared to tell a brownout
+MORE: Final = 1.5  # times what was served: demand that ends a brownout; people who are refused ask again
 SERVED_KEPT: Final = 0.9995  # per minute, half in a day: tomorrow's busy hour is like today's
 CUSUM_K: Final = 0.5
 CUSUM_H: Final = 4.0
@@ -109,7 +111,12 @@ class PressureSettings:
     own_lag: Annotated[
         float, Gt(0), Doc("seconds. That Shield's own event loop is late counts as overload beyond it.")
     ] = 0.1
-    own_cpu: Annotated[float, Gt(0), Le(1), Doc("core. And only while Shield's process uses more than this.")] = 0.9
+    own_cpu: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("cores. And only while its process uses more than this; of a core shared with the service it gets half."),
+    ] = 0.4
     rise: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way to the target that p rises.")] = 0.5
     fall: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way that it falls.")] = 0.02
     smoothing: Annotated[float, Gt(0), Doc("seconds. Time constant of demand, capacity and rate.")] = 3.0
@@ -127,7 +134,6 @@ class Pressure:
         "_baseline_rate",
         "_below_since",
         "_completed",
-        "_high",
         "_modest_for",
         "_most_completed",
         "_overloaded",
@@ -146,6 +152,7 @@ class Pressure:
         "crowded",
         "cutoff",
         "demand",
+        "high",
         "known",
         "known_demand",
         "oldest_wait",
@@ -194,9 +201,9 @@ class Pressure:
         self.capacity = UNITS_PER_SLOT * limit
         self.p = 0.0
         self.target = 0.0  # t: where p is going
-        self.pressed = False  # whether it acts on anybody
+        self.high = False  # there is pressure: the queue goes by tier
+        self.pressed = False  # and it acts on people
         self.brownout = False
-        self._high = False
         self._modest_for = 0.0  # seconds under pressure, without more demand than the service has served before
         self.cutoff = 0.0
         self.crowded = False  # the oldest in the queue waits for longer than people do not notice
@@ -274,14 +281,14 @@ class Pressure:
         share = 1.0 - math.exp(-seconds / STEADY)
         self._steady_demand += share * (self.units / seconds - self._steady_demand)
         self._steady_completed += share * (self.completed / seconds - self._steady_completed)
-        self._high = self.p > (RELEASE * settings.threshold if self._high else settings.threshold)
+        self.high = self.p > (RELEASE * settings.threshold if self.high else settings.threshold)
         self.served *= SERVED_KEPT ** (seconds / 60)
-        if not self._high:
+        if not self.high:
             self.served = max(self.served, self._steady_completed)
-        modest = self._high and USED * self._steady_demand <= self.served
+        modest = self.high and self._steady_demand <= self.served * (MORE if self.brownout else 1.0 / USED)
         self._modest_for = self._modest_for + seconds if modest else 0.0
         self.brownout = self._modest_for >= settings.brownout_after
-        self.pressed = self._high and not self.brownout and settings.max_pressure > settings.threshold
+        self.pressed = self.high and not self.brownout and settings.max_pressure > settings.threshold
 
     def _find_cutoff(self, share: float, seconds: float) -> None:
         """The rank (log2 of units served, and a fraction) below which T1 exceeds what there is for it."""

@@ -385,6 +385,7 @@ def test_shields_own_load_is_pressure_when_it_is_late_and_busy() -> None:
 
     assert overload(0.2, 1.0) == (("self",), "self")
     assert overload(0.2, 0.3) == ((), "")  # the machine held it up
+    assert overload(0.2, 0.5) == (("self",), "self")  # on a core that it shares with the service
     assert overload(0.02, 1.0) == ((), "")  # busy, and in time
 
 
@@ -410,6 +411,10 @@ def test_a_service_that_becomes_slow_by_itself_locks_nobody_out_for_more_than_tw
     for _ in range(1200):  # ten more minutes of it
         weather.window(50, 2000, completed=1000, ratio=10.0)
         assert not weather.pressure.pressed
+    for _ in range(1200):  # people who were refused ask again
+        weather.window(50, 2700, completed=1000, ratio=10.0)
+        assert not weather.pressure.pressed
+        assert weather.pressure.high
     for _ in range(16):  # and a flood comes
         weather.window(500, 20_000, completed=1000, ratio=10.0)
     assert weather.pressure.pressed
