@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import random
 import socket
 import ssl
@@ -332,7 +333,10 @@ class Pool:
             sock.setblocking(False)
             if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, address)
+            try:
+                await loop.sock_connect(sock, address)
+            except OSError as error:  # which says where to, but not what went wrong
+                raise OSError(error.errno, os.strerror(error.errno or 0)) from error
             if server.tls:
                 name = self.settings.server_name or server.host
                 _, connection = await loop.create_connection(
