@@ -355,17 +355,23 @@ class Engine:
 
     def grant(self, request: Request, now: float) -> str | None:
         """A pass for a client that has just become a known one; ask only when a cookie can go to nobody else."""
-        entry, network = request.client.entry, request.client.source.network
-        if not request.grant or self._pressure.attack or entry.granted_at + GRANT_EVERY > now:
+        client = request.client
+        entry, network = client.entry, client.source.network
+        shared = entry.rare.overflow
+        if not request.grant or self._pressure.attack:
+            return None
+        if entry.granted_at + GRANT_EVERY > now and (not shared or entry.granted_to == client.key):
             return None
         since = self._history.known_since(network.name, now)
-        if since is None or since + DAY > now:
+        if shared or since is None or since + DAY > now:
             bucket = Bucket(GRANTS)
             bucket.tat = network.grants
             if not bucket.take(1.0, now):
                 return None
             network.grants = bucket.tat
         entry.granted_at = now
+        if shared:
+            entry.granted_to = client.key
         return self._passes.earn(now)
 
     def _hears(self, client: Client, now: float) -> bool:

@@ -7,9 +7,11 @@
               Accept-Language and, once Shield reads the ClientHello, JA4: until then the edge gives none. Not
               header order, Accept or Cookie: one browser sends several orders, and a pass adds a cookie.
 
-At most `clients_per_address` clients are told apart behind an address, further ones share an entry, so rotating the
-User-Agent buys 17 buckets and no more; a client with a history always has an entry of its own. The handle that
-`identify` returns is kept by the edge for a connection.
+At most `clients_per_address` clients are told apart behind an address. Further ones are dealt by their hash to as many
+entries that they share (stochastic fairness queueing, McKenney 1990): each has a bucket, so one of them who asks for
+too much takes it from few others; none takes a score, a ban or a bought pass, which would be strangers'. Rotating the
+User-Agent buys that many buckets and no more, of which the address's binds five. A client with a history always has
+an entry of its own. The handle that `identify` returns is kept by the edge for a connection.
 
 Operators name subjects: allowed and denied networks, API keys (configured as SHA-256, so that the config is no
 secret), and crawlers, which are believed when their address has been confirmed by forward-confirmed reverse DNS
@@ -61,8 +63,8 @@ class IdentitySettings:
     """Who is told apart from whom, and who is known by name."""
 
     clients_per_address: Annotated[
-        int, Ge(1), Le(1024), Doc("clients. Told apart behind one address; further ones share an entry.")
-    ] = 16
+        int, Ge(1), Le(1024), Doc("clients. Told apart behind one address; further ones share as many entries.")
+    ] = 32
     idle: Annotated[
         float, Ge(60), Doc("seconds. After this long without a request an address, client or network is forgotten.")
     ] = 2 * HOUR
@@ -330,22 +332,29 @@ class Identity:
         return self._recall(client.key, self.former(client))
 
     def _entry(self, client: Client, record: Record | None, now: float) -> ClientEntry:
-        """The entry of a client, or the one that the address's further clients share."""
+        """The entry of a client, or the one that it shares with others of the address's further clients."""
         key, source = client.key, client.source
         entry = self.clients.get(key)
         if entry is None:
             if record is None and source.clients >= self._clients_per_address:
-                if source.rare.overflow:
-                    return self.clients.shared  # it takes no score, ban or pass, which would be everybody's
-                key = client_tag(self._key, source.name.encode())  # no identity is without a NUL
-                entry = self.clients.get(key)
-                if entry is not None:
-                    return entry
+                return self.clients.shared if source.rare.overflow else self._crowded(client, now)
             entry = self.clients.enter(key, ClientEntry(key, source, record), now, record is not None)
             entry.source.clients += 1
         elif entry.source is not source:  # the address was forgotten meanwhile
             entry.source = source
             source.clients += 1
+        return entry
+
+    def _crowded(self, client: Client, now: float) -> ClientEntry:
+        """The entry of one for whom there is none of its own at its address: always the same one."""
+        source, lot = client.source, int.from_bytes(client.key[:4], "big") % self._clients_per_address
+        key = client_tag(self._key, f"{source.name}\0{lot}".encode())  # an identity has more NULs
+        entry = self.clients.get(key)
+        if entry is None:
+            record = self._recall(key, None)
+            entry = ClientEntry(key, source, record, overflow=True)
+            return self.clients.enter(key, entry, now, record is not None)
+        entry.source = source
         return entry
 
 
@@ -354,7 +363,8 @@ def _identity(home: str, user_agent: str, language: str, ja4: str) -> bytes:
 
 
 def _leave_address(entry: ClientEntry) -> None:
-    entry.source.clients -= 1
+    if not entry.rare.overflow:
+        entry.source.clients -= 1
 
 
 def shape(names: Sequence[str], values: Sequence[str]) -> str:

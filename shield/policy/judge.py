@@ -34,7 +34,9 @@ from shield.policy.pressure import RANKS, Pressure
 from shield.policy.reputation import Reputation
 from shield.policy.subjects import ClientEntry
 
-GRANT_EVERY: Final = 600.0  # seconds between two passes given to a client that does not keep them
+GRANT_EVERY: Final = 600.0
+"""Seconds between two passes given to a client that does not keep them. Of those who share an entry each gets one, and
+the network's bucket of passes binds in any case (engine.py)."""
 BAD_SCORE: Final = 8.0  # above it; soft signals alone reach it, and never more
 RETRY_AFTER: Final = range(2, 7)  # seconds; jittered, or those we shed come back all at once
 
@@ -138,7 +140,10 @@ class Judge:
             if self.uneasy or tier is T4:
                 return self._judge_uneasy(request, tier, now)
             if known and token is None and not self._pressure.attack and self._grants:
-                request.grant = entry.rare.granted_at + GRANT_EVERY <= now
+                rare = entry.rare
+                request.grant = rare.granted_at + GRANT_EVERY <= now or (
+                    rare.overflow and rare.granted_to != client.key
+                )
         return self._admit(request, welcome, now)
 
     def _count(self, request: Request) -> None:

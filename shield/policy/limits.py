@@ -5,7 +5,8 @@
 
 Each bucket's rate is slowed by its holder's score, and for T3 and T4 by a factor that depends on their tier and the
 pressure. The charge is the estimated cost of the route; when the response is there, it is corrected to what the
-request really took, congestion taken out. A refused attempt pays a little everywhere (see bucket.py).
+request really took, congestion taken out. A refused attempt pays a little to the bucket that refused it and to those
+before it (see bucket.py), and nothing to those behind it: one who asks for too much takes nothing from the neighbours.
 
 Each holder has a shadow bucket besides. Where no measure of pressure applies, a request counts for little in the first
 and for what it costs in the shadow, which is wide: pages of slow sites load, and a client that asks for dear things
@@ -163,7 +164,7 @@ class Limits:
         if also > admits_at:
             admits_at = also
         if admits_at > now:
-            self._refuse(entry, source, now)
+            self._refuse_client(entry, now)
             return _limited(CLIENT_RATE, rate, burst, admits_at - now)
         if source.score > 0.0:
             slowed = self._reputation.slowing_of_place(source, now)
@@ -223,7 +224,7 @@ class Limits:
             at = max(entry.tat, now) + units / rate
             wait = at - now - burst / rate
             if wait > SLACK:
-                for _, other, its_rate, its_burst, _ in levels:
+                for _, other, its_rate, its_burst, _ in levels[: len(charged) + 1]:
                     other.tat = refused(other.tat, now, its_rate, its_burst / its_rate)
                 return _limited(reason, rate, burst, wait)
             charged.append(at)
@@ -276,10 +277,13 @@ class Limits:
         """Charge an answer to a challenge that was no good."""
         self._refuse(entry, source, now)
 
-    def _refuse(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
+    def _refuse_client(self, entry: ClientEntry, now: float) -> None:
         entry.tat = tat = refused(entry.tat, now, self._client_rate, self._client_span - SLACK)
         if entry.shadow < tat:
             entry.shadow = tat
+
+    def _refuse(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
+        self._refuse_client(entry, now)
         source.tat = tat = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
         if source.shadow < tat:
             source.shadow = tat

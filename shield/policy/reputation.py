@@ -14,7 +14,8 @@ network, divided by how many clients or addresses with a history are there: a cr
 criminal. A hard signal that came before anything told whose it was (a malformed head on a new connection) is the
 address's alone, divided likewise; its network is spared, since nothing there says how much of it is one client's.
 
-The entries that newcomers share while a table is full take no score and no ban.
+Entries that strangers share take no score and no ban. Of those of one address the points for hard signals still reach
+the address, at most 4 of each entry; while the table is full, all of them.
 """
 
 from __future__ import annotations
@@ -146,11 +147,14 @@ class Reputation:
     def hard(self, source: AddressEntry, entry: ClientEntry, points: float, signal: str, now: float) -> None:
         """A hard signal: may ban the client, and its address."""
         if entry.rare.overflow:
-            self.hard_of(source, points, signal, now)
-            return
-        score = self.of_client(entry, now)
-        self._settle(entry, score, now)
-        entry.score = min(score + points, MOST_SCORE)
+            if entry.source is not source:  # there was no room for its client
+                self.hard_of(source, points, signal, now)
+                return
+            self._settle(entry, 0.0, now)
+        else:
+            score = self.of_client(entry, now)
+            self._settle(entry, score, now)
+            entry.score = min(score + points, MOST_SCORE)
         self._share(source, entry, points, True, now)
         if entry.score >= self.settings.ban_score:
             self._ban(entry, signal, now)

@@ -7,8 +7,8 @@ effect: demand is counted against it (see pressure.py). A score is kept as its v
 
 Tables: key as below, at most `tables.addresses` and so on, forgotten after `identity.idle` seconds without use, evicted
 as table.py says; bytes per entry in identity.py. Entries are made by identity.py and live in its tables. An `overflow`
-entry is the one that newcomers share while a table is full: it has a bucket, and never a score, a ban, a history or a
-pass, which would be everybody's.
+entry is shared by strangers: the one of those who come while a table is full, and those of an address behind which more
+clients are than are told apart. It has a bucket, and never a score, a ban or a bought pass, which would be theirs all.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Rare:
         "banned_until",
         "bought",
         "granted_at",
+        "granted_to",
         "hard",
         "ignored_at",
         "named",
@@ -83,6 +84,7 @@ class Rare:
         self.ignored_at = 0.0  # when it was last held against the client that it ignored one
         self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
         self.granted_at = float("-inf")  # when it was last given a pass silently
+        self.granted_to = b""  # of an entry that several share: the key of the one who got it
 
 
 NOTHING: Final = Rare()
@@ -188,6 +190,7 @@ class ClientEntry:
     banned_until = Rarely[float]()
     bought = Rarely["Pass | None"]()
     granted_at = Rarely[float]()
+    granted_to = Rarely[bytes]()
     ignored_at = Rarely[float]()
     offered_until = Rarely[float]()
     overflow = Rarely[bool]()

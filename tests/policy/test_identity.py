@@ -102,10 +102,71 @@ def test_what_is_beyond_256_characters_of_a_user_agent_does_not_count(world: Any
     assert world.client(agent="x" * 256 + "1").key == world.client(agent="x" * 8000).key
 
 
-def test_rotating_the_user_agent_buys_seventeen_buckets_and_no_more(world: Any) -> None:
-    entries = {id(world.client(agent=f"Agent/{i}").entry) for i in range(500)}
-    assert len(entries) == 17
-    assert world.client("192.0.2.2", agent="Agent/400").entry is not world.client(agent="Agent/400").entry
+def test_rotating_the_user_agent_buys_sixty_four_entries_and_no_more(world: Any) -> None:
+    entries = {id(world.client(agent=f"Agent/{i}").entry) for i in range(1000)}
+    assert len(entries) == 32 + 32  # told apart, and shared
+    assert world.client(agent="Agent/900").entry is world.client(agent="Agent/900").entry
+    assert world.client("192.0.2.2", agent="Agent/900").entry is not world.client(agent="Agent/900").entry
+
+
+def crowd_of(world: Any, size: int = 200) -> list[Any]:
+    """Clients behind one address; those from the 33rd on share entries."""
+    crowd = [world.client(agent=f"Agent/{i}") for i in range(size)]
+    assert [client.entry.overflow for client in crowd] == [False] * 32 + [True] * (size - 32)
+    return crowd
+
+
+def test_of_many_behind_one_address_a_greedy_one_takes_from_few(make: Any) -> None:
+    """Two hundred people behind an address: from the 17th on all were one client, whose bucket was empty."""
+    world = make(limits=LimitsSettings(costs={"/": 1.0}))
+    *others, greedy = crowd_of(world)
+    for _ in range(1000):
+        world.visit(greedy)
+    harmed = [client for client in others if world.visit(client).verdict.action is not Action.FORWARD]
+    assert all(client.entry is greedy.entry for client in harmed)
+    assert 0 < len(harmed) < 20
+
+
+def test_one_of_many_behind_an_address_gives_the_others_no_score_and_no_ban(make: Any, says: Any) -> None:
+    world = make(limits=LimitsSettings(honeypots=("/trap",)))
+    *others, bad = crowd_of(world)
+    twin = next(client for client in others if client.entry is bad.entry)
+    for _ in range(20):
+        assert says(world.ask(bad, "/trap")) == (Action.BAN, Reason.HONEYPOT)
+        world.engine.report(bad, Signal.MALFORMED, world.now)
+        world.visit(bad, status=404)
+    assert bad.entry.score == 0.0
+    assert bad.source.hard == pytest.approx(4.0)
+    assert says(world.ask(twin)) == (Action.FORWARD, Reason.OK)
+    for client in others[32:64]:
+        world.engine.report(client, Signal.MALFORMED, world.now)
+    assert says(world.ask(twin)) == (Action.BAN, Reason.ADDRESS_BANNED)  # that many are no accident
+
+
+def test_those_who_share_an_entry_come_to_passes_of_their_own(world: Any) -> None:
+    crowd = crowd_of(world)
+    mates = [client for client in crowd if client.entry is crowd[-1].entry]
+    assert len(mates) > 2
+    world.settle_down(mates[0])
+    asked = [world.ask(client) for client in mates]
+    assert all(request.grant for request in asked)
+    assert all(world.engine.grant(request, world.now) for request in asked)
+    assert not world.ask(mates[-1]).grant  # who does not keep it gets no other
+    assert world.engine.grant(asked[-1], world.now) is None
+    grants = 0
+    while world.engine.grant(asked[grants % 2], world.now):
+        grants += 1
+    assert grants == 60 - len(mates)  # the network's in any case
+
+
+def test_the_history_of_those_who_share_an_entry_outlives_it(world: Any) -> None:
+    mate = crowd_of(world)[-1]
+    world.settle_down(mate)
+    world.pass_time(5 * 3600, step=60)
+    assert not mate.entry.live
+    again = crowd_of(world)[-1]
+    assert again.entry is not mate.entry
+    assert again.entry.record is mate.entry.record
 
 
 def test_a_known_client_keeps_its_entry_when_a_neighbour_rotates(world: Any) -> None:
@@ -123,14 +184,16 @@ def test_a_known_client_keeps_its_entry_when_a_neighbour_rotates(world: Any) -> 
 def test_a_forgotten_client_makes_room_for_another(make: Any) -> None:
     world = make(identity=IdentitySettings(clients_per_address=2, idle=60))
     first = [world.client(agent=f"Agent/{i}") for i in range(3)]
-    assert first[0].source.clients == 3  # two, and the one that the others share
+    assert first[0].source.clients == 2
     world.pass_time(30)
     world.visit(world.client("192.0.2.1", agent="Agent/0"))
     world.pass_time(45)
     assert first[0].entry.live
     assert not first[1].entry.live
     assert first[0].source.clients == 1
-    assert world.client(agent="Agent/9").entry is not first[0].entry
+    again = world.client(agent="Agent/9")
+    assert again.entry is not first[0].entry
+    assert not again.entry.overflow
 
 
 def test_a_handle_of_a_forgotten_client_is_renewed_when_it_is_used(make: Any) -> None:
@@ -169,6 +232,17 @@ def test_a_client_survives_its_address(make: Any) -> None:
     again = world.client()
     assert again.entry is client.entry
     assert again.source.clients == 1
+
+
+def test_a_shared_entry_survives_its_address(make: Any) -> None:
+    world = make(tables=TableSettings(addresses=16), identity=IdentitySettings(clients_per_address=1))
+    client = [world.client(agent=f"Agent/{i}") for i in range(2)][1]
+    for i in range(40):
+        world.client(f"10.0.0.{i}")
+    assert not client.source.live
+    again = [world.client(agent=f"Agent/{i}") for i in (2, 1)][1]
+    assert again.entry is client.entry
+    assert again.entry.source is again.source
 
 
 def test_full_tables_of_addresses_clients_and_networks_make_newcomers_share(make: Any) -> None:
@@ -292,14 +366,14 @@ def test_what_one_of_many_without_an_address_of_their_own_buys_is_not_everybody_
     )
     for i in range(16):
         world.client(f"10.0.0.{i}").source.banned_until = world.now + 600
-    strangers = [world.client(f"198.51.{i}.1") for i in range(20)]
-    assert all(stranger.source.overflow for stranger in strangers)
-    assert strangers[18].entry is strangers[19].entry
-    world.buy(strangers[18])
-    assert world.ask(strangers[19]).verdict.action is Action.CHALLENGE
+    *_, buyer, other = [world.client(f"198.51.{i}.1") for i in range(40)]
+    assert buyer.source.overflow
+    assert buyer.entry is other.entry
+    world.buy(buyer)
+    assert world.ask(other).verdict.action is Action.CHALLENGE
     for _ in range(4):
-        world.engine.report(strangers[18], Signal.MALFORMED, world.now)
-    assert strangers[19].entry.score == 0.0
+        world.engine.report(buyer, Signal.MALFORMED, world.now)
+    assert other.entry.score == 0.0
 
 
 def test_full_networks_are_shared_by_newcomers(make: Any) -> None:

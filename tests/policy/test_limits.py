@@ -61,14 +61,37 @@ def test_an_address_has_one_bucket_for_all_its_programs(make: Any) -> None:
     assert sum(admitted(world, world.client(agent=f"User/{i}"), most=50) for i in range(16)) == 400
 
 
-def test_refused_requests_charge_no_level_but_for_the_attempt(make: Any) -> None:
+def test_who_is_refused_takes_nothing_from_the_neighbours(make: Any) -> None:
+    """One at 500/s emptied the address's bucket with what it was refused."""
     world = make(limits=FLAT)
     greedy, other = world.client(agent="Greedy"), world.client(agent="Other")
     admitted(world, greedy)
-    for _ in range(100):
+    for _ in range(1000):
         world.ask(greedy)
     greedy.source.score = 0.0
-    assert admitted(world, other) == 180 - 1  # 400 - 200 for what was admitted - 0.2 for each that was refused
+    assert admitted(world, other) == 400 - 200
+
+
+def test_an_attempt_that_the_address_refuses_is_charged_to_the_client_as_well(make: Any) -> None:
+    world = make(limits=FLAT)
+    for i in range(4):
+        admitted(world, world.client(agent=f"User/{i}"), most=100)
+    late = world.client(agent="Late")
+    for _ in range(10):
+        assert world.ask(late).verdict.reason is Reason.ADDRESS_RATE
+    assert late.entry.tat - world.now == pytest.approx(10 * 0.2 / 10)
+
+
+def test_under_pressure_who_is_refused_takes_nothing_from_the_neighbours_either(make: Any) -> None:
+    world = make(limits=FLAT, challenge=OFF)
+    world.storm(0.5)
+    greedy, other = world.client("192.0.2.1"), world.client("192.0.2.2")
+    admitted(world, greedy)
+    before = greedy.source.tat, greedy.source.network.tat
+    for _ in range(1000):
+        assert world.ask(greedy).verdict.reason is Reason.CLIENT_RATE
+    assert (greedy.source.tat, greedy.source.network.tat) == before
+    assert world.ask(other).verdict.action is Action.FORWARD
 
 
 def test_a_pass_is_a_subject_and_its_neighbours_do_not_pay(make: Any) -> None:
