@@ -318,7 +318,8 @@ async def test_a_refused_connection_is_502() -> None:
         assert (await client.ask(post("/", b"x" * 10))).status == 502
         assert [outcome.status for _, outcome in shield.engine.learned] == [502] * 3
         event, fields = shield.log.events[0]
-        assert (event, fields["error"]) == ("upstream_connect_failed", f"[Errno {errno.ECONNREFUSED}] Connection refused")
+        assert event == "upstream_connect_failed"
+        assert fields["error"] == f"[Errno {errno.ECONNREFUSED}] Connection refused"
 
 
 async def test_the_log_names_the_server_and_the_fault_each_in_its_field() -> None:
