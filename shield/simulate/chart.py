@@ -36,10 +36,10 @@ def draw(result: Result, path: str) -> None:
     _loads(panels[1], result)
     _defence(panels[2], result)
     _service(panels[3], result)
-    for panel in panels:
+    for panel, height in zip(panels, (0.3, 0.3, 0.7, 0.7), strict=True):
         panel.axvline(0.0, color="black", linewidth=0.5)
         panel.grid(alpha=0.3)
-        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
+        _legend(panel, height)
     panels[-1].set_xlabel("seconds of the story")
     try:
         figure.savefig(path, dpi=110)
@@ -47,6 +47,11 @@ def draw(result: Result, path: str) -> None:
         raise ChartError(f"{path}: {error.strerror}") from error
     finally:
         pyplot.close(figure)
+
+
+def _legend(panel: Any, height: float) -> None:
+    """Beside the panel, clear of a second axis."""
+    panel.legend(loc="lower left", bbox_to_anchor=(1.08, height), fontsize="small", frameon=False)
 
 
 def _colours(result: Result) -> dict[str, str]:
@@ -101,9 +106,9 @@ def _defence(panel: Any, result: Result) -> None:
             panel.axvline(at, color="#d62728", linestyle=":", linewidth=1.0)
     other = panel.twinx()
     other.plot(result.times, result.series["price"], label="price, hashes", color="#9467bd", linewidth=1.0)
-    other.plot(result.times, [max(value, 1.0) for value in result.series["bought_passes"]], label="bought passes")
+    other.plot(result.times, [max(value, 1.0) for value in result.series["bought_passes"]], label="bought passes", color="#2ca02c")
     other.set_yscale("log")
-    other.legend(loc="lower left", bbox_to_anchor=(1.05, 0.0), fontsize="small", frameon=False)
+    _legend(other, 0.0)
 
 
 def _service(panel: Any, result: Result) -> None:
@@ -117,4 +122,4 @@ def _service(panel: Any, result: Result) -> None:
     other.plot(times, result.series["inside"], label="inside the service", color="#ff7f0e", linewidth=0.7)
     other.plot(times, result.series["waiting"], label="waiting in Shield", color="#8c564b", linewidth=0.7)
     other.set_ylabel("requests")
-    other.legend(loc="lower left", bbox_to_anchor=(1.05, 0.0), fontsize="small", frameon=False)
+    _legend(other, 0.0)

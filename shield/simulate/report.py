@@ -49,7 +49,7 @@ def _row(name: str, tally: Tally) -> tuple[str, ...]:
         _seconds(tally.latency(0.95)),
         f"{tally.challenged:,}",
         f"{tally.solved:,}",
-        _seconds(tally.longest_lockout) if tally.longest_lockout else "",
+        _seconds(tally.longest_lockout) if tally.longest_lockout and tally.kind != "attackers" else "",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from shield.simulate.scene import ALWAYS
@@ -19,6 +18,7 @@ PRICE_CHANGE: Final = 4.0
 TELL_AGAIN: Final = 30.0  # seconds before p, the limit or the price are spoken of again
 HARM_WINDOW: Final = 5  # seconds
 HARM: Final = 0.95
+LEAST_MISSED: Final = 5  # of a few wants, one or two say nothing
 WHOLE: Final = 0.99
 RECOVERED: Final = 30  # seconds without harm
 MOST_LIKE: Final = 3  # events of one name that are told
@@ -118,12 +118,14 @@ def _harm(name: str, tally: Tally, seconds: float) -> Iterator[Point]:
     harmed = False
     well_since = 0.0
     for second in range(int(seconds) - HARM_WINDOW):
-        share = tally.share_between(second, second + HARM_WINDOW)
-        if not isfinite(share):
+        asked = tally.asked(second, second + HARM_WINDOW)
+        if not asked:
             continue
-        if share < HARM and not harmed:
+        missed = asked - tally.served(second, second + HARM_WINDOW)
+        share = 1.0 - missed / asked
+        if share < HARM and missed >= LEAST_MISSED and not harmed:
             harmed = True
-            yield float(second), f"harm: {name} get {100 * share:.0f} %"
+            yield float(second), f"harm: {name} get {100 * share:.0f} % of what they ask for"
         if share < WHOLE:
             well_since = second + HARM_WINDOW
         elif harmed and second - well_since >= RECOVERED:

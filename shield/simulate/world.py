@@ -394,7 +394,7 @@ class World:
         if redemption.result is Redeemed.ACCEPTED:
             self._accepted(member, redemption.pass_token, since, now)
         elif redemption.result is Redeemed.WAITING:
-            self.calendar.at(now + max(redemption.wait, 1), self._claim, (member, redemption.ticket, since))
+            self.calendar.at(now + redemption.retry_after, self._claim, (member, redemption.ticket, since))
         else:
             self._no_pass(member, now)
 
