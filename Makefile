@@ -18,11 +18,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps
 
-.PHONY: run test lint format policy-test rest-test test-wheel short-wheel-test docs bench lock clean help
+.PHONY: run test lint format policy-test rest-test scenes test-wheel short-wheel-test docs bench lock clean help
 
 help:
 	@echo "make run         set up and start Shield with $(CONFIG)"
 	@echo "make test        set up, lint, type-check, run all tests, check the wheel"
+	@echo "make scenes      whole attacks in simulated time: some ten minutes on four cores"
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
 	@echo "make lint        ruff and mypy only"
 	@echo "make format      let ruff format the code"
@@ -50,7 +51,11 @@ policy-test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/policy -n $(JOBS) -q --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 rest-test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests --ignore=tests/policy -n $(JOBS) -q
+	$(BIN)/python -m pytest tests --ignore=tests/policy -n $(JOBS) -q -m "not scene"
+
+# Too long for every day: a minute or two each.
+scenes: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/simulate -n $(JOBS) -q -m scene
 
 WHEEL := build/wheel
 ROOM := $(WHEEL)/room
@@ -69,7 +74,7 @@ endef
 
 test-wheel: $(VENV)/dev.stamp
 	$(install-wheel)
-	cd $(ROOM) && ../venv/bin/python -P -m pytest tests -n $(JOBS) -q
+	cd $(ROOM) && ../venv/bin/python -P -m pytest tests -n $(JOBS) -q -m "not scene"
 
 # What a wheel can get wrong is what it contains: the command, the default config, the pages.
 short-wheel-test: $(VENV)/dev.stamp
