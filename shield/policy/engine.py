@@ -158,6 +158,7 @@ class Engine:
         )
         self._judge = Judge(
             limits=self._limits,
+            rates=limits,
             reputation=self._reputation,
             history=self._history,
             pressure=self._pressure,

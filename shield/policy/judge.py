@@ -28,7 +28,7 @@ from shield.policy.history import History
 from shield.policy.hitters import Hitters
 from shield.policy.identity import Client
 from shield.policy.keys import TAG_BYTES, order_tag
-from shield.policy.limits import CLIENT_RATE, PASS_RATE, VERDICTS, Limits
+from shield.policy.limits import CLIENT_RATE, PASS_RATE, VERDICTS, Limits, LimitsSettings
 from shield.policy.passes import Kind, Pass
 from shield.policy.pressure import RANKS, Pressure
 from shield.policy.reputation import Reputation
@@ -37,7 +37,6 @@ from shield.policy.subjects import ClientEntry
 GRANT_EVERY: Final = 600.0
 """Seconds between two passes given to a client that does not keep them. Of those who share an entry each gets one, and
 the network's bucket of passes binds in any case (engine.py)."""
-BAD_SCORE: Final = 8.0  # above it; soft signals alone reach it, and never more
 RETRY_AFTER: Final = range(2, 7)  # seconds; jittered, or those we shed come back all at once
 
 T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum costs 70 ns
@@ -71,6 +70,7 @@ class Judge:
         self,
         *,
         limits: Limits,
+        rates: LimitsSettings,
         reputation: Reputation,
         history: History,
         pressure: Pressure,
@@ -83,6 +83,8 @@ class Judge:
         grants: bool,
     ) -> None:
         self._limits = limits
+        self._rates = rates
+        self._bad_score = reputation.settings.bad_score
         self._reputation = reputation
         self._history = history
         self._pressure = pressure
@@ -130,7 +132,7 @@ class Judge:
             self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, "honeypot", now)
             return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
         if welcome is FORWARD:
-            bad = entry.score > BAD_SCORE and self._reputation.of_client(entry, now) > BAD_SCORE
+            bad = entry.score > self._bad_score and self._reputation.of_client(entry, now) > self._bad_score
             tier = T4 if bad else T1 if known else T3
             if token is not None:
                 tier = min(tier, _tier_of(token))
@@ -260,9 +262,9 @@ class Judge:
         """The factor on the rate that a tier has under the present pressure."""
         p = self._pressure.strictness if self.pressed else 0.0
         if request.tier is T4:
-            return 0.1 * (1.0 - p)
+            return self._rates.bad_rate * (1.0 - p)
         if request.tier is T3:
-            return 1.0 - 0.9 * p
+            return 1.0 - self._rates.newcomer_slowing * p
         token = request.token
         return self.bought_factor if token is not None and token.scarce else 1.0
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.model import Action, Reason, Request, Verdict
@@ -48,10 +48,6 @@ NETWORK_RATE: Final = Reason.NETWORK_RATE
 
 VERDICTS: Final = 4096
 """Refusals kept, the latest: with the settings as shipped there are fewer, one for each second that one may wait."""
-
-WIDE: Final = 10.0
-"""Size of the bucket for what requests really cost over the nominal one: 81 parts of 200 ms are 1,620 units, eight
-times a client's burst."""
 
 REFUSED: Final = -1.0
 """`Request.shadow` of a request that was not charged its cost."""
@@ -79,6 +75,23 @@ class LimitsSettings:
             "names its route: a page of eighty parts must also load from a site that takes 100 ms for each."
         ),
     ] = 1.0
+    wide: Annotated[
+        float,
+        Ge(1),
+        Doc(
+            "times. The burst, for what requests really cost then: 81 parts of 200 ms are 1,620 units, eight times a "
+            "client's burst."
+        ),
+    ] = 10.0
+    newcomer_slowing: Annotated[
+        float,
+        Ge(0),
+        Le(1),
+        Doc("of 1. Of their rate that those without pass and history lose at p = 1, where nobody is challenged."),
+    ] = 0.9
+    bad_rate: Annotated[
+        float, Gt(0), Le(1), Doc("of 1. Of their rate that bad scores keep, times 1 - p: a tenth, and that fades.")
+    ] = 0.1
     costs: Annotated[
         dict[str, Annotated[float, Gt(0)]], Doc("units by path template, in place of what is measured.")
     ] = field(default_factory=dict)
@@ -104,23 +117,25 @@ class Limits:
         "_client_span",
         "_client_wide_span",
         "_reputation",
+        "_wide",
     )
 
     def __init__(self, settings: LimitsSettings, reputation: Reputation) -> None:
         self._reputation = reputation
         self._calm_cost = settings.calm_cost
+        self._wide = settings.wide
         self._client_rate, self._client_burst = settings.client.rate, settings.client.burst
         self._client_span = self._client_burst / self._client_rate + SLACK
-        self._client_wide_span = self._client_span * WIDE
+        self._client_wide_span = self._client_span * settings.wide
         self._address_rate, self._address_burst = settings.address.rate, settings.address.burst
         self._address_span = self._address_burst / self._address_rate + SLACK
-        self._address_wide_span = self._address_span * WIDE
+        self._address_wide_span = self._address_span * settings.wide
 
     def admit(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.
 
         It counts for `calm_cost` at most, or whoever opens a page of a slow site would be refused half of its parts
-        (measured at 50 ms each: 40 of 81). What it really costs is charged to the shadow bucket, which is `WIDE` times
+        (measured at 50 ms each: 40 of 81). What it really costs is charged to the shadow bucket, which is `wide` times
         as large: a page or two fit into it, and in the long run nobody takes more of the service than the rate says.
 
         None when it is admitted.
@@ -140,7 +155,7 @@ class Limits:
         if token is not None:
             at = (token.tat if token.tat > now else now) + min(cost / factor, token.burst) / token.rate
             really = (token.shadow if token.shadow > now else now) + min(full / factor, token.burst) / token.rate
-            wait = max(at - token.span, really - token.span * WIDE) - now
+            wait = max(at - token.span, really - token.span * self._wide) - now
             if wait > SLACK:
                 token.tat = refused(token.tat, now, token.rate, token.span)
                 token.shadow = max(token.shadow, token.tat)

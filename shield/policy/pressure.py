@@ -59,23 +59,7 @@ from shield.policy.concurrency import Concurrency
 WINDOW: Final = 0.5  # seconds between two readings
 UNITS_PER_SLOT: Final = 1.0 / UNIT_SECONDS  # what one slot can do in a second
 RANKS: Final = 33  # log2 of units served, 0 to 32
-OVERLOAD_RATIO: Final = 1.5
-OVERLOAD_EXCESS: Final = 0.1  # seconds
 OVERLOAD_WINDOWS: Final = 2
-LONG_WAIT: Final = 0.4  # seconds, after which people turn to something else (Doherty and Thadani 1982)
-MOST_WAITED: Final = 2.0  # seconds of waiting times seconds, beyond LONG_WAIT
-CAPACITY_KEPT: Final = 0.99  # per minute
-USED: Final = 0.9  # of the capacity: beyond it queues grow
-RELEASE: Final = 0.5  # of the threshold: p must fall so far until who was pressed is not
-STEADY: Final = 60.0  # seconds over which demand and completions are compared to tell a brownout
-MORE: Final = 1.5  # times what was served: demand that ends a brownout; people who are refused ask again
-SERVED_KEPT: Final = 0.9995  # per minute, half in a day: tomorrow's busy hour is like today's
-CUSUM_K: Final = 0.5
-CUSUM_H: Final = 4.0
-CUSUM_FLOOR: Final = 10.0  # requests/s
-CUSUM_GROWTH: Final = 1.02  # of the baseline per minute while it accumulates
-CUSUM_SHARE: Final = 0.02  # of the capacity that must be asked for
-CUSUM_MEMORY: Final = 300.0  # seconds over which the baseline rate is averaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +103,64 @@ class PressureSettings:
     ] = 0.4
     rise: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way to the target that p rises.")] = 0.5
     fall: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way that it falls.")] = 0.02
+    release: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("of 1. Of the threshold: pressure acts until p is below that. Weak pulses do not flap."),
+    ] = 0.5
+    used: Annotated[
+        float, Gt(0), Le(1), Doc("of 1. Of the capacity. More demand is pressure: beyond it queues grow.")
+    ] = 0.9
+    span: Annotated[
+        float, Gt(0), Doc("of 1. Of the capacity: so much demand beyond `used` is full pressure, p = 1.")
+    ] = 0.6
+    overload: Annotated[
+        float,
+        Ge(0),
+        Le(1),
+        Doc("p. Where p goes at least while anything shows overload, in two windows (1 s) running."),
+    ] = 0.5
+    slow_ratio: Annotated[
+        float, Gt(1), Doc("times. Upstream times above so many times the undisturbed ones show overload ...")
+    ] = 1.5
+    slow_excess: Annotated[
+        float, Ge(0), Doc("seconds. ... when the median takes so much longer, too; people do not notice less.")
+    ] = 0.1
+    long_wait: Annotated[
+        float, Gt(0), Doc("seconds. A longer wait in the queue adds up; people turn to something else.")
+    ] = 0.4
+    most_waited: Annotated[
+        float,
+        Gt(0),
+        Doc("seconds times seconds. Such waits, summed over time, that show overload: a second's for 3.3 s."),
+    ] = 2.0
+    capacity_kept: Annotated[
+        float, Gt(0), Le(1), Doc("of 1, per minute. Of the most that was ever completed, so that it is forgotten.")
+    ] = 0.99
+    steady: Annotated[
+        float, Gt(0), Doc("seconds. Over which demand is averaged to tell a brownout: browsing is uneven.")
+    ] = 60.0
+    served_kept: Annotated[
+        float, Gt(0), Le(1), Doc("of 1, per minute. Of the most that was served in calm weather; half of it in a day.")
+    ] = 0.9995
+    brownout_demand: Annotated[
+        float, Ge(1), Doc("times. Demand over what was served that ends a brownout: the refused ask again.")
+    ] = 1.5
+    cusum_step: Annotated[
+        float, Ge(0), Doc("log2. Of the rate over its usual one: more accumulates towards an early onset (k).")
+    ] = 0.5
+    cusum_alarm: Annotated[float, Gt(0), Doc("log2. So much accumulated is an onset (h); it only freezes history.")] = (
+        4.0
+    )
+    cusum_floor: Annotated[float, Gt(0), Doc("requests/s. A usual rate below it counts for as much.")] = 10.0
+    cusum_growth: Annotated[
+        float, Ge(1), Doc("times per minute. That the usual rate grows while steps accumulate: the day's rise is none.")
+    ] = 1.02
+    cusum_share: Annotated[
+        float, Ge(0), Le(1), Doc("of 1. Of the capacity that must be asked for; a quiet site's clicks are no flood.")
+    ] = 0.02
+    cusum_memory: Annotated[float, Gt(0), Doc("seconds. Over which the usual rate is averaged.")] = 300.0
     smoothing: Annotated[float, Gt(0), Doc("seconds. Time constant of demand, capacity and rate.")] = 3.0
     calm_after: Annotated[float, Gt(0), Doc("seconds. An attack is over after this long below the threshold.")] = 600.0
     warm_up: Annotated[float, Gt(0), Doc("seconds. From the first request until the rate alone may be an onset.")] = (
@@ -246,46 +288,50 @@ class Pressure:
         self.units = self.top = self.known = self.completed = 0.0
 
     def _read_capacity(self, concurrency: Concurrency, seconds: float) -> None:
-        self._most_completed *= CAPACITY_KEPT ** (seconds / 60)
+        self._most_completed *= self._settings.capacity_kept ** (seconds / 60)
         if concurrency.saturated:
             self._most_completed = max(self._most_completed, self._completed)
         slowed = concurrency.ratio / max(1.0, concurrency.baseline)
         self.capacity = max(self._most_completed, UNITS_PER_SLOT * concurrency.limit / slowed)
 
     def _read_pressure(self, concurrency: Concurrency, seconds: float) -> None:
-        slow = concurrency.low > OVERLOAD_RATIO * concurrency.baseline and concurrency.excess > OVERLOAD_EXCESS
-        self.crowded = self.oldest_wait > OVERLOAD_EXCESS
-        self._waited = max(0.0, self._waited + (self.oldest_wait - LONG_WAIT) * seconds) if self.crowded else 0.0
+        settings = self._settings
+        slow = (
+            concurrency.low > settings.slow_ratio * concurrency.baseline and concurrency.excess > settings.slow_excess
+        )
+        self.crowded = self.oldest_wait > settings.slow_excess
+        waited = self._waited + (self.oldest_wait - settings.long_wait) * seconds
+        self._waited = max(0.0, waited) if self.crowded else 0.0
         signs = (
             ("latency", concurrency.acted and slow),
             ("errors", concurrency.acted and concurrency.errors_act),
             ("shedding", self.shed > 0),
-            ("waiting", self._waited > MOST_WAITED),
-            ("self", self.own.lag > self._settings.own_lag and self.own.cpu > self._settings.own_cpu),
+            ("waiting", self._waited > settings.most_waited),
+            ("self", self.own.lag > settings.own_lag and self.own.cpu > settings.own_cpu),
         )
         self.overload = tuple(name for name, shown in signs if shown)
         self._overloaded = self._overloaded + 1 if self.overload else 0
-        target = min(max((self.demand / self.capacity - USED) / 0.6, 0.0), 1.0)
+        target = min(max((self.demand / self.capacity - settings.used) / settings.span, 0.0), 1.0)
         self._reason = "demand"
-        if self._overloaded >= OVERLOAD_WINDOWS and target < 0.5:
-            target = 0.5
+        if self._overloaded >= OVERLOAD_WINDOWS and target < settings.overload:
+            target = settings.overload
             self._reason = self.overload[0]
         self.target = target
-        settings = self._settings
         speed = settings.rise if target > self.p else settings.fall
         self.p += (1.0 - math.exp(-speed * seconds)) * (target - self.p)
 
     def _find_brownout(self, seconds: float) -> None:
         """Tell a service that became worse by itself from one of which too much is asked; whether p acts at all."""
         settings = self._settings
-        share = 1.0 - math.exp(-seconds / STEADY)
+        share = 1.0 - math.exp(-seconds / settings.steady)
         self._steady_demand += share * (self.units / seconds - self._steady_demand)
         self._steady_completed += share * (self.completed / seconds - self._steady_completed)
-        self.high = self.p > (RELEASE * settings.threshold if self.high else settings.threshold)
-        self.served *= SERVED_KEPT ** (seconds / 60)
+        self.high = self.p > (settings.release * settings.threshold if self.high else settings.threshold)
+        self.served *= settings.served_kept ** (seconds / 60)
         if not self.high:
             self.served = max(self.served, self._steady_completed)
-        modest = self.high and self._steady_demand <= self.served * (MORE if self.brownout else 1.0 / USED)
+        more = settings.brownout_demand if self.brownout else 1.0 / settings.used
+        modest = self.high and self._steady_demand <= self.served * more
         self._modest_for = self._modest_for + seconds if modest else 0.0
         self.brownout = self._modest_for >= settings.brownout_after
         self.pressed = self.high and not self.brownout and settings.max_pressure > settings.threshold
@@ -293,7 +339,7 @@ class Pressure:
     def _find_cutoff(self, share: float, seconds: float) -> None:
         """The rank (log2 of units served, and a fraction) below which T1 exceeds what there is for it."""
         self.cutoff = 0.0
-        left = USED * self.capacity - self.top_demand
+        left = self._settings.used * self.capacity - self.top_demand
         for rank in range(RANKS - 1, -1, -1):
             units = self.rank_demand[rank] = (1.0 - share) * self.rank_demand[rank] + share * self.ranks[rank] / seconds
             self.ranks[rank] = 0.0
@@ -323,14 +369,16 @@ class Pressure:
         """Step the CUSUM; whether it alarms."""
         if self._started is None:
             return False
-        age = now - self._started
-        if age < self._settings.warm_up:
+        settings = self._settings
+        if now - self._started < settings.warm_up:
             self._baseline_rate = max(self._baseline_rate, self.rate)
             return False
-        step = math.log2(max(self.rate, CUSUM_FLOOR) / max(self._baseline_rate, CUSUM_FLOOR)) - CUSUM_K
-        self._alarm = max(0.0, self._alarm + step)
+        floor = settings.cusum_floor
+        step = math.log2(max(self.rate, floor) / max(self._baseline_rate, floor))
+        self._alarm = max(0.0, self._alarm + step - settings.cusum_step)
         if self._alarm:
-            self._baseline_rate *= CUSUM_GROWTH ** (seconds / 60)
+            self._baseline_rate *= settings.cusum_growth ** (seconds / 60)
         else:
-            self._baseline_rate += (self.rate - self._baseline_rate) * (1.0 - math.exp(-seconds / CUSUM_MEMORY))
-        return self._alarm > CUSUM_H and self.demand > CUSUM_SHARE * self.capacity
+            share = 1.0 - math.exp(-seconds / settings.cusum_memory)
+            self._baseline_rate += share * (self.rate - self._baseline_rate)
+        return self._alarm > settings.cusum_alarm and self.demand > settings.cusum_share * self.capacity

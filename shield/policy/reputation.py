@@ -51,6 +51,9 @@ class ReputationSettings:
         CLIENT_HALF_LIFE
     )
     address_half_life: Annotated[float, Gt(0), Doc("seconds. The same for an address or a network.")] = PLACE_HALF_LIFE
+    bad_score: Annotated[
+        float, Gt(0), Doc("points. A score above it is tier T4: last, and slowest. Soft signals alone never are.")
+    ] = MOST_SOFT
     ban_score: Annotated[float, Gt(8), Doc("points. A score that bans; above what soft signals can reach.")] = 16.0
     least_ban: Annotated[float, Gt(0), Doc("seconds. The first ban; each relapse doubles it.")] = 60.0
     most_ban: Annotated[float, Gt(0), Doc("seconds. The longest ban, and when relapses are forgotten.")] = 86_400.0

@@ -339,6 +339,17 @@ def test_a_flash_of_noise_in_the_count_is_smoothed() -> None:
     assert not weather.pressure.attack
 
 
+def test_where_pressure_begins_and_what_overload_is_worth_are_settings() -> None:
+    demand = Weather(used=0.5, span=1.0)
+    for _ in range(100):
+        demand.window(500, 10_000)
+    assert demand.pressure.p == pytest.approx(0.5, abs=0.01)
+    slow = Weather(overload=0.2, slow_ratio=1.2, slow_excess=0.01)
+    for _ in range(100):
+        slow.window(50, 500, ratio=1.4)
+    assert slow.pressure.p == pytest.approx(0.2, abs=0.01)
+
+
 def test_an_operator_bounds_how_strict_shield_may_become() -> None:
     def stormy(**settings: Any) -> Pressure:
         weather = Weather(**settings)
