@@ -434,6 +434,11 @@ class Engine:
         return len(self._queue)
 
     @property
+    def concurrency_limit(self) -> int:
+        """Requests that the upstream takes at once, as far as is known."""
+        return int(self._concurrency.limit)
+
+    @property
     def in_flight(self) -> int:
         """Slots taken."""
         return self._concurrency.in_flight

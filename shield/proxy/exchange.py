@@ -8,18 +8,20 @@ in the wake-up that brought it. Only opening a connection is a coroutine.
                                                                  \\-> tunnel (after 101)
 
 An exchange that waits for somebody for long gives its concurrency slot back: a WebSocket and an event stream with
-their head, any response when its client is slow. There are at most `upstream.max_streams` of these.
+their head, any response when its client is slow and there is no room to read ahead of it. There are at most
+`upstream.max_streams` of these.
 
 What is kept: at most `http.body_buffer_bytes` of the request's body plus one read, and of the response what one read
-brought; the transports' own buffers are bounded by backpressure.
+brought; the transports' own buffers are bounded by backpressure, at `http.response_buffer_bytes` for a slow client and
+`http.response_buffers_bytes` for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from shield.model import Action, Outcome, Request
+from shield.model import Action, Outcome, Request, Tier
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import LAST_CHUNK, encode_chunk
 from shield.proxy.headers import CHUNKED, STATUS_LINES, Head
@@ -52,6 +54,7 @@ class Exchange:
         "_edge",
         "_finished",
         "_gate",
+        "_lagging",
         "_no_room",
         "_out",
         "_prefix",
@@ -120,6 +123,7 @@ class Exchange:
         self.tunnelling = False
         self._no_room = False
         self._slotless = False
+        self._lagging = False
         self._finished = False
 
     def __repr__(self) -> str:
@@ -141,6 +145,9 @@ class Exchange:
         if self._slotless:
             self._slotless = False
             self._edge.metrics.streams_open -= 1
+        if self._lagging:
+            self._lagging = False
+            self._edge.laggards -= 1
 
     # from the gate: before it is sent
 
@@ -401,14 +408,15 @@ class Exchange:
     def _streams_full(self) -> bool:
         return self._edge.metrics.streams_open >= self._edge.max_streams
 
-    def _give_slot_back(self, now: float) -> None:
-        """Go on without a concurrency slot, as one of the streams; when these are full, with it."""
+    def _give_slot_back(self, now: float) -> bool:
+        """Go on without a concurrency slot, as one of the streams; when these are full, with it. Whether it does."""
         if self._slotless or self._streams_full():
-            return
+            return self._slotless
         edge = self._edge
         self._slotless = True
         edge.metrics.streams_open += 1
         edge.resume(edge.engine.release(self.request, now), now)
+        return True
 
     def _turn_away(self) -> None:
         """A stream or WebSocket for which there is no room. The server has done its part."""
@@ -420,7 +428,7 @@ class Exchange:
         self._fail(Fault.STREAMS_FULL, self._edge.clock())
 
     def flush(self) -> None:
-        """Hand what one read brought to the client; when the client is slow, stop reading and give the slot back."""
+        """Hand what one read brought to the client; when the client is slow, read ahead as far as there is room."""
         if self._no_room:
             self._turn_away()
             return
@@ -431,12 +439,29 @@ class Exchange:
             out.clear()
         if self.responding:
             now = self._edge.clock()
-            if gate.blocked and self._connection is not None:
-                self._connection.pause()
-                gate.expect_progress(now)
-                self._give_slot_back(now)
-            else:
+            if not gate.blocked or self._connection is None:
                 gate.deadline = now + self._edge.upstream.idle_timeout
+            elif not gate.read_ahead(now):
+                self._lag(now)
+
+    def _lag(self, now: float) -> None:
+        """The client is slow, and there is no room to read ahead of it: stop reading, and give the slot back.
+
+        The upstream is not free by that: a service with a thread for each request is held by slow readers as by
+        requests. So there are at most as many of these as there are slots; beyond, those without a history are cut.
+        """
+        edge = self._edge
+        gate = self._gate
+        if not self._slotless and edge.laggards >= edge.engine.concurrency_limit and self.request.tier >= Tier.T2:
+            edge.metrics.faults["slow_reader"] += 1
+            gate.reset()
+            self.abandon(now)
+            return
+        cast("OriginConnection", self._connection).pause()
+        gate.expect_progress(now)
+        if not self._slotless and self._give_slot_back(now):
+            self._lagging = True
+            edge.laggards += 1
 
     def client_drained(self, now: float) -> None:
         """The client has caught up: read on."""

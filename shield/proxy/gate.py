@@ -78,6 +78,7 @@ class Gate(asyncio.Protocol):
 
     __slots__ = (
         "_agent",
+        "_ahead",
         "_blank",
         "_body",
         "_client",
@@ -132,6 +133,7 @@ class Gate(asyncio.Protocol):
         self.blocked = False
         self._paused = False
         self._eof = False
+        self._ahead = 0  # bytes read ahead of it
         self._written = 0
         self._mark = 0
         self._received = 0
@@ -192,6 +194,7 @@ class Gate(asyncio.Protocol):
         self._phase = CLOSED
         edge.deadlines.remove(self, self._shard)
         edge.metrics.connections_open -= 1
+        self._release_ahead()
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
@@ -215,11 +218,14 @@ class Gate(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.blocked = False
+        self._release_ahead()
         now = self._edge.clock()
         if self._exchange is not None:
             self._exchange.client_drained(now)
-        elif self._phase == IDLE and (self._pending or self._eof):
-            self._continue()
+        elif self._phase == IDLE:
+            self.deadline = now + self._edge.timeouts.keep_alive
+            if self._pending or self._eof:
+                self._continue()
 
     def data_received(self, data: bytes) -> None:
         edge = self._edge
@@ -692,8 +698,11 @@ class Gate(asyncio.Protocol):
         if self._edge.draining and not self._pending:
             self.end(now)
             return
-        self.deadline = now + self._edge.timeouts.keep_alive
-        self._mark = self._written
+        if self.blocked:  # the rest of the response was read ahead: the client has to keep moving
+            self.expect_progress(now)
+        else:
+            self.deadline = now + self._edge.timeouts.keep_alive
+            self._mark = self._written
         if self._pending or self._eof:
             # From a fresh stack: a client that pipelines must not make us recurse, and one that has closed its half may
             # have sent another request before.
@@ -757,6 +766,23 @@ class Gate(asyncio.Protocol):
         """From now on the client must move min_rate bytes a second, in whichever direction it is its turn."""
         self._mark = self._received if self._phase == BODY else self._written - self._unsent()
         self.deadline = now + self._edge.timeouts.progress
+
+    def read_ahead(self, now: float) -> bool:
+        """Whether there is room to read more from the upstream although the client is behind. It is watched then."""
+        edge = self._edge
+        unsent = self._unsent()
+        more = unsent - self._ahead
+        if unsent > edge.http.response_buffer_bytes or edge.ahead + more > edge.http.response_buffers_bytes:
+            return False
+        if not self._ahead:
+            self.expect_progress(now)
+        edge.ahead += more
+        self._ahead = unsent
+        return True
+
+    def _release_ahead(self) -> None:
+        self._edge.ahead -= self._ahead
+        self._ahead = 0
 
     def _unsent(self) -> int:
         return self.transport.get_write_buffer_size()

@@ -58,6 +58,20 @@ class HttpSettings:
             "sender holds no slot. nginx: client_body_buffer_size 16k."
         ),
     ] = 65536
+    response_buffer_bytes: Annotated[
+        int,
+        Ge(0),
+        Le(1 << 30),
+        Doc(
+            "bytes. Of a response, read ahead of a client that reads slowly, so that the upstream is free for others; "
+            "0: read no faster than the client. nginx: 4 to 8 KiB in memory, then 1 GiB on disk."
+        ),
+    ] = 8 << 20
+    response_buffers_bytes: Annotated[
+        int,
+        Ge(0),
+        Doc("bytes. The same of all clients together. Beyond, slow ones hold their upstream connection, or are cut."),
+    ] = 128 << 20
     preserve_host: Annotated[
         bool, Doc("Send the client's Host to the upstream; false: the authority of the upstream's URL.")
     ] = True

@@ -84,10 +84,12 @@ class PermissiveEngine:
     """Admits everything but what `verdicts` names by path; counts slots, so that a leak shows."""
 
     pass_lifetime = 3600
+    concurrency_limit = 100
 
     def __init__(self) -> None:
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[str, Verdict] = {}  # what enter() says, by path
+        self.tiers: dict[str, Tier] = {}
         self.decided: list[Request] = []
         self.learned: list[tuple[Request, Outcome]] = []
         self.released: list[Request] = []
@@ -117,7 +119,7 @@ class PermissiveEngine:
 
     def decide(self, request: Request, now: float) -> Verdict:
         self.decided.append(request)
-        request.tier = Tier.T3
+        request.tier = self.tiers.get(request.path, Tier.T3)
         request.grant = request.path in self.grants
         verdict = self.verdicts.get(request.path, OK)
         if request.held and verdict.action is Action.FORWARD:

@@ -9,6 +9,7 @@ import gc
 
 import pytest
 
+from shield.model import Tier
 from shield.proxy import wire
 from shield.proxy.edge import TimeoutSettings
 from shield.proxy.headers import HttpSettings
@@ -33,6 +34,8 @@ WEBSOCKET = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dG
 SWITCHED = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
 )
+
+NOTHING_AHEAD = HttpSettings(response_buffer_bytes=0)
 
 # requests
 
@@ -699,7 +702,10 @@ async def test_a_slow_upstream_makes_the_client_wait() -> None:
 
 async def test_a_slow_reader_makes_the_upstream_wait_and_holds_no_slot() -> None:
     body = b"x" * (64 << 20)
-    async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=1 << 18) as client:
+    async with (
+        shielded({"/": reply(body)}, http=NOTHING_AHEAD) as (shield, _origin),
+        await shield.client(receive_buffer=1 << 18) as client,
+    ):
         await client.send(get())
         await soon(lambda: shield.gates and shield.gates[0].blocked)
         assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
@@ -711,6 +717,61 @@ async def test_a_slow_reader_makes_the_upstream_wait_and_holds_no_slot() -> None
         assert shield.metrics.bytes_out == sent
         assert len((await client.response()).body) == len(body)
         assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
+
+
+async def test_a_response_is_read_ahead_of_a_slow_client_and_the_upstream_is_free() -> None:
+    body = b"x" * 6_000_000
+    async with shielded({"/": reply(body)}) as (shield, _), await shield.client(receive_buffer=4096) as client:
+        await client.send(get())
+        await soon(lambda: shield.gates and shield.gates[0].blocked and not shield.gates[0]._exchange)
+        gate = shield.gates[0]
+        assert not shield.engine.slots, "its request is over for the upstream"
+        assert [len(server.idle) for server in shield.pool.servers] == [1]
+        assert 0 < shield.edge.ahead <= shield.http.response_buffer_bytes
+        assert gate.deadline <= shield.clock() + shield.timeouts.progress, "it has to keep moving"
+        assert (await client.response()).body == body
+        assert shield.edge.ahead == 0
+        assert gate.deadline > shield.clock() + shield.timeouts.progress
+        assert (await client.ask(get("/again"))).body == b"GET /again"
+
+
+async def test_one_who_reads_nothing_of_what_was_read_ahead_is_cut() -> None:
+    async with shielded({"/": reply(b"x" * 6_000_000)}) as (shield, _):
+        async with await shield.client(receive_buffer=4096) as client:
+            await client.send(get())
+            await soon(lambda: shield.gates and shield.gates[0].blocked and not shield.gates[0]._exchange)
+            shield.advance(shield.timeouts.progress + 1)
+            await soon(lambda: shield.metrics.connections_open == 0)
+        assert shield.metrics.faults["read_timeout"] == 1
+        assert shield.edge.ahead == 0
+
+
+async def test_what_is_read_ahead_of_everybody_is_bounded() -> None:
+    http = HttpSettings(response_buffers_bytes=3_000_000)
+    async with shielded({"/": reply(b"x" * 6_000_000)}, http=http) as (shield, _), contextlib.AsyncExitStack() as stack:
+        for _ in range(4):
+            client = await stack.enter_async_context(await shield.client(receive_buffer=4096))
+            await client.send(get())
+        await soon(lambda: shield.edge.laggards == 4)
+        assert shield.edge.ahead <= 3_000_000
+        assert not shield.engine.slots
+        shield.advance(shield.timeouts.progress + 1)
+        await soon(lambda: shield.metrics.connections_open == 0)
+        assert (shield.edge.ahead, shield.edge.laggards) == (0, 0)
+
+
+async def test_slow_readers_hold_no_more_of_the_upstream_than_it_can_do_at_once() -> None:
+    body = b"x" * 20_000_000
+    answers = {"/": reply(body), "/known": reply(body)}
+    async with shielded(answers, http=NOTHING_AHEAD) as (shield, _), contextlib.AsyncExitStack() as stack:
+        shield.engine.concurrency_limit = 2
+        shield.engine.tiers = {"/known": Tier.T1}
+        for path in ("/", "/", "/", "/", "/known"):
+            client = await stack.enter_async_context(await shield.client(receive_buffer=4096))
+            await client.send(get(path))
+        await soon(lambda: shield.edge.laggards == 3 and shield.metrics.faults["slow_reader"] == 2)
+        assert shield.metrics.connections_open == 3, "one with a history is not cut"
+        assert not shield.engine.slots
 
 
 # WebSocket

@@ -417,7 +417,8 @@ async def test_chunk_extensions_are_no_progress() -> None:
 async def test_a_slow_reader_above_the_least_rate_is_not_cut_when_the_keep_alive_time_is_over() -> None:
     body = b"x" * 6_000_000
 
-    async with shielded({"/big": reply(body)}) as (shield, _):
+    http = HttpSettings(response_buffer_bytes=0)
+    async with shielded({"/big": reply(body)}, http=http) as (shield, _):
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get("/big"))
             await soon(lambda: shield.gates and shield.gates[0].blocked)
