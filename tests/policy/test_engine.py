@@ -34,6 +34,7 @@ def test_a_held_request_takes_its_slot_when_its_body_is_there(make: Any, says: A
     assert world.engine.enter(held, world.now).action is Action.QUEUE
     assert world.end(other) == [held]
     assert world.engine.in_flight == 1
+    assert world.engine.concurrency_limit >= 1
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_pays_for_the_attempt_only(world: Any) -> None:
