@@ -31,7 +31,7 @@ from shield.config import Config
 from shield.demo import notice, start_demo
 from shield.errors import StartError
 from shield.log import AccessLog, LoggingBridge
-from shield.own_load import OwnLoadMeter
+from shield.own_load import OwnLoadMeter, busy_clock
 from shield.policy.engine import Engine, EngineSettings, Keys
 from shield.proxy import health, listener
 from shield.proxy.crawlers import Crawlers
@@ -105,8 +105,9 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._demo: Any = None
         self._next_tick = self._next_second = self._next_sweep = 0.0
+        self._busy = busy_clock()
         self._due = clock()  # when the timer ought to run
-        self._own = OwnLoadMeter(self._due, time.process_time())
+        self._own = OwnLoadMeter(self._due, self._busy())
 
     async def start(self) -> None:
         """Listen. Raises StartError; what was opened by then is closed again."""
@@ -203,7 +204,7 @@ class Service:
         self._timer = loop.call_later(QUEUE_TICK_SECONDS, self._on_timer)
         now = self.clock()
         if self._own.turn(now, self._due):
-            self._own.read(now, time.process_time())
+            self._own.read(now, self._busy())
         self._due = now + QUEUE_TICK_SECONDS
         if self.engine.waiting or now >= self._next_tick:
             if now >= self._next_tick:

@@ -30,7 +30,9 @@ def status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "shield_event_loop_lag_seconds", "How late Shield's own event loop is, on average.", value=own["lag"]
         )
-        yield GaugeMetricFamily("shield_cpu_cores", "CPU that this process of Shield uses, in cores.", value=own["cpu"])
+        yield GaugeMetricFamily(
+            "shield_event_loop_busy_ratio", "Share of the time in which it runs or waits for a core.", value=own["busy"]
+        )
     tables = status.get("tables")
     if isinstance(tables, Mapping):
         yield from _table_families(tables)

@@ -461,7 +461,7 @@ class Engine:
             "pressure_target": pressure.target,
             "strictness": pressure.strictness,
             "overload": list(pressure.overload),
-            "own": {"lag": pressure.own.lag, "cpu": pressure.own.cpu},
+            "own": {"lag": pressure.own.lag, "busy": pressure.own.busy},
             "brownout": pressure.brownout,
             "attack": pressure.attack,
             "attack_seconds": now - pressure.attack_since if pressure.attack else 0.0,

@@ -27,9 +27,9 @@ What shows overload, in two windows running:
     shedding   somebody was turned away by the queue
     waiting    the queue has not moved on for long: what its oldest waits beyond 0.4 s, summed over time without a
                break, reached 2 s times seconds (a second's wait for 3.3 s, half a second's for 20)
-    self       Shield's own event loop is 0.1 s late on average and its process uses more than 0.4 of a core. Not one
-               without the other: a busy loop that is in time has room, and a late one that is idle was held up by
-               the machine
+    self       Shield's own event loop is 0.1 s late on average, and runs or waits for a core for 0.9 of the time. Not
+               one without the other: a busy loop that is in time has room, and a late one that is idle was held up
+               by something else
 
 `shedding` and `waiting` are there for clients that ask again when they were answered: each of them counts once in
 D, however long it was made to wait, so D cannot exceed C by much, and the origin behind its slots is never slow.
@@ -67,7 +67,7 @@ class OwnLoad:
     """What Shield itself has to carry, as its edge measures it: over half a second or so."""
 
     lag: float = 0.0  # seconds that the event loop is late, on average
-    cpu: float = 0.0  # CPU seconds of the process per second
+    busy: float = 0.0  # share of the time in which it runs or waits for a core
 
 
 IDLE: Final = OwnLoad()
@@ -95,12 +95,9 @@ class PressureSettings:
     own_lag: Annotated[
         float, Gt(0), Doc("seconds. That Shield's own event loop is late counts as overload beyond it.")
     ] = 0.1
-    own_cpu: Annotated[
-        float,
-        Gt(0),
-        Le(1),
-        Doc("cores. And only while its process uses more than this; of a core shared with the service it gets half."),
-    ] = 0.4
+    own_busy: Annotated[
+        float, Gt(0), Le(1), Doc("of 1. And only while that runs, or waits for a core, for more than this of the time.")
+    ] = 0.9
     rise: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way to the target that p rises.")] = 0.5
     fall: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way that it falls.")] = 0.02
     release: Annotated[
@@ -307,7 +304,7 @@ class Pressure:
             ("errors", concurrency.acted and concurrency.errors_act),
             ("shedding", self.shed > 0),
             ("waiting", self._waited > settings.most_waited),
-            ("self", self.own.lag > settings.own_lag and self.own.cpu > settings.own_cpu),
+            ("self", self.own.lag > settings.own_lag and self.own.busy > settings.own_busy),
         )
         self.overload = tuple(name for name, shown in signs if shown)
         self._overloaded = self._overloaded + 1 if self.overload else 0

@@ -106,7 +106,12 @@ def _defence(panel: Any, result: Result) -> None:
             panel.axvline(at, color="#d62728", linestyle=":", linewidth=1.0)
     other = panel.twinx()
     other.plot(result.times, result.series["price"], label="price, hashes", color="#9467bd", linewidth=1.0)
-    other.plot(result.times, [max(value, 1.0) for value in result.series["bought_passes"]], label="bought passes", color="#2ca02c")
+    other.plot(
+        result.times,
+        [max(value, 1.0) for value in result.series["bought_passes"]],
+        label="bought passes",
+        color="#2ca02c",
+    )
     other.set_yscale("log")
     _legend(other, 0.0)
 

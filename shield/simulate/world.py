@@ -471,7 +471,7 @@ class World:
         for name in MARKET:
             result.series[f"market_{name}"].append(float(status["market"][name]))
         result.series["lag"].append(self._core.load.lag)
-        result.series["cpu"].append(self._core.load.cpu)
+        result.series["cpu"].append(self._core.load.busy)
         result.series["inside"].append(origin.inside)
         result.series["answered"].append(origin.answered)
         result.series["good"].append(origin.answered - origin.failed)

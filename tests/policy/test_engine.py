@@ -360,9 +360,9 @@ def test_when_the_service_is_ill_by_itself_the_log_says_so_and_newcomers_are_let
 def test_shields_own_load_is_taken_with_each_window(world: Any) -> None:
     for _ in range(4):
         world.now += 0.5
-        world.engine.tick(world.now, OwnLoad(lag=0.3, cpu=1.0))
+        world.engine.tick(world.now, OwnLoad(lag=0.3, busy=1.0))
     status = world.engine.status(world.now)
-    assert status["own"] == {"lag": 0.3, "cpu": 1.0}
+    assert status["own"] == {"lag": 0.3, "busy": 1.0}
     assert status["overload"] == ["self"]
     assert world.ask(world.client()).verdict.action is Action.CHALLENGE
 

@@ -386,17 +386,16 @@ def test_a_flood_that_pulses_does_not_make_the_defence_flap(demand: float) -> No
 
 
 def test_shields_own_load_is_pressure_when_it_is_late_and_busy() -> None:
-    def overload(lag: float, cpu: float) -> tuple[tuple[str, ...], str]:
+    def overload(lag: float, busy: float) -> tuple[tuple[str, ...], str]:
         weather = Weather()
         for _ in range(4):
-            weather.pressure.own = OwnLoad(lag, cpu)
+            weather.pressure.own = OwnLoad(lag, busy)
             weather.window(50, 500)
         assert weather.pressure.attack is bool(weather.pressure.overload)
         return weather.pressure.overload, weather.pressure.cause
 
     assert overload(0.2, 1.0) == (("self",), "self")
-    assert overload(0.2, 0.3) == ((), "")  # the machine held it up
-    assert overload(0.2, 0.5) == (("self",), "self")  # on a core that it shares with the service
+    assert overload(0.2, 0.5) == ((), "")  # something else held it up
     assert overload(0.02, 1.0) == ((), "")  # busy, and in time
 
 
