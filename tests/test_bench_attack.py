@@ -360,3 +360,10 @@ class TestJudgement:
         assert attack.together([one, never, two]) == {
             "first_byte": 1.0, "statuses": {"200": 3, "503": 1}, "sent": 7, "cut": 1,
         }  # fmt: skip
+
+    def test_an_attack_that_was_not_sent_in_full_is_none(self) -> None:
+        waves = [{"rate": 100.0, "seconds": 10.0}, {"rate": 0.0, "seconds": 10.0}]
+        assert attack.in_full(waves, {"sent": 900})
+        assert attack.in_full(waves, {"sent": 100, "not_connected": 800})  # the proxy's doing
+        assert not attack.in_full(waves, {"sent": 899, "held_back": 50})
+        assert attack.in_full([{"rate": 0.0, "seconds": 10.0}], {"sent": 0})  # slow connections have no rate

@@ -155,7 +155,7 @@ static_resources:
       - lb_endpoints:
         - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {origin_port}}}}}}}
 """
-LEAST: Final = 8  # times what the origin can do at a time: fewer refuse users in calm weather, while it measures
+LEAST: Final = 3  # times what the origin can do at a time: fewer refuse users in calm weather, while it measures
 
 
 TLS: Final = """

@@ -63,7 +63,7 @@ frontend clients
     http-request deny deny_status 429 if {{ sc_conn_cur(0) gt 40 }}
     http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {most} }}
     http-request sc-inc-gpc0(0) if {{ queue(origin) eq 0 }}
-    acl known sc_get_gpc0(0) gt 20
+    acl known sc_get_gpc0(0) gt 5
     http-request set-priority-class int(-100) if known
     http-request deny deny_status 503 if !known {{ queue(origin) gt 100 }}
     http-request set-header X-Forwarded-For %[src]

@@ -100,7 +100,7 @@ http {{
     send_timeout 10s;
     reset_timedout_connection on;
     limit_req_zone $binary_remote_addr zone=clients:64m {rate};
-    limit_req_zone $server_name zone=all:1m rate=200r/s;
+    limit_req_zone $server_name zone=all:1m rate=150r/s;
     limit_conn_zone $binary_remote_addr zone=places:64m;
     limit_req_status 429;
     limit_conn_status 429;
@@ -110,8 +110,10 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096 deferred;
+        server_name site;  # an empty key would not be counted
         limit_req zone=clients {burst};
-        limit_req zone=all burst=100 delay=60;
+        # Less than the origin can do, and few at once: pushed once, it would be slow for as long as the flood lasts.
+        limit_req zone=all burst=75 delay=15;
         limit_conn places 40;
         proxy_http_version 1.1;
         location / {{
@@ -172,5 +174,5 @@ def plan(setup: Setup) -> Plan:
         )
     )
     says = f"{version(path)}, limit_req {rate} {burst} per address"
-    says += ", rate=200r/s burst=100 delay=60 for all, limit_conn 40 per address" if defends else ""
+    says += ", rate=150r/s burst=75 delay=15 for all, limit_conn 40 per address" if defends else ""
     return Plan((path, "-p", str(setup.folder), "-c", str(config)), setup.port, says=says)

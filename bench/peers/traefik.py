@@ -73,9 +73,8 @@ http:
   serversTransports:
     kept: {{maxIdleConnsPerHost: 256}}
 """
-SLOTS: Final = (
-    12  # times what the origin can do at a time; Traefik has no queue, and fewer refuse users in calm weather
-)
+# Times what the origin can do at a time. Traefik has no queue, and fewer refuse users in calm weather.
+SLOTS: Final = 6
 
 DEADLINES: Final = ", transport: {respondingTimeouts: {readTimeout: 10s, idleTimeout: 75s}}"
 
