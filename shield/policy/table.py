@@ -3,8 +3,9 @@
 A `Table` is a dict with a bound: a `cachetools.Cache` is read in Python, which takes 0.2 µs more. Who goes is said by
 a clock with second chance (Corbató 1968): entries stand in a queue by age; the one at the front goes, unless it was
 updated since it was queued, or still restrains somebody - then it goes to the back. Reads do not refresh. One insert
-looks at no more than `LOOKS` entries, so a full table costs a newcomer a bounded time. When none of those can go, the
-newcomer gets the table's one overflow entry, which all such newcomers share: a full table makes unknown newcomers share
+looks at no more than `LOOKS` entries, so a full table costs a newcomer a bounded time. When all of those were updated,
+the least recently updated that restrains nobody goes. When they all restrain somebody, the newcomer gets the table's
+one overflow entry, which all such newcomers share: a full table makes unknown newcomers share
 a limit and never frees anybody from a bucket or a ban. Who has a history is no such newcomer: its entry always gets in,
 if need be in place of the oldest of those looked at that has none. A flood of restrained entries must not cost the
 known theirs.
@@ -113,18 +114,25 @@ class Table(dict[K, E], Generic[K, E]):
         return entry
 
     def popitem(self) -> tuple[K, E]:
-        """Evict the oldest entry that may go. KeyError when none of the `LOOKS` oldest may, and nobody insists."""
+        """Evict the oldest entry that may go. KeyError when the `LOOKS` oldest all restrain somebody (and not `insist`)."""
         now = self._now
         stay: list[K] = []
         gone: tuple[K, E] | None = None
+        updated: tuple[K, E] | None = None
         for _ in range(min(LOOKS, len(self._order))):
             key = self._order.popleft()
             entry = self[key]
-            if entry.tat <= entry.queued and not entry.restrains(now):
-                gone = key, entry
-                break
+            if not entry.restrains(now):
+                if entry.tat <= entry.queued:
+                    gone = key, entry
+                    break
+                if updated is None or entry.tat < updated[1].tat:
+                    updated = key, entry
             entry.queued = now
             stay.append(key)
+        if gone is None and updated is not None:
+            gone = updated
+            stay.remove(updated[0])
         if gone is None and self._insist and stay:
             unknown = (i for i, key in enumerate(stay) if self._known is None or not self._known(self[key]))
             key = stay.pop(next(unknown, 0))

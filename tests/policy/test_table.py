@@ -52,6 +52,23 @@ def test_an_entry_used_since_it_was_queued_has_a_second_chance() -> None:
     assert 1 not in things
 
 
+def test_a_table_that_fills_for_the_first_time_has_room_for_newcomers() -> None:
+    """All that is in it was charged once, so all had a second chance: a ninth of the newcomers shared one bucket."""
+    things = table(1000)
+    for i in range(5000):
+        things.enter(i, Thing(), NOW + i).tat = NOW + i + 0.02
+    assert things.overflows == 0
+    assert len(things) == 1000
+
+
+def test_of_those_updated_the_least_recently_updated_goes() -> None:
+    things = table(16)
+    for i in range(16):
+        things.enter(i, Thing(tat=NOW + (1 if i == LOOKS - 1 else 5)), NOW)
+    things.enter(16, Thing(), NOW + 9)
+    assert LOOKS - 1 not in things
+
+
 def test_reading_does_not_refresh() -> None:
     things = table(16)
     for i in range(16):
