@@ -41,7 +41,7 @@ class TableSettings:
     spent: Annotated[
         int, Ge(16), Doc("entries. Solved challenges remembered until they expire; 800 solves/s for 120 s.")
     ] = 100_000
-    waiting: Annotated[int, Ge(16), Doc("entries. Places in the waiting room, and those won in the last minute.")] = (
+    waiting: Annotated[int, Ge(16), Doc("entries. Places in the waiting room, and again as many that were won.")] = (
         16_384
     )
     routes: Annotated[int, Ge(8), Doc("entries. Route templates whose cost is known.")] = 512
@@ -114,7 +114,7 @@ class Table(dict[K, E], Generic[K, E]):
         return entry
 
     def popitem(self) -> tuple[K, E]:
-        """Evict the oldest entry that may go. KeyError when the `LOOKS` oldest all restrain somebody (and not `insist`)."""
+        """Evict the oldest entry that may go. KeyError when none of the `LOOKS` oldest may, and nobody insists."""
         now = self._now
         stay: list[K] = []
         gone: tuple[K, E] | None = None

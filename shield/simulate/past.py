@@ -35,7 +35,8 @@ def remember(
             continue
         first = now - model.past.days * DAY
         namer = another()
-        clients = [crowd.identify(namer, member, first) for member in range(model.members)]
+        count = 1 if model.passes == "shared" else model.members  # the others have it from the first
+        clients = [crowd.identify(namer, member, first) for member in range(count)]
         units = [model.past.units * SPREAD ** crowd.random.uniform(-1.0, 1.0) for _ in clients]
 
         keys = [client.key for client in clients]
@@ -44,11 +45,10 @@ def remember(
             before = first + DAY * 1.5  # a network that has been known for a day gets as many passes as it likes
             giver = another()
             giver.import_history(_rows(clients, keys, units, first, before, model.past.windows, wall_offset), before)
-            holders = clients[:1] if model.passes == "shared" else clients
-            tokens = [_earn(giver, crowd.identify(giver, member, before), before) for member in range(len(holders))]
+            tokens = [_earn(giver, crowd.identify(giver, member, before), before) for member in range(count)]
             crowd.tokens.update(enumerate(tokens))
             ids = [_id_of(token) for token in tokens]
-            its_rows += _rows(holders, ids, units[: len(holders)], first, now, model.past.windows, wall_offset)
+            its_rows += _rows(clients, ids, units, first, now, model.past.windows, wall_offset)
         rows += its_rows
     engine.import_history(rows, now)
 

@@ -155,7 +155,7 @@ class Population:
     past: Annotated[Past, Doc("What Shield remembers of them.")] = Past()
     passes: Annotated[
         Literal["none", "earned", "shared", "forged"],
-        Doc("earned: each holds one since the past. shared: all use the same earned one. forged: a false one."),
+        Doc("earned: each has one since the past. shared: all use that of the first, who alone has a past. forged."),
     ] = "none"
 
     # what
