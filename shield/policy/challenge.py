@@ -133,7 +133,7 @@ class Redeemed(enum.Enum):
 class Redemption:
     """The result of an answer; with ACCEPTED the pass token and the seconds it may be kept.
 
-    With WAITING the ticket, and how many seconds it will take, about.
+    With WAITING the ticket, how many seconds it will take, about, and after how many to ask again.
     """
 
     result: Redeemed
@@ -141,6 +141,7 @@ class Redemption:
     lifetime: int = 0
     ticket: str = ""
     wait: int = 0
+    retry_after: int = 0
 
 
 class Spent(Cache[bytes, float]):

@@ -43,7 +43,7 @@ from shield.policy.identity import (
 from shield.policy.judge import FORWARD, GRANT_EVERY, QUEUED, REFUSALS, Judge, jitter
 from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
-from shield.policy.market import Market, MarketSettings
+from shield.policy.market import ASKS, MOST_PAUSE, Market, MarketSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
 from shield.policy.pressure import IDLE, WINDOW, OwnLoad, Pressure, PressureSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
@@ -406,8 +406,9 @@ class Engine:
         return Redemption(Redeemed.ACCEPTED, text, int(self._challenge.pass_lifetime))
 
     def _wait(self, waiter: Waiter, now: float) -> Redemption:
-        market = self._market
-        return Redemption(Redeemed.WAITING, ticket=market.room.ticket(waiter), wait=market.wait(waiter, now))
+        wait = self._market.wait(waiter, now)
+        pause = min(max(wait // ASKS, 1), MOST_PAUSE)
+        return Redemption(Redeemed.WAITING, ticket=self._market.room.ticket(waiter), wait=wait, retry_after=pause)
 
     # Time
 
@@ -634,7 +635,7 @@ class Engine:
         passes.pressed = pressed = pressure.pressed
         self._judge.weather(pressed, rate / settings.bought_rate)
         if pressure.attack:
-            market.read(left, passes.bought, self._judge.bought_units, seconds, self._history.usual_share(), now)
+            market.read(left, self._judge.bought_units, seconds, self._history.usual_share(), now)
         else:
             market.rest(seconds, now)
         self._judge.bought_units = 0.0

@@ -25,9 +25,10 @@ from annotated_types import Gt
 from cachetools import Cache
 from typing_extensions import Doc
 
+from shield.policy.subjects import ClientEntry
+
 if TYPE_CHECKING:
     from shield.policy.passes import Pass
-    from shield.policy.subjects import ClientEntry
 
 DAY: Final = 86_400.0
 NEWCOMERS_KEPT: Final = 0.999  # with each further one: the last thousand or so count
@@ -109,9 +110,10 @@ class History(Cache[bytes, Record]):
         elif subject.windows == 0:
             subject.windows = 1
             subject.window = now
-            self._newcomers = NEWCOMERS_KEPT * self._newcomers + 1.0
-            known = self.known_since(network, now) is not None
-            self._newcomers_known = NEWCOMERS_KEPT * self._newcomers_known + known
+            if isinstance(subject, ClientEntry):
+                self._newcomers = NEWCOMERS_KEPT * self._newcomers + 1.0
+                known = self.known_since(network, now) is not None
+                self._newcomers_known = NEWCOMERS_KEPT * self._newcomers_known + known
         elif subject.windows > 0 and now - subject.window >= self._window:
             first, subject.windows, subject.window = subject.window, 2, now
             subject.record = self.remember(Record(subject.key, address, network, first, now, 2, units))

@@ -2,7 +2,8 @@
 
     B    units/s left for bought passes: max(0.15 C, 0.9 C - what T0 and T1 ask for); C is the capacity
     Q    units that a bought pass is worth: its burst and its least rate over its life
-    u    share of Q that is used, within [0.2, 1]; 0.5 until there are passes to learn from
+    u    share of Q that is used, within [0.01, 1]: what all bought passes took of late over what was issued of late;
+         0.2 until there is enough to learn from
     n*   passes/s that can be served: B / (Q u), less when those that are live already take more than B
     n    solves/s, counted once for each network: only those of networks of which nobody waits or holds a live pass
     E    expected hashes of a challenge for somebody without a bad name, within [E0, cap]
@@ -14,8 +15,8 @@ it. The operator's `pressure.max_pressure` m bounds it to E0 (cap/E0)^m. A known
 2^(s/4) times as much (challenge.py).
 
 **Flash crowd.** Of those who are newcomers in calm weather some share come from networks that are known (history.py
-counts). When at least half of that share is found among the solvers, they are people: the cap is then 4 E0, and they
-wait instead of burning their batteries. A botnet's networks are mostly unknown.
+counts). When at least half of that share is found among the networks that solve, they are people: the cap is then 4 E0,
+and they wait instead of burning their batteries. A botnet's networks are mostly unknown.
 
 **Issue.** n* passes a second, saved up for no more than five seconds; who has to wait does so in waiting.py.
 Only under attack: in calm weather (challenge.mode = "always") who solves gets a pass at once.
@@ -35,10 +36,19 @@ from shield.policy.challenge import ChallengeSettings
 from shield.policy.keys import Keys
 from shield.policy.waiting import Room, Waiter
 
-LEAST_LIVE: Final = 8  # passes from which their use can be told
+LEAST_ISSUED: Final = 8.0  # passes of late from which their use can be told
 LEAST_SOLVES: Final = 8.0  # from which the share of known networks among solvers can be told
+KEPT: Final = 0.5  # of that share suffices while it is one: those from known networks are let in first, and leave
 MEMORY: Final = 0.8  # of the solvers' shares, per window: half a minute
-USE_SECONDS: Final = 20.0  # over which the use of passes is averaged
+USE_SECONDS: Final = 10.0  # over which what bought passes take is averaged
+WORTH_SECONDS: Final = 30.0  # over which their use is compared with their issue: "of late"
+LEARN_SECONDS: Final = 8.0  # over which one learns that they are used less than was thought
+ALARM_SECONDS: Final = 4.0  # or more: idle passes may be put to use all at once
+ASKS: Final = 4
+MOST_PAUSE: Final = 10
+"""Who waits for a pass is to ask so many times in the time that it will take, and after no more than these seconds: it
+may be sooner, and a place that was won must not lie idle. 16,384 that wait ask 1,600 times a second at most."""
+MOST_SEEN: Final = 4096  # networks told apart in one window
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +76,10 @@ class MarketSettings:
     ] = 0.9
     first_used: Annotated[
         float, Gt(0), Le(1), Doc("share. Of what a bought pass is worth that is taken to be used, until it is known.")
-    ] = 0.5
-    least_used: Annotated[
-        float, Gt(0), Le(1), Doc("share. The least that is reckoned with: idle passes may be used yet.")
     ] = 0.2
+    least_used: Annotated[
+        float, Gt(0), Le(1), Doc("share. The least that is reckoned with: a page with a few small parts.")
+    ] = 0.01
     flash_cap: Annotated[
         float, Ge(1), Doc("factor. The highest price over the lowest while the solvers are the usual people.")
     ] = 4.0
@@ -94,15 +104,17 @@ class Market:
 
     __slots__ = (
         "_fresh",
-        "_fresh_known",
-        "_idle",
+        "_issued",
         "_least",
         "_most",
         "_saved",
         "_seconds",
+        "_seen",
         "_settings",
         "_solvers",
         "_solvers_known",
+        "_taken",
+        "_units",
         "_worth",
         "flash",
         "hashes",
@@ -125,7 +137,6 @@ class Market:
         self._settings = settings
         self._least = float(challenge.least_hashes)
         self._most = self._least * (challenge.most_hashes / self._least) ** max_pressure
-        self._idle = challenge.bought_idle
         self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
         self.room = Room(keys, entropy, size, settings.most_wait)
         self.hashes = self._least  # E
@@ -135,10 +146,14 @@ class Market:
         self.used_rate = 0.0  # units/s that bought passes take, smoothed
         self.flash = False
         self._saved = math.inf  # passes that may be issued
-        # of the window that is open
+        # of late, fading
+        self._units = 0.0
+        self._issued = 0.0
+        # of the windows that are open
+        self._taken = 0
         self._seconds = 0.0
         self._fresh = 0
-        self._fresh_known = 0
+        self._seen: dict[str, bool] = {}  # networks that solved, and whether they are known
         # of the last half minute, fading
         self._solvers = 0.0
         self._solvers_known = 0.0
@@ -150,9 +165,9 @@ class Market:
 
     def solved(self, network: str, known: bool) -> None:
         """Count a right answer from a network, before it has a place or a pass."""
-        if self.room.fresh(network):
-            self._fresh += 1
-            self._fresh_known += known
+        self._fresh += self.room.fresh(network)
+        if len(self._seen) < MOST_SEEN:
+            self._seen[network] = known
 
     @property
     def ready(self) -> bool:
@@ -162,26 +177,31 @@ class Market:
     def take(self) -> None:
         """One pass is issued."""
         self._saved -= 1.0
+        self._taken += 1
 
-    def read(self, left: float, live: int, units: float, seconds: float, usual: float | None, now: float) -> None:
+    def read(self, left: float, units: float, seconds: float, usual: float | None, now: float) -> None:
         """A reading of `seconds` under attack: set n*, issue what is due, and now and then the price.
 
-        `left` is B, `live` the bought passes alive, `units` what they took meanwhile, `usual` the share of newcomers
-        that come from known networks in calm weather (None: not known).
+        `left` is B, `units` what bought passes took meanwhile, `usual` the share of newcomers that come from known
+        networks in calm weather (None: not known).
         """
         settings = self._settings
         share = 1.0 - math.exp(-seconds / USE_SECONDS)
         self.used_rate += share * (units / seconds - self.used_rate)
-        if live >= LEAST_LIVE:
-            # What a pass takes in `bought_idle` seconds; those who have left count as live for as long.
-            used = self.used_rate / live * self._idle / self._worth
-            self.used += share * (min(max(used, settings.least_used), 1.0) - self.used)
+        kept = math.exp(-seconds / WORTH_SECONDS)
+        self._units = kept * self._units + units
+        self._issued = kept * self._issued + self._taken
+        self._taken = 0
+        if self._issued >= LEAST_ISSUED:
+            used = min(max(self._units / self._issued / self._worth, settings.least_used), 1.0)
+            slowness = ALARM_SECONDS if used > self.used else LEARN_SECONDS
+            self.used += (1.0 - math.exp(-seconds / slowness)) * (used - self.used)
         self.rate = left / (self._worth * self.used) * min(1.0, left / max(self.used_rate, left))
         self._saved = min(self._saved + self.rate * seconds, max(1.0, self.rate * settings.savings))
         room = self.room
         room.expire(now)
         while self._saved >= 1.0 and room.waiting:
-            self._saved -= 1.0
+            self.take()
             room.issue(now)
         self._seconds += seconds
         if self._seconds > settings.window - seconds / 2:
@@ -220,12 +240,12 @@ class Market:
         settings, seconds = self._settings, self._seconds
         expected = self.rate * seconds
         self.solves = self._fresh / seconds
-        self._solvers = MEMORY * self._solvers + self._fresh
-        self._solvers_known = MEMORY * self._solvers_known + self._fresh_known
+        self._solvers = MEMORY * self._solvers + len(self._seen)
+        self._solvers_known = MEMORY * self._solvers_known + sum(self._seen.values())
         self.flash = (
             usual is not None
             and self._solvers >= LEAST_SOLVES
-            and self._solvers_known >= settings.flash_share * usual * self._solvers
+            and self._solvers_known >= settings.flash_share * usual * self._solvers * (KEPT if self.flash else 1.0)
         )
         if self._fresh > expected + math.sqrt(expected) and self.rate:
             self.hashes *= min(max(math.sqrt(self._fresh / expected), settings.least_rise), settings.most_rise)
@@ -234,4 +254,5 @@ class Market:
         cap = min(self._most, settings.flash_cap * self._least) if self.flash else self._most
         self.hashes = min(max(self.hashes, self._least), cap)
         self._seconds = 0.0
-        self._fresh = self._fresh_known = 0
+        self._fresh = 0
+        self._seen.clear()

@@ -14,8 +14,9 @@ A place is claimed with a ticket, `base64url( version u8 = 1 | id 10 bytes | mac
 the pass is not: an address may change while one waits. Who has won keeps the place for `most_wait` seconds more, and
 may claim the same pass again, since an answer may be lost on the way.
 
-Table: key = the ticket's id; at most `tables.waiting`; lifetime at most twice `most_wait`; `WAITER_BYTES` each. The
-networks kept are those that wait or hold live bought passes, so no more than there are of these.
+Table: key = the ticket's id; at most `tables.waiting` that wait, and as many that have won; lifetime at most twice
+`most_wait`; `WAITER_BYTES` each. The networks kept are those that wait or hold live bought passes, so no more than
+there are of these.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Room:
     @property
     def full(self) -> bool:
         """Whether a newcomer needs somebody else's place."""
-        return len(self._places) >= self._size
+        return len(self._all) >= self._size
 
     def worse(self, network: str, known: bool) -> Waiter | None:
         """Of `LOOKS` drawn by lot the one whose place a newcomer of `network` may take; None when it is the worst."""
@@ -137,6 +138,8 @@ class Room:
         waiter.until = now + self._most_wait
         self._won.append(waiter)
         self.hold(line.name, 1)
+        if len(self._won) > self._size:
+            self._give_up(self._won.popleft())
 
     def hold(self, network: str, passes: int) -> None:
         """Count live bought passes of a network: more, or (negative) fewer."""
@@ -159,10 +162,7 @@ class Room:
         while order and (order[0].won or order[0].id not in self._places):
             order.popleft()
         while won and won[0].until <= now:
-            waiter = won.popleft()
-            del self._places[waiter.id]
-            if not waiter.pass_token:
-                self.hold(waiter.line.name, -1)
+            self._give_up(won.popleft())
 
     def turns(self, waiter: Waiter) -> int:
         """Passes that will be issued, about, before it is this waiter's turn."""
@@ -190,7 +190,7 @@ class Room:
 
     def figures(self) -> dict[str, Any]:
         """The table's fill, for /api/status and metrics."""
-        return {"entries": len(self._places), "max": self._size, "bytes_per_entry": WAITER_BYTES}
+        return {"entries": len(self._places), "max": 2 * self._size, "bytes_per_entry": WAITER_BYTES}
 
     def _line(self, network: str) -> Line:
         line = self._lines.get(network)
@@ -229,6 +229,12 @@ class Room:
         self._stop_waiting(waiter)
         del self._places[waiter.id]
         self.hold(waiter.line.name, 0)
+
+    def _give_up(self, waiter: Waiter) -> None:
+        """Forget a place that was won."""
+        del self._places[waiter.id]
+        if not waiter.pass_token:
+            self.hold(waiter.line.name, -1)
 
     def _drawn(self) -> Iterator[Waiter]:
         for _ in range(min(LOOKS, len(self._all))):

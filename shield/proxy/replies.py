@@ -48,11 +48,6 @@ __all__ = ["ANSWERS", "ANSWER_TO", "CHALLENGES", "PREFIX", "REFUSALS", "Replies"
 BUSY_SECONDS: Final = 2
 """Retry-After of an answer that there was no time to verify: the share of a core spent on it is limited."""
 
-ASKS: Final = 4
-MOST_PAUSE: Final = 10
-"""Who waits for a pass asks so many times in the time it is said to take, and after no more than these seconds: it may
-be sooner, and who has left is not waited for. 16,384 that wait ask 1,600 times a second at most."""
-
 # What is said about a refusal: kind of problem, status, title, detail, and a hint for people.
 _LIMIT: Final = (
     "limit",
@@ -290,9 +285,8 @@ class Replies:
             )
         elif word == "waiting":
             media = JSON
-            wait = redemption.wait
-            fields = NO_STORE + b"Retry-After: %d\r\n" % min(max(wait // ASKS, 1), MOST_PAUSE)
-            body = orjson.dumps({"ticket": redemption.ticket, "wait": wait, "answer_to": ANSWER_TO})
+            fields = NO_STORE + b"Retry-After: %d\r\n" % redemption.retry_after
+            body = orjson.dumps({"ticket": redemption.ticket, "wait": redemption.wait, "answer_to": ANSWER_TO})
         else:
             media = PROBLEM
             fields = NO_STORE + (b"Retry-After: %d\r\n" % BUSY_SECONDS if word == "busy" else b"")

@@ -84,7 +84,7 @@ class StandIn:
             if result is Redeemed.ACCEPTED and self.turns:
                 result = Redeemed.WAITING
         self.answered.append(result)
-        reply = self._replies.redeemed(Redemption(result, "a-pass", 120, "a-ticket", self.wait), False, False, False)
+        reply = self._replies.redeemed(Redemption(result, "a-pass", 120, "a-ticket", self.wait, 1), False, False, False)
         if not self.gives_cookie:
             reply = b"\r\n".join(line for line in reply.split(b"\r\n") if not line.startswith(b"Set-Cookie"))
         return reply

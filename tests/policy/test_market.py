@@ -20,12 +20,14 @@ MOST = 2.0**25
 
 
 class Bazaar:
-    """A market under attack, and its time. The defaults serve 600 / (120 * 0.5) = 10 passes/s."""
+    """A market under attack, and its time. With half of a pass used it serves 600 / (120 * 0.5) = 10 passes/s."""
 
     def __init__(self, max_pressure: float = 1.0, **settings: Any) -> None:
         challenge = ChallengeSettings()
         entropy = random.Random(1).randbytes
-        self.market = Market(MarketSettings(**settings), challenge, max_pressure, KEYS, entropy, 1000)
+        self.market = Market(
+            MarketSettings(**{"first_used": 0.5} | settings), challenge, max_pressure, KEYS, entropy, 1000
+        )
         self.now = NOW
         self.networks = 0
 
@@ -35,13 +37,13 @@ class Bazaar:
         solves: float = 0.0,
         *,
         left: float = 600.0,
-        live: int = 0,
+        taken: float = 0.0,
         units: float = 0.0,
         usual: float | None = None,
         known: float = 0.0,
     ) -> None:
-        """`solves` a second of networks never seen before, a share `known` of them of known ones."""
-        due = 0.0
+        """`solves` a second of networks never seen before, a share `known` of them of known ones; `taken` passes/s."""
+        due = passes = 0.0
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             due += solves / 2
@@ -49,7 +51,11 @@ class Bazaar:
                 due -= 1.0
                 self.networks += 1
                 self.market.solved(f"network {self.networks}", self.networks % 100 < 100 * known)
-            self.market.read(left, live, units / 2, 0.5, usual, self.now)
+            passes += taken / 2
+            while passes >= 1.0:
+                passes -= 1.0
+                self.market.take()
+            self.market.read(left, units / 2, 0.5, usual, self.now)
 
 
 def test_without_solvers_the_price_stays_at_its_least() -> None:
@@ -119,6 +125,8 @@ def test_a_flash_crowd_waits_instead_of_burning_its_batteries() -> None:
     crowd.run(60, solves=100.0, usual=0.6, known=0.4)
     assert crowd.market.flash
     assert crowd.market.hashes == 4 * LEAST
+    crowd.run(30, solves=100.0, usual=0.6, known=0.2)  # some of the known have been let in
+    assert crowd.market.flash
     crowd.run(60, solves=100.0, usual=0.6, known=0.0)  # now they are others
     assert not crowd.market.flash
     assert crowd.market.hashes == MOST
@@ -139,20 +147,36 @@ def test_a_handful_of_solvers_is_no_crowd() -> None:
 
 def test_more_passes_are_issued_when_they_are_hardly_used_and_fewer_when_they_are() -> None:
     bazaar = Bazaar()
-    bazaar.run(120, live=1000, units=100.0)  # 0.1 units/s each: 12 of the 120 that a pass is worth
-    assert bazaar.market.used == pytest.approx(0.2, abs=0.01)
-    assert bazaar.market.rate == pytest.approx(25.0, rel=0.03)
-    bazaar.run(200, live=500, units=600.0)
+    bazaar.run(200, taken=10.0, units=120.0)  # 12 units each, of the 120 that a pass is worth
+    assert bazaar.market.used == pytest.approx(0.1, abs=0.01)
+    assert bazaar.market.rate == pytest.approx(50.0, rel=0.03)
+    bazaar.run(200, taken=2.0, units=600.0)  # those that are issued, or those that were: it is the same
     assert bazaar.market.used == pytest.approx(1.0, abs=0.01)
     assert bazaar.market.rate == pytest.approx(5.0, rel=0.03)
-    bazaar.run(200, live=2000, units=1200.0)  # they take twice of what there is
-    assert bazaar.market.rate == pytest.approx(600 / (120 * 0.6) / 2, rel=0.03)
+    bazaar.run(200, taken=2.0, units=1200.0)  # they take twice of what there is
+    assert bazaar.market.rate == pytest.approx(2.5, rel=0.03)
+    bazaar.run(400, taken=10.0)
+    assert bazaar.market.used == pytest.approx(0.01, abs=0.001)
 
 
-def test_seven_passes_say_nothing_of_their_use() -> None:
+def test_passes_that_are_put_to_use_all_at_once_are_noticed_in_seconds() -> None:
     bazaar = Bazaar()
-    bazaar.run(60, live=7, units=0.0)
+    bazaar.run(200, taken=10.0, units=50.0)
+    many = bazaar.market.rate
+    bazaar.run(10, taken=10.0, units=5000.0)
+    assert bazaar.market.rate < many / 20
+
+
+def test_a_few_passes_say_nothing_of_their_use() -> None:
+    bazaar = Bazaar()
+    bazaar.run(60, taken=0.1)
     assert bazaar.market.used == 0.5
+
+
+def test_of_very_many_networks_that_solve_the_first_few_thousand_count() -> None:
+    bazaar = Bazaar()
+    bazaar.run(4, solves=2000.0)
+    assert len(bazaar.market._seen) == 4096
 
 
 def test_passes_are_saved_up_for_five_seconds() -> None:
@@ -200,7 +224,8 @@ CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
 def small(make: Any, **settings: Any) -> Any:
     """A service of one slot and a flood: 90 units/s are left, which is 1.5 passes/s and seven saved up."""
-    world = make(1, check_work=lambda token, target, nonces: len(nonces), challenge=CHEAP, **settings)
+    market = MarketSettings(first_used=0.5, least_used=0.5)
+    world = make(1, check_work=lambda token, target, nonces: len(nonces), challenge=CHEAP, market=market, **settings)
     world.storm()
     world.pass_time(0.5)
     world.storm()
