@@ -84,6 +84,9 @@ class Tally:
         self.solving = Latencies()  # from a challenge to a pass, by when it was bought
         self.longest_lockout = 0.0  # seconds in which one member asked and got nothing, the longest
 
+    def __repr__(self) -> str:
+        return f"<{self.kind}: asked {self.asked()}, served {self.served()}>"
+
     def ended(self, asked_at: float, now: float, served: bool, at_once: bool) -> None:
         """A want has ended."""
         second = int(asked_at // 1) - self.first_second
@@ -141,7 +144,7 @@ class Tally:
         return len(self.asked_in) if not isfinite(end) else max(0, int(end) - self.first_second)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Result:
     """The outcome of one run. Times in seconds of the story."""
 
@@ -155,6 +158,9 @@ class Result:
     status: dict[str, Any] = field(default_factory=dict)  # Engine.status() at the end
     verify_hashes: int = 0  # hashes that Shield computed to check answers
     wall_seconds: float = 0.0  # that the run took
+
+    def __repr__(self) -> str:
+        return f"<Result of {self.scene.title!r}, seed {self.seed}>"
 
     def population(self, name: str) -> Tally:
         """What a population got."""

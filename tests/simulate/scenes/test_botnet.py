@@ -47,4 +47,4 @@ def test_who_was_here_before_notices_nothing(seed: int) -> None:
 @pytest.mark.scene
 def test_without_shield_hardly_anybody_is_served() -> None:
     scene = replace(load("botnet"), seconds=120)
-    assert run(scene, 1, config={"dry_run": True}).population("returning").share < 0.3
+    assert run(scene, 1, config={"dry_run": True}).population("returning").share_at_once < 0.3
