@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
+
+_MARKET: Final = (
+    ("price", "shield_challenge_price_hashes", "Expected hashes of a challenge for a stranger of good repute."),
+    (
+        "solves_per_second",
+        "shield_solves_per_second",
+        "Networks without a live pass that solve challenges, under attack.",
+    ),
+    ("passes_per_second", "shield_passes_per_second", "Bought passes that can be issued, under attack."),
+    ("waiting", "shield_waiting_room", "Solvers who wait for a pass."),
+    ("flash_crowd", "shield_flash_crowd", "1 while those who solve are taken for the usual people."),
+)
 
 
 def status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
@@ -33,6 +45,10 @@ def status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "shield_event_loop_busy_ratio", "Share of the time in which it runs or waits for a core.", value=own["busy"]
         )
+    market = status.get("market")
+    if isinstance(market, Mapping):
+        for key, name, documentation in _MARKET:
+            yield GaugeMetricFamily(name, documentation, value=float(market[key]))
     tables = status.get("tables")
     if isinstance(tables, Mapping):
         yield from _table_families(tables)

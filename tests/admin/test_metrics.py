@@ -154,6 +154,18 @@ def test_gauges_from_the_policy() -> None:
     assert got["shield_table_max_entries"].samples[0].value == 10
 
 
+def test_gauges_from_the_market() -> None:
+    market = {"price": 1 << 20, "solves_per_second": 1.5, "passes_per_second": 2.5, "waiting": 7, "flash_crowd": True}
+    got = families({"market": market | {"used_share": 0.5}})
+    assert {name: family.samples[0].value for name, family in got.items()} == {
+        "shield_challenge_price_hashes": 1 << 20,
+        "shield_solves_per_second": 1.5,
+        "shield_passes_per_second": 2.5,
+        "shield_waiting_room": 7,
+        "shield_flash_crowd": 1,
+    }
+
+
 def test_summary_leaves_out_what_never_happened() -> None:
     metrics = Metrics()
     metrics.verdicts["limit"]["client_rate"] += 2
