@@ -597,10 +597,13 @@ class Engine:
         self._pressure.completed += request.cost
         seconds = rtt / concurrency.congestion
         if not error:
+            # What is not loaded is undisturbed as it is: to divide it as well makes noise a lower baseline, and that
+            # more congestion, in a circle.
+            undisturbed = seconds if loaded else rtt
             if not loaded or route.samples < SETTLED:
-                route.sample(seconds, now)
+                route.sample(undisturbed, now)
             if not loaded or typical.samples < SETTLED:
-                typical.sample(seconds, now)
+                typical.sample(undisturbed, now)
         if not route.fixed:
             units = cost_of(seconds)
             if loaded and concurrency.congestion == 1.0:

@@ -128,6 +128,16 @@ def test_a_long_path_pins_no_more_than_its_beginning(world: Any) -> None:
     assert max(map(len, world.engine._routes)) == 256 + len("GET")
 
 
+def test_noise_that_looks_like_congestion_does_not_make_a_route_cheaper(make: Any) -> None:
+    """A service of 20 ms that was half busy was taken for one of 2 ms after minutes, and its floods for nothing."""
+    world = make(concurrency=4)
+    for i in range(300):
+        world.engine._concurrency.congestion = 1.5
+        world.visit(world.client(f"192.0.2.{i % 200}"), rtt=0.020)
+        world.now += 1.0
+    assert world.ask(world.client()).route.baseline == pytest.approx(0.020, rel=0.05)
+
+
 def test_congestion_that_nobody_has_measured_yet_is_not_billed(make: Any) -> None:
     world = make(2)
     client = world.client()
