@@ -12,7 +12,6 @@ do, and so do monitors.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -83,8 +82,10 @@ class Doorstep:
         metrics.connections_total += 1
         metrics.own_responses[status // 100] += 1
         metrics.bytes_out += len(reply)
-        with contextlib.suppress(OSError):  # it is gone; it was counted, and that is all
+        try:  # noqa: SIM105 - suppress() costs 0.4 µs
             sock.send(reply, _ONCE)  # a new socket takes 4 KiB at least (tcp(7), tcp_wmem)
+        except OSError:
+            pass  # it is gone; it was counted, and that is all
         sock.close()
         return None
 
