@@ -17,6 +17,9 @@ queue is of no use to anybody: then the newest of equals goes first (it can stil
 about to give up), and patience is short: T2 to T4 are dropped after max(40 ms, 2 median upstream times), T0 and T1
 after 500 ms or that. A queue that does not stand is no excuse to wait for ever either (the low ranks can, while others
 pass within milliseconds): the patience of calm weather holds then.
+
+**In a brownout** (pressure.py) the service is ill and nobody attacks, and a strict order would lock the last tier out
+for as long as it lasts. So the tiers that wait take turns, by weight (smooth weighted round robin, as in nginx).
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ from shield.model import Request, Tier
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 ORDER_EPOCH: Final = 600.0  # seconds after which equals change their order
 FIRST: Final = 1  # before -Tier.T0
+TURNS: Final = (8, 4, 2, 1, 1)
+"""Of T0 to T4, in a brownout. Those who use the site most still get most of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,15 @@ class Queue:
     def __init__(self, settings: QueueSettings, limit: int) -> None:
         self.most = max(int(settings.length * limit), settings.least_length)
         self.standing = False
-        self.pressed = False  # set with each window
+        # set with each window
+        self.pressed = False
+        self.brownout = False
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
         self.waiting: list[Waiting] = []  # the best last
         self._settings = settings
         self._arrivals = 0
         self._rtts: deque[float] = deque(maxlen=MEDIAN_OF)
+        self._credits = [0] * len(TURNS)
         self._shortest: float | None = None  # wait of those who left in this interval
         self._interval_ends = 0.0
 
@@ -105,7 +113,9 @@ class Queue:
     def pop(self, now: float) -> Request:
         """The request that goes next; the queue must not be empty."""
         waiting = self.waiting
-        if self.standing and self.pressed:
+        if self.brownout:
+            request = waiting.pop(self._turn()).request
+        elif self.standing and self.pressed:
             tier, rank, _ = waiting[-1].order
             request = waiting.pop(bisect_left(waiting, (tier, rank), key=_group)).request
         else:
@@ -169,6 +179,24 @@ class Queue:
         if self._rtts:
             self.median_rtt = sorted(self._rtts)[len(self._rtts) // 2]
 
+    def _turn(self) -> int:
+        """Index of the newest of the tier whose turn it is."""
+        waiting, due = self.waiting, self._credits
+        found = len(waiting) - 1
+        if waiting[found].order[0] == FIRST:
+            return found
+        total = 0
+        turn = -waiting[found].order[0]
+        for tier, weight in enumerate(TURNS):
+            newest = bisect_left(waiting, 1 - tier, key=_tier) - 1
+            if newest >= 0 and waiting[newest].order[0] == -tier:
+                total += weight
+                due[tier] += weight
+                if due[tier] > due[turn]:
+                    turn, found = tier, newest
+        due[turn] -= total
+        return found
+
     def _promote(self, before: float) -> None:
         """Put those who wait since before that time ahead of every tier."""
         long = [place for place in self.waiting if place.request.queued_at < before and place.order[0] < FIRST]
@@ -184,6 +212,10 @@ class Queue:
         while i + 1 < len(self.waiting) and self.waiting[i + 1].order[:2] == group:
             i += 1
         return i
+
+
+def _tier(place: Waiting) -> int:
+    return place.order[0]
 
 
 def _group(place: Waiting) -> tuple[int, float]:

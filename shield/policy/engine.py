@@ -635,6 +635,7 @@ class Engine:
         left = market.left(pressure.capacity, pressure.known_demand)
         rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
         self._queue.pressed = pressure.high
+        self._queue.brownout = pressure.brownout
         passes.pressed = pressed = pressure.pressed
         self._judge.weather(pressed, rate / settings.bought_rate)
         if pressure.attack:

@@ -12,11 +12,12 @@
         every 30 s, however weak, does not make the defence flap.
 
 **Strictness** is p as far as it may act: at most `max_pressure`, the operator's word, and nothing in a **brownout**,
-when the service became worse by itself: for 120 s nobody has asked for more than it served in calm weather (demand over
+when the service became worse by itself: for 60 s nobody has asked for more than it served in calm weather (demand over
 a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day). It
-lasts until p has fallen or demand is 1.5 times as much as was served: people who are refused ask again.
-Challenging people then helps the service little and locks them out for as long as it is ill. The queue's order and the
-concurrency limit go on protecting it.
+lasts until p has fallen or demand is 1.5 times as much as was served. Where the service shows that it is ill, since it
+is slow and completes less than it did, or could do three times what is asked, demand may be three times as much from
+the beginning: people who are refused ask again. Challenging people then helps the service little and locks them out for
+as long as it is ill. The queue, where the tiers take turns then, and the concurrency limit go on protecting it.
 
 What shows overload, in two windows running:
 
@@ -58,6 +59,7 @@ from shield.policy.concurrency import Concurrency
 
 WINDOW: Final = 0.5  # seconds between two readings
 UNITS_PER_SLOT: Final = 1.0 / UNIT_SECONDS  # what one slot can do in a second
+LIGHT: Final = 1 / 3  # of the capacity: so much demand overloads nobody
 RANKS: Final = 33  # log2 of units served, 0 to 32
 OVERLOAD_WINDOWS: Final = 2
 
@@ -91,7 +93,7 @@ class PressureSettings:
             "seconds. After this long under pressure without more demand than the service has served before, it is the "
             "service that is ill: newcomers are let in again."
         ),
-    ] = 120.0
+    ] = 60.0
     own_lag: Annotated[
         float, Gt(0), Doc("seconds. That Shield's own event loop is late counts as overload beyond it.")
     ] = 0.1
@@ -144,6 +146,14 @@ class PressureSettings:
     brownout_demand: Annotated[
         float, Ge(1), Doc("times. Demand over what was served that ends a brownout: the refused ask again.")
     ] = 1.5
+    brownout_tries: Annotated[
+        float,
+        Ge(1),
+        Doc(
+            "times. The same when the service shows its illness: it is slow and completes less than it did, or could "
+            "do three times as much. People who are refused try again twice or so, and no more than that."
+        ),
+    ] = 3.0
     cusum_step: Annotated[
         float, Ge(0), Doc("log2. Of the rate over its usual one: more accumulates towards an early onset (k).")
     ] = 0.5
@@ -276,7 +286,7 @@ class Pressure:
         self._completed += share * (self.completed / seconds - self._completed)
         self._read_capacity(concurrency, seconds)
         self._read_pressure(concurrency, seconds)
-        self._find_brownout(seconds)
+        self._find_brownout(concurrency, seconds)
         self._find_cutoff(share, seconds)
         if self._started is None and self.requests:
             self._started = now
@@ -317,7 +327,7 @@ class Pressure:
         speed = settings.rise if target > self.p else settings.fall
         self.p += (1.0 - math.exp(-speed * seconds)) * (target - self.p)
 
-    def _find_brownout(self, seconds: float) -> None:
+    def _find_brownout(self, concurrency: Concurrency, seconds: float) -> None:
         """Tell a service that became worse by itself from one of which too much is asked; whether p acts at all."""
         settings = self._settings
         share = 1.0 - math.exp(-seconds / settings.steady)
@@ -328,7 +338,13 @@ class Pressure:
         if not self.high:
             self.served = max(self.served, self._steady_completed)
         more = settings.brownout_demand if self.brownout else 1.0 / settings.used
-        modest = self.high and self._steady_demand <= self.served * more
+        slow = concurrency.ratio > settings.slow_ratio * concurrency.baseline
+        if (
+            slow and self._steady_completed <= settings.used * self.served
+        ) or self._steady_demand <= LIGHT * self.capacity:
+            more = max(more, settings.brownout_tries)
+        flood = self.demand > self.served * settings.brownout_tries  # at once; demand over a minute would take seconds
+        modest = self.high and self._steady_demand <= self.served * more and not flood
         self._modest_for = self._modest_for + seconds if modest else 0.0
         self.brownout = self._modest_for >= settings.brownout_after
         self.pressed = self.high and not self.brownout and settings.max_pressure > settings.threshold

@@ -321,6 +321,28 @@ def test_in_calm_weather_regulars_that_fill_the_slots_do_not_keep_a_newcomer_wai
     assert world.now - began == pytest.approx(1.0, abs=0.05)
 
 
+def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
+    """In a strict order newcomers got nothing for as long as a service was slow that could do half of what is asked."""
+    world = make(1)
+    regulars = [known(world, f"198.51.100.{i}", 9.0) for i in range(30)]
+    (occupant,) = fill(world)
+    early = world.ask(world.client("203.0.113.9"))
+    world.pass_time(1.5, step=0.02)  # in calm weather it waited long enough to go before all
+    world.engine._queue.pressed = world.engine._queue.brownout = True
+    waiting = [world.ask(regular) for regular in regulars]
+    waiting += [world.ask(world.client(f"192.0.2.{i}")) for i in range(10)]
+    assert free(world, occupant) is early
+    occupant = early
+    tiers = []
+    while world.engine.waiting:
+        occupant = free(world, occupant)
+        tiers.append(occupant.tier)
+    assert len(tiers) == len(waiting)
+    assert [tiers[:20].count(tier) for tier in (Tier.T1, Tier.T3)] == [16, 4]
+    assert max(at for at, tier in enumerate(tiers) if tier is Tier.T1) < 40
+    assert set(tiers[-2:]) == {Tier.T3}
+
+
 def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) -> None:
     """Equals stand in the order of a keyed hash under pressure: while some pass in milliseconds others never do."""
     world = make(1)
