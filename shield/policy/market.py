@@ -92,6 +92,13 @@ class MarketSettings:
     most_wait: Annotated[
         float, Gt(0), Le(600), Doc("seconds. In the waiting room; people leave a page that takes a minute.")
     ] = 60.0
+    by_network: Annotated[
+        bool,
+        Doc(
+            "Count a network's solves as one, and give passes to known networks and those with the fewest first. "
+            "false: each solve counts, and it goes by who solved first; then a botnet of a few networks gets most."
+        ),
+    ] = True
     savings: Annotated[
         float,
         Gt(0),
@@ -138,7 +145,7 @@ class Market:
         self._least = float(challenge.least_hashes)
         self._most = self._least * (challenge.most_hashes / self._least) ** max_pressure
         self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
-        self.room = Room(keys, entropy, size, settings.most_wait)
+        self.room = Room(keys, entropy, size, settings.most_wait, settings.by_network)
         self.hashes = self._least  # E
         self.rate = 0.0  # n*
         self.solves = 0.0  # n, of the last window

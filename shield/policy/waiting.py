@@ -6,6 +6,8 @@ solvers behind one network come after one behind another:
     known networks first; then the networks with the fewest live bought passes; then one drawn by lot;
     within a network the one who has waited longest
 
+The operator may turn that off (`market.by_network`): then it goes by who has waited longest, as if all were in one.
+
 Nobody waits for more than `most_wait` seconds: then the place is lost, and the challenge has to be solved again. A
 full room gives the place of the worst of `LOOKS` drawn by lot to a newcomer that is no worse; those behind a network
 with many others waiting or passes live are worse. Otherwise the newcomer is told to send the same answer again.
@@ -71,9 +73,24 @@ class Waiter:
 class Room:
     """Who waits. `entropy(n)` returns n random bytes, `most_wait` is in seconds."""
 
-    __slots__ = ("_all", "_entropy", "_keys", "_lines", "_most_wait", "_order", "_places", "_ranks", "_size", "_won")
+    __slots__ = (
+        "_all",
+        "_by_network",
+        "_entropy",
+        "_keys",
+        "_lines",
+        "_most_wait",
+        "_order",
+        "_places",
+        "_ranks",
+        "_size",
+        "_won",
+    )
 
-    def __init__(self, keys: Keys, entropy: Callable[[int], bytes], size: int, most_wait: float) -> None:
+    def __init__(
+        self, keys: Keys, entropy: Callable[[int], bytes], size: int, most_wait: float, by_network: bool = True
+    ) -> None:
+        self._by_network = by_network
         self._keys = keys
         self._entropy = entropy
         self._size = size
@@ -92,7 +109,7 @@ class Room:
 
     def fresh(self, network: str) -> bool:
         """Whether nobody of a network waits or holds a live bought pass."""
-        return network not in self._lines
+        return not self._by_network or network not in self._lines
 
     @property
     def full(self) -> bool:
@@ -101,7 +118,7 @@ class Room:
 
     def worse(self, network: str, known: bool) -> Waiter | None:
         """Of `LOOKS` drawn by lot the one whose place a newcomer of `network` may take; None when it is the worst."""
-        line = self._lines.get(network)
+        line = self._lines.get(self._name(network))
         found: Waiter | None = None
         most = (not known, line.live + len(line.waiters) + 1 if line is not None else 1)
         for waiter in self._drawn():
@@ -150,7 +167,7 @@ class Room:
         if line.waiters:
             self._join(line)
         elif not line.live:
-            del self._lines[network]
+            del self._lines[line.name]
 
     def expire(self, now: float) -> None:
         """Take the places of those who have waited for too long, or did not claim what they won."""
@@ -192,10 +209,14 @@ class Room:
         """The table's fill, for /api/status and metrics."""
         return {"entries": len(self._places), "max": 2 * self._size, "bytes_per_entry": WAITER_BYTES}
 
+    def _name(self, network: str) -> str:
+        return network if self._by_network else ""
+
     def _line(self, network: str) -> Line:
-        line = self._lines.get(network)
+        name = self._name(network)
+        line = self._lines.get(name)
         if line is None:
-            line = self._lines[network] = Line(network)
+            line = self._lines[name] = Line(name)
         return line
 
     def _join(self, line: Line) -> None:

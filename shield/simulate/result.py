@@ -82,6 +82,7 @@ class Tally:
         self.solved = 0  # passes bought
         self.hashes = 0.0  # expected, of the challenges solved
         self.solving = Latencies()  # from a challenge to a pass, by when it was bought
+        self.hashing = Latencies()  # from a challenge to its right answer, by when that was given
         self.longest_lockout = 0.0  # seconds in which one member asked and got nothing, the longest
 
     def __repr__(self) -> str:
@@ -214,6 +215,7 @@ def _plain(tally: Tally) -> dict[str, Any]:
         "solved": tally.solved,
         "hashes": tally.hashes,
         "solving_p95": _number(tally.solving.quantile(0.95)),
+        "hashing_p95": _number(tally.hashing.quantile(0.95)),
         "answers": dict(tally.answers),
         "refusals": {reason.value: count for reason, count in tally.refusals.most_common()},
         "longest_lockout": tally.longest_lockout,

@@ -371,6 +371,7 @@ class World:
         self._work(self._costs.answer + (self.result.verify_hashes - hashes) * self._costs.hash_, now)
         if redemption.result is Redeemed.ACCEPTED or redemption.result is Redeemed.WAITING:
             member.crowd.spent = token
+            tally.hashing.add(now - BEGINS, now - since)
         if redemption.result is Redeemed.BUSY and now - since < self._lifetime:
             tally.answers[redemption.result.value] += 1
             self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._answer, answer)

@@ -48,6 +48,17 @@ def test_a_thousand_solvers_behind_one_network_come_after_one_behind_another() -
     assert "quiet" in winners(crowd, 2, NOW + 1)
 
 
+def test_without_regard_to_networks_it_goes_by_who_came_first() -> None:
+    crowd = Room(KEYS, random.Random(1).randbytes, 4, 60.0, by_network=False)
+    crowd.hold("one", 1)
+    first, *_ = [crowd.enter(name, name == "known", 20, NOW) for name in ("one", "two", "none", "known")]
+    assert crowd.fresh("one")
+    assert crowd.full
+    assert crowd.worse("known", True) is None
+    crowd.issue(NOW)
+    assert first.won
+
+
 def test_equals_are_drawn_by_lot() -> None:
     firsts: Counter[str] = Counter()
     for seed in range(400):
