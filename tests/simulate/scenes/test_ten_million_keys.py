@@ -168,7 +168,7 @@ def check(flood: Flood) -> None:
     assert flood.wrongly_free == 0
     for name, table in flood.engine.status(flood.now)["tables"].items():
         assert table["entries"] <= table["max"], name
-        assert table.get("overflows", 0) <= flood.came / 1000, name  # newcomers where eight in a row restrain somebody
+        assert table.get("overflows", 0) <= flood.came / 500, name  # newcomers where eight in a row restrain somebody
 
 
 SMALL = TableSettings(addresses=8192, clients=8192, networks=4096, passes=1024, history=2048)
