@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from shield import config
@@ -42,6 +42,7 @@ def engine(tables: str = OUT_OF_REACH, concurrency: int = 1_000_000) -> Engine:
     """An engine with these TOML tables; it never queues unless `concurrency` says so. Begins at START."""
     loaded = config.parse(tables)
     settings = EngineSettings(**{part.name: getattr(loaded, part.name) for part in fields(EngineSettings)})
+    settings = replace(settings, concurrency=replace(settings.concurrency, adaptive=False))
     made = Engine(settings, Keys(b"k" * 32, None), os.urandom, 1_700_000_000.0 - START, concurrency)
     made.tick(START)
     return made

@@ -21,6 +21,7 @@ from shield.cross_checks import check
 from shield.log import LogSettings
 from shield.policy.admission import QueueSettings
 from shield.policy.challenge import ChallengeSettings
+from shield.policy.concurrency import ConcurrencySettings
 from shield.policy.history import HistorySettings
 from shield.policy.hitters import HittersSettings
 from shield.policy.identity import IdentitySettings
@@ -64,6 +65,7 @@ class Config:
     reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
     pressure: Annotated[PressureSettings, Doc("When the service is under attack.")] = PressureSettings()
     hitters: Annotated[HittersSettings, Doc("Programs, networks and routes that stand out.")] = HittersSettings()
+    concurrency: Annotated[ConcurrencySettings, Doc("How much the service takes at once.")] = ConcurrencySettings()
     queue: Annotated[QueueSettings, Doc("Who waits, and for how long.")] = QueueSettings()
     challenge: Annotated[ChallengeSettings, Doc("Proof of work and passes.")] = ChallengeSettings()
     market: Annotated[MarketSettings, Doc("What a pass costs under attack, and who gets one.")] = MarketSettings()

@@ -35,6 +35,7 @@ def check(config: Config) -> Iterator[Complaint]:
     yield from _state(config)
     yield from _identity(config)
     yield from _limits(config)
+    yield from _concurrency(config)
     yield from _challenge(config)
 
 
@@ -209,6 +210,14 @@ def _limits(config: Config) -> Iterator[Complaint]:
     reputation = config.reputation
     if reputation.most_ban < reputation.least_ban:
         yield ("reputation", "most_ban"), f"at least reputation.least_ban, which is {reputation.least_ban}"
+
+
+def _concurrency(config: Config) -> Iterator[Complaint]:
+    concurrency = config.concurrency
+    if concurrency.most < concurrency.least:
+        yield ("concurrency", "most"), f"at least concurrency.least, which is {concurrency.least}"
+    elif not concurrency.least <= concurrency.start <= concurrency.most:
+        yield ("concurrency", "start"), f"from concurrency.least to most: {concurrency.least} to {concurrency.most}"
 
 
 def _challenge(config: Config) -> Iterator[Complaint]:

@@ -122,6 +122,7 @@ class Request:
         "admitted_at",
         "client",
         "cost",
+        "epoch",
         "grant",
         "has_slot",
         "headers",
@@ -152,6 +153,7 @@ class Request:
     rank: float  # within its tier, higher goes first
     queued_at: float  # when it was put into the queue; 0 when it is not in it
     has_slot: bool
+    epoch: int  # of the concurrency limit, in which it took its slot
 
     def __init__(
         self,

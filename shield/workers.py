@@ -309,12 +309,14 @@ class Supervisor:
 def _cut(config: Config, workers: int) -> Config:
     """The config of one worker. What is for the whole service is divided, rounded up; 0 keeps its meaning."""
     connections = math.ceil(config.listen.max_connections / workers)
-    concurrency = math.ceil(config.upstream.max_concurrency / workers)
+    ceiling = math.ceil(config.upstream.max_concurrency / workers)
+    concurrency = {key: math.ceil(getattr(config.concurrency, key) / workers) for key in ("start", "least", "most")}
     streams = math.ceil(config.upstream.max_streams / workers)
     return replace(
         config,
         listen=replace(config.listen, max_connections=connections),
-        upstream=replace(config.upstream, max_concurrency=concurrency, max_streams=streams),
+        upstream=replace(config.upstream, max_concurrency=ceiling, max_streams=streams),
+        concurrency=replace(config.concurrency, **concurrency),
     )
 
 

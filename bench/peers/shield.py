@@ -21,6 +21,8 @@ TABLES: Final = {
     Limits.SENSIBLE: "",
 }
 
+FIXED: Final = "max_concurrency = {}\n[concurrency]\nadaptive = false\n"
+
 CONFIG: Final = """\
 [listen]
 address = "127.0.0.1:{port}"
@@ -48,7 +50,7 @@ def plan(setup: Setup) -> Plan:
             port=setup.port,
             origin_port=setup.origin_port,
             side_port=setup.side_port,
-            concurrency=f"max_concurrency = {setup.concurrency}\n" if setup.concurrency else "",
+            concurrency=FIXED.format(setup.concurrency) if setup.concurrency else "",
             limits=TABLES[setup.limits] + ('[challenge]\nmode = "always"\n' if setup.challenge else ""),
             history=history,
             log=log,

@@ -30,7 +30,7 @@ SUMMED: Final = frozenset(
 GREATEST: Final = frozenset(
     {
         "pressure", "pressure_target", "strictness", "brownout", "attack", "attack_seconds", "attack_peak",
-        "congestion", "dry_run",
+        "congestion", "probing", "dry_run",
     }
 )  # fmt: skip
 """Keys of which the greatest one tells most. All others are shown by worker only."""

@@ -47,8 +47,8 @@ class QueueSettings:
 
     length: Annotated[float, Ge(0), Doc("slots. Requests that may wait, as a multiple of the concurrency limit.")] = 2.0
     least_length: Annotated[
-        int, Ge(0), Doc("requests. That may wait however small the limit is: twenty browsers open 120 connections.")
-    ] = 128
+        int, Ge(0), Doc("requests. That may wait however small the limit is: forty browsers open 240 connections.")
+    ] = 256
     interval: Annotated[float, Gt(0), Doc("seconds. Over which the shortest wait is taken (CoDel's default).")] = 0.1
     target: Annotated[float, Gt(0), Doc("seconds. A shortest wait above it makes the queue a standing one.")] = 0.02
     patience: Annotated[float, Gt(0), Doc("seconds. Of T2 to T4 in a standing queue under pressure, at least.")] = 0.04
@@ -77,19 +77,23 @@ class Queue:
     """The requests that wait for a slot."""
 
     def __init__(self, settings: QueueSettings, limit: int) -> None:
-        self.most = max(int(settings.length * limit), settings.least_length)
+        self._settings = settings
+        self.fit(limit)
         self.standing = False
         # set with each window
         self.pressed = False
         self.brownout = False
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
         self.waiting: list[Waiting] = []  # the best last
-        self._settings = settings
         self._arrivals = 0
         self._rtts: deque[float] = deque(maxlen=MEDIAN_OF)
         self._credits = [0] * len(TURNS)
         self._shortest: float | None = None  # wait of those who left in this interval
         self._interval_ends = 0.0
+
+    def fit(self, limit: int) -> None:
+        """Take the length that goes with a concurrency limit; those who wait already are not turned away."""
+        self.most = max(int(self._settings.length * limit), self._settings.least_length)
 
     def __len__(self) -> int:
         return len(self.waiting)

@@ -26,7 +26,7 @@ from shield.model import DRY_RUN_TWIN, Action, Outcome, Reason, Request, Signal,
 from shield.policy.admission import Queue, QueueSettings
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
-from shield.policy.concurrency import Concurrency
+from shield.policy.concurrency import Concurrency, ConcurrencySettings
 from shield.policy.history import DAY, History, HistorySettings
 from shield.policy.hitters import Hitters, HittersSettings
 from shield.policy.identity import (
@@ -56,6 +56,7 @@ __all__ = [
     "Challenge",
     "ChallengeSettings",
     "Client",
+    "ConcurrencySettings",
     "CrawlerSettings",
     "Engine",
     "EngineSettings",
@@ -96,6 +97,7 @@ class EngineSettings:
     reputation: ReputationSettings = field(default_factory=ReputationSettings)
     pressure: PressureSettings = field(default_factory=PressureSettings)
     hitters: HittersSettings = field(default_factory=HittersSettings)
+    concurrency: ConcurrencySettings = field(default_factory=ConcurrencySettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
     market: MarketSettings = field(default_factory=MarketSettings)
@@ -136,10 +138,10 @@ class Engine:
         self._reputation = Reputation(settings.reputation, self._history)
         self._routes = Routes(tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
-        self._pressure = Pressure(settings.pressure, concurrency)
         self._hitters = Hitters(settings.hitters, self._reputation.notes)
-        self._concurrency = Concurrency(concurrency)
-        self._queue = Queue(settings.queue, concurrency)
+        self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
+        self._pressure = Pressure(settings.pressure, self._concurrency.limit)
+        self._queue = Queue(settings.queue, self._concurrency.limit)
         self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
         self._market = Market(settings.market, challenge, settings.pressure.max_pressure, keys, entropy, tables.waiting)
         self._passes = Passes(
@@ -475,6 +477,8 @@ class Engine:
             "requests_per_second": pressure.rate,
             "congestion": concurrency.congestion,
             "concurrency": concurrency.limit,
+            "concurrency_found": concurrency.found,
+            "probing": concurrency.probing,
             "in_flight": concurrency.in_flight,
             "waiting": len(self._queue),
             "queue": self._queue.most,
@@ -543,8 +547,9 @@ class Engine:
 
     def _enter(self, request: Request, now: float) -> Verdict:
         concurrency = self._concurrency
-        if self.dry_run or (concurrency.in_flight < concurrency.limit and not self._queue.waiting):
+        if self.dry_run or (concurrency.in_flight < concurrency.slots and not self._queue.waiting):
             request.has_slot = True
+            request.epoch = concurrency.epoch
             concurrency.take()
             return request.verdict
         # In a brownout nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
@@ -562,11 +567,12 @@ class Engine:
         """Fill free slots from the queue; those whose verdict has changed."""
         changed, self._shed_meanwhile = self._shed_meanwhile, []
         concurrency, queue = self._concurrency, self._queue
-        while queue.waiting and concurrency.in_flight < concurrency.limit:
+        while queue.waiting and concurrency.in_flight < concurrency.slots:
             request = queue.pop(now)
             request.queued_at = 0.0
             request.verdict = FORWARD
             request.has_slot = True
+            request.epoch = concurrency.epoch
             concurrency.take()
             changed.append(request)
         return changed
@@ -589,10 +595,11 @@ class Engine:
         if rtt < 0.0:
             if error and loaded:
                 usual = self._usual(route)
-                concurrency.sample(request.client.key, usual * concurrency.ratio, usual, True)
+                concurrency.sample(request.client.key, usual, usual, True, request.epoch)
             return
         if loaded:
-            concurrency.sample(request.client.key, max(rtt, LEAST_BASELINE), self._usual(route), error)
+            seconds = max(rtt, LEAST_BASELINE)
+            concurrency.sample(request.client.key, seconds, self._usual(route), error, request.epoch)
         self._queue.sample(rtt)
         self._pressure.completed += request.cost
         seconds = rtt / concurrency.congestion
@@ -616,7 +623,8 @@ class Engine:
 
     def _close_window(self, now: float, seconds: float) -> None:
         pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
-        concurrency.close_window(seconds, not pressure.attack)
+        concurrency.close_window(seconds, not pressure.attack, now)
+        self._queue.fit(concurrency.limit)
         pressure.oldest_wait = self._queue.oldest_wait(now)
         attack, brownout = pressure.attack, pressure.brownout
         pressure.close_window(concurrency, now, seconds)

@@ -1,12 +1,15 @@
 """How badly the service is overloaded: one number p in [0, 1], from what is asked and what it can do.
 
-    C   capacity, units/s: the larger of the most completed units/s while saturated (smoothed; falls 1 % a minute) and
-        100 L max(1, b)/x (Little's law: L slots of 100 units/s each, slowed by the congestion x; b above 1 is how noisy
-        times look undisturbed). Completed requests count at their route's baseline, like demand, so that slowness
-        does not look like capacity, and baselines that are off are off in both.
+    C   capacity, units/s: the larger of the most completed units/s while saturated (smoothed; falls 1 % a minute, and
+        in a minute to what is completed while saturated) and 100 L/x (Little's law: L slots of 100 units/s each, slowed
+        by x; where the limit is fixed by x / max(1, b): without probes b above 1 is how noisy times look undisturbed).
+        Completed requests count at their route's baseline, like demand, so that slowness does not look like capacity,
+        and baselines that are off are off in both. Until the limit was reached and held it is only a lower bound.
     D   demand, units/s: what each subject's nominal buckets and bans would admit *before* any measure that depends on
         p, so that neither a banned address holds p up nor success at shedding lifts the defence. EWMA over 3 s.
-    t   = clip((D/C - 0.9) / 0.6, 0, 1); at least 0.5 while times, errors, the queue or Shield itself show overload
+    t   = clip((D/C - 0.9) / 0.6, 0, 1) once D/C - 0.9, summed over seconds, exceeds 1 (25 browsers that load a page
+        before four slots of 20 ms ask for all of them for 10 s); at least 0.5 while times, errors, the queue or Shield
+        itself show overload
     p   rises by 0.5 (t - p) a second and falls by 0.02 (t - p): a flood is met in a second, and not trusted to be
         over for a minute. Whoever is *pressed* (p above 0.05) stays so until p is half of that: a flood that pulses
         every 30 s, however weak, does not make the defence flap.
@@ -27,15 +30,15 @@ What shows overload, in two windows running:
     errors     more than 5 % of 502, 503, 504 and timeouts, beyond chance (concurrency.py)
     shedding   somebody was turned away by the queue
     waiting    the queue has not moved on for long: what its oldest waits beyond 0.4 s, summed over time without a
-               break, reached 2 s times seconds (a second's wait for 3.3 s, half a second's for 20)
+               break, reached 4 s times seconds (a second's wait for 6.7 s, half a second's for 40)
     self       Shield's own event loop is 0.1 s late on average, and runs or waits for a core for 0.9 of the time. Not
                one without the other: a busy loop that is in time has room, and a late one that is idle was held up
                by something else
 
 `shedding` and `waiting` are there for clients that ask again when they were answered: each of them counts once in
 D, however long it was made to wait, so D cannot exceed C by much, and the origin behind its slots is never slow.
-`waiting` has to last because twenty browsers with a page of eighty parts do the same for as long as it takes to
-load (before four slots of 20 ms: 0.6 s of waiting for 8 s).
+`waiting` has to last because 25 browsers with a page of eighty parts do the same for as long as it takes to
+load (before four slots of 20 ms: 0.7 s of waiting for 10 s).
 
 **Onset** is the first of p > 0.05 and an alarm of a CUSUM (Page 1954) on log2(rate / baseline rate): steps of more
 than k = 0.5 accumulate until h = 4. The alarm limits nobody: it only freezes history early. It needs a minute of
@@ -132,8 +135,13 @@ class PressureSettings:
     most_waited: Annotated[
         float,
         Gt(0),
-        Doc("seconds times seconds. Such waits, summed over time, that show overload: a second's for 3.3 s."),
-    ] = 2.0
+        Doc("seconds times seconds. Such waits, summed over time, that show overload: a second's for 6.7 s."),
+    ] = 4.0
+    most_asked: Annotated[
+        float,
+        Ge(0),
+        Doc("seconds. Times the demand beyond `used`, summed over time, until it counts: 25 browsers ask for as much."),
+    ] = 1.0
     capacity_kept: Annotated[
         float, Gt(0), Le(1), Doc("of 1, per minute. Of the most that was ever completed, so that it is forgotten.")
     ] = 0.99
@@ -180,6 +188,7 @@ class Pressure:
 
     __slots__ = (
         "_alarm",
+        "_asked",
         "_baseline_rate",
         "_below_since",
         "_completed",
@@ -259,6 +268,7 @@ class Pressure:
         self.overload: tuple[str, ...] = ()  # what showed it in the last window
         self._overloaded = 0  # windows running
         self._waited = 0.0
+        self._asked = 0.0  # beyond `used`, times seconds
         self._reason = ""  # of the target
         # onset and end
         self._started: float | None = None
@@ -297,9 +307,9 @@ class Pressure:
     def _read_capacity(self, concurrency: Concurrency, seconds: float) -> None:
         self._most_completed *= self._settings.capacity_kept ** (seconds / 60)
         if concurrency.saturated:
-            self._most_completed = max(self._most_completed, self._completed)
-        slowed = concurrency.ratio / max(1.0, concurrency.baseline)
-        self.capacity = max(self._most_completed, UNITS_PER_SLOT * concurrency.limit / slowed)
+            less = (self._completed - self._most_completed) * (1.0 - math.exp(-seconds / self._settings.steady))
+            self._most_completed = max(self._most_completed + less, self._completed)
+        self.capacity = max(self._most_completed, UNITS_PER_SLOT * concurrency.limit / concurrency.slowness)
 
     def _read_pressure(self, concurrency: Concurrency, seconds: float) -> None:
         settings = self._settings
@@ -318,7 +328,10 @@ class Pressure:
         )
         self.overload = tuple(name for name, shown in signs if shown)
         self._overloaded = self._overloaded + 1 if self.overload else 0
-        target = min(max((self.demand / self.capacity - settings.used) / settings.span, 0.0), 1.0)
+        beyond = self.demand / self.capacity - settings.used if concurrency.found else 0.0
+        self._asked = self._asked + beyond * seconds if beyond > 0.0 else 0.0
+        counts = self.high or self._asked > settings.most_asked
+        target = min(max(beyond / settings.span, 0.0), 1.0) if counts else 0.0
         self._reason = "demand"
         if self._overloaded >= OVERLOAD_WINDOWS and target < settings.overload:
             target = settings.overload

@@ -47,15 +47,14 @@ class UpstreamSettings:
     ] = (DEMO,)
     max_concurrency: Annotated[
         int,
-        Ge(1),
+        Ge(0),
         Le(10000),
         Doc(
-            "Requests the upstream works on at the same time; more wait in the queue. Set it to what the "
-            "service does in "
-            "parallel (workers times threads) if you know it. Shield's own workers (listen.workers) share it equally, "
-            "rounded up."
+            "requests. As many as the service may get at once, at most; more wait in the queue. 0: Shield finds out "
+            "what it takes (see [concurrency]), and where you set a number it goes no higher. Shield's own workers "
+            "(listen.workers) share it equally, rounded up."
         ),
-    ] = 100
+    ] = 0
     max_streams: Annotated[
         int,
         Ge(0),

@@ -11,13 +11,24 @@ import pytest
 
 from shield.model import Action, Outcome, Reason, Request, Verdict
 from shield.policy.challenge import CheckWork, solved
-from shield.policy.engine import Challenge, ChallengeSettings, Client, Engine, EngineSettings, Keys, Pass
+from shield.policy.engine import (
+    Challenge,
+    ChallengeSettings,
+    Client,
+    ConcurrencySettings,
+    Engine,
+    EngineSettings,
+    Keys,
+    Pass,
+)
 from shield.solver import solve
 
 OFFSET = 7_654_321.123
 """Where the clock begins: a call of the real clock would be far away."""
 
 WALL = 1_700_000_000.0
+
+FIXED = ConcurrencySettings(adaptive=False)
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
@@ -121,24 +132,26 @@ Make = Callable[..., World]
 
 @pytest.fixture
 def make() -> Make:
-    """make(concurrency=100, keys=None, seed=1, check_work=solved, **settings) -> World, with cheap puzzles unless told
-    otherwise."""
+    """make(concurrency=100, keys=None, seed=1, check_work=solved, limit=FIXED, **settings) -> World, with cheap puzzles
+    and a fixed concurrency limit unless told otherwise."""
 
     def make(
         concurrency: int = 100,
         keys: Keys | None = None,
         seed: int = 1,
         check_work: CheckWork = solved,
+        limit: ConcurrencySettings = FIXED,
         **settings: Any,
     ) -> World:
-        return World(replace(EngineSettings(challenge=CHEAP), **settings), concurrency, keys, seed, check_work)
+        base = EngineSettings(challenge=CHEAP, concurrency=limit)
+        return World(replace(base, **settings), concurrency, keys, seed, check_work)
 
     return make
 
 
 @pytest.fixture
 def world(make: Make) -> World:
-    """A world with the settings as shipped, but for cheap puzzles."""
+    """A world with the settings as shipped, but for cheap puzzles and a fixed concurrency limit."""
     return make()
 
 

@@ -141,7 +141,7 @@ def test_a_full_queue_gives_up_its_worst_for_a_better_one(make: Any, says: Any) 
     assert world.engine.waiting == 1
 
 
-@pytest.mark.parametrize(("concurrency", "places"), [(4, 128), (100, 200)])
+@pytest.mark.parametrize(("concurrency", "places"), [(4, 256), (200, 400)])
 def test_twenty_browsers_that_open_a_page_at_once_all_have_a_place(make: Any, concurrency: int, places: int) -> None:
     world = make(concurrency)
     fill(world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Request
-from shield.policy.engine import ChallengeSettings, HistorySettings
+from shield.policy.engine import ChallengeSettings, ConcurrencySettings, HistorySettings
 
 QUEUE_TICK = 0.02
 TICK = 0.5
@@ -21,11 +22,13 @@ THINKING = 0.005  # seconds from an answer to the next request
 class Loop:
     """An origin that serves each request in `service` seconds (a tenth more or less), and connections that ask it.
 
+    It works on `slots` requests at once; others wait there, first come, first served.
     A connection asks `parts` times; one that is refused gives that part up, and asks for the next a second later.
     """
 
     world: Any
     service: float
+    slots: int = 1 << 30
     refused: list[Request] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     served: dict[Any, int] = field(default_factory=dict)
@@ -34,6 +37,8 @@ class Loop:
     _events: list[tuple[float, int, str, Any]] = field(default_factory=list)
     _left: dict[int, int] = field(default_factory=dict)
     _n: int = 0
+    _busy: int = 0
+    _at_origin: deque[tuple[Request, float]] = field(default_factory=deque)
 
     def connect(self, client: Any, parts: int = 1 << 30) -> None:
         connection = len(self._left)
@@ -61,11 +66,19 @@ class Loop:
                 continue
             self.waits.append(now - self.waiting.pop(request, now))
             if action is Action.FORWARD:
-                rtt = self.service * self.world.random.uniform(0.9, 1.1)
-                self._at(now + rtt, "end", (request, rtt))
+                self._at_origin.append((request, now))
+                self._serve()
             else:
                 self.refused.append(request)
                 self._at(now + 1.0, "ask", (request.client, request.owner))
+
+    def _serve(self) -> None:
+        now = self.world.now
+        while self._at_origin and self._busy < self.slots:
+            request, since = self._at_origin.popleft()
+            self._busy += 1
+            ends = now + self.service * self.world.random.uniform(0.9, 1.1)
+            self._at(ends, "end", (request, ends - since))
 
     def run(self, seconds: float) -> None:
         """Let time pass, and the engine tick as the service does."""
@@ -86,6 +99,8 @@ class Loop:
                     self._ask(*of)
                 else:
                     request, rtt = of
+                    self._busy -= 1
+                    self._serve()
                     self.served[request.client] = self.served.get(request.client, 0) + 1
                     self._at(now + THINKING, "ask", (request.client, request.owner))
                     self._go_on(self.world.end(request, rtt=rtt))
@@ -122,6 +137,37 @@ def test_twenty_people_that_open_a_page_of_eighty_parts_at_once_are_all_served(
     assert max(loop.waits) < 1.0
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("slots", "service"), [(4, 0.02), (4, 0.01), (16, 0.05), (100, 0.02)])
+def test_a_page_opened_by_25_people_is_no_overload_while_the_limit_is_being_found(
+    make: Any, slots: int, service: float, seed: int
+) -> None:
+    """It begins at five times what the smallest takes, and at a fifth of the largest, and nobody is to notice."""
+    world = make(0, seed=seed, challenge=ChallengeSettings(), limit=ConcurrencySettings())
+    loop = Loop(world, service, slots)
+    browsers(loop, 25, 80)
+    loop.run(15.0)
+    assert loop.refused == []
+    assert set(loop.served.values()) == {80}
+    assert loop.highest <= 0.05
+    assert not world.engine.attack
+    assert max(loop.waits) < 1.2
+    assert world.engine.status(world.now)["concurrency"] < 8 or slots > 4
+
+
+@pytest.mark.parametrize(("clients", "slots", "service"), [(150, 4, 0.03), (300, 16, 0.2), (600, 60, 0.1)])
+def test_a_flood_that_comes_before_the_limit_is_found_is_noticed_too(
+    make: Any, clients: int, slots: int, service: float
+) -> None:
+    world = make(0, challenge=ChallengeSettings(), limit=ConcurrencySettings())
+    loop = Loop(world, service, slots)
+    for i in range(clients):
+        loop.connect(world.client(f"127.{i // 200}.{i % 200}.1"))
+    loop.run(10.0)
+    assert world.engine.attack
+    assert loop.highest > 0.15
+
+
 @pytest.mark.parametrize(("clients", "connections", "slots", "service"), [(100, 1, 16, 0.2), (60, 2, 4, 0.03)])
 def test_a_closed_loop_flood_is_noticed_within_seconds(
     make: Any, clients: int, connections: int, slots: int, service: float
@@ -131,7 +177,7 @@ def test_a_closed_loop_flood_is_noticed_within_seconds(
     loop = Loop(world, service)
     for i in range(clients * connections):
         loop.connect(world.client(f"127.{i % clients // 8}.0.{i % clients}"))
-    loop.run(8.0)
+    loop.run(12.0)
     assert world.engine.attack
     assert loop.highest > 0.15
     assert world.engine.status(world.now)["overload"] == []  # who is challenged does not wait
@@ -143,7 +189,7 @@ def test_a_closed_loop_flood_makes_no_history_while_it_is_not_noticed_yet(make: 
     loop = Loop(world, 0.03)
     for i in range(120):
         loop.connect(world.client(f"127.{i % 60 // 8}.0.{i % 60}"))
-    loop.run(8.0)
+    loop.run(12.0)
     assert world.engine.attack
     assert world.engine.status(world.now)["tables"]["history"]["entries"] == 0
 
@@ -165,7 +211,7 @@ def test_nobody_waits_for_ever_behind_clients_that_ask_again_at_once(make: Any, 
 def test_who_is_turned_away_for_want_of_room_is_overload(make: Any) -> None:
     world = make(16, challenge=ChallengeSettings(mode="off"))
     loop = Loop(world, 0.2)
-    for i in range(300):
+    for i in range(400):
         loop.connect(world.client(f"127.{i // 8}.0.{i % 8}"))
     seen: set[str] = set()
     for _ in range(8):

@@ -1,40 +1,51 @@
-"""What a window says of the upstream, and when it says nothing."""
+"""What a window says of the upstream, and when it says nothing; and the limit that comes of it, against a service."""
 
 from __future__ import annotations
 
+import heapq
 import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
 
-from shield.policy.concurrency import MOST_SAMPLES, Concurrency
+from shield.policy.concurrency import FORGOTTEN, MOST_SAMPLES, PROBE_MOST, ROUND, Concurrency, ConcurrencySettings
+
+WINDOW = 0.5
+START = 555_555.5
+
+
+def fixed(limit: int) -> Concurrency:
+    return Concurrency(ConcurrencySettings(adaptive=False), limit)
 
 
 def window(
     concurrency: Concurrency, ratios: list[float], *, clients: int = 8, errors: int = 0, calm: bool = True
 ) -> None:
     for i, ratio in enumerate(ratios):
-        concurrency.sample(bytes([i % clients]), 0.1 * ratio, 0.1, i < errors)
-    concurrency.close_window(0.5, calm)
+        concurrency.sample(bytes([i % clients]), 0.1 * ratio, 0.1, i < errors, concurrency.epoch)
+    concurrency.close_window(WINDOW, calm, START)
 
 
 def test_saturated_is_when_in_flight_reached_the_limit() -> None:
-    concurrency = Concurrency(2)
+    concurrency = fixed(2)
     for _ in range(2):
         concurrency.take()
     concurrency.give()
-    concurrency.close_window(0.5, True)
+    window(concurrency, [])
     assert concurrency.saturated
-    concurrency.close_window(0.5, True)
+    window(concurrency, [])
     assert not concurrency.saturated
     concurrency.take()
-    concurrency.close_window(0.5, True)
-    concurrency.close_window(0.5, True)  # it is reached all the time
+    window(concurrency, [])
+    window(concurrency, [])  # it is reached all the time
     assert concurrency.saturated
 
 
 @pytest.mark.parametrize(("samples", "clients"), [(7, 7), (50, 3), (0, 1)])
 def test_too_few_samples_or_clients_say_nothing(samples: int, clients: int) -> None:
-    concurrency = Concurrency(10)
+    concurrency = fixed(10)
     window(concurrency, [50.0] * samples, clients=clients, errors=samples)
     assert not concurrency.acted
     assert not concurrency.errors_act
@@ -42,7 +53,7 @@ def test_too_few_samples_or_clients_say_nothing(samples: int, clients: int) -> N
 
 
 def test_the_median_is_the_congestion() -> None:
-    concurrency = Concurrency(10)
+    concurrency = fixed(10)
     window(concurrency, [1.0, 1.0, 1.0, 5.0, 6.0, 7.0, 90.0, 90.0, 90.0], calm=False)
     assert concurrency.ratio == pytest.approx(6.0)
     assert concurrency.congestion == pytest.approx(6.0)
@@ -50,7 +61,7 @@ def test_the_median_is_the_congestion() -> None:
 
 
 def test_the_baseline_follows_slowly_in_calm_weather_and_at_once_downwards() -> None:
-    concurrency = Concurrency(10)
+    concurrency = fixed(10)
     window(concurrency, [2.0] * 20)
     assert concurrency.baseline == pytest.approx(1.02)
     window(concurrency, [0.5] * 20)
@@ -58,38 +69,45 @@ def test_the_baseline_follows_slowly_in_calm_weather_and_at_once_downwards() -> 
 
 
 def test_a_draining_flood_teaches_no_baseline() -> None:
-    concurrency = Concurrency(10)
+    concurrency = fixed(10)
     window(concurrency, [80.0] * 20, calm=False)
     assert concurrency.baseline == 1.0
 
 
 def test_a_saturated_window_teaches_no_baseline() -> None:
-    concurrency = Concurrency(1)
+    concurrency = fixed(1)
     concurrency.take()
     window(concurrency, [80.0] * 20)
     assert concurrency.baseline == 1.0
 
 
 def test_congestion_that_is_not_measured_anew_bills_nothing_and_fades() -> None:
-    concurrency = Concurrency(10)
+    concurrency = fixed(10)
     window(concurrency, [11.0] * 20, calm=False)
     window(concurrency, [], calm=False)
     assert concurrency.congestion == 1.0
     assert 10.9 < concurrency.ratio < 11.0
-    concurrency.close_window(60.0, False)
+    concurrency.close_window(60.0, False, START)
     assert concurrency.ratio == pytest.approx(1 + 10 * 0.99, rel=0.01)
 
 
 @pytest.mark.parametrize(("n", "errors", "acts"), [(8, 1, False), (8, 2, True), (100, 9, False), (100, 10, True)])
 def test_errors_act_beyond_chance(n: int, errors: int, acts: bool) -> None:
-    concurrency = Concurrency(10)
+    concurrency = fixed(10)
     window(concurrency, [1.0] * n, errors=errors)
     assert concurrency.errors_act is acts
 
 
+def test_quick_errors_are_no_sign_of_a_quick_service() -> None:
+    concurrency = fixed(10)
+    window(concurrency, [0.01] * 20, errors=20)
+    assert concurrency.errors_act
+    assert (concurrency.ratio, concurrency.baseline) == (1.0, 1.0)
+
+
 def test_noise_in_few_samples_hardly_ever_looks_like_overload() -> None:
     rng = random.Random(3)
-    concurrency = Concurrency(10)
+    concurrency = fixed(10)
     above = 0
     for _ in range(2000):
         concurrency.baseline = 1.0
@@ -99,8 +117,362 @@ def test_noise_in_few_samples_hardly_ever_looks_like_overload() -> None:
 
 
 def test_samples_of_a_window_are_bounded() -> None:
-    concurrency = Concurrency(10)
+    concurrency = Concurrency(ConcurrencySettings())
     for i in range(5 * MOST_SAMPLES):
-        concurrency.sample(i.to_bytes(4, "big"), 1.0, 1.0, True)
-    assert len(concurrency._ratios) == MOST_SAMPLES
-    assert len(concurrency._clients) == 4
+        concurrency.sample(i.to_bytes(4, "big"), 1.0, 1.0, False, concurrency.epoch)
+    assert len(concurrency._ratios) == len(concurrency._excess) == len(concurrency._fresh) == MOST_SAMPLES
+    assert len(concurrency._clients) == len(concurrency._fresh_clients) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "ceiling", "limit"),
+    [
+        (ConcurrencySettings(), 0, 20),
+        (ConcurrencySettings(), 16, 16),
+        (ConcurrencySettings(), 2, 2),
+        (ConcurrencySettings(start=3, least=5), 0, 5),
+        (ConcurrencySettings(adaptive=False), 0, 20),
+        (ConcurrencySettings(adaptive=False), 700, 700),
+    ],
+)
+def test_the_limit_begins_within_its_bounds(settings: ConcurrencySettings, ceiling: int, limit: int) -> None:
+    concurrency = Concurrency(settings, ceiling)
+    assert concurrency.limit == concurrency.slots == limit
+    assert concurrency.found is not settings.adaptive
+
+
+# A service, and more asked of it than it can do
+
+
+@dataclass
+class Service:
+    """Works on `slots` requests at once, for `seconds` each; others wait there, first come, first served.
+
+    With `thrash` it takes them all, and beyond `slots` all become slower, by more than their number.
+    """
+
+    slots: int
+    seconds: float
+    time: Callable[[random.Random], float]
+    thrash: float | None = None
+    busy: int = 0
+    waiting: deque[tuple[float, int]] = field(default_factory=deque)
+
+
+EVEN = lambda rng: rng.uniform(0.9, 1.1)  # noqa: E731
+NOISY = lambda rng: rng.lognormvariate(-0.18, 0.6)  # noqa: E731 - mean 1
+EXPONENTIAL = lambda rng: rng.expovariate(1.0)  # noqa: E731
+MIXED = lambda rng: rng.uniform(0.9, 1.1) * (0.3 if rng.random() < 0.7 else 2.63)  # noqa: E731
+
+
+class Overload:
+    """Whoever is behind the limit asks without end; `asked` (requests/s) makes it a calm stream instead."""
+
+    def __init__(self, service: Service, concurrency: Concurrency, seed: int, asked: float = 0.0) -> None:
+        self.service = service
+        self.concurrency = concurrency
+        self.asked = asked
+        self.now = START
+        self.limits: list[int] = []  # after each window
+        self.times: list[float] = []
+        self.ends: list[float] = []
+        self.failing = 0.0  # share of requests
+        self._random = random.Random(seed)
+        self._events: list[tuple[float, int, str, tuple[float, int]]] = []
+        self._n = 0
+        self._backlog = 0
+        self._at(START + WINDOW, "window")
+        self._arrive()
+
+    def _at(self, when: float, what: str, of: tuple[float, int] = (0.0, 0)) -> None:
+        self._n += 1
+        heapq.heappush(self._events, (when, self._n, what, of))
+
+    def _arrive(self) -> None:
+        if self.asked:
+            self._backlog += 1
+            self._at(self.now + self._random.expovariate(self.asked), "ask")
+        self._fill()
+
+    def _fill(self) -> None:
+        concurrency, service = self.concurrency, self.service
+        while concurrency.in_flight < concurrency.slots and (self._backlog or not self.asked):
+            self._backlog -= bool(self.asked)
+            concurrency.take()
+            service.waiting.append((self.now, concurrency.epoch))
+        while service.waiting and (service.thrash is not None or service.busy < service.slots):
+            service.busy += 1
+            seconds = service.seconds * service.time(self._random)
+            if service.thrash is not None:
+                seconds *= max(1.0, service.busy / service.slots) ** (1.0 + service.thrash)
+            self._at(self.now + seconds, "end", service.waiting.popleft())
+
+    def run(self, seconds: float, calm: bool = False) -> None:
+        end = self.now + seconds
+        while self._events[0][0] <= end:
+            self.now, _, what, (since, epoch) = heapq.heappop(self._events)
+            concurrency = self.concurrency
+            if what == "ask":
+                self._arrive()
+                continue
+            if what == "window":
+                concurrency.close_window(WINDOW, calm, self.now)
+                self.limits.append(concurrency.limit)
+                self._at(self.now + WINDOW, "window")
+            else:
+                if concurrency.in_flight >= concurrency.half:
+                    client = bytes([self._random.randrange(256)])
+                    fails = self._random.random() < self.failing
+                    concurrency.sample(client, self.now - since, self.service.seconds, fails, epoch)
+                self.times.append(self.now - since)
+                self.ends.append(self.now)
+                concurrency.give()
+                self.service.busy -= 1
+            self._fill()
+        self.now = end
+
+    def within(self, seconds: float, low: float = 0.7, high: float = 1.6) -> float:
+        """The share of the last seconds in which the limit was as good as ideal."""
+        slots = self.service.slots
+        last = self.limits[-int(seconds / WINDOW) :]
+        return sum(low * slots <= limit <= high * slots for limit in last) / len(last)
+
+    def goodput(self, seconds: float) -> float:
+        """Of the last seconds, as a share of what the service can do."""
+        done = sum(end > self.now - seconds for end in self.ends)
+        return done / seconds * self.service.seconds / self.service.slots
+
+
+def overload(service: Service, seed: int = 1, **settings: float) -> Overload:
+    return Overload(service, Concurrency(ConcurrencySettings(**settings)), seed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("time", [EVEN, NOISY, EXPONENTIAL, MIXED], ids=["even", "noisy", "exponential", "mixed"])
+@pytest.mark.parametrize(("slots", "seconds"), [(4, 0.02), (16, 0.05), (60, 0.1), (24, 0.25)])
+def test_the_limit_finds_what_a_service_takes(
+    slots: int, seconds: float, time: Callable[[random.Random], float], seed: int
+) -> None:
+    """In a minute, whether it begins too high or too low."""
+    site = overload(Service(slots, seconds, time), seed)
+    site.run(110.0)
+    assert site.within(50.0) > 0.85
+    assert site.goodput(50.0) > 0.9
+    assert site.concurrency.found
+    late = sorted(site.times[len(site.times) // 2 :])
+    assert late[int(0.99 * len(late))] < 5.2 * seconds
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("change", ["halved", "doubled", "slower"])
+@pytest.mark.parametrize(
+    ("slots", "seconds", "time"), [(24, 0.05, EXPONENTIAL), (16, 0.02, NOISY), (40, 0.05, EVEN)], ids=["a", "b", "c"]
+)
+def test_a_service_that_changes_under_load_is_met_again(
+    slots: int, seconds: float, time: Callable[[random.Random], float], change: str, seed: int
+) -> None:
+    service = Service(slots, seconds, time)
+    site = overload(service, seed)
+    site.run(45.0)
+    if change == "slower":
+        service.seconds *= 3
+    else:
+        service.slots = slots // 2 if change == "halved" else slots * 2
+    site.run(60.0)
+    site.run(30.0)
+    assert site.within(30.0) > 0.85
+    assert site.goodput(30.0) > 0.9
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("thrash", [0.25, 0.5, 1.0])
+def test_a_service_that_thrashes_is_kept_below_that(thrash: float, seed: int) -> None:
+    site = overload(Service(24, 0.05, NOISY, thrash), seed)
+    site.run(120.0)
+    assert site.goodput(90.0) > 0.82
+    assert site.within(90.0) > 0.95
+
+
+def test_the_limit_does_not_drift_in_half_an_hour_of_overload() -> None:
+    site = overload(Service(16, 0.1, EXPONENTIAL))
+    site.run(1800.0)
+    assert site.within(1740.0) > 0.95
+    assert site.goodput(1740.0) > 0.95
+
+
+def test_nobody_is_probed_for_while_there_is_no_congestion() -> None:
+    site = Overload(Service(100, 0.05, EXPONENTIAL), Concurrency(ConcurrencySettings()), 1, asked=100.0)
+    for _ in range(240):
+        site.run(WINDOW, calm=True)
+        assert not site.concurrency.probing
+    assert site.concurrency.limit == 20
+    assert not site.concurrency.found
+
+
+def test_a_limit_that_was_not_reached_for_a_minute_of_calm_is_only_a_lower_bound() -> None:
+    site = overload(Service(16, 0.05, EVEN))
+    site.run(10.0)
+    assert site.concurrency.found
+    site.asked = 20.0
+    site._arrive()
+    site.run(FORGOTTEN - 1, calm=True)
+    assert site.concurrency.found
+    site.run(70.0)
+    assert site.concurrency.found  # an attack that the defence holds is no calm
+    site.run(2.0, calm=True)
+    assert not site.concurrency.found
+
+
+def test_a_limit_that_fell_in_bad_times_rises_again_when_they_are_over() -> None:
+    """Though nobody reaches it: those who would are kept out because it is low."""
+    service = Service(40, 0.02, EVEN)
+    site = overload(service)
+    site.run(30.0)
+    good = site.concurrency.limit
+    service.slots = 4
+    site.run(30.0)
+    assert site.concurrency.limit < 10
+    service.slots = 40
+    site.asked = 20.0
+    site.run(30.0)
+    assert good * 0.8 < site.concurrency.limit <= good + 1
+
+
+def test_errors_lower_the_limit() -> None:
+    site = overload(Service(40, 0.02, EVEN))
+    site.run(30.0)
+    before = site.concurrency.limit
+    site.failing = 0.3
+    site.run(2.0)
+    assert site.concurrency.limit < 0.7 * before
+    site.failing = 0.0
+    site.run(30.0)
+    assert site.concurrency.limit > 0.8 * before
+
+
+def test_a_service_that_only_fails_gets_the_least() -> None:
+    site = overload(Service(40, 0.02, EVEN))
+    site.failing = 1.0
+    site.run(30.0)
+    assert site.concurrency.limit == 4
+    assert site.concurrency.baseline == 1.0
+
+
+def test_the_ceiling_holds() -> None:
+    site = Overload(Service(100, 0.02, EVEN), Concurrency(ConcurrencySettings(), 30), 1)
+    site.run(20.0)
+    assert set(site.limits[10:]) == {30}
+    assert site.concurrency.found
+
+
+def test_a_service_of_one_slot_is_left_at_the_least() -> None:
+    """The floor does for it; the probe that asks whether b is wrong goes down to one request."""
+    site = overload(Service(1, 0.02, NOISY), least=2)
+    site.run(60.0)
+    assert site.within(30.0, 2, 2) > 0.7
+
+
+def test_without_a_limit_that_is_heeded_there_is_no_probe() -> None:
+    """As in a dry run."""
+    concurrency = Concurrency(ConcurrencySettings(), probes=False)
+    site = Overload(Service(16, 0.05, EVEN), concurrency, 1)
+    for _ in range(60):
+        site.run(WINDOW)
+        assert not concurrency.probing
+
+
+def test_workers_probe_at_the_same_time() -> None:
+    """At multiples of the clock, or one worker's probe would measure the congestion that the others make."""
+    began = []
+    for seed, slots in ((1, 16), (2, 40)):
+        site = overload(Service(slots, 0.05, EVEN), seed)
+        site.run(20.0)
+        probing = False
+        for _ in range(80):
+            site.run(WINDOW)
+            if site.concurrency.probing and not probing:
+                began.append(site.now)
+            probing = site.concurrency.probing
+    assert len(began) == 4
+    assert max(when % 20 for when in began) <= WINDOW
+
+
+# Rounds by hand
+
+
+def steady(concurrency: Concurrency, ratio: float, now: float, clients: int = 8) -> None:
+    """A window in which the limit was reached, and many requests ended after `ratio` times their baseline."""
+    while concurrency.in_flight < concurrency.slots:
+        concurrency.take()
+    for i in range(max(40, 4 * concurrency.slots)):
+        concurrency.take()
+        concurrency.sample(bytes([i % clients]), 0.1 * ratio, 0.1, False, concurrency.epoch)
+        concurrency.give()
+    concurrency.close_window(WINDOW, False, now)
+    while concurrency.in_flight:
+        concurrency.give()
+
+
+def test_what_began_before_the_limit_changed_is_no_answer_to_the_change() -> None:
+    concurrency = Concurrency(ConcurrencySettings(), probes=False)
+    steady(concurrency, 1.0, START)
+    assert concurrency.limit == 30
+    for i in range(100):
+        concurrency.sample(bytes([i]), 1.0, 0.1, False, concurrency.epoch - 1)
+    concurrency.close_window(WINDOW, False, START + 0.5)
+    assert concurrency.limit == 30
+    assert concurrency.ratio == pytest.approx(10.0)
+
+
+def test_few_noisy_samples_wait_for_more() -> None:
+    concurrency = Concurrency(ConcurrencySettings(start=8), probes=False)
+    for late in (0.0, ROUND + 1.0):
+        for _ in range(8):
+            concurrency.take()
+        for i, ratio in enumerate([0.5, 0.6, 0.7, 1.6, 1.7, 2.0, 2.1, 2.2]):
+            concurrency.sample(bytes([i]), ratio, 1.0, False, concurrency.epoch)
+            concurrency.give()
+        concurrency.close_window(WINDOW, False, START + late)
+        assert concurrency.limit == 8
+        assert len(concurrency._fresh) == (0 if late else 8)  # dropped when they are too old
+
+
+def test_samples_of_few_clients_are_dropped_when_they_are_old() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    steady(concurrency, 9.0, START, clients=1)
+    assert len(concurrency._fresh) == 80
+    concurrency.close_window(WINDOW, False, START + ROUND + 1)
+    assert concurrency._fresh == []
+    assert concurrency.limit == 20
+
+
+def test_a_probe_of_which_nothing_comes_back_is_given_up() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    steady(concurrency, 2.0, START)
+    assert concurrency.probing
+    assert (concurrency.limit, concurrency.slots, concurrency.half) == (20, 10, 5.0)
+    concurrency.close_window(WINDOW, False, START + WINDOW)
+    assert concurrency.probing
+    concurrency.close_window(WINDOW, False, START + PROBE_MOST)
+    assert not concurrency.probing
+    assert (concurrency.limit, concurrency.slots) == (20, 20)
+    assert concurrency.baseline == 1.0
+
+
+def test_a_probe_that_finds_the_service_slower_raises_the_baseline_and_keeps_the_limit() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    steady(concurrency, 3.0, START)
+    steady(concurrency, 2.9, START + WINDOW)
+    assert not concurrency.probing
+    assert concurrency.baseline > 2.8
+    assert concurrency.limit == 20
+
+
+def test_a_probe_that_finds_half_of_it_congested_too_goes_on_and_its_word_is_carried_out_at_once() -> None:
+    concurrency = Concurrency(ConcurrencySettings(start=64))
+    for i, (ratio, slots) in enumerate([(8.0, 32), (4.0, 16), (2.0, 8), (1.0, 4)]):
+        steady(concurrency, ratio, START + i * WINDOW)
+        assert concurrency.slots == slots
+    steady(concurrency, 1.0, START + 2.0)
+    assert not concurrency.probing
+    assert concurrency.limit == concurrency.slots == int(64 * 1.4 / 8)

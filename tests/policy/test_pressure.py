@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action
-from shield.policy.concurrency import Concurrency
+from shield.policy.concurrency import Concurrency, ConcurrencySettings
 from shield.policy.pressure import OwnLoad, Pressure, PressureSettings
 
 START = 777_777.7
@@ -18,7 +18,7 @@ class Weather:
     """Windows of half a second, made by hand."""
 
     def __init__(self, limit: int = 100, **settings: Any) -> None:
-        self.concurrency = Concurrency(limit)
+        self.concurrency = Concurrency(ConcurrencySettings(adaptive=False), limit)
         self.pressure = Pressure(PressureSettings(**settings), limit)
         self.now = START
 
@@ -32,8 +32,8 @@ class Weather:
         pressure.units += units / 2
         pressure.completed += completed / 2
         for i in range(40 if ratio else 0):
-            self.concurrency.sample(bytes([i]), 0.1 * ratio, 0.1, i < errors)
-        self.concurrency.close_window(0.5, not pressure.attack)
+            self.concurrency.sample(bytes([i]), 0.1 * ratio, 0.1, i < errors, 1)
+        self.concurrency.close_window(0.5, not pressure.attack, self.now)
         pressure.close_window(self.concurrency, self.now, 0.5)
         return pressure.p
 
@@ -134,7 +134,7 @@ def test_who_is_turned_away_by_the_queue_is_pressure_when_it_lasts() -> None:
     assert weather.pressure.overload == ("shedding",)
 
 
-@pytest.mark.parametrize(("wait", "seconds"), [(0.3, None), (0.5, 20.0), (0.9, 4.0), (2.0, 1.5)])
+@pytest.mark.parametrize(("wait", "seconds"), [(0.3, None), (0.5, 40.0), (0.9, 8.0), (2.0, 2.5)])
 def test_a_queue_that_does_not_move_on_is_pressure_the_sooner_the_longer_it_takes(
     wait: float, seconds: float | None
 ) -> None:
