@@ -12,27 +12,24 @@ from statistics import median
 
 import pytest
 
-from shield.policy import concurrency
+from shield.policy.concurrency import Concurrency, ConcurrencySettings
 from shield.policy.engine import Engine
 from shield.simulate.result import Result
 from shield.simulate.scene import load
 from shield.simulate.world import run
 
-if not hasattr(concurrency, "ConcurrencySettings"):
-    pytest.skip("the limit is fixed", allow_module_level=True)
-
 SERVICE_SECONDS = 0.08
 IDEAL = 16.0  # slots of the service
 
 
-class Gradient2(concurrency.Concurrency):
+class Gradient2(Concurrency):
     """com.netflix.concurrency.limits.limit.Gradient2Limit with its defaults, over the readings of Shield's own.
 
     The long-term latency is an average over 600 windows of what is measured, overload or not.
     """
 
     def __init__(self) -> None:
-        super().__init__(concurrency.ConcurrencySettings(adaptive=False))
+        super().__init__(ConcurrencySettings(adaptive=False))
         self._estimate = 20.0
         self._long: float | None = None
 
