@@ -102,6 +102,7 @@ async def test_the_operators_lists_and_keys(start: Callable[..., Any], origin: s
             "honeypots": ["/trap"],
         },
         upstream={"servers": [origin]},
+        concurrency={"start": 100},  # who had to wait is counted as let in, whoever it was
     )
     friend, enemy, partner = client("127.8.2.1"), client("127.8.3.1"), client("127.8.4.1")
     assert (await statuses(friend, shield, 50)) == {200: 50}

@@ -33,7 +33,9 @@ def test_reasons_are_listed_with_their_status(reason: Reason) -> None:
 
 @pytest.mark.parametrize("result", list(Redeemed), ids=lambda result: result.value)
 def test_results_of_an_answer_are_listed(result: Redeemed) -> None:
-    if result is not Redeemed.ACCEPTED:
+    if result is Redeemed.WAITING:
+        assert "waiting room" in row("202 |")
+    elif result is not Redeemed.ACCEPTED:
         assert row(f"{503 if result is Redeemed.BUSY else 400} | `{result.value}`")
 
 
