@@ -45,6 +45,7 @@ def shortened(scene: Scene) -> Scene:
     return replace(scene, seconds=2100, populations={**scene.populations, "creeping": creeping})
 
 
+@pytest.mark.scene
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_end_of_it(seed: int) -> None:
     check(run(shortened(load("creeping")), seed))
