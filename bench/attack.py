@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="what Shield is told of the service; 0: nothing, it finds out by itself",
     )
+    parser.add_argument("--add", type=Path, help="results of other scenes, measured before, that these are added to")
     parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
     parser.add_argument("--keep-logs", type=Path, help="a folder for what the processes wrote")
 
@@ -74,7 +75,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Every scene and contender in turn; prints and writes the tables and plots, and returns the exit status."""
     results = play(arguments)
+    if arguments.add:
+        results = added(json.loads(arguments.add.read_text()), results)
     return report.publish(results, markdown(results), arguments.json)
+
+
+def added(before: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """The same with the scenes of `before` as well, unless they were measured anew. Raises ValueError when these were
+    measured otherwise."""
+    for key in ("origin", "size", "patience", "cores"):
+        if before[key] != results[key]:
+            raise ValueError(f"other results to add to: {key} is {before[key]}, not {results[key]}")
+    scenes = {**before["scenes"], **results["scenes"]}
+    scenes = {name: scenes[name] for name in SCENES if name in scenes}
+    return {**results, "scenes": scenes, "problems": every_problem(scenes)}
+
+
+def every_problem(scenes: Mapping[str, Any]) -> list[str]:
+    return [f"{found['title']}: {problem}" for found in scenes.values() for problem in found["problems"]]
 
 
 def play(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -109,7 +127,7 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
         "patience": PATIENCE,
         "missing": missing,
         "scenes": scenes,
-        "problems": [f"{found['title']}: {problem}" for found in scenes.values() for problem in found["problems"]],
+        "problems": every_problem(scenes),
     }
 
 

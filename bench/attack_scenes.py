@@ -20,7 +20,7 @@ SHARED_ADDRESS: Final = "127.2.255.1"
 SHARED_THINK: Final = 40.0  # ... who click less, for all of them together are not to be more than the service can do
 SHARED_PARTS: Final = 2
 SHARED_VISITS: Final = 36.0  # seconds; one address may load 50 things a second while nobody there holds a pass
-NEWCOMERS: Final = 40
+NEWCOMERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ Each user is a browser at an address of its own in 127.2.0.0/16 (a few share one
 over up to six keep-alive connections, cookies kept. All clicks are fixed before the run starts (think times are
 log-normal), so a site that is slow does not get fewer of them, and latency counts from when a request was meant to be
 sent: a page's from the click, a part's from the moment the page had come. Whoever gets no complete 200 within the
-patience of 10 s has failed. Challenges are counted and not solved: those who have visited before ought not to see any,
-and newcomers try again with their next click.
+patience of 10 s has failed. Challenges are counted. Those who have visited before ought not to see any, and solve none;
+newcomers do (buying.py), and ask for their page again with the pass.
 
 Reads a plan as JSON from one file, writes what happened as JSON to another.
 """
@@ -27,6 +27,7 @@ from typing import Any, Final
 import httptools
 import uvloop
 
+from bench.buying import Desk
 from bench.guard import Target, loopback, target
 
 PATIENCE: Final = 10.0  # seconds from when a request was meant to be sent
@@ -137,8 +138,13 @@ class Link(asyncio.Protocol):
 class Browser:
     """One user's browser."""
 
-    def __init__(self, person: Person, site: Target, samples: list[dict[str, Any]], number: int) -> None:
+    def __init__(
+        self, person: Person, site: Target, samples: list[dict[str, Any]], number: int, desk: Desk | None = None
+    ) -> None:
+        """`desk` solves the challenges, if any are solved."""
         self.person = person
+        self.desk = desk
+        self.buying: asyncio.Task[bool] | None = None
         self.site = site
         self.samples = samples
         self.number = number
@@ -162,10 +168,15 @@ class Browser:
         await asyncio.gather(*(self.fetch(f"/part/{part}.css", click, now) for part in range(self.person.parts)))
 
     async def fetch(self, path: str, click: float, meant: float, document: bool = False) -> bool:
-        link, ended = None, None
+        link, ended, challenged = None, None, False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(meant + PATIENCE - time.monotonic()), self.free:
                 link = await self.exchange(self.render(path, document))
+                while self.desk and document and link is not None and is_challenge(link.body):
+                    challenged = True
+                    if not await self.buy(self.desk, link.body):
+                        break
+                    link = await self.exchange(self.render(path, document))
                 ended = time.monotonic()
         good = link is not None and link.status == 200 and len(link.body) > 0
         self.samples.append(
@@ -178,10 +189,21 @@ class Browser:
                 "latency": (ended or time.monotonic()) - meant,
                 "good": good,
                 "status": link.status if link else 0,
-                "challenge": link is not None and not good and is_challenge(link.body),
+                "challenge": challenged or (link is not None and not good and is_challenge(link.body)),
             }
         )
         return good
+
+    async def buy(self, desk: Desk, page: bytes) -> bool:
+        """A pass, for all tabs that ask for one meanwhile; who closes a tab still gets it."""
+        if self.buying is None or self.buying.done():
+            self.buying = asyncio.create_task(desk.buy(page, self.post))
+        return await asyncio.shield(self.buying)
+
+    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body; 503 when nothing came."""
+        link = await self.exchange(self.render(path, False, body))
+        return (link.status, link.body) if link else (503, b"")
 
     async def exchange(self, request: bytes) -> Link | None:
         """The connection with the whole answer, or None when it failed. A kept connection that the server closed at the
@@ -216,27 +238,34 @@ class Browser:
         )
         return link
 
-    def render(self, path: str, document: bool) -> bytes:
+    def render(self, path: str, document: bool, body: bytes | None = None) -> bytes:
         accept, dest, mode = (
             ("text/html,application/xhtml+xml,*/*;q=0.8", "document", "navigate")
             if document
             else ("text/css,*/*;q=0.1", "style", "no-cors")
         )
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        return (
-            f"GET {path} HTTP/1.1\r\nHost: {self.site.host}:{self.site.port}\r\nUser-Agent: {self.person.agent}\r\n"
+        length = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head = (
+            f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nHost: {self.site.host}:{self.site.port}\r\n"
+            f"User-Agent: {self.person.agent}\r\n"
             f"Accept: {accept}\r\nAccept-Language: {self.person.language}\r\nAccept-Encoding: gzip, deflate, br\r\n"
-            f"{f'Cookie: {cookies}' + chr(13) + chr(10) if cookies else ''}"
+            f"{length}{f'Cookie: {cookies}' + chr(13) + chr(10) if cookies else ''}"
             f"Sec-Fetch-Dest: {dest}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Site: same-origin\r\n\r\n"
-        ).encode()
+        )
+        return head.encode() + (body or b"")
 
 
 async def run(site: Target, people: Sequence[Person]) -> dict[str, Any]:
     samples: list[dict[str, Any]] = []
-    browsers = [Browser(person, site, samples, number) for number, person in enumerate(people)]
-    async with asyncio.TaskGroup() as group:
-        for browser in browsers:
-            group.create_task(browser.browse())
+    with Desk() as desk:
+        browsers = [
+            Browser(person, site, samples, number, desk if person.group == "newcomer" else None)
+            for number, person in enumerate(people)
+        ]
+        async with asyncio.TaskGroup() as group:
+            for browser in browsers:
+                group.create_task(browser.browse())
     return {"samples": samples, "cookies": [sorted(browser.cookies) for browser in browsers]}
 
 

@@ -353,6 +353,18 @@ class TestJudgement:
         ):
             assert part in text
 
+    def test_scenes_measured_one_by_one_make_one_table(self) -> None:
+        def results(**scenes: str) -> dict[str, Any]:
+            same = {"origin": {}, "size": {"seconds": 9.0}, "patience": 10.0, "cores": "each its own"}
+            found = {name: {"title": name, "problems": [problem]} for name, problem in scenes.items()}
+            return {**same, "scenes": found, "problems": attack.every_problem(found)}
+
+        both = attack.added(results(shared="slow", many="late"), results(many="better", overload="good"))
+        assert list(both["scenes"]) == ["overload", "many", "shared"]
+        assert both["problems"] == ["overload: good", "many: better", "shared: slow"]
+        with pytest.raises(ValueError, match="size is"):
+            attack.added(results(many="") | {"size": {"seconds": 5.0}}, results(many=""))
+
     def test_waves_are_added_up(self) -> None:
         one = {"first_byte": 2.0, "statuses": {"200": 1}, "sent": 3}
         never = {"first_byte": None, "statuses": {}, "sent": 0}
