@@ -16,6 +16,7 @@ The records also say which networks are *known*: those that held such a client w
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -215,22 +216,14 @@ class History(Cache[bytes, Record]):
     def load(self, rows: Iterable[list[Any]], now: float, wall: float) -> int:
         """Take rows that `rows` made, before a restart; how many were taken. Rows that make no sense are skipped.
 
-        Of several rows of one subject, as the workers of one service save them, the one seen last counts.
+        Of several rows of one subject, as the workers of one service save them, the one seen last counts. An address
+        belongs to one network, as the counts rely on: a row that says otherwise is skipped, too.
         """
         shift, taken = now - wall, 0
+        homes = {record.address: record.network for record in self.values()}
         for row in rows:
-            try:
-                key, address, network, first, last, windows, units = row
-                record = Record(
-                    bytes.fromhex(key),
-                    str(address),
-                    str(network),
-                    float(first) + shift,
-                    min(float(last) + shift, now),
-                    int(windows),
-                    float(units),
-                )
-            except (TypeError, ValueError):
+            record = _read(row, shift, now)
+            if record is None or homes.setdefault(record.address, record.network) != record.network:
                 continue
             older = self.get(record.key)
             if record.last + self._keep > now and (older is None or older.last < record.last):
@@ -253,3 +246,23 @@ class History(Cache[bytes, Record]):
         place.addresses -= 1
         if not place.addresses:
             del self._networks[record.network]
+
+
+TEXT_CHARS: Final = 64
+"""An IPv6 address with its prefix takes 43."""
+KEY_BYTES: Final = 32
+"""Keys have 8 or 16."""
+
+
+def _read(row: Any, shift: float, now: float) -> Record | None:
+    """The record in a row of a file, which may hold anything; None when it makes no sense. `shift`: to our clock."""
+    try:
+        key, address, network, first, last, windows, units = row
+        if type(address) is not str or type(network) is not str or max(len(address), len(network)) > TEXT_CHARS:
+            return None
+        name = bytes.fromhex(key)
+        begin, end, served, count = float(first) + shift, min(float(last) + shift, now), float(units), int(windows)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    sound = 0 < len(name) <= KEY_BYTES and -math.inf < begin <= end and 0 <= served < math.inf and count >= 0
+    return Record(name, address, network, begin, end, count, served) if sound else None

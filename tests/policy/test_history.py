@@ -11,6 +11,7 @@ from shield.policy.engine import HistorySettings, Keys, TableSettings
 from shield.policy.history import DAY, History, Record
 
 NOW = 40 * DAY
+WALL_OFFSET = 1_700_000_000.0 - 7_654_321.123  # as in conftest.py
 
 
 def record(key: int, units: float = 1.0, address: str = "192.0.2.1", last: float = NOW) -> Record:
@@ -179,6 +180,43 @@ def test_users_known_before_a_restart_stay_known(make: Any) -> None:
     old = list(rows[0])
     old[4] -= 100 * DAY
     assert make().engine.import_history([old], after.now) == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, ""), (0, "zz"), (0, "00" * 33), (0, 7), (1, None), (1, "1" * 65), (2, ["192.0.2.0/24"]), (2, "1" * 65),
+        (3, "nan"), (3, "-inf"), (3, 3e9), (4, "nan"), (4, None), (5, float("inf")), (5, -1), (5, "x"), (6, "inf"),
+        (6, -0.5), (6, "nan"), (6, {}),
+    ],
+)  # fmt: skip
+def test_a_row_that_makes_no_sense_is_skipped(make: Any, place: int, value: Any) -> None:
+    """A file may have been damaged, or written by somebody else: what is in it must not break the table."""
+    before, after = make(), make()
+    before.settle_down(before.client())
+    (row,) = before.engine.export_history(before.now)
+    bad = list(row)
+    bad[place] = value
+    assert after.engine.import_history([bad, "abcdefg", None, 3], after.now) == 0
+    assert after.engine.import_history([row], before.now) == 1
+
+
+def test_an_address_in_two_networks_at_once(make: Any) -> None:
+    """Found by fuzzing: the counts of both networks went wrong, and forgetting the records raised KeyError."""
+    world = make()
+    wall = WALL_OFFSET + world.now
+    rows = [
+        ["aa", "192.0.2.1", "192.0.2.0/24", wall, wall, 2, 1.0],
+        ["bb", "192.0.2.1", "198.51.100.0/24", wall, wall, 2, 2.0],
+        ["cc", "198.51.100.1", "198.51.100.0/24", wall, wall, 2, 3.0],
+    ]
+    history = world.engine._history
+    assert world.engine.import_history(rows, world.now) == 2
+    assert world.engine.import_history(rows[1:2], world.now) == 0
+    assert history.addresses_in("198.51.100.0/24") == 1
+    for _ in range(2):
+        history.popitem()
+    assert not history.addresses_in("198.51.100.0/24")
 
 
 def test_of_what_several_workers_saved_the_latest_counts(make: Any) -> None:
