@@ -264,5 +264,5 @@ def _read(row: Any, shift: float, now: float) -> Record | None:
         begin, end, served, count = float(first) + shift, min(float(last) + shift, now), float(units), int(windows)
     except (TypeError, ValueError, OverflowError):
         return None
-    sound = 0 < len(name) <= KEY_BYTES and -math.inf < begin <= end and 0 <= served < math.inf and count >= 0
+    sound = 0 < len(name) <= KEY_BYTES and -math.inf < begin <= end and 0 <= served < math.inf and 0 <= count < 1 << 32
     return Record(name, address, network, begin, end, count, served) if sound else None
