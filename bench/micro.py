@@ -190,8 +190,8 @@ def present_again() -> Batch:
         proxy.gate.data_received(head)
     assert not verified, "the connection did not remember the pass"
     shown = proxy.gate._exchange.head  # type: ignore[union-attr]
-    assert proxy.gate._present(shown, rig.START) is not None
-    return _timed(proxy.gate._present, shown, rig.START)
+    assert proxy.gate.caller.present(shown, rig.START) is not None
+    return _timed(proxy.gate.caller.present, shown, rig.START)
 
 
 def present_forged() -> Batch:

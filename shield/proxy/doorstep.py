@@ -16,7 +16,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from shield.model import Action, Request
+from shield.model import Request
+from shield.proxy.answers import STATUS
 from shield.proxy.headers import Refused, take_cookie
 from shield.proxy.replies import PREFIX
 from shield.proxy.wire import READ_BYTES
@@ -35,7 +36,6 @@ KNOWN_SECONDS: Final = 10.0
 """After which all are forgotten, too: a pass that was void may have become a good one."""
 
 _ONCE: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_MORE", 0)  # with close(): data and FIN in one segment
-_STATUS: Final = {Action.LIMIT: 429, Action.BAN: 403, Action.SHED: 503}
 
 Opening = tuple["Head", "Client", "Pass | None"]
 
@@ -74,7 +74,7 @@ class Doorstep:
         verdict = edge.engine.decide(request, now)
         action = verdict.action
         metrics.verdicts[action._value_][verdict.reason._value_] += 1
-        status = _STATUS.get(action)
+        status = STATUS.get(action)
         if status is None:
             return lambda gate: gate.carry_out(request, head, verdict, b"", now)
         edge.log.refused(now, request, status)

@@ -25,6 +25,7 @@ from shield.model import Action, Outcome, Request, Tier
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import LAST_CHUNK, encode_chunk
 from shield.proxy.headers import CHUNKED, STATUS_LINES, Head
+from shield.proxy.tunnel import Tunnel
 from shield.proxy.upstream import CONNECT_ERRORS, out_of_files
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ class Exchange:
         "responding",
         "rtt",
         "started",
-        "tunnelling",
         "wants_upgrade",
     )
 
@@ -120,22 +120,13 @@ class Exchange:
         self._status = 0
         self.rtt = NO_RTT
         self.body_sent = 0
-        self.tunnelling = False
         self._no_room = False
         self._slotless = False
         self._lagging = False
         self._finished = False
 
     def __repr__(self) -> str:
-        state = (
-            "tunnel"
-            if self.tunnelling
-            else "responding"
-            if self.responding
-            else "sent"
-            if self._connection
-            else "waiting"
-        )
+        state = "responding" if self.responding else "sent" if self._connection else "waiting"
         return f"<Exchange {self.head.method} {self.head.path!r} {state} {self._server!r}>"
 
     def _end(self) -> None:
@@ -325,14 +316,13 @@ class Exchange:
 
     def upstream_full(self) -> None:
         """The upstream reads slower than the client sends."""
-        if self.tunnelling or not self._body_done:
+        if not self._body_done:
             self._gate.pause()
-            if not self.tunnelling:
-                self._gate.deadline = self._edge.clock() + self._edge.upstream.first_byte_timeout
+            self._gate.deadline = self._edge.clock() + self._edge.upstream.first_byte_timeout
 
     def upstream_drained(self) -> None:
         """The upstream has caught up."""
-        if self.tunnelling or not self._body_done:
+        if not self._body_done:
             self._gate.resume()
 
     # from the connection: the response
@@ -467,9 +457,7 @@ class Exchange:
         """The client has caught up: read on."""
         if self._connection is not None:
             self._connection.resume()
-            self._gate.deadline = now + (
-                self._edge.upstream.tunnel_idle_timeout if self.tunnelling else self._edge.upstream.idle_timeout
-            )
+            self._gate.deadline = now + self._edge.upstream.idle_timeout
 
     def finish(self) -> None:
         """The response is complete."""
@@ -613,20 +601,9 @@ class Exchange:
         if connection is not None:
             self._connection = None
             connection.exchange = None
-            if self.tunnelling:
-                connection.poisoned = True
-                transport = connection.transport
-                transport.close()
-                if transport.get_write_buffer_size():  # what is left may go out, if the server takes it
-                    self._edge.loop.call_later(self._edge.timeouts.linger, transport.abort)
-            else:
-                connection.close()
+            connection.close()
         self._leave_server()
         edge = self._edge
-        if self.tunnelling:
-            edge.metrics.tunnels_open -= 1
-            self._account(101, now)
-            return
         edge.resume(edge.engine.cancel(self.request, now), now)
         self._log(499, now)
 
@@ -635,88 +612,42 @@ class Exchange:
         connection = self._connection
         if connection is None:
             return
-        if self.tunnelling:
-            self._gate.close_tunnel(now)
-        elif self.responding:
-            self._connection = None
-            connection.exchange = None
-            connection.close()
-            if self._server is not None:
-                self._edge.pool.failed(self._server, Fault.UPSTREAM_TIMEOUT, now)
-            self._leave_server()
+        self._connection = None
+        connection.close()
+        if self._server is not None:
+            self._edge.pool.failed(self._server, Fault.UPSTREAM_TIMEOUT, now)
+        self._leave_server()
+        if self.responding:
             self._cut(Fault.UPSTREAM_TIMEOUT, now)
         else:
-            self._connection = None
-            connection.exchange = None
-            connection.close()
-            if self._server is not None:
-                self._edge.pool.failed(self._server, Fault.UPSTREAM_TIMEOUT, now)
             self._fail(Fault.UPSTREAM_TIMEOUT, now)
 
     # tunnels
 
     def switch(self, tail: bytes) -> None:
-        """101: from here on bytes pass unread in both directions."""
+        """101: from here on bytes pass unread in both directions, `tail` first."""
         connection = self._connection
         if connection is None:
             return
         if self._streams_full():
             self._turn_away()
             return
-        edge = self._edge
-        now = edge.clock()
-        self.responding = self.tunnelling = self._stream = True
-        self._replayable = False
-        self._status = 101
-        self.rtt = now - self._sent_at
-        connection.tunnel = True
-        connection.poisoned = True
-        self._gate.write(
-            b"".join(
-                (
-                    *self._out,
-                    STATUS_LINES[101],
-                    *connection.fields,
-                    b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-                    tail,
-                )
-            )
-        )
-        self._out.clear()
-        edge.metrics.tunnels_open += 1
-        self._give_slot_back(now)
-        self._gate.open_tunnel(now)
-
-    def tunnel_up(self, data: bytes, now: float) -> None:
-        """Bytes from the client."""
-        if self._connection is not None and not self._connection.transport.is_closing():
-            self._connection.transport.write(data)
-            self._gate.deadline = now + self._edge.upstream.tunnel_idle_timeout
-
-    def tunnel_down(self, data: bytes) -> None:
-        """Bytes from the upstream."""
-        gate = self._gate
-        gate.write(data)
-        self.body_sent += len(data)
         now = self._edge.clock()
-        if gate.blocked and self._connection is not None:
-            self._connection.pause()
-            gate.expect_progress(now)
-        else:
-            gate.deadline = now + self._edge.upstream.tunnel_idle_timeout
-
-    def tunnel_closed(self) -> None:
-        """The upstream has closed its end."""
-        if self._finished:
-            return
-        self._end()
-        edge = self._edge
-        now = edge.clock()
         self._connection = None
+        self._stream = True
+        self.rtt = now - self._sent_at
+        tunnel = Tunnel(self, self._gate, connection)
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        self._gate.write(b"".join((*self._out, STATUS_LINES[101], *connection.fields, upgrade, tail)))
+        self._out.clear()
+        self._give_slot_back(now)
+        self._gate.open_tunnel(tunnel, now)
+
+    def tunnel_closed(self, now: float) -> None:
+        """The tunnel that came of this request has ended."""
+        self._end()
         self._leave_server()
-        edge.metrics.tunnels_open -= 1
         self._account(101, now)
-        self._gate.end(now)
 
 
 _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})

@@ -10,42 +10,35 @@ between; what a client pipelines meanwhile waits unread, up to one head's size, 
                               +-> broken -------> LINGER -> closed
                                                   TUNNEL (after 101) -> closed
 
-aiohttp's C parser reads heads. It is fed exactly one head at a time, cut out at CRLF CRLF, so the position in the
-stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body reaches the next
-head.
+What it needs is beside it: heads.py cuts out and reads heads, caller.py knows who asks, framing.py where a body ends,
+answers.py what Shield says itself, exchange.py takes a request to the upstream, tunnel.py a WebSocket from then on.
 
-Bytes pinned per connection: one head (`http.max_head_bytes`), one read (64 KiB; over TLS 256 KiB), what the transport's
-high-water mark allows (`WRITE_HIGH`), and while idle the fields of the last request (`REPEATED_LIMIT`, and as much
-again parsed).
+Bytes pinned per connection: those of heads.py, one read (64 KiB; over TLS 256 KiB), and what the transport's high-water
+mark allows (`WRITE_HIGH`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+from typing import TYPE_CHECKING, Final, cast
 
 from shield.model import Action, Request, Signal, Verdict
-from shield.proxy import wellknown
+from shield.proxy import answers, wellknown
+from shield.proxy.caller import Caller
 from shield.proxy.exchange import Exchange
 from shield.proxy.faults import FAULTS, Fault
-from shield.proxy.forwarded import forwarding_fields
 from shield.proxy.framing import ChunkedBody, FramingError, LengthBody, TooLarge
-from shield.proxy.headers import CHUNKED, Head, Refused, take_cookie
-from shield.proxy.navigation import MAX_FORM_BYTES, parse_form, same_origin
+from shield.proxy.headers import CHUNKED, Head, Refused
+from shield.proxy.heads import HeadReader
 from shield.proxy.replies import PREFIX
 
 if TYPE_CHECKING:
-    from shield.policy.challenge import Pass
     from shield.policy.identity import Client
     from shield.proxy.edge import Edge
+    from shield.proxy.tunnel import Tunnel
 
 IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
 PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
@@ -56,8 +49,6 @@ DISCARD_LIMIT: Final = 64 * 1024
 """bytes. A longer rest of a refused request's body is not worth reading to keep the connection."""
 LINGER_LIMIT: Final = 1024 * 1024
 """bytes. Read and dropped after an early answer, so that the answer is not lost to a reset (RFC 9112 section 9.6)."""
-REPEATED_LIMIT: Final = 4096
-"""bytes. Fields of a request that are remembered in case the next one repeats them; browsers send 500 to 2,000."""
 PIPELINE_BURST: Final = 16
 """Requests served from one read before other connections get their turn."""
 
@@ -67,67 +58,44 @@ LAST_SECONDS: Final = 1.0
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEVER: Final = float("inf")
 
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} ")
-_TOKEN_START: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-
 
 class Gate(asyncio.Protocol):
     """One client's connection. `deadline` is watched by Deadlines; `blocked` is true while the client reads too
     slowly."""
 
     __slots__ = (
-        "_agent",
         "_ahead",
-        "_blank",
         "_body",
-        "_client",
         "_collect_limit",
         "_collected",
-        "_cookie",
-        "_cookie_rest",
-        "_cookie_token",
-        "_edge",
         "_eof",
         "_exchange",
-        "_head",
-        "_host",
-        "_language",
-        "_last",
-        "_line",
+        "_heads",
         "_linger_left",
         "_mark",
-        "_parser",
-        "_partial",
-        "_pass",
         "_paused",
-        "_peer",
         "_pending",
         "_phase",
         "_received",
-        "_reply",
-        "_scanned",
-        "_settled",
         "_shard",
-        "_suffix",
         "_then",
-        "_token",
-        "_trusted",
+        "_tunnel",
         "_written",
         "blocked",
+        "caller",
         "deadline",
+        "edge",
         "scheme",
         "transport",
     )
 
     def __init__(self, edge: Edge) -> None:
         # shared
-        self._edge = edge
+        self.edge = edge
         # per connection
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.scheme = "http"
-        self._peer = ""
-        self._trusted = False
+        self.caller: Caller = cast("Caller", None)
         self._shard = 0
         self.deadline = NEVER
         self.blocked = False
@@ -137,51 +105,34 @@ class Gate(asyncio.Protocol):
         self._written = 0
         self._mark = 0
         self._received = 0
-        self._parser: Any = None
-        # per connection, valid while the fields it was made from stay the same
-        self._client: Client | None = None
-        self._agent = b""
-        self._language = b""
-        self._cookie = b""
-        self._cookie_token = b""
-        self._cookie_rest = b""
-        self._token = b""
-        self._pass: Pass | None = None
-        self._host: bytes | None = None
-        self._last = b""  # the head before, if it was plain
-        self._line = 0  # where its first line ends
-        self._head: Head | None = None
-        self._settled: Head | None = None  # the kept head that _client and _pass are of
-        self._suffix = b""
+        self._heads = HeadReader(edge)
         # per request
         self._phase = IDLE
         self._pending = b""
-        self._partial: bytearray | None = None
-        self._scanned = 0
-        self._blank = False
         self._body: LengthBody | ChunkedBody | None = None
         self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
         self._collected: list[bytes] | None = None
         self._collect_limit = 0
         self._then: Callable[[bytes | None, float], None] | None = None
-        self._reply: tuple[bytes, bool] | None = None
         self._linger_left = 0
 
     def __repr__(self) -> str:
-        return f"<Gate {self._peer} {PHASES[self._phase]} {self._exchange!r}{' blocked' if self.blocked else ''}>"
+        state = f"{PHASES[self._phase]} {self._tunnel or self._exchange!r}"
+        return f"<Gate {self.caller.address} {state}{' blocked' if self.blocked else ''}>"
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH)
-        edge = self._edge
+        edge = self.edge
         peer = transport.get_extra_info("peername")
         # Without the prefix of an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64.
-        self._peer = address = peer[0].removeprefix("::ffff:") if peer else ""
-        self._trusted = edge.forwarding.trusts(address)
+        address = peer[0].removeprefix("::ffff:") if peer else ""
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
+        self.caller = Caller(edge, address, self.scheme)
         self._shard = edge.deadlines.add(self)
         self.deadline = edge.clock() + (LAST_SECONDS if edge.draining else edge.timeouts.header)
         edge.metrics.connections_total += 1
@@ -190,7 +141,7 @@ class Gate(asyncio.Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        edge = self._edge
+        edge = self.edge
         self._phase = CLOSED
         edge.deadlines.remove(self, self._shard)
         edge.metrics.connections_open -= 1
@@ -199,8 +150,10 @@ class Gate(asyncio.Protocol):
         if exchange is not None:
             self._exchange = None
             exchange.abandon(edge.clock())
-        self._partial = self._then = self._collected = self._body = None
-        self._pending = b""
+        elif self._tunnel is not None:
+            self._tunnel.close(edge.clock())
+            self._tunnel = None
+        self._forget()
         edge.on_close()
 
     def eof_received(self) -> bool:
@@ -210,7 +163,7 @@ class Gate(asyncio.Protocol):
         if phase == EXCHANGE or (phase == IDLE and self._pending):
             return self.scheme == "http"  # over TLS there is no half-close to keep
         if phase == TUNNEL:
-            self.close_tunnel(self._edge.clock())
+            self.close_tunnel(self.edge.clock())
         return False
 
     def pause_writing(self) -> None:
@@ -219,24 +172,26 @@ class Gate(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.blocked = False
         self._release_ahead()
-        now = self._edge.clock()
+        now = self.edge.clock()
         if self._exchange is not None:
             self._exchange.client_drained(now)
+        elif self._tunnel is not None:
+            self._tunnel.client_drained(now)
         elif self._phase == IDLE:
-            self.deadline = now + self._edge.timeouts.keep_alive
+            self.deadline = now + self.edge.timeouts.keep_alive
             if self._pending or self._eof:
                 self._continue()
 
     def data_received(self, data: bytes) -> None:
-        edge = self._edge
+        edge = self.edge
         now = edge.clock()
         edge.metrics.bytes_in += len(data)
         if self._pending:
             data = self._pending + data
             self._pending = b""
-        elif data == self._last and self._phase == IDLE and not self.blocked:
-            self._blank = False
-            self._serve(cast("Head", self._head), now)  # the very same request again, as programs and floods send it
+        elif data == self._heads.last and self._phase == IDLE and not self.blocked:
+            self._heads.blank = False  # the very same request again, as programs and floods send it
+            self._serve(cast("Head", self._heads.kept), now)
             return
         self._consume(data, now)
 
@@ -252,25 +207,26 @@ class Gate(asyncio.Protocol):
                 if self.blocked or served == PIPELINE_BURST:
                     self._keep(data[at:])
                     if not self.blocked:
-                        self._edge.loop.call_soon(self._continue)
+                        self.edge.loop.call_soon(self._continue)
                     return
                 stop = data.find(b"\r\n\r\n", at)
                 if stop < 0 or data[at] == 13:  # 13: CR, an empty line before the request
-                    at = self._start_partial(data, at, now)
+                    self._phase = HEAD
                     continue
                 stop += 4
                 served += 1
                 self._read_head(data if stop - at == end else data[at:stop], now)
                 at = stop
             elif phase == HEAD:
-                at = self._extend_partial(data, at, now)
+                served += 1
+                at = self._collect_head(data, at, now)
             elif phase in _READING_BODY:
                 at = self._read_body(data, at, now)
             elif phase == EXCHANGE:
                 self._keep(data[at:])
                 return
             elif phase == TUNNEL:
-                cast("Exchange", self._exchange).tunnel_up(data[at:] if at else data, now)
+                cast("Tunnel", self._tunnel).up(data[at:] if at else data, now)
                 return
             else:
                 self._linger_left -= end - at
@@ -281,7 +237,7 @@ class Gate(asyncio.Protocol):
     def _keep(self, rest: bytes) -> None:
         """Bytes of a later request: they wait here, and beyond one head's size in the kernel."""
         self._pending = rest
-        if len(rest) >= self._edge.http.max_head_bytes:
+        if len(rest) >= self.edge.http.max_head_bytes:
             self.pause()
 
     def _continue(self) -> None:
@@ -290,50 +246,26 @@ class Gate(asyncio.Protocol):
             data, self._pending = self._pending, b""
             self.resume()
             if data:
-                self._consume(data, self._edge.clock())
+                self._consume(data, self.edge.clock())
             if self._eof and self._phase in _INCOMPLETE and not self._pending:
                 self.transport.close()
 
-    def _start_partial(self, data: bytes, at: int, now: float) -> int:
-        """The head in data[at:] is not whole, or an empty line comes first (RFC 9112 section 2.2 allows for one)."""
-        if data.startswith(b"\r\n", at):
-            if self._blank:
-                self._break(Fault.MALFORMED_HEAD, now)
-            self._blank = True
-            return at + 2
-        if data[at] not in _TOKEN_START and data[at:] != b"\r":
-            self._break(Fault.MALFORMED_HEAD, now)
+    def _collect_head(self, data: bytes, at: int, now: float) -> int:
+        """A head that comes in pieces, or after an empty line."""
+        heads = self._heads
+        begins = heads.partial is None
+        try:
+            head, at = heads.collect(data, at)
+        except Refused as refused:
+            self._break(refused.fault, now, heads.partial or b"")
             return len(data)
-        self._phase = HEAD
-        self._partial = bytearray()
-        self._scanned = 0
-        self.deadline = now + self._edge.timeouts.header
-        return at
-
-    def _extend_partial(self, data: bytes, at: int, now: float) -> int:
-        """Collect a head that comes in pieces. The pieces are searched once, so a byte at a time costs no more."""
-        partial = cast("bytearray", self._partial)
-        room = self._edge.http.max_head_bytes - len(partial)
-        partial += data[at : at + room + 1]
-        if partial[:1] == b"\r" and len(partial) > 1:
+        if heads.partial is None:
             self._phase = IDLE
-            self._partial = None
-            self._consume(bytes(partial) + data[at + room + 1 :], now)
-            return len(data)
-        stop = partial.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        if stop < 0:
-            if _BARE_LF.search(partial, self._scanned) is not None:
-                self._break(Fault.MALFORMED_HEAD, now)
-            elif len(partial) > self._edge.http.max_head_bytes:
-                self._break(Fault.TARGET_TOO_LONG if b"\r\n" not in partial else Fault.HEAD_TOO_LARGE, now, partial)
-            self._scanned = len(partial)
-            return len(data)
-        used = at + (stop + 4 - (len(partial) - min(len(data) - at, room + 1)))
-        head = bytes(partial[: stop + 4])
-        self._partial = None
-        self._phase = IDLE
-        self._read_head(head, now)
-        return used
+        elif begins:
+            self.deadline = now + self.edge.timeouts.header
+        if head is not None:
+            self._read_head(head, now)
+        return at
 
     def _read_body(self, data: bytes, at: int, now: float) -> int:
         """Payload for the exchange, for whoever collects it, or for nobody."""
@@ -375,16 +307,8 @@ class Gate(asyncio.Protocol):
 
     def _read_head(self, data: bytes, now: float) -> None:
         """One whole head: understand it, and serve the request or say what is wrong with it."""
-        self._blank = False
         try:
-            head = self._understand(data)
-        except BadHttpMethod:
-            well_formed = _METHOD.match(data) is not None
-            self._break(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD, now, data)
-        except HttpProcessingError:
-            # llhttp turns the version away before we see it; say which of the two mistakes it was.
-            line = data[: data.find(b"\r\n")]
-            self._break(Fault.VERSION_UNSUPPORTED if _OTHER_VERSION.search(line) else Fault.MALFORMED_HEAD, now, data)
+            head = self._heads.read(data)
         except Refused as refused:
             self._break(refused.fault, now, data)
         else:
@@ -392,21 +316,19 @@ class Gate(asyncio.Protocol):
 
     def _serve(self, head: Head, now: float) -> None:
         """One request: ask the policy, carry out the verdict."""
-        edge = self._edge
+        edge = self.edge
+        caller = self.caller
         suffix = b""
-        if self._trusted:
-            client, suffix = self._from_trusted(head, now)
-            held = self._present(head, now)
-        elif head is self._settled:
-            client = cast("Client", self._client)
-            held = self._pass
+        if caller.trusted:
+            client, suffix = caller.identify_behind(head, now)
+            held = caller.present(head, now)
+        elif head is caller.settled:
+            client = cast("Client", caller.client)
+            held = caller.held
         else:
-            known = self._client
-            if known is None or head.agent != self._agent or head.language != self._language:
-                known = self._identify(self._peer, head, now)
-            client = known
-            held = self._present(head, now)
-            self._settled = self._head
+            client = caller.identify(head, now)
+            held = caller.present(head, now)
+            caller.settled = self._heads.kept
         request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
         if head.path.startswith(PREFIX):
             wellknown.serve(self, edge, request, head, now)
@@ -419,18 +341,18 @@ class Gate(asyncio.Protocol):
 
     def carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
         """Refuse a request or send it on, with `suffix` if it came from a trusted proxy."""
-        edge = self._edge
+        edge = self.edge
         action = verdict.action
-        self._client = request.client
+        caller = self.caller
+        caller.client = request.client
         if action in _ANSWERED:
-            self.refuse(request, head, verdict, now)
+            answers.refuse(self, request, head, verdict, now)
             return
         if not suffix:  # made for what is forwarded only; a refusal needs none
-            if head.host != self._host:
-                self._host = head.host
-                self._suffix = forwarding_fields(head, self._peer, False, self.scheme, "")
-            suffix = self._suffix
-        request_id = head.request_id if self._trusted and head.request_id else edge.request_ids()
+            if head.host != caller.host:
+                caller.address_to(head)
+            suffix = caller.suffix
+        request_id = head.request_id if caller.trusted and head.request_id else edge.request_ids()
         request.owner = exchange = Exchange(edge, self, request, head, suffix, request_id, now)
         self._exchange = exchange
         if head.length == 0:
@@ -444,90 +366,10 @@ class Gate(asyncio.Protocol):
         if head.expect:
             self.write(CONTINUE)
 
-    def _understand(self, data: bytes) -> Head:
-        """The head in `data`. Raises Refused, HttpProcessingError.
-
-        A plain one is kept, and not read again when the next differs in nothing but its target: browsers, for the parts
-        of a page, and programs repeat their fields to the letter.
-        """
-        edge = self._edge
-        stop = data.find(b"\r\n")
-        most = edge.http.max_head_bytes
-        if len(data) > most:
-            raise Refused(Fault.TARGET_TOO_LONG if stop > most else Fault.HEAD_TOO_LARGE)
-        head = self._head
-        if head is not None and data[stop:] == self._last[self._line :] and edge.plain.again(head, data, stop):
-            self._last = data
-            self._line = stop
-            return head
-        self._head = head = edge.plain.read(data, stop)
-        if head is None:
-            self._last = b""
-            return self._parse(data, stop)
-        if len(data) <= REPEATED_LIMIT:
-            self._last = data
-            self._line = stop
-        else:
-            self._head = None
-            self._last = b""
-        return head
-
-    def _parse(self, data: bytes, stop: int) -> Head:
-        """A head that is not plain; its first line ends at `stop`."""
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = _new_parser(self._edge)
-        messages, _, _ = parser.feed_data(data)
-        if len(messages) != 1:
-            raise Refused(Fault.MALFORMED_HEAD)
-        message = messages[0][0]
-        # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, and a LF before the line.
-        if stop != len(message.method) + len(message.path) + 10 or data[stop - 9 : stop - 3] != b" HTTP/":
-            raise Refused(Fault.MALFORMED_HEAD)
-        if message.upgrade or message.chunked:
-            self._parser = None
-        head = self._edge.examiner.examine(message)
-        if head.length:
-            self._parser = None  # it waits for a body that is framed here
-        return head
-
-    def _identify(self, address: str, head: Head, now: float) -> Client:
-        self._agent = head.agent
-        self._language = head.language
-        edge = self._edge
-        client = edge.engine.identify(address, head.agent.decode("latin-1"), head.language.decode("latin-1"), "", now)
-        self._client = client
-        if client.crawler is not None and client.unverified:
-            edge.crawlers.check(client.address, client.crawler.domains)
-        return client
-
-    def _from_trusted(self, head: Head, now: float) -> tuple[Client, bytes]:
-        """A request that a trusted proxy brings: client and scheme are what it says, and may change with each
-        request."""
-        edge = self._edge
-        address, scheme, host = edge.forwarding.resolve(self._peer, self.scheme, head)
-        client = self._client
-        if client is None or client.address != address or head.agent != self._agent or head.language != self._language:
-            client = self._identify(address, head, now)
-        return client, forwarding_fields(head, self._peer, True, scheme, host)
-
-    def _present(self, head: Head, now: float) -> Pass | None:
-        """The pass of this request; remembered by its text, so that a kept connection verifies it once."""
-        edge = self._edge
-        if head.cookie != self._cookie:
-            self._cookie = head.cookie
-            self._cookie_token, self._cookie_rest = take_cookie(head.cookie, edge.cookie)
-        head.kept_cookie = self._cookie_rest
-        token = head.token or self._cookie_token
-        if token != self._token:
-            self._token = token
-            self._pass = edge.engine.present(token.decode("latin-1"), now) if token else None
-        return self._pass
-
     def _begin_body(self, head: Head, now: float) -> None:
         self._phase = BODY
         if head.length == CHUNKED:
-            self._body = ChunkedBody(self._edge.http.max_body_bytes)
+            self._body = ChunkedBody(self.edge.http.max_body_bytes)
         else:
             self._body = LengthBody(head.length)
         self.expect_progress(now)
@@ -544,61 +386,18 @@ class Gate(asyncio.Protocol):
         if head.expect:
             self.write(CONTINUE)
 
-    # answers of our own
+    # answers of our own: answers.py and wellknown.py give them
 
     def count(self, verdict: Verdict) -> None:
         """Count a verdict that came after the head: of a request that was held or queued.
 
         Every request is counted once by how it was decided in the end; `queue` counts those that had to wait
         besides."""
-        self._edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
-
-    def refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
-        edge = self._edge
-        page = head.page
-        head_only = head.method == "HEAD"
-        if verdict.action is _CHALLENGE:
-            edge.log.refused(now, request, 503, self._told_id(head))
-            content_type = request.headers.get("Content-Type", "")
-            if (
-                page
-                and head.length
-                and head.method == "POST"
-                and content_type[:33].lower() == "application/x-www-form-urlencoded"
-                and same_origin(request.headers, self.scheme)
-            ):
-                # The page sends the form on once it is solved. Never for another site's form: it would arrive as our
-                # own.
-                def then(body: bytes | None, later: float) -> None:
-                    form = parse_form(body, content_type) if body is not None else None
-                    self._send_challenge(request, head, verdict, page, form, later)
-
-                self.collect(head, MAX_FORM_BYTES, then, now)
-                return
-            self._send_challenge(request, head, verdict, page, None, now)
-            return
-        status = _STATUS[verdict.action]
-        edge.log.refused(now, request, status, self._told_id(head))
-        close = self.must_close(head)
-        self.answer(edge.replies.refusal(verdict, page, head_only, close), status, close, head, now)
-
-    def _told_id(self, head: Head) -> str:
-        """The request's id, if a trusted proxy has given it one; what is refused at once gets none from us."""
-        return head.request_id.decode("ascii") if self._trusted else ""
-
-    def _send_challenge(
-        self, request: Request, head: Head, verdict: Verdict, page: bool, form: list[tuple[str, str]] | None, now: float
-    ) -> None:
-        edge = self._edge
-        challenge = edge.engine.mint(request, now)
-        edge.metrics.challenges_minted += 1
-        close = self.must_close(head)
-        reply = edge.replies.challenge(verdict, challenge, page, head.method == "HEAD", close, head.method, form)
-        self.answer(reply, 503, close, head, now)
+        self.edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
 
     def must_close(self, head: Head) -> bool:
         """Whether the connection ends with this answer: asked for, draining, or a body too long to read for nothing."""
-        if head.close or self._edge.draining:
+        if head.close or self.edge.draining:
             return True
         body = self._body
         if self._phase == IDLE:  # nothing of the body was read yet
@@ -609,7 +408,7 @@ class Gate(asyncio.Protocol):
 
     def answer(self, reply: bytes, status: int, close: bool, head: Head, now: float) -> None:
         """Send an answer of our own to a request whose body may not have been read."""
-        self._edge.metrics.own_responses[status // 100] += 1
+        self.edge.metrics.own_responses[status // 100] += 1
         self.write(reply)
         if close:
             self.end(now, linger=head.length != 0 and self._phase == IDLE)
@@ -620,10 +419,10 @@ class Gate(asyncio.Protocol):
             self._phase = DISCARD
             self.resume()
             self._linger_left = DISCARD_LIMIT + 1
-            self.deadline = now + self._edge.timeouts.progress
+            self.deadline = now + self.edge.timeouts.progress
             return
         if self._phase == IDLE:  # still inside _consume(), which goes on by itself
-            self.deadline = now + self._edge.timeouts.keep_alive
+            self.deadline = now + self.edge.timeouts.keep_alive
         else:
             self._phase = IDLE
             self._ready(now)
@@ -631,32 +430,22 @@ class Gate(asyncio.Protocol):
     def refused_late(self, exchange: Exchange, now: float) -> None:
         """A queued request was shed."""
         self._exchange = None
-        request = exchange.request
-        self._edge.log.refused(now, request, 503, exchange.request_id.decode("ascii"))
-        close = self.must_close(exchange.head)
-        page = exchange.head.page
-        reply = self._edge.replies.refusal(request.verdict, page, exchange.head.method == "HEAD", close)
-        self.answer(reply, 503, close, exchange.head, now)
+        answers.shed(self, exchange, now)
 
     def fail_exchange(self, fault: Fault, now: float) -> None:
         """The upstream gave no answer: give one in its place."""
         exchange = cast("Exchange", self._exchange)
         self._exchange = None
-        head = exchange.head
-        close = self.must_close(head) or FAULTS[fault].closes
-        page = exchange.head.page
-        self.answer(
-            self._edge.replies.fault(fault, page, head.method == "HEAD", close), FAULTS[fault].status, close, head, now
-        )
+        answers.stand_in(self, exchange, fault, now)
 
     def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"") -> None:
         """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
 
         `head` is what there is of a head, as far as it tells whom the answer is for."""
-        edge = self._edge
+        edge = self.edge
         edge.metrics.faults[fault.value] += 1
         status = FAULTS[fault].status
-        edge.log.fault(now, self._peer, fault.value, status)
+        edge.log.fault(now, self.caller.address, fault.value, status)
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
@@ -664,8 +453,8 @@ class Gate(asyncio.Protocol):
             if exchange.responding:  # its response is on the way already: a second answer would be read as part of it
                 self.reset()
                 return
-        if fault in _MALFORMED and not self._trusted:
-            edge.engine.report(self._client or self._peer, Signal.MALFORMED, now)
+        if fault in _MALFORMED:
+            self._report(Signal.MALFORMED, now)
         edge.metrics.own_responses[status // 100] += 1
         page, head_only = b"text/html" in head, head.startswith(b"HEAD ")
         if exchange is not None:  # it was understood; its body is what went wrong
@@ -679,7 +468,7 @@ class Gate(asyncio.Protocol):
         """Send to the client."""
         if not self.transport.is_closing():
             self._written += len(data)
-            self._edge.metrics.bytes_out += len(data)
+            self.edge.metrics.bytes_out += len(data)
             self.transport.write(data)
 
     def exchange_done(self, close: bool, now: float) -> None:
@@ -695,18 +484,18 @@ class Gate(asyncio.Protocol):
 
     def _ready(self, now: float) -> None:
         """Wait for the next request, or serve the one that waits."""
-        if self._edge.draining and not self._pending:
+        if self.edge.draining and not self._pending:
             self.end(now)
             return
         if self.blocked:  # the rest of the response was read ahead: the client has to keep moving
             self.expect_progress(now)
         else:
-            self.deadline = now + self._edge.timeouts.keep_alive
+            self.deadline = now + self.edge.timeouts.keep_alive
             self._mark = self._written
         if self._pending or self._eof:
             # From a fresh stack: a client that pipelines must not make us recurse, and one that has closed its half may
             # have sent another request before.
-            self._edge.loop.call_soon(self._continue)
+            self.edge.loop.call_soon(self._continue)
         elif self._paused:
             self.resume()
 
@@ -714,7 +503,7 @@ class Gate(asyncio.Protocol):
         """Close once the answer is out. What the client still sends is read for a while, else a reset could overtake
         the answer; `linger`: it may be sending although nothing of that has been read yet."""
         transport = self.transport
-        self._exchange = None
+        self._exchange = self._tunnel = None
         clean = (
             not linger
             and self._body is None
@@ -723,19 +512,23 @@ class Gate(asyncio.Protocol):
             and self._phase in (IDLE, EXCHANGE, TUNNEL)
         )
         self._phase = LINGER
-        self._partial = self._then = self._collected = self._body = None
-        self._pending = b""
+        self._forget()
         self._linger_left = LINGER_LIMIT
-        self.deadline = now + self._edge.timeouts.linger
+        self.deadline = now + self.edge.timeouts.linger
         if transport.is_closing():
             return
         if self._eof or clean:
             transport.close()
-            self.deadline = now + self._edge.timeouts.progress
+            self.deadline = now + self.edge.timeouts.progress
         else:
             if self.scheme == "http":  # TLS has no half-close; the answer's Connection: close has to do
                 transport.write_eof()
             self.resume()
+
+    def _forget(self) -> None:
+        """Drop what was kept of requests that are no longer served."""
+        self._heads.partial = self._then = self._collected = self._body = None
+        self._pending = b""
 
     def reset(self) -> None:
         """Cut the connection so that the client sees an error, whatever framing the response had."""
@@ -760,16 +553,16 @@ class Gate(asyncio.Protocol):
             if not self.transport.is_closing():
                 self.transport.resume_reading()
             if self._phase == BODY:
-                self.expect_progress(self._edge.clock())
+                self.expect_progress(self.edge.clock())
 
     def expect_progress(self, now: float) -> None:
         """From now on the client must move min_rate bytes a second, in whichever direction it is its turn."""
         self._mark = self._received if self._phase == BODY else self._written - self._unsent()
-        self.deadline = now + self._edge.timeouts.progress
+        self.deadline = now + self.edge.timeouts.progress
 
     def read_ahead(self, now: float) -> bool:
         """Whether there is room to read more from the upstream although the client is behind. It is watched then."""
-        edge = self._edge
+        edge = self.edge
         unsent = self._unsent()
         more = unsent - self._ahead
         if unsent > edge.http.response_buffer_bytes or edge.ahead + more > edge.http.response_buffers_bytes:
@@ -781,27 +574,26 @@ class Gate(asyncio.Protocol):
         return True
 
     def _release_ahead(self) -> None:
-        self._edge.ahead -= self._ahead
+        self.edge.ahead -= self._ahead
         self._ahead = 0
 
     def _unsent(self) -> int:
         return self.transport.get_write_buffer_size()
 
-    def open_tunnel(self, now: float) -> None:
+    def open_tunnel(self, tunnel: Tunnel, now: float) -> None:
         """101 was sent: pass bytes on."""
+        self._exchange = None
+        self._tunnel = tunnel
         self._phase = TUNNEL
-        self.deadline = now + self._edge.upstream.tunnel_idle_timeout
+        self.deadline = now + self.edge.upstream.tunnel_idle_timeout
         rest, self._pending = self._pending, b""
         self.resume()
         if rest:
-            cast("Exchange", self._exchange).tunnel_up(rest, now)
+            tunnel.up(rest, now)
 
     def close_tunnel(self, now: float) -> None:
         """One end is gone or silent: close both."""
-        exchange = self._exchange
-        self._exchange = None
-        if exchange is not None:
-            exchange.abandon(now)
+        cast("Tunnel", self._tunnel).close(now)
         self.end(now)
 
     def drain(self, now: float) -> None:
@@ -811,7 +603,7 @@ class Gate(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         """`deadline` has passed."""
-        edge = self._edge
+        edge = self.edge
         phase = self._phase
         exchange = self._exchange
         if self.blocked or (phase in (IDLE, LINGER) and self._unsent()):
@@ -821,15 +613,17 @@ class Gate(asyncio.Protocol):
                 self.expect_progress(now)  # below 0: nobody has measured it since the response was handed over
                 return
             edge.metrics.faults["read_timeout"] += 1
-            self._report_slow(now)
+            self._report(Signal.SLOW_ABORT, now)
             self.reset()
             if exchange is not None:
                 exchange.abandon(now)
+            elif self._tunnel is not None:
+                self._tunnel.close(now)
         elif phase == IDLE:
             self.end(now)
         elif phase == HEAD:
-            self._report_slow(now)
-            self._break(Fault.HEAD_TIMEOUT, now, self._partial or b"")
+            self._report(Signal.SLOW_ABORT, now)
+            self._break(Fault.HEAD_TIMEOUT, now, self._heads.partial or b"")
         elif phase == BODY:
             moved = self._received - self._mark
             if self._paused and exchange is not None:  # not the client's turn: the upstream takes no more
@@ -838,41 +632,24 @@ class Gate(asyncio.Protocol):
             if moved >= edge.timeouts.min_rate * edge.timeouts.progress:
                 self.expect_progress(now)
                 return
-            self._report_slow(now)
+            self._report(Signal.SLOW_ABORT, now)
             self._break(Fault.BODY_TIMEOUT, now)
+        elif phase == TUNNEL:
+            self.close_tunnel(now)
         elif exchange is not None:
             exchange.on_deadline(now)
         else:
             self.transport.abort()
             self.deadline = NEVER
 
-    def _report_slow(self, now: float) -> None:
-        if self._trusted:
-            return  # the connection is the proxy's; whose fault it is cannot be told
-        self._edge.engine.report(self._client or self._peer, Signal.SLOW_ABORT, now)
+    def _report(self, signal: Signal, now: float) -> None:
+        caller = self.caller
+        if not caller.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
+            self.edge.engine.report(caller.client or caller.address, signal, now)
 
 
-_FORWARD, _QUEUE, _CHALLENGE = Action.FORWARD, Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
+_FORWARD, _QUEUE = Action.FORWARD, Action.QUEUE  # looking one up costs 70 ns
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
-_STATUS: Final = {Action.LIMIT: 429, Action.BAN: 403, Action.SHED: 503}
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
 _READING_BODY: Final = frozenset({BODY, DISCARD})
 _MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})
-_OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
-
-
-class _NoProtocol(BaseProtocol):
-    """What the parser pauses and resumes when it buffers a body. It is fed no body, so nothing is ever called."""
-
-
-def _new_parser(edge: Edge) -> Any:
-    limit = edge.http.max_head_bytes
-    return HttpRequestParser(
-        _NoProtocol(edge.loop),
-        edge.loop,
-        65536,
-        max_line_size=limit,
-        max_field_size=limit,
-        max_headers=1 << 16,  # counted by the examiner, which answers 431
-        auto_decompress=False,
-    )

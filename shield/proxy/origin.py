@@ -22,6 +22,7 @@ from shield.proxy.headers import CHUNKED, FIELD, RESPONSE_DROP, UNTIL_CLOSE, dro
 
 if TYPE_CHECKING:
     from shield.proxy.exchange import Exchange
+    from shield.proxy.tunnel import Tunnel
     from shield.proxy.upstream import Server
 
 MAX_RESPONSE_HEAD: Final = 131072
@@ -133,7 +134,7 @@ class OriginConnection(asyncio.Protocol):
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.idle_since = 0.0
         self.poisoned = False
-        self.tunnel = False
+        self.tunnel: Tunnel | None = None
         self._paused = False
         # per request
         self.exchange: Exchange | None = None
@@ -214,8 +215,8 @@ class OriginConnection(asyncio.Protocol):
             if self in self.server.idle:
                 self.server.idle.remove(self)
             return
-        if self.tunnel:
-            exchange.tunnel_closed()
+        if self.tunnel is not None:
+            self.tunnel.upstream_closed()
         elif self._head_done and self._length == UNTIL_CLOSE and exc is None and not self.complete:
             self.complete = True
             exchange.finish()
@@ -227,19 +228,19 @@ class OriginConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self.exchange is not None:
-            self.exchange.upstream_full()
+            (self.tunnel or self.exchange).upstream_full()
 
     def resume_writing(self) -> None:
         if self.exchange is not None:
-            self.exchange.upstream_drained()
+            (self.tunnel or self.exchange).upstream_drained()
 
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
         if exchange is None:  # unasked: between two messages nothing may come (RFC 9112 section 6.3, last paragraph)
             self.close()
             return
-        if self.tunnel:
-            exchange.tunnel_down(data)
+        if self.tunnel is not None:
+            self.tunnel.down(data)
             return
         parser = self._parser
         if parser is None:

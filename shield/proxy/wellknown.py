@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from shield.model import Action, Request
 from shield.policy.challenge import Redeemed, Redemption
+from shield.proxy import answers
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.headers import Head
 from shield.proxy.navigation import MAX_ANSWER_BYTES, cross_site, parse_answer, wants_page
@@ -26,7 +27,7 @@ def serve(gate: Gate, edge: Edge, request: Request, head: Head, now: float) -> N
     verdict = edge.engine.toll(request, now)
     edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
     if verdict.action is Action.LIMIT or verdict.action is Action.BAN:
-        gate.refuse(request, head, verdict, now)
+        answers.refuse(gate, request, head, verdict, now)
     elif head.path == ANSWER_TO:
         _answer(gate, edge, request, head, now)
     elif head.method != "GET" and head.method != "HEAD":

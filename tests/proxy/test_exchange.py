@@ -917,7 +917,7 @@ async def test_a_tunnel_to_a_server_that_takes_nothing_more_is_not_kept_open() -
     async with shielded(None, deaf, timeouts=TimeoutSettings(linger=0.01)) as (shield, origin):
         async with await _websocket(shield) as client:
             await client.response()
-            transport = shield.gates[0]._exchange._connection.transport
+            transport = shield.gates[0]._tunnel._connection.transport
             sending = asyncio.create_task(client.feed(b"x" * (32 << 20)))
             await soon(transport.get_write_buffer_size)
             await soon(lambda: shield.gates[0]._paused)

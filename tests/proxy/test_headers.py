@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shield.proxy.faults import Fault
-from shield.proxy.gate import _new_parser
 from shield.proxy.headers import (
     CHUNKED,
     REQUEST_FIELDS,
@@ -22,6 +21,7 @@ from shield.proxy.headers import (
     Refused,
     take_cookie,
 )
+from shield.proxy.heads import new_parser
 
 
 class _Edge:
@@ -34,7 +34,7 @@ async def parse(data: bytes) -> RawRequestMessage:
 
     edge = _Edge()
     edge.loop = asyncio.get_running_loop()
-    messages, _, _ = _new_parser(edge).feed_data(data)
+    messages, _, _ = new_parser(edge).feed_data(data)
     return messages[0][0]
 
 

@@ -109,7 +109,7 @@ async def test_a_head_in_single_bytes_is_kept_once() -> None:
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 30_000)
         await soon(lambda: shield.gates and shield.metrics.bytes_in > 30_000)
         gate = shield.gates[0]
-        assert len(gate._partial) < 32768
+        assert len(gate._heads.partial) < 32768
         assert gate._pending == b""
 
 

@@ -68,9 +68,6 @@ class Recorder:
     def switch(self, tail: bytes) -> None:
         self.tails.append(tail)
 
-    def tunnel_down(self, data: bytes) -> None:
-        self.tails.append(data)
-
 
 def run(
     wire: bytes, cuts: list[int], exchange: Recorder | None = None, eof: bool = False

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shield.proxy import plain
-from shield.proxy.gate import _new_parser
 from shield.proxy.headers import Examiner, Head, HttpSettings, Refused
+from shield.proxy.heads import new_parser
 from shield.proxy.plain import PlainHeads
 
 BROWSER = (
@@ -68,7 +68,7 @@ def both(data: bytes) -> tuple[Head | None, Head | str]:
 
         edge: Any = Loop()
         try:
-            messages, _, _ = _new_parser(edge).feed_data(data)
+            messages, _, _ = new_parser(edge).feed_data(data)
             return examiner.examine(messages[0][0]) if len(messages) == 1 else "none"
         except Refused as refused:
             return refused.fault.value

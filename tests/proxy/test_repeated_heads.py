@@ -167,7 +167,7 @@ async def test_an_empty_line_before_each_repetition_is_forgiven() -> None:
                 await client.send(b"%02d" % n)
                 assert (await client.response()).status == 200
                 await client.send(b"\r\n")
-                await soon(lambda: shield.gates[0]._blank)
+                await soon(lambda: shield.gates[0]._heads.blank)
         assert [request.body for request in origin.requests] == [b"%02d" % n for n in range(5)]
 
 
