@@ -645,7 +645,8 @@ class Engine:
         self._queue.pressed = pressure.high
         self._queue.brownout = pressure.brownout
         passes.pressed = pressed = pressure.pressed
-        self._judge.weather(pressed, rate / settings.bought_rate)
+        passes.factor = rate / settings.bought_rate
+        self._judge.weather(pressed, passes.factor)
         if pressure.attack:
             market.read(left, self._judge.bought_units, seconds, self._history.usual_share(), now)
         else:

@@ -230,8 +230,13 @@ class Limits:
     def squeeze(self, request: Request, factor: float, networks: bool, now: float) -> Verdict | None:
         """Charge a request that measures of pressure apply to; None when it is admitted.
 
-        `factor` is that of its tier; `networks` says whether the network's buckets bind. `demand` counts it.
+        `factor` is that of its tier; `networks` says whether the network's buckets bind. `demand` counts it. A client's
+        units count for more the smaller the factor is. A pass's bucket has been filled more slowly instead (Pass.fill):
+        who has bought a page gets it at once.
         """
+        token, pace = request.subject, 1.0
+        if token is not None:
+            pace, factor = factor, 1.0
         levels = self._levels(request, factor, networks, now)
         charged: list[float] = []
         for reason, entry, rate, burst, slowed in levels:
@@ -241,7 +246,7 @@ class Limits:
             if wait > SLACK:
                 for _, other, its_rate, its_burst, _ in levels[: len(charged) + 1]:
                     other.tat = refused(other.tat, now, its_rate, its_burst / its_rate)
-                return _limited(reason, rate, burst, wait)
+                return _limited(reason, rate, burst, wait / pace if entry is token else wait)
             charged.append(at)
         for (_, entry, _, _, _), at in zip(levels, charged, strict=True):
             entry.tat = at

@@ -67,6 +67,7 @@ class Pass:
         "check_at",
         "ends",
         "expires",
+        "filled_at",
         "issued",
         "key",
         "kind",
@@ -106,11 +107,22 @@ class Pass:
         self.live = True
         self.queued = 0.0
         self.tat = 0.0
+        self.filled_at = 0.0  # up to when its bucket was filled at less than its rate
         self.shadow = 0.0
         self.window = 0.0
         self.windows = 0
         self.network = ""  # where it was last seen
         self.seen: list[tuple[str, float]] = []  # networks of the last ten minutes; at most MOST_NETWORKS + 1
+
+    def fill(self, factor: float, now: float) -> None:
+        """Let the bucket fill at `factor` of its rate since this was called last; its burst stays what it is.
+
+        To be called before it is charged.
+        """
+        debt = self.tat - self.filled_at
+        if debt > 0.0:
+            self.tat = now + max(0.0, debt - factor * (now - self.filled_at))
+        self.filled_at = now
 
     def restrains(self, now: float) -> bool:
         return self.tat > now or (self.scarce and self.expires > now) or (self.revoked and self.ends > now)
@@ -150,6 +162,7 @@ class Passes:
         self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
         self.attack = False
         self.pressed = False
+        self.factor = 1.0  # on the rate at which buckets of scarce passes fill
         self.ended_at = 0.0  # when the last attack ended
         self.table: Table[bytes, Pass] = Table(size, 3600.0, self._nobodys, _forget)
 
@@ -180,7 +193,8 @@ class Passes:
         bought = Pass(key, Kind.BOUGHT, self._bought, issued, issued + self._lifetime, None)
         if self.attack:
             bought.scarce = True
-            bought.expires = bought.check_at = issued + self._bought_idle
+            bought.expires = issued + self._bought_idle
+            bought.check_at = 0.0  # always: its bucket fills as fast as there is room
             bought.paid_until = issued + self._bought_life
         else:
             self._make_ordinary(bought)
@@ -232,6 +246,8 @@ class Passes:
             token = again
         if not self._valid(token, now):
             return None
+        if token.scarce:
+            token.fill(self.factor, now)
         if token.network != network:
             token.network = network
             if token is not self.table.shared and self._roams(token, network, now):
@@ -246,7 +262,7 @@ class Passes:
         if not self.pressed:
             token.paid_until = now + self._bought_life  # between two floods there is enough for all
         if token.limited_at + GREED_SECONDS <= now:
-            token.expires = token.check_at = min(now + self._bought_idle, token.paid_until)
+            token.expires = min(now + self._bought_idle, token.paid_until)
 
     def expire(self, now: float) -> None:
         """Forget idle passes and stop counting bought ones that lapsed."""

@@ -229,6 +229,23 @@ def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
     assert world.engine.status(world.now)["bought_rate"] == pytest.approx(0.5)
 
 
+def test_who_has_bought_a_page_gets_it_at_once_and_more_as_slowly_as_there_is_room(world: Any) -> None:
+    client = world.client()
+    world.storm()
+    _, token = world.buy(client)
+    world.engine._passes.factor = 0.05  # as with thousands of such passes alive: half a unit a second
+    world.engine._judge.weather(True, 0.05)
+    served = 0
+    while world.ask(client, token=token).verdict.action is Action.FORWARD:
+        served += 1
+    assert served == 60  # its burst, of a unit each
+    world.now += 1.5
+    assert world.ask(client, token=token).verdict.reason is Reason.PASS_RATE
+    world.now += 1.0
+    assert world.ask(client, token=token).verdict.action is Action.FORWARD
+    assert 2 <= world.ask(client, token=token).verdict.retry_after <= 3
+
+
 def test_a_form_that_another_site_posts_without_the_cookie_is_served_from_the_pass_just_bought(world: Any) -> None:
     client = world.client()
     world.storm()
