@@ -247,6 +247,7 @@ def overload(service: Service, seed: int = 1, **settings: float) -> Overload:
     return Overload(service, Concurrency(ConcurrencySettings(**settings)), seed)  # type: ignore[arg-type]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("time", [EVEN, NOISY, EXPONENTIAL, MIXED], ids=["even", "noisy", "exponential", "mixed"])
 @pytest.mark.parametrize(("slots", "seconds"), [(4, 0.02), (16, 0.05), (60, 0.1), (24, 0.25)])
@@ -263,6 +264,7 @@ def test_the_limit_finds_what_a_service_takes(
     assert late[int(0.99 * len(late))] < 5.2 * seconds
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("change", ["halved", "doubled", "slower"])
 @pytest.mark.parametrize(
@@ -284,6 +286,7 @@ def test_a_service_that_changes_under_load_is_met_again(
     assert site.goodput(30.0) > 0.9
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("thrash", [0.25, 0.5, 1.0])
 def test_a_service_that_thrashes_is_kept_below_that(thrash: float, seed: int) -> None:
@@ -293,6 +296,7 @@ def test_a_service_that_thrashes_is_kept_below_that(thrash: float, seed: int) ->
     assert site.within(90.0) > 0.95
 
 
+@pytest.mark.untraced
 def test_the_limit_does_not_drift_in_half_an_hour_of_overload() -> None:
     site = overload(Service(16, 0.1, EXPONENTIAL))
     site.run(1800.0)

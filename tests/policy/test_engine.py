@@ -246,6 +246,7 @@ class Origin:
                     self.start(changed)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("random_paths", [False, True])
 def test_a_flood_hits_a_site_and_its_users_do_not_notice(make: Any, random_paths: bool) -> None:
     """Ten times what the origin can do, from 500 addresses; twenty users who were here before, ten to a /24."""

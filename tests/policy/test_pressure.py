@@ -153,6 +153,7 @@ def test_a_queue_that_does_not_move_on_is_pressure_the_sooner_the_longer_it_take
     assert weather.pressure.overload == ()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("rate", "concurrency"), [(0.5, 4), (5, 4), (0.5, 100), (5, 100), (50, 100)])
 def test_a_calm_site_with_noisy_times_never_shows_pressure(make: Any, rate: float, concurrency: int) -> None:
     """Lognormal times, one in twenty ten times as slow, a handful of visitors, for a quarter of an hour or more."""

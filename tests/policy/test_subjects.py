@@ -76,6 +76,7 @@ def visit(world: Any, client: Any, i: int) -> None:
     world.engine.learn(request, Outcome(404, 0.01), world.now + 0.001 * (i % 7))
 
 
+@pytest.mark.untraced
 def test_an_address_and_a_client_take_the_memory_that_is_stated(make: Any) -> None:
     world = make()
 
@@ -86,6 +87,7 @@ def test_an_address_and_a_client_take_the_memory_that_is_stated(make: Any) -> No
     assert bytes_each(addresses) == pytest.approx(ADDRESS_BYTES + CLIENT_BYTES + NETWORK_BYTES / 256, rel=0.25)
 
 
+@pytest.mark.untraced
 def test_a_client_takes_the_memory_that_is_stated(make: Any) -> None:
     world = make(identity=IdentitySettings(clients_per_address=1000))
 
@@ -120,6 +122,7 @@ def test_a_pass_takes_the_memory_that_is_stated(make: Any) -> None:
     assert bytes_each(fill) == pytest.approx(PASS_BYTES, rel=0.25)
 
 
+@pytest.mark.untraced
 def test_a_record_takes_the_memory_that_is_stated() -> None:
     history = History(HistorySettings(), N)
 

@@ -176,6 +176,7 @@ def test_a_flood_of_solvers_does_not_make_it_grow() -> None:
     assert sum(map(len, crowd._ranks.values())) == len({waiter.line.name for waiter in crowd._all})
 
 
+@pytest.mark.untraced
 def test_a_waiter_takes_no_more_than_said() -> None:
     crowd = room(20_000)
     tracemalloc.start()
