@@ -18,12 +18,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps
 
-.PHONY: run test lint format policy-test rest-test scenes test-wheel short-wheel-test docs bench lock clean help
+.PHONY: run test lint format policy-test rest-test scenes fuzz audit test-wheel short-wheel-test docs bench lock clean help
 
 help:
 	@echo "make run         set up and start Shield with $(CONFIG)"
 	@echo "make test        set up, lint, type-check, run all tests, check the wheel"
 	@echo "make scenes      whole attacks in simulated time: some ten minutes on four cores"
+	@echo "make fuzz        fuzz every parser of ours, FUZZ_SECONDS=600 each"
+	@echo "make audit       ask for known vulnerabilities in the pinned dependencies"
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
 	@echo "make lint        ruff and mypy only"
 	@echo "make format      let ruff format the code"
@@ -89,6 +91,16 @@ docs: $(VENV)/run.stamp
 bench: $(VENV)/bench.stamp
 	@$(BIN)/python -m bench all; status=$$?; $(BIN)/python -m bench readme && exit $$status
 
+# Each parser of ours for FUZZ_SECONDS, half of the cores at a time; tests/fuzz/run.py says more. `make test` has a short form.
+FUZZ_SECONDS ?= 600
+TARGETS ?=
+fuzz: $(VENV)/fuzz.stamp
+	@$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(TARGETS)
+
+# Known vulnerabilities in what is pinned. Where nobody can be asked it says so, and does not fail.
+audit: $(VENV)/audit.stamp
+	@$(BIN)/python .ci/audit.py requirements/*.txt
+
 # Installing again only when a lock changed.
 $(VENV)/run.stamp: requirements/run.txt | $(BIN)/python
 	$(PIP_INSTALL) -r $<
@@ -102,19 +114,29 @@ $(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
+$(VENV)/audit.stamp: requirements/audit.txt | $(BIN)/python
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
+$(VENV)/fuzz.stamp: requirements/fuzz.txt $(VENV)/dev.stamp
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Shield needs Python 3.11 or newer; none was found. Set PYTHON=/path/to/python3." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv or ensurepip. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# One resolution for all three files: dev and bench are constrained to what run has.
+# One resolution for all files: the others are constrained to what run and dev have.
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-config --quiet
 lock:
 	$(LOCK) --output-file requirements/run.txt
 	$(LOCK) --extra test --constraint requirements/run.txt --output-file requirements/dev.txt
 	$(LOCK) --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt
+	$(LOCK) --extra audit --constraint requirements/dev.txt --output-file requirements/audit.txt
+	$(LOCK) --extra fuzz --constraint requirements/dev.txt --output-file requirements/fuzz.txt
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

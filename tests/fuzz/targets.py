@@ -1,0 +1,613 @@
+"""What is fuzzed: one function per parser of ours. Each takes any bytes, and raises when something does not hold.
+
+Besides "nothing is raised", each says what must be true of whatever comes out: what is accepted is genuine, what is
+written can be read back as the same, and how the bytes were cut into reads makes no difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import ipaddress
+import os
+import random
+import re
+import shutil
+import tempfile
+import zlib
+from base64 import urlsafe_b64decode
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import h11
+import orjson
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from shield import config
+from shield.errors import StartError
+from shield.policy.bucket import Rate
+from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, solved
+from shield.policy.history import History, HistorySettings
+from shield.policy.keys import Keys
+from shield.policy.passes import Kind, Passes
+from shield.policy.waiting import Room, Waiter
+from shield.proxy import client_hello as hello
+from shield.proxy import proxy_protocol as prefix
+from shield.proxy.fields import Fields
+from shield.proxy.forwarded import Forwarding, forwarding_fields
+from shield.proxy.framing import ChunkedBody, FramingError
+from shield.proxy.gate import CONTINUE
+from shield.proxy.headers import Examiner, Head, HttpSettings, Refused, take_cookie
+from shield.proxy.heads import new_parser
+from shield.proxy.navigation import (
+    MAX_NONCE,
+    MAX_NONCES,
+    MAX_TOKEN_CHARS,
+    cross_site,
+    encode_form,
+    parse_answer,
+    parse_form,
+    same_origin,
+    wants_page,
+)
+from shield.proxy.plain import PlainHeads
+from shield.state import StateSettings, load_history, load_keys
+from tests.fuzz.memory import REFUSING, Link, Memory, echo, replies
+
+SEEDS: Final = Path(__file__).parent / "seeds"
+KEYS: Final = Keys(b"\x01" * 32, b"\x02" * 32)
+NOW: Final = 1000.0
+WALL: Final = 1_800_000_000.0
+CLIENT: Final = b"c" * 16
+
+
+def seeds(name: str) -> list[bytes]:
+    """The kept inputs of a target: a file of lines, in which \\r, \\n, \\t, \\x.. and \\\\ stand for bytes; # begins a
+    comment."""
+    lines = (SEEDS / f"{name}.txt").read_text("utf-8").splitlines()
+    return [line.encode("latin-1").decode("unicode_escape").encode("latin-1") for line in lines if line[:2] != "# "]
+
+
+def pieces(data: bytes, most: int = 8) -> list[bytes]:
+    """`data` cut at places that depend on nothing but itself."""
+    dice = random.Random(zlib.crc32(data))
+    cuts = sorted(dice.randrange(len(data) + 1) for _ in range(dice.randrange(most)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True) if end > start]
+
+
+# tokens
+
+
+@cache
+def _history() -> History:
+    return History(HistorySettings(), 100)
+
+
+@cache
+def _passes() -> tuple[Passes, set[bytes]]:
+    """Passes, and all that were ever signed."""
+    ordinary = Rate(20.0, 300.0)
+    passes = Passes(
+        keys=KEYS,
+        entropy=random.Random(1).randbytes,
+        history=_history(),
+        ordinary=ordinary,
+        bought=ordinary,
+        lifetime=1e6,
+        bought_idle=120.0,
+        bought_life=600.0,
+        lapsed=lambda network, count: None,
+        size=100,
+        wall_offset=WALL - NOW,
+        notes=deque(maxlen=8),
+    )
+    tokens = [passes.earn(NOW) for _ in range(4)]
+    for _ in range(4):
+        sold = passes.buy(20, "192.0.2.0/24", NOW)
+        assert sold is not None
+        tokens.append(sold[0])
+    return passes, {urlsafe_b64decode(token + "==") for token in tokens}
+
+
+def pass_token(data: bytes) -> None:
+    """Only what was signed is a pass. Seeds hold genuine ones."""
+    passes, genuine = _passes()
+    text = data.decode("latin-1")
+    found = passes.present(text, NOW + 1)
+    if found is None:
+        assert not (len(text) == 42 and text.isascii() and _decoded(text + "==") in genuine)
+        return
+    raw = _decoded(text + "==")
+    assert raw in genuine
+    assert found.key == raw[2:10]
+    assert found.kind in (Kind.EARNED, Kind.BOUGHT)
+
+
+def _decoded(text: str) -> bytes:
+    with contextlib.suppress(ValueError):
+        return urlsafe_b64decode(text)
+    return b""
+
+
+@cache
+def _challenger() -> tuple[Challenger, str]:
+    challenger = Challenger(
+        ChallengeSettings(sub_puzzles=2), KEYS, random.Random(2).randbytes, 1000, WALL - NOW, solved
+    )
+    return challenger, challenger.mint(CLIENT, 64, NOW).token
+
+
+def answer(data: bytes) -> None:
+    """JSON from anybody. What is accepted has the right form, and solves a puzzle that was set here."""
+    said = parse_answer(data)
+    if said is None:
+        return
+    if isinstance(said, str):
+        assert len(said) <= MAX_TOKEN_CHARS
+        _find(said)
+        return
+    token, nonces = said
+    assert 0 < len(token) <= MAX_TOKEN_CHARS
+    assert 0 < len(nonces) <= MAX_NONCES
+    assert all(type(nonce) is int and 0 <= nonce <= MAX_NONCE for nonce in nonces)
+    assert parse_answer(orjson.dumps({"token": token, "nonces": nonces})) == said
+    challenger, genuine = _challenger()
+    result, _ = challenger.verify(CLIENT, token, nonces, NOW)
+    if result is Redeemed.FOREIGN:  # its mark is ours; its MAC may be anything
+        assert urlsafe_b64decode(token)[:-16] == urlsafe_b64decode(genuine)[:-16]
+    elif result not in (Redeemed.MALFORMED, Redeemed.FORGED, Redeemed.BUSY):
+        assert urlsafe_b64decode(token) == urlsafe_b64decode(genuine)
+    if result is Redeemed.ACCEPTED:
+        target = int.from_bytes(urlsafe_b64decode(token)[3:11], "big")
+        assert solved(token, target, nonces) == len(nonces) == 2
+
+
+@cache
+def _room() -> tuple[Room, str]:
+    room = Room(KEYS, random.Random(3).randbytes, 10, 60.0)
+    return room, room.ticket(room.enter("192.0.2.0/24", False, 20, NOW))
+
+
+def _find(text: str) -> None:
+    room, genuine = _room()
+    found = room.find(text)
+    if isinstance(found, Waiter):
+        assert urlsafe_b64decode(text) == urlsafe_b64decode(genuine)
+    else:
+        assert found in (Redeemed.MALFORMED, Redeemed.FORGED, Redeemed.EXPIRED)
+
+
+def ticket(data: bytes) -> None:
+    """A place in the waiting room: genuine, or nobody's."""
+    _find(data.decode("latin-1"))
+
+
+# fields
+
+
+@cache
+def _forwarding(source: str) -> Forwarding:
+    return Forwarding(("10.0.0.0/8", "fd00::/8", "192.0.2.1"), source)
+
+
+def forwarded(data: bytes) -> None:
+    """X-Forwarded-For, Forwarded, X-Forwarded-Host and -Proto, as a trusted proxy may pass them on: four lines."""
+    chain, elements, host, proto = [_text(line) for line in (*data.split(b"\n", 3), b"", b"", b"", b"")[:4]]
+    for source in ("x-forwarded-for", "forwarded", "none"):
+        head = Head()
+        head.host = b"site.example"
+        head.chain, head.forwarded = chain, elements
+        told = CIMultiDict({"X-Forwarded-Host": host.decode("latin-1"), "X-Forwarded-Proto": proto.decode("latin-1")})
+        head.headers = CIMultiDictProxy(told)
+        address, scheme, authority = _forwarding(source).resolve("10.1.2.3", "http", head)
+        assert str(ipaddress.ip_address(address)) == address
+        assert "%" not in address
+        assert scheme in ("http", "https")
+        written = forwarding_fields(head, "10.1.2.3", True, scheme, authority)
+        lines = written.split(b"\r\n")
+        assert lines.pop() == b""
+        assert [line.partition(b":")[0] for line in lines] == [
+            b"X-Forwarded-For",
+            b"X-Forwarded-Proto",
+            b"Forwarded",
+            b"X-Forwarded-Host",
+        ]
+        assert not re.search(rb"[\r\n\0]", b"".join(lines))
+
+
+def _text(line: bytes) -> bytes:
+    """What the heads' parsers let through in a value: no control characters but tabs."""
+    return re.sub(rb"[\x00-\x08\x0a-\x1f\x7f]", b"", line).strip(b" \t")
+
+
+def cookie(data: bytes) -> None:
+    """The pass comes out, whatever else was there, and none of that name goes on."""
+    name = b"shield_pass"
+    token, rest = take_cookie(data, name)
+    assert token in data
+    kept = [part.strip().partition(b"=") for part in rest.split(b";")]
+    assert not [value for key, equals, value in kept if key == name and equals]
+    assert take_cookie(rest, name) == (b"", rest)
+    others = [part.strip() for part in data.split(b";")]
+    assert name not in data or all(part.strip() in others for part in rest.split(b";") if part.strip())
+
+
+def navigation(data: bytes) -> None:
+    """What browsers say of themselves, and forms: the first line is a field, the rest a body."""
+    line, _, body = data.partition(b"\n")
+    fields = Fields([_text(each) for each in line.split(b"|")])
+    for ask in (wants_page, cross_site):
+        assert ask(fields) in (True, False)  # type: ignore[operator]
+    assert same_origin(fields, "https") in (True, False)
+    form = parse_form(body, "application/x-www-form-urlencoded")
+    if form is None:
+        return
+    assert encode_form(form) == body
+    page = replies()._pages.challenge(
+        {"token": "t", "k": "1", "target": "1", "expected_hashes": "1", "expires_in": "1"}, "submit", form
+    )
+    assert page.count(b'<input type="hidden"') == len(form)
+    assert page.count(b"<script") == 1
+    assert page.count(b"<form") == page.count(b"</form>") == 1
+
+
+# framing
+
+
+def chunked(data: bytes) -> None:
+    """A chunked body: the same payload however it is cut, and what was written anew is read as the same by h11."""
+    ends = {_chunks(cut) for cut in ([data], pieces(data), [data[at : at + 1] for at in range(min(len(data), 3000))])}
+    if len(data) <= 3000:
+        assert len({(payload, end) if end != "wrong" else end for payload, end in ends}) == 1
+    payload, end = _chunks([data])
+    if not isinstance(end, int):
+        return
+    judge = h11.Connection(h11.SERVER)
+    judge.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data[:end])
+    read = b""
+    with contextlib.suppress(_Trailer):
+        while not isinstance(event := _next(judge, data), h11.EndOfMessage):
+            assert not isinstance(event, type(h11.NEED_DATA)), "h11 waits for more"
+            if isinstance(event, h11.Data):
+                read += bytes(event.data)
+    assert read == payload
+
+
+class _Trailer(Exception):
+    """h11 looks into the trailers, which are dropped here."""
+
+
+def _next(judge: h11.Connection, data: bytes) -> Any:
+    try:
+        return judge.next_event()
+    except h11.RemoteProtocolError as error:
+        if re.search(rb"(?i)\r\n(content-length|transfer-encoding|host)[ \t]*:", data):
+            raise _Trailer from error
+        raise
+
+
+def _chunks(cut: list[bytes]) -> tuple[bytes, int | str]:
+    """Payload, and where the message ended; "more" or "wrong" when it did not."""
+    body = ChunkedBody(5000)
+    payload, used = b"", 0
+    try:
+        for piece in cut:
+            found, stop = body.feed(piece, 0)
+            payload += b"".join(found)
+            used += stop
+            if body.done:
+                return payload, used
+    except FramingError:
+        return b"", "wrong"
+    return payload, "more"
+
+
+# heads
+
+HEADS: Final = HttpSettings(max_fields=12, max_target_bytes=64, max_body_bytes=1000)
+COMPARED: Final = (
+    "method", "target", "path", "host", "length", "old", "close", "doubtful", "expect", "websocket", "agent",
+    "language", "cookie", "token", "chain", "forwarded", "request_id", "page",
+)  # fmt: skip
+
+
+@cache
+def _readers() -> tuple[Examiner, PlainHeads, Any]:
+    class Edge:
+        loop = asyncio.new_event_loop()
+        http = HEADS
+
+    examiner = Examiner(HEADS, "Shield-Pass")
+    Edge.loop.close()
+    return examiner, PlainHeads(examiner), Edge()
+
+
+def plain_head(data: bytes) -> None:
+    """A head read the short way means what the parser and the examiner make of it."""
+    data = data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    examiner, heads, edge = _readers()
+    try:
+        short = heads.read(data, data.index(b"\r\n"))
+    except Refused:
+        return
+    if short is None:
+        return
+    messages, _, _ = new_parser(edge).feed_data(data)
+    assert len(messages) == 1
+    long = examiner.examine(messages[0][0])
+    for name in COMPARED:
+        assert getattr(short, name) == getattr(long, name), name
+    assert b"".join(short.fields) == b"".join(long.fields)
+
+
+FIRST: Final = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
+OWN: Final = b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def gate(data: bytes) -> None:
+    """A client's connection: it may say what it wants, in whatever pieces. The next client is served as ever."""
+    told = {_told(cut) for cut in ([data], pieces(data), *([_bytes(data)] if len(data) < 800 else []))}
+    assert len(told) == 1, told
+
+
+def _bytes(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def _told(cut: list[bytes]) -> tuple[Any, ...]:
+    memory = Memory()
+    victim = memory.caller()
+    victim.send(FIRST)
+    hostile = memory.caller()
+    hostile.send(*cut)
+    closing = hostile.closing
+    hostile.leave()
+    del memory.seen[0]
+    seen = tuple(memory.seen)
+    before = len(victim.heard)
+    victim.send(OWN)
+    assert victim.heard[before:].endswith(b"\r\n\r\nGET /own 0")
+    victim.leave()
+    memory.close()
+    statuses = _answers(hostile.heard, [method for method, _, _ in seen])
+    # What is wrong first depends on how much has come; that something is wrong does not.
+    return tuple(400 if status in REFUSING else status for status in statuses), seen, closing
+
+
+def _answers(heard: bytes, methods: list[bytes]) -> list[int]:
+    """The statuses of the answers, of which each is complete, as a client reads them that asked with these methods."""
+    statuses = []
+    asked = iter(methods)
+    while heard:
+        status = int(heard[9:12])
+        method = b"GET" if status >= 400 and status != 404 else next(asked, b"GET")
+        client = h11.Connection(h11.CLIENT)
+        client.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+        client.send(h11.EndOfMessage())
+        client.receive_data(heard)
+        while True:
+            event = client.next_event()
+            if isinstance(event, type(h11.NEED_DATA)):
+                assert heard == CONTINUE, "an answer cut short"
+                return statuses
+            if isinstance(event, h11.InformationalResponse):
+                statuses.append(event.status_code)
+            elif isinstance(event, h11.Response):
+                statuses.append(event.status_code)
+                if event.status_code >= 400 and b"content-length" in dict(event.headers):
+                    length = int(dict(event.headers)[b"content-length"])
+                    stop = heard.index(b"\r\n\r\n") + 4
+                    if heard[stop:] == b"" and length:  # to HEAD
+                        return statuses
+            elif isinstance(event, h11.EndOfMessage):
+                heard = client.trailing_data[0]
+                break
+    return statuses
+
+
+def upstream(data: bytes) -> None:
+    """A server that says anything to the first request, and to the second what it should: the first client gets whole
+    messages or a cut connection, the second its own answer. The method of the first is in the first byte."""
+    if not data:
+        return
+    first = (b"GET", b"HEAD", b"POST", b"OPTIONS")[data[0] % 4]
+    told = [_through(first, cut) for cut in ([data[1:]], pieces(data[1:]), _bytes(data[1:])[:800])]
+    if len(data) <= 800:
+        assert told[0] == told[1] == told[2], told
+
+
+def _through(method: bytes, cut: list[bytes]) -> tuple[bytes, bool]:
+    asked = 0
+
+    def say(link: Link, said: bytes, target: bytes, body: bytes) -> list[bytes]:
+        nonlocal asked
+        asked += 1
+        return cut if target == b"/first" else list(echo(link, said, target, body))
+
+    memory = Memory(say)
+    first = memory.caller()
+    first.send(method + b" /first HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    complete = not (memory.server.outstanding or first.transport.aborted)
+    second = memory.caller()
+    second.send(OWN)
+    assert second.heard.endswith(b"\r\n\r\nGET /own 0"), second.heard
+    assert second.heard.startswith(b"HTTP/1.1 200 "), second.heard
+    second.leave()
+    for link in memory.links:
+        link.end()
+    memory.loop.settle()
+    if complete:
+        _read_answer(method, first.heard)
+    heard = first.heard
+    cut_off = first.transport.aborted
+    first.leave()
+    memory.close()
+    if cut_off:  # how much of it got through does depend on the reads
+        return b"", False
+    if b"HTTP/1.1 502 " in heard:
+        return b"HTTP/1.1 502", complete
+    return _unframed(heard), complete
+
+
+def _unframed(heard: bytes) -> bytes:
+    """Without what the cutting into reads shows in: the sizes of chunks."""
+    if b"Transfer-Encoding: chunked" not in heard:
+        return heard
+    head, _, rest = heard.partition(b"\r\n\r\n")
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        count = int(size, 16)
+        body += rest[:count]
+        rest = rest[count + 2 :]
+    return head + body
+
+
+def _read_answer(method: bytes, heard: bytes) -> None:
+    """One final answer, and nothing behind it."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method=method, target="/first", headers=[("Host", "a"), ("Content-Length", "0")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(heard)
+    while not isinstance(event := client.next_event(), h11.EndOfMessage):
+        assert not isinstance(event, type(h11.NEED_DATA)), heard
+        assert not isinstance(event, type(h11.PAUSED)), heard
+    assert client.trailing_data[0] == b"", heard
+
+
+# before HTTP
+
+
+def _begins(data: bytes, read: Callable[[bytes], Any], wrong: type[Exception], most: int) -> Any:
+    """What `read` makes of the beginning of `data`: None when it is wrong or not whole. However little has come, more
+    is asked for, and never more than `most` bytes; what is wrong once stays wrong."""
+    known: Any = None
+    for size in sorted({*range(min(len(data), 120)), *(n % (len(data) + 1) for n in (200, 500, 777)), len(data)}):
+        try:
+            found = read(data[:size])
+        except wrong:
+            assert known is None or known is wrong, "what was whole is wrong"
+            known = wrong
+            continue
+        assert known is not wrong, "what was wrong is right"
+        if isinstance(found, int):
+            assert known is None, "what was whole is not"
+            assert size < found <= most
+        else:
+            assert known in (None, found)
+            known = found
+    return None if known is wrong else known
+
+
+def proxy_header(data: bytes) -> None:
+    """A PROXY protocol header. What was read can be written, and is read as the same."""
+    header = _begins(data, prefix.read, prefix.BadHeader, prefix.MOST_V2)
+    if header is None:
+        return
+    assert 0 < header.length <= len(data)
+    assert prefix.read(data[: header.length]) == header
+    if header.ends is not None:
+        for address in (header.ends.source, header.ends.destination):
+            ipaddress.ip_address(address)
+        assert prefix.read(prefix.write("v1", header.ends)).ends == header.ends  # type: ignore[union-attr]
+        assert prefix.read(prefix.write("v2", header.ends)).ends == header.ends  # type: ignore[union-attr]
+
+
+def client_hello(data: bytes) -> None:
+    """A ClientHello. It has a JA4 of the usual form, whatever is in it."""
+    found = _begins(data, hello.read, hello.BadHello, hello.MOST_BYTES + 5)
+    if found is not None:
+        for name in (hello.ja4(found), hello.habit(found)):
+            assert re.fullmatch(r"t(1[0-3]|s[23]|00)[di][0-9]{4}[0-9a-zA-Z]{2}_[0-9a-f]{12}_[0-9a-f]{12}", name)
+        assert found.server_name.isascii()
+        assert len(found.server_name) <= 255
+
+
+# files
+
+
+def config_file(data: bytes) -> None:
+    """A config: settings, or mistakes that can be shown."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return
+    wrong = None
+    try:
+        config.parse(text)
+    except config.ConfigError as error:
+        wrong = error
+    if wrong is not None:
+        assert str(wrong).count("config.toml: ") >= len(wrong.mistakes) > 0
+        assert config.as_json(wrong.mistakes)
+
+
+class _Log:
+    def event(self, name: str, level: Any = "info", **fields: Any) -> None:
+        orjson.dumps([name, fields])
+
+
+@cache
+def _room_on_disk() -> Path:
+    shm = "/dev/shm"  # noqa: S108 - a place in memory, where there is one
+    name = tempfile.mkdtemp(dir=shm if os.access(shm, os.W_OK) else None)
+    atexit.register(shutil.rmtree, name)
+    return Path(name)
+
+
+def state_files(data: bytes) -> None:
+    """The history and the keys: taken, or put aside. A history that was taken can be used and saved."""
+    directory = _room_on_disk()
+    settings = StateSettings(directory=str(directory))
+    for file in directory.iterdir():
+        file.unlink()
+    (directory / "history.json").write_bytes(data)
+    rows = load_history(settings, _Log())
+    assert (directory / "history.json").exists() or [*directory.glob("*.unusable*")], "lost"
+    history = History(HistorySettings(), 5)
+    taken = history.load(rows, NOW, WALL)
+    assert len(history) <= min(taken, 5)
+    for row in orjson.loads(orjson.dumps([*history.rows(NOW, WALL)])):
+        again = History(HistorySettings(), 5)
+        assert again.load([row], NOW, WALL) in (0, 1)
+    for record in list(history.values()):
+        assert history.clients_at(record.address) >= 1
+        assert history.addresses_in(record.network) >= 1
+        history.known_since(record.network, NOW)
+    history.forget_old(NOW + 1e9)
+    while history:
+        history.popitem()
+    assert not history._addresses
+    assert not history._networks
+    file = directory / "keys"
+    file.touch(mode=0o600)
+    file.write_bytes(data)
+    with contextlib.suppress(StartError):
+        current, previous = load_keys(settings, _Log())
+        assert len(current) == 32
+        assert previous is None or len(previous) == 32
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    function.__name__: function
+    for function in (
+        answer,
+        chunked,
+        client_hello,
+        config_file,
+        cookie,
+        forwarded,
+        gate,
+        navigation,
+        pass_token,
+        plain_head,
+        proxy_header,
+        state_files,
+        ticket,
+        upstream,
+    )
+}
