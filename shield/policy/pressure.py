@@ -18,9 +18,11 @@
 when the service became worse by itself: for 60 s nobody has asked for more than it served in calm weather (demand over
 a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day). It
 lasts until p has fallen or demand is 1.5 times as much as was served. Where the service shows that it is ill, since it
-is slow and completes less than it did, or could do three times what is asked, demand may be three times as much from
-the beginning: people who are refused ask again. Challenging people then helps the service little and locks them out for
-as long as it is ill. The queue, where the tiers take turns then, and the concurrency limit go on protecting it.
+is slow and completes less than it did, or failed within a minute though it could do what is asked, or could do three
+times that, demand may be three times as much from the beginning: people who are refused ask again. *Slow* is against
+the b of calm weather here: a probe of an ill service finds that it is slow undisturbed, and takes that for its b.
+Challenging people then helps the service little and locks them out for as long as it is ill. The queue, where the tiers
+take turns then, and the concurrency limit go on protecting it.
 
 What shows overload, in two windows running:
 
@@ -158,8 +160,9 @@ class PressureSettings:
         float,
         Ge(1),
         Doc(
-            "times. The same when the service shows its illness: it is slow and completes less than it did, or could "
-            "do three times as much. People who are refused try again twice or so, and no more than that."
+            "times. The same when the service shows its illness: it is slow and completes less than it did, or fails "
+            "though it could do as much, or could do three times that. People who are refused try again twice or so, "
+            "and no more than that."
         ),
     ] = 3.0
     cusum_step: Annotated[
@@ -191,7 +194,9 @@ class Pressure:
         "_asked",
         "_baseline_rate",
         "_below_since",
+        "_calm_baseline",
         "_completed",
+        "_errors_ago",
         "_modest_for",
         "_most_completed",
         "_overloaded",
@@ -255,6 +260,8 @@ class Pressure:
         self._steady_completed = 0.0
         self._steady_demand = 0.0
         self.served = 0.0  # the most that was completed in calm weather
+        self._calm_baseline = 1.0  # b in calm weather
+        self._errors_ago = math.inf  # seconds since errors showed overload
         # readings
         self.capacity = UNITS_PER_SLOT * limit
         self.p = 0.0
@@ -350,13 +357,17 @@ class Pressure:
         self.served *= settings.served_kept ** (seconds / 60)
         if not self.high:
             self.served = max(self.served, self._steady_completed)
+            self._calm_baseline += share * (concurrency.baseline - self._calm_baseline)
+        self._errors_ago = 0.0 if "errors" in self.overload else self._errors_ago + seconds
         more = settings.brownout_demand if self.brownout else 1.0 / settings.used
-        slow = concurrency.ratio > settings.slow_ratio * concurrency.baseline
+        slow = concurrency.ratio > settings.slow_ratio * self._calm_baseline
+        light = settings.used if self.brownout or self._errors_ago < settings.steady else LIGHT
         if (
             slow and self._steady_completed <= settings.used * self.served
-        ) or self._steady_demand <= LIGHT * self.capacity:
+        ) or self._steady_demand <= light * self.capacity:
             more = max(more, settings.brownout_tries)
-        flood = self.demand > self.served * settings.brownout_tries  # at once; demand over a minute would take seconds
+        # at once; demand over a minute would take seconds
+        flood = self.demand > max(settings.brownout_tries * self.served, settings.used * self.capacity)
         modest = self.high and self._steady_demand <= self.served * more and not flood
         self._modest_for = self._modest_for + seconds if modest else 0.0
         self.brownout = self._modest_for >= settings.brownout_after

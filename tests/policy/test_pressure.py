@@ -452,6 +452,43 @@ def test_errors_with_most_of_the_capacity_to_spare_are_an_illness() -> None:
     assert weather.pressure.brownout
 
 
+def test_a_probe_that_finds_an_ill_service_slow_undisturbed_does_not_hide_its_illness() -> None:
+    weather = Weather()
+    for _ in range(1200):
+        weather.window(50, 2000, completed=2000)
+    for _ in range(180):
+        weather.pressure.shed = 1
+        weather.concurrency.baseline = 10.0  # as the probe found it
+        weather.window(50, 4500, completed=1000, ratio=10.0)
+    assert weather.pressure.brownout
+
+
+def test_errors_of_a_service_that_could_do_what_is_asked_are_an_illness() -> None:
+    """Also when they have brought its limit down, and when they do not show in every window."""
+    weather = Weather()
+    for _ in range(1200):
+        weather.window(50, 2000, completed=2000)
+    for i in range(200):
+        weather.pressure.shed = 1
+        weather.window(50, 4500, completed=1500, ratio=1.0 if i % 4 == 0 else 0.0, errors=20)
+    assert weather.pressure.brownout
+
+
+def test_a_brownout_does_not_end_in_a_burst_of_tries_when_the_service_is_well_again() -> None:
+    weather = Weather()
+    for _ in range(1200):
+        weather.window(50, 2000, completed=2000)
+    brownout(weather, 2000)
+    for _ in range(240):
+        weather.window(50, 4000, completed=1000, ratio=10.0)
+    weather.window(50, 4000, completed=2000, ratio=1.0)
+    for _ in range(12):
+        weather.window(200, 7000, completed=7000)
+        assert weather.pressure.high
+        assert not weather.pressure.pressed
+    assert weather.pressure.demand > 3 * weather.pressure.served
+
+
 @pytest.mark.parametrize(("units", "completed", "ratio"), [(6500, 1000, 10.0), (9500, 9500, 1.0)])
 def test_more_demand_than_the_service_has_served_is_no_brownout(units: float, completed: float, ratio: float) -> None:
     """Neither when it is slow, if people's tries do not explain so much, nor when it does more than before."""

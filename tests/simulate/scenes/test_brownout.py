@@ -10,7 +10,6 @@ from shield.simulate.world import run
 SLOW, FAILING = (60, 360), (900, 1200)
 
 
-@pytest.mark.xfail(reason="written for a fixed concurrency limit; the one that is found makes the pressure differ")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nobody_is_locked_out_of_an_ill_service(seed: int) -> None:
     result = run("brownout", seed)
@@ -29,7 +28,9 @@ def test_nobody_is_locked_out_of_an_ill_service(seed: int) -> None:
     assert result.goodput(*late) > 0.9 * 40
     # who asks every ten seconds or so is locked out for little longer than it takes to see what is the matter
     for name in ("returning", "recognised"):
-        assert result.population(name).longest_lockout <= 135
+        assert result.population(name).longest_lockout <= 120
+    # of the programs, who get half of what they ask for, some have bad luck for a while
+    assert result.population("programs").longest_lockout <= 180
     assert result.population("programs").refusals[Reason.BAD_REPUTATION] == 0
     # two thirds of the answers are good, and most are after two tries more
     for name in result.populations:
