@@ -71,6 +71,8 @@ class Tally:
         self.asked_in = array("L", bytes(array("L").itemsize * size))  # by second
         self.served_in = array("L", bytes(array("L").itemsize * size))
         self.at_once_in = array("L", bytes(array("L").itemsize * size))  # served at the first try, without a challenge
+        self.visits_in = array("L", bytes(array("L").itemsize * size))  # of `asked_in`, what is no part of a page
+        self.visited_in = array("L", bytes(array("L").itemsize * size))  # of those, served
         self.latencies = Latencies()  # of what was served, by when it was
         # in all, the calm included
         self.tries = 0
@@ -88,10 +90,12 @@ class Tally:
     def __repr__(self) -> str:
         return f"<{self.kind}: asked {self.asked()}, served {self.served()}>"
 
-    def ended(self, asked_at: float, now: float, served: bool, at_once: bool) -> None:
-        """A want has ended."""
+    def ended(self, asked_at: float, now: float, served: bool, at_once: bool, visit: bool) -> None:
+        """A want has ended; `visit`: it was not a part of a page."""
         second = int(asked_at // 1) - self.first_second
         self.asked_in[second] += 1
+        self.visits_in[second] += visit
+        self.visited_in[second] += visit and served
         if served:
             self.served_in[second] += 1
             self.at_once_in[second] += at_once
@@ -109,6 +113,11 @@ class Tally:
         """served / asked; NaN when nothing was asked."""
         asked = self.asked(start, end)
         return self.served(start, end) / asked if asked else nan
+
+    def share_of_visits(self, start: float = 0.0, end: float = inf) -> float:
+        """The same of visits alone. Who does not get a page does not ask for its parts, which flatters the others."""
+        asked = sum(self.visits_in[self._from(start) : self._to(end)])
+        return sum(self.visited_in[self._from(start) : self._to(end)]) / asked if asked else nan
 
     @property
     def share(self) -> float:
@@ -206,6 +215,7 @@ def _plain(tally: Tally) -> dict[str, Any]:
         "asked": tally.asked(),
         "served": tally.served(),
         "share": _number(tally.share),
+        "share_of_visits": _number(tally.share_of_visits()),
         "share_at_once": _number(tally.share_at_once),
         **{f"p{q}": _number(tally.latency(q / 100)) for q in (50, 95, 99)},
         "tries": tally.tries,

@@ -295,7 +295,7 @@ class World:
         member = want.member
         crowd = member.crowd
         at_once = served and not want.tries and not want.challenged
-        crowd.tally.ended(want.asked_at - BEGINS, now - BEGINS, served, at_once)
+        crowd.tally.ended(want.asked_at - BEGINS, now - BEGINS, served, at_once, want.page is None)
         if served:
             if member.failing_since < inf:
                 self._note_lockout(member, now)
