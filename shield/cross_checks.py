@@ -210,6 +210,10 @@ def _limits(config: Config) -> Iterator[Complaint]:
     reputation = config.reputation
     if reputation.most_ban < reputation.least_ban:
         yield ("reputation", "most_ban"), f"at least reputation.least_ban, which is {reputation.least_ban}"
+    if reputation.ban_score <= reputation.most_soft:
+        yield ("reputation", "ban_score"), f"above reputation.most_soft, which is {reputation.most_soft}"
+    if reputation.most_score < reputation.ban_score:
+        yield ("reputation", "most_score"), f"at least reputation.ban_score, which is {reputation.ban_score}"
 
 
 def _concurrency(config: Config) -> Iterator[Complaint]:

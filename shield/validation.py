@@ -133,6 +133,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
                 pass
     if low.startswith("from") and not high.startswith("to"):
         low = low.replace("from", "not below", 1)
+    if low and high == low.replace("least", "most"):
+        return low.replace("of at least", ", exactly") + " of them"
     joined = f"{low} {high}" if high.startswith("to") else " and ".join(part for part in (low, high) if part)
     return f", {joined}" if low == "not empty" else f" {joined}" if joined else ""
 

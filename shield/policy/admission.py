@@ -29,7 +29,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le, Len
 from typing_extensions import Doc
 
 from shield.model import Request, Tier
@@ -37,8 +37,6 @@ from shield.model import Request, Tier
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 ORDER_EPOCH: Final = 600.0  # seconds after which equals change their order
 FIRST: Final = 1  # before -Tier.T0
-TURNS: Final = (8, 4, 2, 1, 1)
-"""Of T0 to T4, in a brownout. Those who use the site most still get most of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,20 @@ class QueueSettings:
     calm_patience: Annotated[
         float, Gt(0), Doc("seconds. Of everybody in calm weather, or in a queue that moves, at least.")
     ] = 2.0
+    patience_medians: Annotated[
+        float, Ge(0), Doc("times the median upstream time. Each patience, where that is more: slow sites take as long.")
+    ] = 2.0
+    promoted_after: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("of 1. Of the patience in calm weather, after which one goes before all tiers: nobody starves."),
+    ] = 0.5
+    turns: Annotated[
+        tuple[Annotated[int, Ge(1), Le(100)], ...],
+        Len(5, 5),
+        Doc("turns. Of T0 to T4 in a brownout: who uses the site most still gets most of it, and all get some."),
+    ] = (8, 4, 2, 1, 1)
 
 
 class Waiting:
@@ -87,7 +99,7 @@ class Queue:
         self.waiting: list[Waiting] = []  # the best last
         self._arrivals = 0
         self._rtts: deque[float] = deque(maxlen=MEDIAN_OF)
-        self._credits = [0] * len(TURNS)
+        self._credits = [0] * len(settings.turns)
         self._shortest: float | None = None  # wait of those who left in this interval
         self._interval_ends = 0.0
 
@@ -157,10 +169,10 @@ class Queue:
             self._shortest = None
             self._interval_ends = now + self._settings.interval
         settings = self._settings
-        usual = 2.0 * self.median_rtt
+        usual = settings.patience_medians * self.median_rtt
         known = other = max(settings.calm_patience, usual)
         if not self.pressed:
-            self._promote(now - known / 2)
+            self._promote(now - settings.promoted_after * known)
         elif self.standing:
             known = max(settings.known_patience, usual)
             other = max(settings.patience, usual)
@@ -191,7 +203,7 @@ class Queue:
             return found
         total = 0
         turn = -waiting[found].order[0]
-        for tier, weight in enumerate(TURNS):
+        for tier, weight in enumerate(self._settings.turns):
             newest = bisect_left(waiting, 1 - tier, key=_tier) - 1
             if newest >= 0 and waiting[newest].order[0] == -tier:
                 total += weight

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from cachetools import Cache
 from typing_extensions import Doc
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from shield.policy.passes import Pass
 
 DAY: Final = 86_400.0
-NEWCOMERS_KEPT: Final = 0.999  # with each further one: the last thousand or so count
-LEAST_NEWCOMERS: Final = 100.0
 
 RECORD_BYTES: Final = 500
 """Bytes of a record with its key, places and heap item, by tracemalloc over 20,000 of as many addresses."""
@@ -50,6 +48,12 @@ class HistorySettings:
     known: Annotated[float, Gt(0), Doc("seconds. A network is known for this long after a known client's visit.")] = (
         7 * DAY
     )
+    newcomers: Annotated[
+        float, Ge(2), Doc("newcomers. Of calm weather, the last so many tell how many come from known networks.")
+    ] = 1000.0
+    least_newcomers: Annotated[
+        float, Gt(0), Doc("newcomers. With fewer nothing is said of that share: it would be chance.")
+    ] = 100.0
 
 
 class Record:
@@ -88,6 +92,8 @@ class History(Cache[bytes, Record]):
         self._window = settings.window
         self._keep = settings.keep
         self._known = settings.known
+        self._newcomers_kept = 1.0 - 1.0 / settings.newcomers  # with each further one
+        self._least_newcomers = settings.least_newcomers
         self._ranking: list[tuple[float, int, Record]] = []  # least served first; units as of when it was pushed
         self._pushed = 0
         self._order: deque[Record] = deque()  # for expiry
@@ -112,9 +118,9 @@ class History(Cache[bytes, Record]):
             subject.windows = 1
             subject.window = now
             if isinstance(subject, ClientEntry):
-                self._newcomers = NEWCOMERS_KEPT * self._newcomers + 1.0
+                self._newcomers = self._newcomers_kept * self._newcomers + 1.0
                 known = self.known_since(network, now) is not None
-                self._newcomers_known = NEWCOMERS_KEPT * self._newcomers_known + known
+                self._newcomers_known = self._newcomers_kept * self._newcomers_known + known
         elif subject.windows > 0 and now - subject.window >= self._window:
             first, subject.windows, subject.window = subject.window, 2, now
             subject.record = self.remember(Record(subject.key, address, network, first, now, 2, units))
@@ -188,7 +194,7 @@ class History(Cache[bytes, Record]):
 
     def usual_share(self) -> float | None:
         """The share of newcomers that come from known networks in calm weather; None until there were enough."""
-        return self._newcomers_known / self._newcomers if self._newcomers >= LEAST_NEWCOMERS else None
+        return self._newcomers_known / self._newcomers if self._newcomers >= self._least_newcomers else None
 
     def clients_at(self, address: str) -> int:
         """Records of an address."""

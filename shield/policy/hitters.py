@@ -45,19 +45,12 @@ Program = tuple[str, str, str]
 
 PLACE_BYTES: Final = 900
 """Of a program whose two values have 256 characters each, by tracemalloc; a network takes 260."""
-RELEASE: Final = 0.5
-LEAST_COUNTED: Final = 200.0  # requests of strangers before anything is said to stand out
-LEAST_TO_ARM: Final = 1000.0  # and before anybody is limited for it: a page of eighty parts is one visit
 MINUTE: Final = 60.0  # over which clients are told apart
 EARLY: Final = 10.0  # seconds after which a minute that is not over says more than the one before
 MOST_SEEN: Final = 4096  # known clients told apart in a minute
 RESCALE: Final = 2.0**40  # weight of a request at which all counts are divided by it
-BURST_SECONDS: Final = 4.0  # of an armed bucket
 TOP: Final = 5  # named of each kind
 AGENT_CHARS: Final = 80  # of a User-Agent in the log
-MANY_CLIENTS: Final = 200.0
-FEW_REQUESTS: Final = 6.0  # of a client in a minute: a browser's page is one with its parts from a cache
-MANY_REQUESTS: Final = 60.0
 BITS: Final = 1 << 19  # of the bitmap; good for two million clients
 
 K = TypeVar("K", bound=Hashable)
@@ -82,6 +75,30 @@ class HittersSettings:
     rate_share: Annotated[
         float, Gt(0), Le(1), Doc("of 1. Of the capacity: the rate of the one bucket of a fingerprint that stands out.")
     ] = 0.1
+    rate_burst: Annotated[
+        float, Gt(0), Doc("seconds. Of that rate may be asked for at once: a page, while it is limited by mistake.")
+    ] = 4.0
+    release: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("of 1. Of the bounds above: what is limited is released below that, so that it does not flap."),
+    ] = 0.5
+    least_counted: Annotated[
+        float, Gt(0), Doc("requests. Of strangers, before anything is said to stand out; fewer are chance.")
+    ] = 200.0
+    least_to_limit: Annotated[
+        float, Gt(0), Doc("requests. And before a fingerprint is limited: a page of eighty parts is one visit.")
+    ] = 1000.0
+    many_clients: Annotated[
+        float, Gt(0), Doc("clients. In a minute, from which on the log says that there are many.")
+    ] = 200.0
+    few_requests: Annotated[
+        float, Gt(0), Doc("requests. Of a client in a minute, up to which the log calls them few: a page or two.")
+    ] = 6.0
+    many_requests: Annotated[
+        float, Gt(0), Doc("requests. Of a client in a minute, from which on the log calls them many: one a second.")
+    ] = 60.0
     half_life: Annotated[float, Gt(0), Doc("seconds. In which what was counted loses half of its weight.")] = 60.0
     per_second: Annotated[
         float, Ge(1), Doc("requests/s. Counted one by one; of more a sample, so that a flood costs nothing more.")
@@ -277,7 +294,7 @@ class Hitters:
         """What stands out, for /api/status and the log. Shares are those that each has at least."""
         requests, clients = self._last_minute()
         return {
-            "pattern": pattern(requests, clients),
+            "pattern": pattern(requests, clients, self._settings),
             "clients": round(clients),
             "requests_per_client": round(requests / clients, 2) if clients else 0.0,
             "fingerprints": [
@@ -289,7 +306,7 @@ class Hitters:
         }
 
     def _standing(self, sketch: Sketch[K]) -> list[Place[K]]:
-        if sketch.total < LEAST_COUNTED * self._weight:
+        if sketch.total < self._settings.least_counted * self._weight:
             return []
         return sketch.heaviest(self._settings.share)[:TOP]
 
@@ -315,17 +332,17 @@ class Hitters:
     def _arm(self, capacity: float) -> None:
         """Arm fingerprints that stand out and are not people's, and release those that do not any more."""
         settings, armed = self._settings, self.armed
-        if self._programs.total < (RELEASE if armed else 1.0) * LEAST_TO_ARM * self._weight:
+        if self._programs.total < (settings.release if armed else 1.0) * settings.least_to_limit * self._weight:
             armed.clear()
             return
-        rate = Rate(settings.rate_share * capacity, settings.rate_share * capacity * BURST_SECONDS)
+        rate = Rate(settings.rate_share * capacity, settings.rate_share * capacity * settings.rate_burst)
         wanted: dict[Program, Bucket] = {}
-        for place in self._programs.heaviest(RELEASE * settings.share):
+        for place in self._programs.heaviest(settings.release * settings.share):
             bucket = armed.get(place.key)
             share, known = self._programs.share(place), self._known_share(place.key)
             most = min(settings.known_share, share / settings.contrast)
             if bucket is not None:
-                if known <= most / RELEASE:
+                if known <= most / settings.release:
                     bucket.rate, bucket.burst = rate.rate, rate.burst
                     wanted[place.key] = bucket
             elif known <= most and share >= settings.share:
@@ -345,15 +362,15 @@ def program(client: Client) -> Program:
     return client.user_agent, client.language, client.ja4
 
 
-def pattern(requests: float, clients: float) -> str:
+def pattern(requests: float, clients: float, settings: HittersSettings) -> str:
     """What a minute of strangers looks like, in words; empty when it looks like nothing in particular."""
-    if requests < LEAST_COUNTED:
+    if requests < settings.least_counted:
         return ""
     each = requests / clients
-    many = "many clients" if clients >= MANY_CLIENTS else "few clients"
-    if each >= MANY_REQUESTS:
+    many = "many clients" if clients >= settings.many_clients else "few clients"
+    if each >= settings.many_requests:
         return f"{many}, many requests each"
-    if clients >= MANY_CLIENTS and each <= FEW_REQUESTS:
+    if clients >= settings.many_clients and each <= settings.few_requests:
         return f"{many}, few requests each"
     return ""
 

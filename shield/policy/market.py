@@ -36,14 +36,6 @@ from shield.policy.challenge import ChallengeSettings
 from shield.policy.keys import Keys
 from shield.policy.waiting import Room, Waiter
 
-LEAST_ISSUED: Final = 8.0  # passes of late from which their use can be told
-LEAST_SOLVES: Final = 8.0  # from which the share of known networks among solvers can be told
-KEPT: Final = 0.5  # of that share suffices while it is one: those from known networks are let in first, and leave
-MEMORY: Final = 0.8  # of the solvers' shares, per window: half a minute
-USE_SECONDS: Final = 10.0  # over which what bought passes take is averaged
-WORTH_SECONDS: Final = 30.0  # over which their use is compared with their issue: "of late"
-LEARN_SECONDS: Final = 8.0  # over which one learns that they are used less than was thought
-ALARM_SECONDS: Final = 4.0  # or more: idle passes may be put to use all at once
 ASKS: Final = 4
 MOST_PAUSE: Final = 10
 """Who waits for a pass is to ask so many times in the time that it will take, and after no more than these seconds: it
@@ -92,6 +84,40 @@ class MarketSettings:
     most_wait: Annotated[
         float, Gt(0), Le(600), Doc("seconds. In the waiting room; people leave a page that takes a minute.")
     ] = 60.0
+    asks: Annotated[
+        int, Ge(1), Le(100), Doc("times. That a waiting page asks in the time that it will take: it may be sooner.")
+    ] = 4
+    most_pause: Annotated[
+        int,
+        Ge(1),
+        Le(600),
+        Doc("seconds. And at least this often: a place that was won must not lie idle. 16,384 ask 1,600 times/s then."),
+    ] = 10
+    use_seconds: Annotated[
+        float, Gt(0), Doc("seconds. Over which what bought passes take is averaged: a page and the next.")
+    ] = 10.0
+    worth_seconds: Annotated[
+        float, Gt(0), Doc("seconds. Over which the use of passes is compared with their issue: most are left by then.")
+    ] = 30.0
+    learn_seconds: Annotated[
+        float, Gt(0), Doc("seconds. Over which it is learned that passes are used less than was thought.")
+    ] = 8.0
+    alarm_seconds: Annotated[
+        float, Gt(0), Doc("seconds. The same for more: idle passes may be put to use all at once.")
+    ] = 4.0
+    least_issued: Annotated[float, Gt(0), Doc("passes. Of late, from which their use can be told.")] = 8.0
+    least_solves: Annotated[
+        float, Gt(0), Doc("solves. Of late, from which the share of known networks among them can be told.")
+    ] = 8.0
+    solves_kept: Annotated[
+        float, Gt(0), Lt(1), Doc("share, per window. Of these solves that still counts: half a minute's.")
+    ] = 0.8
+    flash_kept: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("share. Of flash_share that suffices while it is a crowd: known networks are let in first, and leave."),
+    ] = 0.5
     by_network: Annotated[
         bool,
         Doc(
@@ -193,15 +219,15 @@ class Market:
         networks in calm weather (None: not known).
         """
         settings = self._settings
-        share = 1.0 - math.exp(-seconds / USE_SECONDS)
+        share = 1.0 - math.exp(-seconds / settings.use_seconds)
         self.used_rate += share * (units / seconds - self.used_rate)
-        kept = math.exp(-seconds / WORTH_SECONDS)
+        kept = math.exp(-seconds / settings.worth_seconds)
         self._units = kept * self._units + units
         self._issued = kept * self._issued + self._taken
         self._taken = 0
-        if self._issued >= LEAST_ISSUED:
+        if self._issued >= settings.least_issued:
             used = min(max(self._units / self._issued / self._worth, settings.least_used), 1.0)
-            slowness = ALARM_SECONDS if used > self.used else LEARN_SECONDS
+            slowness = settings.alarm_seconds if used > self.used else settings.learn_seconds
             self.used += (1.0 - math.exp(-seconds / slowness)) * (used - self.used)
         self.rate = left / (self._worth * self.used) * min(1.0, left / max(self.used_rate, left))
         self._saved = min(self._saved + self.rate * seconds, max(1.0, self.rate * settings.savings))
@@ -247,12 +273,13 @@ class Market:
         settings, seconds = self._settings, self._seconds
         expected = self.rate * seconds
         self.solves = self._fresh / seconds
-        self._solvers = MEMORY * self._solvers + len(self._seen)
-        self._solvers_known = MEMORY * self._solvers_known + sum(self._seen.values())
+        self._solvers = settings.solves_kept * self._solvers + len(self._seen)
+        self._solvers_known = settings.solves_kept * self._solvers_known + sum(self._seen.values())
         self.flash = (
             usual is not None
-            and self._solvers >= LEAST_SOLVES
-            and self._solvers_known >= settings.flash_share * usual * self._solvers * (KEPT if self.flash else 1.0)
+            and self._solvers >= settings.least_solves
+            and self._solvers_known
+            >= settings.flash_share * usual * self._solvers * (settings.flash_kept if self.flash else 1.0)
         )
         if self._fresh > expected + math.sqrt(expected) and self.rate:
             self.hashes *= min(max(math.sqrt(self._fresh / expected), settings.least_rise), settings.most_rise)

@@ -56,7 +56,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
 from shield.model import UNIT_SECONDS
@@ -64,9 +64,7 @@ from shield.policy.concurrency import Concurrency
 
 WINDOW: Final = 0.5  # seconds between two readings
 UNITS_PER_SLOT: Final = 1.0 / UNIT_SECONDS  # what one slot can do in a second
-LIGHT: Final = 1 / 3  # of the capacity: so much demand overloads nobody
 RANKS: Final = 33  # log2 of units served, 0 to 32
-OVERLOAD_WINDOWS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +121,11 @@ class PressureSettings:
         float,
         Ge(0),
         Le(1),
-        Doc("p. Where p goes at least while anything shows overload, in two windows (1 s) running."),
+        Doc("p. Where p goes at least while anything shows overload, in `overload_windows` running."),
     ] = 0.5
+    overload_windows: Annotated[
+        int, Ge(1), Le(120), Doc("windows of 0.5 s. A single one is chance: a page's parts come all at once.")
+    ] = 2
     slow_ratio: Annotated[
         float, Gt(1), Doc("times. Upstream times above so many times the undisturbed ones show overload ...")
     ] = 1.5
@@ -165,6 +166,9 @@ class PressureSettings:
             "and no more than that."
         ),
     ] = 3.0
+    light: Annotated[
+        float, Gt(0), Lt(1), Doc("of 1. Of the capacity: so much demand overloads no service that is well.")
+    ] = 0.33
     cusum_step: Annotated[
         float, Ge(0), Doc("log2. Of the rate over its usual one: more accumulates towards an early onset (k).")
     ] = 0.5
@@ -340,7 +344,7 @@ class Pressure:
         counts = self.high or self._asked > settings.most_asked
         target = min(max(beyond / settings.span, 0.0), 1.0) if counts else 0.0
         self._reason = "demand"
-        if self._overloaded >= OVERLOAD_WINDOWS and target < settings.overload:
+        if self._overloaded >= settings.overload_windows and target < settings.overload:
             target = settings.overload
             self._reason = self.overload[0]
         self.target = target
@@ -361,7 +365,7 @@ class Pressure:
         self._errors_ago = 0.0 if "errors" in self.overload else self._errors_ago + seconds
         more = settings.brownout_demand if self.brownout else 1.0 / settings.used
         slow = concurrency.ratio > settings.slow_ratio * self._calm_baseline
-        light = settings.used if self.brownout or self._errors_ago < settings.steady else LIGHT
+        light = settings.used if self.brownout or self._errors_ago < settings.steady else settings.light
         if (
             slow and self._steady_completed <= settings.used * self.served
         ) or self._steady_demand <= light * self.capacity:

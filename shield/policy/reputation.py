@@ -31,14 +31,8 @@ from typing_extensions import Doc
 from shield.policy.history import History
 from shield.policy.subjects import CLIENT_HALF_LIFE, PLACE_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 
-LEAST_SCORE: Final = -4.0
-MOST_SCORE: Final = 32.0
-MOST_SOFT: Final = 8.0
 LEAST_SOFT: Final = 0.05  # a soft signal that adds no more is not worth the work: who floods sends thousands a second
-MOST_SLOWING: Final = 16.0
-MOST_SHARED: Final = 4.0
 MOST_NOTES: Final = 64  # kept for the log until they are asked for, the newest
-IGNORED_EVERY: Final = 1.0  # seconds between two challenges held against a client that ignores them
 
 POOR_STATUS: Final = frozenset({400, 401, 404})
 
@@ -53,8 +47,8 @@ class ReputationSettings:
     address_half_life: Annotated[float, Gt(0), Doc("seconds. The same for an address or a network.")] = PLACE_HALF_LIFE
     bad_score: Annotated[
         float, Gt(0), Doc("points. A score above it is tier T4: last, and slowest. Soft signals alone never are.")
-    ] = MOST_SOFT
-    ban_score: Annotated[float, Gt(8), Doc("points. A score that bans; above what soft signals can reach.")] = 16.0
+    ] = 8.0
+    ban_score: Annotated[float, Gt(0), Doc("points. A score that bans; above what soft signals can reach.")] = 16.0
     least_ban: Annotated[float, Gt(0), Doc("seconds. The first ban; each relapse doubles it.")] = 60.0
     most_ban: Annotated[float, Gt(0), Doc("seconds. The longest ban, and when relapses are forgotten.")] = 86_400.0
     limit_hit: Annotated[float, Ge(0), Doc("points, soft. A request above the client's limit.")] = 0.2
@@ -65,6 +59,25 @@ class ReputationSettings:
     slow_abort: Annotated[float, Ge(0), Doc("points, hard. A request cut because it came too slowly.")] = 2.0
     honeypot: Annotated[float, Ge(0), Doc("points, hard. A request for a honeypot path.")] = 20.0
     good: Annotated[float, Ge(0), Doc("points. What a good response earns back.")] = 0.05
+    ignored_every: Annotated[
+        float, Ge(0), Doc("seconds. Between two ignored challenges that count: a page's parts are challenged together.")
+    ] = 1.0
+    most_credit: Annotated[
+        float, Ge(0), Doc("points. That good responses may earn below zero, and no more: one honeypot still bans.")
+    ] = 4.0
+    most_soft: Annotated[
+        float, Gt(0), Doc("points. A score that soft signals never lift above: honest programs make them, too.")
+    ] = 8.0
+    most_score: Annotated[
+        float, Gt(0), Doc("points. The highest score: a client that goes on for hours is forgiven within one, too.")
+    ] = 32.0
+    most_shared: Annotated[
+        float, Ge(0), Doc("points. Of one client's score that reach its address and network; fewer than a ban needs.")
+    ] = 4.0
+    halving: Annotated[float, Gt(0), Doc("points. That halve the rate of every bucket of their holder.")] = 4.0
+    most_slowing: Annotated[
+        float, Ge(0), Doc("points. More of them slow no further: at 16, to a sixteenth of the rate.")
+    ] = 16.0
 
 
 class Reputation:
@@ -77,7 +90,10 @@ class Reputation:
         "_ends",
         "_first_good",
         "_good",
+        "_halving",
         "_history",
+        "_least_score",
+        "_most_slowing",
         "notes",
         "settings",
     )
@@ -88,7 +104,10 @@ class Reputation:
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
-        self._first_good = max(-settings.good, LEAST_SCORE)
+        self._least_score = -settings.most_credit
+        self._first_good = max(-settings.good, self._least_score)
+        self._halving = settings.halving
+        self._most_slowing = settings.most_slowing
         self._ends: list[tuple[float, bool]] = []  # heap: when each ban ends, and whether an address's; one per entry
         self._bans = {False: 0, True: 0}
         self.notes: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_NOTES)  # bans and the like, for events()
@@ -112,12 +131,19 @@ class Reputation:
     def slowing_of_client(self, entry: ClientEntry, now: float) -> float:
         """The factor on a client's rate: 1 down to 1/16."""
         score = entry.score
-        return slowing(score * 2.0 ** ((entry.scored_at - now) / self._client_half_life)) if score > 0.0 else 1.0
+        return self.slowing(score * 2.0 ** ((entry.scored_at - now) / self._client_half_life)) if score > 0.0 else 1.0
 
     def slowing_of_place(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
         """The same for an address or a network."""
         score = entry.score
-        return slowing(score * 2.0 ** ((entry.scored_at - now) / self._address_half_life)) if score > 0.0 else 1.0
+        return self.slowing(score * 2.0 ** ((entry.scored_at - now) / self._address_half_life)) if score > 0.0 else 1.0
+
+    def slowing(self, score: float) -> float:
+        """The factor on the rate that a score above 0 makes."""
+        if score > self._most_slowing:
+            score = self._most_slowing
+        factor: float = 2.0 ** (-score / self._halving)
+        return factor
 
     def good(self, entry: ClientEntry, now: float) -> None:
         """A good response."""
@@ -126,23 +152,24 @@ class Reputation:
         score = entry.score
         if score:
             score = score * 2.0 ** ((entry.scored_at - now) / self._client_half_life) - self._good
-            if score < LEAST_SCORE:
-                score = LEAST_SCORE
+            if score < self._least_score:
+                score = self._least_score
         else:
             score = self._first_good  # one float for all who were here once
         entry.score = score
         entry.scored_at = now
 
     def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
-        """A soft signal: up to `MOST_SOFT` in all, and no ban."""
+        """A soft signal: up to `most_soft` in all, and no ban."""
         if entry.rare.overflow:
             return
         score = entry.score
         if score:
             score *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
-        if score > MOST_SOFT - LEAST_SOFT:
+        most = self.settings.most_soft
+        if score > most - LEAST_SOFT:
             return
-        points = min(points, MOST_SOFT - score)
+        points = min(points, most - score)
         self._settle(entry, score, now)
         entry.score = score + points
         self._share(source, entry, points, False, now)
@@ -157,7 +184,7 @@ class Reputation:
         else:
             score = self.of_client(entry, now)
             self._settle(entry, score, now)
-            entry.score = min(score + points, MOST_SCORE)
+            entry.score = min(score + points, self.settings.most_score)
         self._share(source, entry, points, True, now)
         if entry.score >= self.settings.ban_score:
             self._ban(entry, signal, now)
@@ -174,7 +201,7 @@ class Reputation:
 
     def ignored(self, source: AddressEntry, entry: ClientEntry, now: float) -> None:
         """A request came while a challenge was unanswered; counts at most once a second."""
-        if entry.ignored_at + IGNORED_EVERY <= now:
+        if entry.ignored_at + self.settings.ignored_every <= now:
             entry.ignored_at = now
             self.soft(source, entry, self.settings.ignored, now)
 
@@ -186,7 +213,7 @@ class Reputation:
 
     def _share(self, source: AddressEntry, entry: ClientEntry, points: float, hard: bool, now: float) -> None:
         """Pass a part of a client's points on to its address and networks."""
-        part = min(points, MOST_SHARED - entry.shared)
+        part = min(points, self.settings.most_shared - entry.shared)
         if part <= 0.0 or source.rare.overflow:
             return
         entry.shared += part
@@ -194,15 +221,16 @@ class Reputation:
         around = part / max(1, self._history.addresses_in(source.network.name))
         for network in (source.network, source.site):
             if network is not None and not network.overflow:
-                network.score = min(self.of_place(network, now) + around, MOST_SCORE)
+                network.score = min(self.of_place(network, now) + around, self.settings.most_score)
                 network.scored_at = now
 
     def _raise(self, source: AddressEntry, points: float, hard: bool, now: float) -> None:
         """Add points to an address, divided by the clients with a history there."""
         here = points / max(1, self._history.clients_at(source.name))
         fade = 2.0 ** ((source.scored_at - now) / self._address_half_life)
-        source.score = min(source.score * fade + here, MOST_SCORE)
-        source.hard = min(source.hard * fade + (here if hard else 0.0), MOST_SCORE)
+        most = self.settings.most_score
+        source.score = min(source.score * fade + here, most)
+        source.hard = min(source.hard * fade + (here if hard else 0.0), most)
         source.scored_at = now
 
     def _ban(self, entry: ClientEntry | AddressEntry, signal: str, now: float) -> None:
@@ -226,13 +254,3 @@ class Reputation:
         self.notes.append(
             ("ban", {**who, "seconds": seconds, "relapses": entry.relapses, "signal": signal, "score": round(score, 1)})
         )
-
-
-def slowing(score: float) -> float:
-    """The factor on the rate that a score makes."""
-    if score <= 0.0:
-        return 1.0
-    if score > MOST_SLOWING:
-        score = MOST_SLOWING
-    factor: float = 2.0 ** (score * -0.25)
-    return factor

@@ -92,7 +92,7 @@ def test_a_full_bitmap_is_a_number_too() -> None:
     ],
 )
 def test_a_minute_in_words(requests: int, clients: int, words: str) -> None:
-    assert pattern(requests, clients) == words
+    assert pattern(requests, clients, HittersSettings()) == words
 
 
 # Counting

@@ -8,7 +8,6 @@ import pytest
 
 from shield.model import Action, Reason, Signal, Tier
 from shield.policy.engine import IdentitySettings, LimitsSettings
-from shield.policy.reputation import slowing
 
 
 def score(world: Any, client: Any) -> float:
@@ -68,9 +67,12 @@ def test_a_score_decays_by_half_in_ten_minutes(world: Any) -> None:
     world.engine.report(client, Signal.MALFORMED, world.now)
     world.now += 600
     assert score(world, client) == pytest.approx(1.5)
-    assert slowing(1.5) == pytest.approx(2 ** (-0.375))
-    assert slowing(100.0) == 2**-4
-    assert slowing(-4.0) == 1.0
+    reputation = world.engine._reputation
+    assert reputation.slowing_of_client(client.entry, world.now) == pytest.approx(2 ** (-0.375))
+    client.entry.score = 100.0
+    assert reputation.slowing_of_client(client.entry, world.now) == 2**-4
+    client.entry.score = -4.0
+    assert reputation.slowing_of_client(client.entry, world.now) == 1.0
 
 
 def test_six_malformed_requests_ban_for_a_minute_and_relapses_for_longer(world: Any, says: Any) -> None:
