@@ -337,6 +337,7 @@ class OriginConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_done:
             return  # a trailer
+        value = value.rstrip(b" \t")  # llhttp leaves the whitespace behind it (RFC 9112 section 5.1)
         kind = _known.get(name)
         if kind is None:
             kind = _classify(name)

@@ -94,6 +94,7 @@ USUAL = (b"Server: nginx", b"Date: Thu, 01 Jan 2026 00:00:00 GMT", b"Content-Typ
         message(b"Content-Length: 2", b"Set-Cookie: a=b", b"X-Empty:", first=b"HTTP/1.1 503", body=b"no"),
         message(b"Content-Length: 3", b"Content-Type: text/event-stream", body=b"a: "),
         message(b"Content-Length: 2", first=b"HTTP/1.1 200 ", body=b"okHTTP/1.1 200 OK\r\n"),
+        message(b"Content-Length:\t2 \t", b"X: a \t", b"Content-Type: text/plain ", body=b"ok"),
     ],
 )
 def test_plain_responses_need_no_parser(data: bytes) -> None:
@@ -127,6 +128,15 @@ def test_plain_responses_need_no_parser(data: bytes) -> None:
 )
 def test_everything_else_is_left_to_the_parser(data: bytes) -> None:
     assert not read([data], False, True)[0]
+
+
+@pytest.mark.parametrize("field", [b"Content-Length: 5\t ", b"Transfer-Encoding: chunked ", b"Connection: close \t"])
+def test_whitespace_behind_a_value_is_none_of_it(field: bytes) -> None:
+    """Found by fuzzing: the same response was 200 in one read and 502 in two."""
+    data = message(field, b"X: a \t", body=b"5\r\nhello\r\n0\r\n\r\n" if b"chunked" in field else b"hello")
+    _, told = read([data[:20], data[20:]], False, True)
+    assert told[0][:2] == (200, b"X: a\r\n")
+    assert told[2] == b"hello"
 
 
 def test_an_answer_to_head_is_left_to_the_parser() -> None:
