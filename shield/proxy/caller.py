@@ -67,6 +67,7 @@ class Caller:
     def identify_behind(self, head: Head, now: float) -> tuple[Client, bytes]:
         """The client for which a trusted proxy sent `head`, and the forwarding fields for the upstream."""
         address, scheme, host = self._edge.forwarding.resolve(self.address, self.scheme, head)
+        head.secure = scheme == "https"
         client = self.client
         if client is None or client.address != address or head.agent != self._agent or head.language != self._language:
             client = self._identify(address, head, now)

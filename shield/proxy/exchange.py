@@ -383,7 +383,8 @@ class Exchange:
         if token is not None:
             if not private:
                 self._out.append(b"Cache-Control: private\r\n")
-            cookie = self._edge.replies.set_cookie(token, self._edge.pass_lifetime, self._gate.scheme == "https")
+            secure = self._gate.scheme == "https" or self.head.secure
+            cookie = self._edge.replies.set_cookie(token, self._edge.pass_lifetime, secure)
             self._out += (b"Set-Cookie: ", cookie, b"\r\n")
             self._edge.metrics.passes_granted["earned"] += 1
 

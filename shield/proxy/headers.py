@@ -199,6 +199,7 @@ class Head:
     forwarded = b""  # Forwarded, joined
     request_id = b""  # as sent, when it can be believed
     page = False  # a browser is about to show the answer as a page
+    secure = False  # a trusted proxy says that it came to it over TLS
 
 
 class Examiner:
@@ -369,23 +370,31 @@ def drop_named(lines: list[bytes], tokens: AbstractSet[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in tokens]
 
 
+HOST_ONLY: Final = b"__Host-"
+"""A cookie whose name begins so was set over TLS, by this very host, for all of it (RFC 6265bis section 4.1.3.2)."""
+
+
 def take_cookie(cookies: bytes, name: bytes) -> tuple[bytes, bytes]:
     """Split a Cookie value into (our token or b"", the other cookies as they were).
 
-    The first cookie called `name` counts; every one of that name is removed, so that the pass never reaches the
-    upstream.
+    The first cookie called HOST_ONLY + `name` counts, else the first called `name`, which another host of the same
+    domain can set as well. Every one of both names is removed, so that the pass never reaches the upstream.
     """
     if name not in cookies:
         return b"", cookies
-    token = b""
+    own = any_host = b""
     rest = []
     for part in cookies.split(b";"):
         key, equals, value = part.strip().partition(b"=")
-        if key == name and equals:
-            token = token or value
+        if not equals:
+            rest.append(part.strip())
+        elif key == name:
+            any_host = any_host or value
+        elif key == HOST_ONLY + name:
+            own = own or value
         else:
             rest.append(part.strip())
-    return token, b"; ".join(rest)
+    return own or any_host, b"; ".join(rest)
 
 
 STATUS_LINES: Final[dict[int, bytes]] = {

@@ -44,10 +44,19 @@ def wants_page(headers: Mapping[str, str]) -> bool:
     return destination is None or destination in PAGE_DESTINATIONS
 
 
-def cross_site(headers: Mapping[str, str]) -> bool:
-    """True when a browser says that a page of another origin made this request. Programs send no such field: False."""
+def cross_site(headers: Mapping[str, str], trusted: bool) -> bool:
+    """True when a browser says that a page of another origin made this request. Programs send no such field: False.
+
+    Sec-Fetch-Site decides where it is sent. Without it (plain HTTP, old browsers) Origin must name the Host; not when a
+    `trusted` proxy brings the request, which may have put another Host in its place.
+    """
     site = headers.get("Sec-Fetch-Site")
-    return site is not None and site not in ("same-origin", "none")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("Origin")
+    if origin is None or trusted:
+        return False
+    return origin.partition("://")[2].lower() != headers.get("Host", "").lower()
 
 
 def same_origin(headers: Mapping[str, str], scheme: str) -> bool:

@@ -19,6 +19,7 @@ import orjson
 
 from shield.model import Action, Reason
 from shield.proxy.faults import FAULTS, Fault
+from shield.proxy.headers import HOST_ONLY
 from shield.proxy.rendering import (
     ANSWER_TO,
     CHALLENGE_FIELDS,
@@ -273,13 +274,14 @@ class Replies:
         status, detail = ANSWERS[word]
         if word == "accepted":
             media = JSON
+            name = self._cookie_name(secure)
             cookie = self.set_cookie(redemption.pass_token, redemption.lifetime, secure)
             fields = NO_STORE + b"Set-Cookie: " + cookie + b"\r\n"
             body = orjson.dumps(
                 {
                     "pass": redemption.pass_token,
                     "header": self._header,
-                    "cookie": self._cookie.decode("ascii"),
+                    "cookie": name.decode("ascii"),
                     "lifetime": redemption.lifetime,
                 }
             )
@@ -295,13 +297,17 @@ class Replies:
         return reply if head else reply + body
 
     def set_cookie(self, token: str, lifetime: int, secure: bool) -> bytes:
-        """The value of a Set-Cookie field that gives the pass `token` for `lifetime` seconds. `secure`: over TLS."""
+        """The value of a Set-Cookie field that gives the pass `token` for `lifetime` seconds. `secure`: over TLS, where
+        the name says that no other host of the domain has set it."""
         return b"%b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b" % (
-            self._cookie,
+            self._cookie_name(secure),
             token.encode("ascii"),
             lifetime,
             b"; Secure" if secure else b"",
         )
+
+    def _cookie_name(self, secure: bool) -> bytes:
+        return HOST_ONLY + self._cookie if secure else self._cookie
 
 
 _MARKS: Final = {name: f"@{name}@" for name in ("token", "k", "target", "expected_hashes", "expires_in")}

@@ -58,7 +58,7 @@ def _answer(gate: Gate, edge: Edge, request: Request, head: Head, now: float) ->
         _fault(gate, edge, request, head, Fault.POST_ONLY, now)
     elif media != "application/json":
         _fault(gate, edge, request, head, Fault.UNSUPPORTED_MEDIA, now)
-    elif cross_site(request.headers):
+    elif cross_site(request.headers, gate.caller.trusted):
         _fault(gate, edge, request, head, Fault.CROSS_SITE, now)
     else:
 
@@ -73,7 +73,7 @@ def _answer(gate: Gate, edge: Edge, request: Request, head: Head, now: float) ->
             if result is Redeemed.ACCEPTED:
                 edge.metrics.passes_granted["bought"] += 1
             close = gate.must_close(head)
-            reply = edge.replies.redeemed(redemption, gate.scheme == "https", False, close)
+            reply = edge.replies.redeemed(redemption, gate.scheme == "https" or head.secure, False, close)
             gate.answer(reply, ANSWERS[result.value][0], close, head, later)
 
         gate.collect(head, MAX_ANSWER_BYTES, then, now)

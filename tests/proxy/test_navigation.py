@@ -71,11 +71,31 @@ def test_without_a_host_nothing_is_of_this_origin() -> None:
     ("site", "cross"), [("cross-site", True), ("same-site", True), ("same-origin", False), ("none", False)]
 )
 def test_which_answers_come_from_elsewhere(site: str, cross: bool) -> None:
-    assert cross_site(CIMultiDict({"Sec-Fetch-Site": site})) is cross
+    assert cross_site(CIMultiDict({"Sec-Fetch-Site": site}), False) is cross
+    assert cross_site(CIMultiDict({"Sec-Fetch-Site": site, "Origin": "http://a", "Host": "a"}), True) is cross
 
 
 def test_programs_are_not_cross_site() -> None:
-    assert not cross_site(CIMultiDict())
+    assert not cross_site(CIMultiDict(), False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "cross"),
+    [
+        ("https://a.example", "a.example", False),
+        ("http://a.example:8080", "A.example:8080", False),
+        ("http://[::1]:80", "[::1]:80", False),
+        ("http://a.example:8080", "a.example", True),
+        ("http://a.example", "", True),
+        ("null", "a.example", True),
+        ("null", "null", True),
+        ("", "a.example", True),
+        ("a.example", "a.example", True),
+    ],
+)
+def test_without_sec_fetch_site_origin_tells(origin: str, host: str, cross: bool) -> None:
+    assert cross_site(CIMultiDict({"Origin": origin, "Host": host}), False) is cross
+    assert not cross_site(CIMultiDict({"Origin": origin, "Host": host}), True), "a proxy may have changed Host"
 
 
 def answer(**members: object) -> bytes:

@@ -284,8 +284,9 @@ def test_a_right_answer_gives_the_pass_in_the_body_and_in_a_cookie(replies: Repl
     reply = read(replies.redeemed(Redemption(Redeemed.ACCEPTED, "token-_", 300), secure, False, False))
     assert reply.status == 200
     assert reply.fields["content-type"] == "application/json"
-    assert reply.document == {"pass": "token-_", "header": "Shield-Pass", "cookie": "shield_pass", "lifetime": 300}
-    cookie = "shield_pass=token-_; Path=/; Max-Age=300; HttpOnly; SameSite=Lax"
+    name = "__Host-shield_pass" if secure else "shield_pass"
+    assert reply.document == {"pass": "token-_", "header": "Shield-Pass", "cookie": name, "lifetime": 300}
+    cookie = f"{name}=token-_; Path=/; Max-Age=300; HttpOnly; SameSite=Lax"
     assert reply.fields["set-cookie"] == cookie + ("; Secure" if secure else "")
 
 
