@@ -7,6 +7,7 @@ rebinding): hence the check of Host, and answers that no page of another origin 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import os
@@ -64,14 +65,46 @@ _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    "Server": "Shield",  # and not aiohttp's and Python's version
 }
 
-_KEEP_ALIVE_SECONDS: Final = 75.0
+_OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0}
+"""Seconds: as for clients."""
 _CLOSE_SECONDS: Final = 2.0
 
 
 async def _always_fresh(_: str) -> None:
     """A view that can be read at any time."""
+
+
+def _say(status: int, text: str, **headers: str) -> web.Response:
+    return web.Response(status=status, text=text, headers=headers | _HEADERS)
+
+
+class _Handler(web.RequestHandler):
+    """One connection. What is no HTTP gets an answer of ours: aiohttp's repeats it, and logs a traceback for it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status == 500:
+            self.log_exception("admin listener: %s", request.path, exc_info=exc)
+        response = _say(status, "Something went wrong here.\n" if status == 500 else "Not a request.\n")
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """As aiohttp's, with our handler."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _Handler(self, loop=asyncio.get_running_loop(), **_OPTIONS)
 
 
 class AdminServer:
@@ -88,25 +121,20 @@ class AdminServer:
         self._refresh = refresh
         self._registry = registry(view.metrics)
         self._hosts = frozenset(host.lower() for host in settings.hosts) | {"localhost"}
-        self._runner: web.AppRunner | None = None
+        self._pages: dict[str, Callable[[str], Awaitable[web.Response]]] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/api/status": self._status,
+        }
+        self._runner: web.ServerRunner | None = None
         self.address = settings.address
         """Where it listens; after start() with the port that the system chose."""
 
     async def start(self) -> None:
         if not self._settings.address:
             return
-        app = web.Application(middlewares=[self._guard], client_max_size=1024)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/api/status", self._status)
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=_CLOSE_SECONDS,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-        )
+        runner = web.ServerRunner(_Server(self._serve), handle_signals=False, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         try:
             self.address = await _listen(runner, self._settings.address)
@@ -123,55 +151,48 @@ class AdminServer:
             if self.address.startswith("unix:"):
                 Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
-    @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        response: web.StreamResponse
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if not self._is_ours(request.headers.get("Host", "")):
-            response = web.Response(
-                status=421, text="Unknown Host. Use an IP address, localhost or a name in admin.hosts.\n"
-            )
-        elif request.method not in {"GET", "HEAD"}:
-            response = web.Response(status=405, text="Only GET and HEAD.\n", headers={"Allow": "GET, HEAD"})
-        else:
-            try:
-                response = await handler(request)
-            except web.HTTPException as error:  # no such path
-                response = web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
-        response.headers.update(_HEADERS)
-        return response
+            return _say(421, "Unknown Host. Use an IP address, localhost or a name in admin.hosts.\n")
+        if request.method not in {"GET", "HEAD"}:
+            return _say(405, "Only GET and HEAD.\n", Allow="GET, HEAD")
+        page = self._pages.get(request.path)
+        return _say(404, "There is nothing at this address.\n") if page is None else await page(request.path)
 
     def _is_ours(self, host: str) -> bool:
         """True for an IP literal, localhost or a configured name, whatever the port."""
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name, found, port = host.rpartition(":")
+        name = name if found and port.isdecimal() and port.isascii() else host
         if name.lower() in self._hosts:
             return True
+        literal = name[1:-1] if name.startswith("[") and name.endswith("]") else name
         try:
-            ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+            ipaddress.ip_address(literal)
         except ValueError:
             return False
-        return True
+        return "%" not in literal  # a zone may be any text
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return web.Response(text="alive\n")
+    async def _healthz(self, _: str) -> web.Response:
+        return _say(200, "alive\n")
 
-    async def _readyz(self, request: web.Request) -> web.Response:
-        await self._refresh(request.path)
+    async def _readyz(self, path: str) -> web.Response:
+        await self._refresh(path)
         ready, why = self._view.ready()
-        return web.Response(status=200 if ready else 503, text=f"{why}\n")
+        return _say(200 if ready else 503, f"{why}\n")
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        await self._refresh(request.path)
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _metrics(self, path: str) -> web.Response:
+        await self._refresh(path)
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST} | _HEADERS
+        )
 
-    async def _status(self, request: web.Request) -> web.Response:
-        await self._refresh(request.path)
+    async def _status(self, path: str) -> web.Response:
+        await self._refresh(path)
         body = orjson.dumps(self._view.status(), default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-        return web.Response(body=body + b"\n", content_type="application/json")
+        return web.Response(body=body + b"\n", content_type="application/json", headers=_HEADERS)
 
 
-async def _listen(runner: web.AppRunner, text: str) -> str:
+async def _listen(runner: web.BaseRunner, text: str) -> str:
     """Bind and return the address in use. StartError in one line otherwise."""
     address = parse_address(text)
     try:

@@ -98,7 +98,23 @@ async def test_known_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["attacker.example", "attacker.example:9901", "localhost.attacker.example", "127.0.0.1.nip.example"]
+    "host",
+    [
+        "attacker.example",
+        "attacker.example:9901",
+        "localhost.attacker.example",
+        "127.0.0.1.nip.example",
+        "localhost@attacker.example",
+        "127.0.0.1@attacker.example:9901",
+        "attacker.example#localhost",
+        "2130706433",
+        "0x7f.1",
+        "[fe80::1%attacker.example]",
+        "[::1",
+        "127.0.0.1]",
+        "localhost:9901:1",
+        "",
+    ],
 )
 async def test_dns_rebinding_is_refused(host: str) -> None:
     async with admin() as server:
@@ -120,6 +136,74 @@ async def test_head() -> None:
         status, body, headers = await fetch(server, "/api/status", "HEAD")
     assert (status, body) == (200, "")
     assert int(headers["Content-Length"]) > 0
+
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "Shield",
+}
+
+
+async def ask(server: AdminServer, data: bytes) -> tuple[int, dict[str, str], str]:
+    """Status, fields and body of the answer to `data`, which ends the connection."""
+    host, _, port = server.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(data)
+    async with asyncio.timeout(5):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+        fields = dict(line.split(": ", 1) for line in lines)
+        assert len(fields) == len(lines)
+        body = await reader.readexactly(int(fields["Content-Length"]))
+    writer.close()
+    return int(first.split()[1]), fields, body.decode()
+
+
+MARK = b"zq9<svg/onload=1>"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /" + MARK + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET //zq9.example/..//api/status HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /api/status/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /api/status%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + MARK + b"\r\n\r\n", 400),
+        (MARK + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00zq9\r\n\r\n", 400),
+        (b"GET /" + b"zq9" * 4000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: zq9\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: zq9\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: zq9\r\n\r\n", 200),
+        (b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n", 405),
+        (b"GET http://zq9.example/api/status HTTP/1.1\r\nHost: zq9.example\r\n\r\n", 421),
+        (b"GET /api/status HTTP/1.0\r\n\r\n", 421),
+        (b"GET /api/status HTTP/1.1\r\nHost:\r\n\r\n", 421),
+    ],
+)
+async def test_nothing_that_was_sent_is_said_again(data: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor is a traceback logged for what is no HTTP: whoever reaches the port could fill the disk with these."""
+    async with admin() as server:
+        said, fields, body = await ask(server, data)
+    assert said == status
+    assert {name: fields[name] for name in HEADERS} == HEADERS
+    assert fields["Content-Type"] == "text/plain; charset=utf-8"
+    assert "zq9" not in repr(fields) + body
+    assert "pressure" not in body
+    assert not [name for name in fields if name.startswith(("Access-Control", "Set-Cookie", "Location", "ETag"))]
+    assert caplog.text == ""
+
+
+async def test_each_page_has_the_same_fields() -> None:
+    async with admin() as server:
+        for path in ("/healthz", "/readyz", "/metrics", "/api/status", "/nothing"):
+            _, _, headers = await fetch(server, path)
+            assert {name: headers[name] for name in HEADERS} == HEADERS
 
 
 async def test_unknown_path() -> None:
