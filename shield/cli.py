@@ -16,6 +16,7 @@ import orjson
 
 from shield import __version__, config, service, workers
 from shield.errors import StartError
+from shield.proxy.tls import TlsSettings
 from shield.simulate import command
 from shield.simulate.scene import SceneError
 
@@ -85,12 +86,14 @@ def _check(path: str | None, as_json: bool) -> int:
 def _demo(path: str | None) -> int:
     """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
     settings = config.load(path)
-    listen = replace(settings.listen, address="127.0.0.1:8080", certificate="", key="")
+    listen = replace(settings.listen, address="127.0.0.1:8080", proxy_protocol=False)
     upstream = replace(settings.upstream, servers=("demo",), max_concurrency=16)
     log = replace(settings.log, requests=False, refused_per_second=1)
     # A regular is somebody who came in two windows; nobody waits for minutes to see a demo.
     history = replace(settings.history, window=DEMO_WINDOW)
-    settings = replace(settings, dry_run=False, listen=listen, upstream=upstream, history=history, log=log)
+    settings = replace(
+        settings, dry_run=False, listen=listen, tls=TlsSettings(), upstream=upstream, history=history, log=log
+    )
     print(
         "The demo site behind Shield: open http://127.0.0.1:8080/ in a browser.\n"
         "Then flood it, from another terminal and for less than half a minute:\n"

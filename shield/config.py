@@ -33,6 +33,7 @@ from shield.policy.table import TableSettings
 from shield.proxy.edge import TimeoutSettings
 from shield.proxy.headers import HttpSettings
 from shield.proxy.listener import ListenSettings
+from shield.proxy.tls import TlsSettings
 from shield.proxy.upstream import UpstreamSettings
 from shield.state import StateSettings
 from shield.toml_places import places
@@ -52,6 +53,7 @@ class Config:
         bool, Doc("Decide, count and log, but forward everything and set no cookie. Begin with this.")
     ] = False
     listen: Annotated[ListenSettings, Doc("Where clients connect.")] = ListenSettings()
+    tls: Annotated[TlsSettings, Doc("Certificates, and what a handshake may cost.")] = TlsSettings()
     timeouts: Annotated[TimeoutSettings, Doc("How long a client may take.")] = TimeoutSettings()
     http: Annotated[HttpSettings, Doc("What a request may look like.")] = HttpSettings()
     upstream: Annotated[UpstreamSettings, Doc("The service that is shielded.")] = UpstreamSettings()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import ssl
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from shield.addresses import parse_address
+from shield.proxy import tls
 
 if TYPE_CHECKING:
     from shield.config import Config
@@ -25,11 +25,13 @@ Complaint = tuple["Place", str]
 DEMO: Final = "demo"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _HEX_256: Final = 64
+_YEAR: Final = 31_536_000
 
 
 def check(config: Config) -> Iterator[Complaint]:
     """Everything that is wrong with a config whose types and ranges are right."""
     yield from _listen(config)
+    yield from _tls(config)
     yield from _upstream(config)
     yield from _admin(config)
     yield from _state(config)
@@ -42,7 +44,7 @@ def check(config: Config) -> Iterator[Complaint]:
 def _listen(config: Config) -> Iterator[Complaint]:
     listen = config.listen
     single = isinstance(listen.address, str)
-    addresses = (listen.address,) if isinstance(listen.address, str) else listen.address
+    addresses = _listening(config)
     if not addresses:
         yield ("listen", "address"), "at least one address is needed"
     for number, address in enumerate(addresses):
@@ -51,36 +53,46 @@ def _listen(config: Config) -> Iterator[Complaint]:
         if address in addresses[:number] and not address.endswith(":0"):
             yield place, "this address is listed twice"
     yield from _networks(("listen", "trusted_proxies"), listen.trusted_proxies)
-    if listen.certificate:
-        yield from _certificate(listen.certificate, listen.key)
-    elif listen.key:
-        yield ("listen", "key"), "a key needs a certificate: set listen.certificate too"
+    if listen.proxy_protocol and not listen.trusted_proxies:
+        yield ("listen", "proxy_protocol"), "of use only with listen.trusted_proxies: nobody else's header is believed"
 
 
-def _certificate(certificate: str, key: str) -> Iterator[Complaint]:
+def _tls(config: Config) -> Iterator[Complaint]:
+    settings = config.tls
+    for number, certificate in enumerate(settings.certificates):
+        yield from _certificate(("tls", "certificates", number), certificate.chain, certificate.key)
+    if not settings.certificates:
+        for name, value in (("redirect_from", settings.redirect_from), ("hsts", settings.hsts)):
+            if value:
+                yield ("tls", name), "of no use without tls.certificates"
+    for number, address in enumerate(settings.redirect_from):
+        place: Place = ("tls", "redirect_from", number)
+        yield from _address(place, address, unix=False)
+        if address in (*_listening(config), *settings.redirect_from[:number]) and not address.endswith(":0"):
+            yield place, "clients connect here already"
+    if settings.hsts_preload and not (settings.hsts >= _YEAR and settings.hsts_subdomains):
+        yield ("tls", "hsts_preload"), f"browsers' lists ask for tls.hsts of at least {_YEAR} and tls.hsts_subdomains"
+
+
+def _listening(config: Config) -> tuple[str, ...]:
+    address = config.listen.address
+    return (address,) if isinstance(address, str) else address
+
+
+def _certificate(place: Place, chain: str, key: str) -> Iterator[Complaint]:
     missing = False
-    for name, path in (("certificate", certificate), ("key", key)):
-        if path:
+    for name, path in (("chain", chain), ("key", key)):
+        if path or name == "chain":
             for reason in _unreadable(path):
                 missing = True
-                yield ("listen", name), reason
+                yield (*place, name), reason
     if missing:
         return
     try:
-        # The password callback keeps OpenSSL from asking at a terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key or None, password=lambda: "")
-    except (ssl.SSLError, OSError, ValueError) as error:
-        where = (
-            f"{certificate} with {key}"
-            if key
-            else f"{certificate}, which must hold its key too as listen.key is empty,"
-        )
-        yield ("listen", "certificate"), f"{where} cannot be used: {_ssl_reason(error)}"
-
-
-def _ssl_reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error)
+        tls.load(chain, key)
+    except (OSError, ValueError) as error:
+        which = f"{chain} with {key}" if key else f"{chain}, which must hold its key too as there is no other file,"
+        yield (*place, "chain"), f"{which} cannot be used: {tls.reason(error)}"
 
 
 def _upstream(config: Config) -> Iterator[Complaint]:
@@ -159,9 +171,8 @@ def _admin(config: Config) -> Iterator[Complaint]:
     if not address:
         return
     yield from _address(("admin", "address"), address, unix=True)
-    listening = config.listen.address
-    if address in ((listening,) if isinstance(listening, str) else listening) and not address.endswith(":0"):
-        yield ("admin", "address"), "clients connect here already (listen.address): choose another port"
+    if address in (*_listening(config), *config.tls.redirect_from) and not address.endswith(":0"):
+        yield ("admin", "address"), "clients connect here already: choose another port"
 
 
 def _state(config: Config) -> Iterator[Complaint]:

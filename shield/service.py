@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -42,9 +42,13 @@ from shield.proxy.faults import Fault
 from shield.proxy.forwarded import Forwarding
 from shield.proxy.gate import Gate
 from shield.proxy.headers import Examiner
+from shield.proxy.openings import OUTCOMES, Openings
 from shield.proxy.origin import OriginConnection
+from shield.proxy.proxy_protocol import Ends
+from shield.proxy.redirect import Redirect
 from shield.proxy.replies import Replies
 from shield.proxy.resolve import Resolver
+from shield.proxy.tls import Certificates, hsts_field
 from shield.proxy.upstream import DEMO, Pool, out_of_files, watch
 from shield.sink import Sink, write_whole_lines
 from shield.state import load_history, load_keys, save_history
@@ -68,6 +72,7 @@ class Share:
     worker: int  # from 0
     keys: tuple[bytes, bytes | None]
     listeners: tuple[int, ...]  # descriptors of listening sockets
+    redirects: tuple[int, ...] = ()  # likewise, for tls.redirect_from
 
 
 class Service:
@@ -100,6 +105,8 @@ class Service:
         self.replies = Replies(config.challenge.cookie, config.challenge.header)
         self.deadlines = Deadlines()
         self.draining = False
+        self.listeners: list[listener.Listener] = []  # for the service, and for tls.redirect_from
+        self.certificates: Certificates | None = None
         self._attack = False
         self._attack_report: AttackReport | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -122,7 +129,7 @@ class Service:
         loop = asyncio.get_running_loop()
         self.log.attach(loop)
         loop.set_exception_handler(self._on_loop_error)
-        context = listener.tls_context(config.listen.certificate, config.listen.key)
+        certificates = Certificates(config.tls.certificates, self._on_certificate) if config.tls.certificates else None
         upstream = config.upstream
         files = listener.raise_file_limit()
         idle = listener.idle_limit(upstream.keep_alive_connections, files, len(upstream.servers))
@@ -158,32 +165,29 @@ class Service:
             loop=loop,
             request_ids=_request_ids(os.urandom(4).hex()),
             max_streams=listener.stream_limit(upstream.max_streams, limit),
+            hsts=hsts_field(config.tls),
         )
-        if self.share is None:
-            sockets = listener.bind(listen_addresses(config), config.listen.backlog, reuse_port=False)
-        else:
-            sockets = [socket.socket(fileno=number) for number in self.share.listeners]
-        self.listener = listener.Listener(
-            loop,
-            sockets,
-            lambda: Gate(self.edge),
-            context,
-            limit,
-            lambda: self.metrics.connections_open,
-            lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=limit),
-            Doorstep(self.edge).serve,
-        )
-        self.edge.on_close = self.listener.check
+        if certificates is not None:
+            self.metrics.handshakes.update((outcome, 0) for outcome in OUTCOMES)
+        self.certificates = certificates
+        self._limit = limit
+        self.listeners = [self._listener(loop, listen_addresses(config), certificates, None)]
+        if certificates is not None and config.tls.redirect_from:
+            redirect = Redirect(config.tls.redirect_port, config.tls.acme, certificates.covers)
+            self.listeners.append(self._listener(loop, config.tls.redirect_from, None, redirect))
+        self.edge.on_close = self._accept_again
         self.admin = AdminServer(config.admin, _View(self))
         await self.admin.start()
-        self.listener.start()
+        for one in self.listeners:
+            one.start()
         self._tasks.append(loop.create_task(watch(self.pool, self._probe, self.clock, asyncio.sleep)))
         if config.state.directory:
             self._tasks.append(loop.create_task(self._save_for_ever()))
         self._on_timer()
         self.log.event(
             "started" if self.share is None else "worker_started",
-            listen=self.listener.addresses,
+            listen=self.listeners[0].addresses,
+            redirect_from=[address for one in self.listeners[1:] for address in one.addresses],
             admin=self.admin.address,
             upstream=list(upstream.servers),
             dry_run=config.dry_run,
@@ -195,6 +199,44 @@ class Service:
         )
         if self.share is None:
             warn_of_forgetting(config, self.log)
+
+    def _listener(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        addresses: Sequence[str],
+        certificates: Certificates | None,
+        redirect: Redirect | None,
+    ) -> listener.Listener:
+        """Listen on `addresses`, or on the sockets that this worker was given for them. Raises StartError."""
+        config, share = self.config, self.share
+        if share is None:
+            sockets = listener.bind(addresses, config.listen.backlog, reuse_port=False)
+        else:
+            sockets = [
+                socket.socket(fileno=number) for number in (share.listeners if redirect is None else share.redirects)
+            ]
+
+        def make_gate(ends: Ends | None, ja4: str) -> Gate:
+            return Gate(self.edge, ends, ja4, redirect)
+
+        proxied = self.edge.forwarding.trusts if config.listen.proxy_protocol else None
+        openings = None
+        if certificates is not None or proxied is not None:
+            openings = Openings(self.edge, config.tls, certificates, proxied, make_gate)
+        return listener.Listener(
+            loop,
+            sockets,
+            make_gate,
+            openings,
+            self._limit,
+            lambda: self.metrics.connections_open,
+            lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=self._limit),
+            Doorstep(self.edge).serve if redirect is None else None,
+        )
+
+    def _accept_again(self) -> None:
+        for one in self.listeners:
+            one.check()
 
     # what goes on by itself
 
@@ -219,7 +261,11 @@ class Service:
             self._next_second = now + 1.0 - wall % 1.0
             self.replies.set_date(wall)
             self.pool.sweep(now)
-            self.listener.check()
+            self._accept_again()
+            for one in self.listeners:
+                one.expire(now)
+            if self.certificates is not None:
+                self.certificates.check(now)
 
     def _report(self, now: float) -> None:
         """Log the policy's decisions of note."""
@@ -234,6 +280,9 @@ class Service:
         for name, details in self.engine.events():
             self.log.event(name, "warning" if name in WARNINGS else "info", **details)
 
+    def _on_certificate(self, event: str, **fields: Any) -> None:
+        self.log.event(event, "info" if event == "certificate_loaded" else "warning", **fields)
+
     def _on_upstream(self, event: str, server: str) -> None:
         self.log.event(event, "warning", server=server)
 
@@ -245,7 +294,8 @@ class Service:
         logged."""
         error = context.get("exception")
         if isinstance(error, OSError) and out_of_files(error):
-            self.listener.pause_for_files()
+            for one in self.listeners:
+                one.pause_for_files()
             return
         self.metrics.faults["internal"] += 1
         loop.default_exception_handler(context)  # says it through logging, which the bridge brings into the log
@@ -305,7 +355,8 @@ class Service:
     async def drain(self) -> None:
         """Stop accepting; wait until nothing is in flight, at most `timeouts.drain` seconds."""
         self.draining = self.edge.draining = True
-        self.listener.stop()
+        for one in self.listeners:
+            one.stop()
         self.log.event("draining", connections=self.metrics.connections_open)
         now = self.clock()
         for gate in self.deadlines:
@@ -325,10 +376,10 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "_timer"):
             self._timer.cancel()
-        if hasattr(self, "listener"):
-            self.listener.stop()
-            if self.config.state.directory:
-                await self._save_history()
+        for one in self.listeners:
+            one.stop()
+        if self.listeners and self.config.state.directory:
+            await self._save_history()
         if hasattr(self, "admin"):
             await self.admin.close()
         if hasattr(self, "pool"):
@@ -365,7 +416,7 @@ def run(config: Config, config_path: str) -> int:
 
 async def _run(config: Config, config_path: str) -> int:
     def tell(service: Service) -> None:
-        welcome(config, service.listener.addresses[0], config_path)
+        welcome(config, service.listeners[0].addresses[0], config_path)
         systemd.notify("READY=1")
 
     await serve(config, asyncio.Event(), tell)
@@ -416,7 +467,7 @@ def warn_of_forgetting(config: Config, log: AccessLog) -> None:
 def welcome(config: Config, address: str, config_path: str) -> None:
     """Tell whoever started it at a terminal where to look; `address` is one that is listened on."""
     address = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-    scheme = "https" if config.listen.certificate else "http"
+    scheme = "https" if config.tls.certificates else "http"
     url = f"{scheme}://{address}/"
     lines = [notice(url, config_path) if DEMO in config.upstream.servers else f"Shield is up: {url}"]
     if config.dry_run:

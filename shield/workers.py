@@ -129,6 +129,7 @@ class Supervisor:
         self._clock = clock
         self._workers: list[Worker] = []
         self._groups: list[list[socket.socket]] = []
+        self._redirects: list[list[socket.socket]] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._failure = ""
@@ -148,10 +149,11 @@ class Supervisor:
             servers = tuple(address if server == DEMO else server for server in servers)
         self._groups = listener.bind_groups(listen_addresses(config), config.listen.backlog, self._number)
         self.addresses = listener.names([group[0] for group in self._groups])
+        self._redirects = listener.bind_groups(config.tls.redirect_from, config.listen.backlog, self._number)
         steered = self._steer()
         self._config = _cut(replace(config, upstream=replace(config.upstream, servers=servers)), self._number)
         for number in range(self._number):
-            share = Share(number, keys, tuple(group[number].fileno() for group in self._groups))
+            share = Share(number, keys, _descriptors(self._groups, number), _descriptors(self._redirects, number))
             self._workers.append(Worker(number, share))
         self._view = MergedView([self._socket(worker) for worker in self._workers], self._facts, self.stopping)
         self._admin = AdminServer(config.admin, self._view, self._view.refresh)
@@ -164,6 +166,7 @@ class Supervisor:
         self._log.event(
             "started",
             listen=self.addresses,
+            redirect_from=listener.names([group[0] for group in self._redirects]),
             admin=self._admin.address,
             upstream=list(config.upstream.servers),
             dry_run=config.dry_run,
@@ -225,7 +228,7 @@ class Supervisor:
             return False
         program = kernel.steering(self._number, int.from_bytes(os.urandom(4), "big"))
         try:
-            for group in self._groups:
+            for group in (*self._groups, *self._redirects):
                 kernel.attach(group[0], program)
         except OSError as error:
             self._log.event("not_steered", "warning", error=str(error), effect="limits count per worker")
@@ -251,7 +254,7 @@ class Supervisor:
             worker.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "shield.worker", str(worker.number)),
                 stdin=theirs.fileno(),
-                pass_fds=worker.share.listeners,
+                pass_fds=(*worker.share.listeners, *worker.share.redirects),
                 env=_environment(),
             )
         loop = asyncio.get_running_loop()
@@ -301,9 +304,14 @@ class Supervisor:
             self._log.event("workers_killed", "error")
 
     def _leave(self) -> None:
-        for group in self._groups:
+        for group in (*self._groups, *self._redirects):
             for sock in group:
                 sock.close()
+
+
+def _descriptors(groups: list[list[socket.socket]], number: int) -> tuple[int, ...]:
+    """Those of one worker, one of each group."""
+    return tuple(group[number].fileno() for group in groups)
 
 
 def _cut(config: Config, workers: int) -> Config:
@@ -312,9 +320,11 @@ def _cut(config: Config, workers: int) -> Config:
     ceiling = math.ceil(config.upstream.max_concurrency / workers)
     concurrency = {key: math.ceil(getattr(config.concurrency, key) / workers) for key in ("start", "least", "most")}
     streams = math.ceil(config.upstream.max_streams / workers)
+    handshakes = math.ceil(config.tls.handshakes / workers)
     return replace(
         config,
         listen=replace(config.listen, max_connections=connections),
+        tls=replace(config.tls, handshakes=handshakes),
         upstream=replace(config.upstream, max_concurrency=ceiling, max_streams=streams),
         concurrency=replace(config.concurrency, **concurrency),
     )

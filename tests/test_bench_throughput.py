@@ -323,8 +323,8 @@ class TestPeers:
 
     def test_shield_takes_it(self, tmp_path: Path, made: Certificate) -> None:
         shield.plan(self.setup_for(tmp_path, made))
-        listen = config.load(str(tmp_path / "shield.toml")).listen
-        assert (listen.certificate, listen.key) == (str(made.chain), str(made.key))
+        (used,) = config.load(str(tmp_path / "shield.toml")).tls.certificates
+        assert (used.chain, used.key) == (str(made.chain), str(made.key))
 
     @pytest.mark.parametrize(("says", "why"), [("-policy-fname string", None), ("GNU Anubis 4.3", "another program")])
     def test_anubis_is_told_from_the_one_for_mail(

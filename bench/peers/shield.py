@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from typing import Final
 
-from bench.peers.plan import Limits, Plan, Setup
+from bench.peers.plan import Certificate, Limits, Plan, Setup
 
 TITLE = "Shield"
 
@@ -40,6 +40,10 @@ def missing() -> str | None:
     return None
 
 
+def _tls(files: Certificate) -> str:
+    return f'[tls]\nhandshake_rate = {HUGE}\ncertificates = [{{ chain = "{files.chain}", key = "{files.key}" }}]\n'
+
+
 def plan(setup: Setup) -> Plan:
     history = "" if setup.history_window is None else f"[history]\nwindow = {setup.history_window:g}\n"
     # The peers write no access log in the throughput runs, so Shield does not either.
@@ -54,7 +58,7 @@ def plan(setup: Setup) -> Plan:
             limits=TABLES[setup.limits] + ('[challenge]\nmode = "always"\n' if setup.challenge else ""),
             history=history,
             log=log,
-            tls=f'certificate = "{setup.tls.chain}"\nkey = "{setup.tls.key}"\n' if setup.tls else "",
+            tls=_tls(setup.tls) if setup.tls else "",
         )
     )
     changed = [f"upstream.max_concurrency = {setup.concurrency}"] if setup.concurrency else []

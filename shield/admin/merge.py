@@ -21,8 +21,8 @@ ANSWER_SECONDS: Final = 1.0
 SUMMED: Final = frozenset(
     {
         "demand", "known_demand", "capacity", "served", "requests_per_second", "concurrency", "in_flight", "waiting",
-        "requests", "responses", "faults", "connections", "bytes", "challenges", "passes", "bought_passes", "log_lines",
-        "requests_by_tier", "active_bans", "live_passes",
+        "requests", "responses", "faults", "handshakes", "connections", "bytes", "challenges", "passes",
+        "bought_passes", "log_lines", "requests_by_tier", "active_bans", "live_passes",
     }
 )  # fmt: skip
 """Keys of /api/status whose numbers, however deep, add up over the workers."""

@@ -121,6 +121,7 @@ class Metrics:
         "connections_open",
         "connections_total",
         "faults",
+        "handshakes",
         "log",
         "own_responses",
         "passes_granted",
@@ -142,6 +143,7 @@ class Metrics:
         self.upstream_responses = [0] * 10
         self.own_responses = [0] * 10
         self.faults: defaultdict[str, int] = defaultdict(int)
+        self.handshakes: defaultdict[str, int] = defaultdict(int)  # by outcome (openings.py)
         self.request_seconds = Histogram()  # head received to last byte handed to the client's socket
         self.upstream_seconds = Histogram()  # last byte sent upstream to response head (Outcome.rtt)
         self.bytes_in = 0  # from clients, as read from the socket (after TLS)
@@ -176,6 +178,7 @@ class Metrics:
                 "shield": {f"{c}xx": n for c, n in enumerate(self.own_responses) if n},
             },
             "faults": dict(self.faults),
+            "handshakes": dict(self.handshakes),
             "connections": {
                 "open": self.connections_open,
                 "total": self.connections_total,
@@ -202,6 +205,8 @@ class Metrics:
         yield self._requests()
         yield self._responses()
         yield _by_label("shield_faults", "Requests and connections that failed, by fault.", "fault", self.faults)
+        if self.handshakes:
+            yield _by_label("shield_tls_handshakes", "TLS handshakes, by outcome.", "outcome", self.handshakes)
         yield self.request_seconds.family(
             "shield_request_duration_seconds", "From the request's head to the last byte of the response."
         )

@@ -27,6 +27,7 @@ class Caller:
         "_cookie_rest",
         "_cookie_token",
         "_edge",
+        "_ja4",
         "_language",
         "_token",
         "address",
@@ -39,9 +40,11 @@ class Caller:
         "trusted",
     )
 
-    def __init__(self, edge: Edge, address: str, scheme: str) -> None:
-        """`address` as accept() says, `scheme` of the connection: "http" or "https"."""
+    def __init__(self, edge: Edge, address: str, scheme: str, ja4: str = "") -> None:
+        """`address` as accept() or a PROXY header says, `scheme` of the connection: "http" or "https"; `ja4` of its
+        program, over TLS."""
         self._edge = edge
+        self._ja4 = ja4
         self.address = address
         self.scheme = scheme
         self.trusted = edge.forwarding.trusts(address)
@@ -61,7 +64,7 @@ class Caller:
         """The client that sent `head` over a connection of its own."""
         client = self.client
         if client is None or head.agent != self._agent or head.language != self._language:
-            return self._identify(self.address, head, now)
+            return self._identify(self.address, self._ja4, head, now)
         return client
 
     def identify_behind(self, head: Head, now: float) -> tuple[Client, bytes]:
@@ -70,14 +73,14 @@ class Caller:
         head.secure = scheme == "https"
         client = self.client
         if client is None or client.address != address or head.agent != self._agent or head.language != self._language:
-            client = self._identify(address, head, now)
+            client = self._identify(address, "", head, now)  # the ClientHello was the proxy's
         return client, forwarding_fields(head, self.address, True, scheme, host)
 
-    def _identify(self, address: str, head: Head, now: float) -> Client:
+    def _identify(self, address: str, ja4: str, head: Head, now: float) -> Client:
         self._agent = head.agent
         self._language = head.language
         edge = self._edge
-        client = edge.engine.identify(address, head.agent.decode("latin-1"), head.language.decode("latin-1"), "", now)
+        client = edge.engine.identify(address, head.agent.decode("latin-1"), head.language.decode("latin-1"), ja4, now)
         self.client = client
         if client.crawler is not None and client.unverified:
             edge.crawlers.check(client.address, client.crawler.domains)

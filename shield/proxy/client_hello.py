@@ -65,7 +65,7 @@ class Hello(NamedTuple):
     ciphers: tuple[int, ...]  # in the client's order, as all that follow
     extensions: tuple[int, ...]
     signature_algorithms: tuple[int, ...]
-    alpn: bytes  # the first protocol, or b""
+    protocols: tuple[bytes, ...]  # of ALPN
     server_name: str  # in lower case, or ""
     groups: tuple[int, ...]
     shares: tuple[int, ...]  # the groups for which it sends a key already
@@ -141,7 +141,7 @@ def _parse(body: bytes) -> Hello:
         ciphers,
         tuple([kind for kind in found if not _grease(kind)]),
         _vector(found.get(SIGNATURE_ALGORITHMS)),
-        _first_protocol(found.get(ALPN)),
+        _protocols(found.get(ALPN)),
         _host_name(found.get(SERVER_NAME)),
         _vector(found.get(SUPPORTED_GROUPS)),
         _shares(found.get(KEY_SHARE)),
@@ -197,14 +197,22 @@ def _list(data: bytes) -> bytes:
     return data[2:]
 
 
-def _first_protocol(data: bytes | None) -> bytes:
-    """Of the ALPN list (RFC 7301 section 3.1), whose names have 1 to 255 bytes."""
+def _protocols(data: bytes | None) -> tuple[bytes, ...]:
+    """The ALPN list (RFC 7301 section 3.1), whose names have 1 to 255 bytes."""
     if data is None:
-        return b""
-    names = _list(data)
-    if not names or not names[0] or len(names) <= names[0]:
+        return ()
+    listed = _list(data)
+    names = []
+    at = 0
+    while at < len(listed):
+        end = at + 1 + listed[at]
+        if end == at + 1 or end > len(listed):
+            raise BadHello("an ALPN name that is empty or cut short")
+        names.append(listed[at + 1 : end])
+        at = end
+    if not names:
         raise BadHello("an ALPN list without a name")
-    return names[1 : 1 + names[0]]
+    return tuple(names)
 
 
 def _host_name(data: bytes | None) -> str:
@@ -245,7 +253,7 @@ def ja4(hello: Hello) -> str:
     count = min(len(hello.ciphers), 99), min(len(extensions), 99)
     first = (
         f"t{_VERSIONS.get(hello.version, '00')}{'d' if SERVER_NAME in extensions else 'i'}"
-        f"{count[0]:02}{count[1]:02}{_ends(hello.alpn)}"
+        f"{count[0]:02}{count[1]:02}{_ends(hello.protocols[0] if hello.protocols else b'')}"
     )
     listed = _hex(sorted([kind for kind in extensions if kind != SERVER_NAME and kind != ALPN]))
     if listed and hello.signature_algorithms:
@@ -257,7 +265,7 @@ def habit(hello: Hello) -> str:
     """The JA4 of a hello without ALPN and VARYING: one program has one, whether it resumes a session or opens a
     WebSocket."""
     kept = tuple([kind for kind in hello.extensions if kind != ALPN and kind not in VARYING])
-    return ja4(hello._replace(extensions=kept, alpn=b""))
+    return ja4(hello._replace(extensions=kept, protocols=()))
 
 
 def _hex(numbers: Sequence[int]) -> str:

@@ -87,6 +87,7 @@ class Edge:
     max_streams: int = sys.maxsize  # exchanges without a slot, which metrics.streams_open counts
     draining: bool = field(default=False)
     on_close: Callable[[], None] = field(default=lambda: None)
+    hsts: bytes = b""  # the line that is added to responses over TLS, if any
     ahead: int = 0  # bytes of responses that were read ahead of slow clients
     laggards: int = 0  # responses that wait for a slow client, with an upstream connection and without a slot
     plain: PlainHeads = field(init=False)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, cast
 from shield.model import Action, Outcome, Request, Tier
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import LAST_CHUNK, encode_chunk
-from shield.proxy.headers import CHUNKED, STATUS_LINES, Head
+from shield.proxy.headers import CHUNKED, STATUS_LINES, Head, drop_named
 from shield.proxy.tunnel import Tunnel
 from shield.proxy.upstream import CONNECT_ERRORS, out_of_files
 
@@ -349,6 +349,9 @@ class Exchange:
         head = self.head
         out = self._out
         out.append(STATUS_LINES[status])
+        if self._gate.hsts:
+            out.append(self._gate.hsts)
+            fields = drop_named(fields, _HSTS)  # one field, and that one ours (RFC 6797 section 7.1)
         out += fields
         close = head.close or edge.draining or not self._body_done
         if length > 0 or (length == 0 and declared < 0 and status != 204 and status != 304 and not self.head_only):
@@ -651,6 +654,7 @@ class Exchange:
         self._account(101, now)
 
 
+_HSTS: Final = frozenset({b"strict-transport-security"})
 _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 
 

@@ -19,6 +19,7 @@ class Fault(enum.Enum):
     # The request breaks HTTP.
     MALFORMED_HEAD = "malformed_head"
     BAD_HOST = "bad_host"
+    MISDIRECTED = "misdirected"
     BAD_TARGET = "bad_target"
     BAD_FRAMING = "bad_framing"
     VERSION_UNSUPPORTED = "version_unsupported"
@@ -66,6 +67,7 @@ RETRY_SOON: Final = b"Retry-After: 5\r\n"
 FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.MALFORMED_HEAD: FaultReply(400, "Bad request", "The request is not well-formed HTTP.", closes=True),
     Fault.BAD_HOST: FaultReply(400, "Bad request", "The Host field is missing, repeated or not valid.", closes=True),
+    Fault.MISDIRECTED: FaultReply(421, "Misdirected request", "This host is not served here."),
     Fault.BAD_TARGET: FaultReply(400, "Bad request", "The request target is not valid.", closes=True),
     Fault.BAD_FRAMING: FaultReply(
         400, "Bad request", "The length of the body cannot be told with certainty.", closes=True

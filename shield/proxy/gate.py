@@ -38,6 +38,8 @@ from shield.proxy.replies import PREFIX
 if TYPE_CHECKING:
     from shield.policy.identity import Client
     from shield.proxy.edge import Edge
+    from shield.proxy.proxy_protocol import Ends
+    from shield.proxy.redirect import Redirect
     from shield.proxy.tunnel import Tunnel
 
 IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
@@ -71,12 +73,14 @@ class Gate(asyncio.Protocol):
         "_eof",
         "_exchange",
         "_heads",
+        "_ja4",
         "_linger_left",
         "_mark",
         "_paused",
         "_pending",
         "_phase",
         "_received",
+        "_redirect",
         "_shard",
         "_then",
         "_tunnel",
@@ -85,14 +89,22 @@ class Gate(asyncio.Protocol):
         "caller",
         "deadline",
         "edge",
+        "ends",
+        "hsts",
         "scheme",
         "transport",
     )
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, ends: Ends | None = None, ja4: str = "", redirect: Redirect | None = None) -> None:
+        """`ends` as a PROXY header has told them; `ja4` of the client's program, over TLS; `redirect` if all that is
+        asked over this connection is to be asked over https."""
         # shared
         self.edge = edge
+        self._redirect = redirect
         # per connection
+        self.ends = ends
+        self._ja4 = ja4
+        self.hsts = b""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.scheme = "http"
         self.caller: Caller = cast("Caller", None)
@@ -127,12 +139,13 @@ class Gate(asyncio.Protocol):
         self.transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH)
         edge = self.edge
-        peer = transport.get_extra_info("peername")
+        peer = transport.get_extra_info("peername") if self.ends is None else self.ends
         # Without the prefix of an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64.
         address = peer[0].removeprefix("::ffff:") if peer else ""
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
-        self.caller = Caller(edge, address, self.scheme)
+            self.hsts = edge.hsts
+        self.caller = Caller(edge, address, self.scheme, self._ja4)
         self._shard = edge.deadlines.add(self)
         self.deadline = edge.clock() + (LAST_SECONDS if edge.draining else edge.timeouts.header)
         edge.metrics.connections_total += 1
@@ -316,6 +329,8 @@ class Gate(asyncio.Protocol):
 
     def _serve(self, head: Head, now: float) -> None:
         """One request: ask the policy, carry out the verdict."""
+        if self._redirect is not None and self._redirect.serve(self, head, now):
+            return
         edge = self.edge
         caller = self.caller
         suffix = b""
@@ -409,7 +424,7 @@ class Gate(asyncio.Protocol):
     def answer(self, reply: bytes, status: int, close: bool, head: Head, now: float) -> None:
         """Send an answer of our own to a request whose body may not have been read."""
         self.edge.metrics.own_responses[status // 100] += 1
-        self.write(reply)
+        self.write(self._ours(reply))
         if close:
             self.end(now, linger=head.length != 0 and self._phase == IDLE)
             return
@@ -426,6 +441,10 @@ class Gate(asyncio.Protocol):
         else:
             self._phase = IDLE
             self._ready(now)
+
+    def _ours(self, reply: bytes) -> bytes:
+        """An answer of our own as this connection needs it (RFC 6797 section 7.1)."""
+        return reply.replace(b"\r\n", b"\r\n" + self.hsts, 1) if self.hsts else reply
 
     def refused_late(self, exchange: Exchange, now: float) -> None:
         """A queued request was shed."""
@@ -459,7 +478,7 @@ class Gate(asyncio.Protocol):
         page, head_only = b"text/html" in head, head.startswith(b"HEAD ")
         if exchange is not None:  # it was understood; its body is what went wrong
             page, head_only = exchange.head.page, exchange.head.method == "HEAD"
-        self.write(edge.replies.fault(fault, page, head_only, True))
+        self.write(self._ours(edge.replies.fault(fault, page, head_only, True)))
         self.end(now, linger=True)
 
     # the exchange's half of the connection

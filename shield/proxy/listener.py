@@ -7,12 +7,10 @@ are free.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import itertools
 import resource
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,11 +21,11 @@ from typing_extensions import Doc
 
 from shield.addresses import UnixAddress, parse_address
 from shield.errors import StartError
+from shield.proxy.openings import MakeGate, Openings
+from shield.proxy.proxy_protocol import Ends
 from shield.proxy.upstream import out_of_files
 from shield.proxy.wire import Batch, Wire
 
-HANDSHAKE_SECONDS: Final = 10.0
-"""For a client's TLS handshake; as long as a request's head may take."""
 BACKLOG: Final = 2048
 ACCEPT_BURST: Final = 32
 """Connections accepted, and their first requests served, before those that are open get their turn."""
@@ -58,7 +56,8 @@ class ListenSettings:
             "network (IPv4 /24, IPv6 /48) to one worker, which alone knows its clients, their limits, bans and spent "
             "challenges. Pressure and price are each worker's own. A pass used from several networks may have its "
             "budget in several workers, and a bought one must be shown to a worker within challenge.bought_idle. With "
-            "trusted_proxies, and elsewhere than on Linux, connections are spread without regard to the client: its "
+            "trusted_proxies, by PROXY protocol or not, and elsewhere than on Linux, connections are spread without "
+            "regard to the client: its "
             "limits then count per worker, and an answered challenge may be answered once more to each."
         ),
     ] = 1
@@ -66,12 +65,17 @@ class ListenSettings:
         tuple[str, ...],
         Doc('Addresses or networks whose `forwarded_from` field is believed: ["10.0.0.0/8"]. Nobody else\'s is.'),
     ] = ()
+    proxy_protocol: Annotated[
+        bool,
+        Doc(
+            "Connections of trusted_proxies begin with a PROXY protocol header, version 1 or 2, and are closed "
+            "without one; the client's address is the one in it. Those of others are taken for what they are."
+        ),
+    ] = False
     forwarded_from: Annotated[
         Literal["x-forwarded-for", "forwarded", "none"],
         Doc("The field in which trusted proxies say who the client is. The other one is never believed."),
     ] = "x-forwarded-for"
-    certificate: Annotated[str, Doc("Path of a PEM certificate chain: clients then speak TLS. Empty: plain HTTP.")] = ""
-    key: Annotated[str, Doc("Path of the certificate's PEM key; empty: in the same file.")] = ""
     max_connections: Annotated[
         int,
         Ge(0),
@@ -175,20 +179,6 @@ def _bind_one(text: str, backlog: int, reuse_port: bool) -> socket.socket:
     return sock
 
 
-def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
-    """For clients; None when no certificate is configured. Raises StartError."""
-    if not certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(certificate, key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise StartError(f"cannot load the certificate {certificate}: {error.strerror or error}") from error
-    return context
-
-
 def names(sockets: Sequence[socket.socket]) -> list[str]:
     """Their addresses as host:port."""
     found = (sock.getsockname() for sock in sockets)
@@ -202,24 +192,24 @@ class Listener:
         self,
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[socket.socket],
-        factory: Callable[[], asyncio.Protocol],
-        context: ssl.SSLContext | None,
+        make_gate: MakeGate,
+        openings: Openings | None,
         limit: int,
         opened: Callable[[], int],
         notify: Callable[[str], None],
         greet: Greet | None = None,
     ) -> None:
-        """`greet`, if any, serves the first read of plain connections (doorstep.py)."""
+        """`openings`, if any, takes the connections first (openings.py); `greet`, if any, serves the first read of
+        plain ones (doorstep.py)."""
         self._loop = loop
         self._sockets = list(sockets)
-        self._factory = factory
-        self._context = context
+        self._make_gate = make_gate
+        self._openings = openings
         self._limit = limit
         self._opened = opened
         self._notify = notify
         self._greet = greet
         self._batch = Batch(loop)
-        self._handshakes: set[asyncio.Task[None]] = set()
         self._accepting = False
         self._stopped = False
 
@@ -241,7 +231,7 @@ class Listener:
     def _accept(self, sock: socket.socket, family: int) -> None:
         # socket.accept() and socket.socket() are written in Python, around these, and take 3 µs longer.
         for _ in range(ACCEPT_BURST):
-            if len(self._handshakes) + self._opened() >= self._limit:
+            if self._taken() >= self._limit:
                 self._notify("accepting_paused")
                 self._pause()
                 return
@@ -254,34 +244,28 @@ class Listener:
                     raise
                 self.pause_for_files()
                 return
-            if self._context is None:
-                self._begin(socket.SocketType(family, _STREAM, 0, number), peer)
+            accepted = socket.SocketType(family, _STREAM, 0, number)
+            if self._openings is None:
+                self._begin(accepted, peer, None)
             else:
-                task = self._loop.create_task(
-                    self._shake_hands(socket.socket(family, _STREAM, 0, number), self._context)
-                )
-                self._handshakes.add(task)
-                task.add_done_callback(self._handshakes.discard)
+                self._openings.open(accepted, peer, self._begin)
 
-    def _begin(self, accepted: socket.SocketType, peer: Any) -> None:
+    def _begin(self, accepted: socket.SocketType, peer: Any, ends: Ends | None) -> None:
+        """HTTP comes next. `ends` if a PROXY header has told them; `peer` is the client's address in any case."""
         try:
             first = None
             if self._greet is not None:
                 first = self._greet(accepted, peer)
                 if first is None:
                     return
-            protocol = self._factory()
+            protocol = self._make_gate(ends, "")
         except Exception:  # a bug: the loop's handler tells of it
             accepted.close()
             raise
         Wire(self._loop, self._batch, accepted, peer, protocol).start(first and partial(first, protocol))
 
-    async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
-        # A client that gets TLS wrong or goes away is no news.
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            await self._loop.connect_accepted_socket(
-                self._factory, accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
-            )
+    def _taken(self) -> int:
+        return self._opened() + (0 if self._openings is None else len(self._openings))
 
     def _pause(self) -> None:
         if self._accepting:
@@ -291,9 +275,14 @@ class Listener:
 
     def check(self) -> None:
         """Call when connections have closed, and now and then: accept again when there is room."""
-        if not self._accepting and not self._stopped and len(self._handshakes) + self._opened() < self._limit * 0.95:
+        if not self._accepting and not self._stopped and self._taken() < self._limit * 0.95:
             self._notify("accepting_resumed")
             self.start()
+
+    def expire(self, now: float) -> None:
+        """Call every second or so: let go of what is remembered of addresses."""
+        if self._openings is not None:
+            self._openings.expire(now)
 
     def pause_for_files(self) -> None:
         """accept() has failed for want of descriptors: stop until check() finds room."""
@@ -305,5 +294,7 @@ class Listener:
         """Accept no more, for good."""
         self._pause()
         self._stopped = True
+        if self._openings is not None:
+            self._openings.stop()
         for sock in self._sockets:
             sock.close()

@@ -268,6 +268,15 @@ class Replies:
             return None
         return file.reply(head, close, if_none_match, query == "v=" + self.version) % self._date
 
+    def redirect(self, location: bytes, close: bool) -> bytes:
+        """308 to `location`. Not to be stored: what keeps browsers from asking again is tls.hsts."""
+        return b"HTTP/1.1 308 Permanent Redirect\r\nDate: %b\r\nLocation: %b\r\nContent-Length: 0\r\n%b%b\r\n" % (
+            self._date,
+            location,
+            NO_STORE,
+            b"Connection: close\r\n" if close else b"",
+        )
+
     def redeemed(self, redemption: Redemption, secure: bool, head: bool, close: bool) -> bytes:
         """The reply to an answer: 200 with the pass in the body and in a cookie, 202 with a ticket, or the problem."""
         word = redemption.result.value

@@ -115,24 +115,58 @@ def test_long_values_are_cut() -> None:
     assert len(line) < 200
 
 
+def certificate(chain: Path, key: Path | str = "") -> str:
+    return f'[[tls.certificates]]\nchain = "{chain}"\nkey = "{key}"\n'
+
+
 def test_certificate_and_key(tls: Tls) -> None:
-    assert config.parse(f'[listen]\ncertificate = "{tls.certificate}"\nkey = "{tls.key}"').listen.key == str(tls.key)
+    (one,) = config.parse(certificate(tls.certificate, tls.key)).tls.certificates
+    assert (one.chain, one.key) == (str(tls.certificate), str(tls.key))
 
 
 def test_certificate_without_its_key(tls: Tls) -> None:
-    (line,) = mistakes(f'[listen]\ncertificate = "{tls.certificate}"')
+    (line,) = mistakes(certificate(tls.certificate))
     assert "must hold its key too" in line
 
 
 def test_both_in_one_file(tls: Tls, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(tls.certificate.read_bytes() + tls.key.read_bytes())
-    assert config.parse(f'[listen]\ncertificate = "{both}"').listen.certificate == str(both)
+    assert len(config.parse(certificate(both) + certificate(tls.certificate, tls.key)).tls.certificates) == 2
 
 
 def test_key_of_another_certificate(tls: Tls) -> None:
-    (line,) = mistakes(f'[listen]\ncertificate = "{tls.key}"\nkey = "{tls.certificate}"')
+    (line,) = mistakes(certificate(tls.certificate, tls.key) + certificate(tls.key, tls.certificate))
+    assert "line 5: tls.certificates" in line
     assert "cannot be used" in line
+
+
+def test_what_needs_a_certificate(tls: Tls) -> None:
+    assert mistakes('[tls]\nredirect_from = ["127.0.0.1:80"]\nhsts = 60') == [
+        'line 2: tls.redirect_from: found ["127.0.0.1:80"]; of no use without tls.certificates',
+        "line 3: tls.hsts: found 60; of no use without tls.certificates",
+    ]
+    assert config.parse("[tls]\nhsts = 60\n" + certificate(tls.certificate, tls.key)).tls.hsts == 60
+
+
+def test_redirects_come_from_other_addresses(tls: Tls) -> None:
+    ours = '["127.0.0.1:8080", "nowhere", "127.0.0.1:80", "127.0.0.1:80", "127.0.0.1:0", "127.0.0.1:0"]'
+    lines = mistakes(f"[tls]\nredirect_from = {ours}\n" + certificate(tls.certificate, tls.key))
+    assert [line.split(":")[1] for line in lines] == [f" tls.redirect_from[{number}]" for number in (0, 1, 3)]
+
+
+def test_what_browsers_ask_of_a_preloaded_host(tls: Tls) -> None:
+    ours = certificate(tls.certificate, tls.key)
+    for settings in ("hsts = 60\nhsts_subdomains = true", "hsts = 63072000"):
+        (line,) = mistakes(f"[tls]\n{settings}\nhsts_preload = true\n{ours}")
+        assert "31536000" in line
+    config.parse(f"[tls]\nhsts = 63072000\nhsts_subdomains = true\nhsts_preload = true\n{ours}")
+
+
+def test_a_proxy_header_is_believed_of_somebody() -> None:
+    (line,) = mistakes("[listen]\nproxy_protocol = true")
+    assert "listen.trusted_proxies" in line
+    assert config.parse('[listen]\nproxy_protocol = true\ntrusted_proxies = ["10.0.0.0/8"]').listen.proxy_protocol
 
 
 def test_state_paths(tmp_path: Path) -> None:

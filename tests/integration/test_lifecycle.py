@@ -149,10 +149,12 @@ async def test_what_stops_a_start_is_said_in_one_line(
         says(str(broken), "64 hex digits", state={"secret_file": broken}),
         mistaken("state.secret_file", "this is a directory", state={"secret_file": fine}),  # a long path is cut
         mistaken("state.directory", "this is a file", state={"directory": broken}),
-        mistaken("listen.certificate", "/nowhere/cert.pem", listen={"certificate": "/nowhere/cert.pem"}),
-        mistaken("listen.certificate", "cannot be used", listen={"certificate": broken, "key": tls.key}),
-        mistaken("listen.certificate", "cannot be used", listen={"certificate": tls.certificate, "key": broken}),
-        mistaken("listen.key", listen={"certificate": tls.certificate}),
+        mistaken("tls.certificates", "/nowhere/cert.pem", tls={"certificates": [{"chain": "/nowhere/cert.pem"}]}),
+        mistaken("tls.certificates", "cannot be used", tls={"certificates": [{"chain": broken, "key": tls.key}]}),
+        mistaken(
+            "tls.certificates", "cannot be used", tls={"certificates": [{"chain": tls.certificate, "key": broken}]}
+        ),
+        mistaken("tls.certificates", "must hold its key", tls={"certificates": [{"chain": tls.certificate}]}),
         mistaken("upstream.ca", upstream={"servers": ["https://127.0.0.1:1"], "ca": "/nowhere/ca.pem"}),
         mistaken(
             "challenge.mode", "limits.clint", "upstream.servers",

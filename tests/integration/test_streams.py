@@ -106,8 +106,10 @@ async def front(
     tls: Any,
 ) -> Any:
     """Shield before that origin, for clients with and without TLS: (Shield, scheme)."""
-    listen = {"certificate": tls.certificate, "key": tls.key} if request.param == "https" else {}
-    return await start(listen=listen, upstream={"servers": [await serve(origin.app())]}), request.param
+    certificates = [{"chain": tls.certificate, "key": tls.key}] if request.param == "https" else []
+    return await start(
+        tls={"certificates": certificates}, upstream={"servers": [await serve(origin.app())]}
+    ), request.param
 
 
 @pytest.fixture

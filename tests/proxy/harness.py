@@ -31,9 +31,13 @@ from shield.proxy.edge import Edge, TimeoutSettings
 from shield.proxy.forwarded import Forwarding
 from shield.proxy.gate import Gate
 from shield.proxy.headers import Examiner, HttpSettings
+from shield.proxy.openings import Openings
 from shield.proxy.origin import OriginConnection
+from shield.proxy.proxy_protocol import Ends
+from shield.proxy.redirect import Redirect
 from shield.proxy.replies import Replies
 from shield.proxy.resolve import Resolver
+from shield.proxy.tls import Certificates, TlsSettings, hsts_field
 from shield.proxy.upstream import Pool, UpstreamSettings
 
 WAIT: Final = 5.0
@@ -97,12 +101,14 @@ class PermissiveEngine:
         self.signals: list[tuple[str, Signal]] = []
         self.tokens: list[str] = []
         self.identified: list[tuple[str, str, str]] = []
+        self.programs: list[str] = []  # JA4s, beside them
         self.slots: set[int] = set()
         self.queued: list[Request] = []
         self.grants: dict[str, str] = {}
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
         self.identified.append((address, user_agent, language))
+        self.programs.append(ja4)
         return FakeClient(address, user_agent, language)
 
     def present(self, token: str, now: float) -> object | None:
@@ -219,7 +225,9 @@ class Shield:
         timeouts: TimeoutSettings | None = None,
         upstream: UpstreamSettings | None = None,
         forwarding: Forwarding | None = None,
-        context: ssl.SSLContext | None = None,
+        tls: TlsSettings | None = None,
+        proxied: bool = False,
+        redirect: Redirect | None = None,
         limit: int = 10_000,
         address: str = "127.0.0.1:0",
     ) -> None:
@@ -231,7 +239,9 @@ class Shield:
         self.http = http or HttpSettings()
         self.timeouts = timeouts or TimeoutSettings()
         self.forwarding = forwarding or Forwarding((), "none")
-        self.context = context
+        self.tls = tls or TlsSettings()
+        self.proxied = proxied
+        self.redirect = redirect
         self.limit = limit
         self.address = address
         self.notes: list[tuple[str, ...]] = []
@@ -269,17 +279,23 @@ class Shield:
             clock=self.clock,
             loop=loop,
             request_ids=lambda: b"id-%x" % next(count),
+            hsts=hsts_field(self.tls),
         )
         self.gates: list[Gate] = []
+        self.certificates = Certificates(self.tls.certificates, self._noted) if self.tls.certificates else None
+        self.openings = None
+        if self.certificates is not None or self.proxied:
+            proxied = self.forwarding.trusts if self.proxied else None
+            self.openings = Openings(self.edge, self.tls, self.certificates, proxied, self._gate)
         self.listener = listener.Listener(
             loop,
             listener.bind([self.address], 128, reuse_port=False),
             self._gate,
-            self.context,
+            self.openings,
             self.limit,
             lambda: self.metrics.connections_open,
             lambda event: self.notes.append((event,)),
-            Doorstep(self.edge).serve,
+            Doorstep(self.edge).serve if self.redirect is None else None,
         )
         self.edge.on_close = self.listener.check
         self.listener.start()
@@ -288,8 +304,11 @@ class Shield:
         self.port = int(port)
         return self
 
-    def _gate(self) -> Gate:
-        gate = Gate(self.edge)
+    def _noted(self, event: str, **fields: Any) -> None:
+        self.notes.append((event, str(fields)))
+
+    def _gate(self, ends: Ends | None, ja4: str) -> Gate:
+        gate = Gate(self.edge, ends, ja4, self.redirect)
         self.gates.append(gate)
         return gate
 

@@ -124,7 +124,7 @@ def test_published_fingerprints(expected: str, ciphers: str, extensions: str, si
 
 
 def test_published_parts() -> None:
-    plain = Hello(0x0304, (), (), (), b"", "", (), ())
+    plain = Hello(0x0304, (), (), (), (), "", (), ())
     exts = tuple(numbers("0005,000a,000b,000d,0012,0015,0017,001b,0023,002b,002d,0033,4469,ff01"))
     assert ja4(plain._replace(extensions=exts)).endswith("_6d807ffa2a79"), "without signature algorithms no underscore"
     assert ja4(plain) == "t13i000000_000000000000_000000000000", "empty lists are not hashed"
@@ -146,7 +146,7 @@ def test_published_parts() -> None:
     ],
 )
 def test_first_and_last_character_of_alpn(alpn: bytes, expected: str) -> None:
-    assert ja4(Hello(0x0303, (), (), (), alpn, "", (), ()))[8:10] == expected
+    assert ja4(Hello(0x0303, (), (), (), (alpn,), "", (), ()))[8:10] == expected
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_what_is_read() -> None:
     found = hello(records(chrome()))
     assert found.version == 0x0304
     assert found.server_name == "a.example", "in lower case"
-    assert found.alpn == b"h2"
+    assert found.protocols == (b"h2", b"http/1.1")
     assert found.groups == (29, 23, 24)
     assert found.shares == (29,)
     assert found.ciphers == tuple(numbers(CHROME_CIPHERS))
@@ -234,7 +234,7 @@ def test_what_is_read() -> None:
 
 def test_a_hello_without_extensions() -> None:
     found = hello(records(message([0x002F], None, session=b"")))
-    assert found == Hello(0x0303, (0x002F,), (), (), b"", "", (), ())
+    assert found == Hello(0x0303, (0x002F,), (), (), (), "", (), ())
 
 
 def test_byte_by_byte() -> None:
@@ -312,6 +312,7 @@ INVALID = {
     "RFC 6066 3: too long": records(message([0x1301], sized(extension(0, sized(b"\0" + sized(b"a" * 256)))))),
     "RFC 7301 3.1: no name": records(message([0x1301], sized(extension(16, sized(b""))))),
     "RFC 7301 3.1: an empty name": records(message([0x1301], sized(extension(16, sized(b"\0"))))),
+    "RFC 7301 3.1: an empty name behind another": records(message([0x1301], sized(extension(16, sized(b"\2h2\0"))))),
     "RFC 7301 3.1: a name beyond the end": records(message([0x1301], sized(extension(16, sized(b"\x09h2"))))),
 }
 

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import resource
 import socket
-import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,7 @@ import pytest
 
 from shield.errors import StartError
 from shield.proxy import listener
-from shield.proxy.edge import TimeoutSettings
-from tests.proxy.harness import LIMITED, Link, Received, Shield, get, post, reply, shielded, soon
+from tests.proxy.harness import get, shielded, soon
 
 # binding
 
@@ -50,7 +48,9 @@ async def test_every_interface_means_both_families() -> None:
 async def test_several_addresses() -> None:
     loop = asyncio.get_running_loop()
     sockets = listener.bind(["127.0.0.1:0", "127.0.0.2:0"], 16, reuse_port=False)
-    made = listener.Listener(loop, sockets, asyncio.Protocol, None, 10, lambda: 0, lambda event: None)
+    made = listener.Listener(
+        loop, sockets, lambda ends, ja4: asyncio.Protocol(), None, 10, lambda: 0, lambda event: None
+    )
     made.start()
     hosts = [address.partition(":")[0] for address in made.addresses]
     for address in made.addresses:
@@ -155,7 +155,7 @@ async def test_a_kernel_that_has_nothing_left_is_asked_again_later(number: int) 
     (sock,) = listener.bind(["127.0.0.1:0"], 16, reuse_port=False)
     exhausted: Any = Exhausted(sock)
     notes: list[str] = []
-    made = listener.Listener(loop, [exhausted], asyncio.Protocol, None, 10, lambda: 0, notes.append)
+    made = listener.Listener(loop, [exhausted], lambda ends, ja4: asyncio.Protocol(), None, 10, lambda: 0, notes.append)
     made.start()
     with socket.create_connection(sock.getsockname()) as client:
         client.send(b"x")
@@ -217,107 +217,3 @@ def test_running_out_of_descriptors_is_survived() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "served" in done.stdout
-
-
-# TLS
-
-
-def test_a_certificate_that_is_missing_or_wrong_is_a_clear_error(tmp_path: Path, tls: Any) -> None:
-    assert listener.tls_context("", "") is None
-    with pytest.raises(StartError, match=r"cannot load the certificate .*none\.pem: No such file"):
-        listener.tls_context(str(tmp_path / "none.pem"), "")
-    (tmp_path / "empty.pem").write_text("")
-    with pytest.raises(StartError, match=r"cannot load the certificate .*empty\.pem"):
-        listener.tls_context(str(tmp_path / "empty.pem"), "")
-    with pytest.raises(StartError, match="cannot load the certificate"):
-        listener.tls_context(str(tls.certificate), str(tmp_path / "none.pem"))
-
-
-async def _over_tls(shield: Shield, tls: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    context = ssl.create_default_context(cafile=str(tls.authority))
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return await asyncio.open_connection("127.0.0.1", shield.port, ssl=context, server_hostname="localhost")
-
-
-async def test_clients_over_tls(tls: Any) -> None:
-    context = listener.tls_context(str(tls.certificate), str(tls.key))
-    big = b"x" * 2_000_000
-    async with shielded({"/big": reply(big)}, context=context) as (shield, origin):
-        reader, writer = await _over_tls(shield, tls)
-        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
-        writer.write(get("/1") + post("/2", b"y" * 200_000) + get("/big"))
-        for body in (b"GET /1", b"POST /2", big):
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200")
-            assert await reader.readexactly(len(body)) == body
-        assert [r.get("X-Forwarded-Proto") for r in origin.requests] == ["https"] * 3
-        assert origin.requests[0].get("Forwarded") == 'for=127.0.0.1;proto=https;host="a.example"'
-        writer.close()
-        await writer.wait_closed()
-
-
-async def test_an_early_error_over_tls_is_read_by_a_client_that_goes_on_sending(tls: Any) -> None:
-    context = listener.tls_context(str(tls.certificate), str(tls.key))
-    async with shielded(context=context, timeouts=TimeoutSettings()) as (shield, _):
-        shield.engine.verdicts = {"/no": LIMITED}
-        reader, writer = await _over_tls(shield, tls)
-        writer.write(post("/no", b"x" * 900_000))
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 429")
-        await writer.drain()
-        shield.advance(3)
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await reader.read()
-        writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
-
-
-async def test_a_response_that_breaks_off_is_cut_over_tls_too(tls: Any) -> None:
-    async def handle(link: Link, request: Received) -> None:
-        await link.send(b"HTTP/1.1 200 OK\r\n\r\npart of it")
-        link.reset()
-
-    context = listener.tls_context(str(tls.certificate), str(tls.key))
-    async with shielded(None, handle, context=context) as (shield, _):
-        reader, writer = await _over_tls(shield, tls)
-        writer.write(get(version="1.0"))
-        with pytest.raises((ConnectionError, ssl.SSLError)):
-            await reader.read()
-        assert shield.metrics.faults["upstream_closed"] == 1
-        writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
-        await soon(lambda: shield.metrics.connections_open == 0)
-
-
-async def test_clients_in_the_handshake_count_towards_the_limit(tls: Any) -> None:
-    context = listener.tls_context(str(tls.certificate), str(tls.key))
-    async with shielded(context=context, limit=3) as (shield, _):
-        clients = [await shield.client() for _ in range(4)]
-        for client in clients:
-            await client.send(b"\x16\x03\x01")
-        await soon(lambda: ("accepting_paused",) in shield.notes)
-        for client in clients:
-            client.close()
-        await soon(lambda: not shield.listener._handshakes)
-        shield.listener.check()  # as it is now and then
-        reader, writer = await _over_tls(shield, tls)
-        writer.write(get("/1"))
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        writer.close()
-        await writer.wait_closed()
-        shield.errors.clear()
-
-
-async def test_a_tls_client_that_stops_in_the_handshake_is_dropped(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.05)
-    context = listener.tls_context(str(tls.certificate), str(tls.key))
-    async with shielded(context=context) as (shield, _):
-        async with await shield.client() as client:
-            await client.send(b"\x16\x03\x01")
-            assert await client.gone()
-        async with await shield.client() as client:
-            await client.send(get())
-            assert b"HTTP" not in await client.rest()
-        shield.errors.clear()

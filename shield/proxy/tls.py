@@ -1,0 +1,240 @@
+"""TLS: which certificate a client is shown, with which settings, and when it is read anew.
+
+Mozilla's intermediate settings (Server Side TLS 5.7), by the ssl module. What it does not let us say, and what stands
+in its place:
+
+    groups       before Python 3.15 only one can be named, and OpenSSL's own list has finite fields of 8,192 bits, of
+                 which any client could make us compute one (the "D(HE)at" attack). So there is a context for each
+                 group of Mozilla's, and the ClientHello says which to take. From OpenSSL 3.5 on one more, for clients
+                 that offer a post-quantum key, with OpenSSL's list as it is.
+    DHE suites   need parameters from a file, and are slow on our side: not offered.
+    order        the client's, as Mozilla has it.
+
+A client that resumes is recognised by a ticket (RFC 8446 section 4.6.1), under a key that lives as long as the context:
+a reload or restart costs one full handshake, and so does another worker.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from annotated_types import Ge, Gt, Le
+from typing_extensions import Doc
+
+from shield.errors import StartError
+from shield.policy.bucket import Rate
+from shield.proxy.certificate import names_in_chain
+from shield.proxy.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM768, Hello
+
+CHECK_SECONDS: Final = 5.0
+"""Between two looks at the files."""
+PROTOCOL: Final = b"http/1.1"
+
+CIPHERS: Final = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
+"""Of TLS 1.2. Those of TLS 1.3 are OpenSSL's, which are Mozilla's."""
+
+_CURVES: Final = {X25519: "X25519", SECP256R1: "prime256v1", SECP384R1: "secp384r1"}
+_POST_QUANTUM: Final = ssl.OPENSSL_VERSION_INFO >= (3, 5)
+_PREFERRED: Final = (X25519MLKEM768, *_CURVES) if _POST_QUANTUM else tuple(_CURVES)
+
+MOST_BYTES: Final = 1 << 20
+"""Of a certificate file; one with a long chain has 10 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSettings:
+    """A certificate and its key."""
+
+    chain: Annotated[str, Doc("Path of a PEM file: the certificate, then those that lead to an authority.")]
+    key: Annotated[str, Doc("Path of its PEM key, without a passphrase; empty: in the same file.")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """The [tls] table: certificates, and what a handshake may cost."""
+
+    certificates: Annotated[
+        tuple[CertificateSettings, ...],
+        Doc(
+            "With one, clients speak TLS. Of several, the one for the name that a client asks for is shown, else the "
+            "first. Files that change are read again within seconds; connections that are open are left alone."
+        ),
+    ] = ()
+    handshake_timeout: Annotated[
+        float,
+        Gt(0),
+        Le(300),
+        Doc("s. From the connection to the end of the handshake, PROXY protocol included. nginx: 60 s."),
+    ] = 10.0
+    handshakes: Annotated[
+        int,
+        Ge(1),
+        Le(100_000),
+        Doc(
+            "At once. Beyond, the oldest that has had two seconds gives way, or else the newcomer. Several workers "
+            "share them equally, rounded up."
+        ),
+    ] = 1024
+    handshake_rate: Annotated[
+        Rate,
+        Doc(
+            "tables. Of one address (IPv6: /64); beyond, a connection is closed before it costs any cryptography. "
+            "A browser opens six at once for a host. Trusted proxies have no limit."
+        ),
+    ] = Rate(20.0, 200.0)
+    redirect_from: Annotated[
+        tuple[str, ...],
+        Doc('Addresses for plain HTTP, like "0.0.0.0:80": every request is sent on to https with 308.'),
+    ] = ()
+    redirect_port: Annotated[int, Ge(1), Le(65535), Doc("The port of https that clients see.")] = 443
+    acme: Annotated[
+        bool,
+        Doc(
+            "Forward plain requests for /.well-known/acme-challenge/ to the upstream, which has an ACME client "
+            "(RFC 8555 section 8.3), instead of redirecting them."
+        ),
+    ] = False
+    hsts: Annotated[
+        int,
+        Ge(0),
+        Le(10 * 366 * 86400),
+        Doc("s. Browsers speak only https to this host for so long (RFC 6797); 0: nothing is said. Usual: 63072000."),
+    ] = 0
+    hsts_subdomains: Annotated[bool, Doc("And to all hosts below it.")] = False
+    hsts_preload: Annotated[bool, Doc("And may be listed in browsers, hard to undo: see hstspreload.org.")] = False
+
+
+def hsts_field(settings: TlsSettings) -> bytes:
+    """The Strict-Transport-Security line (RFC 6797 section 6.1) with its CRLF; empty when there is to be none."""
+    if not settings.hsts:
+        return b""
+    more = "; includeSubDomains" * settings.hsts_subdomains + "; preload" * settings.hsts_preload
+    return f"Strict-Transport-Security: max-age={settings.hsts}{more}\r\n".encode("ascii")
+
+
+def _context(chain: str, key: str, curve: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols([PROTOCOL.decode("ascii")])
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    if curve:
+        context.set_ecdh_curve(curve)
+    # The callback keeps OpenSSL from asking for a passphrase at a terminal.
+    context.load_cert_chain(chain, key or None, password=lambda: "")
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate in use: its names, and a context for each group of a key exchange."""
+
+    names: tuple[str, ...]
+    contexts: dict[int, ssl.SSLContext]
+
+    def context(self, hello: Hello) -> ssl.SSLContext:
+        """For a group that the client has sent a key of, or else can use; a client that names none knows P-256 (RFC
+        8422 section 4)."""
+        for offered in (hello.shares, hello.groups or (SECP256R1,)):
+            for group in _PREFERRED:
+                if group in offered:
+                    return self.contexts[group]
+        return self.contexts[X25519]  # none in common: OpenSSL tells the client
+
+
+def load(chain: str, key: str) -> Certificate:
+    """Read both files. Raises OSError (ssl.SSLError is one) or ValueError."""
+    with Path(chain).open("rb") as file:
+        pem = file.read(MOST_BYTES).decode("latin-1")
+    contexts = {group: _context(chain, key, curve) for group, curve in _CURVES.items()}
+    if _POST_QUANTUM:
+        contexts[X25519MLKEM768] = _context(chain, key, "")
+    return Certificate(names_in_chain(pem), contexts)
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a certificate, in words: OpenSSL's, or the system's."""
+    said = getattr(error, "reason", None)
+    return str(said).replace("_", " ").lower() if said else getattr(error, "strerror", None) or str(error)
+
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+def _stamp(settings: CertificateSettings) -> Stamp:
+    """What changes with the files, however they are replaced. A file that is not there is one state more."""
+    stamps = []
+    for path in filter(None, (settings.chain, settings.key)):
+        try:
+            stat = os.stat(path)  # noqa: PTH116 - of what a link leads to; certbot changes the link
+        except OSError:
+            stamps.append((0, 0, 0))
+        else:
+            stamps.append((stat.st_mtime_ns, stat.st_ino, stat.st_size))
+    return tuple(stamps)
+
+
+class Certificates:
+    """Those of the settings, by name. `notify(event, **fields)` is told of reloads and of files that cannot be used."""
+
+    def __init__(self, settings: tuple[CertificateSettings, ...], notify: Callable[..., None]) -> None:
+        """`settings` has at least one. Raises StartError."""
+        self._settings = settings
+        self._notify = notify
+        self._next = 0.0
+        self._stamps = [_stamp(one) for one in settings]
+        self._loaded: list[Certificate] = []
+        for one in settings:
+            try:
+                self._loaded.append(load(one.chain, one.key))
+            except (OSError, ValueError) as error:
+                raise StartError(f"cannot load the certificate {one.chain}: {reason(error)}") from error
+        self._index()
+
+    def _index(self) -> None:
+        self._by_name: dict[str, Certificate] = {}
+        for certificate in self._loaded:
+            for name in certificate.names:
+                self._by_name.setdefault(name, certificate)
+
+    def _find(self, name: str) -> Certificate | None:
+        """For exactly this name, or else for all beside it: a wildcard stands for one label (RFC 9525 section 6.3)."""
+        found = self._by_name.get(name)
+        return found if found is not None else self._by_name.get("*." + name.partition(".")[2])
+
+    def covers(self, name: str) -> bool:
+        """Whether there is a certificate for `name`, or for this IP address, in lower case."""
+        return self._find(name) is not None
+
+    def choose(self, hello: Hello) -> ssl.SSLContext:
+        """The settings for a client, with the certificate for the name it wants, else the first one."""
+        return (self._find(hello.server_name) or self._loaded[0]).context(hello)
+
+    def check(self, now: float) -> None:
+        """Read again what has changed, looked at every CHECK_SECONDS. What cannot be used leaves the old one in use:
+        somebody may be writing the second of two files."""
+        if now < self._next:
+            return
+        self._next = now + CHECK_SECONDS
+        for number, one in enumerate(self._settings):
+            stamp = _stamp(one)
+            if stamp == self._stamps[number]:
+                continue
+            self._stamps[number] = stamp
+            try:
+                self._loaded[number] = loaded = load(one.chain, one.key)
+            except (OSError, ValueError) as error:
+                self._notify("certificate_not_loaded", chain=one.chain, error=reason(error), effect="the old one stays")
+                continue
+            self._index()
+            self._notify("certificate_loaded", chain=one.chain, names=list(loaded.names))
