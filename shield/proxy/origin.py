@@ -380,6 +380,8 @@ class OriginConnection(asyncio.Protocol):
         else:
             self._keep = version == "1.1"
         if status < 200:
+            if self._length:  # llhttp would read a body, which no client expects (RFC 9110 section 15.2)
+                raise Unacceptable("an interim response with a body")
             if status == 101:
                 if not exchange.wants_upgrade:
                     raise Unacceptable("unasked 101")

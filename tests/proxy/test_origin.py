@@ -181,6 +181,16 @@ def test_interim_responses_are_bounded() -> None:
     assert seen[4] == [Fault.UPSTREAM_GARBAGE]
 
 
+@pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints", b"101 S\r\nConnection: Upgrade\r\nUpgrade: x"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 39", b"Transfer-Encoding: chunked"])
+def test_an_interim_response_has_no_body(status: bytes, framing: bytes) -> None:
+    """Found by fuzzing: llhttp reads one, and it went to the client as it was, who took it for the next response."""
+    forged = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    wire = b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (status, framing)
+    (interim, heads, body, _, faults, tails), _ = run(wire + forged + forged, [], Recorder(websocket=True))
+    assert (interim, heads, body, faults, tails) == ([], [], b"", [Fault.UPSTREAM_GARBAGE], b"")
+
+
 def test_a_head_without_end_is_bounded() -> None:
     seen, _ = run(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 400_000, list(range(0, 400_000, 1000)))
     assert seen[4] == [Fault.UPSTREAM_GARBAGE]
