@@ -446,9 +446,11 @@ def _through(method: bytes, cut: list[bytes]) -> tuple[bytes, bool]:
 
 def _unframed(heard: bytes) -> bytes:
     """Without what the cutting into reads shows in: the sizes of chunks."""
-    if b"Transfer-Encoding: chunked" not in heard:
-        return heard
     head, _, rest = heard.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 1"):
+        return head + _unframed(rest)
+    if b"Transfer-Encoding: chunked" not in head:
+        return heard
     body = b""
     while rest:
         size, _, rest = rest.partition(b"\r\n")
