@@ -29,7 +29,7 @@ REPEATED_LIMIT: Final = 4096
 CR, LF = b"\r\n"
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} ")
+_UNKNOWN_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} [!-~]+ HTTP/1\.[01]\r\n")  # and not a line of PROXY protocol
 _OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
 _TOKEN_START: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
@@ -128,7 +128,7 @@ class HeadReader:
         try:
             messages, _, _ = parser.feed_data(data)
         except BadHttpMethod:
-            well_formed = _METHOD.match(data) is not None
+            well_formed = _UNKNOWN_METHOD.match(data) is not None
             raise Refused(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD) from None
         except HttpProcessingError:
             # llhttp turns the version away before we see it; say which of the two mistakes it was.

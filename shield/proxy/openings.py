@@ -26,7 +26,7 @@ from shield.policy.table import Table
 from shield.proxy import client_hello, proxy_protocol
 from shield.proxy.client_hello import BadHello
 from shield.proxy.proxy_protocol import BadHeader, Ends
-from shield.proxy.tls import PROTOCOL
+from shield.proxy.tls import objection
 
 if TYPE_CHECKING:
     import ssl
@@ -52,7 +52,7 @@ OUTCOMES: Final = (
     "failed",  # the two could not agree, or the client left
     "timeout",  # it took longer than tls.handshake_timeout
     "no_hello",  # what came is no ClientHello
-    "no_protocol",  # the client does not speak HTTP/1.1
+    "incompatible",  # no version, suite, group or protocol in common, of which the client is told
     "rate",  # beyond tls.handshake_rate
     "crowded",  # beyond tls.handshakes
     "displaced",  # gave way to a newer one
@@ -62,8 +62,6 @@ OUTCOMES: Final = (
 _PEEK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
 _MOST_PEEKED: Final = max(client_hello.MOST_BYTES + 5, proxy_protocol.MOST_V2)
 _HUNG_UP: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
-# A fatal alert, before any encryption (RFC 8446 section 6): no_application_protocol (RFC 7301 section 3.2).
-_NO_PROTOCOL: Final = bytes((21, 3, 3, 0, 2, 2, 120))
 
 
 class Beginner:
@@ -286,9 +284,11 @@ class Openings:
             return 0
         if isinstance(hello, int):
             return hello
-        if hello.protocols and PROTOCOL not in hello.protocols:
-            opening.sock.send(_NO_PROTOCOL, socket.MSG_DONTWAIT)
-            self._refuse(opening, "no_protocol")
+        alert = objection(hello)
+        if alert:
+            opening.sock.recv(len(data), socket.MSG_DONTWAIT)  # what is unread would make close() send a reset
+            opening.sock.send(bytes((21, 3, 3, 0, 2, 2, alert)), socket.MSG_DONTWAIT)  # RFC 8446 section 6
+            self._refuse(opening, "incompatible")
         elif len(self._shaking) >= self._most and not self._displace():
             self._refuse(opening, "crowded")
         else:

@@ -42,6 +42,11 @@ CIPHERS: Final = ":".join(
 )
 """Of TLS 1.2. Those of TLS 1.3 are OpenSSL's, which are Mozilla's."""
 
+_SUITES: Final = frozenset(
+    (*range(0x1301, 0x1304), 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8)
+)  # the same by number (IANA, TLS Cipher Suites)
+_FALLBACK: Final = 0x5600
+
 _CURVES: Final = {X25519: "X25519", SECP256R1: "prime256v1", SECP384R1: "secp384r1"}
 _POST_QUANTUM: Final = ssl.OPENSSL_VERSION_INFO >= (3, 5)
 _PREFERRED: Final = (X25519MLKEM768, *_CURVES) if _POST_QUANTUM else tuple(_CURVES)
@@ -149,7 +154,7 @@ class Certificate:
             for group in _PREFERRED:
                 if group in offered:
                     return self.contexts[group]
-        return self.contexts[X25519]  # none in common: OpenSSL tells the client
+        raise LookupError("no group in common")  # see objection()
 
 
 def load(chain: str, key: str) -> Certificate:
@@ -166,6 +171,27 @@ def reason(error: Exception) -> str:
     """What is wrong with a certificate, in words: OpenSSL's, or the system's."""
     said = getattr(error, "reason", None)
     return str(said).replace("_", " ").lower() if said else getattr(error, "strerror", None) or str(error)
+
+
+HANDSHAKE_FAILURE, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK, NO_APPLICATION_PROTOCOL = 40, 70, 86, 120
+"""Alerts (RFC 8446 section 6)."""
+
+
+def objection(hello: Hello) -> int:
+    """The alert for a client with which there can be no connection, or 0.
+
+    OpenSSL would find out, too; but it costs less here, and uvloop closes without sending OpenSSL's alert, so that the
+    client would never know. Whether it can verify a signature by our key is left to OpenSSL.
+    """
+    if hello.version < 0x0303:
+        return PROTOCOL_VERSION
+    if hello.version == 0x0303 and _FALLBACK in hello.ciphers:  # it could do better, and was kept from it (RFC 7507)
+        return INAPPROPRIATE_FALLBACK
+    if _SUITES.isdisjoint(hello.ciphers) or (hello.groups and not any(group in hello.groups for group in _PREFERRED)):
+        return HANDSHAKE_FAILURE
+    if hello.protocols and PROTOCOL not in hello.protocols:
+        return NO_APPLICATION_PROTOCOL
+    return 0
 
 
 Stamp = tuple[tuple[int, int, int], ...]

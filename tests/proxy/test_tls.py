@@ -108,7 +108,6 @@ def test_the_certificate_for_the_name(authority: Authority) -> None:
         ((), (SECP384R1, 0x0019), SECP384R1),
         ((), (), SECP256R1),  # RFC 8422 section 4
         ((0x0104,), (0x0104, X25519), X25519),  # ffdhe8192: asked for another key
-        ((0x0104,), (0x0104,), X25519),  # nothing in common: refused by OpenSSL
         ((0x0019, 0x001E), (0x0019, 0x001E, SECP256R1), SECP256R1),
     ],
 )
@@ -118,6 +117,25 @@ def test_the_group_of_the_key_exchange(
     one = authority.issue("group", "a.example")
     loaded = module.load(one.chain, one.key)
     assert loaded.context(HELLO._replace(shares=shares, groups=groups)) is loaded.contexts[expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "alert"),
+    [
+        ({}, 0),
+        ({"version": 0x0303, "ciphers": (0xC02F,), "groups": (), "shares": ()}, 0),
+        ({"version": 0x0302}, module.PROTOCOL_VERSION),
+        ({"version": 0}, module.PROTOCOL_VERSION),
+        ({"version": 0x0303, "ciphers": (0xC02F, 0x5600)}, module.INAPPROPRIATE_FALLBACK),  # RFC 7507
+        ({"ciphers": (0x1301, 0x5600)}, 0),
+        ({"ciphers": (0x002F, 0x009E)}, module.HANDSHAKE_FAILURE),
+        ({"groups": (0x0100, 0x0104), "shares": (0x0104,)}, module.HANDSHAKE_FAILURE),  # ffdhe8192
+        ({"protocols": (b"h2", b"http/1.1")}, 0),
+        ({"protocols": (b"h2",)}, module.NO_APPLICATION_PROTOCOL),  # RFC 7301 section 3.2
+    ],
+)
+def test_who_cannot_be_served_is_told_why(changes: dict[str, Any], alert: int) -> None:
+    assert module.objection(HELLO._replace(**changes)) == alert
 
 
 def test_a_post_quantum_key_is_taken_where_openssl_can(authority: Authority) -> None:
