@@ -34,7 +34,7 @@ def slighter(scene: Scene) -> Scene:
     return replace(scene, seconds=90, calm=600, populations={**scene.populations, "botnet": botnet})
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_people_behind_one_address_do_not_pay_for_one_of_them(seed: int) -> None:
     check(run(slighter(load("office")), seed))
 
@@ -45,7 +45,7 @@ def test_people_behind_one_address_during_a_botnet(seed: int) -> None:
     check(run("office", seed))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_newcomers_behind_one_address_get_in_by_solving(seed: int) -> None:
     """They come for the first time when the flood is there, all from one network."""
     scene = slighter(load("office"))
