@@ -6,7 +6,6 @@ full disk leaves the old one. These functions block: call them at start, or from
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -15,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, BinaryIO, Final, Protocol
 
 import orjson
 from typing_extensions import Doc
@@ -26,6 +25,9 @@ KEY_BYTES: Final = 32
 HISTORY_VERSION: Final = 1
 HISTORY_MAX_BYTES: Final = 256 << 20
 """A larger file is not ours: the history table is bounded, and a row takes about 200 bytes."""
+
+KEYS_MAX_BYTES: Final = 4096
+"""Two lines of 64 digits and some white space."""
 
 _WORKER: Final = re.compile(r"history-[0-9]+\.json")
 
@@ -57,8 +59,8 @@ def load_keys(
 ) -> tuple[bytes, bytes | None]:
     """The current signing key and the one before it, 32 bytes each.
 
-    Created when the file is missing. Raises StartError for a file that cannot be read, is readable by others or does
-    not hold keys: signing with anything else would silently void every pass.
+    Created when the file is missing. Raises StartError for a file that cannot be read, is another's, is readable by
+    others or does not hold keys: signing with anything else would silently void every pass.
     """
     if settings.secret_file:
         path = Path(settings.secret_file)
@@ -87,13 +89,15 @@ def load_keys(
 
 def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            data = file.read(4096)
+            data = file.read(KEYS_MAX_BYTES + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise StartError(f"state: cannot read {path}: {error.strerror}") from error
+    if len(data) > KEYS_MAX_BYTES:
+        data = b""  # not keys
     if mode & 0o077:
         raise StartError(f"state: {path} has mode {mode:04o}, so others can read the keys; run: chmod 600 {path}")
     try:
@@ -103,6 +107,25 @@ def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
     if not 1 <= len(keys) <= 2 or any(len(key) != KEY_BYTES for key in keys):
         raise StartError(f"state: {path} must hold one or two lines of {2 * KEY_BYTES} hex digits")
     return keys[0], keys[1] if len(keys) == 2 else None
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file that is there to be believed. Raises OSError, also for what is no file, is another's, or can be
+    written by others. Symbolic links are followed (secrets are often mounted as such); what they lead to counts.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would keep us waiting
+    found = os.fstat(descriptor)
+    reason = ""
+    if not stat.S_ISREG(found.st_mode):
+        reason = "not a regular file"
+    elif found.st_uid not in (0, os.geteuid()):
+        reason = f"belongs to user {found.st_uid}, who could change it"
+    elif found.st_mode & 0o022:
+        reason = f"has mode {stat.S_IMODE(found.st_mode):04o}, so others can change it; run: chmod 600 {path}"
+    if reason:
+        os.close(descriptor)
+        raise OSError(errno.EPERM, reason)
+    return os.fdopen(descriptor, "rb")
 
 
 def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog, worker: int | None = None) -> bool:
@@ -137,15 +160,15 @@ def load_history(settings: StateSettings, log: EventLog) -> list[Any]:
 
 def _read_history(path: Path, log: EventLog) -> list[Any]:
     try:
-        size = path.stat().st_size
-        if size > HISTORY_MAX_BYTES:
-            return _set_aside(path, log, f"{size} bytes are more than {HISTORY_MAX_BYTES}")
-        document = orjson.loads(path.read_bytes())
+        with _open(path) as file:
+            data = file.read(HISTORY_MAX_BYTES + 1)
+        if len(data) > HISTORY_MAX_BYTES:
+            return _set_aside(path, log, f"more than {HISTORY_MAX_BYTES} bytes")
+        document = orjson.loads(data)
     except FileNotFoundError:
         return []
     except OSError as error:
-        log.event("history_not_read", "error", path=str(path), error=error.strerror)
-        return []
+        return _set_aside(path, log, str(error.strerror))
     except orjson.JSONDecodeError as error:
         return _set_aside(path, log, str(error))
     match document:
@@ -156,10 +179,17 @@ def _read_history(path: Path, log: EventLog) -> list[Any]:
 
 
 def _set_aside(path: Path, log: EventLog, error: str) -> list[Any]:
-    """Keep an unusable file under another name: the next save must not destroy what somebody may want to see."""
-    aside = path.with_suffix(".unusable")
-    with contextlib.suppress(OSError):
+    """Keep an unusable file under another name: the next save must not destroy what somebody may want to see.
+
+    Nine are kept; of more the last one is.
+    """
+    names = [path.with_suffix(".unusable"), *(path.with_suffix(f".unusable{number}") for number in range(2, 10))]
+    aside = next((name for name in names if not os.path.lexists(name)), names[-1])
+    try:
         path.replace(aside)
+    except OSError as failure:
+        error = f"{error}; it cannot be put aside: {failure.strerror}"
+        aside = path
     log.event("history_unusable", "error", path=str(path), error=error, kept_as=str(aside))
     return []
 

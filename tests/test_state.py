@@ -78,7 +78,7 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, events: Any, text: str) 
 
 
 def test_a_directory_in_place_of_the_key_file(tmp_path: Path, events: Any) -> None:
-    with pytest.raises(StartError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(StartError, match=r"cannot read .*: not a regular file"):
         load_keys(StateSettings(secret_file=str(tmp_path)), events)
 
 
@@ -175,8 +175,102 @@ def test_a_history_too_large_to_be_ours(tmp_path: Path, events: Any, monkeypatch
     assert events.names() == ["history_unusable"]
 
 
-def test_an_unreadable_history_is_left_alone(tmp_path: Path, events: Any) -> None:
-    (tmp_path / "history.json").mkdir()
+HISTORY = b'{"version": 1, "rows": [1]}'
+
+
+def hostile(kind: str, path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put something at `path` that must not be believed."""
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path, 0o600)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "nowhere":
+        path.symlink_to(path)
+    else:
+        path.write_bytes(data)
+        path.chmod(0o620 if kind == "group" else 0o602 if kind == "world" else 0o600)
+    if kind == "owner":
+        monkeypatch.setattr(state.os, "geteuid", lambda: os.getuid() + 1)
+        real = os.fstat
+        monkeypatch.setattr(state.os, "fstat", lambda fd: os.stat_result((*real(fd)[:4], 12345, *real(fd)[5:10])))
+
+
+KINDS = {
+    "directory": "not a regular file",
+    "fifo": "not a regular file",
+    "endless": "not a regular file",
+    "nowhere": "Too many levels of symbolic links",
+    "group": "has mode 0620, so others can change it",
+    "world": "has mode 0602, so others can change it",
+    "owner": "belongs to user 12345, who could change it",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_history_that_is_not_to_be_believed_is_put_aside(
+    tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whoever can write it makes himself known. Nothing is lost: the next save would have replaced it."""
+    path = tmp_path / "history.json"
+    with monkeypatch.context() as patch:
+        hostile(kind, path, HISTORY, patch)
+        assert load_history(StateSettings(directory=str(tmp_path)), events) == []
+    ((name, fields),) = events
+    assert name == "history_unusable"
+    assert KINDS[kind] in fields["error"]
+    assert fields["kept_as"] == str(tmp_path / "history.unusable")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["history.unusable"]
+    assert save_history(StateSettings(directory=str(tmp_path)), [2], events)
+    assert load_history(StateSettings(directory=str(tmp_path)), events) == [2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keys_that_are_not_to_be_believed(
+    tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "keys"
+    hostile(kind, path, OLD.hex().encode(), monkeypatch)
+    with pytest.raises(StartError, match=KINDS[kind]):
+        load_keys(StateSettings(directory=str(tmp_path)), events, entropy)
+    assert os.path.lexists(path), "left as it is"
+
+
+def test_keys_may_be_a_link_as_secrets_are_mounted(tmp_path: Path, events: Any) -> None:
+    key_file(tmp_path / "real", OLD)
+    (tmp_path / "keys").symlink_to("real")
+    assert load_keys(StateSettings(directory=str(tmp_path)), events, entropy) == (OLD, None)
+
+
+def test_keys_with_something_long_behind_them_are_none(tmp_path: Path, events: Any) -> None:
+    settings = key_file(tmp_path / "k", NEW)
+    with (tmp_path / "k").open("a") as file:
+        file.write(" " * 5000 + "ff" * 32)
+    with pytest.raises(StartError, match="one or two lines of 64 hex digits"):
+        load_keys(settings, events)
+
+
+def test_what_was_put_aside_before_is_kept(tmp_path: Path, events: Any) -> None:
+    settings = StateSettings(directory=str(tmp_path))
+    for number in range(12):
+        (tmp_path / "history.json").write_text(f"torn {number}")
+        (tmp_path / "history.json").chmod(0o600)
+        assert load_history(settings, events) == []
+    kept = {entry.name: entry.read_text() for entry in tmp_path.iterdir()}
+    assert kept == {f"history.unusable{n + 1 if n else ''}": f"torn {n}" for n in range(8)} | {
+        "history.unusable9": "torn 11"
+    }
+
+
+def test_what_cannot_be_put_aside_is_said(tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "history.json").write_text("torn")
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "replace", refuse)
     assert load_history(StateSettings(directory=str(tmp_path)), events) == []
-    assert events.names() == ["history_not_read"]
-    assert (tmp_path / "history.json").is_dir()
+    ((_, fields),) = events
+    assert fields["error"].endswith("it cannot be put aside: Read-only file system")
+    assert (tmp_path / "history.json").read_text() == "torn"
