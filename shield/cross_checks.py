@@ -105,6 +105,8 @@ def _upstream(config: Config) -> Iterator[Complaint]:
         if server == DEMO:
             if len(upstream.servers) > 1:
                 yield place, '"demo" stands alone: the demo site is no copy of your service'
+            if upstream.proxy_protocol != "off":
+                yield ("upstream", "proxy_protocol"), "the demo site does not read PROXY protocol"
             continue
         reason = _server_mistake(server)
         if reason:
@@ -251,6 +253,9 @@ def _challenge(config: Config) -> Iterator[Complaint]:
             yield from _network(("challenge", "never", number), text, ', or a path prefix that begins with "/"')
     if challenge.bought_life < challenge.bought_idle:
         yield ("challenge", "bought_life"), f"at least challenge.bought_idle, which is {challenge.bought_idle}"
+    queue = config.queue
+    if queue.most_retry < queue.least_retry:
+        yield ("queue", "most_retry"), f"at least queue.least_retry, which is {queue.least_retry}"
     market = config.market
     if market.most_rise < market.least_rise:
         yield ("market", "most_rise"), f"at least market.least_rise, which is {market.least_rise}"

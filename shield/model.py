@@ -119,6 +119,7 @@ class Request:
     """
 
     __slots__ = (
+        "admitted",
         "admitted_at",
         "client",
         "cost",
@@ -143,6 +144,7 @@ class Request:
 
     # the policy's
     verdict: Verdict  # the latest; changes while the request is queued
+    admitted: Verdict  # while it is queued: the one to FORWARD that it was queued with
     tier: Tier
     grant: bool  # the response may carry an earned pass: ask grant()
     route: Route

@@ -35,7 +35,6 @@ from typing_extensions import Doc
 from shield.model import Request, Tier
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
-ORDER_EPOCH: Final = 600.0  # seconds after which equals change their order
 FIRST: Final = 1  # before -Tier.T0
 
 
@@ -65,6 +64,15 @@ class QueueSettings:
         Le(1),
         Doc("of 1. Of the patience in calm weather, after which one goes before all tiers: nobody starves."),
     ] = 0.5
+    order_seconds: Annotated[
+        float, Gt(0), Doc("seconds. After which equals change their order: some are served well, and not always they.")
+    ] = 600.0
+    least_retry: Annotated[
+        int, Ge(1), Le(600), Doc("seconds. The least Retry-After of who is challenged or turned away by the queue.")
+    ] = 2
+    most_retry: Annotated[
+        int, Ge(1), Le(600), Doc("seconds. The most; it differs by client, or all come back at once.")
+    ] = 6
     turns: Annotated[
         tuple[Annotated[int, Ge(1), Le(100)], ...],
         Len(5, 5),

@@ -90,6 +90,19 @@ class ChallengeSettings:
             "site itself keeps from shared caches, or sets a cookie with."
         ),
     ] = False
+    earned_per_hour: Annotated[
+        float, Ge(1), Doc("passes. Silent ones for newcomers of one network in an hour: an office, and no farm.")
+    ] = 60.0
+    earned_known: Annotated[
+        float, Ge(0), Doc("seconds. A network that has been known for so long has no such bound.")
+    ] = DAY
+    earned_every: Annotated[
+        float, Gt(0), Doc("seconds. Between two silent passes for a client that does not keep them.")
+    ] = 600.0
+    pass_networks: Annotated[
+        int, Ge(1), Le(64), Doc("networks. A pass seen from more of them is revoked: people change two or three.")
+    ] = 8
+    pass_networks_window: Annotated[float, Gt(0), Doc("seconds. Within which they are counted.")] = 600.0
     pass_lifetime: Annotated[float, Gt(0), Doc("seconds. A pass must be earned or bought anew after this long.")] = (
         30 * DAY
     )
@@ -99,6 +112,13 @@ class ChallengeSettings:
     bought_life: Annotated[
         float, Gt(0), Doc("seconds. It lapses after this long under pressure in any case, and the price is due anew.")
     ] = 600.0
+    greed: Annotated[
+        float,
+        Ge(0),
+        Doc(
+            "seconds. For which a bought pass is not renewed after a request above its budget; a page may be, at times."
+        ),
+    ] = 10.0
     bought_burst: Annotated[float, Gt(0), Doc("units. Bucket of a bought pass during an attack; one page.")] = 60.0
     bought_rate: Annotated[float, Gt(0), Doc("units/s. The most a bought pass gets during an attack.")] = 10.0
     least_bought_rate: Annotated[float, Gt(0), Doc("units/s. The least, however many there are.")] = 0.5

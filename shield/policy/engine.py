@@ -27,11 +27,12 @@ from shield.policy.admission import Queue, QueueSettings
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
 from shield.policy.concurrency import Concurrency, ConcurrencySettings
-from shield.policy.history import DAY, History, HistorySettings
+from shield.policy.history import History, HistorySettings
 from shield.policy.hitters import Hitters, HittersSettings
 from shield.policy.identity import (
     ADDRESS_BYTES,
     CLIENT_BYTES,
+    HOUR,
     NETWORK_BYTES,
     Client,
     CrawlerSettings,
@@ -40,10 +41,10 @@ from shield.policy.identity import (
     NetworkRates,
     shape,
 )
-from shield.policy.judge import FORWARD, GRANT_EVERY, QUEUED, REFUSALS, Judge, jitter
+from shield.policy.judge import QUEUED, Judge
 from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
-from shield.policy.market import ASKS, MOST_PAUSE, Market, MarketSettings
+from shield.policy.market import Market, MarketSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
 from shield.policy.pressure import IDLE, WINDOW, OwnLoad, Pressure, PressureSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
@@ -81,7 +82,6 @@ __all__ = [
 PATH_CHARS: Final = 256
 """Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
 
-GRANTS: Final = Rate(60 / 3600, 60)  # per network that is not known for a day
 FORWARDED: Final = Action.FORWARD  # looking up a member of an Enum costs 70 ns
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
 
@@ -153,6 +153,9 @@ class Engine:
             lifetime=challenge.pass_lifetime,
             bought_idle=challenge.bought_idle,
             bought_life=challenge.bought_life,
+            greed=challenge.greed,
+            most_networks=challenge.pass_networks,
+            networks_window=challenge.pass_networks_window,
             lapsed=self._market.room.hold,
             size=tables.passes,
             wall_offset=wall_offset,
@@ -166,6 +169,7 @@ class Engine:
             pressure=self._pressure,
             hitters=self._hitters,
             challenge=challenge,
+            queue=settings.queue,
             api_key_header=settings.identity.api_key_header,
             api_keys={
                 bytes.fromhex(digest): Pass(bytes.fromhex(digest)[:8], Kind.API_KEY, limits.pass_, 0.0, inf, None)
@@ -176,6 +180,7 @@ class Engine:
             grants=not settings.dry_run,
         )
         self._challenge = challenge
+        self._grants = Rate(challenge.earned_per_hour / HOUR, challenge.earned_per_hour)  # of one network
         self._tiers = [0] * len(Tier)  # requests so far
         self._attack_notes: list[tuple[str, dict[str, Any]]] = []  # at most one pair per 10 minutes, one brownout per 2
         self._window_began: float | None = None
@@ -363,11 +368,11 @@ class Engine:
         shared = entry.rare.overflow
         if not request.grant or self._pressure.attack:
             return None
-        if entry.granted_at + GRANT_EVERY > now and (not shared or entry.granted_to == client.key):
+        if entry.granted_at + self._challenge.earned_every > now and (not shared or entry.granted_to == client.key):
             return None
         since = self._history.known_since(network.name, now)
-        if shared or since is None or since + DAY > now:
-            bucket = Bucket(GRANTS)
+        if shared or since is None or since + self._challenge.earned_known > now:
+            bucket = Bucket(self._grants)
             bucket.tat = network.grants
             if not bucket.take(1.0, now):
                 return None
@@ -409,7 +414,7 @@ class Engine:
 
     def _wait(self, waiter: Waiter, now: float) -> Redemption:
         wait = self._market.wait(waiter, now)
-        pause = min(max(wait // ASKS, 1), MOST_PAUSE)
+        pause = self._market.pause(wait)
         return Redemption(Redeemed.WAITING, ticket=self._market.room.ticket(waiter), wait=wait, retry_after=pause)
 
     # Time
@@ -554,6 +559,7 @@ class Engine:
             return request.verdict
         # In a brownout nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
         request.rank = 0.0 if self._pressure.brownout else self._judge.rank(request, now)
+        request.admitted = request.verdict
         request.verdict = QUEUED
         out = self._queue.push(request, now)
         if out is request:
@@ -570,7 +576,7 @@ class Engine:
         while queue.waiting and concurrency.in_flight < concurrency.slots:
             request = queue.pop(now)
             request.queued_at = 0.0
-            request.verdict = FORWARD
+            request.verdict = request.admitted
             request.has_slot = True
             request.epoch = concurrency.epoch
             concurrency.take()
@@ -581,7 +587,7 @@ class Engine:
         """Turn away a request that was charged: it pays for the attempt only."""
         self._pressure.shed += 1
         request.queued_at = 0.0
-        request.verdict = REFUSALS[reason][jitter(request, now)]
+        request.verdict = self._judge.refusal(reason, request, now)
         self._limits.settle(request, LEAST_COST)
 
     # Readings

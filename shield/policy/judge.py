@@ -21,7 +21,7 @@ from math import log2
 from typing import Final
 
 from shield.model import Action, Reason, Request, Tier, Verdict
-from shield.policy.admission import ORDER_EPOCH
+from shield.policy.admission import QueueSettings
 from shield.policy.challenge import ChallengeSettings
 from shield.policy.exempt import Exempt
 from shield.policy.history import History
@@ -34,11 +34,6 @@ from shield.policy.pressure import RANKS, Pressure
 from shield.policy.reputation import Reputation
 from shield.policy.subjects import ClientEntry
 
-GRANT_EVERY: Final = 600.0
-"""Seconds between two passes given to a client that does not keep them. Of those who share an entry each gets one, and
-the network's bucket of passes binds in any case (engine.py)."""
-RETRY_AFTER: Final = range(2, 7)  # seconds; jittered, or those we shed come back all at once
-
 T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum costs 70 ns
 
 FORWARD: Final = Verdict(Action.FORWARD, Reason.OK)
@@ -47,20 +42,17 @@ API_KEY: Final = Verdict(Action.FORWARD, Reason.API_KEY)
 CRAWLER: Final = Verdict(Action.FORWARD, Reason.CRAWLER)
 QUEUED: Final = Verdict(Action.QUEUE, Reason.AT_CAPACITY)
 DENIED: Final = Verdict(Action.BAN, Reason.DENYLISTED)
-REFUSALS: Final = {
-    reason: tuple(Verdict(action, reason, seconds) for seconds in RETRY_AFTER)
-    for action, reason in (
-        (Action.CHALLENGE, Reason.CHALLENGE_ALWAYS),
-        (Action.CHALLENGE, Reason.NEWCOMER),
-        (Action.CHALLENGE, Reason.BAD_REPUTATION),
-        (Action.CHALLENGE, Reason.OVERSUBSCRIBED),
-        (Action.LIMIT, Reason.FINGERPRINT_RATE),
-        (Action.SHED, Reason.QUEUE_FULL),
-        (Action.SHED, Reason.OUTRANKED),
-        (Action.SHED, Reason.QUEUE_TIMEOUT),
-    )
-}
-"""Made once: refusing must be cheap."""
+REFUSED_BY: Final = (
+    (Action.CHALLENGE, Reason.CHALLENGE_ALWAYS),
+    (Action.CHALLENGE, Reason.NEWCOMER),
+    (Action.CHALLENGE, Reason.BAD_REPUTATION),
+    (Action.CHALLENGE, Reason.OVERSUBSCRIBED),
+    (Action.LIMIT, Reason.FINGERPRINT_RATE),
+    (Action.SHED, Reason.QUEUE_FULL),
+    (Action.SHED, Reason.OUTRANKED),
+    (Action.SHED, Reason.QUEUE_TIMEOUT),
+)
+"""What is refused for a time that differs by client, or those we shed come back all at once."""
 
 
 class Judge:
@@ -76,6 +68,7 @@ class Judge:
         pressure: Pressure,
         hitters: Hitters,
         challenge: ChallengeSettings,
+        queue: QueueSettings,
         api_key_header: str,
         api_keys: dict[bytes, Pass],
         honeypots: frozenset[str],
@@ -91,6 +84,13 @@ class Judge:
         self._hitters = hitters
         self._mode = challenge.mode
         self._exempt = Exempt(challenge.never)
+        self._earned_every = challenge.earned_every
+        self._order_seconds = queue.order_seconds
+        retries = range(queue.least_retry, queue.most_retry + 1)
+        self._retries = len(retries)
+        self._refusals = {  # made once: refusing must be cheap
+            reason: tuple(Verdict(action, reason, seconds) for seconds in retries) for action, reason in REFUSED_BY
+        }
         self._api_key_header = api_key_header
         self._api_keys = api_keys  # by SHA-256
         self._honeypots = honeypots
@@ -143,7 +143,7 @@ class Judge:
                 return self._judge_uneasy(request, tier, now)
             if known and token is None and not self._pressure.attack and self._grants:
                 rare = entry.rare
-                request.grant = rare.granted_at + GRANT_EVERY <= now or (
+                request.grant = rare.granted_at + self._earned_every <= now or (
                     rare.overflow and rare.granted_to != client.key
                 )
         return self._admit(request, welcome, now)
@@ -199,7 +199,7 @@ class Judge:
         else:
             asked = self._ask(request, now)
             if tier is not T2 and self._hitters.armed and self._hitters.refuses(request, now):
-                return REFUSALS[Reason.FINGERPRINT_RATE][jitter(request, now)]
+                return self.refusal(Reason.FINGERPRINT_RATE, request, now)
             if tier is not T2 and self.pressed and not spared:
                 reason = Reason.BAD_REPUTATION if tier is T4 else Reason.NEWCOMER
                 return self._challenge_it(request, reason, asked, now)
@@ -237,7 +237,12 @@ class Judge:
             return refusal
         if client.entry.rare.offered_until > now:
             self._reputation.ignored(client.source, client.entry, now)
-        return REFUSALS[reason][jitter(request, now)]
+        return self.refusal(reason, request, now)
+
+    def refusal(self, reason: Reason, request: Request, now: float) -> Verdict:
+        """One of `REFUSED_BY`. When to come back goes by another byte of the client's key each second: no two keep in
+        step."""
+        return self._refusals[reason][request.client.key[int(now) % TAG_BYTES] % self._retries]
 
     def _buy(self, request: Request, refusal: Verdict | None, now: float) -> None:
         """Note what a bought pass got, or that it asked for more than it has."""
@@ -285,7 +290,7 @@ class Judge:
             subject = token
         record = subject.record
         served = log2(record.units + 1.0) if record is not None and record.live else 0.0
-        return int(served) + order_tag(self._key, subject.key, int(now // ORDER_EPOCH)) / 65536
+        return int(served) + order_tag(self._key, subject.key, int(now // self._order_seconds)) / 65536
 
 
 def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
@@ -302,11 +307,6 @@ def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
 @lru_cache(maxsize=VERDICTS)
 def _banned(reason: Reason, seconds: int) -> Verdict:
     return Verdict(Action.BAN, reason, seconds)
-
-
-def jitter(request: Request, now: float) -> int:
-    """An index of `RETRY_AFTER`: another byte of the client's key each second, so that no two keep in step."""
-    return request.client.key[int(now) % TAG_BYTES] % len(RETRY_AFTER)
 
 
 def meant(request: Request) -> bool:

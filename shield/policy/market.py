@@ -36,10 +36,6 @@ from shield.policy.challenge import ChallengeSettings
 from shield.policy.keys import Keys
 from shield.policy.waiting import Room, Waiter
 
-ASKS: Final = 4
-MOST_PAUSE: Final = 10
-"""Who waits for a pass is to ask so many times in the time that it will take, and after no more than these seconds: it
-may be sooner, and a place that was won must not lie idle. 16,384 that wait ask 1,600 times a second at most."""
 MOST_SEEN: Final = 4096  # networks told apart in one window
 
 
@@ -255,6 +251,10 @@ class Market:
         """Whole seconds, about, until it is a waiter's turn, or the place is lost; at least 1."""
         turns = self.room.turns(waiter)
         return max(1, int(min(turns / self.rate, waiter.until - now)))
+
+    def pause(self, wait: int) -> int:
+        """Whole seconds after which somebody whose turn is in `wait` seconds is to ask again."""
+        return min(max(wait // self._settings.asks, 1), self._settings.most_pause)
 
     def figures(self) -> dict[str, Any]:
         """What the market is like, for /api/status: rates per second, the price in hashes."""

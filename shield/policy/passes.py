@@ -40,10 +40,6 @@ BODY: Final = struct.Struct(">BB8sIB")
 TOKEN_CHARS: Final = 42  # 31 bytes without padding
 PASS_BYTES: Final = 650
 """Bytes per pass in use, by tracemalloc over 20,000."""
-MOST_NETWORKS: Final = 8
-NETWORKS_WINDOW: Final = 600.0  # seconds
-GREED_SECONDS: Final = 10.0
-"""For which a scarce pass is not renewed after a request above its budget: a page of many parts may be, at times."""
 
 
 class Kind(enum.IntEnum):
@@ -112,7 +108,7 @@ class Pass:
         self.window = 0.0
         self.windows = 0
         self.network = ""  # where it was last seen
-        self.seen: list[tuple[str, float]] = []  # networks of the last ten minutes; at most MOST_NETWORKS + 1
+        self.seen: list[tuple[str, float]] = []  # networks of late; at most one too many
 
     def fill(self, factor: float, now: float) -> None:
         """Let the bucket fill at `factor` of its rate since this was called last; its burst stays what it is.
@@ -142,6 +138,9 @@ class Passes:
         lifetime: float,
         bought_idle: float,
         bought_life: float,
+        greed: float,
+        most_networks: int,
+        networks_window: float,
         lapsed: Callable[[str, int], None],
         size: int,
         wall_offset: float,
@@ -157,6 +156,9 @@ class Passes:
         self._lifetime = lifetime
         self._bought_idle = bought_idle
         self._bought_life = bought_life
+        self._greed = greed
+        self._most_networks = most_networks
+        self._networks_window = networks_window
         self._lapsed = lapsed
         self._wall_offset = wall_offset
         self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
@@ -261,7 +263,7 @@ class Passes:
         """A scarce pass got a good response: it lives on, unless it was above its budget a moment ago."""
         if not self.pressed:
             token.paid_until = now + self._bought_life  # between two floods there is enough for all
-        if token.limited_at + GREED_SECONDS <= now:
+        if token.limited_at + self._greed <= now:
             token.expires = min(now + self._bought_idle, token.paid_until)
 
     def expire(self, now: float) -> None:
@@ -292,10 +294,10 @@ class Passes:
 
     def _roams(self, token: Pass, network: str, now: float) -> bool:
         """Note that a pass was seen in `network`; whether it is in too many."""
-        seen = [(name, at) for name, at in token.seen if name != network and at + NETWORKS_WINDOW > now]
+        seen = [(name, at) for name, at in token.seen if name != network and at + self._networks_window > now]
         seen.append((network, now))
         token.seen = seen
-        return len(seen) > MOST_NETWORKS
+        return len(seen) > self._most_networks
 
     def _sign(self, kind: Kind, key: bytes, now: float, work: int) -> str:
         body = BODY.pack(VERSION, kind, key, int(now + self._wall_offset), work)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Request, Tier
-from shield.policy.engine import ChallengeSettings, QueueSettings
+from shield.policy.engine import ChallengeSettings, IdentitySettings, QueueSettings
 from shield.policy.history import Record
 
 
@@ -52,6 +52,24 @@ def test_requests_wait_when_every_slot_is_taken_and_go_when_one_is_free(make: An
     assert world.end(second) == ()
     assert world.end(waiting) == ()
     assert (world.engine.waiting, world.engine.in_flight) == (0, 0)
+
+
+def test_who_has_waited_is_forwarded_for_the_reason_that_admitted_it(make: Any, says: Any) -> None:
+    world = make(2, identity=IdentitySettings(allow=("192.0.2.1",)))
+    first, second = fill(world)
+    named, held = world.ask(world.client()), world.ask(world.client(), held=True)
+    assert says(held) == (Action.FORWARD, Reason.ALLOWLISTED)
+    world.engine.enter(held, world.now)
+    assert says(named) == says(held) == (Action.QUEUE, Reason.AT_CAPACITY)
+    for occupant in (first, second):
+        assert says(free(world, occupant)) == (Action.FORWARD, Reason.ALLOWLISTED)
+
+
+def test_those_who_are_told_to_come_back_are_told_different_times_within_bounds(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=0.0, least_length=0, least_retry=10, most_retry=12))
+    fill(world)
+    times = {world.ask(world.client(f"192.0.2.{i}")).verdict.retry_after for i in range(50)}
+    assert times == {10, 11, 12}
 
 
 def test_nobody_overtakes_the_queue(make: Any) -> None:
