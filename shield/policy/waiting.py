@@ -172,11 +172,12 @@ class Room:
     def expire(self, now: float) -> None:
         """Take the places of those who have waited for too long, or did not claim what they won."""
         order, won = self._order, self._won
-        while order and order[0].until <= now:
-            waiter = order.popleft()
+        while order:
+            waiter = order[0]
             if waiter.id in self._places and not waiter.won:
+                if waiter.until > now:
+                    break
                 self._leave(waiter)
-        while order and (order[0].won or order[0].id not in self._places):
             order.popleft()
         while won and won[0].until <= now:
             self._give_up(won.popleft())

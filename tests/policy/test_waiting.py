@@ -109,6 +109,18 @@ def test_nobody_waits_for_more_than_a_minute() -> None:
     assert crowd.waiting == 0
 
 
+def test_winners_among_those_who_came_do_not_keep_the_others_places() -> None:
+    crowd = room(10_000)
+    for second in range(180):
+        now = NOW + second
+        for number in range(20):
+            crowd.enter(f"{second}/{number}", False, 20, now)
+        winners(crowd, 5, now)
+        crowd.expire(now)
+        assert all(waiter.until > now for waiter in crowd._all)
+    assert crowd.waiting < 60 * 20
+
+
 def test_a_place_that_was_won_is_kept_for_a_minute_and_then_given_up() -> None:
     crowd = room()
     claimed, left = crowd.enter("a", False, 20, NOW), crowd.enter("b", False, 20, NOW)
