@@ -33,7 +33,8 @@ from shield.proxy.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM7
 
 CHECK_SECONDS: Final = 5.0
 """Between two looks at the files."""
-PROTOCOL: Final = b"http/1.1"
+PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
+"""By ALPN (RFC 7301 section 6), best first. `curl --http1.0` offers the second one alone."""
 
 CIPHERS: Final = ":".join(
     f"ECDHE-{key}-{cipher}"
@@ -130,7 +131,7 @@ def _context(chain: str, key: str, curve: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    context.set_alpn_protocols([PROTOCOL.decode("ascii")])
+    context.set_alpn_protocols([name.decode("ascii") for name in PROTOCOLS])
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     if curve:
@@ -189,7 +190,7 @@ def objection(hello: Hello) -> int:
         return INAPPROPRIATE_FALLBACK
     if _SUITES.isdisjoint(hello.ciphers) or (hello.groups and not any(group in hello.groups for group in _PREFERRED)):
         return HANDSHAKE_FAILURE
-    if hello.protocols and PROTOCOL not in hello.protocols:
+    if hello.protocols and not any(name in hello.protocols for name in PROTOCOLS):
         return NO_APPLICATION_PROTOCOL
     return 0
 

@@ -131,6 +131,7 @@ def test_the_group_of_the_key_exchange(
         ({"ciphers": (0x002F, 0x009E)}, module.HANDSHAKE_FAILURE),
         ({"groups": (0x0100, 0x0104), "shares": (0x0104,)}, module.HANDSHAKE_FAILURE),  # ffdhe8192
         ({"protocols": (b"h2", b"http/1.1")}, 0),
+        ({"protocols": (b"http/1.0",)}, 0),
         ({"protocols": (b"h2",)}, module.NO_APPLICATION_PROTOCOL),  # RFC 7301 section 3.2
     ],
 )
