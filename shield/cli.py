@@ -87,7 +87,7 @@ def _demo(path: str | None) -> int:
     """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
     settings = config.load(path)
     listen = replace(settings.listen, address="127.0.0.1:8080", proxy_protocol=False)
-    upstream = replace(settings.upstream, servers=("demo",), max_concurrency=16)
+    upstream = replace(settings.upstream, servers=("demo",), max_concurrency=16, proxy_protocol="off")
     log = replace(settings.log, requests=False, refused_per_second=1)
     # A regular is somebody who came in two windows; nobody waits for minutes to see a demo.
     history = replace(settings.history, window=DEMO_WINDOW)

@@ -25,6 +25,7 @@ from shield.model import Action, Outcome, Request, Tier
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import LAST_CHUNK, encode_chunk
 from shield.proxy.headers import CHUNKED, STATUS_LINES, Head, drop_named
+from shield.proxy.proxy_protocol import write
 from shield.proxy.tunnel import Tunnel
 from shield.proxy.upstream import CONNECT_ERRORS, out_of_files
 
@@ -213,10 +214,14 @@ class Exchange:
         self._gate.deadline = float("inf")  # connecting has its own limit
         self._task = edge.loop.create_task(self._connect(server))
 
+    def _preamble(self) -> bytes:
+        version = self._edge.upstream.proxy_protocol
+        return b"" if version == "off" else write(version, self._gate.ends_of(self.request.client.address))
+
     async def _connect(self, server: Server) -> None:
         edge = self._edge
         try:
-            connection = await edge.pool.connect(server)
+            connection = await edge.pool.connect(server, self._preamble())
         except CONNECT_ERRORS as error:
             self._task = None
             now = edge.clock()
@@ -274,7 +279,7 @@ class Exchange:
             parts.append(b"Content-Length: 0\r\n")  # RFC 9110 section 8.6
         if self.wants_upgrade:
             parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-        elif head.doubtful:
+        elif head.doubtful or not self._edge.pool.shared:
             parts.append(b"Connection: close\r\n")
         parts += (self._suffix, b"X-Request-Id: ", self.request_id, b"\r\n\r\n")
         if head.length == 0:

@@ -33,12 +33,12 @@ from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import ChunkedBody, FramingError, LengthBody, TooLarge
 from shield.proxy.headers import CHUNKED, Head, Refused
 from shield.proxy.heads import HeadReader
+from shield.proxy.proxy_protocol import Ends
 from shield.proxy.replies import PREFIX
 
 if TYPE_CHECKING:
     from shield.policy.identity import Client
     from shield.proxy.edge import Edge
-    from shield.proxy.proxy_protocol import Ends
     from shield.proxy.redirect import Redirect
     from shield.proxy.tunnel import Tunnel
 
@@ -483,6 +483,16 @@ class Gate(asyncio.Protocol):
 
     # the exchange's half of the connection
 
+    def ends_of(self, address: str) -> Ends:
+        """Both ends of the connection of the client at `address`, for a PROXY header. Of one that a trusted proxy has
+        named in a field, only the address is known."""
+        ends = self.ends
+        if ends is None:
+            here = self.transport.get_extra_info("socket").getsockname()
+            port = self.transport.get_extra_info("peername")[1]
+            ends = Ends(self.caller.address.partition("%")[0], port, _bare(here[0]), here[1])
+        return ends if _bare(ends.source) == _bare(address) else ends._replace(source=_bare(address), source_port=0)
+
     def write(self, data: bytes) -> None:
         """Send to the client."""
         if not self.transport.is_closing():
@@ -665,6 +675,12 @@ class Gate(asyncio.Protocol):
         caller = self.caller
         if not caller.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
             self.edge.engine.report(caller.client or caller.address, signal, now)
+
+
+def _bare(address: str) -> str:
+    """Without the prefix of IPv4 on a dual-stack socket, and without a zone (fe80::1%eth0), which means nothing
+    elsewhere."""
+    return address.removeprefix("::ffff:").partition("%")[0]
 
 
 _FORWARD, _QUEUE = Action.FORWARD, Action.QUEUE  # looking one up costs 70 ns

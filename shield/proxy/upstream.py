@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
@@ -81,6 +81,13 @@ class UpstreamSettings:
         Le(86400),
         Doc("s. A WebSocket without a byte in either direction is closed. HAProxy: timeout tunnel 1h."),
     ] = 3600.0
+    proxy_protocol: Annotated[
+        Literal["off", "v1", "v2"],
+        Doc(
+            "Connections to the servers begin with a PROXY protocol header of this version, which tells them both ends "
+            "of the client's. It is then one client's and carries one request: each request costs a new connection."
+        ),
+    ] = "off"
     keep_alive_connections: Annotated[
         int,
         Ge(0),
@@ -223,6 +230,8 @@ class Pool:
         name)` is told
         of ejections and returns. Raises ValueError, ssl.SSLError, OSError for bad TLS files."""
         self.settings = settings
+        self.shared = settings.proxy_protocol == "off"
+        """Whether a connection serves one client after the other."""
         self.servers = [Server(name, metrics.upstream(name)) for name in servers]
         self._resolver = resolver
         self._batch: Batch | None = None
@@ -290,7 +299,8 @@ class Pool:
         """Keep `connection` for the next request, or close it."""
         server = connection.server
         if (
-            connection.usable()
+            self.shared
+            and connection.usable()
             and len(server.idle) < self.settings.keep_alive_connections
             and (not server.addresses or connection.address in server.addresses)
         ):
@@ -299,22 +309,23 @@ class Pool:
         else:
             connection.close()
 
-    async def connect(self, server: Server) -> OriginConnection:
-        """Open a connection. Raises one of CONNECT_ERRORS; never takes longer than connect_timeout."""
+    async def connect(self, server: Server, preamble: bytes = b"") -> OriginConnection:
+        """Open a connection, and say `preamble` first, before TLS. Raises one of CONNECT_ERRORS; never takes longer
+        than connect_timeout."""
         server.counters.connects += 1
         async with asyncio.timeout(self.settings.connect_timeout):
-            return await self._connect(server)
+            return await self._connect(server, preamble)
 
-    async def _connect(self, server: Server) -> OriginConnection:
+    async def _connect(self, server: Server, preamble: bytes) -> OriginConnection:
         if server.path:
-            return await self._open(server, socket.AF_UNIX, server.path)
+            return await self._open(server, socket.AF_UNIX, server.path, preamble)
         addresses = await self.addresses(server)
         error: Exception = OSError(f"{server.host}: no address")
         for turn in range(len(addresses)):
             address = addresses[(server.next_address + turn) % len(addresses)]
             try:
                 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-                connection = await self._open(server, family, (address, server.port))
+                connection = await self._open(server, family, (address, server.port), preamble)
             except (OSError, ssl.SSLError) as failure:
                 if out_of_files(failure):
                     raise
@@ -325,7 +336,8 @@ class Pool:
             return connection
         raise error
 
-    async def _open(self, server: Server, family: int, address: str | tuple[str, int]) -> OriginConnection:
+    async def dial(self, family: int, address: str | tuple[str, int], preamble: bytes = b"") -> socket.socket:
+        """A connected socket, over which `preamble` was said. Raises OSError."""
         loop = asyncio.get_running_loop()
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -336,6 +348,19 @@ class Pool:
                 await loop.sock_connect(sock, address)
             except OSError as error:  # which says where to, but not what went wrong
                 raise OSError(error.errno, os.strerror(error.errno or 0)) from error
+            if preamble:
+                await loop.sock_sendall(sock, preamble)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _open(
+        self, server: Server, family: int, address: str | tuple[str, int], preamble: bytes
+    ) -> OriginConnection:
+        loop = asyncio.get_running_loop()
+        sock = await self.dial(family, address, preamble)
+        try:
             if server.tls:
                 name = self.settings.server_name or server.host
                 _, connection = await loop.create_connection(

@@ -636,9 +636,12 @@ class Origin:
         handle: Handler | None = None,
         context: ssl.SSLContext | None = None,
         path: str = "",
+        preamble: Callable[[Link], Awaitable[None]] | None = None,
     ) -> None:
+        """`preamble` takes what comes before the first request of a connection."""
         self._context = context
         self._path = path
+        self._preamble = preamble
         self.answers = answers or {}
         self._handle = handle
         self.links: list[Link] = []
@@ -678,6 +681,8 @@ class Origin:
         link = Link(reader, writer, self)
         self.links.append(link)
         try:
+            if self._preamble is not None:
+                await self._preamble(link)
             while not link.closed:
                 request = await link.head()
                 if self._handle is not None and getattr(self._handle, "early", False):

@@ -991,7 +991,7 @@ async def test_a_lack_of_descriptors_is_503_and_no_failure_of_the_server(number:
     async with shielded(None, None, upstream=upstream) as (shield, origin), await shield.client() as client:
         connect = shield.pool._connect
 
-        async def none_left(server: object) -> None:
+        async def none_left(server: object, preamble: bytes) -> None:
             raise OSError(number, "Too many open files")
 
         shield.pool._connect = none_left
@@ -1010,7 +1010,7 @@ async def test_a_lack_of_descriptors_is_503_and_no_failure_of_the_server(number:
 async def test_an_unforeseen_error_while_connecting_answers_and_frees_everything() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
 
-        async def broken(server: object) -> None:
+        async def broken(server: object, preamble: bytes) -> None:
             raise RuntimeError("a bug")
 
         shield.pool.connect = broken

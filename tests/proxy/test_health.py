@@ -48,6 +48,20 @@ async def test_a_path_is_asked_for(answer: bytes, ok: bool) -> None:
         assert origin.requests[0].get("Host") == f"127.0.0.1:{origin.port}"
 
 
+async def test_interim_responses_are_not_the_answer() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    for answer, ok in ((reply(), True), (reply(status="500 No"), False), (b"HTTP/1.1 200 OK\r\nX", False)):
+        async with Origin({"/": early + answer}) as origin:
+            assert await healthy(origin.url, health_path="/", health_timeout=0.5) is ok
+    async with Origin({"/": b"HTTP/1.1 101 No\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"}) as origin:
+        assert not await healthy(origin.url, health_path="/", health_timeout=0.1)
+
+
+async def test_a_path_with_a_space() -> None:
+    async with Origin({"/a%20b?c=%C3%A4": reply()}) as origin:
+        assert await healthy(origin.url, health_path="/a b?c=\xe4")
+
+
 async def test_without_a_path_a_connection_is_enough() -> None:
     async with Origin() as origin:
         assert await healthy(origin.url)

@@ -252,7 +252,7 @@ async def test_answers_of_502_to_504_count_as_failures_and_500_does_not() -> Non
 async def test_connecting_takes_no_longer_than_its_limit() -> None:
     made, _ = pool(1, connect_timeout=0.05)
 
-    async def never(server: Server) -> OriginConnection:
+    async def never(server: Server, preamble: bytes) -> OriginConnection:
         await asyncio.Event().wait()
         raise AssertionError
 
