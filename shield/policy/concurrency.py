@@ -19,6 +19,11 @@ probe runs at L/2 and takes `b` from requests that began inside. If they took le
 service is congested at L/2 too, and the probe goes on at half of that. Probes begin at multiples of 20 s of the
 clock, so that the workers of one service drain it together.
 
+**Haste.** A flood fills the slots of the first guess, and users wait behind it. So a round or a probe may end between
+two windows, up to ten times a second while requests wait, when `ENOUGH` samples leave no doubt (three standard
+deviations) that they took `BLATANT` times too long, or that a probe has to go deeper, and after that: from 20 to 5 in a
+second or so, not two. The limit never rises so.
+
 **Quiet.** A limit that fell in bad times rises again while the service is hardly asked, to what it took well within
 the last minutes: else a limit too low to let anybody in would never be tested. `found` says that the limit has been
 reached and held; before, and in calm weather a minute after it was last reached, it is only a lower bound of what the
@@ -44,6 +49,8 @@ ENOUGH: Final = 32  # samples of a round or probe whose median is believed; and 
 ROUND: Final = 30.0  # seconds after which samples are too old
 SURE: Final = 1.0  # half the width of a confidence interval, in sqrt(n) ranks: two standard deviations
 VERY_SURE: Final = 1.5  # three: b falls with each of thousands of windows, and never by chance
+HASTE: Final = 0.1  # seconds between two looks
+BLATANT: Final = 1.5  # times beyond the tolerance; less can wait for the window
 LATER: Final = 0.99  # a congestion that is not measured anew fades by 1 % a minute
 SEARCH: Final = 1.5  # growth until the limit held once: four windows from 20 to 100, and half as much too high at most
 FELL: Final = 0.6  # of the limit at the last probe: two steps down, and then it is asked whether b still holds
@@ -131,6 +138,7 @@ class Concurrency:
         "_fresh_clients",
         "_fresh_errors",
         "_least",
+        "_looked",
         "_most",
         "_next_probe",
         "_probe_began",
@@ -199,6 +207,7 @@ class Concurrency:
         self._fresh_errors = 0
         self._fresh_clients: set[bytes] = set()  # no more than settings.clients
         self._reached_in_round = False
+        self._looked = 0.0
         # the probe
         self.probing = False
         self._probe_began = 0.0
@@ -269,6 +278,21 @@ class Concurrency:
         self._excess.clear()
         self._clients.clear()
         self._errors = 0
+
+    def hurry(self, now: float) -> None:
+        """Between two windows, while requests wait: carry out at once what leaves no doubt."""
+        if len(self._fresh) < ENOUGH or now < self._looked + HASTE or not self._settings.adaptive:
+            return
+        self._looked = now
+        self._reached_in_round |= self._reached
+        if not (self._reached_in_round and self._enough()):
+            return
+        low, _, high = _median(sorted(self._fresh), VERY_SURE, self._under_way())
+        if not self.probing:
+            if low > BLATANT * self._settings.tolerance * self.baseline:
+                self._judge(now)
+        elif high < DEEPER * self._before or self._before < self._congested:
+            self._probe(now)
 
     def _read_window(self, seconds: float, calm: bool) -> None:
         settings = self._settings

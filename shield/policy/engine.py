@@ -434,6 +434,8 @@ class Engine:
             self._window_began = now
             self._pressure.own = own
             self._close_window(now, seconds)
+        elif self._queue.waiting:
+            self._concurrency.hurry(now)
         return self._advance(now) if self._queue.waiting or self._shed_meanwhile else ()
 
     @property

@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shield.policy.concurrency import FORGOTTEN, MOST_SAMPLES, PROBE_MOST, ROUND, Concurrency, ConcurrencySettings
+from shield.policy.concurrency import (
+    FORGOTTEN,
+    HASTE,
+    MOST_SAMPLES,
+    PROBE_MOST,
+    ROUND,
+    Concurrency,
+    ConcurrencySettings,
+)
 
 WINDOW = 0.5
+TICK = 0.02
 START = 555_555.5
 
 
@@ -182,6 +191,7 @@ class Overload:
         self._n = 0
         self._backlog = 0
         self._at(START + WINDOW, "window")
+        self._at(START + TICK, "tick")
         self._arrive()
 
     def _at(self, when: float, what: str, of: tuple[float, int] = (0.0, 0)) -> None:
@@ -215,7 +225,11 @@ class Overload:
             if what == "ask":
                 self._arrive()
                 continue
-            if what == "window":
+            if what == "tick":
+                if self._backlog or not self.asked:
+                    concurrency.hurry(self.now)
+                self._at(self.now + TICK, "tick")
+            elif what == "window":
                 concurrency.close_window(WINDOW, calm, self.now)
                 self.limits.append(concurrency.limit)
                 self._at(self.now + WINDOW, "window")
@@ -480,3 +494,73 @@ def test_a_probe_that_finds_half_of_it_congested_too_goes_on_and_its_word_is_car
     steady(concurrency, 1.0, START + 2.0)
     assert not concurrency.probing
     assert concurrency.limit == concurrency.slots == int(64 * 1.4 / 8)
+
+
+# Between two windows
+
+
+def fill(concurrency: Concurrency, ratio: float, count: int = 80) -> None:
+    """So many requests that ended after `ratio` times their baseline, the limit reached, and no window closed."""
+    while concurrency.in_flight < concurrency.slots:
+        concurrency.take()
+    for i in range(count):
+        concurrency.take()
+        concurrency.sample(bytes([i % 8]), 0.1 * ratio, 0.1, False, concurrency.epoch)
+        concurrency.give()
+    while concurrency.in_flight:
+        concurrency.give()
+
+
+def test_a_limit_that_is_blatantly_too_high_is_found_out_between_two_windows() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    slots = []
+    for i, ratio in enumerate([5.0, 2.5, 1.25, 1.0]):
+        fill(concurrency, ratio)
+        concurrency.hurry(START + i * HASTE)
+        slots.append(concurrency.slots)
+    assert slots == [10, 5, 2, 5]
+    assert not concurrency.probing
+    assert concurrency.limit == 5
+
+
+@pytest.mark.parametrize(("ratio", "count"), [(2.0, 80), (5.0, 20), (1.0, 80), (5.0, 40)])
+def test_what_leaves_doubt_waits_for_the_window(ratio: float, count: int) -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    fill(concurrency, ratio, count)
+    if count == 40:
+        for _ in range(20):  # most are still under way
+            concurrency.take()
+    concurrency.hurry(START)
+    assert concurrency.slots == 20
+
+
+def test_it_is_looked_at_ten_times_a_second_and_only_a_limit_that_is_reached() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    for i in range(80):
+        concurrency.take()
+        concurrency.sample(bytes([i % 8]), 1.0, 0.1, False, concurrency.epoch)
+        concurrency.give()
+    concurrency.hurry(START)
+    assert concurrency.slots == 20
+    fill(concurrency, 10.0)
+    concurrency.hurry(START + HASTE / 2)
+    assert concurrency.slots == 20
+    concurrency.hurry(START + HASTE)
+    assert concurrency.slots == 10
+
+
+def test_a_limit_that_is_told_does_not_hurry() -> None:
+    concurrency = fixed(20)
+    fill(concurrency, 10.0)
+    concurrency.hurry(START)
+    assert concurrency.slots == 20
+
+
+def test_a_probe_that_need_not_go_deeper_ends_with_its_window() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    steady(concurrency, 2.0, START)
+    assert concurrency.probing
+    fill(concurrency, 1.9)
+    concurrency.hurry(START + HASTE)
+    assert concurrency.probing
+    assert concurrency.slots == 10
