@@ -105,6 +105,8 @@ def _upstream(config: Config) -> Iterator[Complaint]:
         if server == DEMO:
             if len(upstream.servers) > 1:
                 yield place, '"demo" stands alone: the demo site is no copy of your service'
+            if upstream.proxy_protocol != "off":
+                yield ("upstream", "proxy_protocol"), "the demo site does not read PROXY protocol"
             continue
         reason = _server_mistake(server)
         if reason:
