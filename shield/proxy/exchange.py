@@ -19,6 +19,8 @@ brought; the transports' own buffers are bounded by backpressure, at `http.respo
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from typing import TYPE_CHECKING, Final, cast
 
 from shield.model import Action, Outcome, Request, Tier
@@ -253,6 +255,10 @@ class Exchange:
             edge.pool.give_back(connection, edge.clock())
             return
         self._reused = False
+        if not connection.usable():  # it was closed again, or spoke before it was asked
+            self._connection = connection
+            self.upstream_failed(Fault.UPSTREAM_CLOSED)
+            return
         self._send(connection, edge.clock())
 
     def _send(self, connection: OriginConnection, now: float) -> None:
@@ -633,10 +639,17 @@ class Exchange:
 
     # tunnels
 
-    def switch(self, tail: bytes) -> None:
-        """101: from here on bytes pass unread in both directions, `tail` first."""
+    def switch(self, fields: list[bytes], tail: bytes) -> None:
+        """101: from here on bytes pass unread in both directions, `tail` first.
+
+        Only if the server proves that it speaks WebSocket (RFC 6455 section 4.2.2): a client may know a page that
+        answers 101 to anything, and would have a way past every rule here.
+        """
         connection = self._connection
         if connection is None:
+            return
+        if not _accepted(self.head.headers["Sec-WebSocket-Key"], fields):
+            self.upstream_failed(Fault.UPSTREAM_GARBAGE)
             return
         if self._streams_full():
             self._turn_away()
@@ -647,7 +660,7 @@ class Exchange:
         self.rtt = now - self._sent_at
         tunnel = Tunnel(self, self._gate, connection)
         upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        self._gate.write(b"".join((*self._out, STATUS_LINES[101], *connection.fields, upgrade, tail)))
+        self._gate.write(b"".join((*self._out, STATUS_LINES[101], *fields, upgrade, tail)))
         self._out.clear()
         self._give_slot_back(now)
         self._gate.open_tunnel(tunnel, now)
@@ -659,6 +672,13 @@ class Exchange:
         self._account(101, now)
 
 
+def _accepted(key: str, fields: list[bytes]) -> bool:
+    proof = hashlib.sha1(key.encode("utf-8", "surrogateescape") + _WEBSOCKET, usedforsecurity=False).digest()
+    answers = [line.partition(b":")[2].strip() for line in fields if line[:21].lower() == b"sec-websocket-accept:"]
+    return answers == [base64.b64encode(proof)]
+
+
+_WEBSOCKET: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _HSTS: Final = frozenset({b"strict-transport-security"})
 _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 

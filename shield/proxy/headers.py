@@ -227,7 +227,7 @@ class Examiner:
         # CGI and WSGI map "_" and "-" to the same letter, so X_Forwarded_For would pass for ours (nginx drops these
         # too).
         kind = int(Kind.DROP) if b"_" in lower else int(self._table.get(lower, Kind.PASS))
-        if _NOT_LETTERS.sub(b"", lower) in _FRAMING and kind <= Kind.DROP:
+        if kind <= Kind.DROP and disguised(lower):
             kind = int(Kind.DISGUISED)  # Transfer_Encoding, Content--Length: no program has a use for them
         if len(self._known) < _KNOWN_LIMIT and len(name) <= 64:
             self._known[name] = kind
@@ -253,7 +253,7 @@ class Examiner:
         known = self._known
         connection = upgrade = b""
         hosts = lengths = codings = 0
-        has_key = False
+        keys = 0
         for name, value in raw:
             kind = known.get(name)
             if kind is None:
@@ -291,7 +291,7 @@ class Examiner:
             elif kind == 10:
                 upgrade = value.lower()
             elif kind == 16:
-                has_key = True
+                keys += 1
                 fields.append(name + b": " + value + b"\r\n")
             elif kind == 15:
                 head.token = value
@@ -327,7 +327,7 @@ class Examiner:
                 head.close = False
             head.websocket = (
                 upgrade == b"websocket"
-                and has_key
+                and keys == 1
                 and b"upgrade" in tokens
                 and method == "GET"
                 and not old
@@ -363,6 +363,11 @@ class Examiner:
 
 BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _SPLIT: Final = {value: frozenset(token.strip() for token in value.split(b",")) for value in PLAIN_CONNECTION}
+
+
+def disguised(name: bytes) -> bool:
+    """Whether a field of this name in lower case may pass for one that frames a message, which it is not."""
+    return _NOT_LETTERS.sub(b"", name) in _FRAMING
 
 
 def drop_named(lines: list[bytes], tokens: AbstractSet[bytes]) -> list[bytes]:

@@ -31,8 +31,10 @@ from tests.proxy.harness import (
 )
 
 WEBSOCKET = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # to that key: RFC 6455 section 1.3
 SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
 )
 
 NOTHING_AHEAD = HttpSettings(response_buffer_bytes=0)
@@ -248,7 +250,7 @@ async def test_204_and_304_have_no_body(status: str) -> None:
             assert response.status == int(status[:3])
             assert response.get("Content-Length") == ("5" if path == "/long" and status[0] == "3" else None)
         assert (await client.ask(get("/x"))).body == b"GET /x"
-        assert len(origin.links) == 1
+        assert len(origin.links) == (1 if status[0] == "3" else 2), "a length with 204 makes one doubt"
 
 
 async def test_interim_responses_reach_a_11_client_and_not_a_10_one() -> None:
@@ -830,7 +832,7 @@ async def test_a_websocket_is_tunnelled_with_the_bytes_that_follow_at_once() -> 
             response = await client.response()
             assert response.status == 101
             assert (response.get("Connection"), response.get("Upgrade")) == ("Upgrade", "websocket")
-            assert response.get("Sec-WebSocket-Accept") == "x"
+            assert response.get("Sec-WebSocket-Accept") == ACCEPT.decode()
             assert await client.exactly(16) == b"hellofirst frame"
             assert not shield.engine.slots
             assert shield.metrics.tunnels_open == 1
@@ -842,6 +844,29 @@ async def test_a_websocket_is_tunnelled_with_the_bytes_that_follow_at_once() -> 
         await asyncio.wait_for(origin.links[0].lost.wait(), 5)
         assert shield.engine.learned[0][1].stream
         assert not shield.pool.servers[0].idle
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SWITCHED.replace(ACCEPT, b"x"),
+        SWITCHED.replace(b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n", b""),
+        SWITCHED.replace(ACCEPT + b"\r\n", ACCEPT + b"\r\nSec-WebSocket-Accept: " + ACCEPT + b"\r\n"),
+        SWITCHED.replace(b"Upgrade: websocket\r\n", b""),
+        SWITCHED.replace(b"Upgrade: websocket", b"Upgrade: h2c"),
+        SWITCHED.replace(b"Connection: Upgrade\r\n", b""),
+        SWITCHED.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        SWITCHED.replace(b"Sec", b"Content-Length: 5\r\nSec"),
+    ],
+)
+async def test_a_page_that_answers_101_to_anything_opens_no_tunnel(answer: bytes) -> None:
+    """Found by 0ang3el in 2019: behind a tunnel that is none, requests pass that no proxy has looked at."""
+    async with shielded({"/ws": answer}) as (shield, origin):
+        async with await _websocket(shield, get("/hidden")) as client:
+            assert (await client.response()).status == 502
+            assert (await client.response()).body == b"GET /hidden"
+        assert len(origin.links) == 2
+        assert shield.metrics.faults["upstream_garbage"] == 1
 
 
 async def test_a_websocket_for_which_there_is_no_room_is_503_and_not_sent() -> None:

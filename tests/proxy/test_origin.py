@@ -65,7 +65,7 @@ class Recorder:
     def upstream_failed(self, fault: Fault) -> None:
         self.faults.append(fault)
 
-    def switch(self, tail: bytes) -> None:
+    def switch(self, fields: list[bytes], tail: bytes) -> None:
         self.tails.append(tail)
 
 
