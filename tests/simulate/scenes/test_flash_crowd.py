@@ -1,0 +1,36 @@
+"""25 times the usual from one moment to the next, and nobody attacks: people wait, and do not hash for long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shield.simulate.result import Result
+from shield.simulate.scene import load
+from shield.simulate.world import run
+
+MOST_HASHING = 5.0  # seconds, of a phone that does 4 million hashes a second
+
+
+def check(result: Result, start: int) -> None:
+    for name in ("returning", "recognised"):
+        known = result.population(name)
+        assert known.share >= 0.99
+        assert known.challenged == 0
+    for name in ("neighbours", "strangers", "near", "far"):
+        assert result.population(name).hashing.quantile(0.95, 0) <= MOST_HASHING
+    service = result.scene.service
+    assert result.goodput(start, result.scene.seconds) >= 0.85 * service.slots / service.time
+    assert max(result.values("lag")) < 0.1
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+def test_nobody_hashes_for_long_in_the_first_minute(seed: int) -> None:
+    check(run(replace(load("flash-crowd"), seconds=60, calm=200), seed), 30)
+
+
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_service_is_used_and_nobody_hashes_for_long(seed: int) -> None:
+    check(run("flash-crowd", seed), 30)
