@@ -15,6 +15,7 @@ the limit of connections; each is an object of 200 bytes, and a socket buffer of
 from __future__ import annotations
 
 import asyncio
+import itertools
 import select
 import socket
 from collections.abc import Callable
@@ -39,6 +40,8 @@ MakeGate = Callable[[Ends | None, str], asyncio.Protocol]
 
 PATIENCE: Final = 2.0
 """Seconds that a handshake has before it may have to give way: two round trips of a slow mobile network."""
+LOOKS: Final = 8
+"""Of the handshakes under way, the oldest that are looked at to find one of an address that has more than others."""
 AGAIN_SECONDS: Final = 0.05
 """Until a socket is looked at again whose peer has sent too little, and which the kernel calls readable all the same,
 as it may when it is short of memory."""
@@ -65,14 +68,16 @@ _HUNG_UP: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP",
 
 
 class Beginner:
-    """How often an address (IPv4 /32, IPv6 /64) has begun a handshake. An entry of the table below."""
+    """How often an address (IPv4 /32, IPv6 /64) has begun a handshake, and how many are under way. An entry of the
+    table below."""
 
-    __slots__ = ("live", "queued", "tat")
+    __slots__ = ("live", "queued", "tat", "under_way")
 
     def __init__(self) -> None:
         self.live = True
         self.queued = 0.0
         self.tat = 0.0
+        self.under_way = 0
 
     def restrains(self, now: float) -> bool:
         return self.tat > now
@@ -81,12 +86,14 @@ class Beginner:
 class Opening:
     """One connection on its way to a gate."""
 
-    __slots__ = ("ends", "expected", "peer", "sock", "started", "step", "timer")
+    __slots__ = ("beginner", "ends", "expected", "peer", "shaking_since", "sock", "started", "step", "timer")
 
     def __init__(self, sock: socket.SocketType, peer: Any, started: float) -> None:
         self.sock = sock
         self.peer = peer
         self.started = started
+        self.beginner: Beginner
+        self.shaking_since = 0.0
         self.ends: Ends | None = None
         self.expected = 0  # bytes without which looking again is of no use; 0: it is not being watched
         self.step: Callable[[Opening, bytes], int]
@@ -117,7 +124,7 @@ class Openings:
         self._make_gate = make_gate
         self._begin: Begin
         self._waiting: set[Opening] = set()
-        self._shaking: dict[asyncio.Task[None], float] = {}  # the oldest first
+        self._shaking: dict[asyncio.Task[None], Opening] = {}  # the oldest first
         self._beginners: Table[str, Beginner] = Table(ADDRESSES, IDLE, Beginner)
 
     def __len__(self) -> int:
@@ -254,21 +261,24 @@ class Openings:
         if self._certificates is None:
             self._leave(opening)
             self._begin(opening.sock, opening.peer, opening.ends)
-        elif self._admits(_plain(opening.peer[0])):
+        elif self._admits(opening):
             opening.step = self._read_hello
             self._look(opening)
         else:
             self._refuse(opening, "rate")
 
-    def _admits(self, address: str) -> bool:
-        """Whether `address` may begin another handshake: a token bucket (bucket.py)."""
+    def _admits(self, opening: Opening) -> bool:
+        """Whether its address may begin another handshake: a token bucket (bucket.py)."""
+        address = _plain(opening.peer[0])
         now = self._edge.clock()
         if self._edge.forwarding.trusts(address):
+            opening.beginner = Beginner()  # of whom it brings nothing is known
             return True
         home = place(address)[1]
         entry = self._beginners.get(home)
         if entry is None:
             entry = self._beginners.enter(home, Beginner(), now)
+        opening.beginner = entry
         tat = max(entry.tat, now) + self._interval
         if tat - now > self._span + SLACK:
             return False
@@ -289,29 +299,37 @@ class Openings:
             opening.sock.recv(len(data), socket.MSG_DONTWAIT)  # what is unread would make close() send a reset
             opening.sock.send(bytes((21, 3, 3, 0, 2, 2, alert)), socket.MSG_DONTWAIT)  # RFC 8446 section 6
             self._refuse(opening, "incompatible")
-        elif len(self._shaking) >= self._most and not self._displace():
+        elif len(self._shaking) >= self._most and not self._displace(opening):
             self._refuse(opening, "crowded")
         else:
             self._leave(opening)
             context = cast("Certificates", self._certificates).choose(hello)
             task = self._loop.create_task(self._shake_hands(opening, context, client_hello.habit(hello)))
-            self._shaking[task] = self._edge.clock()
+            opening.shaking_since = self._edge.clock()
+            opening.beginner.under_way += 1
+            self._shaking[task] = opening
             task.add_done_callback(self._shaken)
         return 0
 
-    def _displace(self) -> bool:
-        """Make room at the cost of the oldest handshake, if that has had its time. An honest one takes a round trip or
-        two; one that was begun to hold a place stays as long as it may."""
-        oldest = next(iter(self._shaking))
-        if self._edge.clock() - self._shaking[oldest] < PATIENCE:
-            return False
-        del self._shaking[oldest]
-        oldest.cancel()
+    def _displace(self, newcomer: Opening) -> bool:
+        """Make room at the cost of an address that has more under way than the newcomer's, or else of the oldest
+        handshake, if that has had its time. An honest one takes a round trip or two; one that was begun to hold a place
+        stays as long as it may."""
+        oldest = list(itertools.islice(self._shaking, LOOKS))
+        task = max(oldest, key=lambda task: self._shaking[task].beginner.under_way)
+        if self._shaking[task].beginner.under_way <= newcomer.beginner.under_way + 1:
+            task = oldest[0]
+            if self._edge.clock() - self._shaking[task].shaking_since < PATIENCE:
+                return False
+        self._shaken(task)
+        task.cancel()
         return True
 
     def _shaken(self, task: asyncio.Task[None]) -> None:
-        self._shaking.pop(task, None)
-        self._edge.on_close()
+        opening = self._shaking.pop(task, None)
+        if opening is not None:
+            opening.beginner.under_way -= 1
+            self._edge.on_close()
 
     async def _shake_hands(self, opening: Opening, context: ssl.SSLContext, habit: str) -> None:
         bare = opening.sock

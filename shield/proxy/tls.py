@@ -86,8 +86,8 @@ class TlsSettings:
         Ge(1),
         Le(100_000),
         Doc(
-            "At once. Beyond, the oldest that has had two seconds gives way, or else the newcomer. Several workers "
-            "share them equally, rounded up."
+            "At once. Beyond, one of an address that has more of them gives way, or the oldest if it has had two "
+            "seconds, or else the newcomer. Several workers share them equally, rounded up."
         ),
     ] = 1024
     handshake_rate: Annotated[

@@ -389,6 +389,27 @@ async def test_addresses_are_forgotten(tls: Any) -> None:
         assert table.maxsize == openings.ADDRESSES
 
 
+async def test_of_one_address_with_many_handshakes_one_gives_way(tls: Any) -> None:
+    async with shielded(tls=settings(tls, handshakes=3)) as (shield, _), contextlib.AsyncExitStack() as stack:
+        clients = []
+        for source in ("127.0.0.3", "127.0.0.2", "127.0.0.2"):
+            client = await stack.enter_async_context(await shield.client(source=source))
+            clients.append((client, TlsClient(client, tls)))
+            await client.send(clients[-1][1].hello())
+            await soon(lambda: len(shield.openings._shaking) == len(clients))
+        for source, outcome in (("127.0.0.2", "crowded"), ("127.0.0.1", "displaced"), ("127.0.0.2", "crowded")):
+            client = await stack.enter_async_context(await shield.client(source=source))
+            clients.append((client, TlsClient(client, tls)))
+            await client.feed(clients[-1][1].hello())
+            await soon(lambda outcome=outcome: shield.metrics.handshakes[outcome])
+            shield.metrics.handshakes[outcome] = 0
+        await clients[1][0].rest()
+        for number in (0, 2, 4):
+            await clients[number][1].shake_hands()
+        await soon(lambda: shield.metrics.handshakes["completed"] == 3)
+        assert not any(entry.under_way for entry in shield.openings._beginners.values())
+
+
 async def test_handshakes_in_all_are_limited_and_the_oldest_gives_way(tls: Any) -> None:
     async with shielded(tls=settings(tls, handshakes=2)) as (shield, _), contextlib.AsyncExitStack() as stack:
 
