@@ -34,6 +34,7 @@ from shield.log import AccessLog, LoggingBridge
 from shield.own_load import OwnLoadMeter, busy_clock
 from shield.policy.engine import Engine, EngineSettings, Keys
 from shield.proxy import health, listener
+from shield.proxy.connections import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
 from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SWEEP_SECONDS, Deadlines
 from shield.proxy.doorstep import Doorstep
@@ -167,6 +168,9 @@ class Service:
             max_streams=listener.stream_limit(upstream.max_streams, limit),
             hsts=hsts_field(config.tls),
         )
+        connections = self.edge.connections
+        connections.per_address = share_of(config.listen.max_connections_per_address, limit, 4, MOST_PER_ADDRESS)
+        connections.per_network = share_of(config.listen.max_connections_per_network, limit, 2, MOST_PER_NETWORK)
         if certificates is not None:
             self.metrics.handshakes.update((outcome, 0) for outcome in OUTCOMES)
         self.certificates = certificates
@@ -194,6 +198,8 @@ class Service:
             state=config.state.directory,
             known=self._known,
             connections=limit,
+            connections_per_address=connections.per_address,
+            connections_per_network=connections.per_network,
             streams=self.edge.max_streams,
             pid=os.getpid(),
         )
@@ -232,6 +238,7 @@ class Service:
             lambda: self.metrics.connections_open,
             lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=self._limit),
             Doorstep(self.edge).serve if redirect is None else None,
+            self.edge.connections,
         )
 
     def _accept_again(self) -> None:
@@ -256,6 +263,8 @@ class Service:
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             self.deadlines.sweep(now)
+            for one in self.listeners:
+                one.retry()
         if now >= self._next_second:
             wall = now + self.wall_offset
             self._next_second = now + 1.0 - wall % 1.0

@@ -118,6 +118,7 @@ class Metrics:
         "bytes_in",
         "bytes_out",
         "challenges_minted",
+        "connections_closed",
         "connections_open",
         "connections_total",
         "faults",
@@ -150,6 +151,7 @@ class Metrics:
         self.bytes_out = 0
         self.connections_total = 0
         self.connections_open = 0
+        self.connections_closed: dict[str, int] = {}  # before their time, by reason (connections.py)
         self.tunnels_open = 0
         self.streams_open = 0  # exchanges that gave their slot back: tunnels, event streams, slow readers
         self.challenges_minted = 0
@@ -184,6 +186,7 @@ class Metrics:
                 "total": self.connections_total,
                 "tunnels": self.tunnels_open,
                 "streams": self.streams_open,
+                "closed": {reason: n for reason, n in self.connections_closed.items() if n},
             },
             "bytes": {"in": self.bytes_in, "out": self.bytes_out},
             "challenges": {"minted": self.challenges_minted, "redeemed": dict(self.redemptions)},
@@ -216,6 +219,12 @@ class Metrics:
         yield _counter("shield_received_bytes", "Bytes read from clients.", self.bytes_in)
         yield _counter("shield_sent_bytes", "Bytes written to clients.", self.bytes_out)
         yield _counter("shield_connections", "Client connections accepted.", self.connections_total)
+        yield _by_label(
+            "shield_connections_closed",
+            "Client connections that were refused or closed to make room, or for their age.",
+            "reason",
+            self.connections_closed,
+        )
         yield GaugeMetricFamily("shield_connections_open", "Client connections open now.", value=self.connections_open)
         yield GaugeMetricFamily("shield_tunnels_open", "WebSocket tunnels open now.", value=self.tunnels_open)
         yield GaugeMetricFamily(

@@ -293,6 +293,18 @@ class Engine:
         request.shadow = REFUSED
         return self.release(request, now)
 
+    def deserves(self, who: Client | str, token: Pass | None) -> bool:
+        """Whether the connection of somebody is to be kept before those of strangers.
+
+        `who` is the address (IPv4 /32 or IPv6 /64, as text) when no request has told more: then it is enough that
+        somebody there has a history.
+        """
+        if isinstance(who, str):
+            return self._history.clients_at(who) > 0
+        record = who.entry.record
+        known = record is not None and record.live
+        return known or token is not None or who.named is Reason.ALLOWLISTED
+
     def report(self, who: Client | str, signal: Signal, now: float) -> None:
         """Something bad that a client did, short of a request.
 

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.model import Request
+from shield.proxy.connections import Connections
 from shield.proxy.plain import PlainHeads
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ class TimeoutSettings:
         float, Gt(0), Le(300), Doc("s. For a request's head, from its first byte; 408 beyond. Apache: 20 s.")
     ] = 10.0
     keep_alive: Annotated[float, Gt(0), Le(3600), Doc("s. Between two requests of a connection. nginx: 75 s.")] = 75.0
+    connection: Annotated[
+        float,
+        Gt(0),
+        Doc(
+            "s. Of a connection's life, after which the next answer ends it (Connection: close); WebSockets stay. "
+            "nginx: 1 h."
+        ),
+    ] = 3600.0
     progress: Annotated[
         float,
         Gt(0),
@@ -91,8 +100,12 @@ class Edge:
     ahead: int = 0  # bytes of responses that were read ahead of slow clients
     laggards: int = 0  # responses that wait for a slow client, with an upstream connection and without a slot
     plain: PlainHeads = field(init=False)
+    connections: Connections = field(init=False)
 
     def __post_init__(self) -> None:
+        self.connections = Connections(
+            self.engine, self.log, self.metrics.connections_closed, self.forwarding.trusts, self.clock
+        )
         self.plain = PlainHeads(self.examiner)
 
     def resume(self, released: Sequence[Request], now: float) -> None:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, cast
 from shield.model import Action, Request, Signal, Verdict
 from shield.proxy import answers, wellknown
 from shield.proxy.caller import Caller
+from shield.proxy.connections import NOTHING_UNDER_WAY, UNDER_WAY, UNSENT
 from shield.proxy.exchange import Exchange
 from shield.proxy.faults import FAULTS, Fault
 from shield.proxy.framing import ChunkedBody, FramingError, LengthBody, TooLarge
@@ -90,8 +91,12 @@ class Gate(asyncio.Protocol):
         "deadline",
         "edge",
         "ends",
+        "expires",
+        "home",
         "hsts",
+        "network",
         "scheme",
+        "seat",
         "transport",
     )
 
@@ -109,7 +114,9 @@ class Gate(asyncio.Protocol):
         self.scheme = "http"
         self.caller: Caller = cast("Caller", None)
         self._shard = 0
-        self.deadline = NEVER
+        self.seat = -1  # these three are connections.py's
+        self.home = self.network = ""
+        self.deadline = self.expires = NEVER
         self.blocked = False
         self._paused = False
         self._eof = False
@@ -147,16 +154,23 @@ class Gate(asyncio.Protocol):
             self.hsts = edge.hsts
         self.caller = Caller(edge, address, self.scheme, self._ja4)
         self._shard = edge.deadlines.add(self)
-        self.deadline = edge.clock() + (LAST_SECONDS if edge.draining else edge.timeouts.header)
+        now = edge.clock()
+        self.deadline = now + (LAST_SECONDS if edge.draining else edge.timeouts.header)
+        self.expires = now + edge.timeouts.connection
         edge.metrics.connections_total += 1
         edge.metrics.connections_open += 1
         if not address:  # it was reset before it was accepted: nobody is left to answer, and nobody to charge
             transport.abort()
+        elif self.scheme == "https" and not edge.connections.admit(address):  # of plain ones the listener has asked
+            self.reset()
+        else:
+            edge.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         edge = self.edge
         self._phase = CLOSED
         edge.deadlines.remove(self, self._shard)
+        edge.connections.remove(self)
         edge.metrics.connections_open -= 1
         self._release_ahead()
         exchange = self._exchange
@@ -332,6 +346,9 @@ class Gate(asyncio.Protocol):
         if self._redirect is not None and self._redirect.serve(self, head, now):
             return
         edge = self.edge
+        if now >= self.expires:
+            head.close = True
+            edge.connections.expired()
         caller = self.caller
         suffix = b""
         if caller.trusted:
@@ -625,6 +642,28 @@ class Gate(asyncio.Protocol):
         cast("Tunnel", self._tunnel).close(now)
         self.end(now)
 
+    def stake(self) -> int:
+        """What would be lost if the connection were closed now (connections.py)."""
+        phase = self._phase
+        if phase == BODY:
+            exchange = self._exchange
+            return UNSENT if exchange is None or exchange.request.held else UNDER_WAY
+        transport = self.transport
+        if phase in _AT_WORK or self._pending or transport.is_closing() or self._unsent():
+            return UNDER_WAY
+        return NOTHING_UNDER_WAY
+
+    def displace(self, now: float) -> None:
+        """Close to make room for another connection."""
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.abandon(now)
+        self._phase = CLOSED
+        self.deadline = NEVER
+        self._forget()
+        self.transport.abort()
+
     def drain(self, now: float) -> None:
         """Shield is stopping: close if nothing is in flight; what is in flight ends with Connection: close."""
         if self._phase == IDLE and not self._pending:
@@ -685,6 +724,7 @@ def _bare(address: str) -> str:
 
 _FORWARD, _QUEUE = Action.FORWARD, Action.QUEUE  # looking one up costs 70 ns
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+_AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
 _READING_BODY: Final = frozenset({BODY, DISCARD})
 _MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})

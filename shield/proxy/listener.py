@@ -1,7 +1,7 @@
 """Sockets: binding, accepting, and not accepting.
 
-When connections or descriptors run out Shield stops accepting, and new ones wait in the kernel's backlog until some
-are free.
+When all connections are in use, the least deserving is closed for each newcomer (connections.py). When none may be
+closed, or descriptors run out, Shield stops accepting, and new ones wait in the kernel's backlog until some are free.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
@@ -25,6 +25,10 @@ from shield.proxy.openings import MakeGate, Openings
 from shield.proxy.proxy_protocol import Ends
 from shield.proxy.upstream import out_of_files
 from shield.proxy.wire import Batch, Wire
+
+if TYPE_CHECKING:
+    from shield.proxy.connections import Connections
+    from shield.proxy.gate import Gate
 
 BACKLOG: Final = 2048
 ACCEPT_BURST: Final = 32
@@ -84,6 +88,21 @@ class ListenSettings:
             "Client connections at the same time; 0: as many as the file limit allows, at two descriptors each. "
             "Several workers share it equally, rounded up."
         ),
+    ] = 0
+    max_connections_per_address: Annotated[
+        int,
+        Ge(0),
+        Le(10_000_000),
+        Doc(
+            "Of these for one address (IPv6: one /64), trusted proxies aside; 0: a quarter of them, at most 4,096. "
+            "Beyond, an idle one of the address is closed for the newcomer; if all are in use, the newcomer's."
+        ),
+    ] = 0
+    max_connections_per_network: Annotated[
+        int,
+        Ge(0),
+        Le(10_000_000),
+        Doc("The same for a network (IPv4 /24, IPv6 /48); 0: half of them, at most 16,384."),
     ] = 0
     backlog: Annotated[
         int, Ge(1), Le(65535), Doc("Connections the kernel holds before they are accepted. nginx: 511.")
@@ -198,9 +217,10 @@ class Listener:
         opened: Callable[[], int],
         notify: Callable[[str], None],
         greet: Greet | None = None,
+        connections: Connections | None = None,
     ) -> None:
         """`openings`, if any, takes the connections first (openings.py); `greet`, if any, serves the first read of
-        plain ones (doorstep.py)."""
+        plain ones (doorstep.py); `connections`, if any, says who may have another one, and whose goes for it."""
         self._loop = loop
         self._sockets = list(sockets)
         self._make_gate = make_gate
@@ -209,6 +229,7 @@ class Listener:
         self._opened = opened
         self._notify = notify
         self._greet = greet
+        self._connections = connections
         self._batch = Batch(loop)
         self._accepting = False
         self._stopped = False
@@ -231,10 +252,13 @@ class Listener:
     def _accept(self, sock: socket.socket, family: int) -> None:
         # socket.accept() and socket.socket() are written in Python, around these, and take 3 µs longer.
         for _ in range(ACCEPT_BURST):
+            least = None
             if self._taken() >= self._limit:
-                self._notify("accepting_paused")
-                self._pause()
-                return
+                least = self._least()
+                if least is None:
+                    self._notify("accepting_paused")
+                    self._pause()
+                    return
             try:
                 number, peer = sock._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -244,14 +268,23 @@ class Listener:
                     raise
                 self.pause_for_files()
                 return
+            if least is not None and self._connections is not None:
+                self._connections.make_room(least)
             accepted = socket.SocketType(family, _STREAM, 0, number)
             if self._openings is None:
                 self._begin(accepted, peer, None)
             else:
                 self._openings.open(accepted, peer, self._begin)
 
+    def _least(self) -> Gate | None:
+        """Whose connection may be closed for a newcomer's."""
+        return None if self._connections is None else self._connections.least()
+
     def _begin(self, accepted: socket.SocketType, peer: Any, ends: Ends | None) -> None:
         """HTTP comes next. `ends` if a PROXY header has told them; `peer` is the client's address in any case."""
+        if self._connections is not None and peer and not self._connections.admit(peer[0].removeprefix("::ffff:")):
+            accepted.close()
+            return
         try:
             first = None
             if self._greet is not None:
@@ -283,6 +316,12 @@ class Listener:
         """Call every second or so: let go of what is remembered of addresses."""
         if self._openings is not None:
             self._openings.expire(now)
+
+    def retry(self) -> None:
+        """Call several times a second: when all connections are in use, one of them may be idle by now."""
+        if not self._accepting and not self._stopped and self._taken() >= self._limit * 0.95 and self._least():
+            self._notify("accepting_resumed")
+            self.start()
 
     def pause_for_files(self) -> None:
         """accept() has failed for want of descriptors: stop until check() finds room."""

@@ -201,10 +201,17 @@ async def test_a_full_disk_under_the_state_directory_stops_nothing(
         subprocess.run(["umount", str(small)], check=True)  # noqa: ASYNC221
 
 
-async def test_out_of_descriptors_it_waits_and_recovers(launch: Callable[..., Any], client: Client) -> None:
-    shell = shutil.which("sh")
+async def test_out_of_descriptors_it_waits_and_recovers(
+    launch: Callable[..., Any], serve: Callable[..., Awaitable[str]], client: Client
+) -> None:
+    shell, slow = shutil.which("sh"), Slow()
     assert shell is not None
-    shield = await launch(prefix=(shell, "-c", 'ulimit -n 256; exec "$@"', "sh"))
+    shield = await launch(
+        prefix=(shell, "-c", 'ulimit -n 256; exec "$@"', "sh"),
+        listen={"max_connections_per_address": 256, "max_connections_per_network": 256},
+        upstream={"servers": [await serve(slow.app())], "max_concurrency": 1000},
+        identity={"allow": ["127.0.0.0/8"]},
+    )
     await shield.begin()
     limit = shield.seen("started")[0]["connections"]
     assert 16 <= limit < 256
@@ -213,33 +220,63 @@ async def test_out_of_descriptors_it_waits_and_recovers(launch: Callable[..., An
         # Far more than are accepted; the kernel holds the others (listen.backlog).
         for _ in range(300):
             sockets.append(socket.create_connection(("127.0.0.1", shield.port), timeout=0.9))
-            sockets[-1].sendall(b"GET / HTTP/1.1\r\n")  # who says nothing stays with the kernel
+            sockets[-1].sendall(b"GET /whole HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n")
         await shield.logged("accepting_paused")
         status = await shield.until(lambda status: status["connections"]["open"] >= limit)
         assert status["connections"]["open"] <= limit + 1
         assert (await shield.asked("/healthz"))[0] == 200
-        sockets[0].sendall(b"Host: site\r\nConnection: close\r\n\r\n")
+        slow.go_on.set()
         async with asyncio.timeout(10):
             answer = await asyncio.to_thread(sockets[0].recv, 4096)
         assert answer.startswith(b"HTTP/1.1 200 "), "who is inside is served"
     finally:
         for sock in sockets:
             sock.close()
-    async with client().get(shield.url("/")) as response:
+    async with client().get(shield.url("/now")) as response:
         assert response.status == 200
     await shield.logged("accepting_resumed")
     await shield.until(lambda status: status["connections"]["open"] <= 1)
 
 
-async def test_a_stop_does_not_wait_for_connections_that_came_at_the_last_moment(launch: Callable[..., Any]) -> None:
+async def test_a_newcomer_gets_in_while_silent_connections_take_every_place(
+    launch: Callable[..., Any], client: Client
+) -> None:
+    shield = await launch(listen={"max_connections": 20}, timeouts={"header": 60})
+    await shield.begin()
+    sockets = [
+        socket.create_connection(("127.0.0.1", shield.port), timeout=0.9, source_address=(f"127.9.{n}.1", 0))
+        for n in range(60)
+    ]
+    try:
+        await shield.until(lambda status: status["connections"]["closed"].get("displaced", 0) >= 40)
+        async with client("127.2.0.1").get(shield.url("/")) as response:
+            assert response.status == 200
+        told = await shield.logged("connections_displaced")
+        assert told["reason"] == "displaced"
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+async def test_a_stop_does_not_wait_for_connections_that_came_at_the_last_moment(
+    launch: Callable[..., Any], serve: Callable[..., Awaitable[str]]
+) -> None:
     """Accepting had been paused; what waited in the kernel was accepted while the listener was being closed."""
-    shield = await launch(listen={"max_connections": 20}, timeouts={"header": 60, "drain": 60})
+    slow = Slow()
+    shield = await launch(
+        listen={"max_connections": 20, "max_connections_per_address": 20, "max_connections_per_network": 20},
+        upstream={"servers": [await serve(slow.app())], "max_concurrency": 100},
+        timeouts={"header": 60, "drain": 60},
+    )
     await shield.begin()
     sockets = [socket.create_connection(("127.0.0.1", shield.port), timeout=0.9) for _ in range(60)]
     try:
-        await shield.logged("accepting_paused")  # after a second: silent connections stay with the kernel so long
+        for sock in sockets[:20]:
+            sock.sendall(b"GET /whole HTTP/1.1\r\nHost: site\r\n\r\n")
+        await shield.logged("accepting_paused")
         for sock in sockets[:45]:
             sock.close()
+        slow.go_on.set()
         await shield.logged("accepting_resumed")
         shield.process.send_signal(signal.SIGTERM)
         assert await shield.ended(within=8) == 0

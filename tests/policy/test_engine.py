@@ -411,3 +411,20 @@ def test_at_three_in_the_morning_the_status_says_why_and_who(make: Any) -> None:
     world.pass_time(61)
     assert world.engine.status(world.now)["active_bans"] == {"clients": 0, "addresses": 0}
     assert world.engine._reputation._ends == []
+
+
+def test_whose_connections_are_kept_before_those_of_strangers(make: Any) -> None:
+    world = make(identity=IdentitySettings(allow=("198.51.100.0/24",)))
+    engine, stranger, known = world.engine, world.client("192.0.2.1"), world.client("192.0.2.2")
+    assert not engine.deserves(stranger, None)
+    assert not engine.deserves("192.0.2.2", None)
+    assert engine.deserves(world.client("198.51.100.7"), None), "the operator's friends"
+    world.settle_down(known)
+    assert engine.deserves(known, None)
+    assert engine.deserves("192.0.2.2", None), "nobody there has said anything yet, but somebody there is known"
+    assert not engine.deserves(stranger, None)
+    world.storm()
+    _, bought = world.buy(stranger)
+    assert engine.deserves(stranger, bought)
+    known.entry.record.live = False
+    assert not engine.deserves(known, None)

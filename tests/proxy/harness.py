@@ -105,6 +105,7 @@ class PermissiveEngine:
         self.slots: set[int] = set()
         self.queued: list[Request] = []
         self.grants: dict[str, str] = {}
+        self.deserving: set[str] = set()  # addresses, and User-Agents
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
         self.identified.append((address, user_agent, language))
@@ -174,6 +175,9 @@ class PermissiveEngine:
     def report(self, who: FakeClient | str, signal: Signal, now: float) -> None:
         self.signals.append((who if isinstance(who, str) else who.address, signal))
 
+    def deserves(self, who: FakeClient | str, token: object | None) -> bool:
+        return (who if isinstance(who, str) else who.agent) in self.deserving
+
     def mint(self, request: Request, now: float) -> FakeChallenge:
         return FakeChallenge()
 
@@ -230,7 +234,11 @@ class Shield:
         redirect: Redirect | None = None,
         limit: int = 10_000,
         address: str = "127.0.0.1:0",
+        per_address: int = 1000,
+        per_network: int = 1000,
     ) -> None:
+        self.per_address = per_address
+        self.per_network = per_network
         self.clock = MovedClock()
         self.metrics = Metrics()
         self.log = QuietLog()
@@ -296,7 +304,10 @@ class Shield:
             lambda: self.metrics.connections_open,
             lambda event: self.notes.append((event,)),
             Doorstep(self.edge).serve if self.redirect is None else None,
+            self.edge.connections,
         )
+        self.edge.connections.per_address = self.per_address
+        self.edge.connections.per_network = self.per_network
         self.edge.on_close = self.listener.check
         self.listener.start()
         host, _, port = self.listener.addresses[0].rpartition(":")
