@@ -18,13 +18,15 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps
 
-.PHONY: run test lint format policy-test rest-test scenes fuzz audit test-wheel short-wheel-test docs bench lock clean help
+.PHONY: run test lint format policy-test rest-test scenes fuzz clients autobahn audit test-wheel short-wheel-test docs bench lock clean help
 
 help:
 	@echo "make run         set up and start Shield with $(CONFIG)"
 	@echo "make test        set up, lint, type-check, run all tests, check the wheel"
 	@echo "make scenes      whole attacks in simulated time: some ten minutes on four cores"
 	@echo "make fuzz        fuzz every parser of ours, FUZZ_SECONDS=600 each"
+	@echo "make clients     real clients, from curl to Chromium, with the default config"
+	@echo "make autobahn    the Autobahn cases for WebSockets, directly and through Shield"
 	@echo "make audit       ask for known vulnerabilities in the pinned dependencies"
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
 	@echo "make lint        ruff and mypy only"
@@ -53,7 +55,7 @@ policy-test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/policy -n $(JOBS) -q --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 rest-test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests --ignore=tests/policy -n $(JOBS) -q -m "not scene"
+	$(BIN)/python -m pytest tests --ignore=tests/policy -n $(JOBS) -q -m "not scene and not clients"
 
 # Too long for every day: a minute or two each.
 scenes: $(VENV)/dev.stamp
@@ -76,7 +78,7 @@ endef
 
 test-wheel: $(VENV)/dev.stamp
 	$(install-wheel)
-	cd $(ROOM) && ../venv/bin/python -P -m pytest tests -n $(JOBS) -q -m "not scene"
+	cd $(ROOM) && ../venv/bin/python -P -m pytest tests -n $(JOBS) -q -m "not scene and not clients"
 
 # What a wheel can get wrong is what it contains: the command, the default config, the pages.
 short-wheel-test: $(VENV)/dev.stamp
@@ -96,6 +98,15 @@ FUZZ_SECONDS ?= 600
 TARGETS ?=
 fuzz: $(VENV)/fuzz.stamp
 	@$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(TARGETS)
+
+# Real clients with the default config; those that are not installed are skipped by name. docs/clients.md has the list.
+clients: $(VENV)/clients.stamp
+	$(BIN)/python -m pytest tests/clients -n $(JOBS) -q -m clients -rs
+
+# The Autobahn cases for WebSockets, directly and through Shield: the verdicts must be the same.
+CASES ?=
+autobahn: $(VENV)/clients.stamp
+	@$(BIN)/python -m tests.clients.autobahn $(CASES)
 
 # Known vulnerabilities in what is pinned. Where nobody can be asked it says so, and does not fail.
 audit: $(VENV)/audit.stamp
@@ -118,6 +129,10 @@ $(VENV)/audit.stamp: requirements/audit.txt | $(BIN)/python
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
+$(VENV)/clients.stamp: requirements/clients.txt $(VENV)/dev.stamp
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
 $(VENV)/fuzz.stamp: requirements/fuzz.txt $(VENV)/dev.stamp
 	$(PIP_INSTALL) -r $<
 	@touch $@
@@ -136,6 +151,7 @@ lock:
 	$(LOCK) --extra test --constraint requirements/run.txt --output-file requirements/dev.txt
 	$(LOCK) --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --extra audit --constraint requirements/dev.txt --output-file requirements/audit.txt
+	$(LOCK) --extra clients --constraint requirements/dev.txt --output-file requirements/clients.txt
 	$(LOCK) --extra fuzz --constraint requirements/dev.txt --output-file requirements/fuzz.txt
 
 clean:

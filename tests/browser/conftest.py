@@ -54,9 +54,9 @@ def find_chromium() -> str:
 
 
 @contextlib.contextmanager
-def launch(profile: Path) -> Iterator[str]:
-    """Runs Chromium with `profile` and gives the address of its DevTools."""
-    command = [find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+def launch(profile: Path, *flags: str) -> Iterator[str]:
+    """Runs Chromium with `profile` and more `flags`, and gives the address of its DevTools."""
+    command = [find_chromium(), *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         told = profile / "DevToolsActivePort"

@@ -1,0 +1,83 @@
+"""Chromium: a page with its parts, a form, fetch, EventSource, WebSocket, a download."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser import conftest as browsers
+from tests.clients import site
+from tests.clients.conftest import Front
+
+pytestmark = [pytest.mark.clients, pytest.mark.browser]
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[browsers.Browser]:
+    """With a fresh profile, which knows no authority of ours."""
+    with browsers.launch(tmp_path / "profile", "--ignore-certificate-errors") as address:
+        async with browsers.connect(address) as browser:
+            yield browser
+
+
+TALK = """async (size) => {
+    const socket = new WebSocket(location.origin.replace("http", "ws") + "/socket");
+    socket.binaryType = "arraybuffer";
+    const next = () => new Promise((done, failed) => { socket.onmessage = done; socket.onclose = failed; });
+    await new Promise((done, failed) => { socket.onopen = done; socket.onerror = failed; });
+    socket.send("grüß dich");
+    const text = (await next()).data;
+    socket.send(new Uint8Array(size));
+    const bytes = (await next()).data.byteLength;
+    socket.onclose = null;
+    socket.close(1000);
+    return [text, bytes];
+}"""
+
+LISTEN = """async (count) => {
+    const source = new EventSource("/events");
+    const told = [];
+    await new Promise((done, failed) => {
+        source.onmessage = (event) => { told.push(event.data); if (told.length === count) done(); };
+        source.onerror = failed;
+    });
+    source.close();
+    return told;
+}"""
+
+FETCH = """async (size) => {
+    const body = new Uint8Array(size).map((_, place) => place % 256);
+    const sent = await (await fetch("/upload", {method: "POST", body})).text();
+    const put = await (await fetch("/echo", {method: "PUT", body: "12345"})).text();
+    const got = await (await fetch("/large", {headers: {Range: "bytes=1000-1999"}})).arrayBuffer();
+    return [sent, put, got.byteLength, await (await fetch("/zipped")).text()];
+}"""
+
+
+async def test_chromium_loads_sends_listens_talks_and_saves(
+    front: Front, browser: browsers.Browser, tmp_path: Path
+) -> None:
+    tab = await browser.tab()
+    for _ in range(2):
+        await tab.go(front.url("/page"))
+        await tab.until("document.title === 'Album' && document.readyState === 'complete'")
+        loaded = "[...document.images].filter(image => image.complete && image.naturalWidth === 8).length"
+        assert await tab.evaluate(loaded) == site.PARTS
+    assert await tab.call_with(len(site.UPLOAD), FETCH) == [
+        site.EXPECTED["upload"],
+        "PUT echo 5",
+        1000,
+        site.WORDS.decode(),
+    ]
+    assert await tab.call_with(3, LISTEN) == ["0", "1", "2"]
+    assert await tab.call_with(1 << 20, TALK) == ["grüß dich", 1 << 20]
+    await browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    await tab.evaluate("Object.assign(document.createElement('a'), {href: '/large', download: 'large'}).click()")
+    async with front.patience():
+        while not (saved := tmp_path / "large").exists() or saved.stat().st_size < len(site.LARGE):
+            await front.shield.status()
+    assert saved.read_bytes() == site.LARGE
+    await tab.evaluate("setTimeout(() => document.forms[0].submit()) && 0")
+    await tab.until("document.title === 'Thanks größe'")
