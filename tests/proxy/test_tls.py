@@ -156,7 +156,6 @@ def test_mozillas_intermediate_settings(authority: Authority) -> None:
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
         assert context.options & ssl.OP_NO_RENEGOTIATION
         assert context.options & ssl.OP_NO_COMPRESSION
-        assert not context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
         assert not context.options & ssl.OP_NO_TICKET
         assert {cipher["name"] for cipher in context.get_ciphers()} == {
             "TLS_AES_128_GCM_SHA256",
@@ -169,6 +168,32 @@ def test_mozillas_intermediate_settings(authority: Authority) -> None:
             "ECDHE-ECDSA-CHACHA20-POLY1305",
             "ECDHE-RSA-CHACHA20-POLY1305",
         }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ("ECDHE+CHACHA20:ECDHE+AESGCM", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        ("ECDHE+AESGCM:ECDHE+CHACHA20", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    ],
+)
+def test_the_order_is_ours_but_for_clients_without_aes_in_hardware(authority: Authority, wanted: str, got: str) -> None:
+    one = authority.issue("order", "a.example")
+    server = module.load(one.chain, one.key).context(HELLO)
+    client = ssl.create_default_context(cafile=str(authority.file))
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers(wanted)
+    from_client, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(to_client, from_client, server_hostname="a.example")
+    theirs = server.wrap_bio(from_client, to_client, server_side=True)
+    for side in (ours, theirs, ours):
+        with pytest.raises(ssl.SSLWantReadError):
+            side.do_handshake()
+    theirs.do_handshake()
+    cipher = theirs.cipher()
+    assert cipher is not None
+    assert cipher[0] == got
 
 
 def test_hsts() -> None:
