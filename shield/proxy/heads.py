@@ -137,8 +137,13 @@ class HeadReader:
         if len(messages) != 1:
             raise Refused(Fault.MALFORMED_HEAD)
         message = messages[0][0]
-        # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, and a LF before the line.
-        if stop != len(message.method) + len(message.path) + 10 or data[stop - 9 : stop - 3] != b" HTTP/":
+        # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, a LF before the line, and CONNECT
+        # without a target, where the path is None.
+        if (
+            not message.path
+            or stop != len(message.method) + len(message.path) + 10
+            or data[stop - 9 : stop - 3] != b" HTTP/"
+        ):
             raise Refused(Fault.MALFORMED_HEAD)
         if message.upgrade or message.chunked:
             self._parser = None

@@ -1,4 +1,4 @@
-"""`make fuzz`: every target for FUZZ_SECONDS, some at a time, guided by coverage where atheris is installed.
+"""`make fuzz`: every target and the differential fuzzer for FUZZ_SECONDS, guided by coverage where atheris is there.
 
     python -m tests.fuzz.run [--seconds 600] [--jobs 2] [target ...]
 
@@ -25,6 +25,8 @@ BUILD: Final = Path("build/fuzz")
 REPORT_SECONDS: Final = 15.0
 MOST_BYTES: Final = 4096
 FOUND: Final = "crash-"
+DIFFERENTIAL: Final = "differential"
+"""The one that is no function of bytes: Shield against h11, in differential.py."""
 
 
 def main() -> int:
@@ -38,10 +40,11 @@ def main() -> int:
         return _one(chosen.targets[0], chosen.seconds)
     from tests.fuzz.targets import TARGETS
 
-    unknown = set(chosen.targets) - set(TARGETS)
+    every = [*TARGETS, DIFFERENTIAL]
+    unknown = set(chosen.targets) - set(every)
     if unknown:
-        parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
-    names = chosen.targets or list(TARGETS)
+        parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    names = chosen.targets or every
     rounds = -(-len(names) // chosen.jobs)
     print(
         f"{len(names)} targets, {chosen.jobs} at a time, {chosen.seconds} s each: {rounds * chosen.seconds // 60} min"
@@ -61,7 +64,9 @@ async def _all(names: list[str], seconds: int, jobs: int) -> int:
 
     async def one(name: str) -> bool:
         async with room:
-            arguments = ("-m", "tests.fuzz.run", "--one", "--seconds", str(seconds), name)
+            arguments = ["-m", "tests.fuzz.run", "--one", "--seconds", str(seconds), name]
+            if name == DIFFERENTIAL:
+                arguments = ["-m", "tests.fuzz.differential", "--seconds", str(seconds)]
             child = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
             )

@@ -726,3 +726,13 @@ async def test_a_client_that_resets_before_it_is_accepted_is_forgotten_without_a
         await soon(lambda: shield.metrics.connections_total == 5 and shield.metrics.connections_open == 0)
         assert shield.errors == []
         assert {address for address, *_ in shield.engine.identified} <= {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("line", [b"CONNECT ", b"CONNECT  HTTP/1.1", b"CONNECT", b"GET ", b"OPTIONS  "])
+async def test_a_request_line_without_a_target(line: bytes) -> None:
+    """Found by fuzzing: for CONNECT the parser gives no path at all, and the connection ended in a TypeError."""
+    async with shielded() as (shield, origin), await shield.client() as client:
+        await client.send(line + b"\r\nHost: a\r\n\r\n")
+        assert (await client.response()).status in (400, 505)
+        assert not origin.requests
+    assert not shield.errors
