@@ -17,6 +17,7 @@ from typing import Any, Final
 import h11
 
 from shield.admin.metrics import Metrics
+from shield.policy.challenge import Redeemed, Redemption
 from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import Deadlines
 from shield.proxy.edge import Edge, TimeoutSettings
@@ -176,6 +177,15 @@ def echo(link: Link, method: bytes, target: bytes, body: bytes) -> Sequence[byte
     return (head if method == b"HEAD" else head + said,)
 
 
+class Unbelieving(PermissiveEngine):
+    """Takes every answer to a challenge for a forgery."""
+
+    def redeem(self, *_: object) -> Redemption:
+        return Redemption(Redeemed.FORGED)
+
+    claim = redeem
+
+
 @cache
 def replies() -> Replies:
     """Rendering them takes longer than all the rest."""
@@ -209,7 +219,7 @@ class Memory:
         self.pool = MemoryPool(settings, settings.servers, metrics, nobody, OriginConnection, lambda *_: None)
         self.pool.memory = self
         self.server = self.pool.servers[0]
-        self.engine: Any = PermissiveEngine()
+        self.engine: Any = Unbelieving()
         self.log: Any = QuietLog()
         count = itertools.count(1)
         self.edge = Edge(
