@@ -197,7 +197,7 @@ class MemoryPool(Pool):
 
     memory: Memory
 
-    async def connect(self, server: Server) -> OriginConnection:
+    async def connect(self, server: Server, *_: object) -> OriginConnection:
         link = Link(self.memory)
         self.memory.links.append(link)
         return link.connection
