@@ -23,6 +23,7 @@ from typing_extensions import Doc
 from shield.proxy.faults import Fault
 from shield.proxy.fields import Fields
 from shield.proxy.navigation import wants_page
+from shield.proxy.ranges import modest
 
 CHUNKED: Final = -1
 """Body length of a message in the chunked transfer coding."""
@@ -105,6 +106,7 @@ class Kind(enum.IntEnum):
     REQUEST_ID = 14
     TOKEN = 15  # the pass, sent by a program
     WS_KEY = 16
+    RANGE = 18  # left out when it asks for too much (ranges.py)
     DISGUISED = 17  # framing under a name that is not quite right: refused
 
 
@@ -135,6 +137,8 @@ REQUEST_FIELDS: Final[dict[bytes, Kind]] = {
     b"x-forwarded-server": Kind.FORWARDED_MORE,
     b"x-real-ip": Kind.FORWARDED_MORE,
     b"x-request-id": Kind.REQUEST_ID,
+    b"range": Kind.RANGE,
+    b"request-range": Kind.RANGE,  # what Netscape called it; Apache still listens
     b"sec-websocket-key": Kind.WS_KEY,
 }
 
@@ -254,6 +258,8 @@ class Examiner:
         connection = upgrade = b""
         hosts = lengths = codings = 0
         keys = 0
+        ranges: list[bytes] = []
+        modestly = True
         for name, value in raw:
             kind = known.get(name)
             if kind is None:
@@ -302,8 +308,13 @@ class Examiner:
             elif kind == 14:
                 if REQUEST_ID.fullmatch(value) is not None:
                     head.request_id = value
+            elif kind == 18:
+                ranges.append(name + b": " + value + b"\r\n")
+                modestly = modestly and modest(value)
             elif kind == 17:
                 raise Refused(Fault.BAD_FRAMING)
+        if len(ranges) == 1 and modestly:  # a server that joins two would see more than there are in each
+            fields += ranges
         if lengths + codings > 1:
             raise Refused(Fault.BAD_FRAMING)
         if head.length and method in BODY_UNUSUAL:

@@ -11,7 +11,7 @@ both against each other. Whatever is not plain is left to them, so every error, 
     field-line   = token ":" OWS field-value OWS CRLF, with no control character but tabs, and no "_" in the name
     Host         once; Content-Length at most once, and not with GET, HEAD, OPTIONS, DELETE; Connection at most once,
                  with nothing but close, keep-alive, upgrade; no Transfer-Encoding, Expect, Upgrade, Sec-WebSocket-Key;
-                 of the fields that the parser takes only once, besides these, User-Agent and one other
+                 of the fields that the parser takes only once, besides these, User-Agent and one other; one Range
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Final
 from shield.proxy.fields import Fields
 from shield.proxy.headers import BODY_UNUSUAL, DIGITS, FIELD, HOST, PLAIN_CONNECTION, REQUEST_ID, Examiner, Head, Kind
 from shield.proxy.navigation import PAGE_DESTINATIONS
+from shield.proxy.ranges import modest
 
 KNOWN_LINES: Final = 4096
 """Lines remembered; beyond, all are forgotten. A client that fills the memory with lines of its own slows the reading
@@ -54,6 +55,7 @@ _KINDS: Final = frozenset(
         Kind.FORWARDED_MORE,
         Kind.REQUEST_ID,
         Kind.TOKEN,
+        Kind.RANGE,
     }
 )
 _SECRET_KINDS: Final = frozenset({Kind.COOKIE, Kind.TOKEN})
@@ -82,7 +84,7 @@ class PlainHeads:
         head = Head()
         head.fields = fields = []
         known = self._known
-        hosts = lengths = connections = agents = singles = 0
+        hosts = lengths = connections = agents = singles = ranges = 0
         accept = destination = b""
         for text in lines:
             entry = known.get(text)
@@ -117,6 +119,9 @@ class PlainHeads:
                 head.chain = head.chain + b", " + value if head.chain else value
             elif kind == 12:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
+            elif kind == 18:
+                ranges += 1
+                fields.append(forwarded)
             elif kind == 14:
                 head.request_id = value or head.request_id
             elif kind >= _SINGLE:
@@ -127,7 +132,7 @@ class PlainHeads:
                     destination = destination or value
                 else:
                     singles += 1
-        if hosts != 1 or lengths > 1 or connections > 1 or agents > 1 or singles > 1:
+        if hosts != 1 or lengths > 1 or connections > 1 or agents > 1 or singles > 1 or ranges > 1:
             return None
         head.method = method = line[1].decode("ascii")
         if head.length and (method in BODY_UNUSUAL or 0 < examiner.max_body < head.length):
@@ -167,6 +172,9 @@ class PlainHeads:
                 return None
         elif kind == Kind.LENGTH:
             if DIGITS.fullmatch(value) is None:
+                return None
+        elif kind == Kind.RANGE:
+            if not modest(value):
                 return None
         elif kind == Kind.PASS:
             kind, value = _special(name.lower(), value)
