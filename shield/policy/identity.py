@@ -4,7 +4,7 @@
               ::ffff:a.b.c.d is IPv4 a.b.c.d, or all IPv4 clients of a dual-stack socket would share one /64
     network   IPv4 /24 or IPv6 /48, and the /56 between (the usual delegations to a site and to a customer)
     client    address + a keyed hash of what one program does not change between requests: User-Agent,
-              Accept-Language and, once Shield reads the ClientHello, JA4: until then the edge gives none. Not
+              Accept-Language and, where Shield ends TLS, the JA4 of the ClientHello (client_hello.habit). Not
               header order, Accept or Cookie: one browser sends several orders, and a pass adds a cookie.
 
 At most `clients_per_address` clients are told apart behind an address. Further ones are dealt by their hash to as many

@@ -95,7 +95,7 @@ class TlsSettings:
     handshake_rate: Annotated[
         Rate,
         Doc(
-            "tables. Of one address (IPv6: /64); beyond, a connection is closed before it costs any cryptography. "
+            "rate. Of one address (IPv6: /64); beyond, a connection is closed before it costs any cryptography. "
             "A browser opens six at once for a host. Trusted proxies have no limit."
         ),
     ] = Rate(20.0, 200.0)
