@@ -39,7 +39,8 @@ class Tunnel:
         transport = self._connection.transport
         if not transport.is_closing():
             transport.write(data)
-            self._gate.deadline = now + self._idle
+            if not self._gate.blocked:  # else it has to read, whatever it says
+                self._gate.deadline = now + self._idle
 
     def client_drained(self, now: float) -> None:
         """The client has caught up: read on."""
