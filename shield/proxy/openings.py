@@ -15,6 +15,7 @@ the limit of connections; each takes 1.5 KiB, and while OpenSSL is at work 55 Ki
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import select
 import socket
@@ -240,7 +241,11 @@ class Openings:
             return 0
         if isinstance(header, int):
             return header
-        opening.sock.recv(header.length, socket.MSG_DONTWAIT)
+        try:
+            opening.sock.recv(header.length, socket.MSG_DONTWAIT)
+        except OSError:  # it was reset after we looked
+            self._drop(opening)
+            return 0
         opening.ends = header.ends
         if header.ends is not None:
             opening.peer = header.ends[:2]
@@ -296,8 +301,9 @@ class Openings:
             return hello
         alert = objection(hello)
         if alert:
-            opening.sock.recv(len(data), socket.MSG_DONTWAIT)  # what is unread would make close() send a reset
-            opening.sock.send(bytes((21, 3, 3, 0, 2, 2, alert)), socket.MSG_DONTWAIT)  # RFC 8446 section 6
+            with contextlib.suppress(OSError):  # it is gone
+                opening.sock.recv(len(data), socket.MSG_DONTWAIT)  # what is unread would make close() send a reset
+                opening.sock.send(bytes((21, 3, 3, 0, 2, 2, alert)), socket.MSG_DONTWAIT)  # RFC 8446 section 6
             self._refuse(opening, "incompatible")
         elif len(self._shaking) >= self._most and not self._displace(opening):
             self._refuse(opening, "crowded")

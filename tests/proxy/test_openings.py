@@ -313,6 +313,41 @@ async def test_a_client_that_stops_after_its_hello(tls: Any) -> None:
         await soon(lambda: shield.metrics.handshakes == {"timeout": 1} and len(shield.openings) == 0)
 
 
+class Broken:
+    """A socket that was reset after its bytes had been looked at."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        if flags & socket.MSG_PEEK:
+            return self._sock.recv(size, flags)  # type: ignore[no-any-return]
+        raise ConnectionResetError
+
+
+async def test_a_reset_between_two_looks(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = openings.Openings.open
+
+    def broken(self: Any, sock: Any, peer: Any, begin: Any) -> None:
+        opened(self, Broken(sock), peer, begin)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(openings.Openings, "open", broken)
+    async with shielded(proxied=True, forwarding=TRUSTED, tls=settings(tls)) as (shield, _):
+        async with await shield.client() as client:
+            await client.feed(write("v1", SOME))
+            assert await client.gone()
+        assert len(shield.openings) == 0
+    async with shielded(tls=settings(tls)) as (shield, _):
+        async with await shield.client() as client:
+            await client.feed(TlsClient(client, tls, ("h2",)).hello())
+            assert await client.gone()
+        assert len(shield.openings) == 0
+        assert shield.metrics.handshakes == {"incompatible": 1}
+
+
 async def test_a_kernel_that_wakes_us_too_early(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if SO_RCVLOWAT had no meaning."""
     monkeypatch.setattr(openings, "AGAIN_SECONDS", 0.001)
