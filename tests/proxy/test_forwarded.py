@@ -98,7 +98,12 @@ NONE = Forwarding(("127.0.0.0/8",), "none")
         (FORWARDED, ["Forwarded: for=6.6.6.6", "Forwarded: for=192.0.2.7"], "192.0.2.7"),
         (FORWARDED, ["Forwarded: for=6.6.6.6, for=_secret"], "127.0.0.1"),
         (FORWARDED, ['Forwarded: for="6.6.6.6, for=192.0.2.7'], "192.0.2.7"),
-        (FORWARDED, ['Forwarded: for=6.6.6.6;x="a, for="[2001:db8::7]"'], "127.0.0.1"),
+        # A client that leaves a quote open does not hide what the proxy writes behind it.
+        (FORWARDED, ['Forwarded: for=6.6.6.6;x="a, for="[2001:db8::7]"'], "2001:db8::7"),
+        (FORWARDED, ['Forwarded: for=6.6.6.6;x="a\\, for="[2001:db8::7]";proto=https'], "2001:db8::7"),
+        (FORWARDED, ['Forwarded: "', 'Forwarded: for="192.0.2.7:80"'], "192.0.2.7"),
+        (FORWARDED, ["Forwarded: " + "for=6.6.6.6, " * 500 + 'for="192.0.2.7"'], "192.0.2.7"),
+        (FORWARDED, ["Forwarded: for=192.0.2.7" + ";x=y" * 20], "127.0.0.1"),
         (FORWARDED, ["X-Forwarded-For: 6.6.6.6"], "127.0.0.1"),
         (NONE, ["X-Forwarded-For: 6.6.6.6", "Forwarded: for=6.6.6.6"], "127.0.0.1"),
     ],
@@ -188,3 +193,10 @@ async def test_mistakes_of_a_trusted_proxys_client_are_not_charged_to_the_proxy(
     async with shielded(forwarding=XFF) as (shield, _), await shield.client() as client:
         assert (await client.ask(get("/", "X-Forwarded-For: 192.0.2.1", host="a b"))).status == 400
         assert shield.engine.signals == []
+
+
+@pytest.mark.parametrize("pump", ['\\"', '"', ",", ";", '",', '";', 'for="', "for=a;", "\\", " ", "a", '"a" '])
+def test_reading_takes_time_of_the_length_only(pump: str) -> None:
+    """Found by looking for it: 30 KB of escaped quotes took 18 s. With these this would take an hour."""
+    for begin in ("", '"', 'for="'):
+        assert len(parse_forwarded(begin + pump * (200_000 // len(pump)))) <= MAX_HOPS

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shield.proxy.faults import Fault
 from shield.proxy.headers import (
     CHUNKED,
+    FIELD,
     REQUEST_FIELDS,
     STATUS_LINES,
     Examiner,
@@ -183,3 +184,12 @@ def test_every_status_has_a_line() -> None:
     assert STATUS_LINES[200] == b"HTTP/1.1 200 OK\r\n"
     assert STATUS_LINES[299] == b"HTTP/1.1 299 \r\n"
     assert set(STATUS_LINES) == set(range(100, 600))
+
+
+@pytest.mark.parametrize("pump", [b" ", b"\t", b" \t", b"a", b"a ", b" a", b"\xff", b":"])
+def test_a_field_line_is_read_in_time_of_its_length(pump: bytes) -> None:
+    """Found by looking for it: 30,000 spaces and a control character held the event loop for 7 s, for anybody. With
+    three times as much for each of these, this would take an hour."""
+    for begin in (b"X", b"X:", b"X: a", b"X:a b"):
+        for end in (b"\x01", b"\x7f", b"\0", b" \n"):
+            assert FIELD.fullmatch(begin + pump * (100_000 // len(pump)) + end) is None
