@@ -1,4 +1,4 @@
-"""curl, wget, git, ab, nc: what people type."""
+"""curl, wget, git, apt, perl, ab, nc: what people type, and what their machines do by themselves."""
 
 from __future__ import annotations
 
@@ -156,3 +156,32 @@ async def test_http_1_0_by_hand(make_front: Make) -> None:
         said = await front.run("sh", "-c", script, ASKED=head)
         assert said.startswith(b"HTTP/1.1 200 OK\r\n")
         assert said.endswith(wanted)
+
+
+async def test_perl_http_tiny(front: Front) -> None:
+    script = """use HTTP::Tiny; my ($url, $ca) = @ARGV;
+        my $http = HTTP::Tiny->new(verify_SSL => 1, SSL_options => {SSL_ca_file => $ca});
+        sub body { my $got = $http->request(@_); die $got->{status} unless $got->{success}; $got->{content} }
+        my @pieces = ("12345") x 1000;
+        print join "\\n", body("GET", "$url/moved"), body("PUT", "$url/echo", {content => "12345"}),
+            body("POST", "$url/echo", {content => sub { shift @pieces }}), length body("GET", "$url/stream");"""
+    if front.scheme == "https":
+        await front.has("perl", "-MIO::Socket::SSL", "-e", "1")
+    said = await front.run("perl", "-e", script, front.url(), str(front.authority))
+    assert said.decode().split("\n") == ["GET landed 0", "PUT echo 5", "POST echo 5000", str(len(site.LARGE))]
+
+
+async def test_apt_pipelines_its_requests(front: Front, tmp_path: Path) -> None:
+    """Up to ten on one connection, without waiting for the answers."""
+    helper = "/usr/lib/apt/apt-helper"
+    wanted = [part for number in range(20) for part in (front.url(f"/item/{number}"), f"item{number}", "")]
+    options = ("-o", "Acquire::http::Proxy=DIRECT", "-o", f"Acquire::https::CAInfo={front.authority}")
+    await front.run(helper, *options, "-o", "APT::Sandbox::User=root", "download-file", *wanted)
+    for number in range(20):
+        assert (tmp_path / f"item{number}").read_bytes() == site.item(number)
+
+
+async def test_methods_of_webdav_and_others(front: Front) -> None:
+    for method in ("PROPFIND", "REPORT", "MKCOL", "LOCK", "SEARCH", "QUERY", "PURGE"):
+        got = await curl(front, "--request", method, "--data", "<x/>", front.url("/echo"))
+        assert got == f"{method} echo 4".encode()

@@ -1,17 +1,20 @@
-"""Chromium: a page with its parts, a form, fetch, EventSource, WebSocket, a download."""
+"""Chromium and Firefox: a page with its parts, a form, fetch, EventSource, WebSocket, a download."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.browser import conftest as browsers
-from tests.clients import site
+from tests.clients import firefox, site
 from tests.clients.conftest import Front
 
-pytestmark = [pytest.mark.clients, pytest.mark.browser]
+pytestmark = pytest.mark.clients
+
+LOADED = "() => [...document.images].filter(image => image.complete && image.naturalWidth === 8).length"
 
 
 @pytest.fixture
@@ -56,6 +59,15 @@ FETCH = """async (size) => {
 }"""
 
 
+async def talk(tab: Any) -> None:
+    """Everything that a page's scripts do."""
+    sent = [site.EXPECTED["upload"], "PUT echo 5", 1000, site.WORDS.decode()]
+    assert await tab.call_with(len(site.UPLOAD), FETCH) == sent
+    assert await tab.call_with(3, LISTEN) == ["0", "1", "2"]
+    assert await tab.call_with(1 << 20, TALK) == ["grüß dich", 1 << 20]
+
+
+@pytest.mark.browser
 async def test_chromium_loads_sends_listens_talks_and_saves(
     front: Front, browser: browsers.Browser, tmp_path: Path
 ) -> None:
@@ -63,16 +75,8 @@ async def test_chromium_loads_sends_listens_talks_and_saves(
     for _ in range(2):
         await tab.go(front.url("/page"))
         await tab.until("document.title === 'Album' && document.readyState === 'complete'")
-        loaded = "[...document.images].filter(image => image.complete && image.naturalWidth === 8).length"
-        assert await tab.evaluate(loaded) == site.PARTS
-    assert await tab.call_with(len(site.UPLOAD), FETCH) == [
-        site.EXPECTED["upload"],
-        "PUT echo 5",
-        1000,
-        site.WORDS.decode(),
-    ]
-    assert await tab.call_with(3, LISTEN) == ["0", "1", "2"]
-    assert await tab.call_with(1 << 20, TALK) == ["grüß dich", 1 << 20]
+        assert await tab.call_with(None, LOADED) == site.PARTS
+    await talk(tab)
     await browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     await tab.evaluate("Object.assign(document.createElement('a'), {href: '/large', download: 'large'}).click()")
     async with front.patience():
@@ -81,3 +85,11 @@ async def test_chromium_loads_sends_listens_talks_and_saves(
     assert saved.read_bytes() == site.LARGE
     await tab.evaluate("setTimeout(() => document.forms[0].submit()) && 0")
     await tab.until("document.title === 'Thanks größe'")
+
+
+async def test_firefox_loads_sends_listens_and_talks(front: Front, tmp_path: Path) -> None:
+    async with firefox.launched(tmp_path / "profile") as tab:
+        for _ in range(2):
+            await tab.go(front.url("/page"))
+            assert await tab.call_with(None, LOADED) == site.PARTS
+        await talk(tab)
