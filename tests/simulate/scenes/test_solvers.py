@@ -15,9 +15,12 @@ WHO_COMES_FIRST = {"market": {"by_network": False}}
 
 
 def shortened() -> Scene:
+    """A quarter of the service, its users and the botnet; strangers wait for a quarter of the time."""
     scene = load("solvers")
-    hosts = replace(scene.populations["hosts"], rate=1000.0)
-    return replace(scene, seconds=60, calm=40, populations={**scene.populations, "hosts": hosts})
+    populations = {name: replace(each, rate=each.rate / 4) for name, each in scene.populations.items()}
+    populations["strangers"] = replace(populations["strangers"], rate=1.0, waits=30.0)
+    populations["hosts"] = replace(populations["hosts"], members=4000, networks=100)
+    return replace(scene, seconds=70, calm=40, service=replace(scene.service, slots=4), populations=populations)
 
 
 def check(result: Result) -> None:
@@ -28,11 +31,13 @@ def check(result: Result) -> None:
         assert known.challenged == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_newcomers_come_before_the_many_solves_of_a_few_networks(seed: int) -> None:
     result = run(shortened(), seed)
     check(result)
-    assert result.population("strangers").share_of_visits() >= 0.5
+    strangers = result.population("strangers")
+    assert strangers.solved >= 0.7 * strangers.challenged  # 0.97 and 0.90; without issue by network one gets in
+    assert strangers.share_of_visits(5, 40) >= 0.4  # that have ended when the story does; 0.70 and 0.59, or none
     assert max(result.values("price")) <= 2**22
 
 
