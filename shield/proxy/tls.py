@@ -96,9 +96,9 @@ class TlsSettings:
         Rate,
         Doc(
             "rate. Of one address (IPv6: /64); beyond, a connection is closed before it costs any cryptography. "
-            "A browser opens six at once for a host. Trusted proxies have no limit."
+            "A browser opens six at once for a host. Trusted proxies have no limit. As limits.address."
         ),
-    ] = Rate(20.0, 200.0)
+    ] = Rate(50.0, 400.0)
     redirect_from: Annotated[
         tuple[str, ...],
         Doc('Addresses for plain HTTP, like "0.0.0.0:80": every request is sent on to https with 308.'),
