@@ -11,7 +11,7 @@ from shield.simulate.scene import load
 from shield.simulate.world import run
 
 
-def check(result: Result) -> None:
+def check(result: Result, pressure: float) -> None:
     for name in ("returning", "recognised"):
         known = result.population(name)
         assert known.share >= 0.99
@@ -20,7 +20,8 @@ def check(result: Result) -> None:
         assert known.latency(0.95, 5) < 0.1
         assert known.challenged == 0
     assert result.first("attack_onset") <= 5.0
-    assert result.value("pressure", 5.0) > 0.05  # in force: whoever is new is challenged
+    assert result.value("pressure", 2.0) > 0.05  # in force: whoever is new is challenged
+    assert result.value("pressure", 5.0) >= pressure
     botnet = result.population("botnet")
     assert botnet.served(5) <= 0.001 * botnet.asked(5)
     for name in ("neighbours", "strangers"):
@@ -33,14 +34,15 @@ def check(result: Result) -> None:
 def test_who_was_here_before_notices_nothing_of_the_first_minute(seed: int) -> None:
     scene = load("botnet")
     botnet = replace(scene.populations["botnet"], members=40_000, networks=10_000, rate=1500.0)
-    check(run(replace(scene, seconds=45, calm=70, populations={**scene.populations, "botnet": botnet}), seed))
+    short = replace(scene, seconds=45, calm=70, populations={**scene.populations, "botnet": botnet})
+    check(run(short, seed), 0.25)  # 0.37 to 0.53 with four seeds
 
 
 @pytest.mark.scene
 @pytest.mark.parametrize("seed", [1, 2])
 def test_who_was_here_before_notices_nothing(seed: int) -> None:
     result = run("botnet", seed)
-    check(result)
+    check(result, 0.7)  # 0.86 with two seeds
     assert result.wall_seconds < 600
 
 
