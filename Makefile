@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps
 
-.PHONY: run test lint format policy-test rest-test scenes fuzz clients autobahn audit test-wheel short-wheel-test docs bench lock clean help
+.PHONY: run test lint format policy-test rest-test scenes fuzz clients autobahn audit test-wheel short-wheel-test docs bench soak lock clean help
 
 help:
 	@echo "make run         set up and start Shield with $(CONFIG)"
@@ -33,6 +33,7 @@ help:
 	@echo "make format      let ruff format the code"
 	@echo "make docs        write docs/configuration.md from the settings classes"
 	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"
+	@echo "make soak        honest and hostile traffic and falling servers, loopback only: SOAK_SECONDS=600"
 	@echo "make lock        resolve requirements/*.txt anew (needs uv)"
 
 run: $(VENV)/run.stamp
@@ -111,6 +112,11 @@ autobahn: $(VENV)/clients.stamp
 # Known vulnerabilities in what is pinned. Where nobody can be asked it says so, and does not fail.
 audit: $(VENV)/audit.stamp
 	@$(BIN)/python .ci/audit.py requirements/*.txt
+
+# Not in `make test`: it takes ten minutes. SOAK_SECONDS=20 is a look.
+SOAK_SECONDS ?= 600
+soak: $(VENV)/bench.stamp
+	@$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
 
 # Installing again only when a lock changed.
 $(VENV)/run.stamp: requirements/run.txt | $(BIN)/python

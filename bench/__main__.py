@@ -1,4 +1,4 @@
-"""python -m bench throughput | latency | memory | micro | attack | all | readme"""
+"""python -m bench throughput | latency | memory | micro | attack | slow | all | readme"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bench import attack, latency, memory, micro, readme, report, throughput
+from bench import attack, latency, memory, micro, readme, report, slowhttp, throughput
 
 SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "throughput": (throughput, "requests per second and core, next to the peers"),
@@ -18,6 +18,7 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "memory": (memory, "resident bytes per tracked client and per idle connection"),
     "micro": (micro, "what each step of a request costs in Python"),
     "attack": (attack, "what users notice of attacks, with Shield, without, and with the peers"),
+    "slow": (slowhttp, "what users notice of slowhttptest's slow connections, and that all sockets come back"),
 }
 """Each module has add_arguments(parser), play(arguments) for the raw results, markdown(results), and run(arguments)."""
 
@@ -28,6 +29,7 @@ QUICK: Final[Mapping[str, list[str]]] = {
     "memory": ["--clients", "100000"],
     "micro": ["--processes", "2", "--repeats", "3"],
     "attack": ["--scenes", "overload", "many", "--seconds", "10", "--calm", "8"],
+    "slow": ["--seconds", "10", "--calm", "5"],
 }
 """For a look while something is being changed, not for figures to quote."""
 

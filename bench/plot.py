@@ -25,7 +25,14 @@ def draw(results: dict[str, Any], json_file: Path) -> list[str]:
         parts = results["suites"].items()
         names = {suite: json_file.with_stem(f"{json_file.stem}-all-{suite}") for suite in results["suites"]}
         return [name for suite, part in parts for name in draw(part, names[suite])]
-    plots = {"throughput": throughput, "latency": latencies, "memory": memory, "micro": micro, "attack": attack}
+    plots = {
+        "throughput": throughput,
+        "latency": latencies,
+        "memory": memory,
+        "micro": micro,
+        "attack": attack,
+        "slow": slow,
+    }
     return plots[results["suite"]](results, json_file)
 
 
@@ -168,6 +175,29 @@ def attack_scene(scene: dict[str, Any], json_file: Path) -> list[str]:
     axes[1][0].set_ylabel("requests/s reaching the origin")
     axes[0][0].legend(loc="upper left", fontsize="small")
     axes[1][0].legend(loc="upper left", fontsize="small")
+    return save(figure, json_file)
+
+
+def slow(results: dict[str, Any], json_file: Path) -> list[str]:
+    """A column per mode: the users' latency, Shield's client connections, and its memory."""
+    if not results["modes"]:
+        return []
+    modes = list(results["modes"].values())
+    figure, axes = plt.subplots(
+        3, len(modes), figsize=(1 + 3.5 * len(modes), 8), sharex=True, sharey="row", squeeze=False
+    )
+    for column, found in enumerate(modes):
+        latency(axes[0][column], found)
+        axes[0][column].set_title(found["title"])
+        times = [reading["t"] for reading in found["readings"]]
+        axes[1][column].plot(times, [reading["open"] for reading in found["readings"]], color=COLOURS["attacker"])
+        axes[2][column].plot(times, [reading["resident"] / 2**20 for reading in found["readings"]], color="black")
+        axes[2][column].set_xlabel("seconds from the onset")
+        for row in range(3):
+            axes[row][column].grid(alpha=0.3)
+    for row, label in enumerate(("users' latency, s", "client connections", "resident, MiB")):
+        axes[row][0].set_ylabel(label)
+    axes[0][0].legend(loc="upper left", fontsize="small")
     return save(figure, json_file)
 
 

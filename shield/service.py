@@ -342,6 +342,7 @@ class Service:
             "dry_run": self.config.dry_run,
             **self.engine.status(self.clock()),
             **self.metrics.summary(),
+            "tasks": len(asyncio.all_tasks()),
             "upstream": [
                 {
                     "server": server.name,
