@@ -50,8 +50,8 @@ HEAD, SIZED, CHUNKS, ENDLESS = range(4)  # what is being read; ENDLESS: a body u
 
 _START: Final = b"HTTP/1."
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t -~\x80-\xff]*)?")
-_FIELD = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
+_FIELD = re.compile(  # "*+": see headers.FIELD
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*+((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
 )
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
