@@ -166,6 +166,8 @@ class Line(asyncio.Protocol):
             self.answer()
 
     def answer(self) -> None:
+        if self.transport.is_closing():
+            return
         body = LARGE if self.url.startswith(b"/large") else self.digest.hexdigest().encode()
         head = (
             f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: private\r\nX-Id: {self.at_work}\r\n"
