@@ -19,7 +19,7 @@ import uvloop
 from aiohttp import web
 
 from tests.clients import site
-from tests.clients.conftest import refused
+from tests.clients.conftest import DEADLINE, refused
 from tests.integration.conftest import Shield, command, environment, toml
 
 AT_ONCE = 4
@@ -49,6 +49,7 @@ async def shield_before(origin: str, folder: Path) -> Shield:
         *command("run", "--config", str(path)), env=environment(), stderr=asyncio.subprocess.PIPE, limit=1 << 20
     )
     shield = Shield(process)
+    await shield.logged("started", within=DEADLINE)
     await shield.begin()
     return shield
 

@@ -23,9 +23,9 @@ from tests.integration import conftest as processes
 
 PROGRAMS = Path(__file__).parent / "programs"
 DEADLINE = 120.0
-"""Seconds for one client; the slowest are compilers."""
+"""Seconds for one client, and for Shield to start. The slowest are compilers, and the machine may be busy."""
 
-launch, start, serve = processes.launch, processes.start, processes.serve
+launch, serve = processes.launch, processes.serve
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ([0-9.e+]+)$", re.MULTILINE)
 _FINE = {
@@ -108,7 +108,7 @@ Make = Callable[..., Awaitable[Front]]
 
 @pytest.fixture(params=["http", "https"])
 async def make_front(
-    request: pytest.FixtureRequest, start: Any, serve: Any, tls: Any, tmp_path: Path
+    request: pytest.FixtureRequest, launch: Any, serve: Any, tls: Any, tmp_path: Path
 ) -> AsyncIterator[Make]:
     """make_front(app) puts Shield before an application, and holds it to its calm in the end."""
     fronts: list[Front] = []
@@ -117,7 +117,9 @@ async def make_front(
         more = (
             {"tls": {"certificates": [{"chain": tls.certificate, "key": tls.key}]}} if request.param == "https" else {}
         )
-        shield = await start(upstream={"servers": [await serve(app)]}, **more)
+        shield = await launch(upstream={"servers": [await serve(app)]}, **more)
+        await shield.logged("started", within=DEADLINE)
+        await shield.begin()
         fronts.append(Front(shield, request.param, tls.authority, tmp_path))
         return fronts[-1]
 
