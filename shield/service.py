@@ -205,6 +205,7 @@ class Service:
         )
         if self.share is None:
             warn_of_forgetting(config, self.log)
+        warn_of_known_hashes(self.log)
 
     def _listener(
         self,
@@ -472,6 +473,12 @@ def warn_of_forgetting(config: Config, log: AccessLog) -> None:
     if not config.state.directory and not config.dry_run:
         what = "history ends" if config.state.secret_file else "history and keys end"
         log.event("state_not_kept", "warning", effect=f"{what} with this process", setting="state.directory")
+
+
+def warn_of_known_hashes(log: AccessLog) -> None:
+    """Say so when clients can choose keys that collide: tables and heads are dicts of what they send."""
+    if not sys.flags.hash_randomization:
+        log.event("hash_randomization_off", "warning", effect="clients can make look-ups slow", unset="PYTHONHASHSEED")
 
 
 def welcome(config: Config, address: str, config_path: str) -> None:
