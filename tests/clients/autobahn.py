@@ -3,7 +3,8 @@
     python -m tests.clients.autobahn [CASE ...]        such as 1.* 9.1.1; all when none is given
 
 What is judged is not the server but the way to it: each case has to end alike, with the same verdict about what was
-said, about how it was closed, and with the same close code.
+said, about how it was closed, and with the same close code. Many cases have a time limit: one that ends otherwise is
+played again, both ways.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ async def main(cases: list[str]) -> int:
         try:
             direct = await verdicts(origin, cases)
             through = await verdicts(shield.address, cases)
+            if again := [case for case in direct if direct[case] != through.get(case)]:  # some run out of time
+                direct |= await verdicts(origin, again)
+                through |= await verdicts(shield.address, again)
             counted: dict[str, Any] = await refused(shield)
         finally:
             await shield.end()
