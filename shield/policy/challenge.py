@@ -48,6 +48,7 @@ SHA_256: Final = 1
 BODY: Final = struct.Struct(">BBBQI4s")
 MARK_BYTES: Final = 4
 TOKEN_CHARS: Final = 52  # 39 bytes
+BUSY_SECONDS: Final = 2  # after which a client that is told BUSY is to try again, at least
 MOST_NONCE: Final = 1 << 53  # what a JavaScript number holds exactly
 HASH_SECONDS: Final = 1e-6  # measured 0.9 µs with the packing, in CPython 3.11
 SPENT_BYTES: Final = 110
@@ -153,7 +154,8 @@ class Redeemed(enum.Enum):
 class Redemption:
     """The result of an answer; with ACCEPTED the pass token and the seconds it may be kept.
 
-    With WAITING the ticket, how many seconds it will take, about, and after how many to ask again.
+    With WAITING the ticket, how many seconds it will take, about, and after how many to ask again. With BUSY after how
+    many seconds to send the same again.
     """
 
     result: Redeemed
@@ -161,7 +163,7 @@ class Redemption:
     lifetime: int = 0
     ticket: str = ""
     wait: int = 0
-    retry_after: int = 0
+    retry_after: int = BUSY_SECONDS
 
 
 class Spent(Cache[bytes, float]):

@@ -346,8 +346,10 @@ class Engine:
         if scarce and room.full:
             worse = room.worse(network, known)
             if worse is None:
-                return Redemption(Redeemed.BUSY)
+                return Redemption(Redeemed.BUSY, retry_after=self._market.again_after(now))
         result, work = self._challenger.verify(client.key, token, nonces, now, self._identity.former(client))
+        if result is Redeemed.BUSY and scarce:
+            return Redemption(Redeemed.BUSY, retry_after=self._market.again_after(now))
         if result is not Redeemed.ACCEPTED:
             return self._reject(client, result, now)
         client.entry.offered_until = 0.0

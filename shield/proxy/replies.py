@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ANSWERS", "ANSWER_TO", "CHALLENGES", "PREFIX", "REFUSALS", "Replies"]
 
-BUSY_SECONDS: Final = 2
 """Retry-After of an answer that there was no time to verify: the share of a core spent on it is limited."""
 
 # What is said about a refusal: kind of problem, status, title, detail, and a hint for people.
@@ -300,7 +299,7 @@ class Replies:
             body = orjson.dumps({"ticket": redemption.ticket, "wait": redemption.wait, "answer_to": ANSWER_TO})
         else:
             media = PROBLEM
-            fields = NO_STORE + (b"Retry-After: %d\r\n" % BUSY_SECONDS if word == "busy" else b"")
+            fields = NO_STORE + (b"Retry-After: %d\r\n" % redemption.retry_after if word == "busy" else b"")
             body = problem("answer", status, "Answer not accepted", detail, reason=word)
         reply = message(status, fields, media, b"%d" % len(body), close) % self._date
         return reply if head else reply + body

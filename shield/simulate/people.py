@@ -35,6 +35,11 @@ class Member:
         self.waiting: list[Want] = []  # for the pass
         self.failing_since = inf  # when it asked for the first thing since that it did not get
 
+    def gave_up(self, now: float) -> bool:
+        """Whether nothing that it wants is of use any more."""
+        waiting = self.waiting
+        return bool(waiting) and all(now - want.asked_at > want.patience for want in waiting)
+
 
 class Page:
     """The parts of a page that are still to be asked for."""

@@ -39,6 +39,7 @@ TICK: Final = 0.5
 SAMPLE: Final = 1.0
 ROUND_TRIP: Final = 0.1  # seconds, to fetch a challenge's script, or a page anew
 AGAIN: Final = (1.0, 3.0)  # seconds, within which one tries again that got an error
+SPREAD: Final = (1.0, 1.25)  # times what the site says, after which the page sends the same answer again
 MOST_BACKLOG: Final = 60.0  # seconds of work that lie before one solver; more would expire
 ANSWER_PATH: Final = "/.well-known/shield/answer"
 TOKEN_CHARS: Final = 52
@@ -356,7 +357,29 @@ class World:
             crowd.solver_free = done = max(crowd.solver_free, now) + seconds
         member.solving = True
         member.waiting.append(want)
-        self.calendar.at(done + ROUND_TRIP, self._answer, (member, token, (right,) * challenge.k, now))
+        answer = member, token, (right,) * challenge.k, now
+        self.calendar.at(done + ROUND_TRIP, self._post, (self._answer, answer))
+
+    def _post(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
+        """An answer, or a claim, arrives. It waits for Shield to read it if that is late, and is sent again if lost."""
+        begins = self._core.arrive(now)
+        then, about = what
+        if begins <= now:
+            then(about, now)
+        elif begins < inf:
+            self.calendar.at(begins, self._post_late, what)
+        else:
+            member: Member = about[0]
+            member.crowd.tally.lost += 1
+            if member.gave_up(now):
+                self._no_pass(member, now)
+            else:
+                self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._post, what)
+
+    def _post_late(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
+        self._core.begin()
+        then, about = what
+        then(about, now)
 
     def _answer(self, answer: tuple[Member, str, tuple[int, ...], float], now: float) -> None:
         """The answer to a challenge arrives."""
@@ -372,17 +395,18 @@ class World:
         if redemption.result is Redeemed.ACCEPTED or redemption.result is Redeemed.WAITING:
             member.crowd.spent = token
             tally.hashing.add(now - BEGINS, now - since)
-        if redemption.result is Redeemed.BUSY and now - since < self._lifetime:
+        if redemption.result is Redeemed.BUSY and now - since < self._lifetime and not member.gave_up(now):
             tally.answers[redemption.result.value] += 1
-            self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._answer, answer)
+            after = redemption.retry_after * member.crowd.random.uniform(*SPREAD)
+            self.calendar.at(now + after, self._post, (self._answer, answer))
         else:
             self._redeemed(member, redemption, since, now)
 
     def _claim(self, place: tuple[Member, str, float], now: float) -> None:
         """One who is in the waiting room asks whether it is its turn."""
         member, ticket, since = place
-        if member.waiting and all(now - want.asked_at > want.patience for want in member.waiting):
-            self._no_pass(member, now)  # it has given up
+        if member.gave_up(now):
+            self._no_pass(member, now)
         elif self._tolled(member, "POST", now):
             self._work(self._costs.answer, now)
             self._redeemed(member, self.engine.claim(member.client, ticket, now), since, now)
@@ -395,7 +419,8 @@ class World:
         if redemption.result is Redeemed.ACCEPTED:
             self._accepted(member, redemption.pass_token, since, now)
         elif redemption.result is Redeemed.WAITING:
-            self.calendar.at(now + redemption.retry_after, self._claim, (member, redemption.ticket, since))
+            place = member, redemption.ticket, since
+            self.calendar.at(now + redemption.retry_after, self._post, (self._claim, place))
         else:
             self._no_pass(member, now)
 

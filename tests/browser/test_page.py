@@ -224,6 +224,16 @@ async def test_a_busy_site_gets_the_same_answer_again(tab: Any, site: str, shiel
     assert len(shield.challenged) == 1
 
 
+async def test_while_the_waiting_room_is_full_the_page_goes_on_trying(tab: Any, site: str, shield: StandIn) -> None:
+    haste = "{const wait = setTimeout; globalThis.setTimeout = (call, ms) => wait(call, ms / 20);}"
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=haste)
+    shield.results = [Redeemed.BUSY] * 8
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.BUSY] * 8 + [Redeemed.ACCEPTED]
+    assert len(shield.challenged) == 1
+
+
 async def test_in_the_waiting_room_the_page_says_how_long_and_goes_on_by_itself(
     tab: Any, site: str, shield: StandIn
 ) -> None:

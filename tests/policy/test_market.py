@@ -224,7 +224,7 @@ CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
 def small(make: Any, **settings: Any) -> Any:
     """A service of one slot and a flood: 90 units/s are left, which is 1.5 passes/s and seven saved up."""
-    market = MarketSettings(first_used=0.5, least_used=0.5)
+    market = MarketSettings(first_used=0.5, least_used=0.5, full_rate=4.0)
     world = make(1, check_work=lambda token, target, nonces: len(nonces), challenge=CHEAP, market=market, **settings)
     world.storm()
     world.pass_time(0.5)
@@ -309,6 +309,26 @@ def test_known_networks_go_first(make: Any) -> None:
     assert claims == [Redeemed.ACCEPTED] * 5
 
 
+def test_those_whom_a_full_room_turns_away_come_back_no_faster_than_it_says() -> None:
+    bazaar = Bazaar(full_rate=100.0, full_pause=30)
+    told = [bazaar.market.again_after(NOW) for _ in range(1000)]
+    assert told[0] == 2
+    assert told == sorted(told)
+    assert told[-1] == 12
+    assert max(told.count(seconds) for seconds in set(told)) <= 101
+    assert bazaar.market.again_after(NOW + 5) == 7, "the moments given away stay given away"
+    assert bazaar.market.again_after(NOW + 60) == 2
+    crowd = [bazaar.market.again_after(NOW + 60) for _ in range(5000)]
+    assert max(crowd) == 30, "beyond that too many come, but each still comes in time"
+
+
+def test_who_is_turned_away_for_lack_of_memory_is_told_its_own_time_too(make: Any) -> None:
+    world = small(make, tables=TableSettings(spent=16))
+    said = [solve(world, client) for client in crowd(world, 24)]
+    assert [each.result for each in said] == ([Redeemed.ACCEPTED] * 7 + [Redeemed.WAITING] * 9 + [Redeemed.BUSY] * 8)
+    assert said[-1].retry_after == 2 + 8 / 4
+
+
 def test_a_full_room_says_so_before_it_looks_at_the_work(make: Any) -> None:
     world = small(make, tables=TableSettings(waiting=16))
     said = [solve(world, world.client(f"198.18.0.{i}")).result for i in range(30)]
@@ -318,6 +338,9 @@ def test_a_full_room_says_so_before_it_looks_at_the_work(make: Any) -> None:
     assert world.engine.redeem(client, challenge.token, [0] * 16, world.now).result is Redeemed.BUSY
     stranger = world.client("198.51.100.1")
     assert solve(world, stranger).result is Redeemed.WAITING
+    more = [solve(world, world.client(f"198.18.0.{i}")) for i in range(100, 104)]
+    assert [each.result for each in more] == [Redeemed.BUSY] * 4
+    assert more[-1].retry_after == 2 + 12 / 4, "four a second are to come again, and this is the twelfth"
     for _ in range(80):
         world.pass_time(0.5)
         world.storm()

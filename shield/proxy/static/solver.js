@@ -10,7 +10,7 @@ const SILENCE = 4000; // ms without a word from any worker, after which the page
 const MOST_WORKERS = 8;
 const MOST_ROUNDS = 3; // solved this often within PERIOD and still challenged: something keeps the pass from the site
 const PERIOD = 120_000; // ms, the life of a bought pass
-const MOST_SENDS = 6; // of one answer, when the site is too busy to take it
+const MOST_SENDS = 6; // of one answer that nobody takes or turns away
 const QUEUE = 120_000; // ms in the waiting room; the site itself keeps nobody there for so long
 
 const main = document.getElementById("challenge");
@@ -206,8 +206,9 @@ async function send(token, nonces, until) {
         turn = 0;
         state = "queue";
         document.getElementById("turn").textContent = told.wait > 1 ? `, in about ${told.wait} s.` : ".";
-      } else if (response.status < 500 && response.status !== 429) return "failed";
-      wait = 1000 * Math.min(30, Number(response.headers.get("Retry-After")) || 2);
+      } else if (told.reason === "busy") turn = 0; // no room yet: it says when to come back, until the challenge lapses
+      else if (response.status < 500 && response.status !== 429) return "failed";
+      wait = 1000 * Math.min(60, Number(response.headers.get("Retry-After")) || 2);
     } catch {
       // no connection; it may come back
     }
