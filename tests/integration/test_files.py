@@ -37,6 +37,7 @@ async def test_websockets_leave_descriptors_for_new_clients_and_for_the_operator
         prefix=(shell, "-c", 'ulimit -n 400; exec "$@"', "sh"),
         upstream={"servers": [await serve(site)], "health_interval": 0.1, "unhealthy_after": 1},
         limits={"address": {"rate": 1000, "burst": 10000}, "client": {"rate": 1000, "burst": 10000}},
+        listen={"max_connections_per_address": 1000, "max_connections_per_network": 1000},  # so all may be one's
     )
     await shield.begin()
     (started,) = shield.seen("started")
