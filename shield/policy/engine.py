@@ -573,8 +573,11 @@ class Engine:
             request.epoch = concurrency.epoch
             concurrency.take()
             return request.verdict
-        # In a brownout nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
-        request.rank = 0.0 if self._pressure.brownout else self._judge.rank(request, now)
+        if self._queue.brownout:
+            # Nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
+            request.rank = -(request.client.entry.rare.refused_since or now)
+        else:
+            request.rank = self._judge.rank(request, now)
         request.admitted = request.verdict
         request.verdict = QUEUED
         out = self._queue.push(request, now)
@@ -592,6 +595,8 @@ class Engine:
         while queue.waiting and concurrency.in_flight < concurrency.slots:
             request = queue.pop(now)
             request.queued_at = 0.0
+            if queue.brownout:
+                request.client.entry.refused_since = 0.0
             request.verdict = request.admitted
             request.has_slot = True
             request.epoch = concurrency.epoch
@@ -602,6 +607,8 @@ class Engine:
     def _shed(self, request: Request, reason: Reason, now: float) -> None:
         """Turn away a request that was charged: it pays for the attempt only."""
         self._pressure.shed += 1
+        if self._queue.brownout and not request.client.entry.rare.refused_since:
+            request.client.entry.refused_since = request.queued_at
         request.queued_at = 0.0
         request.verdict = self._judge.refusal(reason, request, now)
         self._limits.settle(request, LEAST_COST)

@@ -67,6 +67,7 @@ class Rare:
         "named",
         "offered_until",
         "overflow",
+        "refused_since",
         "relapses",
         "vouched",
     )
@@ -85,6 +86,7 @@ class Rare:
         self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
         self.granted_at = float("-inf")  # when it was last given a pass silently
         self.granted_to = b""  # of an entry that several share: the key of the one who got it
+        self.refused_since = 0.0  # in a brownout: since when the queue has turned it away, and let nothing of it pass
 
 
 NOTHING: Final = Rare()
@@ -194,6 +196,7 @@ class ClientEntry:
     ignored_at = Rarely[float]()
     offered_until = Rarely[float]()
     overflow = Rarely[bool]()
+    refused_since = Rarely[float]()
     relapses = Rarely[int]()
 
     def __init__(self, key: bytes, source: AddressEntry, record: Record | None, overflow: bool = False) -> None:

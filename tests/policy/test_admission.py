@@ -361,6 +361,25 @@ def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
     assert set(tiers[-2:]) == {Tier.T3}
 
 
+def test_in_a_brownout_who_has_been_refused_for_longest_goes_first_and_then_not_again(make: Any, says: Any) -> None:
+    world = make(1, queue=QueueSettings(length=0.0, least_length=1))
+    (occupant,) = fill(world)
+    world.engine._queue.pressed = world.engine._queue.brownout = True
+    lucky, unlucky = world.client("192.0.2.1"), world.client("192.0.2.2")
+    first = world.ask(lucky)
+    assert says(world.ask(unlucky)) == (Action.SHED, Reason.QUEUE_FULL)
+    assert free(world, occupant) is first
+    world.now += 0.1
+    second = world.ask(lucky)
+    again = world.ask(unlucky)
+    assert says(second) == (Action.SHED, Reason.OUTRANKED)
+    assert list(world.end(first)) == [second, again]
+    world.now += 0.1
+    assert says(world.ask(lucky)) == (Action.QUEUE, Reason.AT_CAPACITY)
+    assert says(world.ask(unlucky)) == (Action.SHED, Reason.QUEUE_FULL)
+    assert world.client("192.0.2.2").entry.refused_since == world.now
+
+
 def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) -> None:
     """Equals stand in the order of a keyed hash under pressure: while some pass in milliseconds others never do."""
     world = make(1)

@@ -356,7 +356,7 @@ def test_when_the_service_is_ill_by_itself_the_log_says_so_and_newcomers_are_let
     assert refused == 6
     assert newcomer.verdict.action is Action.FORWARD
     world.engine._concurrency.in_flight = 100
-    assert world.ask(world.client("198.51.100.99")).rank == 0.0  # who of equals goes first changes with each try
+    assert world.ask(world.client("198.51.100.99")).rank == -world.now  # after those who have been refused already
     assert world.engine._queue.pressed  # the better tier goes first all the same
     (onset, (name, fields)) = world.engine.events()
     assert (onset[0], name) == ("attack_onset", "brownout")
