@@ -6,7 +6,8 @@ moment (twenty with six connections each are 120) would overflow 2 L, and in cal
 and turns away a worse one.
 
 **In calm weather** the better tier goes first, and within it the older: everybody's turn comes. Who has waited for
-half of the patience goes before all tiers, or those who fill the slots could keep the others waiting for ever. The
+half of the patience goes before all tiers, or those who fill the slots could keep the others waiting for ever; of one
+address one request at a time, or whoever asks for two hundred large files at once would go before everybody. The
 patience is two seconds (or 2 median upstream times): a burst of pages drains within them, and waiting is a smaller
 evil than an error.
 
@@ -225,11 +226,16 @@ class Queue:
         return found
 
     def _promote(self, before: float) -> None:
-        """Put those who wait since before that time ahead of every tier."""
-        long = [place for place in self.waiting if place.request.queued_at < before and place.order[0] < FIRST]
-        if long:
-            for place in long:
-                place.order = (FIRST, 0.0, place.order[2])
+        """Put those who wait since before that time ahead of every tier, one of an address at a time: its oldest."""
+        late = [place for place in self.waiting if place.request.queued_at < before]
+        if late:
+            late.sort(key=_seniority)
+            taken: set[str] = set()
+            for place in late:  # who is ahead already comes first
+                home = place.request.client.home
+                if home not in taken:
+                    taken.add(home)
+                    place.order = (FIRST, 0.0, place.order[2])
             self.waiting.sort()
 
     def _last_of_worst(self) -> int:
@@ -243,6 +249,10 @@ class Queue:
 
 def _tier(place: Waiting) -> int:
     return place.order[0]
+
+
+def _seniority(place: Waiting) -> tuple[bool, int]:
+    return place.order[0] < FIRST, -place.order[2]
 
 
 def _group(place: Waiting) -> tuple[int, float]:

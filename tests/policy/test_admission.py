@@ -339,6 +339,25 @@ def test_in_calm_weather_regulars_that_fill_the_slots_do_not_keep_a_newcomer_wai
     assert world.now - began == pytest.approx(1.0, abs=0.05)
 
 
+def test_in_calm_weather_of_one_address_one_request_at_a_time_goes_before_those_who_are_known(make: Any) -> None:
+    """Slow readers of large files asked for 200 at once, and a second later all of these went before everybody."""
+    world = make(1)
+    regular = known(world, "198.51.100.1", 9.0)
+    (occupant,) = fill(world)
+    greedy = [world.ask(world.client("192.0.2.1")) for _ in range(20)]
+    other = world.ask(world.client("192.0.2.2"))
+    world.pass_time(1.1, step=0.02)
+    wanted = [world.ask(regular) for _ in range(3)]
+    order = []
+    for _ in range(5):
+        occupant = free(world, occupant)
+        order.append(occupant)
+    assert order == [greedy[0], other, *wanted]
+    world.pass_time(0.04, step=0.02)
+    wanted = [world.ask(regular)]
+    assert [occupant := free(world, occupant) for _ in range(2)] == [greedy[1], *wanted]
+
+
 def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
     """In a strict order newcomers got nothing for as long as a service was slow that could do half of what is asked."""
     world = make(1)
