@@ -21,7 +21,7 @@ from typing_extensions import Doc
 
 from shield.addresses import UnixAddress, parse_address
 from shield.errors import StartError
-from shield.proxy.openings import MakeGate, Openings
+from shield.proxy.openings import MakeGate, Opening, Openings
 from shield.proxy.proxy_protocol import Ends
 from shield.proxy.upstream import out_of_files
 from shield.proxy.wire import Batch, Wire
@@ -252,10 +252,11 @@ class Listener:
     def _accept(self, sock: socket.socket, family: int) -> None:
         # socket.accept() and socket.socket() are written in Python, around these, and take 3 µs longer.
         for _ in range(ACCEPT_BURST):
-            least = None
+            stale = least = None
             if self._taken() >= self._limit:
-                least = self._least()
-                if least is None:
+                stale = self._stale()
+                least = None if stale else self._least()
+                if least is None and stale is None:
                     self._notify("accepting_paused")
                     self._pause()
                     return
@@ -268,6 +269,8 @@ class Listener:
                     raise
                 self.pause_for_files()
                 return
+            if stale is not None and self._openings is not None:
+                self._openings.give_way(stale)
             if least is not None and self._connections is not None:
                 self._connections.make_room(least)
             accepted = socket.SocketType(family, _STREAM, 0, number)
@@ -275,6 +278,10 @@ class Listener:
                 self._begin(accepted, peer, None)
             else:
                 self._openings.open(accepted, peer, self._begin)
+
+    def _stale(self) -> Opening | None:
+        """Who has come no further than to connect, and may go for a newcomer before all others."""
+        return None if self._openings is None else self._openings.stale()
 
     def _least(self) -> Gate | None:
         """Whose connection may be closed for a newcomer's."""
@@ -319,7 +326,8 @@ class Listener:
 
     def retry(self) -> None:
         """Call several times a second: when all connections are in use, one of them may be idle by now."""
-        if not self._accepting and not self._stopped and self._taken() >= self._limit * 0.95 and self._least():
+        full = not self._accepting and not self._stopped and self._taken() >= self._limit * 0.95
+        if full and (self._stale() or self._least()):
             self._notify("accepting_resumed")
             self.start()
 

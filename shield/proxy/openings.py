@@ -124,7 +124,7 @@ class Openings:
         self._proxied = proxied
         self._make_gate = make_gate
         self._begin: Begin
-        self._waiting: set[Opening] = set()
+        self._waiting: dict[Opening, None] = {}  # the oldest first
         self._shaking: dict[asyncio.Task[None], Opening] = {}  # the oldest first
         self._beginners: Table[str, Beginner] = Table(ADDRESSES, IDLE, Beginner)
 
@@ -148,6 +148,16 @@ class Openings:
     def expire(self, now: float) -> None:
         """Call every second or so: forget addresses that have not come for long."""
         self._beginners.expire(now, 4096)
+
+    def stale(self) -> Opening | None:
+        """The one that has not come to a handshake for longest, if it had its time."""
+        opening = next(iter(self._waiting), None)
+        had_its_time = opening is not None and self._edge.clock() - opening.started >= PATIENCE
+        return opening if had_its_time else None
+
+    def give_way(self, opening: Opening) -> None:
+        """All connections are in use: drop a stale one for a newcomer."""
+        self._give_up(opening, "displaced")
 
     def stop(self) -> None:
         """Drop those that have not begun a handshake. The others may end it."""
@@ -184,7 +194,7 @@ class Openings:
         """Look again when there are `needed` bytes, or none will come any more."""
         sock = opening.sock
         if opening.timer is None:
-            self._waiting.add(opening)
+            self._waiting[opening] = None
             opening.timer = self._loop.call_later(self._timeout, self._give_up, opening)
         if needed != opening.expected and (needed > 1 or opening.expected > 1):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, needed)
@@ -202,7 +212,7 @@ class Openings:
     def _leave(self, opening: Opening) -> None:
         """It waits no longer."""
         self._unwatch(opening)
-        self._waiting.discard(opening)
+        self._waiting.pop(opening, None)
         if opening.timer is not None:
             opening.timer.cancel()
             opening.timer = None

@@ -517,6 +517,27 @@ async def test_openings_count_towards_the_limit_of_connections(tls: Any) -> None
             await secure.shake_hands()
 
 
+async def test_who_does_not_begin_a_handshake_gives_way_before_connections_that_are_open(tls: Any) -> None:
+    async with shielded(tls=settings(tls), limit=3) as (shield, _), contextlib.AsyncExitStack() as stack:
+        idle = await stack.enter_async_context(await shield.client())
+        secure = TlsClient(idle, tls)
+        await idle.send(secure.hello())
+        await secure.shake_hands()
+        assert (await secure.ask(get("/"))).startswith(b"HTTP/1.1 200")
+        silent = [await stack.enter_async_context(await shield.client()) for _ in range(2)]
+        for client in silent:
+            await client.send(b"\x16\x03\x01")
+            await soon(lambda client=client: len(shield.openings) == 1 + silent.index(client))
+        shield.clock.offset += openings.PATIENCE
+        newcomer = await stack.enter_async_context(await shield.client())
+        late = TlsClient(newcomer, tls)
+        await newcomer.send(late.hello())
+        await late.shake_hands()
+        assert await silent[0].gone()
+        assert shield.metrics.handshakes == {"completed": 2, "displaced": 1}
+        assert (await secure.ask(get("/"))).startswith(b"HTTP/1.1 200")
+
+
 async def test_stopping_drops_those_that_have_said_nothing(tls: Any) -> None:
     async with (
         shielded(tls=settings(tls)) as (shield, _),
