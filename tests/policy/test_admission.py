@@ -355,7 +355,8 @@ def test_in_calm_weather_of_one_address_one_request_at_a_time_goes_before_those_
     assert order == [greedy[0], other, *wanted]
     world.pass_time(0.04, step=0.02)
     wanted = [world.ask(regular)]
-    assert [occupant := free(world, occupant) for _ in range(2)] == [greedy[1], *wanted]
+    occupant = free(world, occupant)
+    assert [occupant, free(world, occupant)] == [greedy[1], *wanted]
 
 
 def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
