@@ -346,10 +346,8 @@ class Engine:
         if scarce and room.full:
             worse = room.worse(network, known)
             if worse is None:
-                return Redemption(Redeemed.BUSY, retry_after=self._market.again_after(now))
+                return self._reject(client, Redeemed.BUSY, now)
         result, work = self._challenger.verify(client.key, token, nonces, now, self._identity.former(client))
-        if result is Redeemed.BUSY and scarce:
-            return Redemption(Redeemed.BUSY, retry_after=self._market.again_after(now))
         if result is not Redeemed.ACCEPTED:
             return self._reject(client, result, now)
         client.entry.offered_until = 0.0
@@ -403,9 +401,10 @@ class Engine:
         return client.entry.banned_until <= now and self._limits.can_pay(client.entry, now)
 
     def _reject(self, client: Client, result: Redeemed, now: float) -> Redemption:
-        """An answer, or a ticket, that was no good."""
-        if result is not Redeemed.BUSY:
-            self._limits.fine(client.entry, client.source, now)
+        """An answer, or a ticket, that was no good, or for which there is no room."""
+        if result is Redeemed.BUSY:
+            return Redemption(result, retry_after=self._market.again_after(now))
+        self._limits.fine(client.entry, client.source, now)
         if result is Redeemed.FORGED or result is Redeemed.WRONG:
             points = self._reputation.settings.false_work
             self._reputation.hard(client.source, client.entry, points, "false_work", now)

@@ -21,11 +21,10 @@ and they wait instead of burning their batteries. A botnet's networks are mostly
 **Issue.** n* passes a second, saved up for no more than five seconds; who has to wait does so in waiting.py.
 Only under attack: in calm weather (challenge.mode = "always") who solves gets a pass at once.
 
-**Turned away.** Who has solved while passes are scarce, and finds the room full, or no time to verify, or no memory of
-spent challenges left, is told a time of its own to send the answer again: the next free moment at `full_rate` a second,
-at most `full_pause` from now. So they come back evenly, however many they are and however they came. Sent again every
-2 s for the two minutes that a challenge lives, the answers of a crowd came to 22,000 a second, which is all that one
-core can read.
+**Turned away.** Who has solved, and finds the room full, or no time to verify, or no memory of spent challenges, is
+told a time of its own to send the answer again: the next free moment at `full_rate` a second, at most `full_pause` from
+now. So they come back evenly, however many they are and however they came. Sent again every 2 s for the two minutes
+that a challenge lives, the answers of a crowd came to 22,000 a second, which is all that one core can read.
 """
 
 from __future__ import annotations

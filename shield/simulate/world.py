@@ -357,8 +357,8 @@ class World:
             crowd.solver_free = done = max(crowd.solver_free, now) + seconds
         member.solving = True
         member.waiting.append(want)
-        answer = member, token, (right,) * challenge.k, now
-        self.calendar.at(done + ROUND_TRIP, self._post, (self._answer, answer))
+        sent = done + ROUND_TRIP
+        self.calendar.at(sent, self._post, (self._answer, (member, token, (right,) * challenge.k, now, sent)))
 
     def _post(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
         """An answer, or a claim, arrives. It waits for Shield to read it if that is late, and is sent again if lost."""
@@ -381,9 +381,9 @@ class World:
         then, about = what
         then(about, now)
 
-    def _answer(self, answer: tuple[Member, str, tuple[int, ...], float], now: float) -> None:
-        """The answer to a challenge arrives."""
-        member, token, nonces, since = answer
+    def _answer(self, answer: tuple[Member, str, tuple[int, ...], float, float], now: float) -> None:
+        """The answer to a challenge arrives, which was first sent some time ago if there was no room for it."""
+        member, token, nonces, since, sent = answer
         tally = member.crowd.tally
         client = member.client
         if not self._tolled(member, "POST", now):
@@ -394,7 +394,7 @@ class World:
         self._work(self._costs.answer + (self.result.verify_hashes - hashes) * self._costs.hash_, now)
         if redemption.result is Redeemed.ACCEPTED or redemption.result is Redeemed.WAITING:
             member.crowd.spent = token
-            tally.hashing.add(now - BEGINS, now - since)
+            tally.hashing.add(now - BEGINS, sent - since)
         if redemption.result is Redeemed.BUSY and now - since < self._lifetime and not member.gave_up(now):
             tally.answers[redemption.result.value] += 1
             after = redemption.retry_after * member.crowd.random.uniform(*SPREAD)

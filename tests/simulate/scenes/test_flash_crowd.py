@@ -27,7 +27,17 @@ def check(result: Result, start: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_nobody_hashes_for_long_in_the_first_minute(seed: int) -> None:
-    check(run(replace(load("flash-crowd"), seconds=60, calm=200), seed), 30)
+    check(run(replace(load("flash-crowd"), seconds=50, calm=150), seed), 30)
+
+
+def test_answers_for_which_there_is_no_room_come_again_at_a_rate_that_can_be_read() -> None:
+    """Every two seconds, they came to 7,000 a second within half a minute, and to 22,000 within five."""
+    seconds = 30
+    small = {"waiting": 1000, "spent": 2000}
+    result = run(replace(load("flash-crowd"), seconds=seconds, calm=60), 1, config={"tables": small})
+    turned_away = sum(result.population(name).answers["busy"] for name in ("near", "far"))
+    first, again = 480, 1000  # a second
+    assert 10_000 < turned_away < (first + again) * seconds
 
 
 @pytest.mark.scene
