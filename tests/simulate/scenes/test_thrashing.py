@@ -11,22 +11,22 @@ from shield.simulate.scene import load
 from shield.simulate.world import run
 
 
-def check(result: Result, start: float) -> None:
+def check(result: Result, start: float, share: float) -> None:
     service = result.scene.service
     peak = service.thrash.beyond / service.time
-    assert result.goodput(start, result.scene.seconds) >= 0.85 * peak
+    assert result.goodput(start, result.scene.seconds) >= share * peak
     assert result.population("people").share >= 0.99
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_the_limit_is_found_within_seconds(seed: int) -> None:
-    check(run(replace(load("thrashing"), seconds=75, calm=30), seed), 15)
+    check(run(replace(load("thrashing"), seconds=75, calm=30), seed), 15, 0.82)
 
 
 @pytest.mark.scene
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_service_that_thrashes_does_most_of_what_it_can(seed: int) -> None:
-    check(run("thrashing", seed), 60)
+    check(run("thrashing", seed), 60, 0.85)
 
 
 @pytest.mark.scene
