@@ -13,7 +13,8 @@ from shield.simulate.world import run
 STUBBORN = ("limited", "banned", "failing")
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_pressure_falls_as_if_they_were_not_there(seed: int) -> None:
     scene = load("held-up")
     result = run(scene, seed)

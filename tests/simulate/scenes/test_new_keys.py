@@ -8,7 +8,8 @@ from shield.model import Reason
 from shield.simulate.world import run
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_new_keys_push_nobody_out(seed: int) -> None:
     result = run("new-keys", seed)
     tables = result.status["tables"]

@@ -45,7 +45,8 @@ def test_people_behind_one_address_during_a_botnet(seed: int) -> None:
     check(run("office", seed))
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_newcomers_behind_one_address_get_in_by_solving(seed: int) -> None:
     """They come for the first time when the flood is there, all from one network."""
     scene = slighter(load("office"))

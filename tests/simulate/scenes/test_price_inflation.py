@@ -9,7 +9,8 @@ from shield.simulate.world import run
 LOWEST = 2**20
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_price_stays_the_lowest(seed: int) -> None:
     result = run("price-inflation", seed)
     assert result.first("attack_onset") < 5.0

@@ -11,7 +11,8 @@ RATE, BURST = 20.0, 300.0
 """limits.pass"""
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_all_who_share_a_pass_get_one_budget_and_all_who_share_an_answer_one_pass(seed: int) -> None:
     result = run("shared-pass", seed)
     budget = (BURST + RATE * result.scene.seconds) / (result.scene.service.time / UNIT_SECONDS)  # requests

@@ -7,7 +7,8 @@ import pytest
 from shield.simulate.world import run
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_sleepers_do_not_push_out_the_users(seed: int) -> None:
     result = run("sleepers", seed)
     for name in ("returning", "recognised"):

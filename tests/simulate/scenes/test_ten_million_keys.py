@@ -187,7 +187,8 @@ def test_two_hundred_thousand_keys_against_small_tables(seed: int) -> None:
     check(flood)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_under_pressure_nobody_known_is_refused_and_no_ban_ends(seed: int) -> None:
     flood = Flood(seed, SMALL, concurrency=20)
     flood.greedy.clear()  # they would be challenged
