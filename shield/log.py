@@ -165,11 +165,12 @@ class AccessLog:
         server: str = "",
         request_id: str = "",
         fault: str = "",
+        ja4: str = "",
     ) -> None:
         """One forwarded request, at its end.
 
         `seconds` from its head to its end; `sent` bytes of body to the client; `server` the one tried last, if any;
-        `fault` why it failed, if it did.
+        `fault` why it failed, if it did; `ja4` of the client's program, over TLS.
         """
         if not self._requests and not (fault and self._admit_fault(now)):
             return
@@ -191,12 +192,15 @@ class AccessLog:
             "server": server,
             "id": request_id,
         }
+        if ja4:
+            line["ja4"] = ja4
         if fault:
             line["fault"] = fault
         self._put(line)
 
-    def refused(self, now: float, request: Request, status: int, request_id: str = "") -> None:
-        """One request that Shield answered itself because of its verdict. Its `shape` tells programs apart."""
+    def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
+        """One request that Shield answered itself because of its verdict. Its `shape`, and over TLS its `ja4`, tell
+        programs apart."""
         if not self._refused.admit(now):
             self._schedule()
             return
@@ -217,15 +221,19 @@ class AccessLog:
         }
         if verdict.action is not Action.BAN:  # who is banned is refused before anybody asks for the tier
             line["tier"] = int(request.tier)
+        if ja4:
+            line["ja4"] = ja4
         if request_id:
             line["id"] = request_id
         self._put(line)
 
-    def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "") -> None:
+    def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "") -> None:
         """A request or connection that failed before or beside any verdict."""
         if not self._admit_fault(now):
             return
         line = {"time": self._time(now), "event": "fault", "address": address, "fault": fault, "status": status}
+        if ja4:
+            line["ja4"] = ja4
         if detail:
             line["detail"] = detail[:PATH_CHARACTERS]
         self._put(line)

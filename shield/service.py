@@ -34,6 +34,7 @@ from shield.log import AccessLog, LoggingBridge
 from shield.own_load import OwnLoadMeter, busy_clock
 from shield.policy.engine import Engine, EngineSettings, Keys
 from shield.proxy import health, listener
+from shield.proxy.client_hello import Program
 from shield.proxy.connections import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
 from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SWEEP_SECONDS, Deadlines
@@ -223,8 +224,8 @@ class Service:
                 socket.socket(fileno=number) for number in (share.listeners if redirect is None else share.redirects)
             ]
 
-        def make_gate(ends: Ends | None, ja4: str) -> Gate:
-            return Gate(self.edge, ends, ja4, redirect)
+        def make_gate(ends: Ends | None, program: Program) -> Gate:
+            return Gate(self.edge, ends, program, redirect)
 
         proxied = self.edge.forwarding.trusts if config.listen.proxy_protocol else None
         openings = None

@@ -89,6 +89,15 @@ def test_a_fault_stands_in_a_field_of_its_own_beside_the_server(clock: Clock) ->
     assert (line["server"], line["fault"]) == ("http://127.0.0.1:9000", "upstream_timeout")
 
 
+def test_the_program_stands_in_every_line_of_a_connection_over_tls(clock: Clock) -> None:
+    log, lines = make(clock)
+    log.request(clock(), request(), 200, 0.01, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1")
+    log.refused(clock(), request(action=Action.BAN), 403, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1")
+    log.fault(clock(), "192.0.2.7", "bad_host", 400, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1")
+    assert {line["ja4"] for line in lines.all()} == {"t13d1516h2_8daaf6152771_e5627efa2ab1"}
+    assert len(lines.all()) == 3
+
+
 def test_time_goes_on(clock: Clock) -> None:
     log, lines = make(clock)
     for step in (0.0, 0.25, 59.75):

@@ -378,7 +378,8 @@ def pattern(requests: float, clients: float, settings: HittersSettings) -> str:
 def _named(who: Program) -> dict[str, str]:
     """A fingerprint in words, and the short name of all of it."""
     agent, language, ja4 = who
-    return {"fingerprint": shape((), (agent, language, ja4)), "user_agent": agent[:AGENT_CHARS]}
+    named = {"fingerprint": shape((), (agent, language, ja4)), "user_agent": agent[:AGENT_CHARS]}
+    return {**named, "ja4_habit": ja4} if ja4 else named
 
 
 def _shares(sketch: Sketch[str], places: list[Place[str]]) -> dict[str, float]:

@@ -32,7 +32,7 @@ def refuse(gate: Gate, request: Request, head: Head, verdict: Verdict, now: floa
         return
     edge = gate.edge
     status = STATUS[verdict.action]
-    edge.log.refused(now, request, status, _told_id(gate, head))
+    edge.log.refused(now, request, status, _told_id(gate, head), gate.caller.ja4)
     close = gate.must_close(head)
     gate.answer(edge.replies.refusal(verdict, head.page, head.method == "HEAD", close), status, close, head, now)
 
@@ -43,7 +43,7 @@ def _told_id(gate: Gate, head: Head) -> str:
 
 
 def _ask_for_proof(gate: Gate, request: Request, head: Head, verdict: Verdict, now: float) -> None:
-    gate.edge.log.refused(now, request, 503, _told_id(gate, head))
+    gate.edge.log.refused(now, request, 503, _told_id(gate, head), gate.caller.ja4)
     content_type = request.headers.get("Content-Type", "")
     if not (
         head.page
@@ -77,7 +77,7 @@ def _challenge(
 def shed(gate: Gate, exchange: Exchange, now: float) -> None:
     """Answer a request that has waited in the queue for nothing."""
     edge, head, request = gate.edge, exchange.head, exchange.request
-    edge.log.refused(now, request, 503, exchange.request_id.decode("ascii"))
+    edge.log.refused(now, request, 503, exchange.request_id.decode("ascii"), gate.caller.ja4)
     close = gate.must_close(head)
     gate.answer(edge.replies.refusal(request.verdict, head.page, head.method == "HEAD", close), 503, close, head, now)
 

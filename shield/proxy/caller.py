@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shield.proxy.client_hello import NO_PROGRAM, Program
 from shield.proxy.forwarded import forwarding_fields
 from shield.proxy.headers import take_cookie
 
@@ -27,27 +28,29 @@ class Caller:
         "_cookie_rest",
         "_cookie_token",
         "_edge",
-        "_ja4",
+        "_habit",
         "_language",
         "_token",
         "address",
         "client",
         "held",
         "host",
+        "ja4",
         "scheme",
         "settled",
         "suffix",
         "trusted",
     )
 
-    def __init__(self, edge: Edge, address: str, scheme: str, ja4: str = "") -> None:
-        """`address` as accept() or a PROXY header says, `scheme` of the connection: "http" or "https"; `ja4` of its
-        program, over TLS."""
+    def __init__(self, edge: Edge, address: str, scheme: str, program: Program = NO_PROGRAM) -> None:
+        """`address` as accept() or a PROXY header says, `scheme` of the connection: "http" or "https"; its `program`,
+        over TLS."""
         self._edge = edge
-        self._ja4 = ja4
+        self._habit = program.habit
         self.address = address
         self.scheme = scheme
-        self.trusted = edge.forwarding.trusts(address)
+        self.trusted = trusted = edge.forwarding.trusts(address)
+        self.ja4 = "" if trusted else program.ja4  # of a proxy's clients it says nothing
         self.client: Client | None = None
         self.held: Pass | None = None
         self.settled: Head | None = None  # the kept head that `client` and `held` are of
@@ -64,7 +67,7 @@ class Caller:
         """The client that sent `head` over a connection of its own."""
         client = self.client
         if client is None or head.agent != self._agent or head.language != self._language:
-            return self._identify(self.address, self._ja4, head, now)
+            return self._identify(self.address, self._habit, head, now)
         return client
 
     def identify_behind(self, head: Head, now: float) -> tuple[Client, bytes]:
@@ -76,11 +79,12 @@ class Caller:
             client = self._identify(address, "", head, now)  # the ClientHello was the proxy's
         return client, forwarding_fields(head, self.address, True, scheme, host)
 
-    def _identify(self, address: str, ja4: str, head: Head, now: float) -> Client:
+    def _identify(self, address: str, habit: str, head: Head, now: float) -> Client:
         self._agent = head.agent
         self._language = head.language
         edge = self._edge
-        client = edge.engine.identify(address, head.agent.decode("latin-1"), head.language.decode("latin-1"), ja4, now)
+        agent, language = head.agent.decode("latin-1"), head.language.decode("latin-1")
+        client = edge.engine.identify(address, agent, language, habit, now)
         self.client = client
         if client.crawler is not None and client.unverified:
             edge.crawlers.check(client.address, client.crawler.domains)

@@ -11,7 +11,8 @@ JA4 (FoxIO, BSD-3-Clause) names the program behind a hello in three parts:
     |             sorted cipher suites, hashed
     transport, version, name or not, how many suites, how many extensions, first and last character of the ALPN
 
-`habit()` is the same without what one program changes from connection to connection, for use in a client's identity.
+`habit()` is the same without what one program changes from connection to connection, for use in a client's identity;
+the log has the whole one, which others publish.
 """
 
 from __future__ import annotations
@@ -69,6 +70,16 @@ class Hello(NamedTuple):
     server_name: str  # in lower case, or ""
     groups: tuple[int, ...]
     shares: tuple[int, ...]  # the groups for which it sends a key already
+
+
+class Program(NamedTuple):
+    """The program at the other end, as far as its hello tells. Both are empty where there was none."""
+
+    ja4: str = ""
+    habit: str = ""
+
+
+NO_PROGRAM: Final = Program()
 
 
 def read(data: bytes) -> Hello | int:
@@ -266,6 +277,11 @@ def habit(hello: Hello) -> str:
     WebSocket."""
     kept = tuple([kind for kind in hello.extensions if kind != ALPN and kind not in VARYING])
     return ja4(hello._replace(extensions=kept, protocols=()))
+
+
+def program(hello: Hello) -> Program:
+    """Both names of the program behind a hello."""
+    return Program(ja4(hello), habit(hello))
 
 
 def _hex(numbers: Sequence[int]) -> str:

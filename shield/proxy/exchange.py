@@ -532,6 +532,7 @@ class Exchange:
             self._server_name,
             self.request_id.decode("ascii"),
             fault,
+            self._gate.caller.ja4,
         )
 
     # failures

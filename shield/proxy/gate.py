@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, cast
 from shield.model import Action, Request, Signal, Verdict
 from shield.proxy import answers, wellknown
 from shield.proxy.caller import Caller
+from shield.proxy.client_hello import NO_PROGRAM, Program
 from shield.proxy.connections import NOTHING_UNDER_WAY, UNDER_WAY, UNSENT
 from shield.proxy.exchange import Exchange
 from shield.proxy.faults import FAULTS, Fault
@@ -74,12 +75,12 @@ class Gate(asyncio.Protocol):
         "_eof",
         "_exchange",
         "_heads",
-        "_ja4",
         "_linger_left",
         "_mark",
         "_paused",
         "_pending",
         "_phase",
+        "_program",
         "_received",
         "_redirect",
         "_shard",
@@ -100,15 +101,17 @@ class Gate(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, edge: Edge, ends: Ends | None = None, ja4: str = "", redirect: Redirect | None = None) -> None:
-        """`ends` as a PROXY header has told them; `ja4` of the client's program, over TLS; `redirect` if all that is
-        asked over this connection is to be asked over https."""
+    def __init__(
+        self, edge: Edge, ends: Ends | None = None, program: Program = NO_PROGRAM, redirect: Redirect | None = None
+    ) -> None:
+        """`ends` as a PROXY header has told them; the client's `program`, over TLS; `redirect` if all that is asked
+        over this connection is to be asked over https."""
         # shared
         self.edge = edge
         self._redirect = redirect
         # per connection
         self.ends = ends
-        self._ja4 = ja4
+        self._program = program
         self.hsts = b""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.scheme = "http"
@@ -152,7 +155,7 @@ class Gate(asyncio.Protocol):
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
             self.hsts = edge.hsts
-        self.caller = Caller(edge, address, self.scheme, self._ja4)
+        self.caller = Caller(edge, address, self.scheme, self._program)
         self._shard = edge.deadlines.add(self)
         now = edge.clock()
         self.deadline = now + (LAST_SECONDS if edge.draining else edge.timeouts.header)
@@ -481,7 +484,7 @@ class Gate(asyncio.Protocol):
         edge = self.edge
         edge.metrics.faults[fault.value] += 1
         status = FAULTS[fault].status
-        edge.log.fault(now, self.caller.address, fault.value, status)
+        edge.log.fault(now, self.caller.address, fault.value, status, ja4=self.caller.ja4)
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None

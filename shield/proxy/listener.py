@@ -21,6 +21,7 @@ from typing_extensions import Doc
 
 from shield.addresses import UnixAddress, parse_address
 from shield.errors import StartError
+from shield.proxy.client_hello import NO_PROGRAM
 from shield.proxy.openings import MakeGate, Opening, Openings
 from shield.proxy.proxy_protocol import Ends
 from shield.proxy.upstream import out_of_files
@@ -298,7 +299,7 @@ class Listener:
                 first = self._greet(accepted, peer)
                 if first is None:
                     return
-            protocol = self._make_gate(ends, "")
+            protocol = self._make_gate(ends, NO_PROGRAM)
         except Exception:  # a bug: the loop's handler tells of it
             accepted.close()
             raise

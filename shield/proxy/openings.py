@@ -26,7 +26,7 @@ from shield.policy.bucket import SLACK
 from shield.policy.identity import place
 from shield.policy.table import Table
 from shield.proxy import client_hello, proxy_protocol
-from shield.proxy.client_hello import BadHello
+from shield.proxy.client_hello import BadHello, Program
 from shield.proxy.proxy_protocol import BadHeader, Ends
 from shield.proxy.tls import objection
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from shield.proxy.tls import Certificates, TlsSettings
 
 Begin = Callable[[socket.SocketType, Any, Ends | None], None]
-MakeGate = Callable[[Ends | None, str], asyncio.Protocol]
+MakeGate = Callable[[Ends | None, Program], asyncio.Protocol]
 
 PATIENCE: Final = 2.0
 """Seconds that a handshake has before it may have to give way: two round trips of a slow mobile network."""
@@ -320,7 +320,7 @@ class Openings:
         else:
             self._leave(opening)
             context = cast("Certificates", self._certificates).choose(hello)
-            task = self._loop.create_task(self._shake_hands(opening, context, client_hello.habit(hello)))
+            task = self._loop.create_task(self._shake_hands(opening, context, client_hello.program(hello)))
             opening.shaking_since = self._edge.clock()
             opening.beginner.under_way += 1
             self._shaking[task] = opening
@@ -347,7 +347,7 @@ class Openings:
             opening.beginner.under_way -= 1
             self._edge.on_close()
 
-    async def _shake_hands(self, opening: Opening, context: ssl.SSLContext, habit: str) -> None:
+    async def _shake_hands(self, opening: Opening, context: ssl.SSLContext, program: Program) -> None:
         bare = opening.sock
         # The loop wants the class that is written in Python.
         sock = socket.socket(bare.family, bare.type, bare.proto, bare.detach())
@@ -355,7 +355,7 @@ class Openings:
         try:
             left = opening.started + self._timeout - self._edge.clock()
             transport, _ = await self._loop.connect_accepted_socket(
-                lambda: self._make_gate(opening.ends, habit),
+                lambda: self._make_gate(opening.ends, program),
                 sock,
                 ssl=context,
                 ssl_handshake_timeout=max(left, 0.001),

@@ -107,14 +107,16 @@ class Floor:
         self.random = random.Random(3)
         self._people: dict[tuple[str, int], Any] = {}
 
-    def ask(self, agent: str, who: int, known: bool = False, route: str = "GET/", network: str = "") -> Any:
+    def ask(
+        self, agent: str, who: int, known: bool = False, route: str = "GET/", network: str = "", ja4: str = ""
+    ) -> Any:
         client = self._people.get((agent, who))
         if client is None:
             key = self.random.randbytes(16)
             client = self._people[agent, who] = SimpleNamespace(
                 user_agent=agent,
                 language="en",
-                ja4="",
+                ja4=ja4,
                 key=key,
                 entry=SimpleNamespace(key=key),
                 network=network or f"10.{who >> 8 & 255}.{who & 255}.0/24",
@@ -156,6 +158,16 @@ def test_a_botnet_of_one_program_is_named_and_armed() -> None:
     assert figures["routes"] == {"GET/search": 0.9, "GET/": 0.1}
     ((name, fields),) = floor.notes
     assert (name, fields["user_agent"], fields["share"]) == ("fingerprint_limited", BOT, 0.9)
+
+
+def test_over_tls_a_program_is_named_by_its_hello_too() -> None:
+    floor = Floor()
+    floor.people()
+    for i in range(1000):
+        floor.ask(BOT, i, ja4="t13d180700_4b22cbed5bed_7af1ed941c26")
+    floor.window()
+    (named,) = floor.hitters.figures()["fingerprints"]
+    assert (named["user_agent"], named["ja4_habit"]) == (BOT, "t13d180700_4b22cbed5bed_7af1ed941c26")
 
 
 def test_all_who_have_an_armed_fingerprint_share_a_tenth_of_the_capacity() -> None:

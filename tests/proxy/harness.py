@@ -24,6 +24,7 @@ from typing import Any, Final, Self
 from shield.admin.metrics import Metrics
 from shield.model import Action, Outcome, Reason, Request, Signal, Tier, Verdict
 from shield.proxy import listener
+from shield.proxy.client_hello import Program
 from shield.proxy.crawlers import Crawlers
 from shield.proxy.deadlines import SHARDS, Deadlines
 from shield.proxy.doorstep import Doorstep
@@ -101,7 +102,7 @@ class PermissiveEngine:
         self.signals: list[tuple[str, Signal]] = []
         self.tokens: list[str] = []
         self.identified: list[tuple[str, str, str]] = []
-        self.programs: list[str] = []  # JA4s, beside them
+        self.programs: list[str] = []  # habits of their TLS, beside them
         self.slots: set[int] = set()
         self.queued: list[Request] = []
         self.grants: dict[str, str] = {}
@@ -191,14 +192,19 @@ class QuietLog:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[str] = []
         self.refusals: list[tuple[str, int, str]] = []
+        self.programs: list[str] = []  # JA4 of each line
 
     def request(self, now: float, request: Request, status: int, *rest: Any) -> None:
+        *rest, ja4 = rest  # type: ignore[assignment]
+        self.programs.append(ja4)
         self.requests.append((request.method, request.path, status, *rest))
 
-    def refused(self, now: float, request: Request, status: int, request_id: str = "") -> None:
+    def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
+        self.programs.append(ja4)
         self.refusals.append((request.path, status, request_id))
 
-    def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "") -> None:
+    def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "") -> None:
+        self.programs.append(ja4)
         self.faults.append(fault)
 
     def event(self, name: str, level: str = "info", **fields: Any) -> None:
@@ -318,8 +324,8 @@ class Shield:
     def _noted(self, event: str, **fields: Any) -> None:
         self.notes.append((event, str(fields)))
 
-    def _gate(self, ends: Ends | None, ja4: str) -> Gate:
-        gate = Gate(self.edge, ends, ja4, self.redirect)
+    def _gate(self, ends: Ends | None, program: Program) -> Gate:
+        gate = Gate(self.edge, ends, program, self.redirect)
         self.gates.append(gate)
         return gate
 

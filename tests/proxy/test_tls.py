@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import ssl
 from dataclasses import replace
@@ -18,8 +19,22 @@ from shield.errors import StartError
 from shield.proxy import tls as module
 from shield.proxy.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM768, Hello
 from shield.proxy.edge import TimeoutSettings
+from shield.proxy.forwarded import Forwarding
 from shield.proxy.tls import CHECK_SECONDS, Certificates, CertificateSettings, TlsSettings, hsts_field
-from tests.proxy.harness import LIMITED, Link, Received, Shield, get, post, reply, shielded, soon
+from tests.proxy.harness import (
+    CHALLENGED,
+    LIMITED,
+    QUEUED,
+    SHED,
+    Link,
+    Received,
+    Shield,
+    get,
+    post,
+    reply,
+    shielded,
+    soon,
+)
 
 HELLO = Hello(0x0304, (0x1301,), (0,), (), (), "", (X25519,), (X25519,))
 
@@ -329,6 +344,43 @@ async def test_the_program_is_part_of_who_a_client_is(tls: Any) -> None:
         (program,) = set(shield.engine.programs)
         assert program.startswith("t13d")
         assert len(program) == 36
+
+
+async def test_the_log_names_the_program_as_others_do(tls: Any) -> None:
+    """JA4 as it is published, with ALPN, for requests, refusals and faults; and none without TLS."""
+    async with shielded(tls=settings_for(tls)) as (shield, _):
+        shield.engine.verdicts = {"/no": LIMITED, "/prove": CHALLENGED, "/late": QUEUED}
+        for path in ("/", "/no", "/prove", "/late", "bad"):
+            reader, writer = await over_tls(shield, tls)
+            writer.write(get(path))
+            if path == "/late":
+                await soon(lambda: shield.engine.queued)
+                shield.edge.resume([shield.engine.let_in(SHED)], shield.clock())
+            await reader.readuntil(b"\r\n\r\n")
+            await close(writer)
+        names = shield.log.programs
+        assert len(names) == 5
+        (name,) = set(names)
+        assert re.fullmatch(r"t13d\d{4}h2_[0-9a-f]{12}_[0-9a-f]{12}", name)
+        (habit,) = set(shield.engine.programs)
+        assert habit[:6] == name[:6]
+        assert habit.split("_")[1] == name.split("_")[1], "the suites are the same, less ALPN and what comes and goes"
+    async with shielded() as (shield, _), await shield.client() as client:
+        shield.engine.verdicts = {"/no": LIMITED}
+        await client.ask(get("/"))
+        await client.ask(get("/no"))
+        assert set(shield.log.programs) == {""}
+
+
+async def test_a_trusted_proxys_program_is_nobodys(tls: Any) -> None:
+    trusting = Forwarding(("127.0.0.1",), "x-forwarded-for")
+    async with shielded(tls=settings_for(tls), forwarding=trusting) as (shield, _):
+        reader, writer = await over_tls(shield, tls)
+        writer.write(get("/", "X-Forwarded-For: 192.0.2.1"))
+        await reader.readuntil(b"\r\n\r\n")
+        await close(writer)
+        assert shield.log.programs == [""]
+        assert shield.engine.programs == [""]
 
 
 async def test_an_early_error_over_tls_is_read_by_a_client_that_goes_on_sending(tls: Any) -> None:
