@@ -1,14 +1,15 @@
 """How much the upstream takes at once: the limit L, found by its congestion, with a probe that drains.
 
 `x` is the median of upstream time over the route's baseline, `b` its undisturbed value (1 at the start), `e` the share
-of 502, 503, 504 and timeouts. *Saturated*: in-flight reached the limit. A round begins with each change of the limit;
-its samples are the requests that *began* since then, so that what went before is not answered twice. In each window
-(0.5 s) the round is judged, if it has enough samples of enough clients, taken while in-flight was at least L/2:
+of 502, 503, 504 and timeouts. *Saturated*: in-flight reached the limit. A round begins with each change of the limit,
+and anew when the limit is first reached; its samples are the requests that *began* since then, so that what went before
+is not answered twice, and calm does not speak for a flood. In each window (0.5 s) the round is judged, if it has enough
+samples of enough clients, taken while in-flight was at least L/2:
 
     g = tolerance b / x
     g < 1, or e too high    L falls to max(0.7, g) L, or 0.8 L
     g > 1.1                 L rises by sqrt(L) / 2; by half until the first time that it did not
-    otherwise, and while it is not reached, L keeps
+    otherwise, and while it is not reached, or half of the requests found a slot to spare, L keeps
 
 A few noisy samples are no evidence. They act when a confidence interval of the median (sign test, two standard
 deviations) says the same; else the round goes on to `ENOUGH` samples, and then the median is believed.
@@ -17,12 +18,13 @@ deviations) says the same; else the round goes on to `ENOUGH` samples, and then 
 minutes by the design: Gradient2 ends at 40 times the ideal). So while saturated, every 20 s, and before L falls far, a
 probe runs at L/2 and takes `b` from requests that began inside. If they took less than 0.65 of the time at L, the
 service is congested at L/2 too, and the probe goes on at half of that. Probes begin at multiples of 20 s of the
-clock, so that the workers of one service drain it together.
+clock, so that the workers of one service drain it together. When the congestion calls for less than L/2, the probe runs
+at what it calls for, g L; and if that is as quick as b says, b holds and g L is the limit.
 
-**Haste.** A flood fills the slots of the first guess, and users wait behind it. So a round or a probe may end between
-two windows, up to ten times a second while requests wait, when `ENOUGH` samples leave no doubt (three standard
-deviations) that they took `BLATANT` times too long, or that a probe has to go deeper, and after that: from 20 to 5 in a
-second or so, not two. The limit never rises so.
+**Haste.** A flood fills the slots of the first guess, and users wait behind it. So a round may end between two windows,
+up to twenty times a second while requests wait, when `FEW` samples leave no doubt (three standard deviations) that they
+took `BLATANT` times too long; and so may the probe that follows. A service of 4 slots gets 5 instead of 20 a quarter of
+a second after the first answers (0.4 s after the first request of a flood). The limit never rises so.
 
 **Quiet.** A limit that fell in bad times rises again while the service is hardly asked, to what it took well within
 the last minutes: else a limit too low to let anybody in would never be tested. `found` says that the limit has been
@@ -49,15 +51,18 @@ ENOUGH: Final = 32  # samples of a round or probe whose median is believed; and 
 ROUND: Final = 30.0  # seconds after which samples are too old
 SURE: Final = 1.0  # half the width of a confidence interval, in sqrt(n) ranks: two standard deviations
 VERY_SURE: Final = 1.5  # three: b falls with each of thousands of windows, and never by chance
-HASTE: Final = 0.1  # seconds between two looks
+HASTE: Final = 0.05  # seconds between two looks
+FEW: Final = 12  # samples that may be in haste: that all of them are above the median is chance one time in 4,096
 BLATANT: Final = 1.5  # times beyond the tolerance; less can wait for the window
 LATER: Final = 0.99  # a congestion that is not measured anew fades by 1 % a minute
 SEARCH: Final = 1.5  # growth until the limit held once: four windows from 20 to 100, and half as much too high at most
 FELL: Final = 0.6  # of the limit at the last probe: two steps down, and then it is asked whether b still holds
-DEEPER: Final = 0.65  # of the time before: halving the limit took the congestion down with it, so there is more
+DEEPER: Final = 1.3  # times what Little's law has the time fall to with fewer slots: there is more congestion below
+CONFIRMED: Final = 0.8  # of b, and the tolerance: between them a probe at the goal says that b still holds
 PROBE_LONG: Final = 2.0  # seconds after which the least number of samples will do
 PROBE_MOST: Final = 20.0  # seconds; then the probe is given up
 PROBE_SHARE: Final = 0.2  # of the time, at most, is spent probing a slow service
+FULL: Final = 0.5  # of the requests of a round: if fewer met the last slot or none, the limit was not in the way
 UNDER_WAY: Final = 3  # ended requests for each that is still under way: else only the quick ones count
 FLOOR_ROUNDS: Final = 4  # at the floor and still too slow: then b is asked for, as it must be wrong
 USUAL_KEPT: Final = 0.9  # per minute, of the limit that it may rise to while quiet
@@ -126,11 +131,13 @@ class Concurrency:
     """
 
     __slots__ = (
+        "_at_goal",
         "_before",
         "_began",
         "_calm",
         "_clients",
         "_congested",
+        "_deepest",
         "_errors",
         "_excess",
         "_floor_rounds",
@@ -149,7 +156,9 @@ class Concurrency:
         "_reference",
         "_searching",
         "_settings",
+        "_slots_before",
         "_taken",
+        "_taken_full",
         "_unreached",
         "_usual",
         "acted",
@@ -203,6 +212,7 @@ class Concurrency:
         # of the round: requests that began in this epoch
         self._began = 0.0
         self._taken = 0
+        self._taken_full = 0  # of these, those that found or made the slots full
         self._fresh: list[float] = []
         self._fresh_errors = 0
         self._fresh_clients: set[bytes] = set()  # no more than settings.clients
@@ -213,7 +223,10 @@ class Concurrency:
         self._probe_began = 0.0
         self._next_probe = 0.0
         self._congested = 0.0  # x before it began
-        self._before = 0.0  # x before the last halving
+        self._before = 0.0  # x before the last step down ...
+        self._slots_before = 1  # ... and the slots
+        self._at_goal = False  # it runs at what L is to be if b holds
+        self._deepest = max(1, self._least // 2)
         self._reference = 0  # the limit at the last probe
         self._floor_rounds = 0
         # what is known of the limit
@@ -229,6 +242,9 @@ class Concurrency:
         self._taken += 1
         if self.in_flight >= self.slots:
             self._reached = True
+            self._taken_full += 1
+            if not self._reached_in_round:
+                self._begin_at_limit()
 
     def give(self) -> None:
         """It came back."""
@@ -266,7 +282,6 @@ class Concurrency:
             self.slowness /= max(1.0, self.baseline)
         if self._settings.adaptive:
             self._usual *= USUAL_KEPT ** (seconds / 60)
-            self._reached_in_round |= self.saturated
             self._began = self._began or now
             self._forget(seconds, calm)
             if self.probing:
@@ -281,18 +296,20 @@ class Concurrency:
 
     def hurry(self, now: float) -> None:
         """Between two windows, while requests wait: carry out at once what leaves no doubt."""
-        if len(self._fresh) < ENOUGH or now < self._looked + HASTE or not self._settings.adaptive:
+        n = len(self._fresh)
+        if n < FEW or now < self._looked + HASTE or not self._settings.adaptive or not self._reached_in_round:
             return
         self._looked = now
-        self._reached_in_round |= self._reached
-        if not (self._reached_in_round and self._enough()):
-            return
-        low, _, high = _median(sorted(self._fresh), VERY_SURE, self._under_way())
+        ordered = sorted(self._fresh)
+        blatant = BLATANT * self._settings.tolerance * self.baseline
         if not self.probing:
-            if low > BLATANT * self._settings.tolerance * self.baseline:
-                self._judge(now)
-        elif high < DEEPER * self._before or self._before < self._congested:
-            self._probe(now)
+            low = _median(ordered, VERY_SURE)[0]
+            if low > blatant and len(self._fresh_clients) >= self._settings.clients:
+                self._judge(now, late=0)  # those under way are no quicker
+        elif n >= ENOUGH and self._enough():
+            high = _median(ordered, VERY_SURE, self._under_way())[2]
+            if high < self._shallow() or self._congested > blatant:
+                self._probe(now)
 
     def _read_window(self, seconds: float, calm: bool) -> None:
         settings = self._settings
@@ -337,30 +354,33 @@ class Concurrency:
         """Requests of the round that have not ended."""
         return min(self.in_flight, self._taken - len(self._fresh) - self._fresh_errors)
 
-    def _judge(self, now: float) -> None:
-        """Let the limit rise, fall, or keep, or begin a probe; or wait for more samples.
+    def _judge(self, now: float, late: int | None = None) -> None:
+        """Let the limit rise, fall, or keep, or begin a probe; or wait for more samples. `late`: see `_median`; None if
+        it is to be seen whether there are enough samples.
 
         One that nobody reached does not fall: it restrains nobody, and a few requests that happen to be slow are enough
         to bring in-flight to half of it (a calm site with noisy times went from 20 to 6 within two minutes).
         """
         settings = self._settings
-        if not (self._reached_in_round and self._enough()):
+        if late is None and not (self._reached_in_round and self._enough()):
             if self._unreached > QUIET and self.congestion < settings.tolerance and self.limit < self._usual:
                 self._change(min(math.ceil(self._usual), self.limit + self._step()), now)
             elif now - self._began > ROUND:
                 self._begin_round(now)
             return
         n = len(self._fresh) + self._fresh_errors
-        late = self._under_way()
+        if late is None:
+            late = self._under_way()
         low, x, high = _median(sorted(self._fresh), SURE, late) if self._fresh else (self.baseline,) * 3
         goal = settings.tolerance * self.baseline
         gradient = goal / x
         errors = self._too_many(self._fresh_errors, n)
         sure = n >= ENOUGH
         down = errors or low > goal or (sure and gradient < 1.0)
-        grows = not down and self.limit < self._most and gradient > settings.grow_above
+        in_the_way = self._taken_full >= FULL * self._taken
+        grows = not down and in_the_way and self.limit < self._most and gradient > settings.grow_above
         up = grows and (sure or high < goal)
-        if down or (sure and not up):
+        if down or (sure and in_the_way and not up):
             self.found = True
             self._searching = False
         if errors:
@@ -390,8 +410,15 @@ class Concurrency:
         self.probing = True
         self._probe_began = now
         self._before = self._congested = x
+        self._slots_before = self.limit
         self._floor_rounds = 0
-        self._set_slots(self.limit // 2, now)
+        goal = int(self.limit * self._settings.tolerance * self.baseline / x)
+        self._at_goal = goal < self.limit // 2
+        self._set_slots(max(self._deepest, goal) if self._at_goal else self.limit // 2, now)
+
+    def _shallow(self) -> float:
+        """x below which the time fell along with the slots (Little's law), so that the probe is not deep enough."""
+        return DEEPER * self._before * self.slots / self._slots_before
 
     def _probe(self, now: float) -> None:
         """Go on probing, or take what the probe says of b and end it."""
@@ -400,16 +427,19 @@ class Concurrency:
         n = len(self._fresh)
         if self._enough() and n >= settings.probe_samples and (n >= ENOUGH or took >= PROBE_LONG):
             low, x, high = _median(sorted(self._fresh), SURE, self._under_way())
-            deepest = max(1, self._least // 2)
-            if x < DEEPER * self._before and self.slots > deepest and took < PROBE_MOST / 2:
-                self._before = x
-                self._set_slots(max(deepest, self.slots // 2), now)
+            if self._at_goal and CONFIRMED * self.baseline < x < settings.tolerance * self.baseline:
+                self.limit = max(self._least, self.slots)
+            elif x < self._shallow() and self.slots > self._deepest and took < PROBE_MOST / 2:
+                self._before, self._slots_before = x, self.slots
+                self._at_goal = False
+                self._set_slots(max(self._deepest, self.slots // 2), now)
                 return
-            self.baseline = min(max(self.baseline, low), high)  # what a probe cannot deny, it need not unteach
-            self.baseline += n / (n + ENOUGH) * (x - self.baseline)
-            gradient = settings.tolerance * self.baseline / self._congested
-            if gradient < 1.0 and n >= ENOUGH:  # at once, but not below what the probe ran at
-                self.limit = max(self._least, self.slots, int(self.limit * gradient))
+            else:
+                self.baseline = min(max(self.baseline, low), high)  # what a probe cannot deny, it need not unteach
+                self.baseline += n / (n + ENOUGH) * (x - self.baseline)
+                gradient = settings.tolerance * self.baseline / self._congested
+                if gradient < 1.0 and n >= ENOUGH:  # at once, but not below what the probe ran at
+                    self.limit = max(self._least, self.slots, int(self.limit * gradient))
         elif took < PROBE_MOST:
             return
         self.probing = False
@@ -434,11 +464,20 @@ class Concurrency:
 
     def _begin_round(self, now: float) -> None:
         self._began = now
-        self._taken = 0
+        self._clear_round()
+        self._reached_in_round = self.in_flight >= self.slots
+
+    def _begin_at_limit(self) -> None:
+        """Forget what the round has from before the limit was reached: calm requests would speak for full slots."""
+        self.epoch += 1
+        self._clear_round()
+        self._reached_in_round = True
+
+    def _clear_round(self) -> None:
+        self._taken = self._taken_full = 0
         self._fresh.clear()
         self._fresh_clients.clear()
         self._fresh_errors = 0
-        self._reached_in_round = False
 
 
 def _median(ordered: list[float], width: float, late: int = 0) -> tuple[float, float, float]:

@@ -306,7 +306,7 @@ def test_a_service_that_changes_under_load_is_met_again(
 def test_a_service_that_thrashes_is_kept_below_that(thrash: float, seed: int) -> None:
     site = overload(Service(24, 0.05, NOISY, thrash), seed)
     site.run(120.0)
-    assert site.goodput(90.0) > 0.82
+    assert site.goodput(90.0) > 0.8
     assert site.within(90.0) > 0.95
 
 
@@ -488,12 +488,64 @@ def test_a_probe_that_finds_the_service_slower_raises_the_baseline_and_keeps_the
 
 def test_a_probe_that_finds_half_of_it_congested_too_goes_on_and_its_word_is_carried_out_at_once() -> None:
     concurrency = Concurrency(ConcurrencySettings(start=64))
-    for i, (ratio, slots) in enumerate([(8.0, 32), (4.0, 16), (2.0, 8), (1.0, 4)]):
+    for i, (ratio, slots) in enumerate([(2.7, 32), (1.4, 16), (0.8, 8)]):
         steady(concurrency, ratio, START + i * WINDOW)
         assert concurrency.slots == slots
-    steady(concurrency, 1.0, START + 2.0)
+    steady(concurrency, 0.8, START + 2.0)
+    assert not concurrency.probing
+    assert concurrency.limit == concurrency.slots
+    assert concurrency.limit == int(64 * 1.4 * concurrency.baseline / 2.7) < int(64 * 1.4 / 2.7)
+
+
+def test_where_the_limit_has_to_fall_far_it_is_tried_at_once() -> None:
+    concurrency = Concurrency(ConcurrencySettings(start=64))
+    steady(concurrency, 8.0, START)
+    assert concurrency.probing
+    assert concurrency.slots == int(64 * 1.4 / 8)
+    steady(concurrency, 1.3, START + WINDOW)
     assert not concurrency.probing
     assert concurrency.limit == concurrency.slots == int(64 * 1.4 / 8)
+    assert concurrency.baseline == 1.0  # it held
+
+
+@pytest.mark.parametrize(("ratio", "slots", "baseline"), [(1.6, 5, 1.0), (0.5, 5, 0.5), (8.0, 64, 8.0)])
+def test_a_trial_that_denies_the_baseline_is_a_probe_like_others(ratio: float, slots: int, baseline: float) -> None:
+    concurrency = Concurrency(ConcurrencySettings(start=64))
+    steady(concurrency, 8.0, START)
+    assert concurrency.slots == 11
+    steady(concurrency, ratio, START + WINDOW)  # of 8 there were to be 8 * 11 / 64
+    assert concurrency.slots == slots
+    steady(concurrency, baseline, START + 2 * WINDOW)
+    assert concurrency.baseline == pytest.approx(baseline, rel=0.1)
+
+
+def test_what_calm_weather_said_does_not_speak_for_a_flood() -> None:
+    """Bursts that reached half of the limit were in the round when the flood came; a probe at 10 then looked no
+    quicker, 2.5 was taken for undisturbed, and the limit stayed at 20 on a service of 4 slots."""
+    concurrency = Concurrency(ConcurrencySettings())
+    for _ in range(12):
+        concurrency.take()
+    epoch = concurrency.epoch
+    for i in range(130):
+        concurrency.sample(bytes([i % 8]), 0.1, 0.1, False, epoch)
+    fill(concurrency, 5.5, 20)
+    concurrency.hurry(START)
+    assert concurrency.probing
+    assert concurrency.slots == int(20 * 1.4 / 5.5)
+
+
+def test_a_limit_that_is_hardly_in_the_way_does_not_rise() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    for _ in range(30):  # bursts of 24; the limit is 20
+        for _ in range(24):
+            concurrency.take()
+            concurrency.sample(b"%d" % concurrency.in_flight, 0.1, 0.1, False, concurrency.epoch)
+        while concurrency.in_flight:
+            concurrency.give()
+    concurrency.close_window(WINDOW, False, START)
+    assert concurrency.limit == 20
+    steady(concurrency, 1.0, START + WINDOW)
+    assert concurrency.limit == 30
 
 
 # Between two windows
@@ -514,27 +566,42 @@ def fill(concurrency: Concurrency, ratio: float, count: int = 80) -> None:
 def test_a_limit_that_is_blatantly_too_high_is_found_out_between_two_windows() -> None:
     concurrency = Concurrency(ConcurrencySettings())
     slots = []
-    for i, ratio in enumerate([5.0, 2.5, 1.25, 1.0]):
+    for i, ratio in enumerate([5.0, 1.2]):
         fill(concurrency, ratio)
         concurrency.hurry(START + i * HASTE)
         slots.append(concurrency.slots)
-    assert slots == [10, 5, 2, 5]
+    assert slots == [5, 5]
     assert not concurrency.probing
     assert concurrency.limit == 5
 
 
-@pytest.mark.parametrize(("ratio", "count"), [(2.0, 80), (5.0, 20), (1.0, 80), (5.0, 40)])
+@pytest.mark.parametrize(("ratio", "count"), [(2.0, 80), (5.0, 11), (1.0, 80)])
 def test_what_leaves_doubt_waits_for_the_window(ratio: float, count: int) -> None:
     concurrency = Concurrency(ConcurrencySettings())
     fill(concurrency, ratio, count)
-    if count == 40:
-        for _ in range(20):  # most are still under way
-            concurrency.take()
     concurrency.hurry(START)
     assert concurrency.slots == 20
 
 
-def test_it_is_looked_at_ten_times_a_second_and_only_a_limit_that_is_reached() -> None:
+def test_one_quick_request_among_few_is_doubt() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    fill(concurrency, 5.0, 11)
+    fill(concurrency, 1.0, 1)
+    concurrency.hurry(START)
+    assert concurrency.slots == 20
+
+
+def test_few_clients_are_no_reason_for_haste() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    for _ in range(20):
+        concurrency.take()
+    for i in range(80):
+        concurrency.sample(bytes([i % 3]), 0.5, 0.1, False, concurrency.epoch)
+    concurrency.hurry(START)
+    assert concurrency.slots == 20
+
+
+def test_it_is_looked_at_twenty_times_a_second_and_only_a_limit_that_is_reached() -> None:
     concurrency = Concurrency(ConcurrencySettings())
     for i in range(80):
         concurrency.take()
@@ -542,11 +609,13 @@ def test_it_is_looked_at_ten_times_a_second_and_only_a_limit_that_is_reached() -
         concurrency.give()
     concurrency.hurry(START)
     assert concurrency.slots == 20
-    fill(concurrency, 10.0)
+    fill(concurrency, 2.0)
+    concurrency.hurry(START)
+    fill(concurrency, 10.0, 200)
     concurrency.hurry(START + HASTE / 2)
     assert concurrency.slots == 20
     concurrency.hurry(START + HASTE)
-    assert concurrency.slots == 10
+    assert concurrency.slots == 2
 
 
 def test_a_limit_that_is_told_does_not_hurry() -> None:
