@@ -472,6 +472,11 @@ class Engine:
         return self._pressure.p
 
     @property
+    def pressed(self) -> bool:
+        """Whether p is above the threshold: newcomers are challenged."""
+        return self._pressure.pressed
+
+    @property
     def attack(self) -> bool:
         """Between onset and end."""
         return self._pressure.attack

@@ -98,7 +98,7 @@ class Edge:
     on_close: Callable[[], None] = field(default=lambda: None)
     hsts: bytes = b""  # the line that is added to responses over TLS, if any
     ahead: int = 0  # bytes of responses that were read ahead of slow clients
-    laggards: int = 0  # responses that wait for a slow client, with an upstream connection and without a slot
+    laggards: int = 0  # exchanges too slow for a slot, which hold an upstream connection without one
     plain: PlainHeads = field(init=False)
     connections: Connections = field(init=False)
 

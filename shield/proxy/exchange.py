@@ -8,8 +8,8 @@ in the wake-up that brought it. Only opening a connection is a coroutine.
                                                                  \\-> tunnel (after 101)
 
 An exchange that waits for somebody for long gives its concurrency slot back: a WebSocket and an event stream with
-their head, any response when its client is slow and there is no room to read ahead of it. There are at most
-`upstream.max_streams` of these.
+their head, any response when its client is slow and there is no room to read ahead of it, and any body, up or down,
+that moves more slowly than LEAST_PACE. There are at most `upstream.max_streams` of these.
 
 What is kept: at most `http.body_buffer_bytes` of the request's body plus one read, and of the response what one read
 brought; the transports' own buffers are bounded by backpressure, at `http.response_buffer_bytes` for a slow client and
@@ -40,8 +40,15 @@ if TYPE_CHECKING:
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH"})
 """Methods that RFC 9110 section 9.2.2 and the WebDAV registry call idempotent, of those that are common."""
 
+LEAST_PACE: Final = 16 * 1024
+"""bytes/s of a body, in both directions together, below which a request has no claim to a concurrency slot. Slow lines
+of phones carry several times that; what a service writes more slowly it makes as it goes."""
+PACE_SECONDS: Final = 2.0
+"""Over which the pace is measured: a slot that is held for nothing is held so long."""
+
 _METHOD_BYTES: dict[str, bytes] = {}
 NO_RTT: Final = -1.0
+NEVER: Final = float("inf")
 
 
 class Exchange:
@@ -61,6 +68,8 @@ class Exchange:
         "_lagging",
         "_no_room",
         "_out",
+        "_pace_at",
+        "_pace_mark",
         "_prefix",
         "_replayable",
         "_reused",
@@ -123,6 +132,8 @@ class Exchange:
         self._status = 0
         self.rtt = NO_RTT
         self.body_sent = 0
+        self._pace_at = 0.0  # when its pace is looked at; 0: it is not measured yet
+        self._pace_mark: int  # bytes that had moved when the measurement began
         self._no_room = False
         self._slotless = False
         self._lagging = False
@@ -148,7 +159,7 @@ class Exchange:
     def wait(self) -> None:
         """The policy has queued the request: resume() follows, or abandon()."""
         self._waiting = True
-        self._gate.deadline = float("inf")
+        self._gate.deadline = NEVER
 
     def resume(self, now: float) -> None:
         """The policy has decided about a queued request: its verdict is FORWARD or SHED."""
@@ -170,9 +181,12 @@ class Exchange:
             if self._replayable and (pieces or not done):
                 self._replayable = False
                 self._body.clear()
+            self._body_bytes += sum(map(len, pieces))
             self._write_body(connection, pieces, done)
             if done:
                 self._mark_sent(now)
+            elif now >= self._pace_at:
+                self._keep_pace(now)
             return
         self._body += pieces
         self._body_bytes += sum(map(len, pieces))
@@ -213,7 +227,7 @@ class Exchange:
             self._reused = True
             self._send(connection, now)
             return
-        self._gate.deadline = float("inf")  # connecting has its own limit
+        self._gate.deadline = NEVER  # connecting has its own limit
         self._task = edge.loop.create_task(self._connect(server))
 
     def _preamble(self) -> bytes:
@@ -354,6 +368,7 @@ class Exchange:
             return
         self._status = status
         self.responding = True
+        self._pace_at = 0.0
         self._stream = stream
         # A response may come before the request has been sent whole; then there is nothing to measure.
         self.rtt = now - self._sent_at if self._sent_at else NO_RTT
@@ -444,6 +459,8 @@ class Exchange:
             out.clear()
         if self.responding:
             now = self._edge.clock()
+            if now >= self._pace_at and not self._keep_pace(now):
+                return
             if not gate.blocked or self._connection is None:
                 gate.deadline = now + self._edge.upstream.idle_timeout
             elif not gate.read_ahead(now):
@@ -464,12 +481,52 @@ class Exchange:
             return
         cast("OriginConnection", self._connection).pause()
         gate.expect_progress(now)
+        self._step_aside(now)
+
+    def _step_aside(self, now: float) -> bool:
+        """Go on without a slot, as one of those that are slow, if streams have room. Whether it does."""
         if not self._slotless and self._give_slot_back(now):
             self._lagging = True
-            edge.laggards += 1
+            self._edge.laggards += 1
+        return self._slotless
+
+    def _keep_pace(self, now: float) -> bool:
+        """PACE_SECONDS have passed in which a body was under way: one that moved too slowly loses its slot.
+
+        Else as many trickles as there are slots would keep everybody out, for as long as they like. Who is slow for
+        good reason does not notice: there is room for as many beside the slots, and what has no room keeps its slot in
+        calm weather. Under pressure it is ended while others wait. Whether the exchange goes on.
+        """
+        if self._slotless:
+            self._pace_at = NEVER
+            return True
+        edge = self._edge
+        moved = self.body_sent + self._body_bytes
+        if self._pace_at and moved - self._pace_mark < LEAST_PACE * (now - self._pace_at + PACE_SECONDS):
+            room = edge.laggards < edge.engine.concurrency_limit or self.request.tier < Tier.T2
+            if not (room and self._step_aside(now)) and edge.engine.pressed and edge.engine.waiting:
+                self._make_way(now)
+                return False
+        self._pace_at = now + PACE_SECONDS
+        self._pace_mark = moved
+        return True
+
+    def _make_way(self, now: float) -> None:
+        """End a trickle for the sake of those who wait."""
+        if self.responding:
+            self._edge.metrics.faults[Fault.STREAMS_FULL.value] += 1
+            self._gate.reset()
+            self.abandon(now)
+            return
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            connection.close()
+        self._fail(Fault.BODY_TIMEOUT, now)
 
     def client_drained(self, now: float) -> None:
         """The client has caught up: read on."""
+        self._pace_at = 0.0  # it was we who did not read
         if self._connection is not None:
             self._connection.resume()
             self._gate.deadline = now + self._edge.upstream.idle_timeout

@@ -60,10 +60,10 @@ class UpstreamSettings:
         Ge(0),
         Le(10_000_000),
         Doc(
-            "WebSockets, event streams and responses to slow readers at the same time: they hold no place of "
-            "max_concurrency, but a connection each. A further WebSocket or stream is answered 503, a further slow "
-            "reader keeps its place. 0: half as many as client connections. Several workers share it equally, rounded "
-            "up."
+            "WebSockets, event streams, responses to slow readers and bodies that trickle at the same time: they hold "
+            "no place of max_concurrency, but a connection each. A further WebSocket or stream is answered 503, a "
+            "further slow reader or trickle keeps its place. 0: half as many as client connections. Several workers "
+            "share it equally, rounded up."
         ),
     ] = 0
     connect_timeout: Annotated[

@@ -165,6 +165,7 @@ def test_a_flood_that_comes_before_the_limit_is_found_is_noticed_too(
         loop.connect(world.client(f"127.{i // 200}.{i % 200}.1"))
     loop.run(10.0)
     assert world.engine.attack
+    assert world.engine.pressed
     assert loop.highest > 0.15
 
 

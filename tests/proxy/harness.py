@@ -90,6 +90,8 @@ class PermissiveEngine:
 
     pass_lifetime = 3600
     concurrency_limit = 100
+    waiting = 0
+    pressed = False
 
     def __init__(self) -> None:
         self.verdicts: dict[str, Verdict] = {}

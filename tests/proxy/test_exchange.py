@@ -12,6 +12,7 @@ import pytest
 from shield.model import Tier
 from shield.proxy import wire
 from shield.proxy.edge import TimeoutSettings
+from shield.proxy.exchange import LEAST_PACE, PACE_SECONDS
 from shield.proxy.headers import HttpSettings
 from shield.proxy.upstream import UpstreamSettings
 from tests.proxy.harness import (
@@ -774,6 +775,161 @@ async def test_slow_readers_hold_no_more_of_the_upstream_than_it_can_do_at_once(
         await soon(lambda: shield.edge.laggards == 3 and shield.metrics.faults["slow_reader"] == 2)
         assert shield.metrics.connections_open == 3, "one with a history is not cut"
         assert not shield.engine.slots
+
+
+class Dripping:
+    """An origin whose answers come in pieces, when the test says so: a head and a byte at first."""
+
+    def __init__(self, head: bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n") -> None:
+        self._head = head
+        self.links: list[Link] = []
+
+    async def __call__(self, link: Link, request: Received) -> None:
+        await link.send(self._head)
+        self.links.append(link)
+        await link.lost.wait()
+
+    async def drip(self, client: Client, number: int = 0, piece: bytes = b"x") -> None:
+        """Send a piece to the client of that number, who has it."""
+        await self.links[number].send(b"%x\r\n%s\r\n" % (len(piece), piece))
+        await client.exactly(len(piece) + len(f"{len(piece):x}") + 4)
+
+
+async def trickle(shield: Shield, origin: Dripping, client: Client, path: str = "/") -> None:
+    """Ask for something that comes a byte a second, and wait until that shows."""
+    await client.send(get(path))
+    await client.until(b"1\r\nx\r\n")
+    shield.advance(PACE_SECONDS + 0.1)
+    await origin.drip(client, len(origin.links) - 1)
+
+
+async def test_a_response_that_trickles_holds_no_slot() -> None:
+    """A byte a minute kept one of the service's places for as long as it liked."""
+    origin = Dripping()
+    async with shielded(None, origin) as (shield, _), await shield.client() as client:
+        await client.send(get())
+        await client.until(b"1\r\nx\r\n")
+        shield.advance(PACE_SECONDS - 0.5)
+        await origin.drip(client)
+        assert len(shield.engine.slots) == 1, "too early to tell"
+        shield.advance(0.6)
+        await origin.drip(client)
+        assert not shield.engine.slots
+        assert (shield.edge.laggards, shield.metrics.streams_open) == (1, 1)
+        for _ in range(3):
+            shield.advance(shield.settings.idle_timeout - 1)
+            await origin.drip(client)
+        await origin.links[0].send(b"0\r\n\r\n")
+        await client.until(b"0\r\n\r\n")
+        await soon(lambda: shield.engine.learned)
+        assert (shield.edge.laggards, shield.metrics.streams_open) == (0, 0)
+
+
+async def test_a_download_that_moves_keeps_its_slot() -> None:
+    origin = Dripping()
+    async with shielded(None, origin) as (shield, _), await shield.client() as client:
+        await client.send(get())
+        await client.until(b"1\r\nx\r\n")
+        for _ in range(5):
+            shield.advance(PACE_SECONDS)
+            await origin.drip(client, piece=b"x" * (LEAST_PACE * 3))
+            assert len(shield.engine.slots) == 1
+        origin.links[0].close()
+
+
+async def test_trickles_hold_no_more_of_the_upstream_than_it_can_do_at_once() -> None:
+    origin = Dripping()
+    async with shielded(None, origin) as (shield, _), contextlib.AsyncExitStack() as stack:
+        shield.engine.concurrency_limit = 1
+        shield.engine.tiers = {"/known": Tier.T1}
+        first, second, known = [await stack.enter_async_context(await shield.client()) for _ in range(3)]
+        await trickle(shield, origin, first)
+        await trickle(shield, origin, second)
+        await trickle(shield, origin, known, "/known")
+        assert shield.edge.laggards == 2, "the first one, and who has a history"
+        assert len(shield.engine.slots) == 1, "in calm weather the second one keeps its slot"
+
+        shield.engine.pressed = True
+        shield.advance(PACE_SECONDS + 0.1)
+        await origin.drip(second, 1)
+        assert len(shield.engine.slots) == 1, "nobody waits for it"
+        shield.engine.waiting = 1
+        shield.advance(PACE_SECONDS + 0.1)
+        await origin.links[1].send(b"1\r\nx\r\n")
+        await second.rest()
+        assert not shield.engine.slots
+        assert shield.metrics.faults["streams_full"] == 1
+        await origin.drip(first, 0)
+        await origin.drip(known, 2)
+
+
+async def test_an_upload_that_trickles_holds_no_slot() -> None:
+    """64 KiB at once brought it a slot, and 500 bytes/s from then on kept that."""
+
+    @early
+    async def read(link: Link, request: Received) -> None:
+        await link.body(request)
+        await link.send(reply(str(len(request.body)).encode()))
+
+    upload = post("/", b"x" * 100_000)
+    async with shielded(None, read) as (shield, origin), contextlib.AsyncExitStack() as stack:
+        shield.engine.concurrency_limit = 1
+        first, second = [await stack.enter_async_context(await shield.client()) for _ in range(2)]
+        for number, client in enumerate((first, second)):
+            await client.send(upload[:80_000])
+            await origin.got(number + 1)
+            await client.send(b"x")  # its pace is measured from here on
+            await soon(lambda: all(gate._exchange._pace_at for gate in shield.gates))
+        assert len(shield.engine.slots) == 2
+        shield.advance(PACE_SECONDS + 0.1)
+        for client in (first, second):
+            await client.send(b"x")
+            await soon(lambda: shield.edge.laggards == 1)
+        shield.engine.pressed, shield.engine.waiting = True, 1
+        shield.advance(PACE_SECONDS + 0.1)
+        await second.send(b"x")
+        answer = await second.response()
+        assert (answer.status, answer.get("Connection")) == (408, "close")
+        assert shield.metrics.faults["body_timeout"] == 1
+        assert not shield.engine.slots
+        await first.send(upload[80_002:])
+        assert (await first.response()).body == b"100000"
+        assert shield.edge.laggards == 0
+
+
+async def test_the_time_that_the_service_takes_over_an_upload_is_no_trickle() -> None:
+    go = asyncio.Event()
+
+    @early
+    async def think(link: Link, request: Received) -> None:
+        await link.body(request)
+        await go.wait()
+        await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        await link.lost.wait()
+
+    async with shielded(None, think) as (shield, _), await shield.client() as client:
+        await client.send(post("/", b"x" * 300_000))
+        await soon(lambda: shield.gates and shield.gates[0]._exchange and shield.gates[0]._exchange._sent_at)
+        shield.advance(shield.settings.first_byte_timeout - 1)
+        go.set()
+        await client.until(b"\r\no")
+        assert len(shield.engine.slots) == 1
+
+
+async def test_who_reads_slowly_is_not_taken_for_a_service_that_trickles() -> None:
+    """With all streams in use the reader keeps its slot, and nothing comes while we do not read."""
+    body = b"x" * (16 << 20)
+    async with (
+        shielded({"/": reply(body)}, http=NOTHING_AHEAD, timeouts=TimeoutSettings(min_rate=0)) as (shield, _),
+        await shield.client(receive_buffer=1 << 18) as client,
+    ):
+        shield.edge.max_streams = 0
+        shield.engine.pressed, shield.engine.waiting = True, 1
+        await client.send(get())
+        await soon(lambda: shield.gates and shield.gates[0].blocked)
+        shield.advance(10_000)
+        assert shield.gates[0].blocked
+        assert len((await client.response()).body) == len(body)
 
 
 # WebSocket
