@@ -59,8 +59,7 @@ def _listen(config: Config) -> Iterator[Complaint]:
 
 def _tls(config: Config) -> Iterator[Complaint]:
     settings = config.tls
-    for number, certificate in enumerate(settings.certificates):
-        yield from _certificate(("tls", "certificates", number), certificate.chain, certificate.key)
+    yield from _certificates(settings.certificates)
     if not settings.certificates:
         for name, value in (("redirect_from", settings.redirect_from), ("hsts", settings.hsts)):
             if value:
@@ -79,20 +78,37 @@ def _listening(config: Config) -> tuple[str, ...]:
     return (address,) if isinstance(address, str) else address
 
 
-def _certificate(place: Place, chain: str, key: str) -> Iterator[Complaint]:
-    missing = False
-    for name, path in (("chain", chain), ("key", key)):
-        if path or name == "chain":
-            for reason in _unreadable(path):
-                missing = True
-                yield (*place, name), reason
-    if missing:
-        return
-    try:
-        tls.load(chain, key)
-    except (OSError, ValueError) as error:
-        which = f"{chain} with {key}" if key else f"{chain}, which must hold its key too as there is no other file,"
-        yield (*place, "chain"), f"{which} cannot be used: {tls.reason(error)}"
+def _certificates(certificates: tuple[tls.CertificateSettings, ...]) -> Iterator[Complaint]:
+    """Each by itself, and whether it is of use beside those before it."""
+    seen: dict[tuple[str, str], str] = {}  # name and kind of key -> file
+    for number, one in enumerate(certificates):
+        place: Place = ("tls", "certificates", number)
+        missing = False
+        for name, path in (("chain", one.chain), ("key", one.key)):
+            if path or name == "chain":
+                for reason in _unreadable(path):
+                    missing = True
+                    yield (*place, name), reason
+        if missing:
+            continue
+        try:
+            certificate = tls.load(one)
+        except (OSError, ValueError) as error:
+            which = f"{one.chain} with {one.key}" if one.key else f"{one.chain}, which must hold its key too"
+            more = "" if one.key else " as there is no other file,"
+            yield (*place, "chain"), f"{which}{more} cannot be used: {tls.reason(error)}"
+            continue
+        keys = [(name, certificate.kind) for name in certificate.names]
+        if number and not keys:
+            yield (*place, "chain"), f"{one.chain} names no host (no subjectAltName), so it would never be shown"
+        elif number and all(key in seen for key in keys):
+            kind, other = certificate.kind, seen[keys[0]]
+            yield (
+                (*place, "chain"),
+                f"never shown: {other} is for the same names, and has a key of the same kind ({kind})",
+            )
+        for key in keys:
+            seen.setdefault(key, one.chain)
 
 
 def _upstream(config: Config) -> Iterator[Complaint]:

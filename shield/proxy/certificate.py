@@ -1,7 +1,7 @@
-"""The names in a certificate, which the ssl module tells of a peer's certificate only, and never of one's own.
+"""The names in a certificate and the kind of its key, which the ssl module tells of a peer's certificate only.
 
-Just as much DER (X.690) as it takes to reach the subjectAltName extension (RFC 5280 section 4.2.1.6). The bytes are the
-operator's own; what has another form is a ValueError.
+Just as much DER (X.690) as it takes to reach the subjectAltName extension (RFC 5280 section 4.2.1.6) and the algorithm
+of the key (section 4.1.2.7). The bytes are the operator's own; what has another form is a ValueError.
 """
 
 from __future__ import annotations
@@ -23,22 +23,41 @@ _DNS_NAME: Final = 0x82
 _IP_ADDRESS: Final = 0x87
 
 
-def names_in_chain(pem: str) -> tuple[str, ...]:
-    """The names and IP addresses that the first certificate in `pem` is for, in lower case; "*.a.example" as it is.
+_NOTHING: Final = (0, b"")
+_KEYS: Final = {
+    bytes.fromhex("2a864886f70d010101"): "RSA",  # RFC 8017 appendix C
+    bytes.fromhex("2a864886f70d01010a"): "RSA-PSS",
+    bytes.fromhex("2a8648ce3d0201"): "ECDSA",  # RFC 5480 section 2.1.1
+    bytes.fromhex("2b6570"): "Ed25519",  # RFC 8410 section 3
+    bytes.fromhex("2b6571"): "Ed448",
+}
 
-    A name in the subject does not count: no browser has taken it since 2017 (RFC 9525 section 2). Raises ValueError.
-    """
+
+def first_in_chain(pem: str) -> bytes:
+    """The first certificate in `pem`, which is the server's own, as DER. Raises ValueError."""
     match = _PEM.search(pem)
     if match is None:
         raise ValueError("no certificate in it")
-    return names(ssl.PEM_cert_to_DER_cert(match[0]))
+    return ssl.PEM_cert_to_DER_cert(match[0])
+
+
+def key_kind(der: bytes) -> str:
+    """Of which kind the certificate's key is. OpenSSL has place for one certificate of each. Raises ValueError."""
+    # signature, issuer, validity, subject, subjectPublicKeyInfo
+    sequences = _within(_to_be_signed(der), _SEQUENCE)
+    if len(sequences) < 5:
+        raise ValueError("not a certificate")
+    identifier = next(_elements(sequences[4]), _NOTHING)[1]
+    algorithm = next(_elements(identifier), _NOTHING)[1]
+    return _KEYS.get(algorithm) or f"algorithm {algorithm.hex()}"
 
 
 def names(der: bytes) -> tuple[str, ...]:
-    """The same of one certificate."""
-    (certificate,) = _within(der, _SEQUENCE)
-    to_be_signed = next(_elements(certificate))[1]
-    for tag, content in _elements(to_be_signed):
+    """The names and IP addresses that a certificate is for, in lower case; "*.a.example" as it is.
+
+    A name in the subject does not count: no browser has taken it since 2017 (RFC 9525 section 2). Raises ValueError.
+    """
+    for tag, content in _elements(_to_be_signed(der)):
         if tag == _EXTENSIONS:
             (extensions,) = _within(content, _SEQUENCE)
             for _, extension in _elements(extensions):
@@ -47,6 +66,11 @@ def names(der: bytes) -> tuple[str, ...]:
                     (general_names,) = _within(parts[_OCTETS], _SEQUENCE)
                     return tuple(_texts(general_names))
     return ()
+
+
+def _to_be_signed(der: bytes) -> bytes:
+    (certificate,) = _within(der, _SEQUENCE)
+    return next(_elements(certificate), _NOTHING)[1]
 
 
 def _texts(general_names: bytes) -> Iterator[str]:

@@ -11,15 +11,20 @@ in its place:
     order        ours, but ChaCha20 for clients that have it first, as those without AES in hardware do. Mozilla leaves
                  it to the client, as all suites are strong; scanners do not.
 
-A client that resumes is recognised by a ticket (RFC 8446 section 4.6.1), under a key that lives as long as the context:
-a reload or restart costs one full handshake, and so does another worker.
+A name may have several certificates, one for each kind of key: they are in one context, and OpenSSL shows the one that
+a client can verify, ECDSA first.
+
+A client that resumes is recognised by a ticket (RFC 8446 section 4.6.1; RFC 5077 in TLS 1.2), good for two hours, under
+keys that are the context's and cannot be read or set. So a certificate that is read anew is put into the context that
+is there; a restart costs one full handshake, and so does another worker, which on Linux a network does not meet. Who
+holds the keys can read what tickets were made for (TLS 1.2), so contexts are made anew after TICKET_KEY_SECONDS.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -29,11 +34,16 @@ from typing_extensions import Doc
 
 from shield.errors import StartError
 from shield.policy.bucket import Rate
-from shield.proxy.certificate import names_in_chain
+from shield.proxy.certificate import first_in_chain, key_kind, names
 from shield.proxy.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM768, Hello
 
 CHECK_SECONDS: Final = 5.0
 """Between two looks at the files."""
+TICKET_KEY_SECONDS: Final = 86400.0
+"""RFC 9325 section 3.4 asks for a change at least once a week, and for keys that live twice as long as a ticket."""
+MOST_SESSIONS: Final = 16_384
+"""Of TLS 1.2 clients that take no tickets, which OpenSSL remembers for two hours at 1,050 bytes each: 20,480 for each
+context, which the ssl module cannot change. Beyond this many in all, the context that has most is made anew."""
 PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
 """By ALPN (RFC 7301 section 6), best first. `curl --http1.0` offers the second one alone."""
 
@@ -74,7 +84,9 @@ class TlsSettings:
         tuple[CertificateSettings, ...],
         Doc(
             "With one, clients speak TLS. Of several, the one for the name that a client asks for is shown, else the "
-            "first. Files that change are read again within seconds; connections that are open are left alone."
+            "first. Two for one name, one with an RSA key and one with ECDSA, are both used: a client gets the one "
+            "that it can verify. Files that change are read again within seconds; connections that are open are left "
+            "alone."
         ),
     ] = ()
     handshake_timeout: Annotated[
@@ -129,7 +141,7 @@ def hsts_field(settings: TlsSettings) -> bytes:
     return f"Strict-Transport-Security: max-age={settings.hsts}{more}\r\n".encode("ascii")
 
 
-def _context(chain: str, key: str, curve: str) -> ssl.SSLContext:
+def _context(curve: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
@@ -138,17 +150,55 @@ def _context(chain: str, key: str, curve: str) -> ssl.SSLContext:
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
     if curve:
         context.set_ecdh_curve(curve)
-    # The callback keeps OpenSSL from asking for a passphrase at a terminal.
-    context.load_cert_chain(chain, key or None, password=lambda: "")
     return context
+
+
+def _put(context: ssl.SSLContext, one: CertificateSettings) -> None:
+    """Add a certificate and its key, in place of those of the same kind of key. Raises OSError."""
+    # The callback keeps OpenSSL from asking for a passphrase at a terminal.
+    context.load_cert_chain(one.chain, one.key or None, password=lambda: "")
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate in use: its names, and a context for each group of a key exchange."""
+    """One that has been read, and was found good: its names, and the kind of its key (certificate.py)."""
 
     names: tuple[str, ...]
-    contexts: dict[int, ssl.SSLContext]
+    kind: str
+
+
+def load(one: CertificateSettings) -> Certificate:
+    """Read both files. Raises OSError (ssl.SSLError is one) or ValueError."""
+    with Path(one.chain).open("rb") as file:
+        pem = file.read(MOST_BYTES).decode("latin-1")
+    _put(_context(""), one)
+    der = first_in_chain(pem)
+    return Certificate(names(der), key_kind(der))
+
+
+class Credentials:
+    """What is shown for a name: a certificate of each kind of key, in a context for each group of a key exchange."""
+
+    __slots__ = ("contexts", "expires", "kinds")
+
+    def __init__(self, certificates: Iterable[CertificateSettings], kinds: tuple[str, ...] = ()) -> None:
+        """Of the given `kinds`, each once. Raises OSError."""
+        self.kinds = kinds
+        self.expires = 0.0  # when the keys of its tickets have lived long enough; 0: not known yet
+        self.contexts = {group: _context(curve) for group, curve in _CURVES.items()}
+        if _POST_QUANTUM:
+            self.contexts[X25519MLKEM768] = _context("")
+        for one in certificates:
+            self.put(one)
+
+    def put(self, one: CertificateSettings) -> None:
+        """Show this certificate from now on, in place of the one of its kind. Tickets stay good. Raises OSError."""
+        for context in self.contexts.values():
+            _put(context, one)
+
+    def sessions(self) -> int:
+        """How many are remembered here, and not by the client in a ticket."""
+        return sum(context.session_stats()["number"] for context in self.contexts.values())
 
     def context(self, hello: Hello) -> ssl.SSLContext:
         """For a group that the client has sent a key of, or else can use; a client that names none knows P-256 (RFC
@@ -160,14 +210,17 @@ class Certificate:
         raise LookupError("no group in common")  # see objection()
 
 
-def load(chain: str, key: str) -> Certificate:
-    """Read both files. Raises OSError (ssl.SSLError is one) or ValueError."""
-    with Path(chain).open("rb") as file:
-        pem = file.read(MOST_BYTES).decode("latin-1")
-    contexts = {group: _context(chain, key, curve) for group, curve in _CURVES.items()}
-    if _POST_QUANTUM:
-        contexts[X25519MLKEM768] = _context(chain, key, "")
-    return Certificate(names_in_chain(pem), contexts)
+Members = tuple[int, ...]
+"""Certificates that are shown for a name, by their numbers in the settings."""
+
+
+def arrange(certificates: Sequence[Certificate]) -> dict[str, Members]:
+    """Which certificates each name has: of each kind of key the first."""
+    found: dict[str, dict[str, int]] = {}
+    for number, certificate in enumerate(certificates):
+        for name in certificate.names:
+            found.setdefault(name, {}).setdefault(certificate.kind, number)
+    return {name: tuple(kinds.values()) for name, kinds in found.items()}
 
 
 def reason(error: Exception) -> str:
@@ -222,21 +275,41 @@ class Certificates:
         self._notify = notify
         self._next = 0.0
         self._stamps = [_stamp(one) for one in settings]
-        self._loaded: list[Certificate] = []
+        self._shown: dict[Members, Credentials] = {}
+        loaded = []
         for one in settings:
             try:
-                self._loaded.append(load(one.chain, one.key))
+                loaded.append(load(one))
             except (OSError, ValueError) as error:
                 raise StartError(f"cannot load the certificate {one.chain}: {reason(error)}") from error
-        self._index()
+        try:
+            self._show(loaded, frozenset())
+        except OSError as error:  # the files have changed since
+            raise StartError(f"cannot load the certificates: {reason(error)}") from error
 
-    def _index(self) -> None:
-        self._by_name: dict[str, Certificate] = {}
-        for certificate in self._loaded:
-            for name in certificate.names:
-                self._by_name.setdefault(name, certificate)
+    def _show(self, loaded: list[Certificate], changed: frozenset[int]) -> None:
+        """Show `loaded` from now on, of which the `changed` ones are not the same as before. Raises OSError."""
+        by_name = arrange(loaded)
+        names = loaded[0].names
+        first = by_name[names[0]] if names else (0,)
+        shown: dict[Members, Credentials] = {}
+        for members in (first, *by_name.values()):
+            if members in shown:
+                continue
+            kinds = tuple(loaded[number].kind for number in members)
+            credentials = self._shown.get(members)
+            if credentials is None or credentials.kinds != kinds:
+                credentials = Credentials([self._settings[number] for number in members], kinds)
+            else:
+                for number in changed.intersection(members):
+                    credentials.put(self._settings[number])
+            shown[members] = credentials
+        self._loaded = loaded
+        self._shown = shown
+        self._by_name = {name: shown[members] for name, members in by_name.items()}
+        self._first = shown[first]
 
-    def _find(self, name: str) -> Certificate | None:
+    def _find(self, name: str) -> Credentials | None:
         """For exactly this name, or else for all beside it: a wildcard stands for one label (RFC 9525 section 6.3)."""
         found = self._by_name.get(name)
         return found if found is not None else self._by_name.get("*." + name.partition(".")[2])
@@ -246,8 +319,8 @@ class Certificates:
         return self._find(name) is not None
 
     def choose(self, hello: Hello) -> ssl.SSLContext:
-        """The settings for a client, with the certificate for the name it wants, else the first one."""
-        return (self._find(hello.server_name) or self._loaded[0]).context(hello)
+        """The settings for a client, with the certificates for the name it wants, else the first one."""
+        return (self._find(hello.server_name) or self._first).context(hello)
 
     def check(self, now: float) -> None:
         """Read again what has changed, looked at every CHECK_SECONDS. What cannot be used leaves the old one in use:
@@ -255,15 +328,52 @@ class Certificates:
         if now < self._next:
             return
         self._next = now + CHECK_SECONDS
+        loaded = list(self._loaded)
+        changed = set()
         for number, one in enumerate(self._settings):
             stamp = _stamp(one)
             if stamp == self._stamps[number]:
                 continue
             self._stamps[number] = stamp
             try:
-                self._loaded[number] = loaded = load(one.chain, one.key)
+                loaded[number] = load(one)
             except (OSError, ValueError) as error:
-                self._notify("certificate_not_loaded", chain=one.chain, error=reason(error), effect="the old one stays")
-                continue
-            self._index()
-            self._notify("certificate_loaded", chain=one.chain, names=list(loaded.names))
+                self._keep(one, error)
+            else:
+                changed.add(number)
+        if not changed:
+            self._refresh(now)
+            return
+        try:
+            self._show(loaded, frozenset(changed))
+        except OSError as error:  # a file has changed since it was read, or another one of the name before
+            for number in changed:
+                self._stamps[number] = ()  # try again
+                self._keep(self._settings[number], error)
+            return
+        for number in sorted(changed):
+            self._notify("certificate_loaded", chain=self._settings[number].chain, names=list(loaded[number].names))
+
+    def _keep(self, one: CertificateSettings, error: Exception) -> None:
+        self._notify("certificate_not_loaded", chain=one.chain, error=reason(error), effect="the old one stays")
+
+    def _refresh(self, now: float) -> None:
+        """Make contexts anew whose keys are old, or that remember too much: those of one name, as each costs some
+        milliseconds."""
+        for members, credentials in self._shown.items():
+            if not credentials.expires:
+                credentials.expires = now + TICKET_KEY_SECONDS
+            elif now >= credentials.expires:
+                self._make_anew(members, now)
+                return
+        sessions = {members: credentials.sessions() for members, credentials in self._shown.items()}
+        if sum(sessions.values()) > MOST_SESSIONS:
+            self._make_anew(max(sessions, key=lambda members: sessions[members]), now)
+
+    def _make_anew(self, members: Members, now: float) -> None:
+        credentials = self._shown[members]
+        credentials.expires = now + TICKET_KEY_SECONDS
+        try:
+            credentials.contexts = Credentials([self._settings[number] for number in members]).contexts
+        except OSError as error:
+            self._keep(self._settings[members[0]], error)

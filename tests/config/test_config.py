@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import trustme
 
 from shield import config
 from shield.policy.bucket import Rate
@@ -132,7 +133,26 @@ def test_certificate_without_its_key(tls: Tls) -> None:
 def test_both_in_one_file(tls: Tls, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(tls.certificate.read_bytes() + tls.key.read_bytes())
-    assert len(config.parse(certificate(both) + certificate(tls.certificate, tls.key)).tls.certificates) == 2
+    assert len(config.parse(certificate(both)).tls.certificates) == 1
+
+
+def test_certificates_of_which_one_would_never_be_shown(tls: Tls, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(tls.certificate.read_bytes() + tls.key.read_bytes())
+    (line,) = mistakes(certificate(both) + certificate(tls.certificate, tls.key))
+    assert "line 5: tls.certificates" in line
+    assert f"never shown: {both} is for the same names, and has a key of the same kind (ECDSA)" in line
+
+    authority = trustme.CA()
+    rsa, nameless = tmp_path / "rsa.pem", tmp_path / "nameless.pem"
+    authority.issue_cert(
+        "localhost", "127.0.0.1", "::1", key_type=trustme.KeyType.RSA
+    ).private_key_and_cert_chain_pem.write_to_path(rsa)
+    authority.issue_cert(common_name="localhost").private_key_and_cert_chain_pem.write_to_path(nameless)
+    config.parse(certificate(both) + certificate(rsa))  # a key of each kind is what two are for
+    (line,) = mistakes(certificate(both) + certificate(nameless))
+    assert "names no host (no subjectAltName), so it would never be shown" in line
+    config.parse(certificate(nameless))
 
 
 def test_key_of_another_certificate(tls: Tls) -> None:

@@ -7,7 +7,7 @@ import ssl
 import pytest
 import trustme
 
-from shield.proxy.certificate import names, names_in_chain
+from shield.proxy.certificate import first_in_chain, key_kind, names
 
 
 def der(*identities: str, common_name: str | None = None) -> bytes:
@@ -39,14 +39,28 @@ def test_other_kinds_of_names_are_left_out() -> None:
 
 def test_the_first_of_a_chain(tls) -> None:  # type: ignore[no-untyped-def]
     chain = tls.key.read_text() + tls.certificate.read_text() + tls.authority.read_text()
-    assert names_in_chain(chain) == ("localhost", "127.0.0.1", "::1")
-    assert names_in_chain(tls.authority.read_text()) == (), "an authority's is for no host"
+    assert names(first_in_chain(chain)) == ("localhost", "127.0.0.1", "::1")
+    assert names(first_in_chain(tls.authority.read_text())) == (), "an authority's is for no host"
 
 
 @pytest.mark.parametrize("text", ["", "hello", "-----BEGIN CERTIFICATE-----"])
 def test_no_certificate(text: str) -> None:
     with pytest.raises(ValueError, match="no certificate"):
-        names_in_chain(text)
+        first_in_chain(text)
+
+
+def test_kinds_of_keys() -> None:
+    authority = trustme.CA()
+    for kind in (trustme.KeyType.RSA, trustme.KeyType.ECDSA):
+        issued = authority.issue_cert("a.example", key_type=kind)
+        assert key_kind(first_in_chain(issued.cert_chain_pems[0].bytes().decode())) == kind.name
+
+
+def test_a_kind_of_key_that_has_no_name_here_is_one_of_its_own() -> None:
+    whole = der("a.example")
+    ec = bytes.fromhex("06072a8648ce3d0201")
+    assert whole.count(ec) == 1
+    assert key_kind(whole.replace(ec, ec[:-1] + b"\x7f")) == "algorithm 2a8648ce3d027f"
 
 
 def test_what_is_cut_short_is_an_error_and_not_a_crash(tls) -> None:  # type: ignore[no-untyped-def]
@@ -54,6 +68,8 @@ def test_what_is_cut_short_is_an_error_and_not_a_crash(tls) -> None:  # type: ig
     for size in range(len(whole)):
         with pytest.raises(ValueError):  # noqa: PT011 - any
             names(whole[:size])
+        with pytest.raises(ValueError):  # noqa: PT011
+            key_kind(whole[:size])
 
 
 def test_lengths_that_no_certificate_has() -> None:

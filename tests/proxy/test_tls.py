@@ -7,7 +7,9 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import ssl
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,19 @@ import trustme
 
 from shield.errors import StartError
 from shield.proxy import tls as module
+from shield.proxy.certificate import key_kind, names
 from shield.proxy.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM768, Hello
 from shield.proxy.edge import TimeoutSettings
 from shield.proxy.forwarded import Forwarding
-from shield.proxy.tls import CHECK_SECONDS, Certificates, CertificateSettings, TlsSettings, hsts_field
+from shield.proxy.tls import (
+    CHECK_SECONDS,
+    TICKET_KEY_SECONDS,
+    Certificates,
+    CertificateSettings,
+    Credentials,
+    TlsSettings,
+    hsts_field,
+)
 from tests.proxy.harness import (
     CHALLENGED,
     LIMITED,
@@ -47,9 +58,10 @@ class Authority:
         self._authority = trustme.CA()
         self.file = folder / "authority.pem"
         self._authority.cert_pem.write_to_path(self.file)
+        self.context = ssl.create_default_context(cafile=str(self.file))
 
-    def issue(self, file: str, *names: str) -> CertificateSettings:
-        issued = self._authority.issue_cert(*names)
+    def issue(self, file: str, *names: str, kind: trustme.KeyType = trustme.KeyType.ECDSA) -> CertificateSettings:
+        issued = self._authority.issue_cert(*names, key_type=kind)
         chain, key = self._folder / f"{file}.pem", self._folder / f"{file}.key"
         chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         key.write_bytes(issued.private_key_pem.bytes())
@@ -81,7 +93,7 @@ def shown(certificates: Certificates, name: str) -> str:
     ours.do_handshake()
     der = ours.getpeercert(binary_form=True)
     assert der is not None
-    return " ".join(module.names_in_chain(ssl.DER_cert_to_PEM_cert(der)))
+    return " ".join(names(der))
 
 
 # choosing
@@ -130,8 +142,8 @@ def test_the_group_of_the_key_exchange(
     authority: Authority, shares: tuple[int, ...], groups: tuple[int, ...], expected: int
 ) -> None:
     one = authority.issue("group", "a.example")
-    loaded = module.load(one.chain, one.key)
-    assert loaded.context(HELLO._replace(shares=shares, groups=groups)) is loaded.contexts[expected]
+    shown = Credentials([one])
+    assert shown.context(HELLO._replace(shares=shares, groups=groups)) is shown.contexts[expected]
 
 
 @pytest.mark.parametrize(
@@ -156,10 +168,10 @@ def test_who_cannot_be_served_is_told_why(changes: dict[str, Any], alert: int) -
 
 def test_a_post_quantum_key_is_taken_where_openssl_can(authority: Authority) -> None:
     one = authority.issue("quantum", "a.example")
-    loaded = module.load(one.chain, one.key)
+    shown = Credentials([one])
     hello = HELLO._replace(shares=(X25519MLKEM768, X25519), groups=(X25519MLKEM768, X25519))
     expected = X25519MLKEM768 if ssl.OPENSSL_VERSION_INFO >= (3, 5) else X25519
-    assert loaded.context(hello) is loaded.contexts[expected]
+    assert shown.context(hello) is shown.contexts[expected]
 
 
 # settings
@@ -167,7 +179,7 @@ def test_a_post_quantum_key_is_taken_where_openssl_can(authority: Authority) -> 
 
 def test_mozillas_intermediate_settings(authority: Authority) -> None:
     one = authority.issue("settings", "a.example")
-    for context in module.load(one.chain, one.key).contexts.values():
+    for context in Credentials([one]).contexts.values():
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
         assert context.options & ssl.OP_NO_RENEGOTIATION
         assert context.options & ssl.OP_NO_COMPRESSION
@@ -195,7 +207,7 @@ def test_mozillas_intermediate_settings(authority: Authority) -> None:
 )
 def test_the_order_is_ours_but_for_clients_without_aes_in_hardware(authority: Authority, wanted: str, got: str) -> None:
     one = authority.issue("order", "a.example")
-    server = module.load(one.chain, one.key).context(HELLO)
+    server = Credentials([one]).context(HELLO)
     client = ssl.create_default_context(cafile=str(authority.file))
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     client.set_ciphers(wanted)
@@ -293,6 +305,238 @@ def test_links_are_followed(tmp_path: Path, authority: Authority) -> None:
     certificates.check(0.0)
     assert [event for event, _ in events] == ["certificate_loaded"]
     assert shown(certificates, "") == "two.example"
+
+
+# several kinds of keys
+
+RSA, ECDSA = trustme.KeyType.RSA, trustme.KeyType.ECDSA
+
+CLIENT = """
+import socket, ssl, sys
+port, authority, name, version = sys.argv[1:]
+context = ssl.create_default_context(cafile=authority)
+context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+with context.wrap_socket(socket.create_connection(("127.0.0.1", int(port)), 10), server_hostname=name) as sock:
+    print(sock.getpeercert(binary_form=True).hex())
+"""
+"""The ssl module cannot say which signatures a client takes; OpenSSL's own config can, for a whole process."""
+
+
+async def kind_shown(port: int, authority: Authority, tmp_path: Path, name: str, version: str, signatures: str) -> str:
+    """Of the certificate for a client that takes no other signatures."""
+    config = tmp_path / "openssl.cnf"
+    config.write_text(
+        "openssl_conf = one\n[one]\nssl_conf = two\n[two]\nsystem_default = three\n"
+        f"[three]\nSignatureAlgorithms = {signatures}\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CLIENT, str(port), str(authority.file), name, version,
+        env={**os.environ, "OPENSSL_CONF": str(config)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, complaint = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0, complaint.decode()
+    return key_kind(bytes.fromhex(said.decode()))
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+async def test_each_client_is_shown_a_certificate_that_it_can_verify(
+    authority: Authority, tmp_path: Path, version: str
+) -> None:
+    """One name with two certificates, as many sites have for old clients: real handshakes."""
+    settings = TlsSettings(
+        (
+            authority.issue("two-rsa", "a.example", "www.a.example", kind=RSA),
+            authority.issue("two-ecdsa", "a.example", kind=ECDSA),
+        )
+    )
+    async with shielded(tls=settings) as (shield, _):
+        for name, signatures, kind in (
+            ("a.example", "RSA-PSS+SHA256:RSA+SHA256", "RSA"),
+            ("a.example", "ECDSA+SHA256", "ECDSA"),
+            ("a.example", "RSA-PSS+SHA256:ECDSA+SHA256", "ECDSA"),  # the cheaper one, whoever lists it last
+            ("www.a.example", "RSA-PSS+SHA256:ECDSA+SHA256", "RSA"),
+        ):
+            assert await kind_shown(shield.port, authority, tmp_path, name, version, signatures) == kind
+        assert shield.metrics.handshakes == {"completed": 4}
+
+
+def kinds(certificates: Certificates, name: str) -> tuple[str, ...]:
+    return (certificates._find(name) or certificates._first).kinds
+
+
+def test_of_each_kind_of_key_the_first_is_shown(authority: Authority) -> None:
+    certificates = Certificates(
+        (
+            authority.issue("k0", "a.example", "b.example", kind=RSA),
+            authority.issue("k1", "*.c.example", kind=ECDSA),
+            authority.issue("k2", "b.example", "c.example", kind=ECDSA),
+            authority.issue("k3", "b.example", "d.example", kind=ECDSA),
+        ),
+        Events(),
+    )
+    assert kinds(certificates, "a.example") == ("RSA",)
+    assert kinds(certificates, "b.example") == ("RSA", "ECDSA")
+    assert shown(certificates, "b.example") == "b.example c.example"
+    assert shown(certificates, "d.example") == "b.example d.example"
+    assert kinds(certificates, "x.c.example") == ("ECDSA",)
+    assert kinds(certificates, "other.example") == ("RSA",), "those of the first certificate's first name"
+
+
+def test_a_certificate_that_changes_its_kind_of_key_leaves_nothing_of_the_old_one(authority: Authority) -> None:
+    """ECDSA was put beside the RSA certificate that it was to replace, which was shown on."""
+    settings = (authority.issue("m0", "a.example", kind=RSA), authority.issue("m1", "a.example", kind=ECDSA))
+    events = Events()
+    certificates = Certificates(settings, events)
+    authority.issue("m0", "a.example", "new.example", kind=ECDSA)
+    certificates.check(0.0)
+    assert [event for event, _ in events] == ["certificate_loaded"]
+    assert kinds(certificates, "a.example") == ("ECDSA",)
+    assert shown(certificates, "a.example") == "a.example new.example"
+    authority.issue("m0", "new.example", kind=RSA)
+    certificates.check(CHECK_SECONDS)
+    assert (kinds(certificates, "new.example"), kinds(certificates, "a.example")) == (("RSA",), ("ECDSA",))
+    assert shown(certificates, "a.example") == "a.example"
+
+
+def test_one_of_two_that_cannot_be_read_keeps_nobody_from_the_other(authority: Authority) -> None:
+    settings = (authority.issue("n0", "a.example", kind=RSA), authority.issue("n1", "a.example", kind=ECDSA))
+    events = Events()
+    certificates = Certificates(settings, events)
+    Path(settings[0].chain).write_text("half of it")
+    certificates.check(0.0)
+    authority.issue("n1", "a.example", "new.example", kind=ECDSA)
+    certificates.check(CHECK_SECONDS)
+    # The new name has the new certificate alone; for the old one it is put beside the RSA certificate that was read.
+    assert [event for event, _ in events] == ["certificate_not_loaded", "certificate_loaded"]
+    assert kinds(certificates, "a.example") == ("RSA", "ECDSA")
+    assert shown(certificates, "a.example") == shown(certificates, "new.example") == "a.example new.example"
+
+
+def test_what_cannot_be_shown_yet_is_tried_again(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was replaced between two looks at it."""
+    settings = (authority.issue("o0", "a.example"),)
+    events = Events()
+    certificates = Certificates(settings, events)
+    authority.issue("o0", "new.example")
+
+    def fail(self: Credentials, one: CertificateSettings) -> None:
+        raise ssl.SSLError("half of it")
+
+    monkeypatch.setattr(module.Credentials, "put", fail)
+    certificates.check(0.0)
+    assert [event for event, _ in events] == ["certificate_not_loaded"]
+    assert shown(certificates, "") == "a.example"
+    monkeypatch.undo()
+    certificates.check(CHECK_SECONDS)
+    assert [event for event, _ in events] == ["certificate_not_loaded", "certificate_loaded"]
+    assert shown(certificates, "") == "new.example"
+
+
+# tickets
+
+
+async def visit(shield: Shield, authority: Authority, version: str, session: Any = None) -> tuple[bool, Any]:
+    """One request: whether the session was resumed, and the session that the next one may resume."""
+
+    def ask() -> tuple[bool, Any]:
+        context = authority.context
+        context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+        with context.wrap_socket(
+            socket.create_connection(("127.0.0.1", shield.port), 10), server_hostname="a.example", session=session
+        ) as sock:
+            sock.sendall(get())
+            sock.recv(65536)  # and the tickets before it
+            return sock.session_reused, sock.session
+
+    return await asyncio.to_thread(ask)
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+async def test_sessions_outlive_a_reload_and_not_the_keys_of_a_day(tmp_path: Path, version: str) -> None:
+    authority = Authority(tmp_path)
+    settings = TlsSettings(
+        (authority.issue("t0", "a.example", kind=RSA), authority.issue("t1", "a.example", kind=ECDSA))
+    )
+    async with shielded(tls=settings) as (shield, _):
+        certificates = shield.certificates
+        certificates.check(0.0)
+        _, session = await visit(shield, authority, version)
+        authority.issue("t1", "a.example", "new.example", kind=ECDSA)
+        certificates.check(CHECK_SECONDS)
+        assert shown(certificates, "a.example") == "a.example new.example"
+        resumed, session = await visit(shield, authority, version, session)
+        assert resumed
+        certificates.check(2 * CHECK_SECONDS)
+        resumed, session = await visit(shield, authority, version, session)
+        assert resumed, "nothing has changed"
+        certificates.check(TICKET_KEY_SECONDS)
+        resumed, session = await visit(shield, authority, version, session)
+        assert not resumed
+        assert shown(certificates, "a.example") == "a.example new.example"
+        resumed, session = await visit(shield, authority, version, session)
+        assert resumed, "with the new keys"
+
+
+def test_ticket_keys_are_changed_one_context_after_the_other(authority: Authority) -> None:
+    settings = (authority.issue("u0", "a.example"), authority.issue("u1", "b.example"))
+    events = Events()
+    certificates = Certificates(settings, events)
+    before = [certificates._find(name).contexts for name in ("a.example", "b.example")]  # type: ignore[union-attr]
+
+    def fresh() -> list[bool]:
+        names = ("a.example", "b.example")
+        return [certificates._find(name).contexts is not old for name, old in zip(names, before, strict=True)]  # type: ignore[union-attr]
+
+    certificates.check(0.0)
+    certificates.check(TICKET_KEY_SECONDS - 1)
+    assert fresh() == [False, False]
+    certificates.check(TICKET_KEY_SECONDS + CHECK_SECONDS)
+    assert fresh() == [True, False]
+    certificates.check(TICKET_KEY_SECONDS + 2 * CHECK_SECONDS)
+    assert fresh() == [True, True]
+    assert events == []
+    Path(settings[0].chain).unlink()
+    certificates.check(TICKET_KEY_SECONDS + 3 * CHECK_SECONDS)
+    old = certificates._first.contexts
+    certificates.check(3 * TICKET_KEY_SECONDS)
+    assert certificates._first.contexts is old, "better old keys than none"
+    assert [fields["chain"] for _, fields in events] == [settings[0].chain] * 2
+
+
+def test_sessions_of_clients_that_take_no_tickets_are_bounded_in_all(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL kept 20,480 for each context, 21 MB: 65 MB for each certificate."""
+    monkeypatch.setattr(module, "MOST_SESSIONS", 3)
+    certificates = Certificates((authority.issue("s0", "a.example"), authority.issue("s1", "b.example")), Events())
+    client = ssl.create_default_context(cafile=str(authority.file))
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.options |= ssl.OP_NO_TICKET
+
+    def connect(name: str) -> None:
+        from_client, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ours = client.wrap_bio(to_client, from_client, server_hostname=name)
+        theirs = certificates.choose(HELLO._replace(server_name=name)).wrap_bio(
+            from_client, to_client, server_side=True
+        )
+        for side in (ours, theirs, ours, theirs, ours):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        for side in (ours, theirs, ours):  # one that is cut is forgotten at once
+            with contextlib.suppress(ssl.SSLError):
+                side.unwrap()
+
+    def remembered() -> list[int]:
+        return [certificates._find(name).sessions() for name in ("a.example", "b.example")]  # type: ignore[union-attr]
+
+    for name in ("a.example", "b.example", "b.example"):
+        connect(name)
+    certificates.check(0.0)
+    assert remembered() == [1, 2]
+    connect("b.example")
+    certificates.check(CHECK_SECONDS)
+    assert remembered() == [1, 0]
 
 
 # HTTP over it
