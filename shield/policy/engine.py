@@ -343,7 +343,7 @@ class Engine:
         scarce = self._passes.attack and not self._market.ready
         known = scarce and self._history.known_since(network, now) is not None
         worse: Waiter | None = None
-        if scarce and room.full:
+        if scarce and room.full(known):
             worse = room.worse(network, known)
             if worse is None:
                 return self._reject(client, Redeemed.BUSY, now)

@@ -16,7 +16,8 @@ it. The operator's `pressure.max_pressure` m bounds it to E0 (cap/E0)^m. A known
 
 **Flash crowd.** Of those who are newcomers in calm weather some share come from networks that are known (history.py
 counts). When at least half of that share is found among the networks that solve, they are people: the cap is then 4 E0,
-and they wait instead of burning their batteries. A botnet's networks are mostly unknown.
+and they wait instead of burning their batteries. A botnet's networks are mostly unknown. Where newcomers hardly ever
+come from known networks (`least_usual`), that tells nobody from another, and there is no flash crowd.
 
 **Issue.** n* passes a second, saved up for no more than five seconds; who has to wait does so in waiting.py.
 Only under attack: in calm weather (challenge.mode = "always") who solves gets a pass at once.
@@ -82,6 +83,14 @@ class MarketSettings:
         Le(1),
         Doc("share. Of the usual share of newcomers from known networks that must be found among the solvers."),
     ] = 0.5
+    least_usual: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc(
+            "share. Of newcomers that usually come from known networks; where fewer do, that tells nobody from another."
+        ),
+    ] = 0.1
     most_wait: Annotated[
         float, Gt(0), Le(600), Doc("seconds. In the waiting room; people leave a page that takes a minute.")
     ] = 60.0
@@ -137,6 +146,15 @@ class MarketSettings:
             "false: each solve counts, and it goes by who solved first; then a botnet of a few networks gets most."
         ),
     ] = True
+    strangers: Annotated[
+        float,
+        Gt(0),
+        Lt(1),
+        Doc(
+            "share. Of the passes that goes to networks that are not known while some of them wait. It costs the known "
+            "as much; without it a crowd of known networks leaves the others none, however long it lasts."
+        ),
+    ] = 0.05
     savings: Annotated[
         float,
         Gt(0),
@@ -184,7 +202,7 @@ class Market:
         self._least = float(challenge.least_hashes)
         self._most = self._least * (challenge.most_hashes / self._least) ** max_pressure
         self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
-        self.room = Room(keys, entropy, size, settings.most_wait, settings.by_network)
+        self.room = Room(keys, entropy, size, settings.most_wait, settings.by_network, settings.strangers)
         self.hashes = self._least  # E
         self.rate = 0.0  # n*
         self.solves = 0.0  # n, of the last window
@@ -302,6 +320,7 @@ class Market:
         self._solvers_known = settings.solves_kept * self._solvers_known + sum(self._seen.values())
         self.flash = (
             usual is not None
+            and usual >= settings.least_usual
             and self._solvers >= settings.least_solves
             and self._solvers_known
             >= settings.flash_share * usual * self._solvers * (settings.flash_kept if self.flash else 1.0)

@@ -3,14 +3,17 @@
 Passes are issued at a rate (market.py). Who goes next is asked of the network, not of the client, so that a thousand
 solvers behind one network come after one behind another:
 
-    known networks first; then the networks with the fewest live bought passes; then one drawn by lot;
+    known networks first, but every twentieth pass (`strangers`) goes to the others while some of them wait;
+    then the networks with the fewest live bought passes; then one drawn by lot;
     within a network the one who has waited longest
 
 The operator may turn that off (`market.by_network`): then it goes by who has waited longest, as if all were in one.
 
-Nobody waits for more than `most_wait` seconds: then the place is lost, and the challenge has to be solved again. A
-full room gives the place of the worst of `LOOKS` drawn by lot to a newcomer that is no worse; those behind a network
-with many others waiting or passes live are worse. Otherwise the newcomer is told to send the same answer again.
+Nobody waits for more than `most_wait` seconds: then the place is lost, and the challenge has to be solved again. Half
+of the places are for known networks and half for the others, so neither keep the other out. Where a half is full, a
+newcomer gets the place of the worst of `LOOKS` drawn by lot, if that one is behind a network with more others waiting
+or passes live: never an equal's, so who has a place keeps it. Otherwise the newcomer is told to send the same answer
+again.
 
 A place is claimed with a ticket, `base64url( version u8 = 1 | id 10 bytes | mac 16 bytes )`. It is bound to nobody, as
 the pass is not: an address may change while one waits. Who has won keeps the place for `most_wait` seconds more, and
@@ -23,6 +26,7 @@ there are of these.
 
 from __future__ import annotations
 
+import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -57,7 +61,7 @@ class Line:
 class Waiter:
     """One place. `won`: it may be claimed; `pass_token` once it was."""
 
-    __slots__ = ("id", "index", "line", "pass_token", "since", "until", "won", "work")
+    __slots__ = ("among", "id", "index", "line", "pass_token", "since", "until", "won", "work")
 
     def __init__(self, id_: bytes, line: Line, work: int, now: float, until: float) -> None:
         self.id = id_
@@ -65,18 +69,21 @@ class Waiter:
         self.work = work  # log2 of the hashes paid
         self.since = now
         self.until = until
-        self.index = 0  # among all that wait
+        self.among: list[Waiter] = []  # the half of the room
+        self.index = 0  # in it
         self.won = False
         self.pass_token = ""
 
 
 class Room:
-    """Who waits. `entropy(n)` returns n random bytes, `most_wait` is in seconds."""
+    """Who waits. `entropy(n)` returns n random bytes, `most_wait` is in seconds, `strangers` a share within (0, 1)."""
 
     __slots__ = (
-        "_all",
         "_by_network",
+        "_due",
         "_entropy",
+        "_half",
+        "_halves",
         "_keys",
         "_lines",
         "_most_wait",
@@ -84,47 +91,56 @@ class Room:
         "_places",
         "_ranks",
         "_size",
+        "_strangers",
         "_won",
     )
 
     def __init__(
-        self, keys: Keys, entropy: Callable[[int], bytes], size: int, most_wait: float, by_network: bool = True
+        self,
+        keys: Keys,
+        entropy: Callable[[int], bytes],
+        size: int,
+        most_wait: float,
+        by_network: bool = True,
+        strangers: float = 0.05,
     ) -> None:
         self._by_network = by_network
+        self._strangers = strangers
         self._keys = keys
         self._entropy = entropy
         self._size = size
         self._most_wait = most_wait
         self._places: dict[bytes, Waiter] = {}  # waiting and won
-        self._all: list[Waiter] = []  # waiting, for drawing lots
+        self._halves: tuple[list[Waiter], list[Waiter]] = ([], [])  # waiting: unknown, known; for drawing lots
+        self._half = size - size // 2 if by_network else size
         self._lines: dict[str, Line] = {}
         self._ranks: dict[tuple[bool, int], list[Line]] = {}  # lines in which somebody waits
         self._order: deque[Waiter] = deque()  # by when they came; some have left
         self._won: deque[Waiter] = deque()  # by when they won
+        self._due = 0.0  # of a pass that known networks owe the others
 
     @property
     def waiting(self) -> int:
         """Who has not won yet."""
-        return len(self._all)
+        return len(self._halves[False]) + len(self._halves[True])
 
     def fresh(self, network: str) -> bool:
         """Whether nobody of a network waits or holds a live bought pass."""
         return not self._by_network or network not in self._lines
 
-    @property
-    def full(self) -> bool:
-        """Whether a newcomer needs somebody else's place."""
-        return len(self._all) >= self._size
+    def full(self, known: bool) -> bool:
+        """Whether a newcomer, of a known network or another, needs somebody else's place."""
+        return len(self._among(known)) >= self._half
 
     def worse(self, network: str, known: bool) -> Waiter | None:
-        """Of `LOOKS` drawn by lot the one whose place a newcomer of `network` may take; None when it is the worst."""
+        """Of `LOOKS` drawn by lot the one whose place a newcomer of `network` may take; None when none is worse."""
         line = self._lines.get(self._name(network))
         found: Waiter | None = None
-        most = (not known, line.live + len(line.waiters) + 1 if line is not None else 1)
-        for waiter in self._drawn():
-            rank = (not waiter.line.known, waiter.line.live + len(waiter.line.waiters))
-            if rank >= most:
-                found, most = waiter, rank
+        most = line.live + len(line.waiters) + 1 if line is not None else 1
+        for waiter in self._drawn(self._among(known)):
+            share = waiter.line.live + len(waiter.line.waiters)
+            if share > most:
+                found, most = waiter, share
         return found
 
     def enter(self, network: str, known: bool, work: int, now: float, worse: Waiter | None = None) -> Waiter:
@@ -132,11 +148,16 @@ class Room:
         if worse is not None:
             self._leave(worse)
         line = self._line(network)
-        line.known = line.known or known
+        if known and not line.known:
+            line.known = True
+            if line.waiters:  # it has become known while they wait
+                self._part(line)
+                self._join(line)
         waiter = Waiter(self._entropy(ID_BYTES), line, work, now, now + self._most_wait)
         self._places[waiter.id] = waiter
-        waiter.index = len(self._all)
-        self._all.append(waiter)
+        waiter.among = self._among(known)
+        waiter.index = len(waiter.among)
+        waiter.among.append(waiter)
         self._order.append(waiter)
         if len(self._order) > 2 * self._size:
             self._order = deque(each for each in self._order if each.id in self._places and not each.won)
@@ -147,7 +168,13 @@ class Room:
 
     def issue(self, now: float) -> None:
         """Whose turn it is wins; somebody must wait."""
-        equals = self._ranks[min(self._ranks)]
+        rank = min(self._ranks)
+        if not rank[0]:
+            self._due = min(self._due + self._strangers, 1.0)
+            if self._due == 1.0:
+                rank = min((each for each in self._ranks if each[0]), default=rank)
+                self._due -= rank[0]
+        equals = self._ranks[rank]
         line = equals[int.from_bytes(self._entropy(4), "big") % len(equals)]
         waiter = next(iter(line.waiters.values()))
         self._stop_waiting(waiter)
@@ -185,8 +212,13 @@ class Room:
     def turns(self, waiter: Waiter) -> int:
         """Passes that will be issued, about, before it is this waiter's turn."""
         line = waiter.line
-        better = sum(len(lines) for rank, lines in self._ranks.items() if rank < line.rank)
-        return better + len(self._ranks[line.rank]) * len(line.waiters)
+        unknown = line.rank[0]
+        equals = sum(len(lines) for rank, lines in self._ranks.items() if rank < line.rank and rank[0] is unknown)
+        equals += len(self._ranks[line.rank]) * len(line.waiters)
+        if not unknown:
+            return equals
+        all_known = sum(len(lines) for rank, lines in self._ranks.items() if not rank[0])
+        return min(all_known + equals, math.ceil(equals / self._strangers))
 
     def ticket(self, waiter: Waiter) -> str:
         """What a waiter claims the place with."""
@@ -238,9 +270,9 @@ class Room:
             del self._ranks[line.rank]
 
     def _stop_waiting(self, waiter: Waiter) -> None:
-        last = self._all.pop()
+        last = waiter.among.pop()
         if last is not waiter:
-            self._all[waiter.index] = last
+            waiter.among[waiter.index] = last
             last.index = waiter.index
         line = waiter.line
         del line.waiters[waiter.id]
@@ -258,9 +290,12 @@ class Room:
         if not waiter.pass_token:
             self.hold(waiter.line.name, -1)
 
-    def _drawn(self) -> Iterator[Waiter]:
-        for _ in range(min(LOOKS, len(self._all))):
-            yield self._all[int.from_bytes(self._entropy(4), "big") % len(self._all)]
+    def _among(self, known: bool) -> list[Waiter]:
+        return self._halves[known and self._by_network]
+
+    def _drawn(self, among: list[Waiter]) -> Iterator[Waiter]:
+        for _ in range(min(LOOKS, len(among))):
+            yield among[int.from_bytes(self._entropy(4), "big") % len(among)]
 
 
 WAITER_BYTES: Final = 700

@@ -149,6 +149,7 @@ class World:
             if first < inf:
                 at(first, self._visit, crowd)
         self.calendar.run(self._end)
+        self._sample(None, self._end)
         for crowd in self.crowds.values():
             for member in crowd.members.values():
                 self._note_lockout(member, self._end)

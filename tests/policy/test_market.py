@@ -108,7 +108,7 @@ def test_one_network_does_not_move_it() -> None:
     for _ in range(20):
         for _ in range(1000):
             bazaar.market.solved("198.51.100.0/24", False)
-            if not bazaar.market.room.full:
+            if not bazaar.market.room.full(False):
                 bazaar.market.room.enter("198.51.100.0/24", False, 20, bazaar.now)
         bazaar.run(5)
         assert bazaar.market.hashes == LEAST
@@ -136,6 +136,14 @@ def test_a_flash_crowd_waits_instead_of_burning_its_batteries() -> None:
 def test_who_is_not_the_usual_crowd_pays(usual: float | None, known: float) -> None:
     bazaar = Bazaar()
     bazaar.run(60, solves=100.0, usual=usual, known=known)
+    assert bazaar.market.hashes == MOST
+
+
+def test_where_known_networks_are_rare_they_make_no_crowd() -> None:
+    """Half of nothing is nothing: whoever solved was taken for the usual people."""
+    bazaar = Bazaar()
+    bazaar.run(60, solves=100.0, usual=0.05, known=0.05)
+    assert not bazaar.market.flash
     assert bazaar.market.hashes == MOST
 
 
@@ -330,7 +338,7 @@ def test_who_is_turned_away_for_lack_of_memory_is_told_its_own_time_too(make: An
 
 
 def test_a_full_room_says_so_before_it_looks_at_the_work(make: Any) -> None:
-    world = small(make, tables=TableSettings(waiting=16))
+    world = small(make, tables=TableSettings(waiting=32))
     said = [solve(world, world.client(f"198.18.0.{i}")).result for i in range(30)]
     assert said == [Redeemed.ACCEPTED] * 7 + [Redeemed.WAITING] * 16 + [Redeemed.BUSY] * 7
     client = world.client("198.18.0.99")

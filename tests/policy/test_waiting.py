@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shield.policy.challenge import Redeemed
 from shield.policy.engine import Keys
-from shield.policy.waiting import TICKET_CHARS, WAITER_BYTES, Room
+from shield.policy.waiting import TICKET_CHARS, WAITER_BYTES, Room, Waiter
 
 NOW = 5_000.0
 KEYS = Keys(b"\x01" * 32)
@@ -21,6 +21,11 @@ KEYS = Keys(b"\x01" * 32)
 
 def room(size: int = 1000, seed: int = 1, keys: Keys = KEYS) -> Room:
     return Room(keys, random.Random(seed).randbytes, size, 60.0)
+
+
+def everybody(crowd: Room) -> list[Waiter]:
+    """Who waits."""
+    return [waiter for half in crowd._halves for waiter in half]
 
 
 def winners(crowd: Room, passes: int, now: float = NOW) -> list[str]:
@@ -53,7 +58,8 @@ def test_without_regard_to_networks_it_goes_by_who_came_first() -> None:
     crowd.hold("one", 1)
     first, *_ = [crowd.enter(name, name == "known", 20, NOW) for name in ("one", "two", "none", "known")]
     assert crowd.fresh("one")
-    assert crowd.full
+    assert crowd.full(True)
+    assert crowd.full(False)
     assert crowd.worse("known", True) is None
     crowd.issue(NOW)
     assert first.won
@@ -117,7 +123,7 @@ def test_winners_among_those_who_came_do_not_keep_the_others_places() -> None:
             crowd.enter(f"{second}/{number}", False, 20, now)
         winners(crowd, 5, now)
         crowd.expire(now)
-        assert all(waiter.until > now for waiter in crowd._all)
+        assert all(waiter.until > now for waiter in everybody(crowd))
     assert crowd.waiting < 60 * 20
 
 
@@ -138,10 +144,10 @@ def test_a_place_that_was_won_is_kept_for_a_minute_and_then_given_up() -> None:
 
 
 def test_a_full_room_is_shared_by_networks_and_not_by_who_came_first() -> None:
-    crowd = room(64)
+    crowd = room(128)
     for _ in range(64):
         crowd.enter("botnet", False, 20, NOW)
-    assert crowd.full
+    assert crowd.full(False)
     for name in "abcdefgh":
         worse = crowd.worse(name, False)
         assert worse is not None
@@ -152,12 +158,55 @@ def test_a_full_room_is_shared_by_networks_and_not_by_who_came_first() -> None:
     assert set(winners(crowd, 9)) == {*"abcdefgh", "botnet"}
 
 
-def test_strangers_do_not_take_the_places_of_known_networks() -> None:
-    crowd = room(16)
+def test_who_has_a_place_keeps_it_from_equals() -> None:
+    crowd = room(32)
+    waiters = [crowd.enter(f"network {i}", False, 20, NOW) for i in range(16)]
+    assert crowd.full(False)
+    assert all(crowd.worse(f"other {i}", False) is None for i in range(100))
+    crowd.hold("network 0", 1)
+    worse = {crowd.worse(f"other {i}", False) for i in range(100)}
+    assert worse == {waiters[0], None}, "with a pass it is no equal, if it is found"
+
+
+def test_known_networks_and_others_do_not_take_each_others_places() -> None:
+    crowd = room(32)
     for i in range(16):
         crowd.enter(f"known {i}", True, 20, NOW)
-    assert crowd.worse("stranger", False) is None
-    assert crowd.worse("known too", True) is not None
+    assert crowd.full(True)
+    assert not crowd.full(False)
+    for i in range(16):
+        crowd.enter(f"stranger {i}", False, 20, NOW)
+    crowd.hold("stranger 0", 5)
+    crowd.hold("known 0", 5)
+    assert crowd.full(False)
+    assert {w.line.name for w in (crowd.worse("another", False) for _ in range(100)) if w} == {"stranger 0"}
+    assert {w.line.name for w in (crowd.worse("another", True) for _ in range(100)) if w} == {"known 0"}
+
+
+def test_a_twentieth_of_the_passes_is_for_strangers_while_known_networks_wait() -> None:
+    crowd = room(2000)
+    for i in range(1000):
+        crowd.enter(f"known {i}", True, 20, NOW)
+    winners(crowd, 100)
+    for i in range(100):
+        crowd.enter(f"stranger {i}", False, 20, NOW)
+    won = winners(crowd, 400)
+    assert sum(name.startswith("stranger") for name in won) == pytest.approx(20, abs=1)
+    assert sum(name.startswith("stranger") for name in won[:20]) <= 2, "what nobody wanted is not saved up"
+
+
+def test_turns_of_a_stranger_in_a_crowd_of_known_networks() -> None:
+    crowd = room(2000)
+    for i in range(900):
+        crowd.enter(f"known {i}", True, 20, NOW)
+    first = crowd.enter("stranger 1", False, 20, NOW)
+    assert crowd.turns(first) == 20
+    for i in range(2, 11):
+        last = crowd.enter(f"stranger {i}", False, 20, NOW)
+    assert crowd.turns(last) == 200
+    for _ in range(900):
+        crowd.issue(NOW)
+    assert all(crowd.turns(waiter) < 80 for waiter in everybody(crowd))
 
 
 def test_places_that_were_won_keep_nobody_out_and_are_no_more_than_those_that_wait() -> None:
@@ -165,7 +214,7 @@ def test_places_that_were_won_keep_nobody_out_and_are_no_more_than_those_that_wa
     for i in range(40):
         crowd.enter(f"network {i}", False, 20, NOW)
         crowd.issue(NOW)
-    assert not crowd.full
+    assert not crowd.full(False)
     assert crowd.figures()["entries"] == 16
     assert crowd.fresh("network 0")
     assert not crowd.fresh("network 39")
@@ -178,26 +227,28 @@ def test_an_empty_room_has_nobody_worse() -> None:
 def test_a_flood_of_solvers_does_not_make_it_grow() -> None:
     crowd = room(16)
     for i in range(5000):
-        crowd.enter(f"network {i}", False, 20, NOW, crowd.worse(f"network {i}", False) if crowd.full else None)
+        known = i % 2 == 0
+        if not crowd.full(known):
+            crowd.enter(f"network {i}", known, 20, NOW)
         if i % 100 == 0:
             crowd.issue(NOW)
             crowd.expire(NOW + i / 10)
     assert crowd.figures()["entries"] <= 32
     assert len(crowd._order) <= 33
     assert len(crowd._lines) <= 80
-    assert sum(map(len, crowd._ranks.values())) == len({waiter.line.name for waiter in crowd._all})
+    assert sum(map(len, crowd._ranks.values())) == len({waiter.line.name for waiter in everybody(crowd)})
 
 
 @pytest.mark.untraced
 def test_a_waiter_takes_no_more_than_said() -> None:
-    crowd = room(20_000)
+    crowd = room(40_000)
     tracemalloc.start()
     for i in range(16_000):
         crowd.enter(f"203.{i >> 8}.{i & 255}.0/24", False, 20, NOW + i)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size / 16_000 == pytest.approx(WAITER_BYTES, rel=0.15)
-    assert crowd.figures() == {"entries": 16_000, "max": 40_000, "bytes_per_entry": WAITER_BYTES}
+    assert crowd.figures() == {"entries": 16_000, "max": 80_000, "bytes_per_entry": WAITER_BYTES}
 
 
 def test_a_ticket_of_the_previous_key_is_good_and_a_made_up_one_is_not() -> None:
@@ -231,9 +282,10 @@ def test_the_lines_are_what_the_waiters_make_them(data: st.DataObject) -> None:
         name = data.draw(st.sampled_from("abcdef"))
         match data.draw(st.sampled_from(("enter", "issue", "buy", "lapse", "time"))):
             case "enter":
-                worse = crowd.worse(name, False) if crowd.full else None
-                if worse is not None or not crowd.full:
-                    crowd.enter(name, data.draw(st.booleans()), 20, now, worse)
+                known = data.draw(st.booleans())
+                worse = crowd.worse(name, known) if crowd.full(known) else None
+                if worse is not None or not crowd.full(known):
+                    crowd.enter(name, known, 20, now, worse)
             case "issue" if crowd.waiting:
                 crowd.issue(now)
             case "buy":
@@ -246,9 +298,10 @@ def test_the_lines_are_what_the_waiters_make_them(data: st.DataObject) -> None:
                 now += data.draw(st.floats(0, 50))
                 crowd.expire(now)
         standing = [line for lines in crowd._ranks.values() for line in lines]
-        assert sorted(line.name for line in standing) == sorted({waiter.line.name for waiter in crowd._all})
+        assert sorted(line.name for line in standing) == sorted({waiter.line.name for waiter in everybody(crowd)})
         assert all(crowd._ranks[line.rank][line.index] is line for line in standing)
-        assert all(crowd._all[waiter.index] is waiter for waiter in crowd._all)
+        assert all(waiter.among[waiter.index] is waiter for waiter in everybody(crowd))
+        assert all(len(half) <= 8 for half in crowd._halves)
         assert all(line.live or line.waiters for line in crowd._lines.values())
         won = Counter(waiter.line.name for waiter in crowd._won)
         assert {name: line.live for name, line in crowd._lines.items() if line.live} == dict(+(won + held))
