@@ -41,6 +41,8 @@ def test_a_quiet_day() -> None:
     assert people.worst()[1] == 1.0
     assert people.longest_lockout == 0.0
     assert result.goodput(0, 19) == pytest.approx(people.served(0, 19) / 19, rel=0.05)
+    answered = [at for at in result.upstream.times if at >= 0.0]
+    assert result.goodput(0, 20) * 20 == len(answered), "to the last second"
     assert result.upstream.quantile(0.5) == pytest.approx(0.018, rel=0.2)
     assert result.first("attack_onset") == inf
     assert max(result.values("pressure")) == 0.0
