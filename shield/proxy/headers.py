@@ -157,8 +157,10 @@ RESPONSE_DROP: Final = frozenset(
 )
 """Response fields that are ours to write, or end at this hop."""
 
-# uri-host of RFC 3986 without userinfo: a reg-name, an IPv4 address or an IP literal, and a port.
-HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+# uri-host of RFC 3986 without userinfo: a reg-name, an IPv4 address or an IP literal, and a port, which may be empty
+# and is at most 65535 (RFC 9110 section 4.2.1, RFC 9293 section 3.1): what others make of a larger one is their guess.
+_PORT: Final = rb"[0-9]{0,4}|[0-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))"
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?:" + _PORT + rb"))?")
 # RFC 3986 characters, plus some that browsers leave bare in a query (WHATWG URL: | ^ ` { } [ ] \ ").
 _TARGET = re.compile(r"[!-\"$-~]+")
 DIGITS = re.compile(rb"[0-9]{1,18}")

@@ -239,7 +239,9 @@ _LENGTH: Final = rb"\n(?i:content-length):"
 _CODING: Final = rb"\n(?i:transfer-encoding):"
 _CHUNKED: Final = rb"\A" + _IN_HEAD + _CODING + rb"[^\n]*(?i:chunked)"
 _CONTROL: Final = rb"[^\r\n]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-_PORT: Final = rb"(?::[0-9]{0,5})?[ \t]*\r"
+_PORT: Final = (
+    rb"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))))?[ \t]*\r"
+)
 _HOST: Final = rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])" + _PORT
 _ONCE: Final = rb"(?i:(content-type|user-agent|server|etag|max-forwards|sec-websocket-key|expect|upgrade)):"
 _FORMS: Final = rb"[*] |/[^#\x80-\xff ]* |https?://[A-Za-z0-9.:]+[/? ][^#\x80-\xff ]* "
