@@ -21,9 +21,10 @@ pass within milliseconds): the patience of calm weather holds then.
 
 **In a brownout** (pressure.py) the service is ill and nobody attacks, and a strict order would lock the last tier out
 for as long as it lasts. So the tiers that wait take turns, by weight (smooth weighted round robin, as in nginx). Within
-a tier the rank is the time since which the queue has refused a client, and let nothing of it pass: who was refused for
-longest goes first, and who was not yet comes after them. In the order of arrival alone, which is a lottery for those
-who try again every few seconds, one program of fifty got nothing for three minutes.
+a tier the rank is the time since which a client has been challenged, or refused by the queue, and nothing of it has
+come out of the queue: who was refused for longest goes first, and who was not yet comes after them. In the order of
+arrival alone, which is a lottery for those who try again every few seconds, one program of fifty got nothing for three
+minutes.
 """
 
 from __future__ import annotations

@@ -235,8 +235,11 @@ class Judge:
             if not asked:
                 self._hit(request, refusal, now)
             return refusal
-        if client.entry.rare.offered_until > now:
-            self._reputation.ignored(client.source, client.entry, now)
+        entry = client.entry
+        if entry.rare.offered_until > now:
+            self._reputation.ignored(client.source, entry, now)
+        if not entry.rare.refused_since:
+            entry.refused_since = now  # goes first, should it be the service that is ill
         return self.refusal(reason, request, now)
 
     def refusal(self, reason: Reason, request: Request, now: float) -> Verdict:

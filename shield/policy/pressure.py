@@ -18,11 +18,11 @@
 when the service became worse by itself: for 60 s nobody has asked for more than it served in calm weather (demand over
 a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day). It
 lasts until p has fallen or demand is 1.5 times as much as was served. Where the service shows that it is ill, since it
-is slow and completes less than it did, or failed within a minute though it could do what is asked, or could do three
-times that, demand may be three times as much from the beginning: people who are refused ask again. *Slow* is against
-the b of calm weather here: a probe of an ill service finds that it is slow undisturbed, and takes that for its b.
-Challenging people then helps the service little and locks them out for as long as it is ill. The queue, where the tiers
-take turns then, and the concurrency limit go on protecting it.
+is slow and completes less than it did, or failed within a minute though it could do what is asked, 45 s suffice. There,
+and where it could do three times what is asked, demand may be three times as much from the beginning: people who are
+refused ask again. *Slow* is against the b of calm weather here: a probe of an ill service finds that it is slow
+undisturbed, and takes that for its b. Challenging people then helps the service little and locks them out for as long
+as it is ill. The queue, where the tiers take turns then, and the concurrency limit go on protecting it.
 
 What shows overload, in two windows running:
 
@@ -97,6 +97,14 @@ class PressureSettings:
             "service that is ill: newcomers are let in again."
         ),
     ] = 60.0
+    brownout_ill: Annotated[
+        float,
+        Gt(0),
+        Doc(
+            "seconds. The same when the service shows its illness: it is slow and completes less than it did, or fails "
+            "though it could do as much. Pulses of half a minute are not taken for it."
+        ),
+    ] = 45.0
     own_lag: Annotated[
         float, Gt(0), Doc("seconds. That Shield's own event loop is late counts as overload beyond it.")
     ] = 0.1
@@ -365,16 +373,18 @@ class Pressure:
         self._errors_ago = 0.0 if "errors" in self.overload else self._errors_ago + seconds
         more = settings.brownout_demand if self.brownout else 1.0 / settings.used
         slow = concurrency.ratio > settings.slow_ratio * self._calm_baseline
-        light = settings.used if self.brownout or self._errors_ago < settings.steady else settings.light
-        if (
-            slow and self._steady_completed <= settings.used * self.served
-        ) or self._steady_demand <= light * self.capacity:
+        less = slow and self._steady_completed <= settings.used * self.served
+        failing = self._errors_ago < settings.steady
+        light = settings.used if self.brownout or failing else settings.light
+        could = self._steady_demand <= light * self.capacity
+        if less or could:
             more = max(more, settings.brownout_tries)
         # at once; demand over a minute would take seconds
         flood = self.demand > max(settings.brownout_tries * self.served, settings.used * self.capacity)
         modest = self.high and self._steady_demand <= self.served * more and not flood
         self._modest_for = self._modest_for + seconds if modest else 0.0
-        self.brownout = self._modest_for >= settings.brownout_after
+        after = settings.brownout_ill if less or (could and failing) else settings.brownout_after
+        self.brownout = modest and (self.brownout or self._modest_for >= after)
         self.pressed = self.high and not self.brownout and settings.max_pressure > settings.threshold
 
     def _find_cutoff(self, share: float, seconds: float) -> None:

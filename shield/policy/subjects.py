@@ -86,7 +86,7 @@ class Rare:
         self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
         self.granted_at = float("-inf")  # when it was last given a pass silently
         self.granted_to = b""  # of an entry that several share: the key of the one who got it
-        self.refused_since = 0.0  # in a brownout: since when the queue has turned it away, and let nothing of it pass
+        self.refused_since = 0.0  # since when it has been challenged, or turned away in a brownout, and got nothing
 
 
 NOTHING: Final = Rare()

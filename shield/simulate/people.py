@@ -24,7 +24,7 @@ MOST_WAITING: Final = 32
 class Member:
     """One of a crowd: a person, a program, a host."""
 
-    __slots__ = ("armed", "client", "crowd", "failing_since", "solving", "token", "waiting")
+    __slots__ = ("armed", "client", "crowd", "failing_since", "served_at", "solving", "token", "waiting")
 
     def __init__(self, crowd: Crowd, client: Client, token: Pass | None) -> None:
         self.crowd = crowd
@@ -33,6 +33,7 @@ class Member:
         self.solving = False  # a challenge, or in the waiting room
         self.armed = False  # asks by itself at `pass_rate`
         self.waiting: list[Want] = []  # for the pass
+        self.served_at = -inf  # when it last got something
         self.failing_since = inf  # when it asked for the first thing since that it did not get
 
     def gave_up(self, now: float) -> bool:

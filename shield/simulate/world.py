@@ -302,8 +302,9 @@ class World:
             if member.failing_since < inf:
                 self._note_lockout(member, now)
                 member.failing_since = inf
-        elif want.asked_at < member.failing_since:
-            member.failing_since = want.asked_at
+            member.served_at = now
+        else:
+            member.failing_since = min(member.failing_since, max(want.asked_at, member.served_at))
         page = want.page
         if page is not None:
             if page.left:

@@ -400,6 +400,24 @@ def test_in_a_brownout_who_has_been_refused_for_longest_goes_first_and_then_not_
     assert world.client("192.0.2.2").entry.refused_since == world.now
 
 
+def test_in_a_brownout_who_was_challenged_before_it_was_found_goes_first(make: Any, says: Any) -> None:
+    world = make(1)
+    world.storm(0.5)
+    early, late = world.client("192.0.2.1"), world.client("192.0.2.2")
+    assert says(world.ask(early)) == (Action.CHALLENGE, Reason.NEWCOMER)
+    began = world.now
+    world.pass_time(1.0)
+    assert says(world.ask(early)) == (Action.CHALLENGE, Reason.NEWCOMER)
+    assert early.entry.refused_since == began
+    world.engine._judge.weather(False, 1.0)
+    (occupant,) = fill(world)
+    world.engine._queue.pressed = world.engine._queue.brownout = True
+    last = world.ask(late)
+    first = world.ask(early)
+    assert free(world, occupant) is first
+    assert free(world, first) is last
+
+
 def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) -> None:
     """Equals stand in the order of a keyed hash under pressure: while some pass in milliseconds others never do."""
     world = make(1)

@@ -165,6 +165,20 @@ def test_who_is_told_to_come_back_does_and_gives_up_in_the_end() -> None:
         assert 1.0 < tally.longest_lockout <= 45.0
 
 
+def test_who_gets_something_meanwhile_is_not_locked_out() -> None:
+    text = """
+    [service]
+    changes = [{ at = 0, errors = 0.5 }]
+    [populations.program]
+    kind = "programs"
+    members = 1
+    rate = 5
+    """
+    program = play(text, seconds=60).population("program")
+    assert program.share < 0.97  # each had four tries, 2 s apart
+    assert 0.0 < program.longest_lockout < 3.0
+
+
 def test_what_comes_later_than_the_patience_is_of_no_use() -> None:
     text = "[service]\nslots = 1\ntime = 0.2\nvariation = 0.0\n" + PEOPLE.replace(
         "rate = 5", "rate = 1\npatience = 0.1"

@@ -10,11 +10,11 @@ from shield.simulate.world import run
 SLOW, FAILING = (60, 360), (900, 1200)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.scene) for seed in range(2, 7))])
 def test_nobody_is_locked_out_of_an_ill_service(seed: int) -> None:
     result = run("brownout", seed)
     for begins, ends in (SLOW, FAILING):
-        assert begins + 55 < result.first("brownout", begins) < begins + 90
+        assert begins + 40 < result.first("brownout", begins) < begins + 60
         programs = result.population("programs")
         for at in range(begins, ends - 120, 10):
             assert programs.share_between(at, at + 120) > 0.1
@@ -27,10 +27,8 @@ def test_nobody_is_locked_out_of_an_ill_service(seed: int) -> None:
     assert min(shares[2:]) > 0.25
     assert result.goodput(*late) > 0.9 * 40
     # who asks every ten seconds or so is locked out for little longer than it takes to see what is the matter
-    for name in ("returning", "recognised"):
+    for name in result.populations:
         assert result.population(name).longest_lockout <= 120
-    # of the programs, some happen to ask for nothing for a minute just when they would get something
-    assert result.population("programs").longest_lockout <= 130
     assert result.population("programs").refusals[Reason.BAD_REPUTATION] == 0
     # two thirds of the answers are good, and most are after two tries more
     for name in result.populations:
