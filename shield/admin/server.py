@@ -72,6 +72,10 @@ _OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0}
 """Seconds: as for clients."""
 _CLOSE_SECONDS: Final = 2.0
 
+MOST_CONNECTIONS: Final = 32
+"""At once; beyond, the oldest is closed. Else whoever reaches this listener could take all the descriptors of the
+process, of which clients leave 128 (listener.RESERVED_FILES). A monitoring system keeps one."""
+
 
 async def _always_fresh(_: str) -> None:
     """A view that can be read at any time."""
@@ -101,7 +105,13 @@ class _Handler(web.RequestHandler):
 
 
 class _Server(web.Server):
-    """As aiohttp's, with our handler."""
+    """As aiohttp's, with our handler, and no more connections than MOST_CONNECTIONS."""
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        for oldest in self.connections[:-MOST_CONNECTIONS]:
+            if oldest.transport is not None:
+                oldest.transport.abort()
 
     def __call__(self) -> web.RequestHandler:
         return _Handler(self, loop=asyncio.get_running_loop(), **_OPTIONS)

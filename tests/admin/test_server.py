@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from shield.admin.server import AdminServer, AdminSettings
+from shield.admin.server import MOST_CONNECTIONS, AdminServer, AdminSettings
 from shield.errors import StartError
 
 
@@ -265,3 +265,23 @@ async def test_the_end_does_not_wait_for_idle_connections() -> None:
         async with asyncio.timeout(5):
             await server.close()
         writer.close()
+
+
+async def test_connections_that_never_ask_do_not_take_all_descriptors() -> None:
+    async with admin() as server:
+        host, _, port = server.address.rpartition(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(MOST_CONNECTIONS + 8)]
+        for _, writer in silent:
+            writer.write(b"GET /healthz HT")
+        status, _, _ = await fetch(server, "/healthz")
+        assert status == 200
+        async with asyncio.timeout(5):  # the oldest went: those eight, and one for who asked
+            for reader, writer in silent[:9]:
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+                writer.close()
+        for _, writer in silent[9:]:
+            writer.write(b"TP/1.1\r\nHost: localhost\r\n\r\n")
+        for reader, writer in silent[9:]:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            writer.close()
