@@ -337,6 +337,28 @@ def forward_with_pass() -> Batch:
     return lambda number: _forward(proxy, [head] * number)
 
 
+def forward_chunked() -> Batch:
+    """640 KiB in chunks of 4 KiB, as they come from a socket: 64 KiB at a time."""
+    proxy = rig.Proxy()
+    body = (b"%x\r\n" % 4096 + b"x" * 4096 + b"\r\n") * 160 + b"0\r\n\r\n"
+    wire = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    reads = [wire[at : at + 65536] for at in range(0, len(wire), 65536)]
+
+    def batch(number: int) -> float:
+        before = proxy.transport.written
+        began = cpu()
+        for _ in range(number):
+            proxy.gate.data_received(GET)
+            for read in reads:
+                proxy.origin.data_received(read)
+        spent = cpu() - began
+        assert proxy.origin.exchange is None
+        assert proxy.transport.written - before > number * 160 * 4096
+        return spent
+
+    return batch
+
+
 def _refused() -> rig.Proxy:
     """One that refuses everything from now on."""
     proxy = rig.Proxy(rig.TINY)
@@ -426,6 +448,7 @@ CASES: Final = {
         Case("forward", "a request forwarded, its fields new each time", forward),
         Case("forward-repeated", "a request forwarded, its fields repeated", forward_repeated),
         Case("forward-pass", "a request forwarded, with a pass shown before", forward_with_pass),
+        Case("forward-chunked", "a request forwarded, its response 640 KiB in chunks of 4 KiB", forward_chunked),
         Case("refuse", "a request refused, its fields new each time", refuse),
         Case("refuse-repeated", "a request refused, its fields repeated", refuse_repeated),
         Case("connection", "a connection with one request, forwarded", connection),

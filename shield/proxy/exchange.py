@@ -59,7 +59,6 @@ class Exchange:
         "_body",
         "_body_bytes",
         "_body_done",
-        "_chunked",
         "_close",
         "_connection",
         "_edge",
@@ -84,6 +83,7 @@ class Exchange:
         "_tried",
         "_waiting",
         "body_sent",
+        "chunked",
         "head",
         "head_only",
         "request",
@@ -126,7 +126,7 @@ class Exchange:
         self._out: list[bytes] = []
         self._prefix = 0
         self.responding = False
-        self._chunked = False
+        self.chunked = False  # the response goes to the client in chunks
         self._close = False
         self._stream = False
         self._status = 0
@@ -388,7 +388,7 @@ class Exchange:
         elif head.old:
             close = True
         else:
-            self._chunked = True
+            self.chunked = True
             out.append(b"Transfer-Encoding: chunked\r\n")
         if self.request.grant and status < 400:
             self._grant(fields, now)
@@ -420,10 +420,15 @@ class Exchange:
     def on_body(self, piece: bytes) -> None:
         """Payload of the response."""
         self.body_sent += len(piece)
-        if self._chunked:
+        if self.chunked:
             self._out += (b"%x\r\n" % len(piece), piece, b"\r\n")
         else:
             self._out.append(piece)
+
+    def on_chunks(self, chunks: list[bytes], payload: int) -> None:
+        """The same for a `chunked` response, in chunks with `payload` bytes in all."""
+        self.body_sent += payload
+        self._out += chunks
 
     def _streams_full(self) -> bool:
         return self._edge.metrics.streams_open >= self._edge.max_streams
@@ -542,7 +547,7 @@ class Exchange:
         edge = self._edge
         gate = self._gate
         out = self._out
-        if self._chunked:
+        if self.chunked:
             out.append(LAST_CHUNK)
         if out:
             gate.write(b"".join(out) if len(out) > 1 else out[0])

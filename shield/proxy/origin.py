@@ -358,8 +358,8 @@ class OriginConnection(asyncio.Protocol):
             exchange.flush()
         elif length == CHUNKED:
             self._state = CHUNKS
-            self._chunks = ChunkedBody(0)
             exchange.on_head(status, fields, CHUNKED, -1, stream)
+            self._chunks = ChunkedBody(0, exchange.chunked)
             self._read_chunks(exchange, data, at)
         else:
             self._state = SIZED
@@ -387,9 +387,13 @@ class OriginConnection(asyncio.Protocol):
 
     def _read_chunks(self, exchange: Exchange, data: bytes, at: int) -> None:
         chunks = cast("ChunkedBody", self._chunks)
+        before = chunks.payload
         pieces, stop = chunks.feed(data, at)
-        for piece in pieces:
-            exchange.on_body(piece)
+        if chunks.framed:
+            exchange.on_chunks(pieces, chunks.payload - before)
+        else:
+            for piece in pieces:
+                exchange.on_body(piece)
         if not chunks.done:
             exchange.flush()
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import h11
 import pytest
 from hypothesis import example, given
@@ -60,6 +62,31 @@ def test_any_cut_of_any_chunked_body_gives_the_same_payload(
     reader = ChunkedBody(0)
     assert read(reader, wire + rest, cuts) == (payload, len(wire))
     assert reader.done
+
+
+RUN = b"3\r\nabc\r\n" * 4
+
+
+@given(bodies(), st.lists(st.integers(0, 5000), max_size=20), st.binary(max_size=50))
+@example((b"abc" * 4, RUN + b"0\r\n\r\n"), [7], b"")
+@example((b"abc" * 4 + b"abcd", RUN + b"4\r\nabcd\r\n0\r\n\r\n"), [], b"")
+def test_chunks_that_are_sent_on_carry_the_same_payload_and_nothing_else(
+    body: tuple[bytes, bytes], cuts: list[int], rest: bytes
+) -> None:
+    payload, wire = body
+    reader = ChunkedBody(0, framed=True)
+    chunks, used = read(reader, wire + rest, cuts)
+    assert reader.done
+    assert (used, reader.payload) == (len(wire), len(payload))
+    assert h11_reads(chunks + LAST_CHUNK) == (payload, b"")
+    assert re.fullmatch(rb"([1-9a-fA-F][0-9a-fA-F]*\r\n)?", chunks[: chunks.find(b"\n") + 1])
+
+
+def test_plain_chunks_are_sent_on_as_they_came() -> None:
+    wire = RUN + b"4\r\nabcd\r\n" + RUN
+    assert read(ChunkedBody(0, framed=True), wire + b"0\r\n\r\n", []) == (wire, len(wire) + 5)
+    long = b"05\r\n12345\r\n" + b"6;a=b\r\n123456\r\n"
+    assert read(ChunkedBody(0, framed=True), long, []) == (b"5\r\n12345\r\n6\r\n123456\r\n", len(long))
 
 
 @given(st.binary(min_size=1, max_size=3000), st.lists(st.integers(0, 5000), max_size=20), st.binary(max_size=50))
@@ -134,6 +161,28 @@ def test_whole_and_byte_by_byte_agree(wire: bytes) -> None:
     whole, bytewise = outcome([]), outcome(list(range(len(wire))))
     # A mistake may show earlier in one of them, but neither ends a body where the other does not.
     assert whole == bytewise or not ((whole and whole[2]) or (bytewise and bytewise[2]))
+
+
+def outcome_of(reader: ChunkedBody, wire: bytes) -> tuple[int, int, bool] | None:
+    try:
+        _, used = read(reader, wire, [])
+    except FramingError:
+        return None
+    return used, reader.payload, reader.done
+
+
+@given(st.lists(ALPHABET | st.just(b"3\r\nabc\r\n"), max_size=16).map(b"".join))
+@example(RUN + b"3\r\nabcd\r\n")
+@example(RUN + b"3\r\nabc\n\r")
+def test_what_is_sent_on_is_read_no_laxer(wire: bytes) -> None:
+    assert outcome_of(ChunkedBody(0, framed=True), wire) == outcome_of(ChunkedBody(0), wire)
+
+
+@given(bodies(), st.integers(0, 10_000), st.integers(0, 255))
+def test_what_is_sent_on_is_read_no_laxer_with_a_byte_changed(body: tuple[bytes, bytes], place: int, byte: int) -> None:
+    wire = bytearray(body[1] + body[1])
+    wire[place % len(wire)] = byte
+    test_what_is_sent_on_is_read_no_laxer.hypothesis.inner_test(bytes(wire))
 
 
 def test_the_limit_is_exact_and_counts_payload() -> None:

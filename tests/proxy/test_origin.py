@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shield.admin.metrics import Metrics
 from shield.proxy.faults import Fault
+from shield.proxy.framing import ChunkedBody
 from shield.proxy.headers import CHUNKED, UNTIL_CLOSE
 from shield.proxy.origin import MAX_INTERIM, OriginConnection
 from shield.proxy.upstream import Server
@@ -37,6 +38,8 @@ class Transport:
 class Recorder:
     """An exchange that only writes down what happens."""
 
+    chunked = True
+
     def __init__(self, method: str = "GET", websocket: bool = False) -> None:
         self.head_only = method == "HEAD"
         self.wants_upgrade = websocket
@@ -55,6 +58,12 @@ class Recorder:
 
     def on_body(self, piece: bytes) -> None:
         self.body += piece
+
+    def on_chunks(self, chunks: list[bytes], payload: int) -> None:
+        wire = b"".join(chunks)
+        pieces, end = ChunkedBody(0).feed(wire, 0)
+        assert (end, sum(map(len, pieces))) == (len(wire), payload)
+        self.body += b"".join(pieces)
 
     def flush(self) -> None:
         pass

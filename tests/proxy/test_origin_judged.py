@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shield.proxy import origin
 from shield.proxy.faults import Fault
+from shield.proxy.framing import ChunkedBody
 from shield.proxy.headers import CHUNKED
 from shield.proxy.origin import OriginConnection
 
@@ -31,6 +32,7 @@ class Exchange:
 
     head_only: bool = False
     wants_upgrade: bool = False
+    chunked: bool = True
     head: tuple[Any, ...] = ()
     interim: list[int] = field(default_factory=list)
     body: bytes = b""
@@ -46,6 +48,12 @@ class Exchange:
     def on_body(self, piece: bytes) -> None:
         assert piece
         self.body += piece
+
+    def on_chunks(self, chunks: list[bytes], payload: int) -> None:
+        wire = b"".join(chunks)
+        pieces, end = ChunkedBody(0).feed(wire, 0)
+        assert (end, sum(map(len, pieces))) == (len(wire), payload)
+        self.body += b"".join(pieces)
 
     def flush(self) -> None:
         pass
