@@ -1,4 +1,4 @@
-"""Deadlines of all client connections, from one timer.
+"""Deadlines of all client connections, from one timer, and the pace of bodies that are under way.
 
 A timer per connection would cost more than a request. Instead each connection carries `deadline`, and a sweep looks at
 an eighth of them every eighth of a second: a deadline is met up to one second late, and setting it is one store.
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from shield.proxy.exchange import Exchange
     from shield.proxy.gate import Gate
 
 SHARDS: Final = 8
@@ -18,14 +19,16 @@ NEVER: Final = float("inf")
 
 
 class Deadlines:
-    """All open client connections. Bounded by the listener's connection limit."""
+    """All open client connections, bounded by the listener's connection limit. `paced` are the exchanges that hold a
+    concurrency slot while a body moves, bounded by the slots."""
 
-    __slots__ = ("_next", "_shards", "_turn")
+    __slots__ = ("_next", "_shards", "_turn", "paced")
 
     def __init__(self) -> None:
         self._shards: list[set[Gate]] = [set() for _ in range(SHARDS)]
         self._turn = 0
         self._next = 0
+        self.paced: set[Exchange] = set()
 
     def add(self, gate: Gate) -> int:
         """Watch `gate`; returns what remove() wants."""
@@ -38,7 +41,10 @@ class Deadlines:
         self._shards[shard].discard(gate)
 
     def sweep(self, now: float) -> None:
-        """One eighth of the connections: call on_deadline of those that are late."""
+        """One eighth of the connections: call on_deadline of those that are late. And every body's pace."""
+        for exchange in [exchange for exchange in self.paced if exchange.pace_at <= now]:
+            if exchange.pace_at:  # another one may have ended it
+                exchange.on_pace(now)
         self._turn = (self._turn + 1) % SHARDS
         for gate in [gate for gate in self._shards[self._turn] if gate.deadline <= now]:
             gate.deadline = NEVER  # unless it sets another: were it to fail, the others would wait behind it for ever

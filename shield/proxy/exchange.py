@@ -43,8 +43,9 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPF
 LEAST_PACE: Final = 16 * 1024
 """bytes/s of a body, in both directions together, below which a request has no claim to a concurrency slot. Slow lines
 of phones carry several times that; what a service writes more slowly it makes as it goes."""
-PACE_SECONDS: Final = 2.0
-"""Over which the pace is measured: a slot that is held for nothing is held so long."""
+PACE_SECONDS: Final = 1.0
+"""Over which the pace is measured: a slot that is held for nothing is held so long. Who waits for it waits for twice as
+long before being sent away (queue.calm_patience)."""
 
 _METHOD_BYTES: dict[str, bytes] = {}
 NO_RTT: Final = -1.0
@@ -67,7 +68,6 @@ class Exchange:
         "_lagging",
         "_no_room",
         "_out",
-        "_pace_at",
         "_pace_mark",
         "_prefix",
         "_replayable",
@@ -86,6 +86,7 @@ class Exchange:
         "chunked",
         "head",
         "head_only",
+        "pace_at",
         "request",
         "request_id",
         "responding",
@@ -132,7 +133,7 @@ class Exchange:
         self._status = 0
         self.rtt = NO_RTT
         self.body_sent = 0
-        self._pace_at = 0.0  # when its pace is looked at; 0: it is not measured yet
+        self.pace_at = 0.0  # when its pace is looked at; 0: no body is under way
         self._pace_mark: int  # bytes that had moved when the measurement began
         self._no_room = False
         self._slotless = False
@@ -147,6 +148,8 @@ class Exchange:
         """Finished. The request no longer leads back here: a cycle per request would be work for the collector."""
         self._finished = True
         self.request.owner = None
+        if self.pace_at:
+            self._stop_pacing()
         if self._slotless:
             self._slotless = False
             self._edge.metrics.streams_open -= 1
@@ -185,8 +188,8 @@ class Exchange:
             self._write_body(connection, pieces, done)
             if done:
                 self._mark_sent(now)
-            elif now >= self._pace_at:
-                self._keep_pace(now)
+                if self.pace_at and not self.responding:
+                    self._stop_pacing()  # it is the service's turn
             return
         self._body += pieces
         self._body_bytes += sum(map(len, pieces))
@@ -309,6 +312,7 @@ class Exchange:
         if not self._body_done:  # before the write, which may fill the transport and pause the client again
             self._gate.resume()
             self._gate.expect_progress(now)
+            self._pace(now)
         if len(self._body) == 1 and head.length > 0 and self._body_bytes <= 16384:
             parts.append(self._body[0])
             connection.transport.write(b"".join(parts))
@@ -368,7 +372,6 @@ class Exchange:
             return
         self._status = status
         self.responding = True
-        self._pace_at = 0.0
         self._stream = stream
         # A response may come before the request has been sent whole; then there is nothing to measure.
         self.rtt = now - self._sent_at if self._sent_at else NO_RTT
@@ -464,8 +467,8 @@ class Exchange:
             out.clear()
         if self.responding:
             now = self._edge.clock()
-            if now >= self._pace_at and not self._keep_pace(now):
-                return
+            if not self.pace_at and not self._slotless:
+                self._pace(now)
             if not gate.blocked or self._connection is None:
                 gate.deadline = now + self._edge.upstream.idle_timeout
             elif not gate.read_ahead(now):
@@ -495,26 +498,36 @@ class Exchange:
             self._edge.laggards += 1
         return self._slotless
 
-    def _keep_pace(self, now: float) -> bool:
-        """PACE_SECONDS have passed in which a body was under way: one that moved too slowly loses its slot.
+    def _pace(self, now: float) -> None:
+        """A body is under way, for which a slot is held: measure from now on how fast."""
+        if not self.pace_at:
+            self._edge.deadlines.paced.add(self)
+        self.pace_at = now + PACE_SECONDS
+        self._pace_mark = self.body_sent + self._body_bytes
+
+    def _stop_pacing(self) -> None:
+        self.pace_at = 0.0
+        self._edge.deadlines.paced.discard(self)
+
+    def on_pace(self, now: float) -> None:
+        """`pace_at` has passed: a body that has moved too slowly since then loses its slot.
 
         Else as many trickles as there are slots would keep everybody out, for as long as they like. Who is slow for
         good reason does not notice: there is room for as many beside the slots, and what has no room keeps its slot in
-        calm weather. Under pressure it is ended while others wait. Whether the exchange goes on.
+        calm weather. Under pressure it is ended while others wait.
         """
-        if self._slotless:
-            self._pace_at = NEVER
-            return True
         edge = self._edge
-        moved = self.body_sent + self._body_bytes
-        if self._pace_at and moved - self._pace_mark < LEAST_PACE * (now - self._pace_at + PACE_SECONDS):
-            room = edge.laggards < edge.engine.concurrency_limit or self.request.tier < Tier.T2
-            if not (room and self._step_aside(now)) and edge.engine.pressed and edge.engine.waiting:
-                self._make_way(now)
-                return False
-        self._pace_at = now + PACE_SECONDS
-        self._pace_mark = moved
-        return True
+        moved = self.body_sent + self._body_bytes - self._pace_mark
+        if self._slotless:
+            self._stop_pacing()
+        elif moved >= LEAST_PACE * (now - self.pace_at + PACE_SECONDS):
+            self._pace(now)
+        elif (edge.laggards < edge.engine.concurrency_limit or self.request.tier < Tier.T2) and self._step_aside(now):
+            self._stop_pacing()
+        elif edge.engine.pressed and edge.engine.waiting:
+            self._make_way(now)
+        else:
+            self._pace(now)
 
     def _make_way(self, now: float) -> None:
         """End a trickle for the sake of those who wait."""
@@ -531,7 +544,6 @@ class Exchange:
 
     def client_drained(self, now: float) -> None:
         """The client has caught up: read on."""
-        self._pace_at = 0.0  # it was we who did not read
         if self._connection is not None:
             self._connection.resume()
             self._gate.deadline = now + self._edge.upstream.idle_timeout
