@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ import trustme
 import uvloop
 from hypothesis import settings
 
+from shield.service import GC_THRESHOLDS
+
+gc.set_threshold(*GC_THRESHOLDS)  # as in production; thousands of tests live long, and need no look again and again
 settings.register_profile("untimed", deadline=None)  # how long an example takes says more of the machine than of us
 settings.load_profile("untimed")
 
