@@ -8,8 +8,10 @@ import sys
 import h11
 import pytest
 
-from tests.proxy.harness import Client, Closed, Origin, Shield, get, reply, shielded, soon
+from tests.proxy.harness import Client, Closed, Origin, Response, Shield, get, reply, shielded, soon
 from tests.wire.cases import CASES, Case
+
+REFUSALS = (400, 413, 414, 431)
 
 
 def test_the_parsers_are_as_strict_as_in_production() -> None:
@@ -37,8 +39,15 @@ async def _feed(client: Client, data: bytes, whole: bool) -> None:
             await asyncio.sleep(0)
 
 
-async def _statuses(client: Client, count: int) -> list[int]:
-    return [(await client.response()).status for _ in range(count)]
+async def _answers(client: Client, count: int) -> list[Response]:
+    return [await client.response() for _ in range(count)]
+
+
+def _complete_and_last(refusal: Response) -> None:
+    """An answer of our own has a length, no cookie, and says that it is the last."""
+    assert refusal.get("Connection") == "close"
+    assert int(refusal.get("Content-Length") or "") == len(refusal.body)
+    assert refusal.get("Set-Cookie") is None
 
 
 def _one_reading(raw: bytes, targets: tuple[str, ...]) -> None:
@@ -60,7 +69,10 @@ async def check(case: Case, shield: Shield, origin: Origin, whole: bool) -> None
     async with await shield.client() as victim, await shield.client() as client:
         assert (await victim.ask(get("/before"))).body == b"GET /before"
         feeding = asyncio.create_task(_feed(client, case.data, whole))
-        assert await _statuses(client, len(case.answers)) == list(case.answers)
+        answers = await _answers(client, len(case.answers))
+        assert [answer.status for answer in answers] == list(case.answers)
+        if case.answers[-1] in REFUSALS:
+            _complete_and_last(answers[-1])
         await feeding
         if case.stays:
             assert (await client.ask(get("/still"))).body == b"GET /still"
@@ -86,22 +98,6 @@ async def check(case: Case, shield: Shield, origin: Origin, whole: bool) -> None
 async def test_request(case: Case, whole: bool) -> None:
     async with shielded() as (shield, origin):
         await check(case, shield, origin, whole)
-
-
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.answers[-1] in (400, 431, 414, 413)], ids=lambda case: case.id
-)
-async def test_a_refusal_is_complete_and_closes(case: Case) -> None:
-    """An answer of our own has a length, no cookie, and says that it is the last."""
-    async with shielded() as (shield, _), await shield.client() as client:
-        feeding = asyncio.create_task(_feed(client, case.data, whole=True))
-        for _ in case.answers[:-1]:
-            await client.response()
-        refusal = await client.response()
-        await feeding
-        assert refusal.get("Connection") == "close"
-        assert int(refusal.get("Content-Length") or "") == len(refusal.body)
-        assert refusal.get("Set-Cookie") is None
 
 
 async def test_a_head_cut_anywhere_is_never_served() -> None:
@@ -131,7 +127,7 @@ async def test_pipelines_may_be_cut_anywhere(cut: int) -> None:
                 await asyncio.sleep(0)
 
         feeding = asyncio.create_task(feed())
-        assert await _statuses(client, len(targets)) == [200] * len(targets)
+        assert [answer.status for answer in await _answers(client, len(targets))] == [200] * len(targets)
         await feeding
         assert [r.target for r in origin.requests] == targets
 
