@@ -23,7 +23,7 @@ from aiohttp import web
 
 import shield as package
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 """Seconds a test waits for something that takes milliseconds on an idle machine."""
 
 WELCOME = ("Shield is up", "To shield your own service", "dry_run = true: ")

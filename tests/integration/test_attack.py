@@ -89,7 +89,7 @@ def settings(slow: str, **more: Any) -> dict[str, Any]:
 
 async def known(session: aiohttp.ClientSession, shield: Any) -> None:
     """Become a regular, through the front door: until a pass comes, whether it is kept or not."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             async with session.get(shield.url("/visit")) as response:
                 assert response.status == 200
@@ -145,7 +145,7 @@ async def test_a_dry_run_changes_no_outcome_and_tells_what_would_have_been(
 ) -> None:
     shield = await start(dry_run=True, limits={"honeypots": ["/trap"], "costs": {"/heavy": 50.0}}, **settings(slow))
     regular = client("127.2.0.1")
-    async with asyncio.timeout(10):  # no pass is given, but the history is kept
+    async with asyncio.timeout(30):  # no pass is given, but the history is kept
         while not (await shield.status())["tables"]["history"]["entries"]:
             async with regular.get(shield.url("/visit")) as response:
                 assert response.status == 200

@@ -51,7 +51,7 @@ async def test_websockets_leave_descriptors_for_new_clients_and_for_the_operator
             reader, writer = await asyncio.open_connection("127.0.0.1", shield.port)
             writers.append(writer)
             writer.write(WEBSOCKET)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 statuses.append(int((await reader.readuntil(b"\r\n\r\n"))[9:12]))
         assert statuses == [101] * streams + [503] * (limit - 2 - streams)
         async with client().get(shield.url("/page")) as response:

@@ -67,7 +67,7 @@ async def test_a_stop_cuts_no_request_in_flight(
     async with idle.get(shield.url("/now")) as response:
         assert await response.text() == "now"
     requests = [asyncio.create_task(read(*what)) for what in (("GET", "/whole"), ("POST", "/whole"), ("GET", "/half"))]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for _ in requests:
             await slow.asked.acquire()
         shield.process.send_signal(with_signal)
@@ -94,7 +94,7 @@ async def test_what_outlasts_the_grace_period_is_cut_and_counted(
     slow = Slow()
     shield = await start(timeouts={"drain": 0.3}, upstream={"servers": [await serve(slow.app())]})
     request = asyncio.create_task(client().get(shield.url("/whole")))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await slow.asked.acquire()
         assert await shield.end() == 0
     assert shield.seen("drained", cut=1)
@@ -226,7 +226,7 @@ async def test_out_of_descriptors_it_waits_and_recovers(
         assert status["connections"]["open"] <= limit + 1
         assert (await shield.asked("/healthz"))[0] == 200
         slow.go_on.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             answer = await asyncio.to_thread(sockets[0].recv, 4096)
         assert answer.startswith(b"HTTP/1.1 200 "), "who is inside is served"
     finally:
@@ -374,6 +374,6 @@ async def test_a_mixed_day_leaves_nothing_open(
         )
     )
     assert status["faults"]["head_timeout"] >= 5
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while shield.files() > before:
             await asyncio.sleep(0.05)

@@ -134,7 +134,7 @@ async def test_a_refused_flood_is_sampled_in_the_log_and_the_rest_is_counted(
         identity={"deny": ["127.8.6.1"]}, log={"refused_per_second": 5}, upstream={"servers": [origin]}
     )
     assert (await statuses(client("127.8.6.1"), shield, 300)) == {403: 300}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             logged = len(shield.seen("refused"))
             suppressed = sum(line["lines"] for line in shield.seen("suppressed", of="refused"))

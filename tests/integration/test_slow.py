@@ -136,9 +136,8 @@ async def test_what_a_connection_pins(phase: str, start: Callable[..., Any], sit
         print(f"{phase}: {took:.0f} bytes for each of {MANY}, {len(said)} of them said")
         assert took <= most
     one.go_on.set()  # who has closed its half may still wait for its answer
-    status = await shield.until(lambda status: status["connections"]["open"] <= 1)
-    idle = status["upstream"][0]["idle"]
-    assert shield.files() - idle <= files
+    await shield.until(lambda status: status["connections"]["open"] <= 1)
+    await shield.until(lambda status: shield.files() - status["upstream"][0]["idle"] <= files)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -209,7 +208,7 @@ async def test_a_flood_of_fields_is_refused_before_it_is_kept(
     for flood in (many, few_long, many[:1900] + b"\r\n" + request()):
         async with connections(shield, 100, flood) as sockets:
             loop = asyncio.get_running_loop()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 answer = await loop.sock_recv(sockets[-1], 65_536)
             assert answer.startswith(b"HTTP/1.1 431 ")
     assert await get(client(), shield) == 200
@@ -248,7 +247,7 @@ async def test_a_flood_of_connections_that_ask_once_leaves_nothing(
     status = await shield.status()
     assert sum(status["responses"]["shield"].values()) > 1000, status["requests"]
     assert await get(client("127.2.0.1"), shield) == 200
-    assert shield.files() <= files + 6
+    await shield.until(lambda _: shield.files() <= files + 6)
 
 
 async def test_a_range_killer_reaches_the_service_without_its_ranges(
@@ -281,7 +280,7 @@ async def test_connections_that_are_reset_at_every_moment_leave_nothing(
     one.go_on.set()
     status = await shield.until(lambda status: status["connections"]["open"] <= 1 and not status["in_flight"])
     assert status["connections"]["streams"] == 0
-    assert shield.files() <= files + 6
+    await shield.until(lambda _: shield.files() <= files + 6)  # connections to the service end after their requests
 
 
 def test_keys_that_clients_choose_are_hashed_with_a_secret() -> None:

@@ -176,7 +176,7 @@ async def test_events_arrive_one_by_one_before_the_response_ends(
     front: Any, session: aiohttp.ClientSession, origin: Origin
 ) -> None:
     shield, scheme = front
-    async with session.get(shield.url("/events", scheme)) as response, asyncio.timeout(10):
+    async with session.get(shield.url("/events", scheme)) as response, asyncio.timeout(30):
         assert response.headers["Content-Type"] == "text/event-stream"
         for n in range(3):
             assert await response.content.readuntil(b"\n\n") == b"data: %d\n\n" % n
@@ -191,7 +191,7 @@ async def test_a_long_poll_is_answered_when_there_is_news(
 ) -> None:
     shield, scheme = front
     poll = asyncio.ensure_future(session.get(shield.url("/poll", scheme)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await origin.asked.wait()
         assert (await shield.status())["in_flight"] == 1
         assert not poll.done()
@@ -210,7 +210,7 @@ async def test_a_coded_body_stays_coded(front: Any, session: aiohttp.ClientSessi
 async def test_a_client_that_resets_frees_everything(front: Any, tls: Any, origin: Origin) -> None:
     shield, scheme = front
     context = ssl.create_default_context(cafile=tls.authority) if scheme == "https" else None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         _, writer = await asyncio.open_connection("127.0.0.1", shield.port, ssl=context)
         writer.write(b"GET /poll HTTP/1.1\r\nHost: site\r\n\r\n")
         await origin.asked.wait()
@@ -223,7 +223,7 @@ async def test_a_client_that_resets_frees_everything(front: Any, tls: Any, origi
 
 async def test_a_half_closed_client_gets_its_answer(start: Any, serve: Any, origin: Origin) -> None:
     shield = await start(upstream={"servers": [await serve(origin.app())]})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         reader, writer = await asyncio.open_connection("127.0.0.1", shield.port)
         writer.write(b"GET /poll HTTP/1.1\r\nHost: site\r\n\r\n")
         writer.write_eof()

@@ -76,7 +76,7 @@ async def test_a_server_that_dies_is_not_noticed_and_returns_slowly(
     assert await serve(named("a", 0.02), port=int(urls[0].rpartition(":")[2])) == urls[0]
     await shield.logged("upstream_up", server=urls[0])
     got = Counter[str]()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not got["a"]:
             got += await burst(session, shield, 60)
     assert set(got) == set("abc")
@@ -108,7 +108,7 @@ async def test_a_server_that_answers_with_errors_is_ejected_and_tried_again(
         upstream={"servers": urls, "eject_after": 3, "eject_seconds": 0.5, "slow_return": 0.1}, identity=FREE
     )
     session = client()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not shield.seen("upstream_ejected", server=urls[0]):
             assert await ask(session, shield) in ("503", "good")
         broken = False
@@ -212,7 +212,7 @@ async def test_a_name_is_followed_when_it_moves(
     session = client()
     assert await ask(session, shield) == "old"
     names.address = "127.0.0.3"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await ask(session, shield) != "new":
             await shield.status()
     assert set(await burst(session, shield, 20)) == {"new"}

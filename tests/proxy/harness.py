@@ -41,7 +41,7 @@ from shield.proxy.resolve import Resolver
 from shield.proxy.tls import Certificates, TlsSettings, hsts_field
 from shield.proxy.upstream import Pool, UpstreamSettings
 
-WAIT: Final = 5.0
+WAIT: Final = 15.0
 """s. Until a test gives up on something that takes a millisecond."""
 
 OK: Final = Verdict(Action.FORWARD, Reason.OK)
