@@ -17,8 +17,6 @@ import orjson
 from shield import __version__, config, service, workers
 from shield.errors import StartError
 from shield.proxy.tls import TlsSettings
-from shield.simulate import command
-from shield.simulate.scene import SceneError
 
 FINE: Final = 0
 MISTAKES: Final = 1
@@ -111,6 +109,9 @@ def _demo(path: str | None) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     """Play a scene, with its own config unless one is named; without a scene, list those that ship."""
+    from shield.simulate import command  # noqa: PLC0415 - sixteen modules that no service needs
+    from shield.simulate.scene import SceneError  # noqa: PLC0415
+
     if options.scene is None:
         print(command.scenes())
         return FINE
