@@ -22,9 +22,9 @@ clock, so that the workers of one service drain it together. When the congestion
 at what it calls for, g L; and if that is as quick as b says, b holds and g L is the limit.
 
 **Haste.** A flood fills the slots of the first guess, and users wait behind it. So a round may end between two windows,
-up to twenty times a second while requests wait, when `FEW` samples leave no doubt (three standard deviations) that they
-took `BLATANT` times too long; and so may the probe that follows. A service of 4 slots gets 5 instead of 20 a quarter of
-a second after the first answers (0.4 s after the first request of a flood). The limit never rises so.
+up to twenty times a second while requests wait, when the last `FEW` samples leave no doubt (three standard deviations)
+that they took `BLATANT` times too long; and so may the probe that follows. A service of 4 slots gets 5 instead of 20 a
+quarter of a second after the first answers (0.4 s after the first request of a flood). The limit never rises so.
 
 **Quiet.** A limit that fell in bad times rises again while the service is hardly asked, to what it took well within
 the last minutes: else a limit too low to let anybody in would never be tested. `found` says that the limit has been
@@ -52,7 +52,7 @@ ROUND: Final = 30.0  # seconds after which samples are too old
 SURE: Final = 1.0  # half the width of a confidence interval, in sqrt(n) ranks: two standard deviations
 VERY_SURE: Final = 1.5  # three: b falls with each of thousands of windows, and never by chance
 HASTE: Final = 0.05  # seconds between two looks
-FEW: Final = 12  # samples that may be in haste: that all of them are above the median is chance one time in 4,096
+FEW: Final = 16  # samples that may be in haste, the last: that two or less are below the median is chance, 1 in 478
 BLATANT: Final = 1.5  # times beyond the tolerance; less can wait for the window
 LATER: Final = 0.99  # a congestion that is not measured anew fades by 1 % a minute
 SEARCH: Final = 1.5  # growth until the limit held once: four windows from 20 to 100, and half as much too high at most
@@ -300,14 +300,14 @@ class Concurrency:
         if n < FEW or now < self._looked + HASTE or not self._settings.adaptive or not self._reached_in_round:
             return
         self._looked = now
-        ordered = sorted(self._fresh)
         blatant = BLATANT * self._settings.tolerance * self.baseline
         if not self.probing:
-            low = _median(ordered, VERY_SURE)[0]
+            low = _median(sorted(self._fresh[-FEW:]), VERY_SURE)[0]
             if low > blatant and len(self._fresh_clients) >= self._settings.clients:
+                del self._fresh[:-FEW]  # of milder weather
                 self._judge(now, late=0)  # those under way are no quicker
         elif n >= ENOUGH and self._enough():
-            high = _median(ordered, VERY_SURE, self._under_way())[2]
+            high = _median(sorted(self._fresh), VERY_SURE, self._under_way())[2]
             if high < self._shallow() or self._congested > blatant:
                 self._probe(now)
 
@@ -389,7 +389,7 @@ class Concurrency:
         at_floor = down and lower == self.limit
         self._floor_rounds = self._floor_rounds + 1 if at_floor else 0
         in_doubt = self._floor_rounds >= FLOOR_ROUNDS or (down and not errors and lower < FELL * self._reference)
-        congested = x > settings.grow_above * self.baseline
+        congested = x > settings.grow_above * self.baseline and (down or in_the_way)
         if congested and self._probes and self.limit > 1 and (in_doubt or now >= self._next_probe):
             self._begin_probe(x, now)
         elif down:
@@ -435,6 +435,8 @@ class Concurrency:
                 self._set_slots(max(self._deepest, self.slots // 2), now)
                 return
             else:
+                slowest = max(self.baseline, self._congested)  # fewer slots make nothing slower
+                low, x, high = min(low, slowest), min(x, slowest), min(high, slowest)
                 self.baseline = min(max(self.baseline, low), high)  # what a probe cannot deny, it need not unteach
                 self.baseline += n / (n + ENOUGH) * (x - self.baseline)
                 gradient = settings.tolerance * self.baseline / self._congested

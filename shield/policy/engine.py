@@ -640,7 +640,7 @@ class Engine:
             # What is not loaded is undisturbed as it is: to divide it as well makes noise a lower baseline, and that
             # more congestion, in a circle.
             undisturbed = seconds if loaded else rtt
-            if not loaded or route.samples < SETTLED:
+            if not loaded or (route.samples < SETTLED and self._may_teach(request)):
                 route.sample(undisturbed, now)
             if not loaded or typical.samples < SETTLED:
                 typical.sample(undisturbed, now)
@@ -649,6 +649,13 @@ class Engine:
             if loaded and concurrency.congestion == 1.0:
                 units = min(units, request.cost)  # congestion that nobody has measured yet is not the client's
             self._limits.settle(request, units)
+
+    def _may_teach(self, request: Request) -> bool:
+        """Whether the time of a request under load may be among the first of its route: where nothing else is known, or
+        in a probe. A path that a flood is the first to ask for would be taken to be as slow as the flood makes it, and
+        the congestion not be seen (a limit of 20 rose to 30 on a service of 4 slots)."""
+        concurrency = self._concurrency
+        return self._routes.typical.samples < SETTLED or (concurrency.probing and request.epoch == concurrency.epoch)
 
     def _usual(self, route: Route) -> float:
         """Seconds that a route takes undisturbed, as far as is known."""

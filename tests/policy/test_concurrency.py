@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from shield.policy.concurrency import (
+    FEW,
     FORGOTTEN,
     HASTE,
     MOST_SAMPLES,
@@ -519,6 +520,16 @@ def test_a_trial_that_denies_the_baseline_is_a_probe_like_others(ratio: float, s
     assert concurrency.baseline == pytest.approx(baseline, rel=0.1)
 
 
+def test_a_probe_that_looks_slower_than_more_slots_did_teaches_no_more_than_these() -> None:
+    """Bursts in calm weather looked so: b went from 1.1 to 2.2, and the flood that came met a limit of 10, not 5."""
+    concurrency = Concurrency(ConcurrencySettings())
+    steady(concurrency, 1.3, START)
+    assert concurrency.probing
+    steady(concurrency, 2.5, START + WINDOW)
+    assert not concurrency.probing
+    assert 1.0 < concurrency.baseline <= 1.3
+
+
 def test_what_calm_weather_said_does_not_speak_for_a_flood() -> None:
     """Bursts that reached half of the limit were in the round when the flood came; a probe at 10 then looked no
     quicker, 2.5 was taken for undisturbed, and the limit stayed at 20 on a service of 4 slots."""
@@ -534,16 +545,17 @@ def test_what_calm_weather_said_does_not_speak_for_a_flood() -> None:
     assert concurrency.slots == int(20 * 1.4 / 5.5)
 
 
-def test_a_limit_that_is_hardly_in_the_way_does_not_rise() -> None:
+@pytest.mark.parametrize("ratio", [1.0, 1.3])
+def test_a_limit_that_is_hardly_in_the_way_does_not_rise_and_is_not_probed(ratio: float) -> None:
     concurrency = Concurrency(ConcurrencySettings())
     for _ in range(30):  # bursts of 24; the limit is 20
         for _ in range(24):
             concurrency.take()
-            concurrency.sample(b"%d" % concurrency.in_flight, 0.1, 0.1, False, concurrency.epoch)
+            concurrency.sample(b"%d" % concurrency.in_flight, 0.1 * ratio, 0.1, False, concurrency.epoch)
         while concurrency.in_flight:
             concurrency.give()
     concurrency.close_window(WINDOW, False, START)
-    assert concurrency.limit == 20
+    assert concurrency.limit == concurrency.slots == 20
     steady(concurrency, 1.0, START + WINDOW)
     assert concurrency.limit == 30
 
@@ -575,7 +587,7 @@ def test_a_limit_that_is_blatantly_too_high_is_found_out_between_two_windows() -
     assert concurrency.limit == 5
 
 
-@pytest.mark.parametrize(("ratio", "count"), [(2.0, 80), (5.0, 11), (1.0, 80)])
+@pytest.mark.parametrize(("ratio", "count"), [(2.0, 80), (5.0, FEW - 1), (1.0, 80)])
 def test_what_leaves_doubt_waits_for_the_window(ratio: float, count: int) -> None:
     concurrency = Concurrency(ConcurrencySettings())
     fill(concurrency, ratio, count)
@@ -583,12 +595,23 @@ def test_what_leaves_doubt_waits_for_the_window(ratio: float, count: int) -> Non
     assert concurrency.slots == 20
 
 
-def test_one_quick_request_among_few_is_doubt() -> None:
+@pytest.mark.parametrize(("quick", "slots"), [(2, 5), (3, 20)])
+def test_some_quick_requests_among_few_are_doubt(quick: int, slots: int) -> None:
     concurrency = Concurrency(ConcurrencySettings())
-    fill(concurrency, 5.0, 11)
-    fill(concurrency, 1.0, 1)
+    fill(concurrency, 5.0, FEW - quick)
+    fill(concurrency, 1.0, quick)
     concurrency.hurry(START)
-    assert concurrency.slots == 20
+    assert concurrency.slots == slots
+
+
+def test_the_last_requests_are_what_the_haste_is_about() -> None:
+    """The limit was reached and taken well; then the flood came."""
+    concurrency = Concurrency(ConcurrencySettings())
+    fill(concurrency, 1.0, 300)
+    fill(concurrency, 5.0, FEW)
+    concurrency.hurry(START)
+    assert concurrency.probing
+    assert concurrency.slots == int(20 * 1.4 / 5)
 
 
 def test_few_clients_are_no_reason_for_haste() -> None:

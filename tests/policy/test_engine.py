@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Outcome, Reason, Request, Signal, Tier
+from shield.policy.concurrency import ConcurrencySettings
 from shield.policy.engine import (
     ChallengeSettings,
     EngineSettings,
@@ -18,7 +19,7 @@ from shield.policy.engine import (
     QueueSettings,
     TableSettings,
 )
-from shield.policy.routes import MOST_COST
+from shield.policy.routes import MOST_COST, Route
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
@@ -170,6 +171,33 @@ def test_an_unknown_route_is_compared_with_what_is_typical(make: Any) -> None:
             served.extend(world.end(request, rtt=0.400))
         world.pass_time(0.5, step=0.02)
     assert world.engine.pressure > 0.05
+
+
+def test_a_path_that_a_flood_is_the_first_to_ask_for_is_not_taken_for_a_slow_one(make: Any) -> None:
+    """Eight congested answers were its baseline, and a limit of 20 rose to 30 on a service of 4 slots."""
+    world = make(8, limit=ConcurrencySettings())
+    clients = [world.client(f"192.0.2.{i}") for i in range(20)]
+    for i in range(60):
+        world.visit(clients[i % 20], rtt=0.020)
+        world.pass_time(0.5)
+
+    def flood(rtt: float, left: int) -> Route:
+        """40 are asked for at once, and all but `left` come back."""
+        asked = [world.ask(clients[i % 20], "/abuse") for i in range(40)]
+        served = [request for request in asked if request.verdict.action is Action.FORWARD]
+        for i in range(40 - left):
+            served.extend(world.end(served[i], rtt=rtt))
+        world.pass_time(0.5, step=0.02)
+        route: Route = asked[0].route
+        return route
+
+    concurrency = world.engine._concurrency
+    assert flood(0.400, left=6).samples == 0
+    assert concurrency.probing
+    while concurrency.in_flight:
+        concurrency.give()
+    assert flood(0.030, left=0).samples > 0
+    assert not concurrency.probing
 
 
 @pytest.mark.parametrize("rtt", [-1.0, 0.001])
