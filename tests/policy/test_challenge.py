@@ -140,6 +140,7 @@ def _solves(challenge: Challenge, i: int, n: int) -> bool:
     return int.from_bytes(hashlib.sha256(seed + struct.pack(">IQ", i, n)).digest()[:8], "big") < challenge.target
 
 
+@pytest.mark.untraced
 def test_verifying_takes_no_more_than_its_share_of_time() -> None:
     minter = challenger(spent=10**6)
     challenge = minter.mint(CLIENT, 64, NOW)

@@ -118,6 +118,7 @@ def browsers(loop: Loop, users: int, parts: int) -> None:
             loop.connect(client, len(range(connection, parts, 6)))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("slots", "service"), [(4, 0.02), (4, 0.01), (16, 0.05), (100, 0.02), (100, 0.2)], ids=lambda value: f"{value}"
 )
@@ -137,6 +138,7 @@ def test_twenty_people_that_open_a_page_of_eighty_parts_at_once_are_all_served(
     assert max(loop.waits) < 1.0
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("slots", "service"), [(4, 0.02), (4, 0.01), (16, 0.05), (100, 0.02)])
 def test_a_page_opened_by_25_people_is_no_overload_while_the_limit_is_being_found(
@@ -169,6 +171,7 @@ def test_a_flood_that_comes_before_the_limit_is_found_is_noticed_too(
     assert loop.highest > 0.15
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("clients", "connections", "slots", "service"), [(100, 1, 16, 0.2), (60, 2, 4, 0.03)])
 def test_a_closed_loop_flood_is_noticed_within_seconds(
     make: Any, clients: int, connections: int, slots: int, service: float
@@ -185,6 +188,7 @@ def test_a_closed_loop_flood_is_noticed_within_seconds(
     assert max(loop.waits) < 2.1
 
 
+@pytest.mark.untraced
 def test_a_closed_loop_flood_makes_no_history_while_it_is_not_noticed_yet(make: Any) -> None:
     world = make(4, challenge=ChallengeSettings(), history=HistorySettings(window=1.0))
     loop = Loop(world, 0.03)
@@ -195,6 +199,7 @@ def test_a_closed_loop_flood_makes_no_history_while_it_is_not_noticed_yet(make: 
     assert world.engine.status(world.now)["tables"]["history"]["entries"] == 0
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("mode", ["off", "auto"])
 def test_nobody_waits_for_ever_behind_clients_that_ask_again_at_once(make: Any, mode: Any) -> None:
     """It was found with 16 slots and 100 clients: 63 to 84 of them still waiting after five seconds, with p = 0."""
@@ -209,6 +214,7 @@ def test_nobody_waits_for_ever_behind_clients_that_ask_again_at_once(make: Any, 
     assert min(loop.served[client] for client in clients) > 20
 
 
+@pytest.mark.untraced
 def test_who_is_turned_away_for_want_of_room_is_overload(make: Any) -> None:
     world = make(16, challenge=ChallengeSettings(mode="off"))
     loop = Loop(world, 0.2)

@@ -357,6 +357,7 @@ def test_a_limit_that_fell_in_bad_times_rises_again_when_they_are_over() -> None
     assert good * 0.8 < site.concurrency.limit <= good + 1
 
 
+@pytest.mark.untraced
 def test_errors_lower_the_limit() -> None:
     site = overload(Service(40, 0.02, EVEN))
     site.run(30.0)
@@ -400,6 +401,7 @@ def test_without_a_limit_that_is_heeded_there_is_no_probe() -> None:
         assert not concurrency.probing
 
 
+@pytest.mark.untraced
 def test_workers_probe_at_the_same_time() -> None:
     """At multiples of the clock, or one worker's probe would measure the congestion that the others make."""
     began = []

@@ -186,3 +186,18 @@ def test_the_allowlisted_are_part_of_the_demand(make: Any, pressed: bool) -> Non
         world.storm(0.5)
     world.visit(world.client())
     assert world.engine._pressure.units == world.engine._pressure.top == world.engine._pressure.known == 1.0
+
+
+def test_of_bought_passes_the_one_that_has_taken_least_goes_first(make: Any) -> None:
+    world = make(challenge=CHEAP, limits=FLAT)
+    world.storm()
+    clients = [world.client(f"198.18.{i}.1") for i in range(20)]
+    tokens = [world.buy(client)[1] for client in clients]
+    often, *others = (world.visit(client, token=token) for client, token in zip(clients, tokens, strict=True))
+    for _ in range(6):
+        often = world.visit(clients[0], token=tokens[0])
+    assert often.tier is Tier.T2
+    ranks = [world.engine._judge.rank(request, world.now) for request in others]
+    assert world.engine._judge.rank(often, world.now) < min(ranks), "seven units, not one"
+    assert len(set(ranks)) == 19, "equals by lot"
+    assert all(-1.0 <= rank < 0.0 for rank in ranks)

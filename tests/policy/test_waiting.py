@@ -272,6 +272,7 @@ def test_no_text_is_a_ticket(text: str) -> None:
     assert room().find(text) in (Redeemed.MALFORMED, Redeemed.FORGED)
 
 
+@pytest.mark.untraced
 @given(st.data())
 def test_the_lines_are_what_the_waiters_make_them(data: st.DataObject) -> None:
     """Whatever happens, each line with waiters stands once among its equals, and no empty one is kept."""
