@@ -30,7 +30,7 @@ def shortened(scene: Scene) -> Scene:
     populations = dict(scene.populations)
     populations["botnet"] = replace(populations["botnet"], rate=1000.0, from_=10.0)
     populations["hosts"] = replace(populations["hosts"], rate=250.0, from_=15.0)
-    return replace(scene, seconds=40, calm=120, populations=populations)
+    return replace(scene, seconds=35, calm=80, populations=populations)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])

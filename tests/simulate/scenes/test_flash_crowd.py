@@ -27,7 +27,7 @@ def check(result: Result, start: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_nobody_hashes_for_long_in_the_first_minute(seed: int) -> None:
-    check(run(replace(load("flash-crowd"), seconds=50, calm=150), seed), 30)
+    check(run(replace(load("flash-crowd"), seconds=45, calm=100), seed), 30)
 
 
 def test_answers_for_which_there_is_no_room_come_again_at_a_rate_that_can_be_read() -> None:

@@ -37,7 +37,8 @@ def shortened(scene: Scene) -> Scene:
     return replace(scene, seconds=40, calm=40, populations=populations)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_who_was_here_before_notices_nothing_of_the_first_seconds(seed: int) -> None:
     check(run(shortened(load("large-botnet")), seed))
 

@@ -71,8 +71,8 @@ def check(result: Result, start: float, end: float, ideal: float = IDEAL, slower
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_the_limit_is_found_within_a_minute(seed: int) -> None:
-    result = run(replace(load("overload"), seconds=180, calm=60), seed)
-    check(result, 60, 179)
+    result = run(replace(load("overload"), seconds=120, calm=30), seed)
+    check(result, 60, 119)
     assert result.population("people").share >= 0.99
 
 

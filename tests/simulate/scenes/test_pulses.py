@@ -33,16 +33,16 @@ def check(result: Result, pulses_end: float, second_begins: float) -> None:
 
 
 def shortened(scene: Scene) -> Scene:
-    """Five pulses, and the other attack five minutes later."""
+    """Three pulses, and the other attack five minutes later."""
     populations = dict(scene.populations)
-    populations["pulses"] = replace(populations["pulses"], until=300.0, rate=1000.0)
-    populations["searchers"] = replace(populations["searchers"], from_=600.0, until=640.0, rate=500.0)
-    return replace(scene, seconds=660, calm=70, populations=populations)
+    populations["pulses"] = replace(populations["pulses"], until=180.0, rate=1000.0)
+    populations["searchers"] = replace(populations["searchers"], from_=480.0, until=520.0, rate=500.0)
+    return replace(scene, seconds=530, calm=70, populations=populations)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_a_pulsing_flood_makes_the_defence_rise_once(seed: int) -> None:
-    check(run(shortened(load("pulses")), seed), 300.0, 600.0)
+    check(run(shortened(load("pulses")), seed), 180.0, 480.0)
 
 
 @pytest.mark.scene

@@ -54,18 +54,14 @@ def test_issue_by_network_keeps_passes_for_newcomers(seed: int) -> None:
     result = run("solvers", seed)
     check(result)
     # visits begun until 480 have ended with the story: a newcomer waits for 120 s at most
-    assert result.population("strangers").share_of_visits(60, 480) >= 0.9  # 0.97
+    assert result.population("strangers").share_of_visits(0, 480) >= 0.9
 
 
 @pytest.mark.scene
 @pytest.mark.parametrize("seed", [1, 2])
-def test_without_issue_by_network_newcomers_get_at_most_a_fifth_until_the_price_is_high(seed: int) -> None:
-    result, without = run(smaller(8), seed), run(smaller(8), seed, config=WHO_COMES_FIRST)
+def test_without_issue_by_network_newcomers_get_at_most_a_fifth(seed: int) -> None:
+    result = run("solvers", seed, config=WHO_COMES_FIRST)
     check(result)
-    check(without)
-    strangers, last = result.population("strangers"), without.population("strangers")
-    assert strangers.share_of_visits(60, 180) >= 0.5  # of what they asked for: 0.62 and 0.77
-    assert last.share_of_visits(60, 180) <= 0.2  # 0.18 and 0.08
-    assert strangers.share_of_visits(60, 480) >= 0.75  # 0.84 and 0.93
-    # each solve counts then, and raises the price: 0.19 and 0.45
-    assert last.share_of_visits(60, 480) <= 0.6 * strangers.share_of_visits(60, 480)
+    strangers = result.population("strangers")
+    assert strangers.share_of_visits(60, 480) <= 0.2
+    assert max(result.values("price")) == 2**25  # which hosts of 160 million hashes/s pay

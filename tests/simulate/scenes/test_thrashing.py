@@ -20,7 +20,7 @@ def check(result: Result, start: float, share: float) -> None:
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
 def test_the_limit_is_found_within_seconds(seed: int) -> None:
-    check(run(replace(load("thrashing"), seconds=75, calm=30), seed), 15, 0.82)
+    check(run(replace(load("thrashing"), seconds=50, calm=30), seed), 15, 0.82)
 
 
 @pytest.mark.scene
