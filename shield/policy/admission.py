@@ -12,7 +12,8 @@ patience is two seconds (or 2 median upstream times): a burst of pages drains wi
 evil than an error.
 
 **Under pressure** there is not enough for all, and the order says who is served well instead of all badly: tier, then
-rank (log2 of the units served before the onset, then a keyed hash that changes every ten minutes), then the older.
+rank (log2 of the units served before the onset, or in T2 the fewest taken with the pass, then a keyed hash that changes
+every ten minutes), then the older.
 The queue is *standing* when nobody got through an interval of 100 ms in less than 20 ms (CoDel, RFC 8289). A standing
 queue is of no use to anybody: then the newest of equals goes first (it can still be served in time, the oldest is
 about to give up), and patience is short: T2 to T4 are dropped after max(40 ms, 2 median upstream times), T0 and T1

@@ -252,6 +252,8 @@ class Judge:
         token = request.token
         if refusal is None:
             self.bought_units += request.cost
+            if token is not None:
+                token.taken += request.cost
         elif token is not None and refusal.reason is PASS_RATE:
             token.limited_at = now
 
@@ -286,9 +288,16 @@ class Judge:
                 self._history.limited(request.subject, now)
 
     def rank(self, request: Request, now: float) -> float:
-        """log2 of the units served before the onset, and a fraction that orders equals anew every ten minutes."""
+        """log2 of the units served before the onset, and a fraction that orders equals anew every ten minutes.
+
+        In T2 the less a pass has taken, the higher: minus log2 of its units. A page that was just bought goes before
+        the thousandth request of one that a botnet keeps.
+        """
         subject: Pass | ClientEntry = request.client.entry
         token = request.token
+        if token is not None and request.tier is T2:
+            order = order_tag(self._key, token.key, int(now // self._order_seconds))
+            return order / 65536 - int(log2(token.taken + 1.0))
         if token is not None and token.record is not None:
             subject = token
         record = subject.record

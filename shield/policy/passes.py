@@ -79,6 +79,7 @@ class Pass:
         "seen",
         "shadow",
         "span",
+        "taken",
         "tat",
         "window",
         "windows",
@@ -105,6 +106,7 @@ class Pass:
         self.tat = 0.0
         self.filled_at = 0.0  # up to when its bucket was filled at less than its rate
         self.shadow = 0.0
+        self.taken = 0.0  # units, as a bought pass under attack
         self.window = 0.0
         self.windows = 0
         self.network = ""  # where it was last seen
