@@ -27,6 +27,10 @@ MOST_BYTES: Final = 16 * 1024
 MOST_RECORDS: Final = 16
 """Records that a hello may be cut into. Some programs cut one in two or three to get through filters; each record is
 two looks at the socket."""
+MOST_LISTED: Final = 512
+"""Entries of each list in a hello: suites, extensions, groups, keys, signature algorithms, ALPN names. IANA knows some
+350 suites, and less of everything else. A hello full of suites (7,900) was dearer to read and to name than a handshake.
+"""
 
 X25519: Final = 0x001D
 SECP256R1: Final = 0x0017
@@ -181,6 +185,8 @@ def _extensions(body: bytes, at: int) -> dict[int, bytes]:
             raise BadHello("an extension that is cut short")
         if kind in found:
             raise BadHello("an extension that comes twice")
+        if len(found) == MOST_LISTED:
+            raise BadHello("more extensions than there are")
         found[kind] = body[at : at + size]
         at += size
     return found
@@ -194,6 +200,8 @@ def _numbers(data: bytes, size: int) -> tuple[int, ...]:
     """A list of 16-bit numbers of `size` bytes, at least one, that is all of `data`; without GREASE."""
     if size % 2 or not size or size != len(data):
         raise BadHello("a list of another length than it says")
+    if size > 2 * MOST_LISTED:
+        raise BadHello("a list of more than there are")
     return tuple([n for n in struct.unpack(f">{size // 2}H", data) if n & 0x0F0F != 0x0A0A or not _grease(n)])
 
 
@@ -213,12 +221,14 @@ def _protocols(data: bytes | None) -> tuple[bytes, ...]:
     if data is None:
         return ()
     listed = _list(data)
-    names = []
+    names: list[bytes] = []
     at = 0
     while at < len(listed):
         end = at + 1 + listed[at]
         if end == at + 1 or end > len(listed):
             raise BadHello("an ALPN name that is empty or cut short")
+        if len(names) == MOST_LISTED:
+            raise BadHello("a list of more than there are")
         names.append(listed[at + 1 : end])
         at = end
     if not names:
@@ -244,7 +254,7 @@ def _shares(data: bytes | None) -> tuple[int, ...]:
     if data is None:
         return ()
     shares = _list(data)
-    groups = []
+    groups: list[int] = []
     at = 0
     while at < len(shares):
         if at + 4 >= len(shares):
@@ -253,6 +263,8 @@ def _shares(data: bytes | None) -> tuple[int, ...]:
         at += 4 + size
         if not size or at > len(shares):
             raise BadHello("a key share that is cut short")
+        if len(groups) == MOST_LISTED:
+            raise BadHello("a list of more than there are")
         if not _grease(group):
             groups.append(group)
     return tuple(groups)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shield.proxy import client_hello
-from shield.proxy.client_hello import MOST_BYTES, MOST_RECORDS, BadHello, Hello, habit, ja4, read
+from shield.proxy.client_hello import MOST_BYTES, MOST_LISTED, MOST_RECORDS, BadHello, Hello, habit, ja4, read
 
 GREASE = 0x2A2A
 CHROME_CIPHERS = "1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035"
@@ -250,6 +250,28 @@ def test_byte_by_byte() -> None:
 @pytest.mark.parametrize("sizes", [(1,), (1, 1, 1, 1, 1), (4,), (60, 70, 80), (1,) * (MOST_RECORDS - 1)])
 def test_fragments(sizes: tuple[int, ...]) -> None:
     assert hello(records(chrome(), *sizes)) == hello(records(chrome()))
+
+
+def many(kind: str, count: int) -> bytes:
+    """A hello with so many entries in one of its lists."""
+    listed = range(0x2000, 0x2000 + count)
+    extensions = {
+        "suites": b"",
+        "extensions": b"".join(extension(0x2000 + n) for n in range(count)),
+        "signatures": extension(client_hello.SIGNATURE_ALGORITHMS, sized(u16(listed))),
+        "groups": extension(client_hello.SUPPORTED_GROUPS, sized(u16(listed))),
+        "keys": extension(client_hello.KEY_SHARE, sized(b"".join(u16([n]) + sized(b"k") for n in listed))),
+        "protocols": extension(client_hello.ALPN, sized(b"".join(sized(b"h", 1) for _ in listed))),
+    }[kind]
+    return records(message(listed if kind == "suites" else [0x1301], sized(extensions)))
+
+
+@pytest.mark.parametrize("kind", ["suites", "extensions", "signatures", "groups", "keys", "protocols"])
+def test_a_hello_that_is_dearer_to_read_than_a_handshake_is_refused(kind: str) -> None:
+    """7,900 suites in 16 KiB took 2 ms to read, sort and hash, before any limit of handshakes."""
+    assert isinstance(read(many(kind, MOST_LISTED)), Hello)
+    with pytest.raises(BadHello, match=r"more (extensions )?than there are"):
+        read(many(kind, MOST_LISTED + 1))
 
 
 def test_a_large_hello() -> None:
