@@ -44,7 +44,7 @@ ONSET: Final = 5.0  # seconds within which the users are to be back
 TRIES: Final = 2  # of a run in which the machine was too busy to send the attack in full
 SENT: Final = 0.9  # of what was planned is in full
 TITLES: Final = {"direct": "no proxy"}
-USUAL: Final = ["shield", "nginx", "haproxy", "envoy", "traefik", "aiohttp", "direct"]
+USUAL: Final = ["shield", "told", "nginx", "haproxy", "envoy", "traefik", "aiohttp", "direct"]
 SEEN: Final = ("pressure", "demand", "capacity", "in_flight", "concurrency", "waiting", "attack")
 
 
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="what Shield is told of the service; 0: nothing, it finds out by itself",
     )
-    parser.add_argument("--add", type=Path, help="results of other scenes, measured before, that these are added to")
+    parser.add_argument("--add", type=Path, help="results of before that these are added to, or take the place of")
     parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
     parser.add_argument("--keep-logs", type=Path, help="a folder for what the processes wrote")
 
@@ -81,14 +81,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def added(before: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    """The same with the scenes of `before` as well, unless they were measured anew. Raises ValueError when these were
-    measured otherwise."""
+    """The same with the scenes and contenders of `before` as well, unless they were measured anew. Raises ValueError
+    when these were measured otherwise."""
     for key in ("origin", "size", "patience", "cores"):
         if before[key] != results[key]:
             raise ValueError(f"other results to add to: {key} is {before[key]}, not {results[key]}")
     scenes = {**before["scenes"], **results["scenes"]}
     scenes = {name: scenes[name] for name in SCENES if name in scenes}
+    for name, found in scenes.items():
+        contenders = {**before["scenes"].get(name, found)["contenders"], **found["contenders"]}
+        found["contenders"] = {
+            peer: contenders[peer] for peer in dict.fromkeys([*USUAL, *contenders]) if peer in contenders
+        }
+        found["problems"] = problems_of(found)
     return {**results, "scenes": scenes, "problems": every_problem(scenes)}
+
+
+def problems_of(found: Mapping[str, Any]) -> list[str]:
+    """What is not as wanted in a scene."""
+    weak = [o["title"] for o in found["contenders"].values() if not in_full(found["waves"], o["attackers"])]
+    return problems(found["contenders"]) + [f"the attack on {title} was not sent in full" for title in weak]
 
 
 def every_problem(scenes: Mapping[str, Any]) -> list[str]:
@@ -114,10 +126,7 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
             found["contenders"][each.name] = outcome
             done += each.total
     for found in scenes.values():
-        weak = [o["title"] for o in found["contenders"].values() if not in_full(found["waves"], o["attackers"])]
-        found["problems"] = problems(found["contenders"]) + [
-            f"the attack on {title} was not sent in full" for title in weak
-        ]
+        found["problems"] = problems_of(found)
     return {
         "suite": "attack",
         "machine": report.machine(),

@@ -51,7 +51,7 @@ def better(outcomes: Mapping[str, dict[str, Any]]) -> list[str]:
         theirs = outcome["attack"]
         ahead = theirs["success"] - shield["success"]
         faster = theirs["p95"] < (1.0 - SAME_P95) * shield["p95"]
-        if name != "shield" and (ahead > SAME_SUCCESS or (ahead >= -SAME_SUCCESS and faster)):
+        if name not in {"shield", "told"} and (ahead > SAME_SUCCESS or (ahead >= -SAME_SUCCESS and faster)):
             titles.append(outcome["title"])
     return titles
 

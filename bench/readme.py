@@ -157,7 +157,7 @@ def attack(source: Source) -> str:
     intro = fill(
         f"[Under attack]({source.page}): how many requests of {source.results['size']['users']} users with a history "
         "were answered within 10 s, and their p95, in front of a service that can do 200 requests/s. The peers are "
-        "told what it can do, Shield finds out."
+        "told what it can do (`Shield told` as well), Shield finds out."
     )
     lines = [f"| | {' | '.join(titles.values())} |", "|---|" + "---|" * len(titles)]
     for scene in scenes.values():

@@ -27,6 +27,7 @@ from bench.scene import Contender, choose, start_all, start_origins
 from bench.stats import median, ratio_of_rounds, spread
 from bench.workloads import CONNECTIONS, WORKLOADS, Workload
 
+USUAL: Final = [name for name in PEERS if name != "told"]  # for the attacks only
 BASES: Final = ("nginx", "envoy", "caddy", "aiohttp")  # what Shield is held against
 OUT_OF_REACH: Final = 1000  # upstream.max_concurrency: 64 requests in flight are to be no pressure
 QUOTABLE: Final = 5  # rounds; with fewer the figures are for a look only
@@ -66,7 +67,7 @@ class Turn:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=bounded(int, 1, MOST_ROUNDS), default=5)
     parser.add_argument("--seconds", type=bounded(float, 1, 60), default=3.0, help="of each peer's turn")
-    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="PEER")
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=USUAL, metavar="PEER")
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS), metavar="WORKLOAD")
     parser.add_argument("--own-load", action="store_true", help="use our own generator even where wrk exists")
     parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")

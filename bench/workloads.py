@@ -65,7 +65,7 @@ DOWNLOAD_BYTES: Final = 1 << 20
 LARGE_BYTES: Final = 100 << 20
 
 NO_LIMITER: Final = dict.fromkeys(("direct", "aiohttp", "caddy", "anubis"), "no limiter")
-NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name not in {"shield", "anubis"}}
+NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name not in {"shield", "told", "anubis"}}
 NO_TLS: Final = dict.fromkeys(("direct", "anubis"), "no TLS")
 
 _ALL: Final = (

@@ -353,17 +353,35 @@ class TestJudgement:
         ):
             assert part in text
 
-    def test_scenes_measured_one_by_one_make_one_table(self) -> None:
-        def results(**scenes: str) -> dict[str, Any]:
+    def test_scenes_and_contenders_measured_one_by_one_make_one_table(self) -> None:
+        def results(**scenes: dict[str, int]) -> dict[str, Any]:
+            """Of each contender how many challenges its users saw."""
             same = {"origin": {}, "size": {"seconds": 9.0}, "patience": 10.0, "cores": "each its own"}
-            found = {name: {"title": name, "problems": [problem]} for name, problem in scenes.items()}
-            return {**same, "scenes": found, "problems": attack.every_problem(found)}
+            found = {
+                name: {
+                    "title": name,
+                    "waves": [],
+                    "contenders": {peer: self.outcome(title=peer, challenges=seen) for peer, seen in seen_by.items()},
+                }
+                for name, seen_by in scenes.items()
+            }
+            return {**same, "scenes": found}
 
-        both = attack.added(results(shared="slow", many="late"), results(many="better", overload="good"))
-        assert list(both["scenes"]) == ["overload", "many", "shared"]
-        assert both["problems"] == ["overload: good", "many: better", "shared: slow"]
+        before = results(shared={"shield": 3}, many={"nginx": 0, "shield": 2})
+        both = attack.added(before, results(many={"shield": 0, "told": 0}, overload={"shield": 1}))
+        assert {name: list(found["contenders"]) for name, found in both["scenes"].items()} == {
+            "overload": ["shield"],
+            "many": ["shield", "told", "nginx"],
+            "shared": ["shield"],
+        }
+        says = "users with a history saw {} challenges"
+        assert both["problems"] == [f"overload: {says.format(1)}", f"shared: {says.format(3)}"]
         with pytest.raises(ValueError, match="size is"):
-            attack.added(results(many="") | {"size": {"seconds": 5.0}}, results(many=""))
+            attack.added(results(many={}) | {"size": {"seconds": 5.0}}, results(many={}))
+
+    def test_what_shield_is_told_does_not_count_against_it(self) -> None:
+        told = self.outcome(title="Shield told", attack={"success": 1.0, "p95": 0.05})
+        assert attack_report.problems({"shield": self.outcome(), "told": told}) == []
 
     def test_waves_are_added_up(self) -> None:
         one = {"first_byte": 2.0, "statuses": {"200": 1}, "sent": 3}

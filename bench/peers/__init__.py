@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Final
 
-from bench.peers import aiohttp, anubis, caddy, direct, envoy, haproxy, nginx, shield, traefik
+from bench.peers import aiohttp, anubis, caddy, direct, envoy, haproxy, nginx, shield, told, traefik
 
 PEERS: Final[Mapping[str, ModuleType]] = {
     "direct": direct,
     "nginx": nginx,
     "haproxy": haproxy,
     "shield": shield,
+    "told": told,
     "envoy": envoy,
     "traefik": traefik,
     "caddy": caddy,
