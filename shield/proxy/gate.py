@@ -457,7 +457,10 @@ class Gate(asyncio.Protocol):
             self.deadline = now + self.edge.timeouts.progress
             return
         if self._phase == IDLE:  # still inside _consume(), which goes on by itself
-            self.deadline = now + self.edge.timeouts.keep_alive
+            if self.blocked:
+                self.expect_progress(now)
+            else:
+                self.deadline = now + self.edge.timeouts.keep_alive
         else:
             self._phase = IDLE
             self._ready(now)
