@@ -370,6 +370,12 @@ class Examiner:
                 raise Refused(Fault.BAD_HOST)  # one message, two hosts: somebody on the way will pick the other one
             head.host = authority.encode("ascii")
             target = "/" + tail
+        self.aim_at_path(head, target)
+
+    def aim_at_path(self, head: Head, target: str) -> None:
+        """The same for one that is known to have origin form."""
+        if len(target) > self._max_target:
+            raise Refused(Fault.TARGET_TOO_LONG)
         head.target = target
         query = target.find("?")
         head.path = target if query < 0 else target[:query]

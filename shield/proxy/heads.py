@@ -28,6 +28,7 @@ REPEATED_LIMIT: Final = 4096
 
 CR, LF = b"\r\n"
 
+_COOKIE: Final = b"\r\nCookie: "
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _UNKNOWN_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} [!-~]+ HTTP/1\.[01]\r\n")  # and not a line of PROXY protocol
 _OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
@@ -95,7 +96,7 @@ class HeadReader:
         """The one whole head in `data`. Raises Refused.
 
         A plain one is kept, and not read again when the next differs in nothing but its target: browsers, for the parts
-        of a page, and programs repeat their fields to the letter.
+        of a page, and programs repeat their fields to the letter. Of one with another cookie only that is read.
         """
         self.blank = False
         edge = self._edge
@@ -108,7 +109,11 @@ class HeadReader:
             self.last = data
             self._line = stop
             return head
-        self.kept = head = edge.plain.read(data, stop)
+        if head is not None:
+            head = self._but_for_cookie(head, data, stop)
+        if head is None:
+            head = edge.plain.read(data, stop)
+        self.kept = head
         if head is None:
             self.last = b""
             return self._parse(data, stop)
@@ -119,6 +124,24 @@ class HeadReader:
             self.kept = None
             self.last = b""
         return head
+
+    def _but_for_cookie(self, head: Head, data: bytes, stop: int) -> Head | None:
+        """The head in `data` if it differs from the last, `head`, in its only Cookie, and maybe in its target."""
+        last, line = self.last, self._line
+        at = last.find(_COOKIE, line) + 2
+        end = last.find(b"\r\n", at)
+        shift = stop - line
+        rest = len(data) - len(last) + end  # where what follows the cookie begins in `data`
+        if (
+            at < line
+            or rest < at + shift
+            or data[stop : at + shift + 8] != last[line : at + 8]
+            or data[rest:] != last[end:]
+            or not head.cookie
+            or last[at + 8 : end] != head.cookie  # there are two, or whitespace
+        ):
+            return None
+        return self._edge.plain.with_cookie(head, data, stop, at + shift, rest)
 
     def _parse(self, data: bytes, stop: int) -> Head:
         """A head that is not plain; its first line ends at `stop`."""

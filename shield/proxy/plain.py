@@ -137,9 +137,9 @@ class PlainHeads:
         head.method = method = line[1].decode("ascii")
         if head.length and (method in BODY_UNUSUAL or 0 < examiner.max_body < head.length):
             return None
-        head.headers = Fields(lines)
+        head.headers = Fields(data)
         head.page = accept == _PAGE and destination != _OTHER
-        examiner.aim(head, line[2].decode("ascii"))
+        examiner.aim_at_path(head, line[2].decode("ascii"))
         return head
 
     def again(self, head: Head, data: bytes, stop: int) -> bool:
@@ -150,8 +150,22 @@ class PlainHeads:
         line = _LINE.fullmatch(data, 0, stop)
         if line is None or line[1].decode("ascii") != head.method:
             return False
-        self._examiner.aim(head, line[2].decode("ascii"))
+        self._examiner.aim_at_path(head, line[2].decode("ascii"))
         return True
+
+    def with_cookie(self, head: Head, data: bytes, stop: int, at: int, end: int) -> Head | None:
+        """A head like `head` but for the line in data[at:end], a Cookie, the only one, and maybe for its target.
+
+        None: read it in full. Raises Refused, as examine() does.
+        """
+        match = FIELD.fullmatch(data, at, end)
+        if match is None:
+            return None
+        other = Head()
+        other.__dict__.update(head.__dict__)
+        other.cookie = match[2]
+        other.headers = Fields(data)
+        return other if self.again(other, data, stop) else None
 
     def _learn(self, text: bytes) -> tuple[int, bytes, bytes] | None:
         """What a line means: its kind, its value, and the line to forward; None when it is not plain."""

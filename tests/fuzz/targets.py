@@ -242,7 +242,7 @@ def cookie(data: bytes) -> None:
 def navigation(data: bytes) -> None:
     """What browsers say of themselves, and forms: the first line is a field, the rest a body."""
     line, _, body = data.partition(b"\n")
-    fields = Fields([_text(each) for each in line.split(b"|")])
+    fields = Fields(b"GET / HTTP/1.1\r\n" + b"\r\n".join(_text(each) for each in line.split(b"|")) + b"\r\n\r\n")
     wants_page(fields)
     if same_origin(fields, "https"):
         assert not cross_site(fields, False)

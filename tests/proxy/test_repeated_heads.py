@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from shield.model import Action
 from shield.proxy.forwarded import Forwarding
+from shield.proxy.headers import Examiner, HttpSettings, Refused
+from shield.proxy.heads import HeadReader
+from shield.proxy.plain import PlainHeads
 from shield.proxy.upstream import UpstreamSettings
 from tests.proxy.harness import QUEUED, Link, Received, get, post, reply, shielded, soon
 
@@ -281,3 +287,85 @@ async def test_our_own_paths_between_repetitions() -> None:
                 assert (await client.ask(get(f"/{n}", *FIELDS[:3]))).status == 200
                 assert (await client.ask(get("/.well-known/shield/none", *FIELDS[:3]))).status == 404
         assert [request.target for request in origin.requests] == ["/0", "/1", "/2"]
+
+
+COOKIES = (
+    "Cookie: a=1; shield_pass=good-1; b=2",
+    "Cookie: a=2",
+    "Cookie:  a=2\t ",
+    "Cookie:a=2",
+    "Cookie: a=\x002",
+    "Cookie: a=2\rX: 1",
+    "Cookie : a=2",
+    "cookie: a=3",
+    "Cookie: ",
+    "Cookie: a=1\r\nCookie: b=2",
+    "Cookie: a=1\r\nTransfer-Encoding: chunked",
+    "Cookie: a=1\r\n\r\n",
+    "X-Cookie: a=1",
+    "X: 1",
+)
+AROUND = ("", "X: 1", "Cookie: a=2", "Cookie: c=9", "Content-Length: 0")
+
+
+def heads_of(messages: list[bytes], fresh: bool) -> list[Any]:
+    """What one connection makes of them, or as many connections."""
+    loop = asyncio.new_event_loop()
+    settings = HttpSettings()
+    examiner = Examiner(settings, "Shield-Pass")
+    edge: Any = SimpleNamespace(http=settings, examiner=examiner, plain=PlainHeads(examiner), loop=loop)
+    reader, told = HeadReader(edge), []
+    for message in messages:
+        if fresh:
+            reader = HeadReader(edge)
+        try:
+            head = reader.read(message)
+        except Refused as refused:
+            told.append(refused.fault)
+            reader = HeadReader(edge)  # the connection ends with it
+            continue
+        told.append(
+            {name: value for name, value in vars(head).items() if name not in ("fields", "headers")}
+            | {
+                "forwarded": b"".join(head.fields),
+                "said": [head.headers.getall(name, None) for name in ("Cookie", "X")],
+            }
+        )
+        head.fields = [b"".join(head.fields)]  # as the exchange leaves it
+    loop.close()
+    return told
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(COOKIES),
+            st.sampled_from(AROUND),
+            st.sampled_from(AROUND),
+            st.sampled_from(["/", "/a?b", "http://a.example/", "/" + "x" * 9000]),
+        ),
+        min_size=2,
+        max_size=5,
+    )
+)
+@example([(COOKIES[0], "X: 1", "X: 1", "/"), (COOKIES[1], "X: 1", "X: 1", "/a?b"), (COOKIES[2], "X: 1", "X: 1", "/")])
+@example([("Cookie: a=1\r\nCookie: b=2", "", "", "/"), ("Cookie: c=1\r\nCookie: b=2", "", "", "/")])
+@example([("Cookie: ab", "", "Cookie: ab", "/"), ("Cookie: ab", "", "", "/")])
+@example([("Cookie: ", "", "Cookie: ", "/"), ("Cookie: a=2", "", "Cookie: ", "/")])
+def test_a_head_means_the_same_whatever_cookie_came_before(heads: list[tuple[str, str, str, str]]) -> None:
+    messages = []
+    for cookie, before, behind, target in heads:
+        fields = [field for field in (before, "User-Agent: A", cookie, behind) if field]
+        messages.append(get(target, *fields))
+    assert heads_of(messages, fresh=False) == heads_of(messages, fresh=True)
+
+
+async def test_another_cookie_is_another_pass() -> None:
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            for cookie in ("a=1", "a=2; shield_pass=good-1", "a=3; shield_pass=good-2", "shield_pass=good-2", "a=4"):
+                assert (await client.ask(get("/", "Cookie: " + cookie, "X: 1"))).status == 200
+        tokens = [request.token for request in shield.engine.decided]
+        assert tokens == [None, ("pass", "good-1"), ("pass", "good-2"), ("pass", "good-2"), None]
+        assert [request.get("Cookie") for request in origin.requests] == ["a=1", "a=2", "a=3", None, "a=4"]
+        assert {request.get("X") for request in origin.requests} == {"1"}
