@@ -57,8 +57,8 @@ def test_the_price_keeps_passes_for_newcomers(seed: int) -> None:
     result = run("farm", seed)
     check(result)
     # visits begun until 480 have ended with the story: a newcomer waits for 120 s at most
-    assert result.population("neighbours").share_of_visits(60, 480) >= 0.8  # 0.89
-    assert result.population("strangers").share_of_visits(60, 480) >= 0.4  # 0.50
+    assert result.population("neighbours").share_of_visits(60, 480) >= 0.8  # 0.89 and 0.87
+    assert result.population("strangers").share_of_visits(60, 480) >= 0.35  # 0.47 and 0.42
 
 
 @pytest.mark.scene
@@ -66,4 +66,4 @@ def test_the_price_keeps_passes_for_newcomers(seed: int) -> None:
 def test_without_the_price_newcomers_get_at_most_half_of_what_they_get_with_it(seed: int) -> None:
     without = run("farm", seed, config=NO_PRICE)
     check(without)
-    assert without.population("strangers").share_of_visits(60, 480) <= 0.2
+    assert without.population("strangers").share_of_visits(60, 480) <= 0.35 / 2
