@@ -329,12 +329,13 @@ class Exchange:
         transport = connection.transport
         if transport.is_closing():
             return
+        body = b"".join(pieces) if len(pieces) != 1 else pieces[0]
         if self.head.length == CHUNKED:
-            pieces = [encode_chunk(piece) for piece in pieces]
+            body = encode_chunk(body)  # one, however many the client has made of it
             if done:
-                pieces.append(LAST_CHUNK)
-        if pieces:
-            transport.write(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+                body += LAST_CHUNK
+        if body:
+            transport.write(body)
 
     def _mark_sent(self, now: float) -> None:
         self._sent_at = now

@@ -894,6 +894,15 @@ async def test_an_upload_that_trickles_holds_no_slot() -> None:
         assert not shield.edge.deadlines.paced
 
 
+async def test_a_body_in_chunks_of_one_byte_reaches_the_service_in_few() -> None:
+    """9,000 chunks of a read were written anew one by one, and the service had to read them."""
+    async with shielded() as (shield, origin), await shield.client() as client:
+        await client.ask(get("/", "Transfer-Encoding: chunked", method="POST") + chunked(*[b"x"] * 9000))
+        (request,) = origin.requests
+        assert request.body == b"x" * 9000
+        assert origin.links[0].raw.count(b"\r\n") < 100
+
+
 async def test_the_time_that_the_service_takes_over_an_upload_is_no_trickle() -> None:
     go = asyncio.Event()
 
