@@ -347,7 +347,7 @@ class OriginConnection(asyncio.Protocol):
             exchange.on_interim(status, fields)
             return False
         at = stop + 4
-        if exchange.head_only or status == 204 or status == 304:
+        if exchange.head_only or status in _NO_CONTENT:
             self._read_none(exchange, status, fields, length, stream, at < len(data))
         elif not framings:
             self._state = ENDLESS
@@ -405,14 +405,18 @@ class OriginConnection(asyncio.Protocol):
     def _read_none(
         self, exchange: Exchange, status: int, fields: list[bytes], length: int, stream: bool, more: bool
     ) -> None:
-        """A response without a body: to HEAD, 204, 304. `more`: something follows it."""
+        """A response without a body: to HEAD, 204, 205, 304. `more`: something follows it."""
         # Some servers send a body after all, in words that a client may have chosen. Late enough, they would be the
         # answer to the next client.
-        if more or length == CHUNKED or (length != 0 if exchange.head_only else status == 204 and length > 0):
+        reset = status == 205 and not exchange.head_only
+        if more or length == CHUNKED or (length != 0 if exchange.head_only or reset else status == 204 and length > 0):
             self.poisoned = True
-        exchange.on_head(status, fields, 0, max(length, -1), stream)
+        exchange.on_head(status, fields, 0, 0 if reset else max(length, -1), stream)
         self.complete = True
         exchange.finish()
 
 
+_NO_CONTENT: Final = frozenset({204, 205, 304})
+"""No content comes with these. A server says so of a 205 besides, by a length of 0 (RFC 9110 section 15.3.6), which
+some clients do not look at: content would be the next answer to them."""
 _COMMON: Final = frozenset({b"", b"close", b"keep-alive", b"upgrade"})

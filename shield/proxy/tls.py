@@ -169,6 +169,9 @@ class Certificate:
 
 def load(one: CertificateSettings) -> Certificate:
     """Read both files. Raises OSError (ssl.SSLError is one) or ValueError."""
+    for path in filter(None, (one.chain, one.key)):
+        if not Path(path).is_file() and Path(path).exists():  # to open a pipe would be to wait for who writes it
+            raise ValueError("not a regular file")
     with Path(one.chain).open("rb") as file:
         pem = file.read(MOST_BYTES).decode("latin-1")
     _put(_context(""), one)

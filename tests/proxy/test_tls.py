@@ -413,6 +413,19 @@ def test_one_of_two_that_cannot_be_read_keeps_nobody_from_the_other(authority: A
     assert shown(certificates, "a.example") == shown(certificates, "new.example") == "a.example new.example"
 
 
+@pytest.mark.parametrize("which", ["chain", "key"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(authority: Authority, which: str) -> None:
+    settings = (authority.issue(f"pipe-{which}", "a.example"),)
+    events = Events()
+    certificates = Certificates(settings, events)
+    path = Path(getattr(settings[0], which))
+    path.unlink()
+    os.mkfifo(path)
+    certificates.check(0.0)
+    assert [(event, fields["error"]) for event, fields in events] == [("certificate_not_loaded", "not a regular file")]
+    assert shown(certificates, "") == "a.example"
+
+
 def test_what_cannot_be_shown_yet_is_tried_again(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was replaced between two looks at it."""
     settings = (authority.issue("o0", "a.example"),)

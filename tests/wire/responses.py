@@ -257,6 +257,11 @@ BEHIND = [
         304,
     ),
     _good("RFC 9110 15.3.6", "205", _head(b"Content-Length: 0", first=b"HTTP/1.1 205 x"), b"", 205),
+    _once(
+        "RFC 9110 15.3.6", "a body with 205", _head(b"Content-Length: 5", first=b"HTTP/1.1 205 x") + b"hello", b"", 205
+    ),
+    _once("RFC 9110 15.3.6", "chunks with 205", _head(CODED, first=b"HTTP/1.1 205 x") + b"0\r\n\r\n", b"", 205),
+    _once("RFC 9110 15.3.6", "205 until the end", _head(first=b"HTTP/1.1 205 x"), b"", 205),
     Case("RFC 9110 9.3.2", "HEAD of something", _head(b"Content-Length: 5"), 200, method="HEAD"),
     Case("RFC 9110 9.3.2", "HEAD of nothing", _head(b"Content-Length: 0"), 200, method="HEAD", reused=True),
     Case("RFC 9110 9.3.2", "HEAD with the body", _head(b"Content-Length: 39") + EVIL[:39], 200, method="HEAD"),
