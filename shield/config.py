@@ -29,6 +29,7 @@ from shield.policy.limits import LimitsSettings
 from shield.policy.market import MarketSettings
 from shield.policy.pressure import PressureSettings
 from shield.policy.reputation import ReputationSettings
+from shield.policy.routes import RoutesSettings
 from shield.policy.table import TableSettings
 from shield.proxy.edge import TimeoutSettings
 from shield.proxy.headers import HttpSettings
@@ -63,6 +64,7 @@ class Config:
     identity: Annotated[IdentitySettings, Doc("Who is asking.")] = IdentitySettings()
     tables: Annotated[TableSettings, Doc("How much is remembered.")] = TableSettings()
     limits: Annotated[LimitsSettings, Doc("Token buckets.")] = LimitsSettings()
+    routes: Annotated[RoutesSettings, Doc("What a request costs.")] = RoutesSettings()
     history: Annotated[HistorySettings, Doc("Who was here before.")] = HistorySettings()
     reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
     pressure: Annotated[PressureSettings, Doc("When the service is under attack.")] = PressureSettings()

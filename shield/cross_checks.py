@@ -236,6 +236,16 @@ def _limits(config: Config) -> Iterator[Complaint]:
     for number, path in enumerate(config.limits.honeypots):
         if not path.startswith("/") or path == "/":
             yield ("limits", "honeypots", number), 'a path that begins with "/", and not the front page'
+    limits, routes = config.limits, config.routes
+    if routes.most_cost < routes.least_cost:
+        yield ("routes", "most_cost"), f"at least routes.least_cost, which is {routes.least_cost}"
+    for name, bucket in (("pass", limits.pass_), ("client", limits.client), ("address", limits.address)):
+        if limits.refused_cost >= bucket.burst:
+            yield (
+                ("limits", "refused_cost"),
+                f"less than the burst of limits.{name}, which is {bucket.burst}, or who is challenged once is refused",
+            )
+            break
     reputation = config.reputation
     if reputation.most_ban < reputation.least_ban:
         yield ("reputation", "most_ban"), f"at least reputation.least_ban, which is {reputation.least_ban}"

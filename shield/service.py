@@ -60,7 +60,6 @@ GC_THRESHOLDS: Final = (20_000, 20, 100)
 their full size each time; the rare cycle (a failed connection's traceback) can wait."""
 QUEUE_TICK_SECONDS: Final = 0.020
 """How often queued requests are looked at: half of the shortest time that one is kept (section 6 of the design)."""
-TICK_SECONDS: Final = 0.5
 WARNINGS: Final = frozenset({"attack_onset", "attack_end", "brownout"})
 """Of the policy's decisions of note, those that somebody should look at."""
 HISTORY_SAVE_SECONDS: Final = 300.0
@@ -113,6 +112,7 @@ class Service:
         self._attack_report: AttackReport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._demo: Any = None
+        self._window = config.pressure.window
         self._next_tick = self._next_second = self._next_sweep = 0.0
         self._busy = busy_clock()
         self._due = clock()  # when the timer ought to run
@@ -259,7 +259,7 @@ class Service:
         self._due = now + QUEUE_TICK_SECONDS
         if self.engine.waiting or now >= self._next_tick:
             if now >= self._next_tick:
-                self._next_tick = now + TICK_SECONDS
+                self._next_tick = now + self._window
             self.edge.resume(self.engine.tick(now, self._own.load), now)
             self._report(now)
         if now >= self._next_sweep:

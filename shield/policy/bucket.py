@@ -8,8 +8,8 @@ This equals a token bucket of size b filled at r exactly: `b - tokens = max(0, t
 `tat <= now` is a full bucket, carries no information, and may be forgotten without loss.
 
 Rate and burst stay nominal for the life of a key. A factor f on the rate is applied by charging
-`min(cost / max(f, 0.05), b)` instead: a change of f then never turns old debt into a lockout, and no single cost
-exceeds the burst.
+`min(cost / max(f, least), b)` instead (limits.py): a change of f then never turns old debt into a lockout, and no
+single cost exceeds the burst.
 """
 
 # ruff: noqa: FURB136 - max() and min() cost 60 ns each, a conditional expression 15, and a flood pays refused() twice
@@ -21,12 +21,6 @@ from typing import Annotated, Final
 
 from annotated_types import Gt
 from typing_extensions import Doc
-
-LEAST_FACTOR: Final = 0.05
-"""No factor slows a bucket by more than twenty times."""
-
-REFUSED_COST: Final = 0.2
-"""Units charged for an attempt that was refused: what refusing costs us, roughly (section 5 of the design)."""
 
 SLACK: Final = 1e-6
 """Seconds forgiven for the rounding of sums of floats; a microsecond is far below one unit at any rate."""
@@ -40,18 +34,14 @@ class Rate:
     burst: Annotated[float, Gt(0), Doc("units. The size of the bucket.")]
 
 
-def charge(cost: float, factor: float, burst: float) -> float:
-    """The units to take for `cost` when the rate is multiplied by `factor`."""
-    return min(cost / max(factor, LEAST_FACTOR), burst)
+def refused(tat: float, now: float, fine: float, span: float) -> float:
+    """The `tat` after a refused attempt: pays for it, but never waits longer than an empty bucket does.
 
-
-def refused(tat: float, now: float, rate: float, span: float) -> float:
-    """The `tat` after a refused attempt: pays `REFUSED_COST`, but never waits longer than an empty bucket does.
-
-    `span` is b/r in seconds. Debt that is already beyond (a request that turned out dearer than estimated) stays.
+    `fine` is what the attempt costs over the rate, `span` is b/r, both in seconds. Debt that is already beyond (a
+    request that turned out dearer than estimated) stays.
     """
     start = tat if tat > now else now
-    paid = start + REFUSED_COST / rate
+    paid = start + fine
     most = now + span
     if paid > most:
         paid = most

@@ -82,6 +82,7 @@ class ChallengeSettings:
     known_discount: Annotated[
         float, Ge(1), Doc("factor. By which it is cheaper in a network that held known clients in the last days.")
     ] = 8.0
+    doubling: Annotated[float, Gt(0), Doc("points. Of a score, that double the price for its holder.")] = 4.0
     lifetime: Annotated[float, Gt(0), Le(3600), Doc("seconds. A challenge may be answered for this long.")] = 120.0
     verify_share: Annotated[float, Gt(0), Le(1), Doc("seconds/s. Time spent on verifying, at most.")] = 0.25
     earned_anywhere: Annotated[
@@ -113,6 +114,14 @@ class ChallengeSettings:
     bought_life: Annotated[
         float, Gt(0), Doc("seconds. It lapses after this long under pressure in any case, and the price is due anew.")
     ] = 600.0
+    stand_in: Annotated[
+        float,
+        Ge(0),
+        Doc(
+            "seconds. For which a pass just bought also pays for its client's requests without it: a form that another "
+            "site sends carries no cookie."
+        ),
+    ] = 120.0
     greed: Annotated[
         float,
         Ge(0),
@@ -218,7 +227,7 @@ class Challenger:
         A negative score (a good reputation) lowers nothing.
         """
         settings = self._settings
-        price: float = min(market * 2.0 ** (max(score, 0.0) / 4), settings.most_hashes)
+        price: float = min(market * 2.0 ** (max(score, 0.0) / settings.doubling), settings.most_hashes)
         return int(max(settings.least_hashes, price / settings.known_discount if known_network else price))
 
     def mint(self, client: bytes, expected: int, now: float) -> Challenge:

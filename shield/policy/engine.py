@@ -6,7 +6,7 @@
     release     its slot is free before its end; cancel: its client has left
     report      something bad of a client that is no response
     mint, redeem, claim, grant, present      challenges, the waiting room, and passes
-    tick        time has passed: every 20 ms while requests wait, else every 0.5 s
+    tick        time has passed: every 20 ms while requests wait, else every window
 
 The order of the questions is in judge.py.
 `now` is monotonic seconds. Verbs that free a slot return the queued requests whose `verdict` they changed, to FORWARD
@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final
 
 from typing_extensions import Doc
 
-from shield.model import DRY_RUN_TWIN, Action, Outcome, Reason, Request, Signal, Tier, Verdict
+from shield.model import DRY_RUN_TWIN, UNIT_SECONDS, Action, Outcome, Reason, Request, Signal, Tier, Verdict
 from shield.policy.admission import Queue, QueueSettings
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
@@ -46,9 +46,9 @@ from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
 from shield.policy.market import Market, MarketSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
-from shield.policy.pressure import IDLE, WINDOW, OwnLoad, Pressure, PressureSettings
+from shield.policy.pressure import IDLE, OwnLoad, Pressure, PressureSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
-from shield.policy.routes import LEAST_BASELINE, LEAST_COST, SETTLED, Route, Routes, cost_of
+from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
 from shield.policy.subjects import ClientEntry
 from shield.policy.table import TableSettings
 from shield.policy.waiting import Waiter
@@ -75,6 +75,7 @@ __all__ = [
     "Redeemed",
     "Redemption",
     "ReputationSettings",
+    "RoutesSettings",
     "TableSettings",
     "shape",
 ]
@@ -93,6 +94,7 @@ class EngineSettings:
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     tables: TableSettings = field(default_factory=TableSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
+    routes: RoutesSettings = field(default_factory=RoutesSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     reputation: ReputationSettings = field(default_factory=ReputationSettings)
     pressure: PressureSettings = field(default_factory=PressureSettings)
@@ -136,7 +138,7 @@ class Engine:
             self._history.clients_at,
         )
         self._reputation = Reputation(settings.reputation, self._history)
-        self._routes = Routes(tables.paths, tables.routes, limits.costs)
+        self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
         self._hitters = Hitters(settings.hitters, self._reputation.notes)
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
@@ -180,6 +182,11 @@ class Engine:
             grants=not settings.dry_run,
         )
         self._challenge = challenge
+        self._costs = settings.routes
+        self._least_cost = settings.routes.least_cost
+        self._least_time = self._least_cost * UNIT_SECONDS
+        self._settled = settings.routes.settled
+        self._window = settings.pressure.window
         self._grants = Rate(challenge.earned_per_hour / HOUR, challenge.earned_per_hour)  # of one network
         self._tiers = [0] * len(Tier)  # requests so far
         self._attack_notes: list[tuple[str, dict[str, Any]]] = []  # at most one pair per 10 minutes, one brownout per 2
@@ -233,7 +240,7 @@ class Engine:
     def toll(self, request: Request, now: float) -> Verdict:
         """A request that Shield answers itself: bans and rates hold, but it is never challenged and takes no slot."""
         self._prepare(request, now)
-        request.cost = LEAST_COST
+        request.cost = self._least_cost
         request.tier = Tier.T3
         verdict = self._judge.toll(request, now)
         if self.dry_run and verdict.action is not FORWARDED:
@@ -289,7 +296,7 @@ class Engine:
             self._queue.remove(request)
             request.held = True
         if request.held:
-            self._limits.settle(request, LEAST_COST)  # it did not reach the upstream
+            self._limits.settle(request, self._least_cost)  # it did not reach the upstream
         request.shadow = REFUSED
         return self.release(request, now)
 
@@ -433,7 +440,7 @@ class Engine:
     # Time
 
     def tick(self, now: float, own: OwnLoad = IDLE) -> Sequence[Request]:
-        """Drop those who waited too long; every half second read the pressure and forget what is old.
+        """Drop those who waited too long; every window (0.5 s) read the pressure and forget what is old.
 
         `own` is what Shield itself has to carry, as measured last.
         """
@@ -443,7 +450,7 @@ class Engine:
         if self._window_began is None:
             self._window_began = now
         seconds = now - self._window_began
-        if seconds > WINDOW - 0.01:
+        if seconds > self._window - 0.01:
             self._window_began = now
             self._pressure.own = own
             self._close_window(now, seconds)
@@ -565,7 +572,7 @@ class Engine:
         return; SameSite=Lax), and who refuses cookies cannot send one at all. Both have paid, and it is one budget.
         """
         bought = entry.bought
-        if bought is not None and bought.issued + self._challenge.lifetime > now:
+        if bought is not None and bought.issued + self._challenge.stand_in > now:
             return bought
         entry.bought = None
         return None
@@ -615,7 +622,7 @@ class Engine:
             request.client.entry.refused_since = request.queued_at
         request.queued_at = 0.0
         request.verdict = self._judge.refusal(reason, request, now)
-        self._limits.settle(request, LEAST_COST)
+        self._limits.settle(request, self._least_cost)
 
     # Readings
 
@@ -631,7 +638,7 @@ class Engine:
                 concurrency.sample(request.client.key, usual, usual, True, request.epoch)
             return
         if loaded:
-            seconds = max(rtt, LEAST_BASELINE)
+            seconds = max(rtt, self._least_time)
             concurrency.sample(request.client.key, seconds, self._usual(route), error, request.epoch)
         self._queue.sample(rtt)
         self._pressure.completed += request.cost
@@ -640,12 +647,12 @@ class Engine:
             # What is not loaded is undisturbed as it is: to divide it as well makes noise a lower baseline, and that
             # more congestion, in a circle.
             undisturbed = seconds if loaded else rtt
-            if not loaded or (route.samples < SETTLED and self._may_teach(request)):
+            if not loaded or (route.samples < self._settled and self._may_teach(request)):
                 route.sample(undisturbed, now)
-            if not loaded or typical.samples < SETTLED:
+            if not loaded or typical.samples < self._settled:
                 typical.sample(undisturbed, now)
         if not route.fixed:
-            units = cost_of(seconds)
+            units = cost_of(seconds, self._costs)
             if loaded and concurrency.congestion == 1.0:
                 units = min(units, request.cost)  # congestion that nobody has measured yet is not the client's
             self._limits.settle(request, units)
@@ -655,11 +662,13 @@ class Engine:
         in a probe. A path that a flood is the first to ask for would be taken to be as slow as the flood makes it, and
         the congestion not be seen (a limit of 20 rose to 30 on a service of 4 slots)."""
         concurrency = self._concurrency
-        return self._routes.typical.samples < SETTLED or (concurrency.probing and request.epoch == concurrency.epoch)
+        return self._routes.typical.samples < self._settled or (
+            concurrency.probing and request.epoch == concurrency.epoch
+        )
 
     def _usual(self, route: Route) -> float:
         """Seconds that a route takes undisturbed, as far as is known."""
-        return route.baseline if route.samples >= SETTLED else self._routes.typical.baseline
+        return route.baseline if route.samples >= self._settled else self._routes.typical.baseline
 
     def _close_window(self, now: float, seconds: float) -> None:
         pressure, concurrency, passes = self._pressure, self._concurrency, self._passes

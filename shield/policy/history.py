@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from cachetools import Cache
 from typing_extensions import Doc
 
@@ -44,6 +44,9 @@ class HistorySettings:
     window: Annotated[
         float, Gt(0), Doc("seconds. Good responses in two windows make a history; longer than noticing a flood takes.")
     ] = 60.0
+    windows: Annotated[
+        int, Ge(2), Le(1000), Doc("windows. With good responses, that make a history; one would be a single visit.")
+    ] = 2
     keep: Annotated[float, Gt(0), Doc("seconds. A history is forgotten after this long without a visit.")] = 60 * DAY
     known: Annotated[float, Gt(0), Doc("seconds. A network is known for this long after a known client's visit.")] = (
         7 * DAY
@@ -90,6 +93,7 @@ class History(Cache[bytes, Record]):
         super().__init__(size)
         self.frozen = False
         self._window = settings.window
+        self._windows = settings.windows
         self._keep = settings.keep
         self._known = settings.known
         self._newcomers_kept = 1.0 - 1.0 / settings.newcomers  # with each further one
@@ -122,8 +126,10 @@ class History(Cache[bytes, Record]):
                 known = self.known_since(network, now) is not None
                 self._newcomers_known = self._newcomers_kept * self._newcomers_known + known
         elif subject.windows > 0 and now - subject.window >= self._window:
-            first, subject.windows, subject.window = subject.window, 2, now
-            subject.record = self.remember(Record(subject.key, address, network, first, now, 2, units))
+            first, subject.window = subject.window, now
+            windows = subject.windows = min(subject.windows + 1, self._windows)
+            if windows == self._windows:
+                subject.record = self.remember(Record(subject.key, address, network, first, now, windows, units))
 
     def recall(self, key: bytes, former: bytes | None) -> Record | None:
         """The record of a client, found by the name it had under the previous key if need be, and moved."""

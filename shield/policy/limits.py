@@ -24,15 +24,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.model import Action, Reason, Request, Verdict
-from shield.policy.bucket import LEAST_FACTOR, REFUSED_COST, SLACK, Rate, refused
+from shield.policy.bucket import SLACK, Rate, refused
 from shield.policy.reputation import Reputation
-from shield.policy.routes import MOST_COST
 from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 
 if TYPE_CHECKING:
@@ -92,6 +92,15 @@ class LimitsSettings:
     bad_rate: Annotated[
         float, Gt(0), Le(1), Doc("of 1. Of their rate that bad scores keep, times 1 - p: a tenth, and that fades.")
     ] = 0.1
+    refused_cost: Annotated[
+        float, Ge(0), Doc("units. What an attempt costs that is refused or challenged; refusing costs Shield as much.")
+    ] = 0.2
+    least_factor: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("of 1. No score and no pressure slows a bucket further: a request counts for 20 at most, and debts end."),
+    ] = 0.05
     costs: Annotated[
         dict[str, Annotated[float, Gt(0)]], Doc("units by path template, in place of what is measured.")
     ] = field(default_factory=dict)
@@ -108,14 +117,18 @@ class Limits:
 
     __slots__ = (
         "_address_burst",
+        "_address_fine",
         "_address_rate",
         "_address_span",
         "_address_wide_span",
         "_calm_cost",
         "_client_burst",
+        "_client_fine",
         "_client_rate",
         "_client_span",
         "_client_wide_span",
+        "_least_factor",
+        "_refused_cost",
         "_reputation",
         "_wide",
     )
@@ -124,10 +137,14 @@ class Limits:
         self._reputation = reputation
         self._calm_cost = settings.calm_cost
         self._wide = settings.wide
+        self._refused_cost = settings.refused_cost
+        self._least_factor = settings.least_factor
         self._client_rate, self._client_burst = settings.client.rate, settings.client.burst
+        self._client_fine = settings.refused_cost / settings.client.rate
         self._client_span = self._client_burst / self._client_rate + SLACK
         self._client_wide_span = self._client_span * settings.wide
         self._address_rate, self._address_burst = settings.address.rate, settings.address.burst
+        self._address_fine = settings.refused_cost / settings.address.rate
         self._address_span = self._address_burst / self._address_rate + SLACK
         self._address_wide_span = self._address_span * settings.wide
 
@@ -150,14 +167,18 @@ class Limits:
         request.most = most
         client = request.client
         entry = client.entry
-        factor = self._reputation.slowing_of_client(entry, now) if entry.score > 0.0 else 1.0
+        factor = 1.0
+        if entry.score > 0.0:
+            factor = self._reputation.slowing_of_client(entry, now)
+            if factor < self._least_factor:
+                factor = self._least_factor
         token = request.subject
         if token is not None:
             at = (token.tat if token.tat > now else now) + min(cost / factor, token.burst) / token.rate
             really = (token.shadow if token.shadow > now else now) + min(full / factor, token.burst) / token.rate
             wait = max(at - token.span, really - token.span * self._wide) - now
             if wait > SLACK:
-                token.tat = refused(token.tat, now, token.rate, token.span)
+                token.tat = refused(token.tat, now, self._refused_cost / token.rate, token.span)
                 token.shadow = max(token.shadow, token.tat)
                 return _limited(PASS_RATE, token.rate, token.burst, wait)
             token.tat = at
@@ -183,6 +204,8 @@ class Limits:
             return _limited(CLIENT_RATE, rate, burst, admits_at - now)
         if source.score > 0.0:
             slowed = self._reputation.slowing_of_place(source, now)
+            if slowed < self._least_factor:
+                slowed = self._least_factor
             cost /= slowed
             full /= slowed
         rate, burst = self._address_rate, self._address_burst
@@ -211,7 +234,9 @@ class Limits:
         cost = request.cost
         client = request.client
         entry, source, token = client.entry, client.source, request.subject
-        charge = cost / self._reputation.slowing_of_client(entry, now)
+        least = self._least_factor
+        slowed = self._reputation.slowing_of_client(entry, now)
+        charge = cost / (slowed if slowed > least else least)
         if token is not None:
             at = max(token.shadow, now) + min(charge, token.burst) / token.rate
             if at - now > token.span + SLACK:
@@ -219,7 +244,8 @@ class Limits:
             token.shadow = at
             return cost
         at = max(entry.shadow, now) + min(charge, self._client_burst) / self._client_rate
-        charge = cost / self._reputation.slowing_of_place(source, now)
+        slowed = self._reputation.slowing_of_place(source, now)
+        charge = cost / (slowed if slowed > least else least)
         address_at = max(source.shadow, now) + min(charge, self._address_burst) / self._address_rate
         if at - now > self._client_span or address_at - now > self._address_span:
             return 0.0
@@ -240,17 +266,17 @@ class Limits:
         levels = self._levels(request, factor, networks, now)
         charged: list[float] = []
         for reason, entry, rate, burst, slowed in levels:
-            units = min(request.cost / max(slowed, LEAST_FACTOR), burst)
+            units = min(request.cost / max(slowed, self._least_factor), burst)
             at = max(entry.tat, now) + units / rate
             wait = at - now - burst / rate
             if wait > SLACK:
                 for _, other, its_rate, its_burst, _ in levels[: len(charged) + 1]:
-                    other.tat = refused(other.tat, now, its_rate, its_burst / its_rate)
+                    other.tat = refused(other.tat, now, self._refused_cost / its_rate, its_burst / its_rate)
                 return _limited(reason, rate, burst, wait / pace if entry is token else wait)
             charged.append(at)
         for (_, entry, _, _, _), at in zip(levels, charged, strict=True):
             entry.tat = at
-        request.most = MOST_COST
+        request.most = inf
         request.shadow = levels[0][4]
         return None
 
@@ -259,10 +285,11 @@ class Limits:
         buckets = self._buckets(request)
         for reason, entry, rate, burst in buckets:
             wait = entry.tat - now - burst / rate
-            if wait > -REFUSED_COST / rate:
-                return _limited(reason, rate, burst, max(wait, 0.0) + REFUSED_COST / rate)
+            fine = self._refused_cost / rate
+            if wait > -fine:
+                return _limited(reason, rate, burst, max(wait, 0.0) + fine)
         for _, entry, rate, burst in buckets:
-            entry.tat = refused(entry.tat, now, rate, burst / rate)
+            entry.tat = refused(entry.tat, now, self._refused_cost / rate, burst / rate)
         return None
 
     def settle(self, request: Request, units: float) -> None:
@@ -274,7 +301,7 @@ class Limits:
             charged = most
         if units > most:
             units = most
-        factor = max(request.shadow, LEAST_FACTOR)
+        factor = max(request.shadow, self._least_factor)
         extra = (units - charged) / factor
         really = (real - request.cost) / factor
         token = request.subject
@@ -298,13 +325,13 @@ class Limits:
         self._refuse(entry, source, now)
 
     def _refuse_client(self, entry: ClientEntry, now: float) -> None:
-        entry.tat = tat = refused(entry.tat, now, self._client_rate, self._client_span - SLACK)
+        entry.tat = tat = refused(entry.tat, now, self._client_fine, self._client_span - SLACK)
         if entry.shadow < tat:
             entry.shadow = tat
 
     def _refuse(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
         self._refuse_client(entry, now)
-        source.tat = tat = refused(source.tat, now, self._address_rate, self._address_span - SLACK)
+        source.tat = tat = refused(source.tat, now, self._address_fine, self._address_span - SLACK)
         if source.shadow < tat:
             source.shadow = tat
 

@@ -62,7 +62,6 @@ from typing_extensions import Doc
 from shield.model import UNIT_SECONDS
 from shield.policy.concurrency import Concurrency
 
-WINDOW: Final = 0.5  # seconds between two readings
 UNITS_PER_SLOT: Final = 1.0 / UNIT_SECONDS  # what one slot can do in a second
 RANKS: Final = 33  # log2 of units served, 0 to 32
 
@@ -82,6 +81,9 @@ IDLE: Final = OwnLoad()
 class PressureSettings:
     """When the defence rises, and when an attack is over."""
 
+    window: Annotated[
+        float, Ge(0.1), Le(5), Doc("seconds. Between two readings; shorter ones have too few samples, and are noise.")
+    ] = 0.5
     threshold: Annotated[float, Gt(0), Le(0.5), Doc("p. Below it the weather is calm: nobody is challenged.")] = 0.05
     max_pressure: Annotated[
         float,
@@ -120,7 +122,10 @@ class PressureSettings:
         Doc("of 1. Of the threshold: pressure acts until p is below that. Weak pulses do not flap."),
     ] = 0.5
     used: Annotated[
-        float, Gt(0), Le(1), Doc("of 1. Of the capacity. More demand is pressure: beyond it queues grow.")
+        float,
+        Gt(0),
+        Le(1),
+        Doc("of 1. Of the capacity. More demand is pressure: queues grow; more of T0 and T1 is cut off T1."),
     ] = 0.9
     span: Annotated[
         float, Gt(0), Doc("of 1. Of the capacity: so much demand beyond `used` is full pressure, p = 1.")
@@ -132,7 +137,7 @@ class PressureSettings:
         Doc("p. Where p goes at least while anything shows overload, in `overload_windows` running."),
     ] = 0.5
     overload_windows: Annotated[
-        int, Ge(1), Le(120), Doc("windows of 0.5 s. A single one is chance: a page's parts come all at once.")
+        int, Ge(1), Le(120), Doc("windows. A single one is chance: a page's parts come all at once.")
     ] = 2
     slow_ratio: Annotated[
         float, Gt(1), Doc("times. Upstream times above so many times the undisturbed ones show overload ...")

@@ -25,7 +25,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.policy.history import History
@@ -49,7 +49,10 @@ class ReputationSettings:
         float, Gt(0), Doc("points. A score above it is tier T4: last, and slowest. Soft signals alone never are.")
     ] = 8.0
     ban_score: Annotated[float, Gt(0), Doc("points. A score that bans; above what soft signals can reach.")] = 16.0
-    least_ban: Annotated[float, Gt(0), Doc("seconds. The first ban; each relapse doubles it.")] = 60.0
+    least_ban: Annotated[float, Gt(0), Doc("seconds. The first ban.")] = 60.0
+    relapse: Annotated[
+        float, Ge(1), Le(10), Doc("times. As long as the last is each further ban, until one is `most_ban` ago.")
+    ] = 2.0
     most_ban: Annotated[float, Gt(0), Doc("seconds. The longest ban, and when relapses are forgotten.")] = 86_400.0
     limit_hit: Annotated[float, Ge(0), Doc("points, soft. A request above the client's limit.")] = 0.2
     ignored: Annotated[float, Ge(0), Doc("points, soft. A request while a challenge is unanswered.")] = 1.0
@@ -239,7 +242,9 @@ class Reputation:
             return
         if entry.banned_until + self.settings.most_ban <= now:
             entry.relapses = 0
-        seconds = min(self.settings.least_ban * 2.0 ** min(entry.relapses, 32), self.settings.most_ban)
+        seconds = min(
+            self.settings.least_ban * self.settings.relapse ** min(entry.relapses, 32), self.settings.most_ban
+        )
         entry.banned_until = now + seconds
         entry.relapses += 1
         of_address = isinstance(entry, AddressEntry)

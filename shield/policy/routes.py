@@ -9,7 +9,8 @@ The baseline of a route is the median of its upstream times, by stochastic appro
 moves it a step towards itself, 1/n at first and 2 % later (the frugal estimator of Ma, Muthukrishnan and Sandler 2013),
 so one outlier moves it as little as any sample. The later steps are at most one a second: a flood that slows the
 service sends hundreds of slow samples before it is noticed, and must not teach them as what is usual.
-Cost in units = baseline / 10 ms, within [0.2, 50].
+Cost in units = baseline / 10 ms, within [0.2, 50]. A response time below the least cost's says more of the scheduler
+than of the service.
 """
 
 from __future__ import annotations
@@ -18,21 +19,44 @@ import heapq
 import math
 import re
 from collections import deque
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from annotated_types import Ge, Gt, Le, Lt
+from typing_extensions import Doc
 
 from shield.model import UNIT_SECONDS
 
-LEAST_COST: Final = 0.2
-MOST_COST: Final = 50.0
-LEAST_BASELINE: Final = LEAST_COST * UNIT_SECONDS
-"""Seconds. Below 2 ms a response time says more of the scheduler than of the service."""
-LEAST_STEP: Final = 0.02
-STEP_SECONDS: Final = 1.0  # between two steps of a settled baseline
-SETTLED: Final = 8  # samples after which a baseline is one
 TEMPLATE_CHARS: Final = 128
 
 _THING: Final = re.compile(r"[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,}){0,4}|[0-9]+")
 _MIXED: Final = re.compile(r"/(?=[^/]*[0-9])[A-Za-z0-9_=-]{20,}(?=/|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesSettings:
+    """What a request may cost, and how that is learned; a unit is 10 ms of undisturbed upstream time."""
+
+    least_cost: Annotated[
+        float, Gt(0), Doc("units. The least that a request costs: 2 ms, which Shield and the kernel take as well.")
+    ] = 0.2
+    most_cost: Annotated[
+        float,
+        Gt(0),
+        Doc("units. The most: half a second. A minute would be 6,000, more than any bucket holds."),
+    ] = 50.0
+    settled: Annotated[
+        int,
+        Ge(1),
+        Le(1000),
+        Doc("samples. After which a route's time is known; until then that of all is taken."),
+    ] = 8
+    step: Annotated[
+        float, Gt(0), Lt(1), Doc("share. Of a route's time, by which one sample then moves it: an outlier no more.")
+    ] = 0.02
+    step_every: Annotated[
+        float, Ge(0), Doc("seconds. Between two such steps: a flood's slowness must not become what is usual.")
+    ] = 1.0
 
 
 def template(path: str) -> str:
@@ -43,38 +67,41 @@ def template(path: str) -> str:
 class Route:
     """A route, its cost in units, and what is known of its time (seconds)."""
 
-    __slots__ = ("baseline", "cost", "count", "fixed", "live", "samples", "stepped_at", "template")
+    __slots__ = ("baseline", "cost", "count", "fixed", "live", "samples", "settings", "stepped_at", "template")
 
-    def __init__(self, template: str, baseline: float, fixed: float | None) -> None:
+    def __init__(self, template: str, baseline: float, fixed: float | None, settings: RoutesSettings) -> None:
+        self.settings = settings
         self.template = template
         self.count = 0
         self.baseline = baseline
         self.samples = 0
         self.stepped_at = 0.0
         self.fixed = fixed is not None
-        self.cost = fixed if fixed is not None else cost_of(baseline)
+        self.cost = fixed if fixed is not None else cost_of(baseline, settings)
         self.live = True
 
     def sample(self, seconds: float, now: float) -> None:
         """Learn from an upstream time, congestion already taken out of it."""
+        settings = self.settings
         samples = self.samples = self.samples + 1
-        if samples > SETTLED:
-            if now - self.stepped_at < STEP_SECONDS:
+        if samples > settings.settled:
+            if now - self.stepped_at < settings.step_every:
                 return
             self.stepped_at = now
+        least = settings.least_cost * UNIT_SECONDS
         if samples == 1:
-            self.baseline = max(seconds, LEAST_BASELINE)
+            self.baseline = max(seconds, least)
         else:
-            step = max(LEAST_STEP, 1.0 / samples)
-            self.baseline = max(self.baseline * math.exp(step if seconds > self.baseline else -step), LEAST_BASELINE)
+            step = max(settings.step, 1.0 / samples)
+            self.baseline = max(self.baseline * math.exp(step if seconds > self.baseline else -step), least)
         if not self.fixed:
-            self.cost = cost_of(self.baseline)
+            self.cost = cost_of(self.baseline, settings)
 
 
-def cost_of(seconds: float) -> float:
+def cost_of(seconds: float, settings: RoutesSettings) -> float:
     """Units for an upstream time."""
     units = seconds / UNIT_SECONDS
-    return LEAST_COST if units < LEAST_COST else min(units, MOST_COST)
+    return settings.least_cost if units < settings.least_cost else min(units, settings.most_cost)
 
 
 class Routes(dict[str, Route]):
@@ -84,8 +111,9 @@ class Routes(dict[str, Route]):
     reads it: a cachetools.Cache takes 0.2 µs more.
     """
 
-    def __init__(self, paths: int, routes: int, costs: dict[str, float]) -> None:
+    def __init__(self, settings: RoutesSettings, paths: int, routes: int, costs: dict[str, float]) -> None:
         super().__init__()
+        self._settings = settings
         self._paths = paths
         self._most = routes
         self._costs = {template(path): cost for path, cost in costs.items()}  # by the operator
@@ -93,7 +121,7 @@ class Routes(dict[str, Route]):
         self._sketch: dict[str, Route] = {}
         self._least: list[tuple[int, int, Route]] = []  # heap by count as of when pushed
         self._pushed = 0
-        self.typical = Route("", UNIT_SECONDS, None)  # of all requests: what a new route is taken for
+        self.typical = Route("", UNIT_SECONDS, None, settings)  # of all requests: what a new route is taken for
 
     def __missing__(self, target: str) -> Route:
         """The route of a method and path not seen lately."""
@@ -127,7 +155,7 @@ class Routes(dict[str, Route]):
         return route if route is not None else self._enter(method + path, self._costs.get(path))
 
     def _enter(self, name: str, fixed: float | None) -> Route:
-        route = Route(name, self.typical.baseline, fixed)
+        route = Route(name, self.typical.baseline, fixed, self._settings)
         if len(self._sketch) >= self._most:
             route.count = self._evict()
         self._sketch[name] = route

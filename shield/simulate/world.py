@@ -34,7 +34,6 @@ BEGINS: Final = 10_000_000.0
 """The engine's clock when the story begins: far from 0, and with room for the past."""
 WALL_OFFSET: Final = 1_700_000_000.0 - BEGINS
 QUEUE_TICK: Final = 0.020
-TICK: Final = 0.5
 """Seconds between ticks, as in service.py."""
 SAMPLE: Final = 1.0
 ROUND_TRIP: Final = 0.1  # seconds, to fetch a challenge's script, or a page anew
@@ -106,6 +105,7 @@ class World:
         self._settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
         self._concurrency = config.upstream.max_concurrency
         self._lifetime = config.challenge.lifetime
+        self._window = config.pressure.window
         self.engine = self._engine(self._settings)
         self._core = Core(scene.costs, self.now)
         self.calendar = Calendar(self.now)
@@ -478,8 +478,8 @@ class World:
         engine = self.engine
         self._core.turn(now)
         if now >= self._next_tick:
-            self._next_tick = now + TICK
-            self._core.read(TICK)
+            self._next_tick = now + self._window
+            self._core.read(self._window)
         elif not engine.waiting:
             return
         released = engine.tick(now, self._core.load)

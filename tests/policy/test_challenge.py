@@ -333,3 +333,23 @@ def test_a_bad_score_and_a_known_network_set_the_price(make: Any) -> None:
         challenged(world, world.client("203.0.113.2")).expected_hashes
         < challenged(world, world.client("198.18.0.1")).expected_hashes
     )
+
+
+def test_how_many_points_double_the_price_is_a_setting(make: Any) -> None:
+    world = make(challenge=replace(CHEAP, doubling=1.0, most_hashes=2**20))
+    world.storm(0.5)
+    client = world.client()
+    client.entry.score, client.entry.scored_at = 3.0, world.now
+    assert world.engine.mint(world.ask(client), world.now).expected_hashes == pytest.approx(64 * 8, rel=0.01)
+
+
+@pytest.mark.parametrize(("stand_in", "after", "stands"), [(10.0, 9.0, True), (10.0, 10.0, False), (0.0, 0.0, False)])
+def test_for_how_long_a_bought_pass_stands_in_is_a_setting(
+    make: Any, stand_in: float, after: float, stands: bool
+) -> None:
+    world = make(challenge=replace(CHEAP, stand_in=stand_in))
+    world.storm(0.5)
+    client = world.client()
+    _, bought = world.buy(client)
+    world.now += after
+    assert (world.ask(client).token is bought) is stands

@@ -19,7 +19,7 @@ from shield.policy.engine import (
     QueueSettings,
     TableSettings,
 )
-from shield.policy.routes import MOST_COST, Route
+from shield.policy.routes import Route, RoutesSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
@@ -149,7 +149,7 @@ def test_congestion_that_nobody_has_measured_yet_is_not_billed(make: Any) -> Non
     debt = client.entry.tat - world.now
     request = world.ask(client)
     world.end(request, rtt=5.0)
-    assert client.entry.tat - max(world.now, world.now + debt) < MOST_COST / 10 / 4
+    assert client.entry.tat - max(world.now, world.now + debt) < RoutesSettings().most_cost / 10 / 4
 
 
 def test_an_unknown_route_is_compared_with_what_is_typical(make: Any) -> None:

@@ -278,3 +278,13 @@ def test_a_record_that_was_given_another_name_is_forgotten_like_any_other(make: 
         assert world.client(f"192.0.2.{i}").entry.record is not None
     world.settle_down(*[world.client(f"198.51.100.{i}") for i in range(40)])
     assert len(world.engine._history) == 16
+
+
+def test_how_many_windows_make_a_history_is_a_setting(make: Any) -> None:
+    world = make(history=HistorySettings(windows=4))
+    client = world.client()
+    for made in (False, False, False, True, True):
+        world.visit(client)
+        assert (client.entry.record is not None) is made
+        world.pass_time(60)
+    assert client.entry.record.windows == 5

@@ -14,6 +14,7 @@ from shield.policy.engine import LimitsSettings
 
 FLAT = LimitsSettings(costs={"/": 1.0, "/dear": 50.0})
 OFF = ChallengeSettings(mode="off")
+CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
 
 def admitted(world: Any, client: Any, path: str = "/", most: int = 1000, **more: Any) -> int:
@@ -315,3 +316,52 @@ def test_asking_for_challenges_is_limited_too(make: Any) -> None:
     actions = [world.ask(client).verdict.action for _ in range(1100)]
     assert actions[:1000] == [Action.CHALLENGE] * 1000
     assert set(actions[1001:]) == {Action.LIMIT}
+
+
+def test_what_a_refused_attempt_costs_is_a_setting(make: Any) -> None:
+    world = make(limits=replace(FLAT, refused_cost=2.0), challenge=CHEAP)
+    world.storm(0.5)
+    client = world.client()
+    assert world.ask(client).verdict.action is Action.CHALLENGE
+    assert client.entry.tat - world.now == pytest.approx(2.0 / 10)
+    assert client.source.tat - world.now == pytest.approx(2.0 / 50)
+
+
+def test_refused_attempts_may_be_free(make: Any) -> None:
+    world = make(limits=replace(FLAT, refused_cost=0.0), challenge=CHEAP)
+    client = world.client()
+    admitted(world, client)
+    empty = client.entry.tat
+    for _ in range(100):
+        assert world.ask(client).verdict.reason is Reason.CLIENT_RATE
+    assert client.entry.tat == empty
+    world.storm(0.5)
+    assert {world.ask(world.client("198.51.100.1")).verdict.action for _ in range(1000)} == {Action.CHALLENGE}
+
+
+@pytest.mark.parametrize("stormy", [False, True])
+def test_the_least_factor_bounds_what_a_score_makes_of_a_request(make: Any, stormy: bool) -> None:
+    world = make(limits=replace(FLAT, least_factor=0.5), challenge=OFF)
+    if stormy:
+        world.storm(0.9)
+    client = world.client()
+    client.entry.score = client.source.score = 7.9  # a quarter of the rate, and a tier that is slowed under pressure
+    client.entry.scored_at = client.source.scored_at = world.now
+    request = world.ask(client, held=True)
+    assert request.verdict.action is Action.FORWARD
+    assert client.entry.tat - world.now == pytest.approx(2.0 / 10)
+    assert client.source.tat - world.now == pytest.approx(2.0 / 50)
+    if stormy:
+        assert client.entry.shadow - world.now == pytest.approx(2.0 / 10)
+    world.engine.cancel(request, world.now)
+    assert client.entry.tat - world.now == pytest.approx(0.2 * 2.0 / 10)
+
+
+def test_a_request_of_a_cost_that_the_operator_set_gives_all_of_it_back_when_its_client_leaves(make: Any) -> None:
+    world = make(limits=LimitsSettings(costs={"/": 80.0}), challenge=OFF)
+    world.storm(0.5)
+    client = world.client()
+    request = world.ask(client, held=True)
+    assert request.verdict.action is Action.FORWARD
+    world.engine.cancel(request, world.now)
+    assert client.entry.tat - world.now == pytest.approx(0.2 / (1 - 0.9 * world.engine.pressure) / 10)

@@ -508,3 +508,13 @@ def test_what_a_service_has_served_is_forgotten_in_days() -> None:
     for _ in range(2 * 3600):
         weather.window(50, 10, completed=10)
     assert weather.pressure.served == pytest.approx(2000 * 0.9995**60, rel=0.01)
+
+
+def test_the_time_between_two_readings_is_a_setting(make: Any) -> None:
+    world = make(pressure=PressureSettings(window=2.0))
+    pressure, readings = world.engine._pressure, 0
+    for _ in range(16):
+        pressure.requests = 1
+        world.pass_time(0.5)
+        readings += pressure.requests == 0
+    assert readings == 4

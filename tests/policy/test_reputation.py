@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Signal, Tier
-from shield.policy.engine import IdentitySettings, LimitsSettings
+from shield.policy.engine import IdentitySettings, LimitsSettings, ReputationSettings
 
 
 def score(world: Any, client: Any) -> float:
@@ -320,3 +320,14 @@ def test_a_limit_of_the_address_is_nobody_s_fault(world: Any) -> None:
     reasons = {world.visit(client, rtt=0.050).verdict.reason for _ in range(60) for client in crowd}
     assert reasons == {Reason.OK, Reason.ADDRESS_RATE}
     assert max(client.entry.score for client in crowd) <= 0.0
+
+
+def test_by_how_much_a_relapse_lengthens_a_ban_is_a_setting(make: Any) -> None:
+    world = make(reputation=ReputationSettings(least_ban=10.0, relapse=3.0, most_ban=100.0))
+    client, seconds = world.client(), []
+    for _ in range(4):
+        for _ in range(6):
+            world.engine.report(client, Signal.MALFORMED, world.now)
+        seconds.append(client.entry.banned_until - world.now)
+        world.now = client.entry.banned_until
+    assert seconds == pytest.approx([10.0, 30.0, 90.0, 100.0])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
-from shield.policy.routes import SETTLED, Routes, cost_of, template
+from shield.policy.routes import Routes, RoutesSettings, cost_of, template
 
 NOW = 4_321.0
+SHIPPED = RoutesSettings()
 
 
 @pytest.mark.parametrize(
@@ -32,23 +34,23 @@ def test_a_template_is_of_bounded_length() -> None:
 
 
 def test_methods_are_routes_of_their_own() -> None:
-    routes = Routes(16, 16, {})
+    routes = Routes(SHIPPED, 16, 16, {})
     assert routes["GET/items/1"] is routes["GET/items/2"]
     assert routes["GET/items/1"] is not routes["POST/items/1"]
 
 
 def test_the_baseline_is_the_median_and_not_the_outliers() -> None:
     rng = random.Random(5)
-    route = Routes(16, 16, {})["GET/"]
+    route = Routes(SHIPPED, 16, 16, {})["GET/"]
     for i in range(3000):
         slow = 10 if rng.random() < 0.1 else 1
         route.sample(0.030 * rng.lognormvariate(0, 0.5) * slow, NOW + i)
     assert route.baseline == pytest.approx(0.033, rel=0.25)
-    assert route.cost == cost_of(route.baseline)
+    assert route.cost == cost_of(route.baseline, SHIPPED)
 
 
 def test_a_flood_cannot_teach_its_slowness_in_a_second() -> None:
-    route = Routes(16, 16, {})["GET/"]
+    route = Routes(SHIPPED, 16, 16, {})["GET/"]
     for i in range(100):
         route.sample(0.010, NOW + i)
     usual = route.baseline
@@ -58,15 +60,15 @@ def test_a_flood_cannot_teach_its_slowness_in_a_second() -> None:
 
 
 def test_costs_are_bounded_and_fast_is_fast() -> None:
-    route = Routes(16, 16, {})["GET/"]
-    for i in range(SETTLED):
+    route = Routes(SHIPPED, 16, 16, {})["GET/"]
+    for i in range(SHIPPED.settled):
         route.sample(0.0, NOW + i)
     assert route.baseline == 0.002
-    assert [cost_of(seconds) for seconds in (0.0, 0.002, 0.1, 100.0)] == [0.2, 0.2, 10.0, 50.0]
+    assert [cost_of(seconds, SHIPPED) for seconds in (0.0, 0.002, 0.1, 100.0)] == [0.2, 0.2, 10.0, 50.0]
 
 
 def test_the_operator_sets_the_cost_of_a_template() -> None:
-    routes = Routes(16, 16, {"/report/7": 25.0})
+    routes = Routes(SHIPPED, 16, 16, {"/report/7": 25.0})
     route = routes["GET/report/12"]
     route.sample(0.001, NOW)
     assert route.fixed
@@ -75,7 +77,7 @@ def test_the_operator_sets_the_cost_of_a_template() -> None:
 
 def test_heavy_routes_stay_in_the_sketch_whatever_random_paths_come() -> None:
     rng = random.Random(6)
-    routes = Routes(64, 16, {})
+    routes = Routes(SHIPPED, 64, 16, {})
     for _ in range(20_000):
         if rng.random() < 0.2:
             target = rng.choice(["GET/", "GET/login"])
@@ -93,7 +95,7 @@ def test_heavy_routes_stay_in_the_sketch_whatever_random_paths_come() -> None:
 
 
 def test_a_cached_path_finds_its_route_again_when_the_sketch_has_lost_it() -> None:
-    routes = Routes(64, 8, {})
+    routes = Routes(SHIPPED, 64, 8, {})
     first = routes["GET/aa"]
     for i in range(20):
         for _ in range(3):
@@ -103,3 +105,18 @@ def test_a_cached_path_finds_its_route_again_when_the_sketch_has_lost_it() -> No
     assert again.live
     assert routes["GET/aa"] is again
     assert len(routes) <= 64
+
+
+def test_what_a_route_costs_and_how_fast_that_is_learned_are_settings() -> None:
+    settings = RoutesSettings(least_cost=1.0, most_cost=5.0, settled=2, step=0.5, step_every=10.0)
+    route = Routes(settings, 16, 16, {})["GET/"]
+    for i in range(2):
+        route.sample(0.0, NOW + i)
+    assert (route.baseline, route.cost) == (0.010, 1.0)
+    route.sample(1.0, NOW + 2)
+    assert route.baseline == pytest.approx(0.010 * math.exp(0.5))
+    route.sample(1.0, NOW + 11.9)
+    assert route.baseline == pytest.approx(0.010 * math.exp(0.5))
+    for i in range(4):
+        route.sample(1.0, NOW + 12 + 10 * i)
+    assert route.cost == 5.0

@@ -15,7 +15,7 @@ from shield.policy.engine import IdentitySettings
 from shield.policy.history import RECORD_BYTES, History, HistorySettings, Record
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES
 from shield.policy.passes import PASS_BYTES
-from shield.policy.routes import ROUTE_BYTES, Routes
+from shield.policy.routes import ROUTE_BYTES, Routes, RoutesSettings
 from shield.policy.subjects import NOTHING, AddressEntry, ClientEntry, NetworkEntry
 
 NOW = 1_000.0
@@ -146,7 +146,7 @@ def test_a_spent_challenge_takes_the_memory_that_is_stated() -> None:
 
 
 def test_a_route_takes_the_memory_that_is_stated() -> None:
-    routes = Routes(8, N, {})
+    routes = Routes(RoutesSettings(), 8, N, {})
 
     def fill() -> None:
         for i in range(N):
