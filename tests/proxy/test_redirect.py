@@ -204,10 +204,6 @@ async def test_a_head_byte_by_byte_and_one_that_never_ends() -> None:
             shield.advance(shield.timeouts.header + 1)
             assert (await client.response()).status == 408
             assert await client.gone()
-        async with await shield.client() as client:  # says nothing at all
-            await soon(lambda: shield.metrics.connections_open == 1)
-            shield.advance(shield.timeouts.header + 1)
-            assert await client.gone()
         async with await shield.client() as client:
             assert (await client.ask(get("/"))).status == 308
             shield.advance(shield.timeouts.keep_alive + 1)
