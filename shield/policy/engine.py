@@ -296,7 +296,7 @@ class Engine:
             self._queue.remove(request)
             request.held = True
         if request.held:
-            self._limits.settle(request, self._least_cost)  # it did not reach the upstream
+            self._limits.settle(request, self._least_cost, now)  # it did not reach the upstream
         request.shadow = REFUSED
         return self.release(request, now)
 
@@ -622,7 +622,7 @@ class Engine:
             request.client.entry.refused_since = request.queued_at
         request.queued_at = 0.0
         request.verdict = self._judge.refusal(reason, request, now)
-        self._limits.settle(request, self._least_cost)
+        self._limits.settle(request, self._least_cost, now)
 
     # Readings
 
@@ -655,7 +655,7 @@ class Engine:
             units = cost_of(seconds, self._costs)
             if loaded and concurrency.congestion == 1.0:
                 units = min(units, request.cost)  # congestion that nobody has measured yet is not the client's
-            self._limits.settle(request, units)
+            self._limits.settle(request, units, now)
 
     def _may_teach(self, request: Request) -> bool:
         """Whether the time of a request under load may be among the first of its route: where nothing else is known, or

@@ -292,8 +292,11 @@ class Limits:
             entry.tat = refused(entry.tat, now, self._refused_cost / rate, burst / rate)
         return None
 
-    def settle(self, request: Request, units: float) -> None:
-        """Correct the charge of a request that really cost `units`. A factor of its score and tier applies again."""
+    def settle(self, request: Request, units: float, now: float) -> None:
+        """Correct the charge of a request that really cost `units`. The factors that it was charged at apply again: of
+        its score and tier, and of its address's score. (With the client's for both, one with a bad score that left
+        before its turn gave its address more back than it had taken.)
+        """
         if units == request.cost or request.shadow == REFUSED:  # most are: what is quick costs the least there is
             return
         most, charged, real = request.most, request.cost, units
@@ -313,6 +316,11 @@ class Limits:
         entry, source = client.entry, client.source
         entry.tat += extra / self._client_rate
         entry.shadow += really / self._client_rate
+        if source.score > 0.0:
+            slowed = max(self._reputation.slowing_of_place(source, now), self._least_factor)
+            extra, really = (units - charged) / slowed, (real - request.cost) / slowed
+        else:
+            extra, really = units - charged, real - request.cost
         source.tat += extra / self._address_rate
         source.shadow += really / self._address_rate
 

@@ -365,3 +365,19 @@ def test_a_request_of_a_cost_that_the_operator_set_gives_all_of_it_back_when_its
     assert request.verdict.action is Action.FORWARD
     world.engine.cancel(request, world.now)
     assert client.entry.tat - world.now == pytest.approx(0.2 / (1 - 0.9 * world.engine.pressure) / 10)
+
+
+@pytest.mark.parametrize("of_address", [0.0, 4.0])
+def test_who_leaves_gives_its_address_back_what_it_took_and_no_more(make: Any, of_address: float) -> None:
+    """With the client's own factor a bad score gave the address four times as much back."""
+    world = make(limits=FLAT)
+    client = world.client()
+    client.entry.score, client.source.score = 8.0, of_address
+    client.entry.scored_at = client.source.scored_at = world.now
+    world.visit(client)
+    before = client.source.tat
+    for _ in range(5):
+        request = world.ask(client, held=True)
+        assert request.verdict.action is Action.FORWARD
+        world.engine.cancel(request, world.now)
+    assert client.source.tat - before == pytest.approx(5 * 0.2 * 2 ** (of_address / 4) / 50)
