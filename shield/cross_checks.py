@@ -285,6 +285,11 @@ def _challenge(config: Config) -> Iterator[Complaint]:
     market = config.market
     if market.most_rise < market.least_rise:
         yield ("market", "most_rise"), f"at least market.least_rise, which is {market.least_rise}"
+    if market.first_used < market.least_used:
+        yield ("market", "first_used"), f"at least market.least_used, which is {market.least_used}"
+    pressure = config.pressure
+    if pressure.brownout_ill > pressure.brownout_after:
+        yield ("pressure", "brownout_ill"), f"at most pressure.brownout_after, which is {pressure.brownout_after}"
     for name, value in (("cookie", challenge.cookie), ("header", challenge.header)):
         if not _TOKEN.fullmatch(value):
             yield ("challenge", name), "allowed: letters, digits and -_.~!#$%&'*+^`|"
