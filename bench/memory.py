@@ -36,6 +36,7 @@ FEW: Final = 100_000
 MANY: Final = 1_000_000
 WARM: Final = 1000  # clients before the first reading
 FIRST: Final = 50  # connections before it; more would leave memory behind that the others use again
+NETWORKS: Final = 50  # from which the connections come: Shield limits those of an address and of a network
 AGENTS: Final = 500  # different browsers
 PER_NETWORK: Final = 100  # clients in a /24
 PER_SECOND: Final = 5000  # clients, in the engine's time
@@ -236,14 +237,15 @@ def silent(_: int) -> None:
 
 @contextlib.contextmanager
 def opened(port: int, number: int, say: Callable[[int], None] = silent) -> Iterator[list[socket.socket]]:
-    """So many connections to a port on loopback."""
+    """So many connections to a port on loopback, from NETWORKS addresses: Shield limits those of one."""
     with contextlib.ExitStack() as stack:
         where = (loopback("127.0.0.1"), port)
         connections = []
         for done in range(number):
             if done % 500 == 0:
                 say(done)
-            connections.append(stack.enter_context(socket.create_connection(where, 5.0)))
+            source = (loopback(f"127.1.{done % NETWORKS}.1"), 0)
+            connections.append(stack.enter_context(socket.create_connection(where, 5.0, source)))
         yield connections
 
 
