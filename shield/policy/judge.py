@@ -250,11 +250,10 @@ class Judge:
     def _buy(self, request: Request, refusal: Verdict | None, now: float) -> None:
         """Note what a bought pass got, or that it asked for more than it has."""
         token = request.token
-        if refusal is None:
+        if token is not None and refusal is None:
             self.bought_units += request.cost
-            if token is not None:
-                token.taken += request.cost
-        elif token is not None and refusal.reason is PASS_RATE:
+            token.taken += request.cost
+        elif token is not None and refusal is not None and refusal.reason is PASS_RATE:
             token.limited_at = now
 
     def _welcome(self, request: Request, client: Client) -> Verdict:
