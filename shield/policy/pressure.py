@@ -29,7 +29,8 @@ What shows overload, in two windows running:
     latency    x > 1.5 b, and the median request takes 0.1 s longer than its baseline: people do not notice less
                (Nielsen 1993), and a dozen browsers that load a page at once fill every slot for a second without
                being a flood
-    errors     more than 5 % of 502, 503, 504 and timeouts, beyond chance (concurrency.py)
+    errors     more than 5 % of 502, 503, 504 and timeouts, beyond chance (concurrency.py), while at least a third of
+               the capacity is asked for: with less, it is not for the load that the service fails
     shedding   somebody was turned away by the queue
     waiting    the queue has not moved on for long: what its oldest waits beyond 0.4 s, summed over time without a
                break, reached 4 s times seconds (a second's wait for 6.7 s, half a second's for 40)
@@ -345,7 +346,7 @@ class Pressure:
         self._waited = max(0.0, waited) if self.crowded else 0.0
         signs = (
             ("latency", concurrency.acted and slow),
-            ("errors", concurrency.acted and concurrency.errors_act),
+            ("errors", concurrency.acted and concurrency.errors_act and self.demand > settings.light * self.capacity),
             ("shedding", self.shed > 0),
             ("waiting", self._waited > settings.most_waited),
             ("self", self.own.lag > settings.own_lag and self.own.busy > settings.own_busy),

@@ -205,7 +205,7 @@ def test_an_upstream_that_fails_is_pressure(make: Any, rtt: float) -> None:
     world = make(2)
     clients = [world.client(f"192.0.2.{i}") for i in range(8)]
     for _ in range(4):
-        for client in clients:
+        for client in clients * 8:
             one, two = world.ask(client), world.ask(client)
             world.end(one, 504, rtt=rtt)
             world.end(two, 504, rtt=rtt)

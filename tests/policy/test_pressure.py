@@ -117,9 +117,17 @@ def test_slowness_that_nobody_feels_is_none(ratio: float) -> None:
 
 def test_errors_are_pressure() -> None:
     weather = Weather()
-    for _ in range(2):
-        weather.window(50, 500, ratio=1.0, errors=10)
+    for _ in range(8):
+        weather.window(50, 5000, ratio=1.0, errors=10)
     assert weather.pressure.p > 0.05
+    assert weather.pressure.overload == ("errors",)
+
+
+def test_errors_of_a_service_that_is_hardly_asked_are_no_overload() -> None:
+    """Five requests a second that always fail, while others' come in bursts, were a twentieth of them twice running."""
+    weather = Weather()
+    for _ in range(20):
+        assert weather.window(50, 3000, ratio=1.0, errors=10) == 0.0
 
 
 def test_who_is_turned_away_by_the_queue_is_pressure_when_it_lasts() -> None:
@@ -216,7 +224,7 @@ def test_an_onset_says_what_caused_it() -> None:
 
     assert onset(units=40_000) == "demand"
     assert onset(ratio=5.0) == "latency"
-    assert onset(ratio=1.0, errors=20) == "errors"
+    assert onset(units=5000, ratio=1.0, errors=20) == "errors"
     assert onset(shed=3) == "shedding"
     assert onset(wait=1.0) == "waiting"
     assert onset(ratio=5.0, units=40_000) == "demand"  # the stronger of the two
