@@ -63,9 +63,9 @@ def test_without_issue_by_network_newcomers_get_at_most_a_fifth(seed: int) -> No
     result = run("solvers", seed, config=WHO_COMES_FIRST)
     check(result)
     strangers = result.population("strangers")
-    # the market issues enough for all until it has seen what such passes are used for: 0.28 from 60 to 180 s
-    assert strangers.share_of_visits(60, 480) <= 0.2  # 0.17
-    assert strangers.share_of_visits(300, 480) <= 0.15  # 0.10
+    # the market issues enough for all until it has seen what such passes are used for: 0.28 and 0.22 from 60 to 180 s
+    assert strangers.share_of_visits(60, 480) <= 0.2  # 0.17 and less
+    assert strangers.share_of_visits(300, 480) <= 0.15  # 0.10 and 0.05
     assert max(result.values("price")) == 2**25  # which hosts of 160 million hashes/s pay
 
 
