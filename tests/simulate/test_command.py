@@ -70,7 +70,7 @@ def test_it_tells_who_got_what_and_what_happened(scene: str, capsys: pytest.Capt
     told = orjson.loads(Path("out.json").read_bytes())
     assert set(told["populations"]) == {"people", "flood"}
     assert told["populations"]["flood"]["asked"] == pytest.approx(1800, rel=0.1)
-    assert len(told["series"]["pressure"]) == len(told["times"]) == 13
+    assert len(told["series"]["pressure"]) == len(told["times"]) == 14  # from -3 to the end
     assert told["events"][0]["event"] == "attack_onset"
 
 

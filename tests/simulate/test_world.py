@@ -241,7 +241,7 @@ def test_a_part_can_be_replaced_and_progress_is_told() -> None:
     told: list[tuple[float, str]] = []
     play(PEOPLE, prepare=seen.append, progress=lambda at, doing: told.append((at, doing)))
     assert isinstance(seen[0], Engine)
-    assert [at for at, _ in told] == [float(at) for at in range(-5, 20)]
+    assert [at for at, _ in told] == [float(at) for at in range(-5, 21)]
 
 
 def test_a_flood_is_noticed_and_told() -> None:
