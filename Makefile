@@ -9,8 +9,9 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.toml
-# Parallel test processes; "auto" is one per core.
+# Parallel test processes; "auto" is one per core. One more where tests wait for other processes and for browsers.
 JOBS ?= auto
+WAITING_JOBS ?= $(if $(filter auto,$(JOBS)),$(shell expr $$(nproc 2>/dev/null || echo 1) + 1),$(JOBS))
 
 # Tests start Shield some 150 times, each time compiled anew where this is set.
 unexport PYTHONDONTWRITEBYTECODE
@@ -63,7 +64,8 @@ policy-test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/policy -n $(JOBS) -q --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 rest-test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests --ignore=tests/policy -n $(JOBS) -q -m "not scene and not clients"
+	$(BIN)/python -m pytest tests --ignore=tests/policy -n $(WAITING_JOBS) --dist worksteal -q \
+		-m "not scene and not clients"
 
 # Too long for every day: a minute or two each.
 scenes: $(VENV)/dev.stamp
