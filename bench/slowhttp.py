@@ -54,7 +54,7 @@ WINDOW: Final = 2.0  # seconds of Shield's history; see attack.py
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES), metavar="MODE")
     parser.add_argument("--connections", type=bounded(int, 1, 4000), default=1000)
-    parser.add_argument("--seconds", type=bounded(int, 5, 60), default=25, help="of slow connections, for each mode")
+    parser.add_argument("--seconds", type=bounded(int, 5, 60), default=60, help="of slow connections, for each mode")
     parser.add_argument("--calm", type=bounded(float, 4, 100), default=20.0, help="seconds of calm browsing before")
     parser.add_argument("--users", type=bounded(int, 1, 200), default=20)
     parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
