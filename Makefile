@@ -27,7 +27,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 help:
 	@echo "make run         set up and start Shield with $(CONFIG)"
 	@echo "make test        set up, lint, type-check, run all tests, check the wheel"
-	@echo "make scenes      whole attacks in simulated time: some ten minutes on four cores"
+	@echo "make scenes      whole attacks in simulated time: an hour of processor time"
 	@echo "make fuzz        fuzz every parser of ours, FUZZ_SECONDS=600 each"
 	@echo "make clients     real clients, from curl to Chromium, with the default config"
 	@echo "make autobahn    the Autobahn cases for WebSockets, directly and through Shield"
