@@ -14,6 +14,8 @@ evil than an error.
 **Under pressure** there is not enough for all, and the order says who is served well instead of all badly: tier, then
 rank (log2 of the units served before the onset, or in T2 the fewest taken with the pass, then a keyed hash that changes
 every ten minutes), then the older.
+Where T0 and T1 alone ask for what there is, that order would leave nothing to those who bought a pass, however long
+it lasts; so a share of the capacity is kept for T2 (`Market.kept()`), and within it its requests go first.
 The queue is *standing* when nobody got through an interval of 100 ms in less than 20 ms (CoDel, RFC 8289). A standing
 queue is of no use to anybody: then the newest of equals goes first (it can still be served in time, the oldest is
 about to give up), and patience is short: T2 to T4 are dropped after max(40 ms, 2 median upstream times), T0 and T1
@@ -39,6 +41,7 @@ from annotated_types import Ge, Gt, Le, Len
 from typing_extensions import Doc
 
 from shield.model import Request, Tier
+from shield.policy.bucket import Bucket, Rate
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 FIRST: Final = 1  # before -Tier.T0
@@ -92,7 +95,7 @@ class Waiting:
     __slots__ = ("order", "request")
 
     def __init__(self, order: tuple[int, float, int], request: Request) -> None:
-        self.order = order  # (-tier, rank under pressure, -arrival); tier -1: has waited long enough
+        self.order = order  # (-tier, rank under pressure, -arrival); tier -1: goes before all
         self.request = request
 
     def __lt__(self, other: Waiting) -> bool:
@@ -109,11 +112,13 @@ class Queue:
         # set with each window
         self.pressed = False
         self.brownout = False
+        self.kept = 0.0  # units/s for T2, before all others
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
         self.waiting: list[Waiting] = []  # the best last
         self._arrivals = 0
         self._rtts: deque[float] = deque(maxlen=MEDIAN_OF)
         self._credits = [0] * len(settings.turns)
+        self._kept = Bucket(Rate(1.0, 1.0))  # in seconds of what is kept
         self._shortest: float | None = None  # wait of those who left in this interval
         self._interval_ends = 0.0
 
@@ -130,7 +135,9 @@ class Queue:
             self._shortest = None
             self._interval_ends = now + self._settings.interval
         self._arrivals += 1
-        place = Waiting((-request.tier, request.rank if self.pressed else 0.0, -self._arrivals), request)
+        kept = self.kept and request.tier is Tier.T2 and self._kept.take(request.cost / self.kept, now)
+        order = FIRST if kept else -request.tier
+        place = Waiting((order, request.rank if self.pressed else 0.0, -self._arrivals), request)
         request.queued_at = now
         if len(self.waiting) < self.most:
             insort(self.waiting, place)

@@ -514,6 +514,7 @@ class Engine:
             "in_flight": concurrency.in_flight,
             "waiting": len(self._queue),
             "queue": self._queue.most,
+            "bought_kept": self._queue.kept,
             "standing_queue": self._queue.standing,
             "median_rtt": self._queue.median_rtt,
             "cutoff": pressure.cutoff,
@@ -693,6 +694,7 @@ class Engine:
         rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
         self._queue.pressed = pressure.high
         self._queue.brownout = pressure.brownout
+        self._queue.kept = market.kept(pressure.capacity, pressure.known_demand) if pressure.pressed else 0.0
         passes.pressed = pressed = pressure.pressed
         passes.factor = rate / settings.bought_rate
         self._judge.weather(pressed, passes.factor)

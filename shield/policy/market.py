@@ -228,6 +228,11 @@ class Market:
         settings = self._settings
         return max(settings.bought_share * capacity, settings.usable_share * capacity - known_demand)
 
+    def kept(self, capacity: float, known_demand: float) -> float:
+        """Units/s that bought passes get before T0 and T1, which would take them: 0 while those leave as much."""
+        share = self._settings.bought_share * capacity
+        return share if known_demand > capacity - share else 0.0
+
     def solved(self, network: str, known: bool) -> None:
         """Count a right answer from a network, before it has a place or a pass."""
         self._fresh += self.room.fresh(network)

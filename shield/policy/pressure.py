@@ -16,7 +16,9 @@
 
 **Strictness** is p as far as it may act: at most `max_pressure`, the operator's word, and nothing in a **brownout**,
 when the service became worse by itself: for 60 s nobody has asked for more than it served in calm weather (demand over
-a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day). It
+a minute, times 0.9, against the most that a minute of calm weather completed; half of that is forgotten in a day), and
+it is worse: slow, failing, under pressure with a third of what it could do, or able to do less than it has served.
+Else it does what it can, and an attack that grew slowly asks for a little more. A brownout
 lasts until p has fallen or demand is 1.5 times as much as was served. Where the service shows that it is ill, since it
 is slow and completes less than it did, or failed within a minute though it could do what is asked, 45 s suffice. There,
 and where it could do three times what is asked, demand may be three times as much from the beginning: people who are
@@ -96,8 +98,8 @@ class PressureSettings:
         float,
         Gt(0),
         Doc(
-            "seconds. After this long under pressure without more demand than the service has served before, it is the "
-            "service that is ill: newcomers are let in again."
+            "seconds. After this long under pressure without more demand than the service has served before, and while "
+            "that does worse than before, it is the service that is ill: newcomers are let in again."
         ),
     ] = 60.0
     brownout_ill: Annotated[
@@ -387,7 +389,9 @@ class Pressure:
             more = max(more, settings.brownout_tries)
         # at once; demand over a minute would take seconds
         flood = self.demand > max(settings.brownout_tries * self.served, settings.used * self.capacity)
-        modest = self.high and self._steady_demand <= self.served * more and not flood
+        # else it does what it ever did, and a little more is asked
+        worse = slow or could or failing or self.capacity <= settings.used * self.served
+        modest = self.high and self._steady_demand <= self.served * more and not flood and (self.brownout or worse)
         self._modest_for = self._modest_for + seconds if modest else 0.0
         after = settings.brownout_ill if less or (could and failing) else settings.brownout_after
         self.brownout = modest and (self.brownout or self._modest_for >= after)

@@ -359,6 +359,39 @@ def test_in_calm_weather_of_one_address_one_request_at_a_time_goes_before_those_
     assert [occupant, free(world, occupant)] == [greedy[1], *wanted]
 
 
+def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass(make: Any, says: Any) -> None:
+    """Attackers that had behaved for 90 minutes held earned passes: users with less than theirs got nothing at all."""
+    world = make(1, queue=QueueSettings(length=0.0, least_length=20))
+    world.storm(0.9)
+    buyer = world.client("192.0.2.1")
+    _, token = world.buy(buyer)
+    occupant = world.ask(known(world, "203.0.113.1", 9.0))
+    others = [known(world, f"198.51.100.{i}", 9.0) for i in range(20)]
+
+    def crowd() -> None:
+        while world.engine.waiting < 20:
+            world.ask(others[world.engine.waiting])
+
+    crowd()
+    assert says(world.ask(buyer, token=token)) == (Action.SHED, Reason.QUEUE_FULL)
+    world.engine._pressure.known_demand = 200.0
+    world.pass_time(0.5)
+    assert world.engine.status(world.now)["bought_kept"] == pytest.approx(15.0)
+    crowd()
+    bought = [world.ask(buyer, token=token) for _ in range(20)]
+    kept = [request for request in bought if says(request)[0] is Action.QUEUE]
+    # a second of 0.15 of what a slot can do; no rank of the others goes before, or puts them out
+    assert sum(request.cost for request in kept) == pytest.approx(15.0, abs=kept[0].cost)
+    assert all(says(request) == (Action.SHED, Reason.QUEUE_FULL) for request in bought if request not in kept)
+    assert says(world.ask(known(world, "198.51.100.99", 9999.0)))[0] is Action.QUEUE
+    *_, first = world.end(occupant)  # after those that were put out
+    assert first in kept
+    for _ in kept[1:]:
+        first = free(world, first)
+        assert first in kept
+    assert free(world, first).tier is Tier.T1
+
+
 def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
     """In a strict order newcomers got nothing for as long as a service was slow that could do half of what is asked."""
     world = make(1)

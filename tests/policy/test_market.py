@@ -225,6 +225,13 @@ def test_what_t0_and_t1_leave_is_for_bought_passes_and_never_less_than_a_share()
     assert market.left(1000.0, 5000.0) == pytest.approx(150.0)
 
 
+def test_a_share_is_kept_for_bought_passes_when_t0_and_t1_would_take_it() -> None:
+    market = Bazaar().market
+    assert market.kept(1000.0, 840.0) == 0.0
+    assert market.kept(1000.0, 860.0) == pytest.approx(150.0)
+    assert market.kept(1000.0, 5000.0) == pytest.approx(150.0)
+
+
 # In the engine
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)

@@ -509,6 +509,18 @@ def test_more_demand_than_the_service_has_served_is_no_brownout(units: float, co
     assert not weather.pressure.brownout
 
 
+def test_a_service_that_does_all_it_ever_did_is_not_ill() -> None:
+    """An attack that grew slowly was served for hours, and then taken for a brownout: nobody was challenged."""
+    weather = Weather(limit=4)
+    for _ in range(1200):
+        weather.window(150, 330, completed=330)
+    for _ in range(400):
+        weather.pressure.shed = 1
+        weather.window(160, 360, completed=290)
+    assert weather.pressure.pressed
+    assert not weather.pressure.brownout
+
+
 def test_what_a_service_has_served_is_forgotten_in_days() -> None:
     weather = Weather()
     for _ in range(1200):

@@ -34,6 +34,9 @@ def check(result: Result) -> None:
         users = result.population(name)
         assert users.share >= 0.99
         assert users.latency(0.95) < 0.3
+    # the attackers' passes, earned while they behaved, are worth no more than those that newcomers buy
+    assert result.population("strangers").share >= 0.99
+    assert result.first("brownout") == inf
     # what is usual is still known: 20 ms on average, 18 in the middle
     routes = {route["route"]: route["baseline"] for route in result.status["routes"]}
     assert routes["GET/"] == pytest.approx(0.018, rel=0.3)
