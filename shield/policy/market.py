@@ -65,6 +65,15 @@ class MarketSettings:
     bought_share: Annotated[
         float, Gt(0), Lt(1), Doc("share. Of the capacity that is left for bought passes whatever T0 and T1 ask for.")
     ] = 0.15
+    kept_share: Annotated[
+        float,
+        Ge(0),
+        Lt(1),
+        Doc(
+            "share. Of the capacity, for bought passes, which go first in the queue for it where T0 and T1 ask for "
+            "more than the rest; 0: T0 and T1 always go first."
+        ),
+    ] = 0.05
     usable_share: Annotated[
         float, Gt(0), Le(1), Doc("share. Of the capacity that is given away in all; beyond it queues grow.")
     ] = 0.9
@@ -230,7 +239,7 @@ class Market:
 
     def kept(self, capacity: float, known_demand: float) -> float:
         """Units/s that bought passes get before T0 and T1, which would take them: 0 while those leave as much."""
-        share = self._settings.bought_share * capacity
+        share = self._settings.kept_share * capacity
         return share if known_demand > capacity - share else 0.0
 
     def solved(self, network: str, known: bool) -> None:

@@ -376,12 +376,12 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
     assert says(world.ask(buyer, token=token)) == (Action.SHED, Reason.QUEUE_FULL)
     world.engine._pressure.known_demand = 200.0
     world.pass_time(0.5)
-    assert world.engine.status(world.now)["bought_kept"] == pytest.approx(15.0)
+    assert world.engine.status(world.now)["bought_kept"] == pytest.approx(5.0)
     crowd()
     bought = [world.ask(buyer, token=token) for _ in range(20)]
     kept = [request for request in bought if says(request)[0] is Action.QUEUE]
-    # a second of 0.15 of what a slot can do; no rank of the others goes before, or puts them out
-    assert sum(request.cost for request in kept) == pytest.approx(15.0, abs=kept[0].cost)
+    # a second of 0.05 of what a slot can do; no rank of the others goes before, or puts them out
+    assert sum(request.cost for request in kept) == pytest.approx(5.0, abs=kept[0].cost)
     assert all(says(request) == (Action.SHED, Reason.QUEUE_FULL) for request in bought if request not in kept)
     assert says(world.ask(known(world, "198.51.100.99", 9999.0)))[0] is Action.QUEUE
     *_, first = world.end(occupant)  # after those that were put out

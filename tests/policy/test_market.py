@@ -227,9 +227,9 @@ def test_what_t0_and_t1_leave_is_for_bought_passes_and_never_less_than_a_share()
 
 def test_a_share_is_kept_for_bought_passes_when_t0_and_t1_would_take_it() -> None:
     market = Bazaar().market
-    assert market.kept(1000.0, 840.0) == 0.0
-    assert market.kept(1000.0, 860.0) == pytest.approx(150.0)
-    assert market.kept(1000.0, 5000.0) == pytest.approx(150.0)
+    assert market.kept(1000.0, 940.0) == 0.0
+    assert market.kept(1000.0, 960.0) == pytest.approx(50.0)
+    assert market.kept(1000.0, 5000.0) == pytest.approx(50.0)
 
 
 # In the engine
