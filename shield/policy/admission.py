@@ -15,7 +15,9 @@ evil than an error.
 rank (log2 of the units served before the onset, or in T2 the fewest taken with the pass, then a keyed hash that changes
 every ten minutes), then the older.
 Where T0 and T1 alone ask for what there is, that order would leave nothing to those who bought a pass, however long
-it lasts; so a share of the capacity is kept for T2 (`Market.kept()`), and within it its requests go first.
+it lasts; so a share of the capacity is kept for T2 (`Market.kept()`), and within it its requests go first, those of
+passes that have taken little before others. Where T0 alone asks for what there is, it goes by rank among T1 (judge.py):
+a pass that was earned in two visits says less than a long history without one.
 The queue is *standing* when nobody got through an interval of 100 ms in less than 20 ms (CoDel, RFC 8289). A standing
 queue is of no use to anybody: then the newest of equals goes first (it can still be served in time, the oldest is
 about to give up), and patience is short: T2 to T4 are dropped after max(40 ms, 2 median upstream times), T0 and T1
@@ -41,10 +43,11 @@ from annotated_types import Ge, Gt, Le, Len
 from typing_extensions import Doc
 
 from shield.model import Request, Tier
-from shield.policy.bucket import Bucket, Rate
+from shield.policy.bucket import SLACK, Bucket, Rate
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 FIRST: Final = 1  # before -Tier.T0
+LEFT_TO_OTHERS: Final = 0.2  # of the bucket of what is kept, for each doubling of what a pass has taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class Queue:
             self._shortest = None
             self._interval_ends = now + self._settings.interval
         self._arrivals += 1
-        kept = self.kept and request.tier is Tier.T2 and self._kept.take(request.cost / self.kept, now)
+        kept = self.kept and request.tier is Tier.T2 and self._take_kept(request, now)
         order = FIRST if kept else -request.tier
         place = Waiting((order, request.rank if self.pressed else 0.0, -self._arrivals), request)
         request.queued_at = now
@@ -246,6 +249,19 @@ class Queue:
                     taken.add(home)
                     place.order = (FIRST, 0.0, place.order[2])
             self.waiting.sort()
+
+    def _take_kept(self, request: Request, now: float) -> bool:
+        """Charge what is kept with a request of T2, if enough of it is left.
+
+        The more its pass has taken, the more has to be left to others. In the order of arrival the passes that a farm
+        keeps took it all, since they ask more often than a page that was just bought.
+        """
+        bucket, seconds = self._kept, request.cost / self.kept
+        others = LEFT_TO_OTHERS * max(-request.rank, 0.0)
+        if bucket.level(now) + SLACK < min(seconds, bucket.burst) + others:
+            return False
+        bucket.tat = max(bucket.tat, now) + seconds  # all of it, if that is more than the bucket holds
+        return True
 
     def _last_of_worst(self) -> int:
         """Index of the oldest among the worst, which a standing queue gives up first."""

@@ -182,7 +182,11 @@ class Judge:
         if self._mode == "always" and token is None and not spared:
             return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, self._ask(request, now), now)
         if tier is T0:
-            return self._admit(request, FORWARD, now)
+            verdict = self._admit(request, FORWARD, now)
+            if verdict is FORWARD and self._pressure.merged:
+                self._pressure.ranks[min(int(self.rank(request, now)), RANKS - 1)] += request.cost
+                request.tier = T1  # by rank: there is not enough for T0 alone
+            return verdict
         if tier is T1:
             rank = self.rank(request, now)
             ranks, place = self._pressure.ranks, min(int(rank), RANKS - 1)

@@ -50,7 +50,8 @@ than k = 0.5 accumulate until h = 4. The alarm limits nobody: it only freezes hi
 warm-up, a rate of 10 requests/s, and demand of at least 2 % of the capacity. **End**: p below 0.05 for ten minutes.
 
 Under pressure the demand of T1 is also counted by rank: when T0 and T1 alone ask for more than 0.9 C, `cutoff` is the
-rank below which T1 has to be challenged too.
+rank below which T1 has to be challenged too. When T0 alone does, the two are *merged*: they go by rank, T0
+unchallenged.
 """
 
 from __future__ import annotations
@@ -170,6 +171,9 @@ class PressureSettings:
     served_kept: Annotated[
         float, Gt(0), Le(1), Doc("of 1, per minute. Of the most that was served in calm weather; half of it in a day.")
     ] = 0.9995
+    slow_memory: Annotated[
+        float, Gt(0), Doc("seconds. Over which the slowness of an ill service is averaged: of one window it is noise.")
+    ] = 10.0
     brownout_demand: Annotated[
         float, Ge(1), Doc("times. Demand over what was served that ends a brownout: the refused ask again.")
     ] = 1.5
@@ -220,6 +224,7 @@ class Pressure:
         "_modest_for",
         "_most_completed",
         "_overloaded",
+        "_ratio",
         "_reason",
         "_settings",
         "_started",
@@ -238,6 +243,7 @@ class Pressure:
         "high",
         "known",
         "known_demand",
+        "merged",
         "oldest_wait",
         "overload",
         "own",
@@ -280,6 +286,7 @@ class Pressure:
         self._steady_completed = 0.0
         self._steady_demand = 0.0
         self.served = 0.0  # the most that was completed in calm weather
+        self._ratio = 1.0  # x over seconds: of one window it is noise
         self._calm_baseline = 1.0  # b in calm weather
         self._errors_ago = math.inf  # seconds since errors showed overload
         # readings
@@ -291,6 +298,7 @@ class Pressure:
         self.brownout = False
         self._modest_for = 0.0  # seconds under pressure, without more demand than the service has served before
         self.cutoff = 0.0
+        self.merged = False  # T0 alone asks for more than there is: then it goes by rank among T1
         self.crowded = False  # the oldest in the queue waits for longer than people do not notice
         self.overload: tuple[str, ...] = ()  # what showed it in the last window
         self._overloaded = 0  # windows running
@@ -380,7 +388,8 @@ class Pressure:
             self._calm_baseline += share * (concurrency.baseline - self._calm_baseline)
         self._errors_ago = 0.0 if "errors" in self.overload else self._errors_ago + seconds
         more = settings.brownout_demand if self.brownout else 1.0 / settings.used
-        slow = concurrency.ratio > settings.slow_ratio * self._calm_baseline
+        self._ratio += (1.0 - math.exp(-seconds / settings.slow_memory)) * (concurrency.ratio - self._ratio)
+        slow = self._ratio > settings.slow_ratio * self._calm_baseline
         less = slow and self._steady_completed <= settings.used * self.served
         failing = self._errors_ago < settings.steady
         light = settings.used if self.brownout or failing else settings.light
@@ -398,9 +407,12 @@ class Pressure:
         self.pressed = self.high and not self.brownout and settings.max_pressure > settings.threshold
 
     def _find_cutoff(self, share: float, seconds: float) -> None:
-        """The rank (log2 of units served, and a fraction) below which T1 exceeds what there is for it."""
+        """The rank (log2 of units served, and a fraction) below which T1 exceeds what there is for it; with T0 among it
+        where that alone exceeds it."""
         self.cutoff = 0.0
-        left = self._settings.used * self.capacity - self.top_demand
+        usable = self._settings.used * self.capacity
+        self.merged = self.pressed and self.top_demand > usable
+        left = usable if self.merged else usable - self.top_demand
         for rank in range(RANKS - 1, -1, -1):
             units = self.rank_demand[rank] = (1.0 - share) * self.rank_demand[rank] + share * self.ranks[rank] / seconds
             self.ranks[rank] = 0.0

@@ -365,6 +365,8 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
     world.storm(0.9)
     buyer = world.client("192.0.2.1")
     _, token = world.buy(buyer)
+    buyers = [world.client(f"198.18.{i}.1") for i in range(8)]
+    passes = [world.buy(each)[1] for each in buyers]
     occupant = world.ask(known(world, "203.0.113.1", 9.0))
     others = [known(world, f"198.51.100.{i}", 9.0) for i in range(20)]
 
@@ -378,7 +380,7 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
     world.pass_time(0.5)
     assert world.engine.status(world.now)["bought_kept"] == pytest.approx(5.0)
     crowd()
-    bought = [world.ask(buyer, token=token) for _ in range(20)]
+    bought = [world.ask(each, token=fresh) for each, fresh in zip(buyers, passes, strict=True)]
     kept = [request for request in bought if says(request)[0] is Action.QUEUE]
     # a second of 0.05 of what a slot can do; no rank of the others goes before, or puts them out
     assert sum(request.cost for request in kept) == pytest.approx(5.0, abs=kept[0].cost)
@@ -390,6 +392,25 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
         first = free(world, first)
         assert first in kept
     assert free(world, first).tier is Tier.T1
+
+
+def test_of_what_is_kept_more_is_left_to_those_whose_pass_has_taken_less(make: Any, says: Any) -> None:
+    """In the order of arrival a farm's passes took it all: newcomers got less than with nothing kept."""
+    world = make(1, queue=QueueSettings(length=0.0, least_length=8))
+    world.storm(0.9)
+    farmer, page = world.client("192.0.2.1"), world.client("192.0.2.2")
+    (_, old), (_, new) = world.buy(farmer), world.buy(page)
+    old.taken = 7.0  # three doublings
+    world.ask(known(world, "203.0.113.1", 9.0))
+    others = [known(world, f"198.51.100.{i}", 9.0) for i in range(8)]
+    world.pass_time(2.5, step=0.02)
+    world.engine._queue.kept = 10.0
+    while world.engine.waiting < 8:
+        world.ask(others[world.engine.waiting])
+    queued = [says(world.ask(farmer, token=old))[0] is Action.QUEUE for _ in range(9)]
+    assert queued == [True] * 4 + [False] * 5
+    queued = [says(world.ask(page, token=new))[0] is Action.QUEUE for _ in range(3)]
+    assert queued == [True] * 3
 
 
 def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:

@@ -123,6 +123,24 @@ def test_when_known_users_alone_ask_for_too_much_those_served_least_are_challeng
     assert (request.tier, says(request)) == (Tier.T2, (Action.FORWARD, Reason.OK))
 
 
+def test_where_passes_ask_for_all_there_is_they_go_by_rank_among_those_without(world: Any, says: Any) -> None:
+    """Attackers that had kept the cookie of two visits went before users of years that keep none."""
+    visitor, user = world.client("192.0.2.1"), known(world, world.client("192.0.2.2"), 2000.0)
+    world.settle_down(visitor)
+    earned = world.engine.grant(world.visit(visitor), world.now)
+    token = world.engine.present(earned, world.now)
+    world.settle_down(visitor, token=token)
+    world.storm(0.9)
+    assert world.visit(visitor, token=token).tier is Tier.T0
+    world.engine._pressure.merged = True
+    request = world.visit(visitor, token=token)
+    assert (request.tier, says(request)) == (Tier.T1, (Action.FORWARD, Reason.OK))
+    assert sum(world.engine._pressure.ranks) == request.cost
+    world.engine._pressure.cutoff = 33.0  # and is not challenged for it
+    assert says(world.visit(visitor, token=token)) == (Action.FORWARD, Reason.OK)
+    assert says(world.visit(user)) == (Action.CHALLENGE, Reason.OVERSUBSCRIBED)
+
+
 def test_a_known_user_under_attack_still_has_limits(make: Any) -> None:
     world = make(limits=FLAT)
     user = known(world, world.client())

@@ -340,6 +340,23 @@ def test_below_the_cutoff_is_who_was_served_least() -> None:
     assert weather.pressure.cutoff == 0.0
 
 
+def test_where_passes_alone_ask_for_all_there_is_they_are_cut_off_by_rank_too() -> None:
+    weather = Weather(limit=1)  # 100 units/s
+    for _ in range(100):
+        pressure = weather.pressure
+        weather.concurrency._reached = True
+        pressure.ranks[8] += 60  # 120 units/s, of T0
+        pressure.ranks[3] += 25
+        pressure.top += 60
+        weather.window(300, 400)
+    assert weather.pressure.merged
+    assert weather.pressure.cutoff == pytest.approx(9 - 90 / 120, abs=0.01)
+    for _ in range(30):
+        weather.pressure.top += 25
+        weather.window(300, 400)
+    assert not weather.pressure.merged
+
+
 def test_a_flash_of_noise_in_the_count_is_smoothed() -> None:
     rng = random.Random(1)
     weather = Weather()
@@ -438,6 +455,16 @@ def test_a_service_that_becomes_slow_by_itself_locks_nobody_out_for_more_than_a_
         weather.window(500, 20_000, completed=1000, ratio=10.0)
     assert weather.pressure.pressed
     assert not weather.pressure.brownout
+
+
+def test_a_window_in_which_an_ill_service_looks_well_does_not_hide_its_illness() -> None:
+    """Each began the search anew: of a service that was twice as slow nothing was found in ten minutes."""
+    weather = Weather()
+    for _ in range(1200):
+        weather.window(50, 2000, completed=2000)
+    for i in range(120):
+        weather.window(50, 2700, completed=1000, ratio=1.0 if i % 8 == 0 else 10.0)
+    assert weather.pressure.brownout
 
 
 def test_people_who_ask_again_do_not_hide_that_the_service_is_ill() -> None:
