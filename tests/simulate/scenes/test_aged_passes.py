@@ -1,4 +1,4 @@
-"""Attackers that hold passes from two visits do not go before users of long standing, and leave something to newcomers."""
+"""Attackers with passes from two visits do not go before users of long standing, and leave something to newcomers."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def test_passes_of_two_visits_push_nobody_out(seed: int) -> None:
         assert users.latency(0.95) < 0.2
     assert result.population("returning").challenged == 0
     assert result.population("aged").share < 0.5
-    # of newcomers as much as without any of the aged, or a tenth of it while those come before all who bought a pass
+    # a twentieth of the service is theirs and the botnet's; in the order of arrival the botnet left them a hundredth
     assert result.population("strangers").share > 0.35
