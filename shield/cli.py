@@ -22,6 +22,7 @@ FINE: Final = 0
 MISTAKES: Final = 1
 USAGE: Final = 2
 NOT_STARTED: Final = 3
+INTERRUPTED: Final = 128 + 2  # as shells say of SIGINT
 
 DEMO_WINDOW: Final = 2.0
 """Seconds; in place of history.window."""
@@ -46,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(f"shield: {error}", file=sys.stderr)
         return NOT_STARTED
-    except KeyboardInterrupt:  # before the service took over SIGINT
-        return FINE
+    except KeyboardInterrupt:
+        if options.command == "simulate":
+            print("shield: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        return FINE  # before the service took over SIGINT
     except BrokenPipeError:  # `shield check | head`
         sys.stderr.close()
         return FINE

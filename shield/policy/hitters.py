@@ -310,10 +310,10 @@ class Hitters:
             return []
         return sketch.heaviest(self._settings.share)[:TOP]
 
-    def _shares(self, place: Place[Program]) -> dict[str, float]:
-        """The share of a fingerprint among strangers, at least, and among known clients, at most."""
-        share, known = self._programs.share(place), self._known_share(place.key)
-        return {"share": round(share, 3), "known_share": round(known, 3)}
+    def _shares(self, place: Place[Program]) -> dict[str, float | None]:
+        """The share of a fingerprint among strangers, at least, and known clients, at most; None: none were seen."""
+        known = round(self._known_share(place.key), 3) if self._known.total else None
+        return {"share": round(self._programs.share(place), 3), "known_share": known}
 
     def _known_share(self, who: Program) -> float:
         """The share of known clients that may have a fingerprint, in [0, 1]."""

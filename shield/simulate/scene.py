@@ -274,12 +274,18 @@ def _cross_checks(scene: Scene) -> list[tuple[tuple[str | int, ...], str]]:
             found.append(((*at, "behind"), "either beside or behind, not both"))
         if population.until <= population.from_:
             found.append(((*at, "until"), "must be after `from`"))
+        if population.from_ >= scene.seconds:
+            found.append(((*at, "from"), f"must be within the scene, which ends after {scene.seconds:g} s"))
         if population.passes in ("earned", "shared") and not population.past.windows:
             found.append(((*at, "passes"), "needs past.windows of at least 1: passes come from the past"))
         if bool(population.pulse.on) != bool(population.pulse.off):
             found.append(((*at, "pulse"), "needs both on and off"))
         if not any(weight > 0 for weight in population.paths.values()) or min(population.paths.values()) < 0:
             found.append(((*at, "paths"), "weights must not be negative, nor all zero"))
+    for i, change in enumerate(scene.service.changes):
+        if change.at >= scene.seconds:
+            why = f"must be within the scene, which ends after {scene.seconds:g} s"
+            found.append((("service", "changes", i, "at"), why))
     if not found:
         try:
             blocks(scene.populations)

@@ -125,7 +125,8 @@ def _harm(name: str, tally: Tally, seconds: float) -> Iterator[Point]:
         share = 1.0 - missed / asked
         if share < HARM and missed >= LEAST_MISSED and not harmed:
             harmed = True
-            yield float(second), f"harm: {name} get {100 * share:.0f} % of what they ask for"
+            began = next(at for at in range(second, int(seconds)) if tally.served(at, at + 1) < tally.asked(at, at + 1))
+            yield float(began), f"harm: {name} get {100 * share:.0f} % of what they ask for"
         if share < WHOLE:
             well_since = second + HARM_WINDOW
         elif harmed and second - well_since >= RECOVERED:

@@ -32,7 +32,7 @@ def entries() -> list[Any]:
     ("name", "value", "kinds"),
     [
         ("tat", NOW + 1, {0, 1, 2}),
-        ("score", 5.0, {0, 1, 2}),
+        ("score", 9.0, {0, 1, 2}),
         ("grants", NOW + 1, {0}),
         ("banned_until", NOW + 1, {1, 2}),
     ],

@@ -85,7 +85,11 @@ def test_a_config_takes_the_place_of_the_scene_s(scene: str, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("nothing.toml", None, "nothing.toml: cannot be read: No such file or directory; scenes that ship: aged-passes, botnet"),
+        (
+            "nothing.toml",
+            None,
+            "nothing.toml: cannot be read: No such file or directory; scenes that ship: aged-passes, botnet",
+        ),
         ("bad.toml", "seconds = 'x'", "bad.toml: line 1: seconds: found"),
         ("bad.toml", "= 1", "bad.toml: not TOML"),
         ("bad.toml", SCENE.replace("max_concurrency = 2", "max_concurrency = 'x'"), "upstream.max_concurrency: found"),
