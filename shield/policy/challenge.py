@@ -129,7 +129,17 @@ class ChallengeSettings:
             "seconds. For which a bought pass is not renewed after a request above its budget; a page may be, at times."
         ),
     ] = 10.0
-    bought_burst: Annotated[float, Gt(0), Doc("units. Bucket of a bought pass during an attack; one page.")] = 60.0
+    bought_burst: Annotated[
+        float, Gt(0), Doc("units. Bucket of a bought pass during an attack, at least; a page of sixty parts of 10 ms.")
+    ] = 60.0
+    bought_ahead: Annotated[
+        float,
+        Ge(0),
+        Doc(
+            "seconds. Its share of what is left for bought passes in so long is its bucket where that is more, up to "
+            "the burst of limits.pass: slow pages load where there is plenty."
+        ),
+    ] = 10.0
     bought_rate: Annotated[float, Gt(0), Doc("units/s. The most a bought pass gets during an attack.")] = 10.0
     least_bought_rate: Annotated[float, Gt(0), Doc("units/s. The least, however many there are.")] = 0.5
 

@@ -182,6 +182,7 @@ class Engine:
             grants=not settings.dry_run,
         )
         self._challenge = challenge
+        self._most_bought_burst = limits.pass_.burst
         self._costs = settings.routes
         self._least_cost = settings.routes.least_cost
         self._least_time = self._least_cost * UNIT_SECONDS
@@ -691,12 +692,14 @@ class Engine:
         self._history.frozen = pressure.attack or pressure.crowded
         settings, market = self._challenge, self._market
         left = market.left(pressure.capacity, pressure.known_demand)
-        rate = min(max(left / max(passes.bought, 1), settings.least_bought_rate), settings.bought_rate)
+        share = left / max(passes.bought, 1)
+        rate = min(max(share, settings.least_bought_rate), settings.bought_rate)
         self._queue.pressed = pressure.high
         self._queue.brownout = pressure.brownout
         self._queue.kept = market.kept(pressure.capacity, pressure.known_demand) if pressure.pressed else 0.0
         passes.pressed = pressed = pressure.pressed
         passes.factor = rate / settings.bought_rate
+        passes.burst = max(min(share * settings.bought_ahead, self._most_bought_burst), settings.bought_burst)
         self._judge.weather(pressed, passes.factor)
         if pressure.attack:
             market.read(left, self._judge.bought_units, seconds, self._history.usual_share(), now)

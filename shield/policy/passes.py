@@ -167,6 +167,7 @@ class Passes:
         self.attack = False
         self.pressed = False
         self.factor = 1.0  # on the rate at which buckets of scarce passes fill
+        self.burst = bought.burst  # units; of scarce passes, more where there is plenty
         self.ended_at = 0.0  # when the last attack ended
         self.table: Table[bytes, Pass] = Table(size, 3600.0, self._nobodys, _forget)
 
@@ -252,6 +253,8 @@ class Passes:
             return None
         if token.scarce:
             token.fill(self.factor, now)
+            token.burst = self.burst
+            token.span = token.burst / token.rate
         if token.network != network:
             token.network = network
             if token is not self.table.shared and self._roams(token, network, now):

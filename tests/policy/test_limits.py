@@ -303,6 +303,7 @@ def test_a_bought_pass_counts_as_demand_for_its_nominal_rate(make: Any) -> None:
     _, token = world.buy(client)
     world.engine._pressure.units = 0.0
     world.engine._judge.bought_factor = 0.05
+    world.engine._passes.burst = 60.0
     for _ in range(100):
         world.now += 0.010
         world.ask(client, token=token)
