@@ -6,6 +6,7 @@ traffic and Shield learns what is usual.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ FOLDER: Final = Path(__file__).parent / "scenes"
 MAX_FILE_BYTES: Final = 1 << 20
 ALWAYS: Final = 1e9
 """Seconds. Longer than any scene."""
+MOST_REQUESTS: Final = 1e8
+"""That a scene may ask for; more would be played for half an hour and longer."""
 
 Kind = Literal["people", "programs", "attackers"]
 
@@ -280,9 +283,20 @@ def _cross_checks(scene: Scene) -> list[tuple[tuple[str | int, ...], str]]:
             found.append(((*at, "passes"), "needs past.windows of at least 1: passes come from the past"))
         if bool(population.pulse.on) != bool(population.pulse.off):
             found.append(((*at, "pulse"), "needs both on and off"))
+        if population.from_ < population.until and (asked := _requests(population, scene)) > MOST_REQUESTS:
+            why = f"asks for {asked:.1e} requests in the scene; allowed: {MOST_REQUESTS:.0e}"
+            found.append(((*at, "rate"), why))
         if not any(weight > 0 for weight in population.paths.values()) or min(population.paths.values()) < 0:
             found.append(((*at, "paths"), "weights must not be negative, nor all zero"))
+    asked_for = {path for one in scene.populations.values() for path in (*one.paths, one.part_path)}
+    found += [
+        (("service", "routes", path), "no population asks for this path")
+        for path in scene.service.routes
+        if path not in asked_for
+    ]
     for i, change in enumerate(scene.service.changes):
+        if change == Change(change.at):
+            found.append((("service", "changes", i), "changes nothing: set slots, slower or errors"))
         if change.at >= scene.seconds:
             why = f"must be within the scene, which ends after {scene.seconds:g} s"
             found.append((("service", "changes", i, "at"), why))
@@ -293,3 +307,18 @@ def _cross_checks(scene: Scene) -> list[tuple[tuple[str | int, ...], str]]:
             why, name = error.args
             found.append((("populations", name), why))
     return found
+
+
+def _requests(population: Population, scene: Scene) -> float:
+    """How many a population asks for, tries again and ramps aside."""
+    begins = max(population.from_, -scene.calm)
+    seconds = min(population.until, scene.seconds) - begins
+    grows = math.log1p(population.growth) / 60.0
+    since = 0.0 if population.from_ > -ALWAYS else min(begins, 0.0)  # growth begins with `from`, or the story
+    try:
+        grown = math.expm1(grows * (since + seconds)) / grows if grows else since + seconds
+    except OverflowError:
+        return math.inf
+    pulse = population.pulse
+    share = pulse.on / (pulse.on + pulse.off) if pulse.on else 1.0
+    return population.rate * (grown - since) * share * (1 + population.parts)

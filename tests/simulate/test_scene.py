@@ -45,6 +45,10 @@ def test_what_is_usual_for_a_kind_is_filled_in() -> None:
         ("pulse = { on = 3 }", "needs both on and off"),
         ('paths = { "/" = 0 }', "weights must not be negative, nor all zero"),
         ("members = 300\nnetworks = 1", "more than 254 addresses in a network"),
+        ("rate = 1e10", "asks for 1.3e+12 requests in the scene; allowed: 1e+08"),
+        ("growth = 1e300", "asks for"),
+        ('[service.routes."/slow"]\ntime = 1', "no population asks for this path"),
+        ("[[service.changes]]\nat = 3", "changes nothing: set slots, slower or errors"),
         ("rate = -1", "populations.people.rate: found -1; allowed: a number greater than 0"),
     ],
 )
@@ -53,6 +57,17 @@ def test_mistakes_are_named(more: str, says: str) -> None:
     with pytest.raises(SceneError) as caught:
         parse(text)
     assert says in str(caught.value)
+
+
+def test_what_may_be_asked_for() -> None:
+    """The bound is on what is asked for while the scene lasts: growth, pulses, parts and times count."""
+    # 1,000,000 visits/s with 4 parts for 9.9 s are 50 million requests; the calm of 120 s is before `from`
+    within = "rate = 1000000\nparts = 4\nfrom = 0\nuntil = 9.9\n"
+    assert parse(MINIMAL.replace("rate = 1\n", within)).populations["people"].parts == 4
+    for more in ("pulse = { on = 1, off = 9 }", "growth = -0.5"):
+        parse(MINIMAL.replace("rate = 1\n", within.replace("1000000", "2000000") + more + "\n"))
+    with pytest.raises(SceneError):
+        parse(MINIMAL.replace("rate = 1\n", within.replace("1000000", "2100000")))
 
 
 def test_who_lives_where() -> None:
