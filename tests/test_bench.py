@@ -462,7 +462,8 @@ class TestOpenLoop:
         async with listening(Closing) as port:
             result = await self.play(port, rate=300, seconds=0.1, connections=2)
         assert result.answered == result.refused
-        assert result.failed in {result.due // 3, (result.due - 1) // 3}  # each third, of either connection
+        # each third of either connection: n // 3 + m // 3 where n + m are due, so one less where both leave a rest
+        assert result.failed in {result.due // 3, (result.due - 2) // 3}
         assert result.answered + result.failed == result.due
 
     def test_an_answer_is_complete_at_its_length_only(self) -> None:
