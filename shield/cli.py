@@ -7,6 +7,7 @@ could not start (an occupied port, an unreadable key) or its workers kept dying,
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ DEMO_WINDOW: Final = 2.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. argparse itself exits with USAGE."""
+    _open_standard_files()
     options = _parser().parse_args(arguments)
     try:
         match options.command:
@@ -55,6 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `shield check | head`
         sys.stderr.close()
         return FINE
+
+
+def _open_standard_files() -> None:
+    """Put /dev/null in the place of those that are closed: else the first socket is descriptor 2, and gets the log."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free; for the workers, too
 
 
 def _run(path: str | None) -> int:

@@ -490,4 +490,5 @@ def welcome(config: Config, address: str, config_path: str) -> None:
     lines = [notice(url, config_path) if DEMO in config.upstream.servers else f"Shield is up: {url}"]
     if config.dry_run:
         lines.append("dry_run = true: nothing is refused; the log says what would have been.")
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    text = "".join(f"{line}\n" for line in lines)  # in one write(2): an `end` of its own is another, amid log lines
+    print(text, end="", file=sys.stderr, flush=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import io
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from shield import config, demo, demo_attack
+from shield import config, demo, demo_attack, service
 
 pytestmark = pytest.mark.wheel
 
@@ -111,6 +115,28 @@ def test_notice_names_the_line_to_change(tmp_path: Path) -> None:
     line = int(text.partition("in line ")[2].partition(" ")[0])
     assert Path(shipped).read_text().splitlines()[line - 1].startswith("servers = ")
     assert "[upstream] in" in demo.notice("http://x/", str(tmp_path / "none"))
+
+
+def test_the_welcome_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers write log lines to the same pipe: a second write for the last newline came after one of them."""
+
+    class Recorder(io.RawIOBase):
+        writes: ClassVar[list[bytes]] = []
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.writes.append(bytes(data))
+            return len(data)
+
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(Recorder()), "utf-8", line_buffering=True))
+    shipped = config.load(config.find(None))
+    service.welcome(dataclasses.replace(shipped, dry_run=True), "0.0.0.0:8080", config.find(None))
+    (told,) = Recorder.writes
+    assert told.startswith(b"Shield is up: open http://127.0.0.1:8080/ ")
+    assert told.count(b"\n") == 3
+    assert told.endswith(b"\n")
 
 
 def test_nobody_is_told_to_edit_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

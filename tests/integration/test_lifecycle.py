@@ -109,6 +109,27 @@ async def test_two_signals_are_no_worse_than_one(start: Callable[..., Any]) -> N
     assert await shield.ended() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_closed_standard_files_become_no_sockets(
+    workers: int, launch: Callable[..., Any], client: Client
+) -> None:
+    """Descriptor 2 was the event loop's own, got the log, and the process aborted as it stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    listen = {"address": f"127.0.0.1:{port}", "workers": workers}
+    shield = await launch(prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"), listen=listen)
+    session = client()
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectorError):
+                async with session.get(f"http://127.0.0.1:{port}/") as response:
+                    assert response.status == 200
+                break
+            await asyncio.sleep(0.05)
+    assert {(Path(f"/proc/{shield.pid}/fd") / str(n)).readlink() for n in range(3)} == {Path("/dev/null")}
+    assert await shield.end() == 0
+
+
 async def refusal(launch: Callable[..., Any], status: int, **settings: Any) -> str:
     """What is said on stderr by a Shield that must not start; no line of it is a traceback."""
     one = await launch(**settings)
