@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httptools
 
 from shield.proxy.proxy_protocol import LOCAL
-from shield.proxy.upstream import CONNECT_ERRORS, Pool, Server, out_of_files
+from shield.proxy.upstream import CONNECT_ERRORS, Pool, Server, handed_over, out_of_files
 
 MOST_HEAD: Final = 65_536
 """bytes. Of the responses up to the final one's head."""
@@ -61,9 +61,10 @@ async def _reach(pool: Pool, server: Server, preamble: bytes) -> tuple[asyncio.S
     for family, address in ways:
         try:
             sock = await pool.dial(family, address, preamble)
-            return await asyncio.open_connection(
+            opening = asyncio.open_connection(
                 sock=sock, ssl=pool.tls if server.tls else None, server_hostname=name, limit=MOST_HEAD
             )
+            return await handed_over(sock, opening)
         except OSError as failure:
             if out_of_files(failure):
                 raise

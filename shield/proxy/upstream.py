@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from shield.admin.metrics import Metrics, UpstreamCounters
     from shield.proxy.origin import OriginConnection
     from shield.proxy.resolve import Resolver
+
+T = TypeVar("T")
 
 DEMO: Final = "demo"
 """The word in `upstream.servers` that stands for the built-in demo site."""
@@ -214,6 +216,20 @@ class Server:
         return f"<Server {self.name} {state} outstanding={self.outstanding} idle={len(self.idle)}>"
 
 
+async def handed_over(sock: socket.socket, opening: Awaitable[T]) -> T:
+    """What `opening`, which gives `sock` to the loop, comes to. Raises what it raises.
+
+    The descriptor is the loop's then. Where the server resets the connection before the ClientHello is written, uvloop
+    0.23 closes it and leaves the socket object believing that it has it (as its issue 738 says of a cancellation).
+    Collected later, the object would close it again, when it may be somebody else's connection.
+    """
+    try:
+        return await opening
+    except BaseException:
+        sock.detach()
+        raise
+
+
 class Pool:
     """All upstream servers. `now` is in monotonic seconds, from the caller's clock."""
 
@@ -360,16 +376,13 @@ class Pool:
     ) -> OriginConnection:
         loop = asyncio.get_running_loop()
         sock = await self.dial(family, address, preamble)
-        try:
-            if server.tls:
-                name = self.settings.server_name or server.host
-                _, connection = await loop.create_connection(
-                    lambda: self._factory(server), sock=sock, ssl=self.tls, server_hostname=name
-                )
-                return connection
-        except BaseException:
-            sock.close()
-            raise
+        if server.tls:
+            name = self.settings.server_name or server.host
+            opening = loop.create_connection(
+                lambda: self._factory(server), sock=sock, ssl=self.tls, server_hostname=name
+            )
+            _, connection = await handed_over(sock, opening)
+            return connection
         if self._batch is None:
             self._batch = Batch(loop)
         connection = self._factory(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,28 @@ async def test_a_unix_socket_is_checked(tmp_path: Path) -> None:
         assert await healthy(origin.url, health_path="/")
         assert await healthy(origin.url)
     assert not await healthy(f"unix:{tmp_path}/none.sock", health_path="/")
+
+
+@pytest.mark.parametrize("checked", [True, False])
+async def test_a_reset_before_the_handshake_leaves_no_socket_that_would_close_another(
+    checked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop closes the descriptor and forgets to tell the object, which closed it again when it was collected."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    dialled: list[socket.socket] = []
+
+    async def dial(pool: Pool, *to: Any) -> socket.socket:
+        sock = await connect(pool, *to)
+        listening.close()  # with the connection in its backlog, which is reset so
+        dialled.append(sock)
+        return sock
+
+    connect = Pool.dial
+    monkeypatch.setattr(Pool, "dial", dial)
+    path = {"health_path": "/"} if checked else {}  # without one it connects as requests do
+    assert await healthy(f"https://127.0.0.1:{listening.getsockname()[1]}", **path) is False
+    (sock,) = dialled
+    assert sock.fileno() == -1
 
 
 async def test_https_is_verified_as_for_requests(tls: Any) -> None:
