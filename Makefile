@@ -97,7 +97,7 @@ short-wheel-test: $(VENV)/dev.stamp
 	cd $(ROOM) && ../venv/bin/python -P -m pytest $$(grep -rlw --include='test_*.py' mark.wheel tests) -q -m wheel
 
 docs: $(VENV)/run.stamp
-	$(BIN)/python -m shield.reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+	$(BIN)/python -m shield.config.reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
 
 # Figures are shown also when some are not as wanted; the exit status still says so.
 bench: $(VENV)/bench.stamp

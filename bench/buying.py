@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, Self
 
-from shield.solver import solve
+from shield.demo.solver import solve
 
 PROCESSES: Final = 2
 CLAIM_EVERY: Final = 2.0  # seconds between two looks of who is in the waiting room

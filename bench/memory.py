@@ -1,7 +1,7 @@
 """What Shield keeps of each client and of each idle connection, in resident bytes, and whether it says so itself.
 
 Clients: a fresh process drives an engine with so many distinct addresses, and reads its own resident set before and
-after; for each of the numbers, because tables grow in steps. Connections: a running Shield is given so many from one
+after; for each of the numbers, because tables grow in steps. Crowding: a running Shield is given so many from one
 address, and its processes' resident sets are read between the steps. What /api/status claims (entries times bytes per
 entry) is put beside the first.
 """
@@ -181,7 +181,7 @@ def in_a_process(size: int, say: Callable[[int], None]) -> dict[str, Any]:
     return result
 
 
-# Connections
+# Crowding
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,11 @@ from bench.load import BROWSER_FIELDS
 from bench.processes import ROOT, own_cores, share_out
 from bench.progress import Bar, bar
 from bench.stats import spread
+from shield.demo.solver import solve
 from shield.model import Action, Outcome, Reason, Request, Verdict
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Redeemed
 from shield.policy.engine import Engine
-from shield.solver import solve
 
 BATCH: Final = 1000  # operations that are prepared at a time, at most
 LEAST_SECONDS: Final = 0.02  # of a value; pyperf takes as many operations

@@ -8,7 +8,7 @@ are opened beforehand; a request that finds none free waits, and its waiting cou
 would hide: two requests that come 10 µs apart show what a queue costs. The schedule is made from a seed, so everybody
 who is measured meets the same one.
 
-**Connections**: 128, taken in turn. So many are busy at once only when each takes 128 / rate (25 ms at 5,000/s), so the
+**Crowding**: 128, taken in turn. So many are busy at once only when each takes 128 / rate (25 ms at 5,000/s), so the
 load stays open; and it is half of what the peers keep to the origin, so nobody opens connections while being measured.
 
 **Accuracy**: one thread, one epoll, no event loop, nothing allocated that could be before, no garbage collection. On a
@@ -105,7 +105,7 @@ class Result:
     p999: float
 
 
-class Wire(Protocol):
+class SocketTransport(Protocol):
     """Connections and time: `Sockets`, or simulated ones."""
 
     def clock(self) -> float:
@@ -188,10 +188,10 @@ class Connection:
 class Generator:
     """One run."""
 
-    def __init__(self, plan: Plan, wire: Wire | None = None) -> None:
+    def __init__(self, plan: Plan, wire: SocketTransport | None = None) -> None:
         self.plan = plan
         where = plan.target
-        self.wire: Wire = wire or Sockets(where, plan.connections)
+        self.wire: SocketTransport = wire or Sockets(where, plan.connections)
         self.request = f"GET {where.path} HTTP/1.1\r\nHost: {where.host}:{where.port}\r\n{BROWSER_FIELDS}\r\n".encode()
         self.dues = schedule(plan.rate, plan.seconds, plan.seed)
         nothing = bytes(8 * len(self.dues))

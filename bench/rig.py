@@ -14,17 +14,17 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from shield import config
-from shield.admin.metrics import Metrics
+from shield.client.connection import ClientConnection
+from shield.client.edge import Edge
+from shield.client.sweep import Sweep
+from shield.config.load import parse
+from shield.http.forwarded import Forwarding
+from shield.http.head import Examiner
+from shield.operator.metrics import Metrics
 from shield.policy.engine import Engine, EngineSettings, Keys
-from shield.proxy.deadlines import Deadlines
-from shield.proxy.edge import Edge
-from shield.proxy.forwarded import Forwarding
-from shield.proxy.gate import Gate
-from shield.proxy.headers import Examiner
-from shield.proxy.origin import OriginConnection
-from shield.proxy.replies import Replies
-from shield.proxy.upstream import Pool
+from shield.replies.wording import Replies
+from shield.upstream.connection import UpstreamConnection
+from shield.upstream.pool import Pool
 
 START: Final = 1_000_000.0  # monotonic s at which the hand-moved clock begins
 HUGE: Final = "{ rate = 1e9, burst = 1e9 }"
@@ -40,7 +40,7 @@ RESPONSE: Final = (
 
 def engine(tables: str = OUT_OF_REACH, concurrency: int = 1_000_000) -> Engine:
     """An engine with these TOML tables; it never queues unless `concurrency` says so. Begins at START."""
-    loaded = config.parse(tables)
+    loaded = parse(tables)
     settings = EngineSettings(**{part.name: getattr(loaded, part.name) for part in fields(EngineSettings)})
     settings = replace(settings, concurrency=replace(settings.concurrency, adaptive=False))
     made = Engine(settings, Keys(b"k" * 32, None), os.urandom, 1_700_000_000.0 - START, concurrency)
@@ -105,10 +105,10 @@ class Proxy:
     """A whole edge whose one upstream connection is fake. Needs a running event loop."""
 
     def __init__(self, tables: str = OUT_OF_REACH) -> None:
-        loaded = config.parse(f'[upstream]\nservers = ["http://127.0.0.1:1"]\n{tables}')
+        loaded = parse(f'[upstream]\nservers = ["http://127.0.0.1:1"]\n{tables}')
         self.metrics = Metrics()
         self.pool = Pool(
-            loaded.upstream, loaded.upstream.servers, self.metrics, None, OriginConnection, lambda *_: None
+            loaded.upstream, loaded.upstream.servers, self.metrics, None, UpstreamConnection, lambda *_: None
         )
         numbers = itertools.count(1)
         self.edge = Edge(
@@ -119,7 +119,7 @@ class Proxy:
             log=SilentLog(),  # type: ignore[arg-type]
             forwarding=Forwarding((), "none"),
             examiner=Examiner(loaded.http, "Shield-Pass"),
-            deadlines=Deadlines(),
+            deadlines=Sweep(),
             crawlers=None,  # type: ignore[arg-type]  # none is configured, so nobody is asked
             http=loaded.http,
             timeouts=loaded.timeouts,
@@ -132,15 +132,15 @@ class Proxy:
             request_ids=lambda: b"bench-%x" % next(numbers),
         )
         server = self.pool.servers[0]
-        self.origin = OriginConnection(server)
+        self.origin = UpstreamConnection(server)
         self.origin.connection_made(FakeTransport())  # type: ignore[arg-type]
         server.idle.append(self.origin)
         self.connect()
 
-    def connect(self) -> Gate:
+    def connect(self) -> ClientConnection:
         """A new client connection; also kept as `gate`."""
         self.transport = FakeTransport()
-        self.gate = Gate(self.edge)
+        self.gate = ClientConnection(self.edge)
         self.gate.connection_made(self.transport)  # type: ignore[arg-type]
         return self.gate
 

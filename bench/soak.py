@@ -594,7 +594,7 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         f"Honest requests: {results['outcomes']}. {results['more_than_once']} came to the service more than once.",
         "",
-        f"Connections: {results['status']['connections']}.",
+        f"Crowding: {results['status']['connections']}.",
     ]
     lines += [f"\n**Problem**: {problem}." for problem in results["problems"]]
     return "\n".join(lines)

@@ -15,9 +15,12 @@ from typing import Any, Final
 
 import orjson
 
-from shield import __version__, config, service, workers
+from shield import __version__
+from shield.accept.tls import TlsSettings
+from shield.config.load import ConfigError, as_json, find, load
+from shield.config.settings import Config
 from shield.errors import StartError
-from shield.proxy.tls import TlsSettings
+from shield.process import service, supervisor
 
 FINE: Final = 0
 MISTAKES: Final = 1
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _simulate(options)
             case _:
                 return _run(options.config)
-    except config.ConfigError as error:
+    except ConfigError as error:
         print(error, file=sys.stderr)
         return MISTAKES
     except StartError as error:
@@ -69,27 +72,27 @@ def _open_standard_files() -> None:
 
 
 def _run(path: str | None) -> int:
-    return _serve(config.load(path), config.find(path))
+    return _serve(load(path), find(path))
 
 
-def _serve(settings: config.Config, path: str) -> int:
-    number = workers.count(settings.listen.workers)
-    return service.run(settings, path) if number == 1 else workers.run(settings, path, number)
+def _serve(settings: Config, path: str) -> int:
+    number = supervisor.count(settings.listen.workers)
+    return service.run(settings, path) if number == 1 else supervisor.run(settings, path, number)
 
 
-def _check(path: str | None, as_json: bool) -> int:
-    name = config.find(path)
+def _check(path: str | None, json: bool) -> int:
+    name = find(path)
     try:
-        config.load(path)
-    except config.ConfigError as error:
-        if as_json:
-            _print_json({"file": name, "ok": False, "mistakes": config.as_json(error.mistakes)})
+        load(path)
+    except ConfigError as error:
+        if json:
+            _print_json({"file": name, "ok": False, "mistakes": as_json(error.mistakes)})
         else:
             count = len(error.mistakes)
             print(error, file=sys.stderr)
             print(f"{name}: {count} mistake{'s' if count > 1 else ''}", file=sys.stderr)
         return MISTAKES
-    if as_json:
+    if json:
         _print_json({"file": name, "ok": True, "mistakes": []})
     else:
         print(f"{name}: fine")
@@ -98,7 +101,7 @@ def _check(path: str | None, as_json: bool) -> int:
 
 def _demo(path: str | None) -> int:
     """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
-    settings = config.load(path)
+    settings = load(path)
     listen = replace(settings.listen, address="127.0.0.1:8080", proxy_protocol=False)
     upstream = replace(settings.upstream, servers=("demo",), max_concurrency=16, proxy_protocol="off")
     log = replace(settings.log, requests=False, refused_per_second=1)
@@ -110,7 +113,7 @@ def _demo(path: str | None) -> int:
     print(
         "The demo site behind Shield: open http://127.0.0.1:8080/ in a browser.\n"
         "Then flood it, from another terminal and for less than half a minute:\n"
-        f"    {sys.executable} -m shield.demo_attack\n"
+        f"    {sys.executable} -m shield.demo.flood\n"
         + (
             f"What Shield thinks meanwhile: http://{settings.admin.address}/api/status\n"
             if settings.admin.address
@@ -119,7 +122,7 @@ def _demo(path: str | None) -> int:
         + "Ctrl-C ends it.",
         flush=True,
     )
-    return _serve(settings, config.find(path))
+    return _serve(settings, find(path))
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -130,7 +133,7 @@ def _simulate(options: argparse.Namespace) -> int:
     if options.scene is None:
         print(command.scenes())
         return FINE
-    settings = config.load(options.config) if options.config is not None else None
+    settings = load(options.config) if options.config is not None else None
     try:
         done = command.simulate(options.scene, settings, options.seed, options.json, options.chart)
     except SceneError as error:

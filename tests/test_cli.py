@@ -16,7 +16,7 @@ import pytest
 
 import shield
 from shield import cli
-from shield.config import Config
+from shield.config.settings import Config
 from shield.errors import StartError
 
 pytestmark = pytest.mark.wheel
@@ -39,7 +39,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, str]]:
         calls.append((config, path))
         return 0
 
-    monkeypatch.setattr("shield.service.run", run)
+    monkeypatch.setattr("shield.process.service.run", run)
     return calls
 
 
@@ -76,7 +76,7 @@ def test_a_failed_start_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def run(config: Config, path: str) -> int:
         raise StartError("listen.address: cannot listen on 127.0.0.1:80: Permission denied")
 
-    monkeypatch.setattr("shield.service.run", run)
+    monkeypatch.setattr("shield.process.service.run", run)
     assert cli.main(["run"]) == cli.NOT_STARTED
     assert capsys.readouterr().err == "shield: listen.address: cannot listen on 127.0.0.1:80: Permission denied\n"
 

@@ -23,12 +23,11 @@ from typing import Annotated, Any, Final
 from typing_extensions import Doc
 
 from shield.model import DRY_RUN_TWIN, UNIT_SECONDS, Action, Outcome, Reason, Request, Signal, Tier, Verdict
-from shield.policy.admission import Queue, QueueSettings
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
 from shield.policy.concurrency import Concurrency, ConcurrencySettings
+from shield.policy.entries import ClientEntry
 from shield.policy.history import History, HistorySettings
-from shield.policy.hitters import Hitters, HittersSettings
 from shield.policy.identity import (
     ADDRESS_BYTES,
     CLIENT_BYTES,
@@ -44,14 +43,15 @@ from shield.policy.identity import (
 from shield.policy.judge import QUEUED, Judge
 from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
-from shield.policy.market import Market, MarketSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
 from shield.policy.pressure import IDLE, OwnLoad, Pressure, PressureSettings
+from shield.policy.pricing import Pricing, PricingSettings
+from shield.policy.queue import Queue, QueueSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
 from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
-from shield.policy.subjects import ClientEntry
+from shield.policy.standouts import Standouts, StandoutsSettings
 from shield.policy.table import TableSettings
-from shield.policy.waiting import Waiter
+from shield.policy.waiting_room import Waiter
 
 __all__ = [
     "Challenge",
@@ -62,20 +62,20 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "HistorySettings",
-    "HittersSettings",
     "IdentitySettings",
     "Keys",
     "LimitsSettings",
-    "MarketSettings",
     "OwnLoad",
     "Pass",
     "PressureSettings",
+    "PricingSettings",
     "QueueSettings",
     "Rate",
     "Redeemed",
     "Redemption",
     "ReputationSettings",
     "RoutesSettings",
+    "StandoutsSettings",
     "TableSettings",
     "shape",
 ]
@@ -98,11 +98,11 @@ class EngineSettings:
     history: HistorySettings = field(default_factory=HistorySettings)
     reputation: ReputationSettings = field(default_factory=ReputationSettings)
     pressure: PressureSettings = field(default_factory=PressureSettings)
-    hitters: HittersSettings = field(default_factory=HittersSettings)
+    hitters: StandoutsSettings = field(default_factory=StandoutsSettings)
     concurrency: ConcurrencySettings = field(default_factory=ConcurrencySettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
-    market: MarketSettings = field(default_factory=MarketSettings)
+    market: PricingSettings = field(default_factory=PricingSettings)
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
 
 
@@ -140,12 +140,14 @@ class Engine:
         self._reputation = Reputation(settings.reputation, self._history)
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
-        self._hitters = Hitters(settings.hitters, self._reputation.notes)
+        self._hitters = Standouts(settings.hitters, self._reputation.notes)
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
         self._pressure = Pressure(settings.pressure, self._concurrency.limit)
         self._queue = Queue(settings.queue, self._concurrency.limit)
         self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
-        self._market = Market(settings.market, challenge, settings.pressure.max_pressure, keys, entropy, tables.waiting)
+        self._market = Pricing(
+            settings.market, challenge, settings.pressure.max_pressure, keys, entropy, tables.waiting
+        )
         self._passes = Passes(
             keys=keys,
             entropy=entropy,

@@ -26,7 +26,7 @@ from annotated_types import Ge, Gt, Le
 from cachetools import Cache
 from typing_extensions import Doc
 
-from shield.policy.subjects import ClientEntry
+from shield.policy.entries import ClientEntry
 
 if TYPE_CHECKING:
     from shield.policy.passes import Pass

@@ -31,8 +31,8 @@ from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.model import Reason
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.keys import Keys, client_tag
-from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.table import Table, TableSettings
 
 if TYPE_CHECKING:

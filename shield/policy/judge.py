@@ -21,18 +21,18 @@ from math import log2
 from typing import Final
 
 from shield.model import Action, Reason, Request, Tier, Verdict
-from shield.policy.admission import QueueSettings
 from shield.policy.challenge import ChallengeSettings
+from shield.policy.entries import ClientEntry
 from shield.policy.exempt import Exempt
 from shield.policy.history import History
-from shield.policy.hitters import Hitters
 from shield.policy.identity import Client
 from shield.policy.keys import TAG_BYTES, order_tag
 from shield.policy.limits import CLIENT_RATE, PASS_RATE, VERDICTS, Limits, LimitsSettings
 from shield.policy.passes import Kind, Pass
 from shield.policy.pressure import RANKS, Pressure
+from shield.policy.queue import QueueSettings
 from shield.policy.reputation import Reputation
-from shield.policy.subjects import ClientEntry
+from shield.policy.standouts import Standouts
 
 T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum costs 70 ns
 
@@ -66,7 +66,7 @@ class Judge:
         reputation: Reputation,
         history: History,
         pressure: Pressure,
-        hitters: Hitters,
+        hitters: Standouts,
         challenge: ChallengeSettings,
         queue: QueueSettings,
         api_key_header: str,

@@ -32,8 +32,8 @@ from typing_extensions import Doc
 
 from shield.model import Action, Reason, Request, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.reputation import Reputation
-from shield.policy.subjects import AddressEntry, ClientEntry, NetworkEntry
 
 if TYPE_CHECKING:
     from shield.policy.passes import Pass

@@ -28,8 +28,8 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from shield.policy.entries import CLIENT_HALF_LIFE, PLACE_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.history import History
-from shield.policy.subjects import CLIENT_HALF_LIFE, PLACE_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 
 LEAST_SOFT: Final = 0.05  # a soft signal that adds no more is not worth the work: who floods sends thousands a second
 MOST_NOTES: Final = 64  # kept for the log until they are asked for, the newest

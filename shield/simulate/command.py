@@ -11,7 +11,7 @@ import orjson
 from shield.simulate import chart, progress, report, scene, world
 
 if TYPE_CHECKING:
-    from shield.config import Config
+    from shield.config.settings import Config
 
 
 def simulate(name: str, config: Config | None, seed: int, json_file: str | None, chart_file: str | None) -> bool:

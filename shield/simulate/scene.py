@@ -17,9 +17,9 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict
 from typing_extensions import Doc
 
+from shield.config.places import places
+from shield.config.validation import STRICT, Mistake, mistake, validate
 from shield.simulate.addresses import blocks
-from shield.toml_places import places
-from shield.validation import STRICT, Mistake, mistake, validate
 
 FOLDER: Final = Path(__file__).parent / "scenes"
 MAX_FILE_BYTES: Final = 1 << 20

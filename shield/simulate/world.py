@@ -1,7 +1,7 @@
 """Lets time pass: the very engine that serves, before a model of the service and of people, on a simulated clock.
 
-What the edge does between a client and the engine (proxy/gate.py, wellknown.py, service.py) is done here in the same
-order: decide, forward or queue or refuse, learn, grant, mint, redeem, claim, tick. Shield's own core is a queue in
+What happens between a client and the engine (client/, replies/own_pages.py, process/service.py) is done here in the
+same order: decide, forward or queue or refuse, learn, grant, mint, redeem, claim, tick. Shield's own core is a queue in
 order, with so many microseconds for each thing that it does. Networks are fast and lose nothing. Proof of work is not
 computed: solving takes the time that it would, and the engine is told how many parts of an answer are right.
 """
@@ -17,7 +17,8 @@ from math import inf
 from random import Random
 from typing import Any, Final
 
-from shield.config import Config
+from shield.config.settings import Config
+from shield.config.validation import validate
 from shield.model import Action, Outcome, Request, Verdict
 from shield.policy.engine import Challenge, Engine, EngineSettings, Keys, Redeemed, Redemption
 from shield.simulate.addresses import blocks
@@ -28,7 +29,6 @@ from shield.simulate.past import remember
 from shield.simulate.people import MOST_WAITING, Crowd, Member, Page, Want
 from shield.simulate.result import MARKET, MODEL, SERIES, Result, Tally
 from shield.simulate.scene import Scene, SceneError, load
-from shield.validation import validate
 
 BEGINS: Final = 10_000_000.0
 """The engine's clock when the story begins: far from 0, and with room for the past."""

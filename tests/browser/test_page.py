@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from shield.demo.solver import solve
+from shield.http.browser import encode_form, parse_answer, parse_form, wants_page
 from shield.model import Action, Reason, Verdict
 from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Redemption, solved
 from shield.policy.keys import Keys
-from shield.proxy.navigation import encode_form, parse_answer, parse_form, wants_page
-from shield.proxy.replies import ANSWER_TO, Replies
-from shield.solver import solve
+from shield.replies.wording import ANSWER_TO, Replies
 
 pytestmark = pytest.mark.browser
 

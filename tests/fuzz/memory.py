@@ -1,6 +1,6 @@
 """Shield's data path without sockets and without an event loop: bytes in, bytes out, some thousand requests a second.
 
-    Caller -> Gate, Exchange, Pool, OriginConnection (all real) -> Origin, which reads by h11 and answers at once
+    Peer -> ClientConnection, Exchange, Pool, UpstreamConnection (all real) -> Origin, which reads by h11
 
 The parts below stand for the transports and the loop. `settle()` runs what is due until nothing is.
 """
@@ -16,18 +16,18 @@ from typing import Any, Final
 
 import h11
 
-from shield.admin.metrics import Metrics
+from shield.client.connection import ClientConnection
+from shield.client.edge import Edge, TimeoutSettings
+from shield.client.sweep import Sweep
+from shield.http.forwarded import Forwarding
+from shield.http.head import Examiner, HttpSettings
+from shield.operator.metrics import Metrics
 from shield.policy.challenge import Redeemed, Redemption
-from shield.proxy.crawlers import Crawlers
-from shield.proxy.deadlines import Deadlines
-from shield.proxy.edge import Edge, TimeoutSettings
-from shield.proxy.forwarded import Forwarding
-from shield.proxy.gate import Gate
-from shield.proxy.headers import Examiner, HttpSettings
-from shield.proxy.origin import OriginConnection
-from shield.proxy.replies import Replies
-from shield.proxy.upstream import Pool, Server, UpstreamSettings
-from tests.proxy.harness import PermissiveEngine, QuietLog
+from shield.replies.wording import Replies
+from shield.upstream.connection import UpstreamConnection
+from shield.upstream.crawlers import Crawlers
+from shield.upstream.pool import Pool, Server, UpstreamSettings
+from tests.harness import PermissiveEngine, QuietLog
 
 HTTP: Final = HttpSettings(max_head_bytes=4096, max_target_bytes=512, max_fields=40, max_body_bytes=20_000)
 URL: Final = "http://127.0.0.1:9"
@@ -130,7 +130,7 @@ class Link:
         self._reader = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
         self._body = b""
-        self.connection = OriginConnection(memory.server)
+        self.connection = UpstreamConnection(memory.server)
         self.transport = Transport(memory.loop, self.connection, self._read)
         self.connection.connection_made(self.transport)  # type: ignore[arg-type]
 
@@ -197,7 +197,7 @@ class MemoryPool(Pool):
 
     memory: Memory
 
-    async def connect(self, server: Server, *_: object) -> OriginConnection:
+    async def connect(self, server: Server, *_: object) -> UpstreamConnection:
         link = Link(self.memory)
         self.memory.links.append(link)
         return link.connection
@@ -216,7 +216,7 @@ class Memory:
         settings = replace(UpstreamSettings(), servers=(URL,))
         metrics = Metrics()
         nobody: Any = None
-        self.pool = MemoryPool(settings, settings.servers, metrics, nobody, OriginConnection, lambda *_: None)
+        self.pool = MemoryPool(settings, settings.servers, metrics, nobody, UpstreamConnection, lambda *_: None)
         self.pool.memory = self
         self.server = self.pool.servers[0]
         self.engine: Any = Unbelieving()
@@ -230,7 +230,7 @@ class Memory:
             log=self.log,
             forwarding=forwarding or Forwarding((), "none"),
             examiner=Examiner(http, "Shield-Pass"),
-            deadlines=Deadlines(),
+            deadlines=Sweep(),
             crawlers=Crawlers(nobody, lambda address, ok: None),
             http=http,
             timeouts=TimeoutSettings(),
@@ -243,8 +243,8 @@ class Memory:
             request_ids=lambda: b"id-%x" % next(count),
         )
 
-    def caller(self) -> Caller:
-        return Caller(self)
+    def caller(self) -> Peer:
+        return Peer(self)
 
     def close(self) -> None:
         """Nothing may be left over: no slot, no exchange, no connection that is counted."""
@@ -257,12 +257,12 @@ class Memory:
         assert self.edge.ahead == 0
 
 
-class Caller:
+class Peer:
     """A client's connection."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self.gate = Gate(memory.edge)
+        self.gate = ClientConnection(memory.edge)
         self.transport = Transport(memory.loop, self.gate)
         self.gate.connection_made(self.transport)  # type: ignore[arg-type]
 

@@ -27,23 +27,10 @@ import h11
 import orjson
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from shield import config
+from shield.client.connection import CONTINUE
+from shield.config.load import ConfigError, as_json, parse
 from shield.errors import StartError
-from shield.policy.bucket import Rate
-from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, solved
-from shield.policy.history import History, HistorySettings
-from shield.policy.keys import Keys
-from shield.policy.passes import Kind, Passes
-from shield.policy.waiting import Room, Waiter
-from shield.proxy import client_hello as hello
-from shield.proxy import proxy_protocol as prefix
-from shield.proxy.fields import Fields
-from shield.proxy.forwarded import Forwarding, forwarding_fields
-from shield.proxy.framing import ChunkedBody, FramingError
-from shield.proxy.gate import CONTINUE
-from shield.proxy.headers import Examiner, Head, HttpSettings, Refused, take_cookie
-from shield.proxy.heads import new_parser
-from shield.proxy.navigation import (
+from shield.http.browser import (
     MAX_NONCE,
     MAX_NONCES,
     MAX_TOKEN_CHARS,
@@ -54,8 +41,21 @@ from shield.proxy.navigation import (
     same_origin,
     wants_page,
 )
-from shield.proxy.plain import PlainHeads
-from shield.state import StateSettings, load_history, load_keys
+from shield.http.fields import Fields
+from shield.http.forwarded import Forwarding, forwarding_fields
+from shield.http.framing import ChunkedBody, FramingError
+from shield.http.head import Examiner, Head, HttpSettings, Refused, take_cookie
+from shield.http.head_reader import new_parser
+from shield.http.plain_head import PlainHeads
+from shield.policy.bucket import Rate
+from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, solved
+from shield.policy.history import History, HistorySettings
+from shield.policy.keys import Keys
+from shield.policy.passes import Kind, Passes
+from shield.policy.waiting_room import Room, Waiter
+from shield.process.state import StateSettings, load_history, load_keys
+from shield.wire import client_hello as hello
+from shield.wire import proxy_protocol as prefix
 from tests.fuzz.memory import REFUSING, Link, Memory, echo, replies
 
 SEEDS: Final = Path(__file__).parent / "seeds"
@@ -534,12 +534,12 @@ def config_file(data: bytes) -> None:
         return
     wrong = None
     try:
-        config.parse(text)
-    except config.ConfigError as error:
+        parse(text)
+    except ConfigError as error:
         wrong = error
     if wrong is not None:
         assert str(wrong).count("config.toml: ") >= len(wrong.mistakes) > 0
-        assert config.as_json(wrong.mistakes)
+        assert as_json(wrong.mistakes)
 
 
 class _Log:

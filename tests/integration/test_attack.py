@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shield import solver
+from shield.demo import solver
 
 WORKERS = 4
 SECONDS = 0.03

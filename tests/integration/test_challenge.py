@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shield import solver
+from shield.demo import solver
 
 ANSWER = "/.well-known/shield/answer"
 PROGRAM = {"User-Agent": "feed-reader/2.1", "Accept": "application/json"}

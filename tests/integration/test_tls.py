@@ -15,8 +15,8 @@ import pytest
 import trustme
 from aiohttp import web
 
-from shield.proxy import proxy_protocol
-from shield.proxy.proxy_protocol import Ends, Header, write
+from shield.wire import proxy_protocol
+from shield.wire.proxy_protocol import Ends, Header, write
 from tests.integration.conftest import Shield
 
 SOME = Ends("203.0.113.9", 4711, "198.51.100.1", 443)

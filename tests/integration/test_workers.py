@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from shield import solver
+from shield.demo import solver
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="steering is Linux's")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shield.demo.solver import solve
 from shield.model import Action, Outcome, Reason, Request, Verdict
 from shield.policy.challenge import CheckWork, solved
 from shield.policy.engine import (
@@ -22,7 +23,6 @@ from shield.policy.engine import (
     Keys,
     Pass,
 )
-from shield.solver import solve
 
 OFFSET = 7_654_321.123
 """Where the clock begins: a call of the real clock would be far away."""

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shield.demo.solver import solve
 from shield.model import Action, Request
 from shield.policy.challenge import TOKEN_CHARS, Challenger, Spent, solved
 from shield.policy.engine import Challenge, ChallengeSettings, Keys, Redeemed, TableSettings
-from shield.solver import solve
 
 CLIENT = b"c" * 16
 NOW = 5_000.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shield.config import Config
+from shield.config.settings import Config
 from shield.model import Reason
 from shield.policy.engine import Engine
 from shield.simulate.result import Result

@@ -1,1 +1,0 @@
-"""The second listener, for the operator: health, metrics and status."""

@@ -1,0 +1,737 @@
+"""One client connection: bytes -> Request -> carry out the Verdict.
+
+A connection serves one request at a time, so answers leave in the order of the requests whatever was refused in
+between; what a client pipelines meanwhile waits unread, up to one head's size, then in the kernel.
+
+              +------------------------------ answer sent ------------------------------+
+              v                                                                         |
+    IDLE -> HEAD -> (decide) -+-> forwarded ---> BODY -> EXCHANGE -> answered ----------+
+                              +-> refused ------> DISCARD (small rest of a body) -------+
+                              +-> broken -------> LINGER -> closed
+                                                  TUNNEL (after 101) -> closed
+
+What it needs is beside it: heads.py cuts out and reads heads, caller.py knows who asks, framing.py where a body ends,
+answers.py what Shield says itself, exchange.py takes a request to the upstream, tunnel.py a WebSocket from then on.
+
+Bytes pinned per connection: those of heads.py, one read (64 KiB; over TLS 256 KiB), and what the transport's high-water
+mark allows (`WRITE_HIGH`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+from shield.client import answers
+from shield.client.crowding import NOTHING_UNDER_WAY, UNDER_WAY, UNSENT
+from shield.client.peer import Peer
+from shield.exchange.exchange import Exchange
+from shield.http.framing import ChunkedBody, FramingError, LengthBody, TooLarge
+from shield.http.head import CHUNKED, Head, Refused
+from shield.http.head_reader import HeadReader
+from shield.model import Action, Request, Signal, Verdict
+from shield.replies import own_pages as wellknown
+from shield.replies.faults import FAULTS, Fault
+from shield.replies.wording import PREFIX
+from shield.wire.client_hello import NO_PROGRAM, Program
+from shield.wire.proxy_protocol import Ends
+
+if TYPE_CHECKING:
+    from shield.client.edge import Edge
+    from shield.exchange.tunnel import Tunnel
+    from shield.policy.identity import Client
+    from shield.replies.redirect import Redirect
+
+IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
+PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
+
+WRITE_HIGH: Final = 256 * 1024
+"""bytes. Unsent response at which reading from the upstream stops."""
+DISCARD_LIMIT: Final = 64 * 1024
+"""bytes. A longer rest of a refused request's body is not worth reading to keep the connection."""
+LINGER_LIMIT: Final = 1024 * 1024
+"""bytes. Read and dropped after an early answer, so that the answer is not lost to a reset (RFC 9112 section 9.6)."""
+PIPELINE_BURST: Final = 16
+"""Requests served from one read before other connections get their turn."""
+
+LAST_SECONDS: Final = 1.0
+"""For the first request of a connection that was accepted in the moment in which Shield began to stop."""
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+NEVER: Final = float("inf")
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client's connection. `deadline` is watched by Sweep; `blocked` is true while the client reads too
+    slowly."""
+
+    __slots__ = (
+        "_ahead",
+        "_body",
+        "_collect_limit",
+        "_collected",
+        "_eof",
+        "_exchange",
+        "_heads",
+        "_linger_left",
+        "_mark",
+        "_paused",
+        "_pending",
+        "_phase",
+        "_program",
+        "_received",
+        "_redirect",
+        "_shard",
+        "_then",
+        "_tunnel",
+        "_written",
+        "blocked",
+        "caller",
+        "deadline",
+        "edge",
+        "ends",
+        "expires",
+        "home",
+        "hsts",
+        "network",
+        "scheme",
+        "seat",
+        "transport",
+    )
+
+    def __init__(
+        self, edge: Edge, ends: Ends | None = None, program: Program = NO_PROGRAM, redirect: Redirect | None = None
+    ) -> None:
+        """`ends` as a PROXY header has told them; the client's `program`, over TLS; `redirect` if all that is asked
+        over this connection is to be asked over https."""
+        # shared
+        self.edge = edge
+        self._redirect = redirect
+        # per connection
+        self.ends = ends
+        self._program = program
+        self.hsts = b""
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.scheme = "http"
+        self.caller: Peer = cast("Peer", None)
+        self._shard = 0
+        self.seat = -1  # these three are connections.py's
+        self.home = self.network = ""
+        self.deadline = self.expires = NEVER
+        self.blocked = False
+        self._paused = False
+        self._eof = False
+        self._ahead = 0  # bytes read ahead of it
+        self._written = 0
+        self._mark = 0
+        self._received = 0
+        self._heads = HeadReader(edge)
+        # per request
+        self._phase = IDLE
+        self._pending = b""
+        self._body: LengthBody | ChunkedBody | None = None
+        self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
+        self._collected: list[bytes] | None = None
+        self._collect_limit = 0
+        self._then: Callable[[bytes | None, float], None] | None = None
+        self._linger_left = 0
+
+    def __repr__(self) -> str:
+        state = f"{PHASES[self._phase]} {self._tunnel or self._exchange!r}"
+        return f"<ClientConnection {self.caller.address} {state}{' blocked' if self.blocked else ''}>"
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        edge = self.edge
+        peer = transport.get_extra_info("peername") if self.ends is None else self.ends
+        # Without the prefix of an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64.
+        address = peer[0].removeprefix("::ffff:") if peer else ""
+        if transport.get_extra_info("sslcontext") is not None:
+            self.scheme = "https"
+            self.hsts = edge.hsts
+        self.caller = Peer(edge, address, self.scheme, self._program)
+        self._shard = edge.deadlines.add(self)
+        now = edge.clock()
+        self.deadline = now + (LAST_SECONDS if edge.draining else edge.timeouts.header)
+        self.expires = now + edge.timeouts.connection
+        edge.metrics.connections_total += 1
+        edge.metrics.connections_open += 1
+        if not address:  # it was reset before it was accepted: nobody is left to answer, and nobody to charge
+            transport.abort()
+        elif self.scheme == "https" and not edge.connections.admit(address):  # of plain ones the listener has asked
+            self.reset()
+        else:
+            edge.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        edge = self.edge
+        self._phase = CLOSED
+        edge.deadlines.remove(self, self._shard)
+        edge.connections.remove(self)
+        edge.metrics.connections_open -= 1
+        self._release_ahead()
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.abandon(edge.clock())
+        elif self._tunnel is not None:
+            self._tunnel.close(edge.clock())
+            self._tunnel = None
+        self._forget()
+        edge.on_close()
+
+    def eof_received(self) -> bool:
+        """A client may close its half and still wait for the answer (RFC 9112 section 9.6)."""
+        self._eof = True
+        phase = self._phase
+        if phase == EXCHANGE or (phase == IDLE and self._pending):
+            return self.scheme == "http"  # over TLS there is no half-close to keep
+        if phase == TUNNEL:
+            self.close_tunnel(self.edge.clock())
+        return False
+
+    def pause_writing(self) -> None:
+        self.blocked = True
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        self._release_ahead()
+        now = self.edge.clock()
+        if self._exchange is not None:
+            self._exchange.client_drained(now)
+        elif self._tunnel is not None:
+            self._tunnel.client_drained(now)
+        elif self._phase == IDLE:
+            self.deadline = now + self.edge.timeouts.keep_alive
+            if self._pending or self._eof:
+                self._continue()
+
+    def data_received(self, data: bytes) -> None:
+        edge = self.edge
+        now = edge.clock()
+        edge.metrics.bytes_in += len(data)
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        elif data == self._heads.last and self._phase == IDLE and not self.blocked:
+            self._heads.blank = False  # the very same request again, as programs and floods send it
+            self._serve(cast("Head", self._heads.kept), now)
+            return
+        self._consume(data, now)
+
+    # reading
+
+    def _consume(self, data: bytes, now: float) -> None:
+        """Read requests and bodies from `data` until one has to wait; keep the rest."""
+        at = served = 0
+        end = len(data)
+        while at < end:
+            phase = self._phase
+            if phase == IDLE:
+                if self.blocked or served == PIPELINE_BURST:
+                    self._keep(data[at:])
+                    if not self.blocked:
+                        self.edge.loop.call_soon(self._continue)
+                    return
+                stop = data.find(b"\r\n\r\n", at)
+                if stop < 0 or data[at] == 13:  # 13: CR, an empty line before the request
+                    self._phase = HEAD
+                    continue
+                stop += 4
+                served += 1
+                self._read_head(data if stop - at == end else data[at:stop], now)
+                at = stop
+            elif phase == HEAD:
+                served += 1
+                at = self._collect_head(data, at, now)
+            elif phase in _READING_BODY:
+                at = self._read_body(data, at, now)
+            elif phase == EXCHANGE:
+                self._keep(data[at:])
+                return
+            elif phase == TUNNEL:
+                cast("Tunnel", self._tunnel).up(data[at:] if at else data, now)
+                return
+            else:
+                self._linger_left -= end - at
+                if self._linger_left <= 0 and self._phase == LINGER:
+                    self.transport.abort()
+                return
+
+    def _keep(self, rest: bytes) -> None:
+        """Bytes of a later request: they wait here, and beyond one head's size in the kernel."""
+        self._pending = rest
+        if len(rest) >= self.edge.http.max_head_bytes:
+            self.pause()
+
+    def _continue(self) -> None:
+        """Serve what was kept. Called when the connection is free for the next request."""
+        if self._phase == IDLE and not self.blocked:
+            data, self._pending = self._pending, b""
+            self.resume()
+            if data:
+                self._consume(data, self.edge.clock())
+            if self._eof and self._phase in _INCOMPLETE and not self._pending:
+                self.transport.close()
+
+    def _collect_head(self, data: bytes, at: int, now: float) -> int:
+        """A head that comes in pieces, or after an empty line."""
+        heads = self._heads
+        begins = heads.partial is None
+        try:
+            head, at = heads.collect(data, at)
+        except Refused as refused:
+            self._break(refused.fault, now, heads.partial or b"")
+            return len(data)
+        if heads.partial is None:
+            self._phase = IDLE
+        elif begins:
+            self.deadline = now + self.edge.timeouts.header
+        if head is not None:
+            self._read_head(head, now)
+        return at
+
+    def _read_body(self, data: bytes, at: int, now: float) -> int:
+        """Payload for the exchange, for whoever collects it, or for nobody."""
+        body = self._body
+        if body is None:
+            return len(data)
+        try:
+            pieces, stop = body.feed(data, at)
+        except FramingError as error:
+            self._break(Fault.BODY_TOO_LARGE if isinstance(error, TooLarge) else Fault.BAD_FRAMING, now)
+            return len(data)
+        for piece in pieces:
+            self._received += len(piece)  # payload only: chunk framing is no progress
+        done = body.done
+        if done:
+            self._body = None
+        if self._exchange is not None:
+            if done:
+                self._phase = EXCHANGE
+            self._exchange.send_body(pieces, done, now)
+        elif self._collected is not None:
+            self._collected += pieces
+            self._collect_limit -= sum(map(len, pieces))
+            if done or self._collect_limit < 0:
+                then, collected = self._then, b"".join(self._collected)
+                self._then = self._collected = None
+                if then is not None:
+                    then(collected if self._collect_limit >= 0 else None, now)
+        elif self._phase == DISCARD:
+            self._linger_left -= stop - at
+            if done:
+                self._phase = IDLE
+                self._ready(now)
+            elif self._linger_left < 0:
+                self.transport.abort()
+        return stop
+
+    # one request
+
+    def _read_head(self, data: bytes, now: float) -> None:
+        """One whole head: understand it, and serve the request or say what is wrong with it."""
+        try:
+            head = self._heads.read(data)
+        except Refused as refused:
+            self._break(refused.fault, now, data)
+        else:
+            self._serve(head, now)
+
+    def _serve(self, head: Head, now: float) -> None:
+        """One request: ask the policy, carry out the verdict."""
+        if self._redirect is not None and self._redirect.serve(self, head, now):
+            return
+        edge = self.edge
+        if now >= self.expires:
+            head.close = True
+            edge.connections.expired()
+        caller = self.caller
+        suffix = b""
+        if caller.trusted:
+            client, suffix = caller.identify_behind(head, now)
+            held = caller.present(head, now)
+        elif head is caller.settled:
+            client = cast("Client", caller.client)
+            held = caller.held
+        else:
+            client = caller.identify(head, now)
+            held = caller.present(head, now)
+            caller.settled = self._heads.kept
+        request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
+        if head.path.startswith(PREFIX):
+            wellknown.serve(self, edge, request, head, now)
+            return
+        verdict = edge.engine.decide(request, now)
+        action = verdict.action
+        if not request.held or action is not _FORWARD:  # a held request is counted when it is let in
+            edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
+        self.carry_out(request, head, verdict, suffix, now)
+
+    def carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
+        """Refuse a request or send it on, with `suffix` if it came from a trusted proxy."""
+        edge = self.edge
+        action = verdict.action
+        caller = self.caller
+        caller.client = request.client
+        if action in _ANSWERED:
+            answers.refuse(self, request, head, verdict, now)
+            return
+        if not suffix:  # made for what is forwarded only; a refusal needs none
+            if head.host != caller.host:
+                caller.address_to(head)
+            suffix = caller.suffix
+        request_id = head.request_id if caller.trusted and head.request_id else edge.request_ids()
+        request.owner = exchange = Exchange(edge, self, request, head, suffix, request_id, now)
+        self._exchange = exchange
+        if head.length == 0:
+            self._phase = EXCHANGE
+            if action is _QUEUE:
+                exchange.wait()
+            else:
+                exchange.start(now)
+            return
+        self._begin_body(head, now)
+        if head.expect:
+            self.write(CONTINUE)
+
+    def _begin_body(self, head: Head, now: float) -> None:
+        self._phase = BODY
+        if head.length == CHUNKED:
+            self._body = ChunkedBody(self.edge.http.max_body_bytes)
+        else:
+            self._body = LengthBody(head.length)
+        self.expect_progress(now)
+
+    def collect(self, head: Head, limit: int, then: Callable[[bytes | None, float], None], now: float) -> None:
+        """Read the body, at most `limit` bytes, and call then(body, now); with None when it is longer."""
+        if head.length == 0:
+            then(b"", now)
+            return
+        self._begin_body(head, now)
+        self._collected = []
+        self._collect_limit = limit
+        self._then = then
+        if head.expect:
+            self.write(CONTINUE)
+
+    # answers of our own: answers.py and wellknown.py give them
+
+    def count(self, verdict: Verdict) -> None:
+        """Count a verdict that came after the head: of a request that was held or queued.
+
+        Every request is counted once by how it was decided in the end; `queue` counts those that had to wait
+        besides."""
+        self.edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
+
+    def must_close(self, head: Head) -> bool:
+        """Whether the connection ends with this answer: asked for, draining, or a body too long to read for nothing."""
+        if head.close or self.edge.draining:
+            return True
+        body = self._body
+        if self._phase == IDLE:  # nothing of the body was read yet
+            if head.length == 0:
+                return False
+            return head.expect or head.length == CHUNKED or head.length > DISCARD_LIMIT
+        return body is not None and (isinstance(body, ChunkedBody) or body.left > DISCARD_LIMIT)
+
+    def answer(self, reply: bytes, status: int, close: bool, head: Head, now: float) -> None:
+        """Send an answer of our own to a request whose body may not have been read."""
+        self.edge.metrics.own_responses[status // 100] += 1
+        self.write(self._ours(reply))
+        if close:
+            self.end(now, linger=head.length != 0 and self._phase == IDLE)
+            return
+        if self._phase == IDLE and head.length:
+            self._body = LengthBody(head.length)
+        if self._body is not None:
+            self._phase = DISCARD
+            self.resume()
+            self._linger_left = DISCARD_LIMIT + 1
+            self.deadline = now + self.edge.timeouts.progress
+            return
+        if self._phase == IDLE:  # still inside _consume(), which goes on by itself
+            if self.blocked:
+                self.expect_progress(now)
+            else:
+                self.deadline = now + self.edge.timeouts.keep_alive
+        else:
+            self._phase = IDLE
+            self._ready(now)
+
+    def _ours(self, reply: bytes) -> bytes:
+        """An answer of our own as this connection needs it (RFC 6797 section 7.1)."""
+        return reply.replace(b"\r\n", b"\r\n" + self.hsts, 1) if self.hsts else reply
+
+    def refused_late(self, exchange: Exchange, now: float) -> None:
+        """A queued request was shed."""
+        self._exchange = None
+        answers.shed(self, exchange, now)
+
+    def fail_exchange(self, fault: Fault, now: float) -> None:
+        """The upstream gave no answer: give one in its place."""
+        exchange = cast("Exchange", self._exchange)
+        self._exchange = None
+        answers.stand_in(self, exchange, fault, now)
+
+    def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"") -> None:
+        """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
+
+        `head` is what there is of a head, as far as it tells whom the answer is for."""
+        edge = self.edge
+        edge.metrics.faults[fault.value] += 1
+        status = FAULTS[fault].status
+        edge.log.fault(now, self.caller.address, fault.value, status, ja4=self.caller.ja4)
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.abandon(now)
+            if exchange.responding:  # its response is on the way already: a second answer would be read as part of it
+                self.reset()
+                return
+        if fault in _MALFORMED:
+            self._report(Signal.MALFORMED, now)
+        edge.metrics.own_responses[status // 100] += 1
+        page, head_only = b"text/html" in head, head.startswith(b"HEAD ")
+        if exchange is not None:  # it was understood; its body is what went wrong
+            page, head_only = exchange.head.page, exchange.head.method == "HEAD"
+        self.write(self._ours(edge.replies.fault(fault, page, head_only, True)))
+        self.end(now, linger=True)
+
+    # the exchange's half of the connection
+
+    def ends_of(self, address: str) -> Ends:
+        """Both ends of the connection of the client at `address`, for a PROXY header. Of one that a trusted proxy has
+        named in a field, only the address is known."""
+        ends = self.ends
+        if ends is None:
+            here = self.transport.get_extra_info("socket").getsockname()
+            port = self.transport.get_extra_info("peername")[1]
+            ends = Ends(self.caller.address.partition("%")[0], port, _bare(here[0]), here[1])
+        return ends if _bare(ends.source) == _bare(address) else ends._replace(source=_bare(address), source_port=0)
+
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+        if not self.transport.is_closing():
+            self._written += len(data)
+            self.edge.metrics.bytes_out += len(data)
+            self.transport.write(data)
+
+    def exchange_done(self, close: bool, now: float) -> None:
+        """The response has been handed to the transport."""
+        self._exchange = None
+        if self._phase == CLOSED:
+            return
+        if close or self._phase != EXCHANGE:
+            self.end(now)
+            return
+        self._phase = IDLE
+        self._ready(now)
+
+    def _ready(self, now: float) -> None:
+        """Wait for the next request, or serve the one that waits."""
+        if self.edge.draining and not self._pending:
+            self.end(now)
+            return
+        if self.blocked:  # the rest of the response was read ahead: the client has to keep moving
+            self.expect_progress(now)
+        else:
+            self.deadline = now + self.edge.timeouts.keep_alive
+            self._mark = self._written
+        if self._pending or self._eof:
+            # From a fresh stack: a client that pipelines must not make us recurse, and one that has closed its half may
+            # have sent another request before.
+            self.edge.loop.call_soon(self._continue)
+        elif self._paused:
+            self.resume()
+
+    def end(self, now: float, linger: bool = False) -> None:
+        """Close once the answer is out. What the client still sends is read for a while, else a reset could overtake
+        the answer; `linger`: it may be sending although nothing of that has been read yet."""
+        transport = self.transport
+        self._exchange = self._tunnel = None
+        clean = (
+            not linger
+            and self._body is None
+            and not self._pending
+            and not self._paused
+            and self._phase in (IDLE, EXCHANGE, TUNNEL)
+        )
+        self._phase = LINGER
+        self._forget()
+        self._linger_left = LINGER_LIMIT
+        self.deadline = now + self.edge.timeouts.linger
+        if transport.is_closing():
+            return
+        if self._eof or clean:
+            transport.close()
+            self.deadline = now + self.edge.timeouts.progress
+        else:
+            if self.scheme == "http":  # TLS has no half-close; the answer's Connection: close has to do
+                transport.write_eof()
+            self.resume()
+
+    def _forget(self) -> None:
+        """Drop what was kept of requests that are no longer served."""
+        self._heads.partial = self._then = self._collected = self._body = None
+        self._pending = b""
+
+    def reset(self) -> None:
+        """Cut the connection so that the client sees an error, whatever framing the response had."""
+        self._exchange = None
+        self._phase = CLOSED
+        self.deadline = NEVER
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def pause(self) -> None:
+        """Read no more from the client until resume()."""
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+            if self._phase == BODY:
+                self.expect_progress(self.edge.clock())
+
+    def expect_progress(self, now: float) -> None:
+        """From now on the client must move min_rate bytes a second, in whichever direction it is its turn."""
+        self._mark = self._received if self._phase == BODY else self._written - self._unsent()
+        self.deadline = now + self.edge.timeouts.progress
+
+    def read_ahead(self, now: float) -> bool:
+        """Whether there is room to read more from the upstream although the client is behind. It is watched then."""
+        edge = self.edge
+        unsent = self._unsent()
+        more = unsent - self._ahead
+        if unsent > edge.http.response_buffer_bytes or edge.ahead + more > edge.http.response_buffers_bytes:
+            return False
+        if not self._ahead:
+            self.expect_progress(now)
+        edge.ahead += more
+        self._ahead = unsent
+        return True
+
+    def _release_ahead(self) -> None:
+        self.edge.ahead -= self._ahead
+        self._ahead = 0
+
+    def _unsent(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def open_tunnel(self, tunnel: Tunnel, now: float) -> None:
+        """101 was sent: pass bytes on."""
+        self._exchange = None
+        self._tunnel = tunnel
+        self._phase = TUNNEL
+        self.deadline = now + self.edge.upstream.tunnel_idle_timeout
+        rest, self._pending = self._pending, b""
+        self.resume()
+        if rest:
+            tunnel.up(rest, now)
+
+    def close_tunnel(self, now: float) -> None:
+        """One end is gone or silent: close both."""
+        cast("Tunnel", self._tunnel).close(now)
+        self.end(now)
+
+    def stake(self) -> int:
+        """What would be lost if the connection were closed now (connections.py)."""
+        phase = self._phase
+        if phase == BODY:
+            exchange = self._exchange
+            return UNSENT if exchange is None or exchange.request.held else UNDER_WAY
+        transport = self.transport
+        if phase in _AT_WORK or self._pending or transport.is_closing() or self._unsent():
+            return UNDER_WAY
+        return NOTHING_UNDER_WAY
+
+    def displace(self, now: float) -> None:
+        """Close to make room for another connection."""
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.abandon(now)
+        self._phase = CLOSED
+        self.deadline = NEVER
+        self._forget()
+        self.transport.abort()
+
+    def drain(self, now: float) -> None:
+        """Shield is stopping: close if nothing is in flight; what is in flight ends with Connection: close."""
+        if self._phase == IDLE and not self._pending:
+            self.end(now)
+
+    def on_deadline(self, now: float) -> None:
+        """`deadline` has passed."""
+        edge = self.edge
+        phase = self._phase
+        exchange = self._exchange
+        if self.blocked or (phase in (IDLE, LINGER) and self._unsent()):
+            # The client does not read. It may be slow, but not slower than min_rate.
+            moved = self._written - self._unsent() - self._mark
+            if moved < 0 or moved >= edge.timeouts.min_rate * edge.timeouts.progress:
+                self.expect_progress(now)  # below 0: nobody has measured it since the response was handed over
+                return
+            edge.metrics.faults["read_timeout"] += 1
+            self._report(Signal.SLOW_ABORT, now)
+            self.reset()
+            if exchange is not None:
+                exchange.abandon(now)
+            elif self._tunnel is not None:
+                self._tunnel.close(now)
+        elif phase == IDLE:
+            self.end(now)
+        elif phase == HEAD:
+            self._report(Signal.SLOW_ABORT, now)
+            self._break(Fault.HEAD_TIMEOUT, now, self._heads.partial or b"")
+        elif phase == BODY:
+            moved = self._received - self._mark
+            if self._paused and exchange is not None:  # not the client's turn: the upstream takes no more
+                exchange.on_deadline(now)
+                return
+            if moved >= edge.timeouts.min_rate * edge.timeouts.progress:
+                self.expect_progress(now)
+                return
+            self._report(Signal.SLOW_ABORT, now)
+            self._break(Fault.BODY_TIMEOUT, now)
+        elif phase == TUNNEL:
+            self.close_tunnel(now)
+        elif exchange is not None:
+            exchange.on_deadline(now)
+        else:
+            self.transport.abort()
+            self.deadline = NEVER
+
+    def _report(self, signal: Signal, now: float) -> None:
+        caller = self.caller
+        if not caller.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
+            self.edge.engine.report(caller.client or caller.address, signal, now)
+
+
+def _bare(address: str) -> str:
+    """Without the prefix of IPv4 on a dual-stack socket, and without a zone (fe80::1%eth0), which means nothing
+    elsewhere."""
+    return address.removeprefix("::ffff:").partition("%")[0]
+
+
+_FORWARD, _QUEUE = Action.FORWARD, Action.QUEUE  # looking one up costs 70 ns
+_ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+_AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})
+_INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
+_READING_BODY: Final = frozenset({BODY, DISCARD})
+_MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})

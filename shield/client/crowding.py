@@ -1,0 +1,239 @@
+"""Who holds how many connections, and which of them goes first when there are too many.
+
+    limit                                     beyond it
+    of an address (IPv4 /32, IPv6 /64)        its least deserving connection is closed, or the newcomer's
+    of its network (IPv4 /24, IPv6 /48)       likewise
+    of all                                    the least deserving of all is closed, or no more are accepted
+
+Least deserving is, in this order:
+
+    1  nothing is under way: it is silent, in the middle of a head, idle, or being closed
+    2  part of a request's body has come, and the upstream has seen none of it
+    3  as 1, but of somebody with a history or a pass
+
+and among equals the one whose address and network are nearest to their limits, then the one that would be closed
+soonest anyway. A connection whose request has gone to the upstream, or waits for its turn there, is never closed for
+others, nor a WebSocket.
+
+At most LOOKS connections are looked at for a newcomer, drawn by lot: who holds most is drawn most. (A scan of 32 takes
+some 10 µs.) Nothing is done while all are open that need be, except to count.
+
+Connections of trusted proxies belong to many clients and are not limited by address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from random import random
+from typing import TYPE_CHECKING, Final
+
+from shield.policy.identity import place
+
+if TYPE_CHECKING:
+    from shield.client.connection import ClientConnection
+    from shield.operator.log import AccessLog
+    from shield.policy.engine import Engine
+
+LOOKS: Final = 256
+GLANCE: Final = 32
+"""Looks after which one of the first kind is good enough."""
+TELL_SECONDS: Final = 1.0
+"""Between two lines of the log about the same thing."""
+
+MOST_PER_ADDRESS: Final = 4096
+MOST_PER_NETWORK: Final = 16_384
+"""By default at most; else a quarter and a half of all. A browser keeps six: so 680 browsers behind one address, each
+used within `timeouts.keep_alive`, are not too many, nor are 2,700 in a network."""
+
+NOTHING_UNDER_WAY, UNSENT, UNDER_WAY = range(3)
+"""What ClientConnection.stake() says: what would be lost."""
+_KNOWN: Final = 2  # rank of a known client's connection with nothing under way
+
+REASONS: Final = (
+    "refused_address",  # its address has too many, and all of them are in use
+    "refused_network",
+    "displaced_address",  # it gave way to a newer one of its address
+    "displaced_network",
+    "displaced",  # it gave way to a newcomer when all connections were in use
+    "expired",  # timeouts.connection
+)
+"""Labels of shield_connections_closed_total."""
+
+
+def share_of(configured: int, total: int, parts: int, most: int) -> int:
+    """The limit of an address or network: as configured, or one of `parts` parts of the `total`, up to `most`."""
+    return min(configured or min(max(1, total // parts), most), total)
+
+
+class Crowding:
+    """The open connections of clients: one gate each. Bounded by the listener's limit."""
+
+    __slots__ = (
+        "_addresses",
+        "_all",
+        "_clock",
+        "_closed",
+        "_engine",
+        "_log",
+        "_networks",
+        "_said",
+        "_trusts",
+        "per_address",
+        "per_network",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: AccessLog,
+        closed: MutableMapping[str, int],
+        trusts: Callable[[str], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        """`closed` counts by REASONS, `trusts` knows the addresses of trusted proxies."""
+        self._engine = engine
+        self._log = log
+        self._closed = closed
+        closed.update(dict.fromkeys(REASONS, 0))  # a counter that appears late loses its first step
+        self._trusts = trusts
+        self._clock = clock
+        self.per_address = MOST_PER_ADDRESS
+        self.per_network = MOST_PER_NETWORK
+        self._all: list[ClientConnection] = []  # each knows its index, its `seat`
+        self._addresses: dict[str, int] = {}  # how many each has
+        self._networks: dict[str, int] = {}
+        self._said: dict[str, tuple[float, int]] = {}  # by reason: when, and how many there had been by then
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __repr__(self) -> str:
+        return f"<Crowding {len(self._all)} of {len(self._addresses)} addresses in {len(self._networks)} networks>"
+
+    def add(self, gate: ClientConnection) -> None:
+        """A connection is open; its caller is known by address."""
+        gate.seat = len(self._all)
+        self._all.append(gate)
+        address = gate.caller.address
+        if address and not gate.caller.trusted:
+            gate.home, gate.network = home, network = whereabouts(address)
+            self._addresses[home] = self._addresses.get(home, 0) + 1
+            self._networks[network] = self._networks.get(network, 0) + 1
+
+    def remove(self, gate: ClientConnection) -> None:
+        """It is closed, or as good as that."""
+        seat = gate.seat
+        if seat < 0:
+            return
+        gate.seat = -1
+        last = self._all.pop()
+        if last is not gate:
+            self._all[seat] = last
+            last.seat = seat
+        home = gate.home
+        if home:
+            _lower(self._addresses, home)
+            _lower(self._networks, gate.network)
+
+    def admit(self, address: str) -> bool:
+        """Whether a connection from `address` may stay. Closes another one of its address or network if need be."""
+        count = len(self._all)
+        if count < self.per_address and count < self.per_network:
+            return True
+        home, network = whereabouts(address)
+        if self._addresses.get(home, 0) >= self.per_address and not self._trusts(address):
+            return self._make_room_at(home, "", "address")
+        if self._networks.get(network, 0) >= self.per_network and not self._trusts(address):
+            return self._make_room_at("", network, "network")
+        return True
+
+    def _make_room_at(self, home: str, network: str, kind: str) -> bool:
+        gate = self._least(home, network)
+        if gate is None:
+            self._count(f"refused_{kind}", home or network)
+            return False
+        self._close(gate, f"displaced_{kind}", home or network)
+        return True
+
+    def least(self) -> ClientConnection | None:
+        """The least deserving of all, for make_room(); None when none of those looked at may be closed."""
+        return self._least("", "")
+
+    def make_room(self, gate: ClientConnection) -> None:
+        """Close `gate` for a newcomer."""
+        self._close(gate, "displaced", gate.network)
+
+    def expired(self) -> None:
+        """One is about to be closed for its age."""
+        self._closed["expired"] += 1
+
+    def _close(self, gate: ClientConnection, reason: str, where: str) -> None:
+        self._count(reason, where)
+        self.remove(gate)
+        gate.displace(self._clock())
+
+    def _least(self, home: str, network: str) -> ClientConnection | None:
+        """The least deserving of an address, of a network, or of all, as far as LOOKS tell."""
+        gates = self._all
+        count = len(gates)
+        best: ClientConnection | None = None
+        best_rank, best_share, best_end = UNDER_WAY + 1, 0.0, 0.0
+        for look in range(min(count, LOOKS)):
+            if look == GLANCE and best_rank == NOTHING_UNDER_WAY:
+                break
+            gate = gates[look] if count <= LOOKS else gates[int(random() * count)]  # noqa: S311 - no secret
+            if (home and gate.home != home) or (network and gate.network != network):
+                continue
+            stake = gate.stake()
+            if stake == UNDER_WAY:
+                continue
+            if self._deserves(gate):
+                if stake != NOTHING_UNDER_WAY:
+                    continue
+                stake = _KNOWN
+            if stake > best_rank:
+                continue
+            share = self._share(gate)
+            if stake < best_rank or share > best_share or (share == best_share and gate.deadline < best_end):
+                best, best_rank, best_share, best_end = gate, stake, share, gate.deadline
+        return best
+
+    def _deserves(self, gate: ClientConnection) -> bool:
+        caller = gate.caller
+        return caller.trusted or self._engine.deserves(caller.client or gate.home, caller.held)
+
+    def _share(self, gate: ClientConnection) -> float:
+        """How near its address and its network are to their limits, in sum: 0 to 2."""
+        return (
+            self._addresses.get(gate.home, 0) / self.per_address
+            + self._networks.get(gate.network, 0) / self.per_network
+        )
+
+    def _count(self, reason: str, where: str) -> None:
+        """Count a connection that was closed, and tell the log now and then."""
+        self._closed[reason] += 1
+        count = self._closed[reason]
+        now = self._clock()
+        since, told = self._said.get(reason, (float("-inf"), 0))
+        if now - since >= TELL_SECONDS:
+            self._said[reason] = (now, count)
+            verb = "refused" if reason.startswith("refused") else "displaced"
+            self._log.event(
+                f"connections_{verb}", "warning", reason=reason, at=where, count=count - told, open=len(self._all)
+            )
+
+
+def whereabouts(address: str) -> tuple[str, str]:
+    """The line and the network that a textual address belongs to."""
+    if ":" not in address:
+        return address, address[: address.rfind(".")]
+    _, home, network, _ = place(address)
+    return home, network
+
+
+def _lower(counts: dict[str, int], key: str) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

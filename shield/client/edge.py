@@ -1,0 +1,114 @@
+"""What every connection of the proxy shares: the policy, the pool, the settings, the counters, one clock.
+
+One object per process, built by service.py. It holds no state of a request.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+from typing_extensions import Doc
+
+from shield.client.crowding import Crowding
+from shield.http.plain_head import PlainHeads
+from shield.model import Request
+
+if TYPE_CHECKING:
+    from shield.client.sweep import Sweep
+    from shield.http.forwarded import Forwarding
+    from shield.http.head import Examiner, HttpSettings
+    from shield.operator.log import AccessLog
+    from shield.operator.metrics import Metrics
+    from shield.policy.engine import Engine
+    from shield.replies.wording import Replies
+    from shield.upstream.crawlers import Crawlers
+    from shield.upstream.pool import Pool, UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutSettings:
+    """The [timeouts] table: how long a client may take. Those for the upstream are in [upstream]."""
+
+    header: Annotated[
+        float, Gt(0), Le(300), Doc("s. For a request's head, from its first byte; 408 beyond. Apache: 20 s.")
+    ] = 10.0
+    keep_alive: Annotated[float, Gt(0), Le(3600), Doc("s. Between two requests of a connection. nginx: 75 s.")] = 75.0
+    connection: Annotated[
+        float,
+        Gt(0),
+        Doc(
+            "s. Of a connection's life, after which the next answer ends it (Connection: close); WebSockets stay. "
+            "nginx: 1 h."
+        ),
+    ] = 3600.0
+    progress: Annotated[
+        float,
+        Gt(0),
+        Le(300),
+        Doc("s. A body, in either direction, must have moved by min_rate times this within it. Apache: body=20."),
+    ] = 20.0
+    min_rate: Annotated[
+        int,
+        Ge(0),
+        Le(1 << 20),
+        Doc("bytes/s. Least payload rate of an upload and of a client reading a response. Apache: 500."),
+    ] = 500
+    linger: Annotated[
+        float,
+        Gt(0),
+        Le(30),
+        Doc(
+            "s. After an error, what the client still sends is read and dropped, so that it sees the answer. "
+            "nginx: 5 s."
+        ),
+    ] = 2.0
+    drain: Annotated[
+        float, Ge(0), Le(3600), Doc("s. Grace at SIGTERM: requests in flight may end within it. Kubernetes: 30 s.")
+    ] = 30.0
+
+
+@dataclass(slots=True)
+class Edge:
+    """The shared half of ClientConnection and Exchange."""
+
+    engine: Engine
+    pool: Pool
+    replies: Replies
+    metrics: Metrics
+    log: AccessLog
+    forwarding: Forwarding
+    examiner: Examiner
+    deadlines: Sweep
+    crawlers: Crawlers
+    http: HttpSettings
+    timeouts: TimeoutSettings
+    upstream: UpstreamSettings
+    cookie: bytes
+    cookie_anywhere: bool
+    pass_lifetime: int
+    clock: Callable[[], float]
+    loop: Any
+    request_ids: Callable[[], bytes]
+    max_streams: int = sys.maxsize  # exchanges without a slot, which metrics.streams_open counts
+    draining: bool = field(default=False)
+    on_close: Callable[[], None] = field(default=lambda: None)
+    hsts: bytes = b""  # the line that is added to responses over TLS, if any
+    ahead: int = 0  # bytes of responses that were read ahead of slow clients
+    laggards: int = 0  # exchanges too slow for a slot, which hold an upstream connection without one
+    plain: PlainHeads = field(init=False)
+    connections: Crowding = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.connections = Crowding(
+            self.engine, self.log, self.metrics.connections_closed, self.forwarding.trusts, self.clock
+        )
+        self.plain = PlainHeads(self.examiner)
+
+    def resume(self, released: Sequence[Request], now: float) -> None:
+        """Carry on with requests whose verdict the policy has changed."""
+        for request in released:
+            request.owner.resume(now)

@@ -1,0 +1,1 @@
+"""The config file: its settings, its checks, and the manual made from them."""

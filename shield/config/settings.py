@@ -1,0 +1,62 @@
+"""Everything the operator can set: one settings class per TOML table, each defined beside the code that it governs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict
+from typing_extensions import Doc
+
+from shield.accept.listener import ListenSettings
+from shield.accept.tls import TlsSettings
+from shield.client.edge import TimeoutSettings
+from shield.config.validation import STRICT
+from shield.http.head import HttpSettings
+from shield.operator.log import LogSettings
+from shield.operator.server import AdminSettings
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.concurrency import ConcurrencySettings
+from shield.policy.history import HistorySettings
+from shield.policy.identity import IdentitySettings
+from shield.policy.limits import LimitsSettings
+from shield.policy.pressure import PressureSettings
+from shield.policy.pricing import PricingSettings
+from shield.policy.queue import QueueSettings
+from shield.policy.reputation import ReputationSettings
+from shield.policy.routes import RoutesSettings
+from shield.policy.standouts import StandoutsSettings
+from shield.policy.table import TableSettings
+from shield.process.state import StateSettings
+from shield.upstream.pool import UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the operator can set."""
+
+    dry_run: Annotated[
+        bool, Doc("Decide, count and log, but forward everything and set no cookie. Begin with this.")
+    ] = False
+    listen: Annotated[ListenSettings, Doc("Where clients connect.")] = ListenSettings()
+    tls: Annotated[TlsSettings, Doc("Certificates, and what a handshake may cost.")] = TlsSettings()
+    timeouts: Annotated[TimeoutSettings, Doc("How long a client may take.")] = TimeoutSettings()
+    http: Annotated[HttpSettings, Doc("What a request may look like.")] = HttpSettings()
+    upstream: Annotated[UpstreamSettings, Doc("The service that is shielded.")] = UpstreamSettings()
+    admin: Annotated[AdminSettings, Doc("The operator's listener.")] = AdminSettings()
+    log: Annotated[LogSettings, Doc("JSON lines on stderr.")] = LogSettings()
+    state: Annotated[StateSettings, Doc("What survives a restart.")] = StateSettings()
+    identity: Annotated[IdentitySettings, Doc("Who is asking.")] = IdentitySettings()
+    tables: Annotated[TableSettings, Doc("How much is remembered.")] = TableSettings()
+    limits: Annotated[LimitsSettings, Doc("Token buckets.")] = LimitsSettings()
+    routes: Annotated[RoutesSettings, Doc("What a request costs.")] = RoutesSettings()
+    history: Annotated[HistorySettings, Doc("Who was here before.")] = HistorySettings()
+    reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
+    pressure: Annotated[PressureSettings, Doc("When the service is under attack.")] = PressureSettings()
+    hitters: Annotated[StandoutsSettings, Doc("Programs, networks and routes that stand out.")] = StandoutsSettings()
+    concurrency: Annotated[ConcurrencySettings, Doc("How much the service takes at once.")] = ConcurrencySettings()
+    queue: Annotated[QueueSettings, Doc("Who waits, and for how long.")] = QueueSettings()
+    challenge: Annotated[ChallengeSettings, Doc("Proof of work and passes.")] = ChallengeSettings()
+    market: Annotated[PricingSettings, Doc("What a pass costs under attack, and who gets one.")] = PricingSettings()
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -1,0 +1,1 @@
+"""One admitted request on its way to the service, and the response on its way back."""

@@ -1,0 +1,194 @@
+"""The heads of one client connection: bytes -> Head, or what is wrong with them.
+
+aiohttp's C parser reads heads that are not plain. It is fed exactly one head at a time, cut out at CRLF CRLF, so the
+position in the stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body
+reaches the next head.
+
+Bytes pinned per connection: a head that is not whole (`http.max_head_bytes`), and the fields of the last request
+(`REPEATED_LIMIT`, and as much again parsed).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+
+from shield.http.head import Head, Refused
+from shield.replies.faults import Fault
+
+if TYPE_CHECKING:
+    from shield.client.edge import Edge
+
+REPEATED_LIMIT: Final = 4096
+"""bytes. Fields of a request that are remembered in case the next one repeats them; browsers send 500 to 2,000."""
+
+CR, LF = b"\r\n"
+
+_COOKIE: Final = b"\r\nCookie: "
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_UNKNOWN_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} [!-~]+ HTTP/1\.[01]\r\n")  # and not a line of PROXY protocol
+_OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
+_TOKEN_START: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+class HeadReader:
+    """Reads the heads of one connection. `kept` is the last one if it was plain, `last` its bytes."""
+
+    __slots__ = ("_edge", "_line", "_parser", "_scanned", "blank", "kept", "last", "partial")
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._parser: Any = None
+        self.kept: Head | None = None
+        self.last = b""
+        self._line = 0  # where the first line of `last` ends
+        self.partial: bytearray | None = None  # what there is of a head that comes in pieces
+        self._scanned = 0
+        self.blank = False  # an empty line has come since the last head
+
+    def collect(self, data: bytes, at: int) -> tuple[bytes | None, int]:
+        """Read on from data[at:] a head that is not whole there, or that an empty line precedes.
+
+        Gives the head once it is whole, and the index behind what was read. `partial` is None when none has begun, as
+        after an empty line (RFC 9112 section 2.2 allows for one). The pieces are searched once, so a byte at a time
+        costs no more. Raises Refused.
+        """
+        partial = self.partial
+        if partial is None:
+            if data[at] not in _TOKEN_START and data[at] != CR:
+                raise Refused(Fault.MALFORMED_HEAD)
+            partial = self.partial = bytearray()
+            self._scanned = 0
+        if partial == b"\r" or (data[at] == CR and not partial):
+            return None, self._empty_line(partial, data, at)
+        most = self._edge.http.max_head_bytes
+        had = len(partial)
+        partial += data[at : at + most - had + 1]
+        stop = partial.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        if stop < 0:
+            if _BARE_LF.search(partial, self._scanned) is not None:
+                raise Refused(Fault.MALFORMED_HEAD)
+            if len(partial) > most:
+                raise Refused(Fault.TARGET_TOO_LONG if b"\r\n" not in partial else Fault.HEAD_TOO_LARGE)
+            self._scanned = len(partial)
+            return None, len(data)
+        self.partial = None
+        return bytes(partial[: stop + 4]), at + stop + 4 - had
+
+    def _empty_line(self, partial: bytearray, data: bytes, at: int) -> int:
+        """The CRLF that begins in `partial` or at data[at]: one is allowed before a head."""
+        if not partial:
+            at += 1
+            if at == len(data):
+                partial += b"\r"
+                return at
+        if data[at] != LF or self.blank:
+            raise Refused(Fault.MALFORMED_HEAD)
+        self.blank = True
+        self.partial = None
+        return at + 1
+
+    def read(self, data: bytes) -> Head:
+        """The one whole head in `data`. Raises Refused.
+
+        A plain one is kept, and not read again when the next differs in nothing but its target: browsers, for the parts
+        of a page, and programs repeat their fields to the letter. Of one with another cookie only that is read.
+        """
+        self.blank = False
+        edge = self._edge
+        stop = data.find(b"\r\n")
+        most = edge.http.max_head_bytes
+        if len(data) > most:
+            raise Refused(Fault.TARGET_TOO_LONG if stop > most else Fault.HEAD_TOO_LARGE)
+        head = self.kept
+        if head is not None and data[stop:] == self.last[self._line :] and edge.plain.again(head, data, stop):
+            self.last = data
+            self._line = stop
+            return head
+        if head is not None:
+            head = self._but_for_cookie(head, data, stop)
+        if head is None:
+            head = edge.plain.read(data, stop)
+        self.kept = head
+        if head is None:
+            self.last = b""
+            return self._parse(data, stop)
+        if len(data) <= REPEATED_LIMIT:
+            self.last = data
+            self._line = stop
+        else:
+            self.kept = None
+            self.last = b""
+        return head
+
+    def _but_for_cookie(self, head: Head, data: bytes, stop: int) -> Head | None:
+        """The head in `data` if it differs from the last, `head`, in its only Cookie, and maybe in its target."""
+        last, line = self.last, self._line
+        at = last.find(_COOKIE, line) + 2
+        end = last.find(b"\r\n", at)
+        shift = stop - line
+        rest = len(data) - len(last) + end  # where what follows the cookie begins in `data`
+        if (
+            at < line
+            or rest < at + shift
+            or data[stop : at + shift + 8] != last[line : at + 8]
+            or data[rest:] != last[end:]
+            or not head.cookie
+            or last[at + 8 : end] != head.cookie  # there are two, or whitespace
+        ):
+            return None
+        return self._edge.plain.with_cookie(head, data, stop, at + shift, rest)
+
+    def _parse(self, data: bytes, stop: int) -> Head:
+        """A head that is not plain; its first line ends at `stop`."""
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = new_parser(self._edge)
+        try:
+            messages, _, _ = parser.feed_data(data)
+        except BadHttpMethod:
+            well_formed = _UNKNOWN_METHOD.match(data) is not None
+            raise Refused(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD) from None
+        except HttpProcessingError:
+            # llhttp turns the version away before we see it; say which of the two mistakes it was.
+            other = _OTHER_VERSION.search(data[:stop]) is not None
+            raise Refused(Fault.VERSION_UNSUPPORTED if other else Fault.MALFORMED_HEAD) from None
+        if len(messages) != 1:
+            raise Refused(Fault.MALFORMED_HEAD)
+        message = messages[0][0]
+        # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, a LF before the line, and CONNECT
+        # without a target, where the path is None.
+        if (
+            not message.path
+            or stop != len(message.method) + len(message.path) + 10
+            or data[stop - 9 : stop - 3] != b" HTTP/"
+        ):
+            raise Refused(Fault.MALFORMED_HEAD)
+        if message.upgrade or message.chunked:
+            self._parser = None
+        head = self._edge.examiner.examine(message)
+        if head.length:
+            self._parser = None  # it waits for a body that is framed here
+        return head
+
+
+class _NoProtocol(BaseProtocol):
+    """What the parser pauses and resumes when it buffers a body. It is fed no body, so nothing is ever called."""
+
+
+def new_parser(edge: Edge) -> Any:
+    """A parser for one connection. It keeps nothing of a head once that is read, bodies aside."""
+    limit = edge.http.max_head_bytes
+    return HttpRequestParser(
+        _NoProtocol(edge.loop),
+        edge.loop,
+        65536,
+        max_line_size=limit,
+        max_field_size=limit,
+        max_headers=1 << 16,  # counted by the examiner, which answers 431
+        auto_decompress=False,
+    )

@@ -1,0 +1,135 @@
+"""Bytes to a file descriptor that may stall or fail, without the event loop ever noticing.
+
+The loop puts lines into a bounded list and hands it, a batch at a time, to a thread that does the blocking write.
+While the thread is stuck (a full pipe, a slow disk) the list fills up to its bound; the rest is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import threading
+from collections.abc import Callable
+from typing import Final
+
+BUFFER_BYTES: Final = 1 << 20
+"""Lines waiting to be written, and as many again in the writer's hands; 1 MiB is about 4,000 lines."""
+
+PIPE_BYTES: Final = select.PIPE_BUF
+"""What one write puts into a pipe undivided (pipe(7)); 4096 on Linux."""
+
+STALL_SECONDS: Final = 1.0
+"""How long the writer waits for a full non-blocking descriptor before it drops what it holds."""
+
+
+def write_whole_lines(fd: int, data: bytes | memoryview) -> int:
+    """os.write of as many whole lines as a pipe takes undivided, so that several processes may share `fd`.
+
+    A longer line goes alone, and may be torn by others when the pipe is full.
+    """
+    if len(data) > PIPE_BYTES:
+        end = bytes(data[:PIPE_BYTES]).rfind(b"\n") + 1
+        data = data[: end or bytes(data).find(b"\n") + 1]
+    return os.write(fd, data)
+
+
+class LogWriter:
+    """Writes lines to `fd`. `put` and `flush` never block and never raise; `written` and `dropped` count lines.
+
+    `write` is os.write, write_whole_lines, or a test's stand-in: it returns how many bytes it took or raises OSError.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_closed",
+        "_fd",
+        "_lines",
+        "_queue",
+        "_size",
+        "_thread",
+        "_torn",
+        "_write",
+        "dropped",
+        "written",
+    )
+
+    def __init__(self, fd: int = 2, write: Callable[[int, bytes | memoryview], int] = os.write) -> None:
+        self._fd = fd
+        self._write = write
+        # The loop's side.
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        # Between the two: the thread clears `_busy` after each batch; an empty batch ends it.
+        self._queue: queue.SimpleQueue[list[bytes]] = queue.SimpleQueue()
+        self._busy = False
+        # The thread's side.
+        self._torn = False  # the last write stopped inside a line
+        self.written = 0
+        self.dropped = 0
+
+    def put(self, line: bytes) -> None:
+        """Keep one line, newline included, for the next flush."""
+        if self._closed or self._size + len(line) > BUFFER_BYTES:
+            self.dropped += 1
+            return
+        self._lines.append(line)
+        self._size += len(line)
+
+    def flush(self) -> bool:
+        """Hand the lines to the writer. False: it is still busy with the last batch, so come again later."""
+        if not self._lines:
+            return True
+        if self._busy:
+            return False
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="shield-log", daemon=True)
+            self._thread.start()
+        self._busy = True
+        self._queue.put(self._take())
+        return True
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what is left, for at most `timeout` seconds. Lines put later are dropped."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread is None:
+            self._write_out(self._take())
+            return
+        if self._lines:
+            self._queue.put(self._take())
+        self._queue.put([])
+        self._thread.join(timeout)
+
+    def _take(self) -> list[bytes]:
+        lines, self._lines, self._size = self._lines, [], 0
+        return lines
+
+    def _run(self) -> None:
+        while lines := self._queue.get():
+            self._write_out(lines)
+            self._busy = False
+
+    def _write_out(self, lines: list[bytes]) -> None:
+        data = memoryview(b"".join((b"\n", *lines) if self._torn else lines))
+        while data:
+            try:
+                data = data[self._write(self._fd, data) :]
+            except BlockingIOError:
+                if self._writable():
+                    continue
+                break
+            except OSError:  # EPIPE, ENOSPC, EIO: there is no better place to say so
+                break
+        lost = bytes(data).count(b"\n")
+        self._torn = lost > 0
+        self.dropped += lost
+        self.written += len(lines) - min(lost, len(lines))
+
+    def _writable(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return bool(poll.poll(STALL_SECONDS * 1000))

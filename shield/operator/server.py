@@ -1,0 +1,230 @@
+"""The admin listener: /healthz, /readyz, /metrics and /api/status, for the operator and the monitoring.
+
+It shows and never changes anything. It has no password, so it must stay on an address that only the operator reaches.
+A browser on that machine can be made to ask it, though, by a page whose name was rebound to 127.0.0.1 (DNS
+rebinding): hence the check of Host, and answers that no page of another origin can read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Protocol
+
+import orjson
+from aiohttp import web
+from prometheus_client.core import Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from typing_extensions import Doc
+
+from shield.errors import StartError
+from shield.operator.exposition import registry
+from shield.wire.addresses import TcpAddress, UnixAddress, parse_address
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    address: Annotated[
+        str,
+        Doc(
+            'Where the admin listener listens: "127.0.0.1:9901", "[::1]:9901", "unix:/run/shield/admin.sock"; empty: '
+            "nowhere. It has no password: keep it where only you and the monitoring reach it. Envoy's admin port."
+        ),
+    ] = "127.0.0.1:9901"
+    hosts: Annotated[
+        tuple[str, ...],
+        Doc("Names accepted in Host besides localhost and IP addresses. Others are refused against DNS rebinding."),
+    ] = ()
+
+
+class View(Protocol):
+    """What the service shows of itself. Called on the event loop, once per request; must not wait."""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether requests are welcome, and why (not)."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Everything /api/status tells; plain JSON values."""
+        ...
+
+    def metrics(self) -> Iterable[Metric]:
+        """Metric families, read now."""
+        ...
+
+
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "Shield",  # and not aiohttp's and Python's version
+}
+
+_OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0}
+"""Seconds: as for clients."""
+_CLOSE_SECONDS: Final = 2.0
+
+MOST_CONNECTIONS: Final = 32
+"""At once; beyond, the oldest is closed. Else whoever reaches this listener could take all the descriptors of the
+process, of which clients leave 128 (listener.RESERVED_FILES). A monitoring system keeps one."""
+
+
+async def _always_fresh(_: str) -> None:
+    """A view that can be read at any time."""
+
+
+def _say(status: int, text: str, **headers: str) -> web.Response:
+    return web.Response(status=status, text=text, headers=headers | _HEADERS)
+
+
+class _Handler(web.RequestHandler):
+    """One connection. What is no HTTP gets an answer of ours: aiohttp's repeats it, and logs a traceback for it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status == 500:
+            self.log_exception("admin listener: %s", request.path, exc_info=exc)
+        response = _say(status, "Something went wrong here.\n" if status == 500 else "Not a request.\n")
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """As aiohttp's, with our handler, and no more connections than MOST_CONNECTIONS."""
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        for oldest in self.connections[:-MOST_CONNECTIONS]:
+            if oldest.transport is not None:
+                oldest.transport.abort()
+
+    def __call__(self) -> web.RequestHandler:
+        return _Handler(self, loop=asyncio.get_running_loop(), **_OPTIONS)
+
+
+class AdminServer:
+    """One admin listener. `start` raises StartError when the address cannot be had; `close` ends it.
+
+    `refresh(path)` is awaited before the view is read for that path: a view of other processes must ask them first.
+    """
+
+    def __init__(
+        self, settings: AdminSettings, view: View, refresh: Callable[[str], Awaitable[None]] = _always_fresh
+    ) -> None:
+        self._settings = settings
+        self._view = view
+        self._refresh = refresh
+        self._registry = registry(view.metrics)
+        self._hosts = frozenset(host.lower() for host in settings.hosts) | {"localhost"}
+        self._pages: dict[str, Callable[[str], Awaitable[web.Response]]] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/api/status": self._status,
+        }
+        self._runner: web.ServerRunner | None = None
+        self.address = settings.address
+        """Where it listens; after start() with the port that the system chose."""
+
+    async def start(self) -> None:
+        if not self._settings.address:
+            return
+        runner = web.ServerRunner(_Server(self._serve), handle_signals=False, shutdown_timeout=_CLOSE_SECONDS)
+        await runner.setup()
+        try:
+            self.address = await _listen(runner, self._settings.address)
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+
+    async def close(self) -> None:
+        """Idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+            if self.address.startswith("unix:"):
+                Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not self._is_ours(request.headers.get("Host", "")):
+            return _say(421, "Unknown Host. Use an IP address, localhost or a name in admin.hosts.\n")
+        if request.method not in {"GET", "HEAD"}:
+            return _say(405, "Only GET and HEAD.\n", Allow="GET, HEAD")
+        page = self._pages.get(request.path)
+        return _say(404, "There is nothing at this address.\n") if page is None else await page(request.path)
+
+    def _is_ours(self, host: str) -> bool:
+        """True for an IP literal, localhost or a configured name, whatever the port."""
+        name, found, port = host.rpartition(":")
+        name = name if found and port.isdecimal() and port.isascii() else host
+        if name.lower() in self._hosts:
+            return True
+        literal = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+        try:
+            ipaddress.ip_address(literal)
+        except ValueError:
+            return False
+        return "%" not in literal  # a zone may be any text
+
+    async def _healthz(self, _: str) -> web.Response:
+        return _say(200, "alive\n")
+
+    async def _readyz(self, path: str) -> web.Response:
+        await self._refresh(path)
+        ready, why = self._view.ready()
+        return _say(200 if ready else 503, f"{why}\n")
+
+    async def _metrics(self, path: str) -> web.Response:
+        await self._refresh(path)
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST} | _HEADERS
+        )
+
+    async def _status(self, path: str) -> web.Response:
+        await self._refresh(path)
+        body = orjson.dumps(self._view.status(), default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+        return web.Response(body=body + b"\n", content_type="application/json", headers=_HEADERS)
+
+
+async def _listen(runner: web.BaseRunner, text: str) -> str:
+    """Bind and return the address in use. StartError in one line otherwise."""
+    address = parse_address(text)
+    try:
+        match address:
+            case UnixAddress(path):
+                _refuse_live_socket(path)
+                await web.UnixSite(runner, path).start()
+                Path(path).chmod(0o600)
+                return str(address)
+            case TcpAddress(host, port):
+                await web.TCPSite(runner, host or None, port).start()
+                return str(TcpAddress(host, runner.addresses[0][1]))
+    except OSError as error:
+        reason = "the address is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+        raise StartError(f"admin.address: cannot listen on {text}: {reason}") from error
+
+
+def _refuse_live_socket(path: str) -> None:
+    """The event loop replaces a socket file that is in the way: right after a crash, wrong while somebody serves it."""
+    if not Path(path).is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        if probe.connect_ex(path) != errno.ECONNREFUSED:
+            raise OSError(errno.EADDRINUSE, "somebody listens there")

@@ -1,0 +1,350 @@
+"""The price of a bought pass and how many are issued: set by the server, from what it can serve.
+
+    B    units/s left for bought passes: max(0.15 C, 0.9 C - what T0 and T1 ask for); C is the capacity
+    Q    units that a bought pass is worth: its burst and its least rate over its life
+    u    share of Q that is used, within [0.01, 1]: what all bought passes took of late over what was issued of late;
+         0.2 until there is enough to learn from
+    n*   passes/s that can be served: B / (Q u), less when those that are live already take more than B
+    n    solves/s, counted once for each network: only those of networks of which nobody waits or holds a live pass
+    E    expected hashes of a challenge for somebody without a bad name, within [E0, cap]
+
+Every five seconds: when n is above n*, and beyond chance, E rises by clip(sqrt(n/n*), 1.05, 2); when it is below
+0.7 n*, E falls by 0.85. So the price follows those who pay it, and not the pressure: an attack without solvers leaves
+it at E0. Wrong, forged and stale answers do not count, nor does a second solve from one network, so neither can raise
+it. The operator's `pressure.max_pressure` m bounds it to E0 (cap/E0)^m. A known network pays an eighth, a score s
+2^(s/4) times as much (challenge.py).
+
+**Flash crowd.** Of those who are newcomers in calm weather some share come from networks that are known (history.py
+counts). When at least half of that share is found among the networks that solve, they are people: the cap is then 4 E0,
+and they wait instead of burning their batteries. A botnet's networks are mostly unknown. Where newcomers hardly ever
+come from known networks (`least_usual`), that tells nobody from another, and there is no flash crowd.
+
+**Issue.** n* passes a second, saved up for no more than five seconds; who has to wait does so in waiting.py.
+Only under attack: in calm weather (challenge.mode = "always") who solves gets a pass at once.
+
+**Turned away.** Who has solved, and finds the room full, or no time to verify, or no memory of spent challenges, is
+told a time of its own to send the answer again: the next free moment at `full_rate` a second, at most `full_pause` from
+now. So they come back evenly, however many they are and however they came. Sent again every 2 s for the two minutes
+that a challenge lives, the answers of a crowd came to 22,000 a second, which is all that one core can read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from annotated_types import Ge, Gt, Le, Lt
+from typing_extensions import Doc
+
+from shield.policy.challenge import BUSY_SECONDS, ChallengeSettings
+from shield.policy.keys import Keys
+from shield.policy.waiting_room import Room, Waiter
+
+MOST_SEEN: Final = 4096  # networks told apart in one window
+
+
+@dataclass(frozen=True, slots=True)
+class PricingSettings:
+    """What a bought pass costs, and how many there are."""
+
+    window: Annotated[
+        float, Gt(0), Doc("seconds. Between two prices: long enough to count solves, a few steps to any price.")
+    ] = 5.0
+    least_rise: Annotated[float, Gt(1), Doc("factor. The least that the price rises by in a window, when it does.")] = (
+        1.05
+    )
+    most_rise: Annotated[float, Gt(1), Doc("factor. The most; E0 to the cap takes 25 s.")] = 2.0
+    fall: Annotated[
+        float, Gt(0), Lt(1), Doc("factor. That the price falls by in a window; slower than it rises, as p does.")
+    ] = 0.85
+    slack: Annotated[
+        float, Gt(0), Lt(1), Doc("share. Of the passes that can be served; with fewer solves the price falls.")
+    ] = 0.7
+    bought_share: Annotated[
+        float, Gt(0), Lt(1), Doc("share. Of the capacity that is left for bought passes whatever T0 and T1 ask for.")
+    ] = 0.15
+    kept_share: Annotated[
+        float,
+        Ge(0),
+        Lt(1),
+        Doc(
+            "share. Of the capacity, for bought passes, which go first in the queue for it where T0 and T1 ask for "
+            "more than the rest; 0: T0 and T1 always go first."
+        ),
+    ] = 0.05
+    usable_share: Annotated[
+        float, Gt(0), Le(1), Doc("share. Of the capacity that is given away in all; beyond it queues grow.")
+    ] = 0.9
+    first_used: Annotated[
+        float, Gt(0), Le(1), Doc("share. Of what a bought pass is worth that is taken to be used, until it is known.")
+    ] = 0.2
+    least_used: Annotated[
+        float, Gt(0), Le(1), Doc("share. The least that is reckoned with: a page with a few small parts.")
+    ] = 0.01
+    flash_cap: Annotated[
+        float, Ge(1), Doc("factor. The highest price over the lowest while the solvers are the usual people.")
+    ] = 4.0
+    flash_share: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("share. Of the usual share of newcomers from known networks that must be found among the solvers."),
+    ] = 0.5
+    least_usual: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc(
+            "share. Of newcomers that usually come from known networks; where fewer do, that tells nobody from another."
+        ),
+    ] = 0.1
+    most_wait: Annotated[
+        float, Gt(0), Le(600), Doc("seconds. In the waiting room; people leave a page that takes a minute.")
+    ] = 60.0
+    asks: Annotated[
+        int, Ge(1), Le(100), Doc("times. That a waiting page asks in the time that it will take: it may be sooner.")
+    ] = 4
+    most_pause: Annotated[
+        int,
+        Ge(1),
+        Le(600),
+        Doc("seconds. And at least this often: a place that was won must not lie idle. 16,384 ask 1,600 times/s then."),
+    ] = 10
+    full_rate: Annotated[
+        float,
+        Gt(0),
+        Doc("answers/s. That are turned away for lack of room and come again, as told by Retry-After: 4 % of a core."),
+    ] = 1000.0
+    full_pause: Annotated[
+        int,
+        Ge(2),
+        Le(60),
+        Doc("seconds. After which they come again at most: each answer has some tries before it expires."),
+    ] = 30
+    use_seconds: Annotated[
+        float, Gt(0), Doc("seconds. Over which what bought passes take is averaged: a page and the next.")
+    ] = 10.0
+    worth_seconds: Annotated[
+        float, Gt(0), Doc("seconds. Over which the use of passes is compared with their issue: most are left by then.")
+    ] = 30.0
+    learn_seconds: Annotated[
+        float, Gt(0), Doc("seconds. Over which it is learned that passes are used less than was thought.")
+    ] = 8.0
+    alarm_seconds: Annotated[
+        float, Gt(0), Doc("seconds. The same for more: idle passes may be put to use all at once.")
+    ] = 4.0
+    least_issued: Annotated[float, Gt(0), Doc("passes. Of late, from which their use can be told.")] = 8.0
+    least_solves: Annotated[
+        float, Gt(0), Doc("solves. Of late, from which the share of known networks among them can be told.")
+    ] = 8.0
+    solves_kept: Annotated[
+        float, Gt(0), Lt(1), Doc("share, per window. Of these solves that still counts: half a minute's.")
+    ] = 0.8
+    flash_kept: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("share. Of flash_share that suffices while it is a crowd: known networks are let in first, and leave."),
+    ] = 0.5
+    by_network: Annotated[
+        bool,
+        Doc(
+            "Count a network's solves as one, and give passes to known networks and those with the fewest first. "
+            "false: each solve counts, and it goes by who solved first; then a botnet of a few networks gets most."
+        ),
+    ] = True
+    strangers: Annotated[
+        float,
+        Gt(0),
+        Lt(1),
+        Doc(
+            "share. Of the passes that goes to networks that are not known while some of them wait. It costs the known "
+            "as much; without it a crowd of known networks leaves the others none, however long it lasts."
+        ),
+    ] = 0.05
+    savings: Annotated[
+        float,
+        Gt(0),
+        Doc("seconds. For which passes that nobody wanted are saved up: bursts of visitors need not wait."),
+    ] = 5.0
+
+
+class Pricing:
+    """The price, the rate of issue, and the waiting room."""
+
+    __slots__ = (
+        "_fresh",
+        "_issued",
+        "_least",
+        "_most",
+        "_next_return",
+        "_saved",
+        "_seconds",
+        "_seen",
+        "_settings",
+        "_solvers",
+        "_solvers_known",
+        "_taken",
+        "_units",
+        "_worth",
+        "flash",
+        "hashes",
+        "rate",
+        "room",
+        "solves",
+        "used",
+        "used_rate",
+    )
+
+    def __init__(
+        self,
+        settings: PricingSettings,
+        challenge: ChallengeSettings,
+        max_pressure: float,
+        keys: Keys,
+        entropy: Callable[[int], bytes],
+        size: int,
+    ) -> None:
+        self._settings = settings
+        self._least = float(challenge.least_hashes)
+        self._most = self._least * (challenge.most_hashes / self._least) ** max_pressure
+        self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
+        self.room = Room(keys, entropy, size, settings.most_wait, settings.by_network, settings.strangers)
+        self.hashes = self._least  # E
+        self.rate = 0.0  # n*
+        self.solves = 0.0  # n, of the last window
+        self.used = settings.first_used  # u
+        self.used_rate = 0.0  # units/s that bought passes take, smoothed
+        self.flash = False
+        self._saved = math.inf  # passes that may be issued
+        self._next_return = 0.0  # when the next answer may come again to a full room
+        # of late, fading
+        self._units = 0.0
+        self._issued = 0.0
+        # of the windows that are open
+        self._taken = 0
+        self._seconds = 0.0
+        self._fresh = 0
+        self._seen: dict[str, bool] = {}  # networks that solved, and whether they are known
+        # of the last half minute, fading
+        self._solvers = 0.0
+        self._solvers_known = 0.0
+
+    def left(self, capacity: float, known_demand: float) -> float:
+        """B, the units/s left for bought passes."""
+        settings = self._settings
+        return max(settings.bought_share * capacity, settings.usable_share * capacity - known_demand)
+
+    def kept(self, capacity: float, known_demand: float) -> float:
+        """Units/s that bought passes get before T0 and T1, which would take them: 0 while those leave as much."""
+        share = self._settings.kept_share * capacity
+        return share if known_demand > capacity - share else 0.0
+
+    def solved(self, network: str, known: bool) -> None:
+        """Count a right answer from a network, before it has a place or a pass."""
+        self._fresh += self.room.fresh(network)
+        if len(self._seen) < MOST_SEEN:
+            self._seen[network] = known
+
+    @property
+    def ready(self) -> bool:
+        """Whether a pass may be issued at once; then nobody waits for one."""
+        return self._saved >= 1.0
+
+    def take(self) -> None:
+        """One pass is issued."""
+        self._saved -= 1.0
+        self._taken += 1
+
+    def read(self, left: float, units: float, seconds: float, usual: float | None, now: float) -> None:
+        """A reading of `seconds` under attack: set n*, issue what is due, and now and then the price.
+
+        `left` is B, `units` what bought passes took meanwhile, `usual` the share of newcomers that come from known
+        networks in calm weather (None: not known).
+        """
+        settings = self._settings
+        share = 1.0 - math.exp(-seconds / settings.use_seconds)
+        self.used_rate += share * (units / seconds - self.used_rate)
+        kept = math.exp(-seconds / settings.worth_seconds)
+        self._units = kept * self._units + units
+        self._issued = kept * self._issued + self._taken
+        self._taken = 0
+        if self._issued >= settings.least_issued:
+            used = min(max(self._units / self._issued / self._worth, settings.least_used), 1.0)
+            slowness = settings.alarm_seconds if used > self.used else settings.learn_seconds
+            self.used += (1.0 - math.exp(-seconds / slowness)) * (used - self.used)
+        self.rate = left / (self._worth * self.used) * min(1.0, left / max(self.used_rate, left))
+        self._saved = min(self._saved + self.rate * seconds, max(1.0, self.rate * settings.savings))
+        room = self.room
+        room.expire(now)
+        while self._saved >= 1.0 and room.waiting:
+            self.take()
+            room.issue(now)
+        self._seconds += seconds
+        if self._seconds > settings.window - seconds / 2:
+            self._set_price(usual)
+
+    def rest(self, seconds: float, now: float) -> None:
+        """The same in calm weather: whoever waits is let in, and the price falls."""
+        self.rate = 0.0
+        self._saved = math.inf  # until the next reading
+        self.room.expire(now)
+        while self.room.waiting:
+            self.room.issue(now)
+        self._seconds += seconds
+        if self._seconds > self._settings.window - seconds / 2:
+            self._set_price(None)
+
+    def wait(self, waiter: Waiter, now: float) -> int:
+        """Whole seconds, about, until it is a waiter's turn, or the place is lost; at least 1."""
+        turns = self.room.turns(waiter)
+        return max(1, int(min(turns / self.rate, waiter.until - now)))
+
+    def pause(self, wait: int) -> int:
+        """Whole seconds after which somebody whose turn is in `wait` seconds is to ask again."""
+        return min(max(wait // self._settings.asks, 1), self._settings.most_pause)
+
+    def again_after(self, now: float) -> int:
+        """Whole seconds after which an answer for which there is no room is to come again."""
+        settings = self._settings
+        at = max(self._next_return, now + BUSY_SECONDS) + 1.0 / settings.full_rate
+        self._next_return = min(at, now + settings.full_pause)
+        return round(self._next_return - now)
+
+    def figures(self) -> dict[str, Any]:
+        """What the market is like, for /api/status: rates per second, the price in hashes."""
+        return {
+            "price": int(self.hashes),
+            "solves_per_second": self.solves,
+            "passes_per_second": self.rate,
+            "used_share": self.used,
+            "bought_demand": self.used_rate,
+            "flash_crowd": self.flash,
+            "waiting": self.room.waiting,
+        }
+
+    def _set_price(self, usual: float | None) -> None:
+        """Close a window of the price."""
+        settings, seconds = self._settings, self._seconds
+        expected = self.rate * seconds
+        self.solves = self._fresh / seconds
+        self._solvers = settings.solves_kept * self._solvers + len(self._seen)
+        self._solvers_known = settings.solves_kept * self._solvers_known + sum(self._seen.values())
+        self.flash = (
+            usual is not None
+            and usual >= settings.least_usual
+            and self._solvers >= settings.least_solves
+            and self._solvers_known
+            >= settings.flash_share * usual * self._solvers * (settings.flash_kept if self.flash else 1.0)
+        )
+        if self._fresh > expected + math.sqrt(expected) and self.rate:
+            self.hashes *= min(max(math.sqrt(self._fresh / expected), settings.least_rise), settings.most_rise)
+        elif self._fresh <= settings.slack * expected:
+            self.hashes *= settings.fall
+        cap = min(self._most, settings.flash_cap * self._least) if self.flash else self._most
+        self.hashes = min(max(self.hashes, self._least), cap)
+        self._seconds = 0.0
+        self._fresh = 0
+        self._seen.clear()

@@ -1,0 +1,386 @@
+"""Who stands out under pressure: programs, networks and routes that ask for much of it, and how many clients do.
+
+A botnet whose every address asks once stands out in nothing that is counted by address. It mostly does in what all its
+hosts run: one program, with one User-Agent, Accept-Language and TLS hello (together its **fingerprint**), or in the
+networks it rents, or in the route it aims at. Requests of those without a history (T2 to T4) are counted by all three
+while p is above the threshold, and never before: in calm weather this costs nothing.
+
+    sketch     Space-Saving (Metwally, Agrawal and El Abbadi 2005): with k places, everything that makes more than 1/k
+               of the requests is in it, and each count is known to within the count that its place was taken over
+               with. Counts decay by half in 60 s: newer requests weigh more (forward decay, Cormode et al. 2009)
+    clients    different ones within a minute, by linear counting (Whang, Vander-Zanden and Taylor 1990)
+    sample     beyond 1,000 requests/s, every n-th request counts for n: a flood costs no more for being larger
+
+A fingerprint is **armed**: all who carry it and have neither pass nor history (T3, T4) share one token bucket, so a
+botnet that is one program is limited as one client is. But people who come for the first time carry the same ones as
+people who came before, so it is armed only while it makes at least 5 % of the strangers' requests, of at least 1,000,
+and at most a fifth of that, and 5 %, of the known clients (T0, T1) may have it. May: of n known clients k were seen
+with it, so it is at most (k + 2 sqrt(k) + 3) / n beyond chance (two standard deviations; the rule of three for k = 0).
+A known client counts once a minute, however much it asks: one sleeper cannot make its botnet's program look like
+everybody's. All bounds are on the safe side of what the sketch leaves open, and what is armed is released at half
+(share, requests) or twice (known) of what armed it.
+
+Bounded: three sketches of strangers and one of known clients, `places` entries each of at most `PLACE_BYTES`; a bitmap
+of 64 KiB; 4,096 keys of known clients.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from annotated_types import Ge, Gt, Le
+from typing_extensions import Doc
+
+from shield.model import Request
+from shield.policy.bucket import Bucket, Rate
+from shield.policy.identity import Client, shape
+
+Program = tuple[str, str, str]
+"""User-Agent, Accept-Language, JA4."""
+
+PLACE_BYTES: Final = 900
+"""Of a program whose two values have 256 characters each, by tracemalloc; a network takes 260."""
+MINUTE: Final = 60.0  # over which clients are told apart
+EARLY: Final = 10.0  # seconds after which a minute that is not over says more than the one before
+MOST_SEEN: Final = 4096  # known clients told apart in a minute
+RESCALE: Final = 2.0**40  # weight of a request at which all counts are divided by it
+TOP: Final = 5  # named of each kind
+AGENT_CHARS: Final = 80  # of a User-Agent in the log
+BITS: Final = 1 << 19  # of the bitmap; good for two million clients
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class StandoutsSettings:
+    """When a program, network or route stands out, and when a program is limited as one client."""
+
+    share: Annotated[
+        float, Gt(0), Le(1), Doc("of 1. Share of the strangers' requests from which on something stands out.")
+    ] = 0.05
+    known_share: Annotated[
+        float,
+        Ge(0),
+        Le(1),
+        Doc("of 1. A fingerprint that more of the known clients may have is never limited; it is people's, too."),
+    ] = 0.05
+    contrast: Annotated[
+        float, Ge(1), Doc("times. As common among strangers as among known clients it must be to be limited, at least.")
+    ] = 5.0
+    rate_share: Annotated[
+        float, Gt(0), Le(1), Doc("of 1. Of the capacity: the rate of the one bucket of a fingerprint that stands out.")
+    ] = 0.1
+    rate_burst: Annotated[
+        float, Gt(0), Doc("seconds. Of that rate may be asked for at once: a page, while it is limited by mistake.")
+    ] = 4.0
+    release: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Doc("of 1. Of the bounds above: what is limited is released below that, so that it does not flap."),
+    ] = 0.5
+    least_counted: Annotated[
+        float, Gt(0), Doc("requests. Of strangers, before anything is said to stand out; fewer are chance.")
+    ] = 200.0
+    least_to_limit: Annotated[
+        float, Gt(0), Doc("requests. And before a fingerprint is limited: a page of eighty parts is one visit.")
+    ] = 1000.0
+    many_clients: Annotated[
+        float, Gt(0), Doc("clients. In a minute, from which on the log says that there are many.")
+    ] = 200.0
+    few_requests: Annotated[
+        float, Gt(0), Doc("requests. Of a client in a minute, up to which the log calls them few: a page or two.")
+    ] = 6.0
+    many_requests: Annotated[
+        float, Gt(0), Doc("requests. Of a client in a minute, from which on the log calls them many: one a second.")
+    ] = 60.0
+    half_life: Annotated[float, Gt(0), Doc("seconds. In which what was counted loses half of its weight.")] = 60.0
+    per_second: Annotated[
+        float, Ge(1), Doc("requests/s. Counted one by one; of more a sample, so that a flood costs nothing more.")
+    ] = 1000.0
+    places: Annotated[
+        int, Ge(16), Le(65_536), Doc("entries. Of each sketch; more than 1/share, so that what stands out is in it.")
+    ] = 128
+
+
+class Place(Generic[K]):
+    """One counter: `count` is at most `error` too high."""
+
+    __slots__ = ("count", "error", "key")
+
+    def __init__(self, key: K, count: float, error: float) -> None:
+        self.key = key
+        self.count = count
+        self.error = error
+
+
+class Sketch(dict[K, Place[K]], Generic[K]):
+    """The heaviest keys of a stream, in at most `size` places."""
+
+    __slots__ = ("_least", "_pushed", "_size", "total")
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.total = 0.0
+        self._size = size
+        self._least: list[tuple[float, int, Place[K]]] = []  # heap by count as of when pushed
+        self._pushed = 0
+
+    def add(self, key: K, weight: float) -> None:
+        """Count a key. A new one takes the place, and the count, of the least counted when there is no room."""
+        self.total += weight
+        place = self.get(key)
+        if place is not None:
+            place.count += weight
+            return
+        error = self._evict() if len(self) >= self._size else 0.0
+        place = self[key] = Place(key, error + weight, error)
+        self._push(place)
+
+    def share(self, place: Place[K]) -> float:
+        """The share that a key has at least."""
+        return (place.count - place.error) / self.total
+
+    def most(self, key: K) -> float:
+        """The share that any key has at most."""
+        place = self.get(key)
+        if place is not None:
+            return place.count / self.total
+        return self._smallest().count / self.total if len(self) >= self._size else 0.0
+
+    def heaviest(self, least: float) -> list[Place[K]]:
+        """Those with at least that share, the heaviest first."""
+        found = [place for place in self.values() if place.count - place.error >= least * self.total]
+        return sorted(found, key=lambda place: place.error - place.count)
+
+    def scale(self, factor: float) -> None:
+        """Multiply all counts."""
+        self.total *= factor
+        for place in self.values():
+            place.count *= factor
+            place.error *= factor
+        self._least.clear()
+        for place in self.values():
+            self._push(place)
+
+    def clear(self) -> None:
+        super().clear()
+        self._least.clear()
+        self.total = 0.0
+
+    def _evict(self) -> float:
+        """Give the least counted place up; its count."""
+        place = self._smallest()
+        heapq.heappop(self._least)
+        del self[place.key]
+        return place.count
+
+    def _smallest(self) -> Place[K]:
+        while True:
+            count, _, place = self._least[0]
+            if place.count == count:
+                return place
+            heapq.heappop(self._least)
+            self._push(place)
+
+    def _push(self, place: Place[K]) -> None:
+        self._pushed += 1
+        heapq.heappush(self._least, (place.count, self._pushed, place))
+
+
+class Distinct:
+    """Counts different keyed hashes, to within 1 %."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self) -> None:
+        self._bits = bytearray(BITS // 8)
+
+    def add(self, tag: bytes) -> None:
+        """Note a tag of which the first three bytes are as good as random."""
+        bit = int.from_bytes(tag[:3], "big") >> 5
+        self._bits[bit >> 3] |= 1 << (bit & 7)
+
+    def count(self) -> float:
+        """How many different ones were noted, about."""
+        empty = BITS - int.from_bytes(self._bits, "big").bit_count()
+        return BITS * math.log(BITS / max(empty, 1))
+
+    def clear(self) -> None:
+        self._bits = bytearray(BITS // 8)
+
+
+class Standouts:
+    """Counts who asks under pressure, names what stands out, and holds the buckets of fingerprints that are armed."""
+
+    def __init__(self, settings: StandoutsSettings, notes: deque[tuple[str, dict[str, Any]]]) -> None:
+        """`notes` takes what is to be logged."""
+        self._settings = settings
+        self._notes = notes
+        self._programs: Sketch[Program] = Sketch(settings.places)
+        self._networks: Sketch[str] = Sketch(settings.places)
+        self._routes: Sketch[str] = Sketch(settings.places)
+        self._known: Sketch[Program] = Sketch(settings.places)  # of known clients, each once a minute
+        self._seen: set[bytes] = set()  # known clients of this minute
+        self._clients = Distinct()  # strangers of this minute
+        self._last = (0, 0.0)  # strangers' requests and clients of the minute before
+        self._asked = 0  # requests of strangers in this minute
+        self._asked_before = 0  # of these, before the window that is open
+        self._minute = 0.0  # seconds of it so far
+        self._weight = 1.0  # of one request now
+        self._stride = 1
+        self.armed: dict[Program, Bucket] = {}
+
+    def count(self, request: Request, known: bool) -> None:
+        """Count a request under pressure; `known`: of T0 or T1."""
+        client = request.client
+        if known:
+            key = client.key
+            if key not in self._seen and len(self._seen) < MOST_SEEN:
+                self._seen.add(key)
+                self._known.add(program(client), self._weight)
+            return
+        self._asked += 1
+        self._clients.add(client.entry.key)
+        if self._asked % self._stride:
+            return
+        weight = self._weight * self._stride
+        self._programs.add(program(client), weight)
+        self._networks.add(client.network, weight)
+        self._routes.add(request.route.template, weight)
+
+    def refuses(self, request: Request, now: float) -> bool:
+        """Charge a request of T3 or T4 to the bucket of its fingerprint, if that is armed; whether it is empty."""
+        bucket = self.armed.get(program(request.client))
+        return bucket is not None and not bucket.take(request.cost, now)
+
+    def close_window(self, seconds: float, pressed: bool, capacity: float) -> None:
+        """The window of `seconds` is over: see who stands out. `capacity` in units/s."""
+        if not pressed:
+            self.armed.clear()
+            return
+        settings = self._settings
+        asked = self._asked - self._asked_before
+        self._stride = max(1, math.ceil(asked / (seconds * settings.per_second)))
+        self._minute += seconds
+        self._arm(capacity)
+        if self._minute >= MINUTE:
+            self._last = (self._asked, self._clients.count())
+            self._begin_minute()
+        self._asked_before = self._asked
+        self._weight *= 2.0 ** (seconds / settings.half_life)
+        if self._weight > RESCALE:
+            for sketch in (self._programs, self._networks, self._routes, self._known):
+                sketch.scale(1.0 / self._weight)
+            self._weight = 1.0
+
+    def clear(self) -> None:
+        """The attack is over: forget it."""
+        for sketch in (self._programs, self._networks, self._routes, self._known):
+            sketch.clear()
+        self.armed.clear()
+        self._begin_minute()
+        self._asked_before = 0
+        self._last = (0, 0.0)
+        self._weight = 1.0
+        self._stride = 1
+
+    def figures(self) -> dict[str, Any]:
+        """What stands out, for /api/status and the log. Shares are those that each has at least."""
+        requests, clients = self._last_minute()
+        return {
+            "pattern": pattern(requests, clients, self._settings),
+            "clients": round(clients),
+            "requests_per_client": round(requests / clients, 2) if clients else 0.0,
+            "fingerprints": [
+                {**_named(place.key), **self._shares(place), "armed": place.key in self.armed}
+                for place in self._standing(self._programs)
+            ],
+            "networks": _shares(self._networks, self._standing(self._networks)),
+            "routes": _shares(self._routes, self._standing(self._routes)),
+        }
+
+    def _standing(self, sketch: Sketch[K]) -> list[Place[K]]:
+        if sketch.total < self._settings.least_counted * self._weight:
+            return []
+        return sketch.heaviest(self._settings.share)[:TOP]
+
+    def _shares(self, place: Place[Program]) -> dict[str, float | None]:
+        """The share of a fingerprint among strangers, at least, and known clients, at most; None: none were seen."""
+        known = round(self._known_share(place.key), 3) if self._known.total else None
+        return {"share": round(self._programs.share(place), 3), "known_share": known}
+
+    def _known_share(self, who: Program) -> float:
+        """The share of known clients that may have a fingerprint, in [0, 1]."""
+        clients = self._known.total / self._weight
+        if not clients:
+            return 1.0
+        seen = self._known.most(who) * clients
+        return min((seen + 2.0 * math.sqrt(seen) + 3.0) / clients, 1.0)
+
+    def _last_minute(self) -> tuple[int, float]:
+        """Requests and clients of this minute so far, or of the one before while this one is too young."""
+        if self._minute < EARLY and self._last[0]:
+            return self._last
+        return self._asked, self._clients.count()
+
+    def _arm(self, capacity: float) -> None:
+        """Arm fingerprints that stand out and are not people's, and release those that do not any more."""
+        settings, armed = self._settings, self.armed
+        if self._programs.total < (settings.release if armed else 1.0) * settings.least_to_limit * self._weight:
+            armed.clear()
+            return
+        rate = Rate(settings.rate_share * capacity, settings.rate_share * capacity * settings.rate_burst)
+        wanted: dict[Program, Bucket] = {}
+        for place in self._programs.heaviest(settings.release * settings.share):
+            bucket = armed.get(place.key)
+            share, known = self._programs.share(place), self._known_share(place.key)
+            most = min(settings.known_share, share / settings.contrast)
+            if bucket is not None:
+                if known <= most / settings.release:
+                    bucket.rate, bucket.burst = rate.rate, rate.burst
+                    wanted[place.key] = bucket
+            elif known <= most and share >= settings.share:
+                wanted[place.key] = Bucket(rate)
+                self._notes.append(("fingerprint_limited", {**_named(place.key), **self._shares(place)}))
+        self.armed = wanted
+
+    def _begin_minute(self) -> None:
+        self._seen.clear()
+        self._clients.clear()
+        self._asked = 0
+        self._minute = 0.0
+
+
+def program(client: Client) -> Program:
+    """The fingerprint of a client's program."""
+    return client.user_agent, client.language, client.ja4
+
+
+def pattern(requests: float, clients: float, settings: StandoutsSettings) -> str:
+    """What a minute of strangers looks like, in words; empty when it looks like nothing in particular."""
+    if requests < settings.least_counted:
+        return ""
+    each = requests / clients
+    many = "many clients" if clients >= settings.many_clients else "few clients"
+    if each >= settings.many_requests:
+        return f"{many}, many requests each"
+    if clients >= settings.many_clients and each <= settings.few_requests:
+        return f"{many}, few requests each"
+    return ""
+
+
+def _named(who: Program) -> dict[str, str]:
+    """A fingerprint in words, and the short name of all of it."""
+    agent, language, ja4 = who
+    named = {"fingerprint": shape((), (agent, language, ja4)), "user_agent": agent[:AGENT_CHARS]}
+    return {**named, "ja4_habit": ja4} if ja4 else named
+
+
+def _shares(sketch: Sketch[str], places: list[Place[str]]) -> dict[str, float]:
+    return {place.key: round(sketch.share(place), 3) for place in places}

@@ -1,0 +1,1 @@
+"""The processes of one Shield: what builds, starts, supervises and stops everything."""

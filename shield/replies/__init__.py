@@ -1,0 +1,1 @@
+"""What Shield says itself: refusals, challenges, errors, redirects, and its own pages."""

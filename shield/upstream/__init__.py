@@ -1,0 +1,1 @@
+"""The servers behind Shield: choosing, dialling, speaking to them, and knowing how they are."""

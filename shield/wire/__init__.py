@@ -1,0 +1,1 @@
+"""What lies below HTTP: addresses, PROXY headers, ClientHellos, certificates, and the transport."""

@@ -1,0 +1,363 @@
+"""A plain connection, a client's or an upstream server's, read and written on the socket itself.
+
+The loop's own transports cost a flood of short connections more than its requests do: made, registered with the poller
+and torn down, before and after a single read. Here the first bytes are read as the connection is accepted, and one that
+is refused and closed at once never meets the poller. (Measured with one refused request per connection: the transport
+and its registration were a third of the time.)
+
+What is written during one turn of the loop leaves at its end, for all connections in one go: who is woken by the first
+message finds the others there, and need not be woken again. A large piece leaves at once, so that backpressure is felt
+at once.
+
+    Batch       the wires that have something to send or to end in this turn
+    SocketTransport        the transport: what ClientConnection uses of asyncio.Transport, with the same meaning
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+READ_BYTES: Final = 64 * 1024
+"""Of one read. Half of what malloc() takes from the kernel with each call."""
+AT_ONCE: Final = 16 * 1024
+"""bytes. What is larger does not wait for the end of the turn."""
+WRITE_HIGH: Final = 64 * 1024
+"""bytes. Unsent, at which the protocol is asked to pause, unless it says otherwise."""
+MOST_PIECES: Final = 64
+"""Of one sendmsg(); the kernel takes 1,024."""
+
+_DONTWAIT: Final = socket.MSG_DONTWAIT
+
+
+class Batch:
+    """The wires with something left to do in this turn of the loop."""
+
+    __slots__ = ("_loop", "_wires")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._wires: list[SocketTransport] = []
+
+    def add(self, wire: SocketTransport) -> None:
+        """Have `wire` settled before the loop waits again."""
+        if not self._wires:
+            self._loop.call_soon(self._settle)
+        self._wires.append(wire)
+
+    def _settle(self) -> None:
+        wires, self._wires = self._wires, []
+        for wire in wires:
+            try:
+                wire.settle()
+            except Exception as error:
+                wire.fail(error)
+
+
+class SocketTransport(asyncio.Transport):
+    """One connection. Call start() once; it then calls the protocol's verbs as asyncio says.
+
+    Unlike other transports it may call data_received() from within start().
+    """
+
+    __slots__ = (
+        "_batch",
+        "_closing",
+        "_eof",
+        "_error",
+        "_fd",
+        "_hearing",
+        "_high",
+        "_loop",
+        "_lost",
+        "_out",
+        "_patient",
+        "_paused",
+        "_peer",
+        "_protocol",
+        "_queued",
+        "_reset",
+        "_shut",
+        "_size",
+        "_sock",
+        "_throttled",
+        "_waiting",
+        "_watched",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: Batch,
+        sock: socket.SocketType,
+        peer: Any,
+        protocol: asyncio.Protocol,
+        patient: bool = False,
+    ) -> None:
+        """`peer` is its address. The socket may be a blocking one. `patient`: what a peer has said before it would hear
+        no more is read all the same, as a server may refuse a body halfway."""
+        self._loop = loop
+        self._batch = batch
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._peer = peer
+        self._protocol: Any = protocol
+        self._patient = patient
+        self._out: list[bytes | memoryview] = []
+        self._size = 0  # bytes in _out
+        self._high = WRITE_HIGH
+        self._queued = False  # in the batch
+        self._waiting = False  # until the socket takes more
+        self._throttled = False  # the protocol was told to pause
+        self._paused = False  # the protocol wants to read no more for now
+        self._watched = False  # the poller looks out for input
+        self._eof = False  # the client has closed its half
+        self._shut = False  # our half is to be closed when all is sent
+        self._closing = False
+        self._reset = False  # what is unsent is dropped
+        self._hearing = False  # the peer takes no more, but what it has said is still to be read
+        self._lost = False
+        self._error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        state = "lost" if self._lost else "closing" if self._closing else "open"
+        return f"<SocketTransport {self._peer} {state}, {self._size} unsent>"
+
+    def start(self, first: Callable[[], None] | None = None) -> None:
+        """Begin: connection_made(), then `first()` in place of a read of what has come already."""
+        try:
+            self._protocol.connection_made(self)
+            if first is not None and not self._closing:
+                first()
+            elif self.is_reading():
+                self._read()
+            self._watch()
+        except Exception as error:
+            self.fail(error)
+
+    # reading
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(READ_BYTES, _DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._break(error)
+            return
+        if data:
+            self._protocol.data_received(data)
+            return
+        if self._error is not None:  # no end in good order: _look() has found it reset
+            self._break(self._error)
+            return
+        self._eof = True
+        self._watch()
+        if not self._protocol.eof_received():
+            self.close()
+
+    def _on_readable(self) -> None:
+        try:
+            self._read()
+            if self._watched and not self._queued:  # else sending will tell
+                self._look()
+        except Exception as error:
+            self.fail(error)
+
+    def _look(self) -> None:
+        """Find out whether the connection was reset. uvloop calls back once then, and never again, however much there
+        is still to read."""
+        number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._error = OSError(number, os.strerror(number))
+            self._loop.remove_reader(self._fd)
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def _watch(self) -> None:
+        """Have the poller look out for input, or no longer."""
+        wanted = not (self._paused or self._eof or self._closing)
+        if wanted != self._watched:
+            self._watched = wanted
+            if wanted:
+                self._loop.add_reader(self._fd, self._on_readable)
+            else:
+                self._loop.remove_reader(self._fd)
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        self._watch()
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        self._watch()
+
+    def is_reading(self) -> bool:
+        return not (self._paused or self._eof or self._closing)
+
+    # writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send `data`, which must not change any more. Ignored once the connection, or our half, is closing."""
+        if self._closing or self._shut or not data:
+            return
+        self._out.append(cast("bytes", data))
+        self._size += len(data)
+        if self._waiting:
+            self._throttle()
+        elif self._size >= AT_ONCE:
+            self._send()
+        elif not self._queued:
+            self._queued = True
+            self._batch.add(self)
+
+    def write_eof(self) -> None:
+        """Close our half when everything is sent."""
+        self._shut = True
+        self._queue()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        """bytes. Those that the kernel has not taken."""
+        return self._size
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Pause the protocol above `high` bytes unsent, resume it at a quarter of that; `low` is ignored."""
+        self._high = WRITE_HIGH if high is None else high
+
+    def _send(self) -> None:
+        """Give the kernel as much as it takes."""
+        out = self._out
+        try:
+            sent = (
+                self._sock.send(out[0], _DONTWAIT)
+                if len(out) == 1
+                else self._sock.sendmsg(out[:MOST_PIECES], (), _DONTWAIT)
+            )
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._break(error)
+            self._hearing = self._patient and not (self._paused or self._eof)
+            return
+        self._size -= sent
+        if not self._size:
+            out.clear()
+            if self._waiting:
+                self._waiting = False
+                self._loop.remove_writer(self._fd)
+            return
+        gone = 0
+        while sent >= len(out[gone]):
+            sent -= len(out[gone])
+            gone += 1
+        del out[:gone]
+        if sent:
+            out[0] = memoryview(out[0])[sent:]
+        if not self._waiting:
+            self._waiting = True
+            self._loop.add_writer(self._fd, self._on_writable)
+        self._throttle()
+
+    def _on_writable(self) -> None:
+        try:
+            if self._reset:
+                return
+            self._send()
+            if self._throttled and self._size <= self._high // 4 and not self._reset:
+                self._throttled = False
+                self._protocol.resume_writing()
+            if not self._waiting:
+                self._queue()
+        except Exception as error:
+            self.fail(error)
+
+    def _throttle(self) -> None:
+        if self._size > self._high and not self._throttled:
+            self._throttled = True
+            try:
+                self._protocol.pause_writing()
+            except Exception as error:  # not the fault of whoever writes, which may be another connection
+                self.fail(error)
+
+    # the end
+
+    def _queue(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self._batch.add(self)
+
+    def settle(self) -> None:
+        """Send what was written in this turn; carry out what waits for that."""
+        self._queued = False
+        if self._lost:
+            return
+        if self._out and not self._waiting and not self._reset:
+            self._send()
+        if self._closing and (self._reset or not self._out):
+            self._hear_out()
+            self._end()
+        elif self._shut and not self._out:
+            with contextlib.suppress(OSError):  # it is gone: the next read says so
+                self._sock.shutdown(socket.SHUT_WR)
+
+    def _hear_out(self) -> None:
+        while self._hearing:
+            try:
+                data = self._sock.recv(READ_BYTES, _DONTWAIT)
+            except OSError:
+                return
+            if not data:
+                return
+            self._protocol.data_received(data)
+
+    def close(self) -> None:
+        """Close when everything is sent. Nothing more is read."""
+        self._hearing = False
+        if not self._closing:
+            self._closing = True
+            self._watch()
+            self._queue()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._reset = True
+        self.close()
+        self._queue()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def fail(self, error: BaseException) -> None:
+        """A bug: a verb of the protocol has raised. The loop's handler tells of it; the connection ends."""
+        self._loop.call_exception_handler(
+            {"message": "Fatal error on a connection", "exception": error, "transport": self}
+        )
+        self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self.abort()
+
+    def _end(self) -> None:
+        self._lost = True
+        if self._waiting:
+            self._waiting = False
+            self._loop.remove_writer(self._fd)
+        self._sock.close()
+        self._out.clear()
+        self._size = 0
+        protocol, self._protocol = self._protocol, None  # or the two would be work for the garbage collector
+        protocol.connection_lost(self._error)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """`peername` or `socket`."""
+        if name == "peername":
+            return self._peer
+        return self._sock if name == "socket" else default

@@ -1,0 +1,219 @@
+"""Binding, accepting, and not accepting when connections or descriptors run out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import resource
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shield.accept import listener
+from shield.errors import StartError
+from tests.harness import get, shielded, soon
+
+# binding
+
+
+def test_an_occupied_port_is_a_clear_error() -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    with taken, pytest.raises(StartError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
+        listener.bind(["127.0.0.1:0", f"127.0.0.1:{port}"], 16, reuse_port=False)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.0.0.1:70000", "192.0.2.1:0", "no.such.name.invalid:0", "unix:/x"]
+)
+def test_an_address_that_cannot_be_had_is_named(address: str) -> None:
+    with pytest.raises(StartError, match="cannot listen on "):
+        listener.bind([address], 16, reuse_port=False)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_every_interface_means_both_families() -> None:
+    for address in (":0", "[::]:0"):
+        async with shielded(address=address) as (shield, _):
+            for shield.host in ("127.0.0.1", "::1"):
+                async with await shield.client() as client:
+                    assert (await client.ask(get("/x"))).body == b"GET /x"
+
+
+async def test_several_addresses() -> None:
+    loop = asyncio.get_running_loop()
+    sockets = listener.bind(["127.0.0.1:0", "127.0.0.2:0"], 16, reuse_port=False)
+    made = listener.Listener(
+        loop, sockets, lambda ends, ja4: asyncio.Protocol(), None, 10, lambda: 0, lambda event: None
+    )
+    made.start()
+    hosts = [address.partition(":")[0] for address in made.addresses]
+    for address in made.addresses:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port))).close()
+    made.stop()
+    assert hosts == ["127.0.0.1", "127.0.0.2"]
+
+
+def test_limits_from_files() -> None:
+    possible = (10_000 - 200 - listener.RESERVED_FILES) // 2
+    assert listener.connection_limit(0, 10_000, 200) == possible
+    assert listener.connection_limit(500, 10_000, 200) == 500
+    assert listener.connection_limit(20_000, 10_000, 200) == possible
+    assert listener.connection_limit(0, 100, 200) == 16
+
+
+def test_many_idle_connections_to_many_servers_leave_room_for_clients() -> None:
+    assert listener.idle_limit(100, 1024, 1) == 100
+    assert listener.idle_limit(100, 1024, 10) == 25
+    assert listener.idle_limit(0, 1024, 10) == 0
+
+
+def test_streams_leave_room_for_other_clients_unless_told_otherwise() -> None:
+    assert listener.stream_limit(0, 800) == 400
+    assert listener.stream_limit(500, 800) == 500
+    assert listener.stream_limit(0, 1) == 1
+
+
+def test_the_file_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(1024, 4096)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: limits.append(wanted))
+    assert listener.raise_file_limit() == 4096
+    assert limits == [(1024, 4096), (4096, 4096)]
+    assert listener.raise_file_limit() == 4096
+    assert len(limits) == 2, "nothing to raise"
+
+
+def test_a_kernel_that_refuses_leaves_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int, wanted: tuple[int, int]) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert listener.raise_file_limit() == 1024
+
+
+# accepting
+
+
+async def test_accepting_pauses_at_the_limit_and_goes_on_when_there_is_room() -> None:
+    async with shielded(limit=10) as (shield, _), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await shield.client()) for _ in range(30)]
+        for client in clients:
+            await client.send(get("/x"))
+        await soon(lambda: ("accepting_paused",) in shield.notes)
+        for client in clients[:5]:
+            assert (await client.response()).status == 200
+        assert shield.metrics.connections_open <= 12
+        for client in clients:  # those that wait in the backlog are served as others leave
+            if not client.buffer and client not in clients[:5]:
+                assert (await client.response()).status == 200
+            client.close()
+        assert ("accepting_resumed",) in shield.notes
+        await soon(lambda: shield.metrics.connections_open == 0)
+        async with await shield.client() as client:
+            assert (await client.ask(get("/x"))).status == 200
+
+
+async def test_after_stop_nothing_is_accepted_again() -> None:
+    async with shielded(limit=3) as (shield, _):
+        async with await shield.client() as one, await shield.client() as two:
+            await one.ask(get())
+            await two.ask(get())
+            shield.listener.stop()
+        await soon(lambda: shield.metrics.connections_open == 0)
+        shield.listener.check()
+        with pytest.raises(ConnectionRefusedError):
+            await shield.client()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_kernel_that_has_nothing_left_is_asked_again_later(number: int) -> None:
+    class Exhausted:
+        """A listening socket for which there is no room for another connection."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self._sock = sock
+            self.tries = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def _accept(self) -> Any:
+            self.tries += 1
+            if self.tries < 3:
+                raise OSError(number, "nothing left")
+            return self._sock._accept()  # type: ignore[attr-defined]
+
+    loop = asyncio.get_running_loop()
+    (sock,) = listener.bind(["127.0.0.1:0"], 16, reuse_port=False)
+    exhausted: Any = Exhausted(sock)
+    notes: list[str] = []
+    made = listener.Listener(loop, [exhausted], lambda ends, ja4: asyncio.Protocol(), None, 10, lambda: 0, notes.append)
+    made.start()
+    with socket.create_connection(sock.getsockname()) as client:
+        client.send(b"x")
+        for tries in (1, 2):
+            await soon(lambda tries=tries: exhausted.tries == tries)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert exhausted.tries == tries, "not asked again at once"
+            made.check()
+        await soon(lambda: exhausted.tries > 2)
+    assert notes == ["out_of_files", "accepting_resumed"] * 2
+    made.stop()
+
+
+OUT_OF_FILES = """
+import asyncio, resource, sys, uvloop
+sys.path.insert(0, sys.argv[1])
+from tests.harness import Client, Origin, Shield, get, soon
+
+async def main():
+    async with Origin() as origin, Shield(origin.url) as shield:
+        async with await shield.client() as warm:
+            assert (await warm.ask(get("/warm"))).status == 200
+        used = max(int(name) for name in __import__("os").listdir("/proc/self/fd"))
+        clients = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 24, used + 24))
+        try:
+            for _ in range(60):
+                clients.append(await Client.open(shield.port))
+        except OSError:
+            pass
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+        print("open", len(clients) > 5, "notes", len(shield.notes) >= 0)
+        for client in clients:
+            client.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 24, used + 24))
+        await soon(lambda: shield.metrics.connections_open == 0)
+        shield.listener.check()
+        async with await shield.client() as client:
+            assert (await client.ask(get("/after"))).body == b"GET /after"
+        shield.errors.clear()
+    print("served")
+
+uvloop.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_running_out_of_descriptors_is_survived() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_FILES, str(root)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=root,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "served" in done.stdout

@@ -1,0 +1,142 @@
+"""The figures in README.md are those of the results files that it names."""
+
+# The bench is beside the package, not in it, so it is imported only after a look for it.
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without it
+    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+from bench import readme, report
+from bench.__main__ import main
+
+BLOCK = "# Shield\n\n<!-- bench: old.json; by hand -->\nold\n<!-- bench: end -->\n\nMore.\n"
+
+
+def throughput(busy: float = 1.0) -> dict[str, Any]:
+    peers = {name: {"title": name, "busy": busy if name == "nginx" else 1.0} for name in ("nginx", "envoy", "shield")}
+    ratios = {"nginx": {"shield": 0.5, "nginx": 1.0}, "envoy": {"shield": 2.0, "envoy": 1.0}}
+    workload = {"peers": peers, "ratios": ratios}
+    return {"suite": "throughput", "machine": {"cpu": "A Processor"}, "workloads": {"proxied": workload}}
+
+
+def everything() -> dict[str, Any]:
+    added = {"added": {"p99": 0.0015}}
+    shield = {"title": "Shield", "attack": {"success": 0.995, "p95": 0.049}}
+    direct = {"title": "no proxy", "attack": {"success": 0.013, "p95": 10.0}}
+    return {
+        "throughput": throughput(),
+        "latency": {
+            "rates": [{"share": 0.5, "rate": 5000, "peers": {"direct": added, "shield": added, "envoy": added}}]
+        },
+        "memory": {"clients": [{"clients": 1000, "bytes": 712.0}], "connections": {"connections": 10, "used": 6100.0}},
+        "micro": {"cases": {"decide-known": {"median": 5.5}}},
+        "attack": {
+            "size": {"users": 20},
+            "scenes": {
+                "many": {"title": "Many", "contenders": {"shield": shield, "direct": direct}},
+                "slow": {"title": "Slow", "contenders": {"shield": shield}},
+            },
+        },
+    }
+
+
+def write(folder: Path, name: str, results: dict[str, Any]) -> Path:
+    path = folder / name
+    path.write_text(json.dumps(results))
+    return path
+
+
+def test_the_readme_shows_what_its_results_files_say() -> None:
+    text = readme.README.read_text()
+    files = [report.RESULTS / name for name in readme.shown(text)]
+    assert readme.replaced(text, readme.block(readme.sources(files))) == text, "run: python -m bench readme"
+    for source in readme.sources(files).values():
+        assert (ROOT / source.page).is_file()
+
+
+def test_every_suite_has_its_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path, "2026-01-02-cpu.json", {"suite": "all", "quick": False, "suites": everything()})
+    text = readme.block(readme.sources([path]))
+    assert text.startswith("<!-- bench: 2026-01-02-cpu.json; ")
+    flat = " ".join(text.split())
+    for part in (
+        "(A Processor, 2026-01-02)",
+        "| small GET, proxied | 0.50 | 2.00 | | |",
+        "Shield adds 1.50 ms at p99",
+        "the others 1.50 ms (Envoy)",
+        "712 bytes at 1,000 of them, an idle connection 6,100 bytes at 10",
+        "deciding about a known client 5.50 µs",
+        "how many requests of 20 users with a history were answered",
+        "| Many | 99.5 %, 49 ms | 1.3 % | | Slow | 99.5 %, 49 ms | - |",
+    ):
+        assert part in flat
+    assert max(len(line) for line in text.splitlines() if not line.startswith("<!--")) <= readme.WIDTH
+
+
+def test_a_ratio_to_a_peer_with_time_to_spare_is_a_bound(tmp_path: Path) -> None:
+    path = write(tmp_path, "2026-01-02-cpu-throughput.json", throughput(busy=0.5))
+    text = readme.block(readme.sources([path]))
+    assert "| ≤ 0.50 | 2.00 |" in text
+    assert "time to spare" in text
+    assert "≤" not in readme.block(readme.sources([write(tmp_path, "2026-01-03-cpu-throughput.json", throughput())]))
+
+
+def test_the_newest_come_first_and_quick_ones_never(tmp_path: Path) -> None:
+    one = everything()["micro"] | {"suite": "micro"}
+    write(tmp_path, "2026-01-01-cpu-attack.json", everything()["attack"] | {"suite": "attack"})
+    write(tmp_path, "2026-01-02-cpu-micro.json", one)
+    write(tmp_path, "2026-01-02-cpu.json", {"suite": "all", "suites": {"micro": one, "throughput": throughput()}})
+    write(tmp_path, "2026-01-03-cpu-quick.json", {"suite": "all", "quick": True, "suites": {"micro": one}})
+    found = readme.sources(readme.newest(tmp_path))
+    assert {suite: source.file for suite, source in found.items()} == {
+        "micro": "2026-01-02-cpu.json",
+        "throughput": "2026-01-02-cpu.json",
+        "attack": "2026-01-01-cpu-attack.json",
+    }
+
+
+def test_the_command_replaces_the_block_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "2026-01-02-cpu-throughput.json", throughput())
+    page = tmp_path / "README.md"
+    page.write_text(BLOCK)
+    monkeypatch.setattr(readme, "README", page)
+    assert main(["readme", str(path)]) == 0
+    text = page.read_text()
+    assert text.startswith("# Shield\n\n<!-- bench: 2026-01-02-cpu-throughput.json; ")
+    assert text.endswith("<!-- bench: end -->\n\nMore.\n")
+    assert "old" not in text
+    assert "shows:" in capsys.readouterr().out
+    assert main(["readme", str(path)]) == 0
+    assert "showed already" in capsys.readouterr().out
+    assert page.read_text() == text
+    monkeypatch.setattr(readme, "newest", list)
+    assert main(["readme"]) == 1
+
+
+def test_a_readme_without_the_block_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no block"):
+        readme.replaced("# Shield\n", "")
+
+
+def test_no_two_runs_of_a_day_share_a_file(tmp_path: Path) -> None:
+    names = [report.stem(suite) for suite in ("all", "throughput", "attack")] + [report.stem("all", quick=True)]
+    assert len(set(names)) == 4
+    plot = pytest.importorskip("bench.plot", reason="matplotlib is not installed", exc_type=ImportError)
+    micro = {"suite": "micro", "cases": {"gcra": {"title": "one", "median": 1.0, "wanted": None}}}
+    alone = plot.draw(micro, tmp_path / f"{report.stem('micro')}.json")
+    among = plot.draw({"suite": "all", "suites": {"micro": micro}}, tmp_path / f"{report.stem('all')}.json")
+    assert len({*alone, *among}) == 4

@@ -1,0 +1,340 @@
+"""Limits of connections, and whose goes first when there are too many."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shield.client.crowding import LOOKS, NOTHING_UNDER_WAY, REASONS, UNDER_WAY, UNSENT, Crowding, share_of
+from shield.client.edge import TimeoutSettings
+from shield.http.forwarded import Forwarding
+from tests.exchange.test_exchange import SWITCHED, WEBSOCKET
+from tests.harness import (
+    QUEUED,
+    Client,
+    Link,
+    PermissiveEngine,
+    QuietLog,
+    Received,
+    Shield,
+    get,
+    post,
+    reply,
+    shielded,
+    soon,
+)
+
+
+class FakeCaller:
+    def __init__(self, address: str, trusted: bool) -> None:
+        self.address = address
+        self.trusted = trusted
+        self.client = None
+        self.held = None
+
+
+class FakeGate:
+    def __init__(self, address: str, stake: int = NOTHING_UNDER_WAY, deadline: float = 0.0, trusted: bool = False):
+        self.caller = FakeCaller(address, trusted)
+        self.seat = -1
+        self.home = self.network = ""
+        self.deadline = deadline
+        self.at_stake = stake
+        self.displaced = 0
+
+    def stake(self) -> int:
+        return self.at_stake
+
+    def displace(self, now: float) -> None:
+        self.displaced += 1
+
+
+class Crowd:
+    """Connections with gates that are none."""
+
+    def __init__(self, per_address: int = 100, per_network: int = 100) -> None:
+        self.engine = PermissiveEngine()
+        self.log = QuietLog()
+        self.closed: dict[str, int] = {}
+        self.now = 77.0
+        self.connections = Crowding(
+            self.engine,  # type: ignore[arg-type]
+            self.log,  # type: ignore[arg-type]
+            self.closed,
+            lambda address: address == "192.0.2.1",
+            lambda: self.now,
+        )
+        self.connections.per_address = per_address
+        self.connections.per_network = per_network
+
+    def make_room(self) -> bool:
+        gate = self.connections.least()
+        if gate is not None:
+            self.connections.make_room(gate)
+        return gate is not None
+
+    def add(self, *arguments: Any, **options: Any) -> Any:
+        gate: Any = FakeGate(*arguments, **options)
+        self.connections.add(gate)
+        return gate
+
+
+def displaced(*gates: Any) -> list[int]:
+    return [number for number, gate in enumerate(gates) if gate.displaced]
+
+
+def test_the_defaults_are_shares_of_all_up_to_what_no_office_needs() -> None:
+    assert share_of(0, 8000, 4, 4096) == 2000
+    assert share_of(0, 500_000, 4, 4096) == 4096
+    assert share_of(0, 2, 4, 4096) == 1
+    assert share_of(50, 8000, 4, 4096) == 50
+    assert share_of(9000, 8000, 4, 4096) == 8000
+
+
+def test_counts_go_with_the_connections() -> None:
+    crowd = Crowd()
+    gates = [crowd.add(f"127.0.{n // 4}.{n % 4}") for n in range(40)] + [crowd.add("2001:db8::1"), crowd.add("")]
+    assert repr(crowd.connections) == "<Crowding 42 of 41 addresses in 11 networks>"
+    for gate in gates[::2] + gates[1::2]:
+        crowd.connections.remove(gate)
+        crowd.connections.remove(gate)
+    assert repr(crowd.connections) == "<Crowding 0 of 0 addresses in 0 networks>"
+    assert crowd.closed == dict.fromkeys(REASONS, 0)
+
+
+def test_a_line_of_ipv6_is_a_64_and_its_network_a_48() -> None:
+    crowd = Crowd(per_address=2, per_network=3)
+    gates = [crowd.add("2001:db8::1"), crowd.add("2001:db8::2")]
+    assert crowd.connections.admit("2001:db8::3")
+    assert sum(gate.displaced for gate in gates) == 1
+    assert len(crowd.connections) == 1
+    for subnet in (1, 2):
+        crowd.add(f"2001:db8:0:{subnet}::1")
+    assert crowd.connections.admit("2001:db8:0:9::1"), "one of its network makes room"
+    assert crowd.closed["displaced_address"] == crowd.closed["displaced_network"] == 1
+    assert crowd.connections.admit("2001:db8:1::1")
+
+
+def test_an_address_at_its_limit_replaces_its_own() -> None:
+    crowd = Crowd(per_address=3)
+    others = [crowd.add("10.0.0.1", deadline=1.0) for _ in range(2)]
+    own = [crowd.add("10.0.0.2", deadline=deadline) for deadline in (30.0, 10.0, 20.0)]
+    assert crowd.connections.admit("10.0.0.2")
+    assert displaced(*own) == [1], "the one that would be closed soonest anyway"
+    assert displaced(*others) == []
+
+
+def test_an_address_that_uses_all_its_connections_gets_no_more() -> None:
+    crowd = Crowd(per_address=3)
+    gates = [crowd.add("10.0.0.2", UNDER_WAY) for _ in range(3)]
+    assert not crowd.connections.admit("10.0.0.2")
+    assert crowd.connections.admit("10.0.0.3")
+    assert displaced(*gates) == []
+    assert crowd.closed["refused_address"] == 1
+
+
+def test_a_network_at_its_limit_replaces_its_own() -> None:
+    crowd = Crowd(per_address=5, per_network=6)
+    gates = [crowd.add(f"10.0.0.{n}") for n in (1, 2, 2, 2, 3, 4)]
+    assert crowd.connections.admit("10.0.1.1"), "it is in another"
+    assert crowd.connections.admit("10.0.0.9")
+    assert displaced(*gates) in ([1], [2], [3]), "of the address that holds most"
+    for gate in gates:
+        gate.at_stake = UNDER_WAY
+    crowd.add("10.0.0.9", UNDER_WAY)
+    assert not crowd.connections.admit("10.0.0.10")
+    assert crowd.closed["refused_network"] == 1
+
+
+def test_trusted_proxies_are_not_limited_by_address_and_go_last() -> None:
+    crowd = Crowd(per_address=1, per_network=1)
+    proxies = [crowd.add("192.0.2.1", trusted=True) for _ in range(5)]
+    assert crowd.connections.admit("192.0.2.1")
+    stranger = crowd.add("10.0.0.1")
+    assert crowd.make_room()
+    assert displaced(stranger, *proxies) == [0]
+    assert crowd.make_room()
+    assert sum(gate.displaced for gate in proxies) == 1
+
+
+def test_strangers_with_nothing_under_way_go_first_then_unsent_bodies_then_the_known() -> None:
+    crowd = Crowd()
+    crowd.engine.deserving = {"10.0.0.1", "10.0.0.2"}
+    known = crowd.add("10.0.0.1")
+    uploading = crowd.add("10.0.0.2", UNSENT)
+    body = crowd.add("10.1.0.1", UNSENT)
+    idle = crowd.add("10.2.0.1")
+    busy = crowd.add("10.3.0.1", UNDER_WAY)
+    order = []
+    while crowd.make_room():
+        order.append(displaced(known, uploading, body, idle, busy))
+    assert order == [[3], [2, 3], [0, 2, 3]], "what is under way stays, and a known client's upload"
+    assert len(crowd.connections) == 2
+
+
+def test_it_is_one_of_those_who_hold_most() -> None:
+    crowd = Crowd(per_address=1000, per_network=2000)
+    few = [crowd.add(f"10.{n}.0.1") for n in range(1500)]
+    many = [crowd.add("10.200.0.1") for _ in range(500)]
+    for _ in range(200):
+        assert crowd.make_room()
+    assert len(displaced(*few)) < 10, "a fifth hold one address, and 32 are looked at: 1 in 1,000 misses it"
+    assert len(displaced(*few)) + len(displaced(*many)) == 200
+
+
+def test_no_more_than_a_few_are_looked_at() -> None:
+    crowd = Crowd()
+    looked = Counter[int]()
+
+    class Busy(FakeGate):
+        def stake(self) -> int:
+            looked[0] += 1
+            return UNDER_WAY
+
+    for n in range(5000):
+        crowd.connections.add(Busy(f"10.{n // 250}.{n % 250}.1"))  # type: ignore[arg-type]
+    assert not crowd.make_room()
+    assert looked[0] == LOOKS
+
+
+def test_the_log_is_told_once_a_second() -> None:
+    crowd = Crowd(per_address=1)
+    for _ in range(3):
+        for _ in range(50):
+            crowd.add("10.0.0.1")
+            crowd.connections.admit("10.0.0.1")
+        crowd.now += 1.0
+    name, details = crowd.log.events[1]
+    assert len(crowd.log.events) == 3
+    assert name == "connections_displaced"
+    assert details == {"reason": "displaced_address", "at": "10.0.0.1", "count": 50, "open": 1}
+
+
+# with sockets
+
+
+async def silent(shield: Shield, stack: contextlib.AsyncExitStack, number: int, **options: Any) -> list[Client]:
+    """So many connections in the middle of a head."""
+    before = len(shield.edge.connections)
+    clients = [await stack.enter_async_context(await shield.client(**options)) for _ in range(number)]
+    for client in clients:
+        await client.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n")
+    await soon(lambda: len(shield.edge.connections) >= before + number)
+    return clients
+
+
+async def test_a_newcomer_gets_in_when_silent_connections_hold_all_places() -> None:
+    async with shielded(limit=20) as (shield, _), contextlib.AsyncExitStack() as stack:
+        flood = await silent(shield, stack, 20)
+        for n in range(5):
+            user = await stack.enter_async_context(await shield.client(source=f"127.2.{n}.1"))
+            assert (await user.ask(get("/page"))).status == 200
+        assert shield.metrics.connections_closed["displaced"] == 5
+        assert ("accepting_paused",) not in shield.notes
+        await soon(lambda: shield.metrics.connections_open == len(shield.edge.connections) == 20)
+        shield.advance(11)
+        answers = [await client.rest() for client in flood]
+        assert Counter(answer[:12] for answer in answers) == {b"": 5, b"HTTP/1.1 408": 15}
+
+
+async def test_one_whose_request_is_under_way_is_never_closed_for_others() -> None:
+    async with shielded({"/slow": None}, limit=4) as (shield, origin), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await shield.client()) for _ in range(4)]
+        for client in clients:
+            await client.send(get("/slow"))
+        await origin.got(4)
+        late = await stack.enter_async_context(await shield.client())
+        await late.send(get("/x"))
+        await soon(lambda: ("accepting_paused",) in shield.notes)
+        shield.listener.retry()
+        assert len(shield.edge.connections) == 4, "nothing has changed"
+        await origin.links[0].send(reply())
+        await soon(lambda: any(gate.stake() == NOTHING_UNDER_WAY for gate in shield.gates))
+        shield.listener.retry()
+        assert (await late.response()).status == 200
+        assert shield.metrics.connections_closed["displaced"] == 1
+        assert len(shield.engine.cancelled) == 0
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+async def test_an_upload_of_which_nothing_was_sent_on_gives_way(chunks: bool) -> None:
+    upload = get("/up", "Transfer-Encoding: chunked", method="POST") + b"3\r\nabc\r\n"
+    async with shielded(limit=1) as (shield, origin), await shield.client() as client:
+        await client.send(upload if chunks else post("/up", bytes(10))[:-5])
+        await soon(lambda: shield.engine.decided)
+        async with await shield.client(source="127.2.0.1") as other:
+            assert (await other.ask(get("/page"))).status == 200
+        assert await client.gone()
+        assert [request.target for request in origin.requests] == ["/page"]
+        assert len(shield.engine.cancelled) == 1
+
+
+async def test_a_request_that_waits_for_its_turn_stays() -> None:
+    async with shielded(limit=2) as (shield, _), await shield.client() as client:
+        shield.engine.verdicts = {"/queued": QUEUED}
+        await client.send(get("/queued"))
+        await soon(lambda: shield.engine.queued)
+        async with await shield.client() as idle, await shield.client(source="127.2.0.1") as other:
+            await idle.ask(get("/x"))
+            shield.listener.retry()
+            assert (await other.ask(get("/page"))).status == 200
+        now = shield.clock()
+        shield.edge.resume([shield.engine.let_in()], now)
+        assert (await client.response()).status == 200
+
+
+async def test_an_address_has_its_limit_and_trusted_proxies_have_none() -> None:
+    async with shielded({"/slow": None}, per_address=3) as (shield, origin), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await shield.client()) for _ in range(3)]
+        for client in clients:
+            await client.send(get("/slow"))
+        await origin.got(3)
+        async with await shield.client() as fourth:
+            with contextlib.suppress(ConnectionError):
+                await fourth.send(get("/x"))
+            assert await fourth.gone()
+        assert shield.metrics.connections_closed["refused_address"] == 1
+        async with await shield.client(source="127.0.0.2") as other:
+            assert (await other.ask(get("/x"))).status == 200
+    forwarding = Forwarding(("127.0.0.1",), "x-forwarded-for")
+    async with (
+        shielded({"/slow": None}, per_address=2, per_network=2, forwarding=forwarding) as (shield, origin),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        for _ in range(5):
+            client = await stack.enter_async_context(await shield.client())
+            await client.send(get("/slow"))
+        await origin.got(5)
+
+
+async def test_an_old_connection_ends_with_its_next_answer() -> None:
+    timeouts = replace(TimeoutSettings(), connection=100.0, keep_alive=1000.0)
+    async with shielded(timeouts=timeouts) as (shield, _), await shield.client() as client:
+        assert (await client.ask(get("/x"))).get("Connection") is None
+        shield.advance(99)
+        assert (await client.ask(get("/x"))).get("Connection") is None
+        shield.advance(2)
+        assert (await client.ask(get("/x"))).get("Connection") == "close"
+        assert await client.gone()
+        assert shield.metrics.connections_closed["expired"] == 1
+
+
+async def test_a_websocket_outlives_its_connections_time() -> None:
+    async def echo(link: Link, request: Received) -> None:
+        await link.send(SWITCHED)
+        while data := await link.read():
+            await link.send(data)
+        link.close()
+
+    timeouts = replace(TimeoutSettings(), connection=100.0)
+    async with shielded(None, echo, timeouts=timeouts) as (shield, _), await shield.client() as client:
+        shield.clock.offset += 50
+        await client.send(get("/ws", *WEBSOCKET))
+        assert (await client.response()).status == 101
+        shield.advance(200)
+        await client.send(b"ping")
+        assert await client.exactly(4) == b"ping"

@@ -1,0 +1,220 @@
+"""Each file in good/ loads; each in bad/ is refused with exactly the mistakes in the .txt beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import trustme
+
+from shield.config.load import FILE_NAME, MAX_FILE_BYTES, ConfigError, find, load, parse
+from shield.config.reference import reference
+from shield.config.settings import Config
+from shield.policy.bucket import Rate
+from shield.policy.identity import CrawlerSettings
+
+pytestmark = pytest.mark.wheel
+
+
+class Tls(Protocol):
+    certificate: Path
+    key: Path
+
+
+HERE = Path(__file__).parent
+GOOD = sorted((HERE / "good").glob("*.toml"))
+BAD = sorted((HERE / "bad").glob("*.toml"))
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    return [str(item) for item in caught.value.mistakes]
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
+def test_good_file_loads(path: Path) -> None:
+    assert isinstance(load(str(path)), Config)
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_bad_file_is_refused_with_every_mistake(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HERE)
+    with pytest.raises(ConfigError) as caught:
+        load(str(path))
+    assert [str(item) for item in caught.value.mistakes] == path.with_suffix(".txt").read_text().splitlines()
+    assert str(caught.value).splitlines()[0].startswith(f"{path}: ")
+
+
+def test_there_are_files_to_test() -> None:
+    assert len(GOOD) >= 4
+    assert len(BAD) >= 20
+    assert {path.stem for path in BAD} == {path.stem for path in (HERE / "bad").glob("*.txt")}
+
+
+def test_shipped_file_says_what_the_classes_default_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find(None) != FILE_NAME
+    assert load() == Config()
+
+
+def test_file_in_the_current_directory_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.toml").write_text("dry_run = true")
+    assert find(None) == "config.toml"
+    assert load().dry_run
+
+
+def test_values_arrive() -> None:
+    settings = load(str(HERE / "good" / "limits.toml"))
+    assert settings.limits.pass_ == Rate(1, 2.5)
+    assert settings.limits.client == Rate(3, 4)
+    assert settings.limits.address == Config().limits.address
+    assert settings.limits.costs == {"/search": 12, "/reports/{id}": 50}
+    assert settings.identity.crawlers[1] == CrawlerSettings("bingbot", ("search.msn.com",))
+    assert settings.challenge.mode == "always"
+
+
+def test_settings_are_values() -> None:
+    """Frozen and of the very class that the code beside it defines, not of one that validation made."""
+    settings = parse("[listen]\nworkers = 2")
+    assert type(settings) is Config
+    assert type(settings.listen) is type(Config().listen)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.dry_run = True  # type: ignore[misc]
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+        load(str(tmp_path / "none.toml"))
+
+
+def test_wrong_file(tmp_path: Path) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+    with pytest.raises(ConfigError, match="is this the right file"):
+        load(str(path))
+
+
+def test_sound_options_of_a_table_with_a_mistake_are_cross_checked() -> None:
+    assert mistakes('[listen]\nbacklog = 0\naddress = "nowhere"') == [
+        "line 2: listen.backlog: found 0; allowed: a whole number from 1 to 65535",
+        'line 3: listen.address: found "nowhere"; a port from 0 to 65535 must follow the host and a colon',
+    ]
+
+
+def test_secrets_are_not_repeated() -> None:
+    report = "\n".join(mistakes('[identity]\napi_keys = ["hunter2"]\n[upstream]\nservers = ["http://me:hunter2@h:1"]'))
+    assert "api_keys" in report
+    assert "servers" in report
+    assert "hunter2" not in report
+
+
+def test_long_values_are_cut() -> None:
+    (line,) = mistakes(f'dry_run = "{"x" * 500}"')
+    assert len(line) < 200
+
+
+def certificate(chain: Path, key: Path | str = "") -> str:
+    return f'[[tls.certificates]]\nchain = "{chain}"\nkey = "{key}"\n'
+
+
+def test_certificate_and_key(tls: Tls) -> None:
+    (one,) = parse(certificate(tls.certificate, tls.key)).tls.certificates
+    assert (one.chain, one.key) == (str(tls.certificate), str(tls.key))
+
+
+def test_certificate_without_its_key(tls: Tls) -> None:
+    (line,) = mistakes(certificate(tls.certificate))
+    assert "must hold its key too" in line
+
+
+def test_both_in_one_file(tls: Tls, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(tls.certificate.read_bytes() + tls.key.read_bytes())
+    assert len(parse(certificate(both)).tls.certificates) == 1
+
+
+def test_certificates_of_which_one_would_never_be_shown(tls: Tls, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(tls.certificate.read_bytes() + tls.key.read_bytes())
+    (line,) = mistakes(certificate(both) + certificate(tls.certificate, tls.key))
+    assert "line 5: tls.certificates" in line
+    assert f"never shown: {both} is for the same names, and has a key of the same kind (ECDSA)" in line
+
+    authority = trustme.CA()
+    rsa, nameless = tmp_path / "rsa.pem", tmp_path / "nameless.pem"
+    authority.issue_cert(
+        "localhost", "127.0.0.1", "::1", key_type=trustme.KeyType.RSA
+    ).private_key_and_cert_chain_pem.write_to_path(rsa)
+    authority.issue_cert(common_name="localhost").private_key_and_cert_chain_pem.write_to_path(nameless)
+    parse(certificate(both) + certificate(rsa))  # a key of each kind is what two are for
+    (line,) = mistakes(certificate(both) + certificate(nameless))
+    assert "names no host (no subjectAltName), so it would never be shown" in line
+    parse(certificate(nameless))
+
+
+def test_key_of_another_certificate(tls: Tls) -> None:
+    (line,) = mistakes(certificate(tls.certificate, tls.key) + certificate(tls.key, tls.certificate))
+    assert "line 5: tls.certificates" in line
+    assert "cannot be used" in line
+
+
+def test_what_needs_a_certificate(tls: Tls) -> None:
+    assert mistakes('[tls]\nredirect_from = ["127.0.0.1:80"]\nhsts = 60') == [
+        'line 2: tls.redirect_from: found ["127.0.0.1:80"]; of no use without tls.certificates',
+        "line 3: tls.hsts: found 60; of no use without tls.certificates",
+    ]
+    assert parse("[tls]\nhsts = 60\n" + certificate(tls.certificate, tls.key)).tls.hsts == 60
+
+
+def test_redirects_come_from_other_addresses(tls: Tls) -> None:
+    ours = '["127.0.0.1:8080", "nowhere", "127.0.0.1:80", "127.0.0.1:80", "127.0.0.1:0", "127.0.0.1:0"]'
+    lines = mistakes(f"[tls]\nredirect_from = {ours}\n" + certificate(tls.certificate, tls.key))
+    assert [line.split(":")[1] for line in lines] == [f" tls.redirect_from[{number}]" for number in (0, 1, 3)]
+
+
+def test_what_browsers_ask_of_a_preloaded_host(tls: Tls) -> None:
+    ours = certificate(tls.certificate, tls.key)
+    for settings in ("hsts = 60\nhsts_subdomains = true", "hsts = 63072000"):
+        (line,) = mistakes(f"[tls]\n{settings}\nhsts_preload = true\n{ours}")
+        assert "31536000" in line
+    parse(f"[tls]\nhsts = 63072000\nhsts_subdomains = true\nhsts_preload = true\n{ours}")
+
+
+def test_a_proxy_header_is_believed_of_somebody() -> None:
+    (line,) = mistakes("[listen]\nproxy_protocol = true")
+    assert "listen.trusted_proxies" in line
+    assert parse('[listen]\nproxy_protocol = true\ntrusted_proxies = ["10.0.0.0/8"]').listen.proxy_protocol
+
+
+def test_state_paths(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert mistakes(f'[state]\ndirectory = "{file}"\nsecret_file = "{tmp_path}"') == [
+        f'line 2: state.directory: found "{file}"; this is a file; a directory is needed',
+        f'line 3: state.secret_file: found "{tmp_path}"; this is a directory; a file is needed',
+    ]
+
+
+def test_reference_is_current() -> None:
+    """`make docs` writes it."""
+    written = HERE.parent.parent / "docs" / "configuration.md"
+    assert written.read_text() == reference()
+
+
+def test_reference_names_every_option() -> None:
+    text = reference()
+    for table in dataclasses.fields(Config):
+        value = getattr(Config(), table.name)
+        names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else [table.name]
+        for name in names:
+            assert f"| `{name.removesuffix('_')}` |" in text
+
+
+def test_every_option_says_what_it_does() -> None:
+    for line in reference().splitlines():
+        if line.startswith("| `"):
+            assert len(line.split(" | ")[-1].rstrip(" |")) > 10, line

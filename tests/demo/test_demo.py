@@ -1,0 +1,199 @@
+"""The demo site, and the small flood against it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import io
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from shield.config.load import find, load
+from shield.demo import flood as demo_attack
+from shield.demo import site as demo
+from shield.process import service
+
+pytestmark = pytest.mark.wheel
+
+
+@contextlib.asynccontextmanager
+async def site() -> AsyncIterator[aiohttp.ClientSession]:
+    address, runner = await demo.start_demo()
+    try:
+        connector = aiohttp.UnixConnector(address.removeprefix("unix:"))
+        async with aiohttp.ClientSession("http://demo", connector=connector) as session:
+            yield session
+    finally:
+        await runner.cleanup()
+
+
+async def test_socket_is_private_and_goes_away() -> None:
+    address, runner = await demo.start_demo()
+    path = Path(address.removeprefix("unix:"))
+    assert path.is_socket()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    await runner.cleanup()
+    assert not path.parent.exists()
+
+
+async def test_page_and_its_parts() -> None:
+    async with site() as session:
+        async with session.get("/") as got:
+            page = await got.text()
+            assert got.status == 200
+            assert got.headers["Cache-Control"] == "private, no-cache"
+        for path, kind in (
+            ("/style.css", "text/css"),
+            ("/picture.svg", "image/svg+xml"),
+            ("/page.js", "text/javascript"),
+        ):
+            assert path in page
+            async with session.get(path) as got:
+                assert (got.status, got.content_type) == (200, kind)
+        assert "http://" not in page.replace("http://127.0.0.1", "")
+        assert "https://" not in page
+
+
+async def test_json_and_search() -> None:
+    async with site() as session:
+        async with session.get("/api/time") as got:
+            assert len((await got.json())["time"]) == 8
+        async with session.get("/search", params={"q": "two words"}) as got:
+            assert await got.json() == {"searched": "two words", "found": 2}
+
+
+async def test_form_is_shown_escaped() -> None:
+    async with site() as session, session.post("/form", data={"<b>": "<script>alert(1)</script>&"}) as got:
+        page = await got.text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;" in page
+    assert "<script>" not in page
+    assert "<b>" not in page
+
+
+async def test_a_form_too_large() -> None:
+    async with site() as session, session.post("/form", data=b"x" * (demo.FORM_BYTES + 1)) as got:
+        assert got.status in {200, 413}
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [("0", 0), ("1", 1), ("-5", 1000), ("x", 1000), ("²", 1000), ("99999999", 1000)]
+)
+async def test_slow_answer_is_bounded(asked: str, told: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(demo.asyncio, "sleep", sleep)
+    async with site() as session, session.get("/slow", params={"ms": asked}) as got:
+        assert await got.text() == f"This took {told} ms.\n"
+    assert slept[0] == told / 1000  # aiohttp sleeps too, later
+
+
+async def test_events_and_echo() -> None:
+    async with site() as session:
+        async with session.get("/events") as got:
+            assert got.content_type == "text/event-stream"
+            assert (await got.content.readline()).startswith(b"data: ")
+        async with session.ws_connect("/echo") as socket:
+            await socket.send_str("text")
+            assert await socket.receive_str() == "text"
+            await socket.send_bytes(b"bytes")
+            assert await socket.receive_bytes() == b"bytes"
+
+
+def test_notice_names_the_line_to_change(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('# one\n[upstream]\n\nservers = ["demo"]\n')
+    assert f"line 4 of {path}" in demo.notice("http://127.0.0.1:8080/", str(path))
+    shipped = find(None)
+    text = demo.notice("http://127.0.0.1:8080/", shipped)
+    line = int(text.partition("in line ")[2].partition(" ")[0])
+    assert Path(shipped).read_text().splitlines()[line - 1].startswith("servers = ")
+    assert "[upstream] in" in demo.notice("http://x/", str(tmp_path / "none"))
+
+
+def test_the_welcome_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers write log lines to the same pipe: a second write for the last newline came after one of them."""
+
+    class Recorder(io.RawIOBase):
+        writes: ClassVar[list[bytes]] = []
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.writes.append(bytes(data))
+            return len(data)
+
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(Recorder()), "utf-8", line_buffering=True))
+    shipped = load(find(None))
+    service.welcome(dataclasses.replace(shipped, dry_run=True), "0.0.0.0:8080", find(None))
+    (told,) = Recorder.writes
+    assert told.startswith(b"Shield is up: open http://127.0.0.1:8080/ ")
+    assert told.count(b"\n") == 3
+    assert told.endswith(b"\n")
+
+
+def test_nobody_is_told_to_edit_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site packages" / "shield"
+    package.mkdir(parents=True)
+    installed = package / "config.toml"
+    installed.write_text('[upstream]\nservers = ["demo"]\n')
+    monkeypatch.setattr(demo, "__file__", str(package / "demo" / "site.py"))
+    _, told = demo.notice("http://127.0.0.1:8080/", str(installed)).splitlines()
+    assert told == (
+        f"To shield your own service, cp '{installed}' . , change `servers` in line 2 of config.toml "
+        "and start it with: shield run --config config.toml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("http://127.0.0.1:8080/search", True),
+        ("http://127.9.9.9/", True),
+        ("http://[::1]:8080/", True),
+        ("http://localhost:8080/", False),  # a name could point anywhere
+        ("http://192.0.2.1/", False),
+        ("http://127.0.0.1@192.0.2.1/", False),
+        ("https://127.0.0.1/", False),
+        ("http://127.0.0.1.example/", False),
+        ("http:///", False),
+        ("http://[::1/", False),
+    ],
+)
+def test_the_flood_stays_on_loopback(url: str, allowed: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo_attack.is_loopback(url) == allowed
+    if not allowed:
+        with pytest.raises(SystemExit):
+            demo_attack.main([url])
+        assert "loopback" in capsys.readouterr().err
+
+
+async def test_the_flood_is_bounded_and_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    sources: set[str] = set()
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        sources.add(request.transport.get_extra_info("peername")[0])
+        await asyncio.sleep(0.01)
+        return web.Response(status=429 if request.path == "/search" else 200)
+
+    server = web.ServerRunner(web.Server(answer))
+    await server.setup()
+    listening = web.TCPSite(server, "127.0.0.1", 0)
+    await listening.start()
+    port = server.addresses[0][1]
+    total = await demo_attack.flood(f"http://127.0.0.1:{port}/search", seconds=0.3, attackers=5, calm=0.1)
+    await server.cleanup()
+    assert set(total) <= {"limited", "no answer"}
+    assert total["limited"] >= 5
+    assert sources == {"127.0.0.1"} | {f"127.1.0.{number}" for number in range(1, 6)}
+    assert "limited" in capsys.readouterr().out

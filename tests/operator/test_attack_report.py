@@ -1,0 +1,100 @@
+"""The line that sums up an attack every ten seconds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from shield.config.settings import Config
+from shield.operator.attack_report import AttackReport
+from shield.operator.log import AccessLog, LogSettings
+from shield.process.service import Service
+
+Routes = list[tuple[str, int, float]]
+
+
+def status(routes: Routes, **more: Any) -> dict[str, Any]:
+    return {
+        "pressure": 0.51234,
+        "demand": 512.34,
+        "capacity": 100.0,
+        "in_flight": 16,
+        "concurrency": 16,
+        "waiting": 7,
+        "hitters": {"pattern": "many clients, few requests each", "clients": 0, "networks": {}},
+        "routes": [
+            {"route": route, "requests": count, "baseline": baseline, "cost": baseline * 100}
+            for route, count, baseline in routes
+        ],
+        **more,
+    }
+
+
+def test_it_counts_from_the_last_line_on() -> None:
+    verdicts = {"forward": {"ok": 100}, "challenge": {"newcomer": 5, "bad_reputation": 1}, "limit": {"client_rate": 0}}
+    report = AttackReport(0.0, status([("GET/", 100, 0.01), ("GET/search", 10, 0.1)]), verdicts)
+    verdicts["challenge"]["newcomer"] = 1005
+    verdicts["forward"]["ok"] = 130
+    first = report.take(10.0, status([("GET/search", 1010, 0.1), ("GET/", 130, 0.01)]), verdicts)
+    assert first == {
+        "pressure": 0.512,
+        "demand": 512.3,
+        "capacity": 100.0,
+        "in_flight": 16,
+        "limit": 16,
+        "waiting": 7,
+        "requests": {"forward": {"ok": 30}, "challenge": {"newcomer": 1000}},
+        "routes": {"GET/search": 1000, "GET/": 30},
+        "stands_out": {"pattern": "many clients, few requests each"},
+    }
+    verdicts["limit"]["client_rate"] = 2
+    second = report.take(20.0, status([("GET/search", 1010, 0.1), ("GET/", 132, 0.01)]), verdicts)
+    assert (second["requests"], second["routes"]) == ({"limit": {"client_rate": 2}}, {"GET/": 2})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "busiest"),
+    [
+        ([("a", 9), ("b", 8), ("c", 7)], [("n", 50), ("a", 9), ("b", 8)], {"n": 43}),  # it may have had 7
+        ([("a", 9)], [("n", 50), ("a", 10)], {"n": 50, "a": 1}),
+        ([], [("n", 50)], {"n": 50}),
+        ([], [(name, 10 + at) for at, name in enumerate("abcdef")], {"f": 15, "e": 14, "d": 13}),
+    ],
+)
+def test_the_three_busiest_routes_are_named(
+    before: list[tuple[str, int]], after: list[tuple[str, int]], busiest: dict[str, int]
+) -> None:
+    report = AttackReport(0.0, status([(*each, 0.01) for each in before]), {})
+    routes = report.take(10.0, status([(*each, 0.01) for each in after]), {})["routes"]
+    assert list(routes.items()) == list(busiest.items())
+
+
+class Lines:
+    written = dropped = 0
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def put(self, line: bytes) -> None:
+        self.lines.append(orjson.loads(line))
+
+    def flush(self) -> bool:
+        return True
+
+
+def test_while_an_attack_lasts_there_is_one_line_every_ten_seconds() -> None:
+    lines = Lines()
+    service = Service(Config(), AccessLog(LogSettings(), lines, lambda: 0.0, 0.0), lambda: 0.0, 0.0)
+    said = {10: ("attack_onset", {"cause": "demand"}), 50: ("ban", {}), 100: ("attack_end", {"seconds": 45.0})}
+    engine = SimpleNamespace(attack=False, status=lambda now: status([]), events=lambda: ())
+    service.engine = cast("Any", engine)
+    for tick in range(120):  # half seconds: calm, 45 s of attack, calm
+        engine.attack = 10 <= tick < 100
+        engine.events = lambda tick=tick: [said[tick]] if tick in said else []
+        service._report(tick * 0.5)
+    events = [(line["event"], line["level"]) for line in lines.lines if line["event"] != "attack"]
+    assert events == [("attack_onset", "warning"), ("ban", "info"), ("attack_end", "warning")]
+    assert [line["event"] for line in lines.lines].count("attack") == 4

@@ -1,0 +1,128 @@
+"""Several workers' admin listeners seen as one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from shield.operator import merge
+from shield.operator.merge import MergedView
+from shield.operator.server import AdminServer, AdminSettings
+
+FACTS = [{"worker": 0, "pid": 100, "restarts": 0}, {"worker": 1, "pid": 101, "restarts": 3}]
+
+
+class Worker:
+    """What one worker shows."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.answer = (True, "ready")
+
+    def ready(self) -> tuple[bool, str]:
+        return self.answer
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "ready": self.answer[0],
+            "pressure": 0.25 * self.number,
+            "attack": self.number == 1,
+            "in_flight": 2 + self.number,
+            "requests": {"forward": {"ok": 10}, **({"ban": {"denylisted": 1}} if self.number else {})},
+            "routes": ["/"],
+        }
+
+    def metrics(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily("shield_requests", "Requests.", labels=["action"])
+        requests.add_metric(["forward"], 10 + self.number)
+        yield requests
+        yield GaugeMetricFamily("shield_pressure", "Pressure.", value=0.25)
+
+
+@contextlib.asynccontextmanager
+async def merged(folder: Path, *workers: Worker, draining: bool = False) -> AsyncIterator[MergedView]:
+    paths = [str(folder / f"{number}.sock") for number in range(2)]
+    async with contextlib.AsyncExitStack() as stack:
+        for worker in workers:
+            server = AdminServer(AdminSettings(address=f"unix:{paths[worker.number]}"), worker)
+            await server.start()
+            stack.push_async_callback(server.close)
+        view = MergedView(paths, lambda: FACTS, lambda: draining)
+        stack.push_async_callback(view.close)
+        yield view
+
+
+async def test_status_has_totals_and_every_worker(tmp_path: Path) -> None:
+    async with merged(tmp_path, Worker(0), Worker(1)) as view:
+        await view.refresh("/api/status")
+        status = view.status()
+    workers = status.pop("workers")
+    assert status == {
+        "ready": True,
+        "pressure": 0.25,
+        "attack": True,
+        "in_flight": 5,
+        "requests": {"forward": {"ok": 20}, "ban": {"denylisted": 1}},
+    }
+    assert [(w["worker"], w["pid"], w["restarts"], w["answers"]) for w in workers] == [
+        (0, 100, 0, True),
+        (1, 101, 3, True),
+    ]
+    assert workers[1]["in_flight"] == 3
+    assert workers[1]["routes"] == ["/"]
+
+
+async def test_metrics_are_labelled(tmp_path: Path) -> None:
+    async with merged(tmp_path, Worker(0), Worker(1)) as view:
+        await view.refresh("/metrics")
+        families = {family.name: family for family in view.metrics()}
+    assert families["shield_requests"].type == "counter"
+    assert [(s.labels, s.value) for s in families["shield_requests"].samples] == [
+        ({"action": "forward", "worker": "0"}, 10.0),
+        ({"action": "forward", "worker": "1"}, 11.0),
+    ]
+    assert [s.value for s in families["shield_worker_restarts"].samples] == [0, 3]
+    assert all("worker" in s.labels for family in families.values() for s in family.samples)
+
+
+async def test_ready_when_all_are(tmp_path: Path) -> None:
+    second = Worker(1)
+    async with merged(tmp_path, Worker(0), second) as view:
+        await view.refresh("/readyz")
+        assert view.ready() == (True, "ready")
+        second.answer = (False, "no upstream server is healthy")
+        await view.refresh("/readyz")
+        assert view.ready() == (False, "worker 1: no upstream server is healthy")
+    async with merged(tmp_path, Worker(0), Worker(1), draining=True) as view:
+        await view.refresh("/readyz")
+        assert view.ready() == (False, "draining")
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+async def test_a_worker_that_does_not_answer_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: bool
+) -> None:
+    monkeypatch.setattr(merge, "ANSWER_SECONDS", 0.1)
+    async with merged(tmp_path, Worker(0)) as view, contextlib.AsyncExitStack() as stack:
+        if stuck:  # it accepts, and says nothing
+            held: list[asyncio.StreamWriter] = []
+            server = await asyncio.start_unix_server(lambda _, w: held.append(w), str(tmp_path / "1.sock"))
+            stack.callback(server.close)
+            stack.callback(lambda: [writer.close() for writer in held])
+        async with asyncio.timeout(5):
+            for path in ("/readyz", "/api/status", "/metrics"):
+                await view.refresh(path)
+        assert view.ready() == (False, "worker 1 does not answer")
+        status = view.status()
+        assert not status["ready"]
+        assert status["in_flight"] == 2
+        assert status["workers"][1] == {**FACTS[1], "answers": False}
+        families = {family.name: family for family in view.metrics()}
+    assert [s.value for s in families["shield_worker_up"].samples] == [1, 0]
+    assert [s.labels["worker"] for s in families["shield_requests"].samples] == ["0"]

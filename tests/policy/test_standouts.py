@@ -1,0 +1,435 @@
+"""Who stands out under pressure, and who is limited for it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason, Tier
+from shield.policy.engine import ChallengeSettings, LimitsSettings, StandoutsSettings
+from shield.policy.history import Record
+from shield.policy.standouts import Distinct, Sketch, Standouts, pattern
+
+BOT = "Mozilla/5.0 (X11; Linux) Bot/7"
+BROWSERS = [f"Mozilla/5.0 Browser/{i}" for i in range(4)]
+
+
+# The sketch
+
+
+def test_what_makes_more_than_its_share_is_in_the_sketch_and_the_bounds_hold() -> None:
+    rng = random.Random(1)
+    sketch: Sketch[int] = Sketch(20)
+    exact: Counter[int] = Counter()
+    for _ in range(20_000):
+        key = rng.randrange(4) if rng.random() < 0.4 else rng.randrange(100, 5000)
+        sketch.add(key, 1.0)
+        exact[key] += 1
+        assert len(sketch) <= 20
+    assert sketch.total == 20_000
+    for key in range(4):
+        place = sketch[key]
+        assert place.count - place.error <= exact[key] <= place.count
+    for key in (*range(4), *range(100, 200)):
+        assert sketch.most(key) * sketch.total >= exact[key]
+    assert {place.key for place in sketch.heaviest(0.08)} == {0, 1, 2, 3}
+    counts = [place.count - place.error for place in sketch.heaviest(0.01)]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_scaling_changes_no_share_and_no_order() -> None:
+    rng = random.Random(2)
+    sketch: Sketch[int] = Sketch(8)
+    for _ in range(500):
+        sketch.add(int(rng.expovariate(0.3)), 1.0)
+    shares = {place.key: sketch.share(place) for place in sketch.values()}
+    sketch.scale(1e-6)
+    assert {place.key: sketch.share(place) for place in sketch.values()} == pytest.approx(shares)
+    least = min(place.count for place in sketch.values())
+    sketch.add(10**6, 1e-6)
+    assert sketch[10**6].error == least
+
+
+def test_what_never_came_has_no_share_while_there_is_room() -> None:
+    sketch: Sketch[str] = Sketch(16)
+    sketch.add("a", 1.0)
+    assert sketch.most("b") == 0.0
+    sketch.clear()
+    assert (len(sketch), sketch.total, sketch.heaviest(0.1)) == (0, 0.0, [])
+
+
+@pytest.mark.parametrize("n", [0, 3, 1000, 100_000])
+def test_different_clients_are_counted_to_a_percent(n: int) -> None:
+    rng = random.Random(n)
+    seen = Distinct()
+    for _ in range(n):
+        tag = rng.randbytes(16)
+        seen.add(tag)
+        seen.add(tag)
+    assert seen.count() == pytest.approx(n, rel=0.015)
+
+
+def test_a_full_bitmap_is_a_number_too() -> None:
+    seen = Distinct()
+    seen._bits = bytearray(b"\xff" * len(seen._bits))
+    assert seen.count() > 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("requests", "clients", "words"),
+    [
+        (5000, 4800, "many clients, few requests each"),
+        (50_000, 500, "many clients, many requests each"),
+        (5000, 3, "few clients, many requests each"),
+        (5000, 250, ""),
+        (1000, 100, ""),
+        (30, 30, ""),
+        (0, 0, ""),
+    ],
+)
+def test_a_minute_in_words(requests: int, clients: int, words: str) -> None:
+    assert pattern(requests, clients, StandoutsSettings()) == words
+
+
+# Counting
+
+
+class Floor:
+    """Hitters by themselves, and requests that are no more than what they look at."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.notes: deque[tuple[str, dict[str, Any]]] = deque()
+        self.hitters = Standouts(StandoutsSettings(**settings), self.notes)
+        self.random = random.Random(3)
+        self._people: dict[tuple[str, int], Any] = {}
+
+    def ask(
+        self, agent: str, who: int, known: bool = False, route: str = "GET/", network: str = "", ja4: str = ""
+    ) -> Any:
+        client = self._people.get((agent, who))
+        if client is None:
+            key = self.random.randbytes(16)
+            client = self._people[agent, who] = SimpleNamespace(
+                user_agent=agent,
+                language="en",
+                ja4=ja4,
+                key=key,
+                entry=SimpleNamespace(key=key),
+                network=network or f"10.{who >> 8 & 255}.{who & 255}.0/24",
+            )
+        request: Any = SimpleNamespace(client=client, route=SimpleNamespace(template=route), cost=1.0)
+        self.hitters.count(request, known)
+        return request
+
+    def people(self, n: int = 80, offset: int = 0) -> None:
+        """So many known clients with usual browsers, once each."""
+        for i in range(n):
+            self.ask(BROWSERS[i % 4], offset + i, known=True)
+
+    def window(self, pressed: bool = True, seconds: float = 0.5, capacity: float = 1000.0) -> None:
+        self.hitters.close_window(seconds, pressed, capacity)
+
+    @property
+    def armed(self) -> set[str]:
+        return {agent for agent, _, _ in self.hitters.armed}
+
+
+def test_a_botnet_of_one_program_is_named_and_armed() -> None:
+    floor = Floor()
+    floor.people()
+    for i in range(1800):
+        floor.ask(BOT, i, route="GET/search", network=f"10.{i % 2}.0.0/24")
+    for i in range(200):
+        floor.ask(BROWSERS[i % 4], 5000 + i)
+    floor.window()
+    assert floor.armed == {BOT}
+    figures = floor.hitters.figures()
+    assert figures["pattern"] == "many clients, few requests each"
+    assert figures["clients"] == pytest.approx(2000, rel=0.02)
+    assert figures["requests_per_client"] == pytest.approx(1.0, abs=0.02)
+    first = figures["fingerprints"][0]
+    assert (first["user_agent"], first["share"], first["known_share"], first["armed"]) == (BOT, 0.9, 0.038, True)
+    assert len(first["fingerprint"]) == 12
+    assert set(figures["networks"]) == {"10.0.0.0/24", "10.1.0.0/24"}
+    assert figures["routes"] == {"GET/search": 0.9, "GET/": 0.1}
+    ((name, fields),) = floor.notes
+    assert (name, fields["user_agent"], fields["share"]) == ("fingerprint_limited", BOT, 0.9)
+
+
+def test_over_tls_a_program_is_named_by_its_hello_too() -> None:
+    floor = Floor()
+    floor.people()
+    for i in range(1000):
+        floor.ask(BOT, i, ja4="t13d180700_4b22cbed5bed_7af1ed941c26")
+    floor.window()
+    (named,) = floor.hitters.figures()["fingerprints"]
+    assert (named["user_agent"], named["ja4_habit"]) == (BOT, "t13d180700_4b22cbed5bed_7af1ed941c26")
+
+
+def test_all_who_have_an_armed_fingerprint_share_a_tenth_of_the_capacity() -> None:
+    floor = Floor()
+    floor.people()
+    requests = [floor.ask(BOT, i) for i in range(1000)]
+    floor.window(capacity=1000.0)
+    assert floor.armed == {BOT}
+    assert sum(not floor.hitters.refuses(request, 50.0) for request in requests) == 400  # four seconds at once
+    assert sum(not floor.hitters.refuses(request, 51.0) for request in requests) == 100  # and then 100 units/s
+    assert not floor.hitters.refuses(floor.ask(BROWSERS[0], 9999), 51.0)
+    floor.window(capacity=100.0)
+    assert sum(not floor.hitters.refuses(request, 62.0) for request in requests) == 40
+
+
+def test_the_program_of_known_clients_is_not_armed_however_much_comes_with_it() -> None:
+    floor = Floor()
+    floor.people()
+    for i in range(5000):
+        floor.ask(BROWSERS[0], 1000 + i)
+    floor.window()
+    assert floor.armed == set()
+    (named,) = floor.hitters.figures()["fingerprints"]
+    assert (named["share"], named["known_share"], named["armed"]) == (1.0, 0.4, False)
+
+
+def test_the_fewer_known_clients_there_are_the_less_can_be_said_of_their_programs() -> None:
+    """Of 59 who do not have it, 3 / 59 may have it by chance; a weaker flood needs more of them."""
+
+    def armed(known: int, share: float, with_it: int = 0) -> bool:
+        floor = Floor()
+        floor.people(known)
+        for i in range(with_it):
+            floor.ask(BOT, 50_000 + i, known=True)
+        for i in range(2000):
+            floor.ask(BOT if i < 2000 * share else BROWSERS[i % 4], i)
+        floor.window()
+        return BOT in floor.armed
+
+    assert not armed(0, 1.0)
+    assert not armed(58, 1.0)
+    assert armed(61, 1.0)
+    assert not armed(140, 0.1)
+    assert armed(160, 0.1)
+    assert not armed(160, 0.1, 1)
+    assert armed(310, 0.1, 1)
+
+
+def test_a_known_client_counts_once_a_minute_however_much_it_asks() -> None:
+    floor = Floor()
+    floor.people(160)
+    for _ in range(500):
+        floor.ask(BOT, 77_777, known=True)
+    for i in range(1000):
+        floor.ask(BOT, i)
+    floor.window()
+    assert floor.armed == {BOT}
+
+
+def test_many_known_clients_are_told_apart_only_so_far() -> None:
+    floor = Floor()
+    floor.people(5000)
+    assert len(floor.hitters._seen) == 4096
+    assert floor.hitters._known.total == 4096
+
+
+def test_two_hundred_requests_are_needed_before_anything_stands_out_and_a_thousand_to_be_limited() -> None:
+    floor = Floor()
+    floor.people()
+    for n, named, armed in ((199, 0, False), (1, 1, False), (799, 1, False), (1, 1, True)):
+        for i in range(n):
+            floor.ask(BOT, i)
+        fingerprints = floor.hitters.figures()["fingerprints"]
+        floor.hitters._arm(1000.0)
+        assert (len(fingerprints), BOT in floor.armed) == (named, armed)
+
+
+def test_an_armed_fingerprint_is_released_late_and_armed_early() -> None:
+    """5 % arms, 2.5 % releases; what may be 1 % of the known clients keeps it from being armed, twice that releases."""
+    floor = Floor(half_life=0.25)  # what was counted before the last window weighs a quarter
+
+    def window(share: float) -> set[str]:
+        for _ in range(6):
+            for i in range(2000):
+                floor.ask(BOT if i < 2000 * share else BROWSERS[i % 4], i)
+            floor.window()
+            floor.hitters._known.scale(4.0)
+        return floor.armed & {BOT}
+
+    floor.people(1000)
+    assert window(0.045) == set()
+    assert window(0.055) == {BOT}
+    assert window(0.03) == {BOT}
+    assert window(0.02) == set()
+    assert window(0.055) == {BOT}
+    assert len(floor.notes) == 2
+    assert window(0.055) == {BOT}
+    for i in range(25):
+        floor.ask(BOT, 200_000 + i, known=True)
+    assert window(0.055) == set()
+
+
+def test_counts_decay() -> None:
+    floor = Floor()
+    floor.people()
+    for i in range(4000):
+        floor.ask(BOT, i)
+    floor.window()
+    for _ in range(8):
+        for _ in range(118):
+            floor.window()
+        floor.people(80, 100_000)
+        for i in range(400):
+            floor.ask(BROWSERS[i % 4], 7000 + i)
+        floor.window()
+    assert floor.armed == set()
+    assert BOT not in {named["user_agent"] for named in floor.hitters.figures()["fingerprints"]}
+
+
+def test_counts_are_scaled_before_they_get_large() -> None:
+    floor = Floor(half_life=1.0)
+    floor.people()
+    for i in range(1000):
+        floor.ask(BOT, i)
+    floor.window()
+    for _ in range(5 * 240):
+        floor.window(seconds=0.5)
+        floor.ask(BOT, 1)
+    assert floor.hitters._weight <= 2.0**40
+    assert floor.hitters._programs.total < 2.0**44
+
+
+def test_a_large_flood_is_sampled_and_its_clients_are_counted_all() -> None:
+    floor = Floor(per_second=100)
+    floor.people()
+    for _ in range(2):
+        for i in range(3000):
+            floor.ask(BOT if i % 3 else BROWSERS[0], i)
+        floor.window()
+    assert floor.hitters._stride == 60
+    floor.hitters.clear()
+    assert floor.hitters._stride == 1
+    for round_ in range(2):
+        before = floor.hitters._programs.total
+        for i in range(3001):
+            floor.ask(BOT if i % 3 else BROWSERS[0], i)
+        floor.window()
+        if round_:
+            assert (floor.hitters._programs.total - before) / 2 ** (0.5 / 60) == pytest.approx(3001, rel=0.03)
+    figures = floor.hitters.figures()
+    assert figures["clients"] == pytest.approx(3001, rel=0.02)
+
+
+def test_clients_are_those_of_this_minute_or_of_the_one_before_while_it_is_young() -> None:
+    floor = Floor()
+    for i in range(1000):
+        floor.ask(BOT, i)
+    for _ in range(120):
+        floor.window()
+    floor.ask(BOT, 1)
+    assert floor.hitters.figures()["clients"] == pytest.approx(1000, rel=0.02)
+    for _ in range(20):
+        floor.window()
+    assert floor.hitters.figures()["clients"] == 1
+
+
+def test_the_known_clients_of_the_minute_before_count_too() -> None:
+    floor = Floor()
+    floor.people(160)
+    for _ in range(121):
+        floor.window()
+    for i in range(1001):
+        floor.ask(BOT, i)
+    floor.window()
+    assert floor.armed == {BOT}
+
+
+def test_without_pressure_nothing_is_armed() -> None:
+    floor = Floor()
+    floor.people()
+    for i in range(1000):
+        floor.ask(BOT, i)
+    floor.window()
+    floor.window(pressed=False)
+    assert floor.armed == set()
+
+
+def test_the_end_of_an_attack_forgets_it() -> None:
+    floor = Floor()
+    floor.people()
+    for i in range(1000):
+        floor.ask(BOT, i)
+    floor.window()
+    floor.hitters.clear()
+    figures = floor.hitters.figures()
+    assert figures == {
+        "pattern": "",
+        "clients": 0,
+        "requests_per_client": 0.0,
+        "fingerprints": [],
+        "networks": {},
+        "routes": {},
+    }
+    assert floor.armed == set()
+
+
+# In the engine
+
+
+def regulars(world: Any, n: int = 80) -> list[Any]:
+    """So many people who were here before, and ask once."""
+    people = [world.client(f"203.0.{i // 200}.{i % 200}", BROWSERS[i % 4]) for i in range(n)]
+    for client in people:
+        client.entry.record = world.engine._history.remember(
+            Record(client.key, client.home, client.network, world.now - 999, world.now, 2, 100.0)
+        )
+    return people
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_a_botnet_of_many_addresses_is_limited_as_one_and_nobody_else_is(make: Any, says: Any, mode: Any) -> None:
+    challenge = ChallengeSettings(mode=mode, least_hashes=64, most_hashes=256)
+    world = make(1, challenge=challenge, limits=LimitsSettings(costs={"/": 1.0}))  # capacity 100, rate 10, burst 40
+    people = regulars(world)
+    world.storm(0.3)
+    limited = (Action.LIMIT, Reason.FINGERPRINT_RATE)
+    told: Counter[Any] = Counter()
+    for second in range(4):
+        for client in people:
+            assert says(world.visit(client))[0] is Action.FORWARD
+        for i in range(500):
+            who = 500 * second + i
+            told[says(world.visit(world.client(f"10.{who % 250}.{who // 250}.1", BOT)))] += 1
+        assert says(world.visit(world.client(f"192.0.2.{second}", BROWSERS[2]))) != limited
+        world.pass_time(1.0)
+    assert told[limited] > 300
+    ours = world.client("203.0.0.0", BROWSERS[0])
+    assert says(world.visit(ours))[0] is Action.FORWARD
+    status = world.engine.status(world.now)["hitters"]
+    assert status["pattern"] == "many clients, few requests each"
+    assert status["fingerprints"][0]["armed"]
+    names = [name for name, _ in world.engine.events()]
+    assert names == ["attack_onset", "fingerprint_limited"]
+
+
+def test_who_bought_a_pass_is_not_slowed_by_what_their_program_does(make: Any, says: Any) -> None:
+    world = make(1)
+    world.storm(0.3)
+    client = world.client("192.0.2.1", BOT)
+    _, token = world.buy(client)
+    world.engine._hitters.armed = {(BOT, "en", ""): SimpleNamespace(take=lambda cost, now: False)}
+    paid = world.visit(client, token=token)
+    assert paid.tier is Tier.T2
+    assert says(paid)[0] is Action.FORWARD
+    stranger = world.ask(world.client("192.0.2.2", BOT))
+    assert says(stranger) == (Action.LIMIT, Reason.FINGERPRINT_RATE)
+    assert stranger.verdict.retry_after in range(2, 7)
+    assert stranger.client.entry.score == 0.0
+
+
+def test_in_calm_weather_nothing_is_counted(world: Any) -> None:
+    for i in range(300):
+        world.visit(world.client(f"192.0.2.{i % 250}", BOT))
+    assert world.engine.status(world.now)["hitters"]["fingerprints"] == []
+    assert world.engine._hitters._asked == 0

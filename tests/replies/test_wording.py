@@ -1,0 +1,313 @@
+"""What Shield says itself: complete, exact in length, the same words for people and programs, and nothing reflected."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import orjson
+import pytest
+
+from shield.model import Action, Reason, Verdict
+from shield.policy.challenge import Challenge, Redeemed, Redemption
+from shield.replies.faults import FAULTS, Fault
+from shield.replies.wording import ANSWER_TO, CHALLENGES, PREFIX, REFUSALS, Replies
+
+NOON = 1_800_014_400.0
+DATE = "Fri, 15 Jan 2027 12:00:00 GMT"
+FORMS = [(page, head, close) for page in (False, True) for head in (False, True) for close in (False, True)]
+FORWARDED = {Reason.OK, Reason.ALLOWLISTED, Reason.API_KEY, Reason.CRAWLER, Reason.AT_CAPACITY}
+
+
+@dataclass
+class Reply:
+    status: int
+    fields: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> dict[str, object]:
+        document: dict[str, object] = orjson.loads(self.body)
+        return document
+
+
+def read(reply: bytes, head: bool = False) -> Reply:
+    """Takes a complete reply apart, and checks what all replies have in common."""
+    top, _, body = reply.partition(b"\r\n\r\n")
+    line, *lines = top.decode("ascii").split("\r\n")
+    status = int(line[9:12])
+    assert line == f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+    assert all(re.fullmatch(r"[A-Za-z-]+: [\x20-\x7e]+", each) for each in lines)
+    names = [each.partition(":")[0] for each in lines]
+    assert len(names) == len(set(names))
+    fields = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines)}
+    assert fields["date"] == DATE
+    if status != 304:
+        length = int(fields["content-length"])
+        assert length > 0
+        assert len(body) == (0 if head else length)
+        assert fields["x-content-type-options"] == "nosniff"
+    return Reply(status, fields, body)
+
+
+@pytest.fixture(scope="module")
+def replies() -> Replies:
+    replies = Replies("shield_pass", "Shield-Pass")
+    replies.set_date(NOON)
+    return replies
+
+
+def refusals() -> Iterator[tuple[Verdict, int]]:
+    for reason, (kind, status, *_) in REFUSALS.items():
+        if kind == "limit":
+            yield Verdict(Action.LIMIT, reason, 3, (10.0, 200.0), 1.9), status
+        elif kind == "shed":
+            yield Verdict(Action.SHED, reason, 3), status
+        else:
+            yield Verdict(Action.BAN, reason, 60), status
+
+
+def test_every_reason_to_refuse_has_its_words() -> None:
+    assert set(REFUSALS) | set(CHALLENGES) == set(Reason) - FORWARDED
+    assert set(FAULTS) == set(Fault)
+
+
+@pytest.mark.parametrize(("page", "head", "close"), FORMS)
+@pytest.mark.parametrize(("verdict", "status"), list(refusals()), ids=lambda value: getattr(value, "reason", value))
+def test_refusals(replies: Replies, verdict: Verdict, status: int, page: bool, head: bool, close: bool) -> None:
+    reply = read(replies.refusal(verdict, page, head, close), head)
+    assert reply.status == status
+    assert reply.fields["cache-control"] == "no-store"
+    assert reply.fields["vary"] == "Accept, Sec-Fetch-Dest"
+    assert reply.fields.get("connection") == ("close" if close else None)
+    assert reply.fields.get("retry-after") == (None if verdict.action is Action.BAN else "3")
+    assert reply.fields["content-type"] == ("text/html; charset=utf-8" if page else "application/problem+json")
+    if head:
+        assert reply.body == b""
+    elif page:
+        assert f"<code>{verdict.reason.value}</code>".encode() in reply.body
+    else:
+        kind = verdict.action.value
+        assert set(reply.document) == {"type", "title", "status", "detail", "reason"}
+        assert reply.document["type"] == f"/.well-known/shield/problems/{kind}"
+        assert reply.document["status"] == status
+        assert reply.document["reason"] == verdict.reason.value
+
+
+def test_a_rate_limit_tells_the_state_of_its_bucket(replies: Replies) -> None:
+    """Syntax: draft-ietf-httpapi-ratelimit-headers since -08. q, w, r and t are integers, w at least 1."""
+    verdict = Verdict(Action.LIMIT, Reason.ADDRESS_RATE, 7, (30.0, 100.0), 2.99)
+    fields = read(replies.refusal(verdict, False, False, False)).fields
+    assert fields["ratelimit-policy"] == '"address_rate";q=100;w=4'
+    assert fields["ratelimit"] == '"address_rate";r=2;t=7'
+    small = Verdict(Action.LIMIT, Reason.PASS_RATE, 1, (60.0, 20.5), -3.0)
+    fields = read(replies.refusal(small, True, False, False)).fields
+    assert fields["ratelimit-policy"] == '"pass_rate";q=20;w=1'
+    assert fields["ratelimit"] == '"pass_rate";r=0;t=1'
+    unknown = Verdict(Action.LIMIT, Reason.CLIENT_RATE, 2)
+    assert "ratelimit" not in read(replies.refusal(unknown, False, False, False)).fields
+
+
+def test_the_date_is_that_of_the_last_call() -> None:
+    replies = Replies("shield_pass", "Shield-Pass")
+    verdict = Verdict(Action.BAN, Reason.HONEYPOT)
+    assert b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n" in replies.refusal(verdict, True, False, False)
+    replies.set_date(NOON)
+    assert DATE.encode() in replies.refusal(verdict, True, False, False)
+
+
+@pytest.mark.parametrize(("page", "head", "close"), FORMS)
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
+def test_faults(replies: Replies, fault: Fault, page: bool, head: bool, close: bool) -> None:
+    told = FAULTS[fault]
+    reply = read(replies.fault(fault, page, head, close), head)
+    assert reply.status == told.status
+    assert ("connection" in reply.fields) == (close or told.closes)
+    assert reply.fields["cache-control"] == "no-store"
+    if not page and not head:
+        assert reply.document["type"] == f"/.well-known/shield/problems/{fault.value}"
+        assert reply.document["reason"] == fault.value
+        assert reply.document["detail"] == told.detail
+    if page and not head:
+        assert told.detail in html.unescape(reply.body.decode())
+
+
+def test_faults_carry_the_fields_that_their_status_asks_for() -> None:
+    """RFC 9110 sections 10.2.3, 15.5.6 and 15.5.16: Retry-After with 503, Allow with 405, Accept-Post with 415."""
+    asked = {405: b"Allow: ", 415: b"Accept-Post: ", 503: b"Retry-After: "}
+    for told in FAULTS.values():
+        assert told.fields.startswith(asked.get(told.status, b""))
+        # A request whose end is not known, or was not waited for, must not be followed by another.
+        if told.status in (400, 408, 413, 414, 417, 431, 501, 505):
+            assert told.closes
+
+
+CHALLENGE = Challenge("AQEQ" * 13, 16, 2**48 + 5, 2**20, 120)
+ALWAYS = Verdict(Action.CHALLENGE, Reason.CHALLENGE_ALWAYS, 2)
+
+
+@pytest.mark.parametrize("reason", CHALLENGES, ids=lambda reason: reason.value)
+def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reason: Reason) -> None:
+    verdict = Verdict(Action.CHALLENGE, reason, 2)
+    reply = read(replies.challenge(verdict, CHALLENGE, False, False, False, "POST", [("a", "b")]))
+    assert reply.status == 503
+    assert reply.fields["retry-after"] == "2"
+    assert reply.fields["cache-control"] == "no-store"
+    assert reply.document == {
+        "type": "/.well-known/shield/problems/challenge",
+        "title": "Proof of work required",
+        "status": 503,
+        "detail": "Solve the challenge, send the answer, and repeat the request with the pass.",
+        "reason": reason.value,
+        "challenge": {
+            "token": CHALLENGE.token,
+            "algorithm": "sha256",
+            "k": 16,
+            "target": "0001000000000005",
+            "expected_hashes": 1048576,
+            "expires_in": 120,
+            "answer_to": "/.well-known/shield/answer",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "form", "then"),
+    [
+        ("GET", None, "reload"),
+        ("HEAD", None, "reload"),
+        ("POST", None, "resend"),
+        ("POST", [], "submit"),
+        ("POST", [("name", "value")], "submit"),
+        ("PUT", [("name", "value")], "resend"),
+    ],
+)
+def test_browsers_get_a_page_that_knows_how_to_go_on(
+    replies: Replies, method: str, form: list[tuple[str, str]] | None, then: str
+) -> None:
+    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, False, False, method, form))
+    text = reply.body.decode()
+    assert reply.fields["content-type"] == "text/html; charset=utf-8"
+    attributes = dict(re.findall(r' data-([a-z]+)="([^"]*)"', text.partition("<main")[2].partition(">")[0]))
+    assert attributes == {
+        "token": CHALLENGE.token,
+        "k": "16",
+        "target": "0001000000000005",
+        "expected": "1048576",
+        "expires": "120",
+        "then": then,
+        "answer": ANSWER_TO,
+        "worker": f"{PREFIX}worker.js?v={replies.version}",
+    }
+    assert ("<form" in text) == (then == "submit")
+    assert 'aria-valuemax="16"' in text
+    assert "<noscript>" in text
+
+
+def test_a_head_request_learns_the_length_of_the_page(replies: Replies) -> None:
+    whole = read(replies.challenge(ALWAYS, CHALLENGE, True, False, True, "GET", None))
+    head = read(replies.challenge(ALWAYS, CHALLENGE, True, True, True, "HEAD", None), head=True)
+    assert head.fields == whole.fields
+    assert head.fields["connection"] == "close"
+
+
+def test_form_fields_come_back_as_text_and_nothing_else(replies: Replies) -> None:
+    fields = [('"><script>x</script>', "</form>'\"&amp;%(token)b %s @token@"), ("{{ 7*7 }}", "ä\r\nb")]
+    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, False, False, "POST", fields))
+    text = reply.body.decode()
+    inputs = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', text)
+    assert [(html.unescape(name), html.unescape(value)) for name, value in inputs] == fields
+    assert text.count("<script") == 1
+
+
+def test_pages_allow_only_what_they_need(replies: Replies) -> None:
+    policy = read(replies.challenge(ALWAYS, CHALLENGE, True, False, False, "GET", None)).fields[
+        "content-security-policy"
+    ]
+    assert policy == (
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    )
+    error = read(replies.fault(Fault.INTERNAL, True, False, False))
+    style = error.body.partition(b"<style>")[2].partition(b"</style>")[0]
+    assert len(style) > 100
+    digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in error.fields["content-security-policy"]
+    assert b"<script" not in error.body
+
+
+@pytest.mark.parametrize("name", ["solver.js", "worker.js", "page.css"])
+def test_files_of_the_page(replies: Replies, name: str) -> None:
+    path, query = PREFIX + name, f"v={replies.version}"
+    whole = read(replies.static(path, False, False, None, query) or b"")
+    assert whole.status == 200
+    assert whole.fields["cache-control"] == "public, max-age=31536000, immutable"
+    assert whole.fields["content-type"].startswith("text/css" if name == "page.css" else "text/javascript")
+    assert read(replies.static(path, True, True, None, query) or b"", head=True).fields["connection"] == "close"
+    # Another version's address must not be filled with this version for a year.
+    assert read(replies.static(path, False, False, None, "v=other") or b"").fields["cache-control"] == "no-cache"
+
+    tag = whole.fields["etag"]
+    assert re.fullmatch('"[0-9a-f]+"', tag)
+    for condition in (tag, f'"x", W/{tag}', "*"):
+        reply = read(replies.static(path, False, False, condition, query) or b"")
+        assert (reply.status, reply.body, reply.fields["etag"]) == (304, b"", tag)
+    assert read(replies.static(path, False, False, '"x"', query) or b"").status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "challenge.html", "error.css", "answer", "../replies.py", "worker.js/", "problems/", "problems/nothing"],
+)
+def test_nothing_else_is_served(replies: Replies, path: str) -> None:
+    assert replies.static(PREFIX + path, False, False, None) is None
+
+
+def test_every_type_of_problem_leads_to_a_page(replies: Replies) -> None:
+    documents = [read(replies.refusal(verdict, False, False, False)).document for verdict, _ in refusals()]
+    documents += [read(replies.fault(fault, False, False, False)).document for fault in Fault]
+    documents.append(read(replies.challenge(ALWAYS, CHALLENGE, False, False, False, "GET", None)).document)
+    documents.append(read(replies.redeemed(Redemption(Redeemed.WRONG), False, False, False)).document)
+    for document in documents:
+        reply = read(replies.static(str(document["type"]), False, False, None) or b"")
+        assert f"<title>{document['title']}</title>".encode() in reply.body
+        assert "content-security-policy" in reply.fields
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_right_answer_gives_the_pass_in_the_body_and_in_a_cookie(replies: Replies, secure: bool) -> None:
+    reply = read(replies.redeemed(Redemption(Redeemed.ACCEPTED, "token-_", 300), secure, False, False))
+    assert reply.status == 200
+    assert reply.fields["content-type"] == "application/json"
+    name = "__Host-shield_pass" if secure else "shield_pass"
+    assert reply.document == {"pass": "token-_", "header": "Shield-Pass", "cookie": name, "lifetime": 300}
+    cookie = f"{name}=token-_; Path=/; Max-Age=300; HttpOnly; SameSite=Lax"
+    assert reply.fields["set-cookie"] == cookie + ("; Secure" if secure else "")
+
+
+def test_who_has_to_wait_gets_a_ticket_and_is_told_when_to_ask(replies: Replies) -> None:
+    redemption = Redemption(Redeemed.WAITING, ticket="ticket-_", wait=20, retry_after=5)
+    reply = read(replies.redeemed(redemption, True, False, False))
+    assert reply.status == 202
+    assert reply.fields["content-type"] == "application/json"
+    assert reply.fields["cache-control"] == "no-store"
+    assert reply.fields["retry-after"] == "5"
+    assert "set-cookie" not in reply.fields
+    assert reply.document == {"ticket": "ticket-_", "wait": 20, "answer_to": "/.well-known/shield/answer"}
+
+
+@pytest.mark.parametrize(
+    "result", [each for each in Redeemed if each not in (Redeemed.ACCEPTED, Redeemed.WAITING)], ids=lambda r: r.value
+)
+def test_other_answers_get_the_reason(replies: Replies, result: Redeemed) -> None:
+    reply = read(replies.redeemed(Redemption(result), True, False, True))
+    assert reply.status == (503 if result is Redeemed.BUSY else 400)
+    assert reply.fields.get("retry-after") == ("2" if result is Redeemed.BUSY else None)
+    assert "set-cookie" not in reply.fields
+    assert reply.fields["connection"] == "close"
+    assert reply.document["reason"] == result.value

@@ -1,0 +1,329 @@
+"""Which server gets a request, connections kept, ejection and return. Time is moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shield.operator.metrics import Metrics
+from shield.replies.faults import Fault
+from shield.upstream.connection import UpstreamConnection
+from shield.upstream.pool import CONNECT_ERRORS, Pool, Server, UpstreamSettings, watch
+from tests.harness import Link, Origin, Received, Shield, get, post, reply, shielded, soon
+
+
+class FakeResolver:
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = list(addresses)
+
+    async def lookup(self, name: str) -> list[str]:
+        return self.addresses
+
+
+def pool(count: int = 3, **settings: Any) -> tuple[Pool, list[tuple[str, str]]]:
+    notes: list[tuple[str, str]] = []
+    names = [f"http://127.0.0.1:{port}" for port in range(1, count + 1)]
+    made = Pool(
+        UpstreamSettings(servers=tuple(names), **settings),
+        names,
+        Metrics(),
+        FakeResolver(),
+        UpstreamConnection,
+        lambda event, server: notes.append((event, server)),
+    )
+    made._random = random.Random(7)
+    return made, notes
+
+
+def shares(made: Pool, now: float, turns: int = 3000) -> list[float]:
+    """How often each server is chosen, when each request stays outstanding for a while."""
+    counts = dict.fromkeys(made.servers, 0)
+    busy: list[Server] = []
+    for _ in range(turns):
+        server = made.choose(now)
+        assert server is not None
+        counts[server] += 1
+        server.outstanding += 1
+        busy.append(server)
+        if len(busy) > 30:
+            busy.pop(0).outstanding -= 1
+    for server in busy:
+        server.outstanding -= 1
+    return [counts[server] / turns for server in made.servers]
+
+
+def test_load_is_spread_evenly() -> None:
+    made, _ = pool()
+    assert all(abs(share - 1 / 3) < 0.05 for share in shares(made, 0.0))
+
+
+def test_of_two_the_less_busy_is_taken() -> None:
+    made, _ = pool(2)
+    made.servers[0].outstanding = 5
+    assert {made.choose(0.0) for _ in range(50)} == {made.servers[1]}
+
+
+async def test_a_check_that_could_not_be_made_says_nothing() -> None:
+    made, notes = pool(1, unhealthy_after=1)
+    results = iter([None, None, False])
+    rounds = 0
+
+    async def probe(server: Server) -> bool | None:
+        return next(results)
+
+    async def sleep(seconds: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        assert made.servers[0].healthy == (rounds < 3)
+        if rounds == 3:
+            raise asyncio.CancelledError
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch(made, probe, lambda: 0.0, sleep)
+    assert [event for event, _ in notes] == ["upstream_down"]
+
+
+def test_the_only_server_is_not_ejected() -> None:
+    made, notes = pool(1, eject_after=3)
+    (only,) = made.servers
+    for _ in range(10):
+        made.failed(only, Fault.UPSTREAM_CLOSED, 100.0)
+    assert (notes, only.ejected_until, only.counters.ejections) == ([], 0.0, 0)
+    assert only.counters.failures["upstream_closed"] == 10
+
+
+def test_failures_in_a_row_eject_for_longer_each_time() -> None:
+    made, notes = pool(eject_after=3, eject_seconds=10.0)
+    bad = made.servers[0]
+    now = 100.0
+    for turn in (1, 2):
+        for _ in range(3):
+            made.failed(bad, Fault.UPSTREAM_CLOSED, now)
+        assert bad.ejected_until == now + 10.0 * turn
+        assert bad not in {made.choose(now + 10.0 * turn - 0.1) for _ in range(100)}
+        now += 10.0 * turn + 20.0
+        assert bad in {made.choose(now) for _ in range(100)}
+    assert notes == [("upstream_ejected", bad.name)] * 2
+    assert bad.counters.ejections == 2
+    made.failed(bad, Fault.UPSTREAM_CLOSED, now)
+    made.failed(bad, Fault.UPSTREAM_CLOSED, now)
+    made.succeeded(bad, now)
+    made.failed(bad, Fault.UPSTREAM_CLOSED, now)
+    assert bad.ejected_until < now, "not in a row"
+
+
+def test_a_server_returns_slowly() -> None:
+    made, _ = pool(2, eject_after=1, eject_seconds=10.0, slow_return=20.0)
+    made.failed(made.servers[0], Fault.UPSTREAM_CLOSED, 0.0)
+    early, later, full = (shares(made, now)[0] for now in (10.5, 20.0, 60.0))
+    assert early < 0.2 < later < full
+    assert abs(full - 0.5) < 0.05
+
+
+def test_when_all_are_ejected_all_are_used() -> None:
+    made, _ = pool(2, eject_after=1)
+    for server in made.servers:
+        made.failed(server, Fault.UPSTREAM_CLOSED, 0.0)
+    assert {made.choose(1.0) for _ in range(50)} == set(made.servers)
+
+
+def test_what_a_health_check_takes_out_stays_out() -> None:
+    made, notes = pool(2, unhealthy_after=3)
+    for _ in range(3):
+        made.checked(made.servers[0], ok=False, now=0.0)
+    assert {made.choose(1.0) for _ in range(50)} == {made.servers[1]}
+    assert made.available(1.0)
+    for _ in range(3):
+        made.checked(made.servers[1], ok=False, now=0.0)
+    assert made.choose(1.0) is None
+    assert not made.available(1.0)
+    made.checked(made.servers[0], ok=True, now=5.0)
+    assert made.choose(5.0) is made.servers[0]
+    names = [server.name for server in made.servers]
+    assert notes == [("upstream_down", names[0]), ("upstream_down", names[1]), ("upstream_up", names[0])]
+
+
+def test_a_server_that_was_tried_is_not_tried_again() -> None:
+    made, _ = pool(2)
+    assert {made.choose(0.0, (made.servers[0],)) for _ in range(20)} == {made.servers[1]}
+    assert made.choose(0.0, tuple(made.servers)) is None
+    single, _ = pool(1)
+    assert single.choose(0.0, (single.servers[0],)) is None
+
+
+def test_ejections_are_forgiven() -> None:
+    made, _ = pool(eject_after=1, eject_seconds=10.0)
+    made.failed(made.servers[0], Fault.UPSTREAM_CLOSED, 0.0)
+    made.sweep(100.0)
+    assert made.servers[0].ejections == 1
+    made.sweep(200.0)
+    assert made.servers[0].ejections == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "port", "tls", "authority"),
+    [
+        ("http://127.0.0.1:9000", "127.0.0.1", 9000, False, b"127.0.0.1:9000"),
+        ("https://app.example", "app.example", 443, True, b"app.example"),
+        ("http://[::1]:81", "::1", 81, False, b"[::1]:81"),
+        ("unix:/run/app.sock", "", 0, False, b"localhost"),
+    ],
+)
+def test_what_a_name_means(name: str, host: str, port: int, tls: bool, authority: bytes) -> None:
+    server = Server(name, Metrics().upstream(name))
+    assert (server.host, server.port, server.tls, server.authority) == (host, port, tls, authority)
+
+
+async def test_kept_connections_are_bounded_and_closed_when_old() -> None:
+    settings = UpstreamSettings(keep_alive_connections=2, keep_alive_seconds=30.0)
+    hold = asyncio.Event()
+
+    async def handle(link: Link, request: Received) -> None:
+        await hold.wait()
+        await link.send(reply(b"ok"))
+
+    async with shielded(None, handle, upstream=settings) as (shield, origin), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await shield.client()) for _ in range(4)]
+        for client in clients:
+            await client.send(get())
+        await origin.got(4)
+        hold.set()
+        for client in clients:
+            await client.response()
+        server = shield.pool.servers[0]
+        assert len(server.idle) == 2
+        shield.advance(20)
+        assert (await clients[0].ask(get())).body == b"ok"  # the one used last is used again
+        shield.advance(15)
+        assert len(server.idle) == 1
+        shield.advance(31)
+        assert server.idle == []
+        await soon(lambda: all(link.lost.is_set() for link in origin.links))
+
+
+async def test_a_connection_that_the_server_closes_while_idle_is_forgotten() -> None:
+    async with shielded() as (shield, origin), await shield.client() as client:
+        await client.ask(get())
+        assert len(shield.pool.servers[0].idle) == 1
+        origin.links[0].close()
+        await soon(lambda: not shield.pool.servers[0].idle)
+
+
+async def test_a_post_takes_only_a_connection_that_was_just_used() -> None:
+    async with shielded() as (shield, origin), await shield.client() as client:
+        await client.ask(get())
+        await client.ask(post("/", b"x"))
+        assert len(origin.links) == 1
+        shield.clock.offset += 2
+        await client.ask(post("/", b"x"))
+        assert len(origin.links) == 2
+
+
+async def test_a_request_goes_on_to_the_next_server_when_one_refuses_connections() -> None:
+    async with Origin() as dead:
+        pass
+    async with Origin() as origin, Shield(dead.url, origin.url) as shield, await shield.client() as client:
+        shield.pool._random = random.Random(3)
+        for _ in range(20):
+            assert (await client.ask(get("/x"))).body == b"GET /x"
+        assert (await client.ask(post("/x", b"never sent there"))).body == b"POST /x"
+        counters = shield.pool.servers[0].counters
+        assert counters.retries == counters.failures["upstream_refused"] > 0
+        assert counters.ejections >= 1
+
+
+async def test_answers_of_502_to_504_count_as_failures_and_500_does_not() -> None:
+    answers: dict[str, bytes | None] = {
+        f"/{status}": reply(b"", status=f"{status} X") for status in (500, 502, 503, 504)
+    }
+    async with shielded(answers) as (shield, _), await shield.client() as client:
+        for path in ("/502", "/503", "/504"):
+            await client.ask(get(path))
+        assert shield.pool.servers[0].failures == 3
+        await client.ask(get("/500"))
+        assert shield.pool.servers[0].failures == 0
+
+
+async def test_connecting_takes_no_longer_than_its_limit() -> None:
+    made, _ = pool(1, connect_timeout=0.05)
+
+    async def never(server: Server, preamble: bytes) -> UpstreamConnection:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    made._connect = never  # type: ignore[method-assign]
+    with pytest.raises(TimeoutError):
+        await made.connect(made.servers[0])
+    assert TimeoutError in CONNECT_ERRORS
+
+
+async def test_every_address_of_a_name_is_tried_and_the_good_one_remembered() -> None:
+    async with Origin() as origin:
+        server_name = f"http://app.example:{origin.port}"
+        made = Pool(
+            UpstreamSettings(servers=(server_name,)),
+            [server_name],
+            Metrics(),
+            FakeResolver("127.0.0.2", "127.0.0.1"),  # type: ignore[arg-type]
+            UpstreamConnection,
+            lambda event, server: None,
+        )
+        server = made.servers[0]
+        for _ in range(2):
+            connection = await made.connect(server)
+            assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
+            connection.close()
+        assert server.next_address == 1
+
+
+async def test_https_is_verified_with_the_name_asked_for(tls: Any) -> None:
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls.certificate, tls.key)
+    seen: list[str | None] = []
+    context.sni_callback = lambda _, name, __: seen.append(name)  # type: ignore[assignment]
+    async with Origin(context=context) as origin:
+        trusting = UpstreamSettings(ca=str(tls.authority))
+        for settings, status in (
+            (trusting, 200),
+            (UpstreamSettings(), 502),
+            (replace(trusting, server_name="other.example"), 502),
+            (UpstreamSettings(verify=False, server_name="other.example"), 200),
+        ):
+            async with Shield(origin.url, upstream=settings) as shield, await shield.client() as client:
+                assert (await client.ask(get("/tls"))).status == status
+        assert seen == ["localhost", "localhost", "other.example", "other.example"]
+
+
+async def test_servers_are_watched_each_round() -> None:
+    made, notes = pool(2, unhealthy_after=2, health_interval=5.0)
+    results = iter([(False, True), (False, True), (True, True)])
+    sleeps: list[float] = []
+    current: dict[str, bool] = {}
+
+    async def probe(server: Server) -> bool:
+        if server is made.servers[0]:
+            current.update(zip((s.name for s in made.servers), next(results), strict=True))
+        return current[server.name]
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await watch(made, probe, lambda: 1.0, sleep)
+    assert sleeps == [5.0] * 3
+    name = made.servers[0].name
+    assert notes == [("upstream_down", name), ("upstream_up", name)]
+
+
+def test_a_server_says_how_it_is() -> None:
+    made, _ = pool(1)
+    assert repr(made.servers[0]) == "<Server http://127.0.0.1:1 healthy outstanding=0 idle=0>"
