@@ -93,6 +93,47 @@ class Signal(enum.Enum):
     SLOW_ABORT = "slow_abort"  # head, body or reading below its deadline
 
 
+class Fault(enum.Enum):
+    """What went wrong between a client, Shield and the upstream.
+
+    The value is the word in logs, metrics and the types of problem documents. What each one is answered with stands in
+    replies/faults.py.
+    """
+
+    # The request breaks HTTP.
+    MALFORMED_HEAD = "malformed_head"
+    BAD_HOST = "bad_host"
+    MISDIRECTED = "misdirected"
+    BAD_TARGET = "bad_target"
+    BAD_FRAMING = "bad_framing"
+    VERSION_UNSUPPORTED = "version_unsupported"
+    METHOD_UNKNOWN = "method_unknown"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    EXPECTATION_FAILED = "expectation_failed"
+    # The request is too slow or too large.
+    HEAD_TIMEOUT = "head_timeout"
+    BODY_TIMEOUT = "body_timeout"
+    BODY_TOO_LARGE = "body_too_large"
+    TARGET_TOO_LONG = "target_too_long"
+    HEAD_TOO_LARGE = "head_too_large"
+    # The upstream failed.
+    UPSTREAM_REFUSED = "upstream_refused"
+    UPSTREAM_CLOSED = "upstream_closed"
+    UPSTREAM_GARBAGE = "upstream_garbage"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
+    # Shield itself.
+    STREAMS_FULL = "streams_full"
+    OUT_OF_FILES = "out_of_files"
+    INTERNAL = "internal"
+    # Below /.well-known/shield/.
+    NOT_FOUND = "not_found"
+    GET_ONLY = "get_only"
+    POST_ONLY = "post_only"
+    UNSUPPORTED_MEDIA = "unsupported_media"
+    CROSS_SITE = "cross_site"
+
+
 @dataclass(eq=False, slots=True)
 class Verdict:
     """What to do with one request, and why.

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from shield.client.connection import ClientConnection
     from shield.exchange.exchange import Exchange
     from shield.http.head import Head
-    from shield.model import Request, Verdict
-    from shield.replies.faults import Fault
+    from shield.model import Fault, Request, Verdict
 
 STATUS: Final = {Action.LIMIT: 429, Action.BAN: 403, Action.SHED: 503}
 """Of a refusal. A challenge is a 503."""

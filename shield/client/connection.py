@@ -32,9 +32,9 @@ from shield.exchange.exchange import Exchange
 from shield.http.framing import ChunkedBody, FramingError, LengthBody, TooLarge
 from shield.http.head import CHUNKED, Head, Refused
 from shield.http.head_reader import HeadReader
-from shield.model import Action, Request, Signal, Verdict
+from shield.model import Action, Fault, Request, Signal, Verdict
 from shield.replies import own_pages as wellknown
-from shield.replies.faults import FAULTS, Fault
+from shield.replies.faults import FAULTS
 from shield.replies.wording import PREFIX
 from shield.wire.client_hello import NO_PROGRAM, Program
 from shield.wire.proxy_protocol import Ends

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Final, cast
 from shield.exchange.tunnel import Tunnel
 from shield.http.framing import LAST_CHUNK, encode_chunk
 from shield.http.head import CHUNKED, STATUS_LINES, Head, drop_named
-from shield.model import Action, Outcome, Request, Tier
-from shield.replies.faults import FAULTS, Fault
+from shield.model import Action, Fault, Outcome, Request, Tier
+from shield.replies.faults import FAULTS
 from shield.upstream.pool import CONNECT_ERRORS, out_of_files
 from shield.wire.proxy_protocol import write
 

@@ -23,7 +23,7 @@ from typing_extensions import Doc
 from shield.http.browser import wants_page
 from shield.http.fields import Fields
 from shield.http.ranges import modest
-from shield.replies.faults import Fault
+from shield.model import Fault
 
 CHUNKED: Final = -1
 """Body length of a message in the chunked transfer coding."""

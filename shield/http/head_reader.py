@@ -18,7 +18,7 @@ from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from shield.http.head import Head, Refused
-from shield.replies.faults import Fault
+from shield.model import Fault
 
 if TYPE_CHECKING:
     from shield.client.edge import Edge

@@ -35,6 +35,7 @@ from shield.demo.site import notice, start_demo
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner
+from shield.model import Fault
 from shield.operator.attack_report import AttackReport
 from shield.operator.exposition import status_families
 from shield.operator.log import AccessLog, LoggingBridge
@@ -45,7 +46,6 @@ from shield.policy.engine import Engine, EngineSettings, Keys
 from shield.process import systemd
 from shield.process.load_meter import LoadMeter, busy_clock
 from shield.process.state import load_history, load_keys, save_history
-from shield.replies.faults import Fault
 from shield.replies.redirect import Redirect
 from shield.replies.wording import Replies
 from shield.upstream import health

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from shield.replies.faults import FAULTS, Fault
+from shield.model import Fault
+from shield.replies.faults import FAULTS
 
 if TYPE_CHECKING:
     from shield.client.connection import ClientConnection

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from shield.http.head import HOST_ONLY
-from shield.model import Action, Reason
-from shield.replies.faults import FAULTS, Fault
+from shield.model import Action, Fault, Reason
+from shield.replies.faults import FAULTS
 from shield.replies.rendering import (
     ANSWER_TO,
     CHALLENGE_FIELDS,

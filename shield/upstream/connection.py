@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from shield.http.framing import ChunkedBody, FramingError
 from shield.http.head import CHUNKED, RESPONSE_DROP, UNTIL_CLOSE, disguised, drop_named
-from shield.replies.faults import Fault
+from shield.model import Fault
 
 if TYPE_CHECKING:
     from shield.exchange.exchange import Exchange

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
-from shield.replies.faults import Fault
+from shield.model import Fault
 from shield.wire.transport import Batch, SocketTransport
 
 if TYPE_CHECKING:

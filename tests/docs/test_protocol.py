@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shield.demo.solver import solve
-from shield.model import Reason
+from shield.model import Fault, Reason
 from shield.policy.challenge import Redeemed
 from shield.replies import faults
 from shield.replies.faults import FAULTS
@@ -52,7 +52,7 @@ def test_faults_are_listed_with_their_status() -> None:
 def test_every_fault_that_is_documented_can_happen() -> None:
     sources = Path(faults.__file__).parents[1].rglob("*.py")
     code = "\n".join(path.read_text("utf-8") for path in sources if path.name != "faults.py")
-    assert [fault.name for fault in faults.Fault if not re.search(rf"\bFault\.{fault.name}\b", code)] == []
+    assert [fault.name for fault in Fault if not re.search(rf"\bFault\.{fault.name}\b", code)] == []
 
 
 def test_vectors() -> None:

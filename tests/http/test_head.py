@@ -23,7 +23,7 @@ from shield.http.head import (
     take_cookie,
 )
 from shield.http.head_reader import new_parser
-from shield.replies.faults import Fault
+from shield.model import Fault
 from shield.upstream import connection as origin
 
 

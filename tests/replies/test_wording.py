@@ -13,9 +13,9 @@ from http import HTTPStatus
 import orjson
 import pytest
 
-from shield.model import Action, Reason, Verdict
+from shield.model import Action, Fault, Reason, Verdict
 from shield.policy.challenge import Challenge, Redeemed, Redemption
-from shield.replies.faults import FAULTS, Fault
+from shield.replies.faults import FAULTS
 from shield.replies.wording import ANSWER_TO, CHALLENGES, PREFIX, REFUSALS, Replies
 
 NOON = 1_800_014_400.0

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from shield.http.framing import ChunkedBody
 from shield.http.head import CHUNKED, UNTIL_CLOSE
+from shield.model import Fault
 from shield.operator.metrics import Metrics
-from shield.replies.faults import Fault
 from shield.upstream.connection import MAX_INTERIM, UpstreamConnection
 from shield.upstream.pool import Server
 from tests.harness import chunked

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shield.http.framing import ChunkedBody
 from shield.http.head import CHUNKED
-from shield.replies.faults import Fault
+from shield.model import Fault
 from shield.upstream import connection as origin
 from shield.upstream.connection import UpstreamConnection
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from shield.model import Fault
 from shield.operator.metrics import Metrics
-from shield.replies.faults import Fault
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.pool import CONNECT_ERRORS, Pool, Server, UpstreamSettings, watch
 from tests.harness import Link, Origin, Received, Shield, get, post, reply, shielded, soon
