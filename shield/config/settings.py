@@ -16,13 +16,13 @@ from shield.http.head import HttpSettings
 from shield.operator.log import LogSettings
 from shield.operator.server import AdminSettings
 from shield.policy.challenge import ChallengeSettings
-from shield.policy.concurrency import ConcurrencySettings
+from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits import LimitsSettings
-from shield.policy.pressure import PressureSettings
+from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing import PricingSettings
-from shield.policy.queue import QueueSettings
+from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import ReputationSettings
 from shield.policy.routes import RoutesSettings
 from shield.policy.standouts import StandoutsSettings

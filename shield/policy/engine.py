@@ -25,7 +25,8 @@ from typing_extensions import Doc
 from shield.model import DRY_RUN_TWIN, UNIT_SECONDS, Action, Outcome, Reason, Request, Signal, Tier, Verdict
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
-from shield.policy.concurrency import Concurrency, ConcurrencySettings
+from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.entries import ClientEntry
 from shield.policy.history import History, HistorySettings
 from shield.policy.identity import (
@@ -44,9 +45,11 @@ from shield.policy.judge import QUEUED, Judge
 from shield.policy.keys import Keys
 from shield.policy.limits import REFUSED, Limits, LimitsSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
-from shield.policy.pressure import IDLE, OwnLoad, Pressure, PressureSettings
+from shield.policy.pressure.pressure import IDLE, OwnLoad, Pressure
+from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing import Pricing, PricingSettings
-from shield.policy.queue import Queue, QueueSettings
+from shield.policy.queue.queue import Queue
+from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
 from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
 from shield.policy.standouts import Standouts, StandoutsSettings

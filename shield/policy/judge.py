@@ -29,8 +29,8 @@ from shield.policy.identity import Client
 from shield.policy.keys import TAG_BYTES, order_tag
 from shield.policy.limits import CLIENT_RATE, PASS_RATE, VERDICTS, Limits, LimitsSettings
 from shield.policy.passes import Kind, Pass
-from shield.policy.pressure import RANKS, Pressure
-from shield.policy.queue import QueueSettings
+from shield.policy.pressure.pressure import RANKS, Pressure
+from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import Reputation
 from shield.policy.standouts import Standouts
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Outcome, Reason, Request, Signal, Tier
-from shield.policy.concurrency import ConcurrencySettings
+from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import (
     ChallengeSettings,
     EngineSettings,

@@ -12,7 +12,8 @@ from statistics import median
 
 import pytest
 
-from shield.policy.concurrency import Concurrency, ConcurrencySettings
+from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import Engine
 from shield.simulate.result import Result
 from shield.simulate.scene import load

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Request, Signal
-from shield.policy.concurrency import ConcurrencySettings
+from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import Client, Engine, EngineSettings, Keys, LimitsSettings, ReputationSettings, TableSettings
 
 BEGINS = 1_234_567.0

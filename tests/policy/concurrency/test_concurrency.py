@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shield.policy.concurrency import (
+from shield.policy.concurrency.concurrency import (
     FEW,
     FORGOTTEN,
     HASTE,
@@ -18,8 +18,8 @@ from shield.policy.concurrency import (
     PROBE_MOST,
     ROUND,
     Concurrency,
-    ConcurrencySettings,
 )
+from shield.policy.concurrency.settings import ConcurrencySettings
 
 WINDOW = 0.5
 TICK = 0.02

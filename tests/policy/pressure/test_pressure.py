@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from shield.model import Action
-from shield.policy.concurrency import Concurrency, ConcurrencySettings
-from shield.policy.pressure import OwnLoad, Pressure, PressureSettings
+from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.pressure.pressure import OwnLoad, Pressure
+from shield.policy.pressure.settings import PressureSettings
 
 START = 777_777.7
 

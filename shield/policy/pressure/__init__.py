@@ -1,0 +1,1 @@
+"""How badly the service is overloaded, and whether an attack is on."""

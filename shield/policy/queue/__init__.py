@@ -1,0 +1,1 @@
+"""Who waits for a slot, and who goes next."""
