@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bench import attack, latency, memory, micro, readme, report, slowhttp, throughput
+from bench.plots import readme, report
+from bench.suites import attack, latency, memory, micro, slow, throughput
 
 SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "throughput": (throughput, "requests per second and core, next to the peers"),
@@ -18,7 +19,7 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "memory": (memory, "resident bytes per tracked client and per idle connection"),
     "micro": (micro, "what each step of a request costs in Python"),
     "attack": (attack, "what users notice of attacks, with Shield, without, and with the peers"),
-    "slow": (slowhttp, "what users notice of slowhttptest's slow connections, and that all sockets come back"),
+    "slow": (slow, "what users notice of slowhttptest's slow connections, and that all sockets come back"),
 }
 """Each module has add_arguments(parser), play(arguments) for the raw results, markdown(results), and run(arguments)."""
 

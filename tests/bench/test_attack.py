@@ -27,10 +27,13 @@ if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from bench import attack, attack_report, attackers, capacity_origin, guard, slow, users
-from bench import origin as small_origin
-from bench.attack_scenes import SCENES, SHARED_ADDRESS, Size, people, timeline
-from bench.attackers import Attacker, Flood, Wave, address
+from bench.common import guard
+from bench.load import attackers, drips, users
+from bench.load.attackers import Attacker, Flood, Wave, address
+from bench.origins import capacity_origin, small_origin
+from bench.plots import attack_tables
+from bench.suites import attack
+from bench.suites.attack_scenes import SCENES, SHARED_ADDRESS, Size, people, timeline
 from shield.config.settings import Config
 
 SIZE = Size(seconds=20.0, calm=10.0, users=20, rate=2000.0, window=2.0)
@@ -229,7 +232,7 @@ class TestAttackers:
 
     async def test_slow_connections_hold_what_they_got(self) -> None:
         async with capacity() as (site, service):
-            drip = slow.Drip(site, ["127.16.0.1", "127.16.0.2"], 6)
+            drip = drips.Drip(site, ["127.16.0.1", "127.16.0.2"], 6)
             task = asyncio.create_task(drip.run(time.monotonic(), 60.0))
             while service.taken < 4 or service.busy or service.served < 2:  # two bodies and two readers
                 await asyncio.sleep(0)
@@ -295,8 +298,8 @@ class TestJudgement:
         } | changes
 
     def test_shield_is_held_to_what_is_wanted(self) -> None:
-        assert attack_report.problems({"shield": self.outcome()}) == []
-        assert attack_report.problems({"nginx": self.outcome(challenges=5)}) == []
+        assert attack_tables.problems({"shield": self.outcome()}) == []
+        assert attack_tables.problems({"nginx": self.outcome(challenges=5)}) == []
         for change in (
             {"attack": {"success": 0.98, "p95": 0.1}},
             {"attack": {"success": math.nan, "p95": 0.1}},
@@ -307,7 +310,7 @@ class TestJudgement:
             {"visits": {"success": 0.99, "p95": 0.1}},
             {"groups": {"shared": {"attack": {"success": 0.94}}}},
         ):
-            assert len(attack_report.problems({"shield": self.outcome(**change)})) == 1, change
+            assert len(attack_tables.problems({"shield": self.outcome(**change)})) == 1, change
 
     @pytest.mark.parametrize(
         ("success", "p95", "is_better"),
@@ -320,10 +323,10 @@ class TestJudgement:
     )
     def test_a_peer_that_is_better_is_named(self, success: float, p95: float, is_better: bool) -> None:
         peer = self.outcome(title="peer", attack={"success": success, "p95": p95})
-        found = attack_report.problems({"shield": self.outcome(), "nginx": peer})
+        found = attack_tables.problems({"shield": self.outcome(), "nginx": peer})
         assert found == (["peer is better"] if is_better else [])
         worse = self.outcome(attack={"success": 0.5, "p95": 10.0})
-        assert attack_report.better({"shield": worse, "nginx": peer}) == ["peer"]
+        assert attack_tables.better({"shield": worse, "nginx": peer}) == ["peer"]
 
     def test_the_tables_name_what_falls_short(self) -> None:
         groups = {"shared": {"people": 200, "attack": {"success": 0.5, "p95": 10.0}, "challenges": 1}}
@@ -343,7 +346,7 @@ class TestJudgement:
             "scenes": {"some": scene, "other": scene | {"contenders": {"direct": self.outcome(title="no proxy")}}},
             "missing": {},
         }
-        text = re.sub(" +", " ", attack_report.markdown(results))
+        text = re.sub(" +", " ", attack_tables.markdown(results))
         for part in (
             "serves 200/s (4 at a time, 20 ms each)",
             "| Something | 100.0 %, 100 ms | - |",
@@ -381,7 +384,7 @@ class TestJudgement:
 
     def test_what_shield_is_told_does_not_count_against_it(self) -> None:
         told = self.outcome(title="Shield told", attack={"success": 1.0, "p95": 0.05})
-        assert attack_report.problems({"shield": self.outcome(), "told": told}) == []
+        assert attack_tables.problems({"shield": self.outcome(), "told": told}) == []
 
     def test_waves_are_added_up(self) -> None:
         one = {"first_byte": 2.0, "statuses": {"200": 1}, "sent": 3}

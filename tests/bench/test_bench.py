@@ -32,26 +32,9 @@ if str(ROOT) not in sys.path:
 
 from prometheus_client import generate_latest
 
-from bench import (
-    attackers,
-    capacity_origin,
-    guard,
-    known_origin,
-    latency,
-    load,
-    memory,
-    micro,
-    openloop,
-    report,
-    scene,
-    throughput,
-    users,
-)
-from bench import origin as small_origin
 from bench.__main__ import main
-from bench.peers import PEERS, nginx, shield
-from bench.peers.plan import Limits, Setup
-from bench.processes import (
+from bench.common import guard
+from bench.common.processes import (
     ask,
     free_ports,
     group_resident_bytes,
@@ -62,7 +45,13 @@ from bench.processes import (
     share_out,
     wait_until_answers,
 )
-from bench.stats import Sample, median, quantile, ratio_of_rounds, recovery, sliding_p95, spread
+from bench.common.stats import Sample, median, quantile, ratio_of_rounds, recovery, sliding_p95, spread
+from bench.load import attackers, closed_loop, open_loop, users
+from bench.origins import capacity_origin, known_origin, small_origin
+from bench.peers import PEERS, contender, nginx, shield
+from bench.peers.plan import Limits, Setup
+from bench.plots import report
+from bench.suites import latency, memory, micro, throughput
 from shield.config.load import load as load_config
 from shield.config.settings import Config
 from shield.operator.exposition import registry
@@ -100,8 +89,8 @@ class TestGuard:
     @pytest.mark.parametrize(
         ("tool", "extra"),
         [
-            (load.main, []),
-            (openloop.main, ["--rate", "1"]),
+            (closed_loop.main, []),
+            (open_loop.main, ["--rate", "1"]),
             (users.main, ["--plan", "plan.json", "--out", "out.json"]),
             (attackers.main, ["--plan", "plan.json", "--out", "out.json"]),
         ],
@@ -282,8 +271,10 @@ class TestLoad:
                 super().data_received(data)
 
         async with listening(lambda: Counting(SMALL)) as port:
-            plan = load.Plan(guard.Target("127.0.0.1", port), connections=7, seconds=5, requests=200, close=close)
-            result = await load.Generator(plan).run()
+            plan = closed_loop.Plan(
+                guard.Target("127.0.0.1", port), connections=7, seconds=5, requests=200, close=close
+            )
+            result = await closed_loop.Generator(plan).run()
         assert (result.requests, seen, result.failed, result.statuses) == (200, 200, 0, {"200": 200})
         assert 0 < result.p50 <= result.p99
 
@@ -296,21 +287,21 @@ class TestLoad:
                 seen += len(body)
 
         async with listening(lambda: Counting(SMALL)) as port:
-            plan = load.Plan(guard.Target("127.0.0.1", port), connections=2, seconds=5, requests=20, body=10_240)
-            result = await load.Generator(plan).run()
+            plan = closed_loop.Plan(guard.Target("127.0.0.1", port), connections=2, seconds=5, requests=20, body=10_240)
+            result = await closed_loop.Generator(plan).run()
         assert (result.requests, seen, result.statuses) == (20, 20 * 10_240, {"200": 20})
 
     async def test_a_download_is_counted_in_bytes(self) -> None:
         async with listening(lambda: small_origin.Origin(SMALL)) as port:
             where = guard.Target("127.0.0.1", port, "/bytes/300000")
-            result = await load.Generator(load.Plan(where, connections=2, seconds=5, requests=10)).run()
+            result = await closed_loop.Generator(closed_loop.Plan(where, connections=2, seconds=5, requests=10)).run()
         assert result.requests == 10
         assert 3_000_000 < result.bytes < 3_010_000
 
     async def test_a_run_by_time_ends_and_says_how_fast(self) -> None:
         async with listening(lambda: small_origin.Origin(SMALL)) as port:
-            plan = load.Plan(guard.Target("127.0.0.1", port), connections=2, seconds=0.1)
-            result = await load.Generator(plan).run()
+            plan = closed_loop.Plan(guard.Target("127.0.0.1", port), connections=2, seconds=0.1)
+            result = await closed_loop.Generator(plan).run()
         assert result.requests > 2
         assert result.rate == pytest.approx(result.requests / result.seconds)
         assert sum(result.statuses.values()) - result.requests <= 2  # those under way when the time was up
@@ -318,7 +309,9 @@ class TestLoad:
     async def test_a_server_that_is_gone_is_a_failure(self) -> None:
         async with listening(lambda: small_origin.Origin(SMALL)) as port:
             pass
-        result = await load.Generator(load.Plan(guard.Target("127.0.0.1", port), connections=3, seconds=1)).run()
+        result = await closed_loop.Generator(
+            closed_loop.Plan(guard.Target("127.0.0.1", port), connections=3, seconds=1)
+        ).run()
         assert (result.requests, result.failed) == (0, 3)
 
 
@@ -364,19 +357,19 @@ class SimulatedWire:
 
 
 class TestOpenLoop:
-    def simulated(self, wire: SimulatedWire, **plan: Any) -> tuple[openloop.Result, openloop.Generator]:
-        made = openloop.Plan(guard.Target("127.0.0.1", 1), **{"rate": 500.0, "seconds": 2.0, "warmup": 0.0, **plan})
-        generator = openloop.Generator(made, wire)
+    def simulated(self, wire: SimulatedWire, **plan: Any) -> tuple[open_loop.Result, open_loop.Generator]:
+        made = open_loop.Plan(guard.Target("127.0.0.1", 1), **{"rate": 500.0, "seconds": 2.0, "warmup": 0.0, **plan})
+        generator = open_loop.Generator(made, wire)
         return generator.run(), generator
 
-    async def play(self, port: int, **plan: Any) -> openloop.Result:
-        made = openloop.Plan(guard.Target("127.0.0.1", port), **{"warmup": 0.0, **plan})
-        return await asyncio.to_thread(openloop.Generator(made).run)
+    async def play(self, port: int, **plan: Any) -> open_loop.Result:
+        made = open_loop.Plan(guard.Target("127.0.0.1", port), **{"warmup": 0.0, **plan})
+        return await asyncio.to_thread(open_loop.Generator(made).run)
 
     def test_arrivals_are_random_and_the_same_for_everybody(self) -> None:
-        times = openloop.schedule(1000.0, 10.0, 1)
-        assert times == openloop.schedule(1000.0, 10.0, 1)
-        assert times != openloop.schedule(1000.0, 10.0, 2)
+        times = open_loop.schedule(1000.0, 10.0, 1)
+        assert times == open_loop.schedule(1000.0, 10.0, 1)
+        assert times != open_loop.schedule(1000.0, 10.0, 2)
         assert len(times) == pytest.approx(10_000, rel=0.05)
         assert 0 < times[0] < times[-1] < 10
         gaps = [later - at for at, later in itertools.pairwise(times)]
@@ -420,14 +413,14 @@ class TestOpenLoop:
     async def test_every_request_is_sent_and_counted(self) -> None:
         async with listening(lambda: small_origin.Origin(SMALL)) as port:
             result = await self.play(port, rate=400, seconds=0.25, connections=4)
-        due = len(openloop.schedule(400, 0.25, 0))
+        due = len(open_loop.schedule(400, 0.25, 0))
         assert (result.due, result.answered, result.refused, result.failed) == (due, due, 0, 0)
         assert 0 < result.p50 <= result.p90 <= result.p99 <= result.p999
 
     async def test_a_warm_up_is_sent_and_not_counted(self) -> None:
         async with listening(lambda: small_origin.Origin(SMALL)) as port:
             result = await self.play(port, rate=400, seconds=0.25, warmup=0.125)
-        due = sum(at >= 0.125 for at in openloop.schedule(400, 0.25, 0))
+        due = sum(at >= 0.125 for at in open_loop.schedule(400, 0.25, 0))
         assert (result.due, result.answered, result.failed) == (due, due, 0)
 
     def test_an_origin_that_delays_and_stalls_is_measured_in_its_own_process(self, tmp_path: Path) -> None:
@@ -435,12 +428,12 @@ class TestOpenLoop:
         cores = frozenset(own_cores())
         for setting, quantile_, least in (("--delay=0.005", "p50", 0.005), ("--stall=0.1", "p99", 0.06)):
             (port,) = free_ports(1)
-            argv = [sys.executable, "-m", "bench.known_origin", "--port", str(port), setting, "--seconds", "15"]
+            argv = [sys.executable, "-m", "bench.origins.known_origin", "--port", str(port), setting, "--seconds", "15"]
             with running([]) as started:
                 started.append(launch("known", argv, tmp_path, cores))
                 wait_until_answers(started[0], port)
-                plan = openloop.Plan(guard.Target("127.0.0.1", port), 400, 1.0, warmup=0.0)
-                result = openloop.run(plan, cores)
+                plan = open_loop.Plan(guard.Target("127.0.0.1", port), 400, 1.0, warmup=0.0)
+                result = open_loop.run(plan, cores)
             assert (result.failed, result.refused) == (0, 0)
             assert getattr(result, quantile_) >= least
 
@@ -468,7 +461,7 @@ class TestOpenLoop:
         assert result.answered + result.failed == result.due
 
     def test_an_answer_is_complete_at_its_length_only(self) -> None:
-        connection = openloop.Connection(socket.socket())
+        connection = open_loop.Connection(socket.socket())
         with connection.socket:
             assert [connection.feed(SMALL[at : at + 7]) for at in range(0, len(SMALL), 7)][:-1] == [0] * (
                 (len(SMALL) - 1) // 7
@@ -481,9 +474,9 @@ class TestOpenLoop:
                 connection.buffer = b""
 
     def row(self, peer: str, number: int, seconds: float, **change: Any) -> dict[str, Any]:
-        late = dataclasses.asdict(openloop.Lateness(*[1e-6] * 6))
+        late = dataclasses.asdict(open_loop.Lateness(*[1e-6] * 6))
         found = {"peer": peer, "round": number, "rate": 100, "late": late, "failed": 0, "refused": 0, "foreign": 0.01}
-        return {**found, "thrown_out": None, **dict.fromkeys(openloop.QUANTILES, seconds), **change}
+        return {**found, "thrown_out": None, **dict.fromkeys(open_loop.QUANTILES, seconds), **change}
 
     def test_what_a_proxy_adds_is_taken_within_a_round(self) -> None:
         # The machine is slow in round 1, for both.
@@ -603,7 +596,7 @@ class TestPeers:
         metrics.verdicts["forward"]["ok"] += 5
         metrics.verdicts["limit"]["client_rate"] += 3
         text = generate_latest(registry(metrics.families)).decode()
-        assert throughput.gained({}, scene.verdicts(text)) == {"forward/ok": 5.0, "limit/client_rate": 3.0}
+        assert throughput.gained({}, contender.verdicts(text)) == {"forward/ok": 5.0, "limit/client_rate": 3.0}
 
     def test_processes_are_counted_and_ended_with_their_children(self, tmp_path: Path) -> None:
         code = (
@@ -643,14 +636,14 @@ class TestPeers:
 class TestJudgement:
     """A fast wrong answer is no answer, and the bench says so."""
 
-    def judge(self, result: load.Result, counted: dict[str, float] | None) -> list[str]:
+    def judge(self, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
         bench = throughput.Bench(
             throughput.WORKLOADS["proxied"], share_out([0, 1]), 1.0, False, None, 0  # type: ignore[arg-type]
         )  # fmt: skip
-        return bench.judge(scene.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
+        return bench.judge(contender.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
 
-    def result(self, requests: int, refused: int = 0) -> load.Result:
-        return load.Result(requests, 1.0, 1, refused, 0, 0.001, 0.002)
+    def result(self, requests: int, refused: int = 0) -> closed_loop.Result:
+        return closed_loop.Result(requests, 1.0, 1, refused, 0, 0.001, 0.002)
 
     def test_the_metrics_have_to_show_what_was_sent(self) -> None:
         assert self.judge(self.result(1000), {"forward/ok": 1000.0}) == []
@@ -771,13 +764,13 @@ class TestPlots:
     """Each plot takes what its suite writes."""
 
     def test_all_suites_are_drawn_beside_one_file(self, tmp_path: Path) -> None:
-        plot = pytest.importorskip("bench.plot", reason="matplotlib is not installed", exc_type=ImportError)
+        plot = pytest.importorskip("bench.plots.plot", reason="matplotlib is not installed", exc_type=ImportError)
         turns = [{"rate": rate, "bytes_per_second": 1e6 * rate} for rate in (9.0, 11.0)]
         peer = {"title": "Shield", "rate": 10.0, "bytes_per_second": 1e7, "turns": turns}
         peers = {"direct": peer, "shield": peer}
         workload = {"title": "Proxied", "unit": "requests", "transfer": False, "peers": peers}
         case = {"title": "one GCRA check", "median": 0.5, "wanted": 1.0}
-        added = {"added": dict.fromkeys(openloop.QUANTILES, 0.001)}
+        added = {"added": dict.fromkeys(open_loop.QUANTILES, 0.001)}
         rates = [{"rate": rate, "peers": {"direct": added, "shield": added}} for rate in (100, 200)]
         suites = {
             "throughput": {

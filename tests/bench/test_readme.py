@@ -18,8 +18,8 @@ if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from bench import readme, report
 from bench.__main__ import main
+from bench.plots import readme, report
 
 BLOCK = "# Shield\n\n<!-- bench: old.json; by hand -->\nold\n<!-- bench: end -->\n\nMore.\n"
 
@@ -135,7 +135,7 @@ def test_a_readme_without_the_block_is_an_error() -> None:
 def test_no_two_runs_of_a_day_share_a_file(tmp_path: Path) -> None:
     names = [report.stem(suite) for suite in ("all", "throughput", "attack")] + [report.stem("all", quick=True)]
     assert len(set(names)) == 4
-    plot = pytest.importorskip("bench.plot", reason="matplotlib is not installed", exc_type=ImportError)
+    plot = pytest.importorskip("bench.plots.plot", reason="matplotlib is not installed", exc_type=ImportError)
     micro = {"suite": "micro", "cases": {"gcra": {"title": "one", "median": 1.0, "wanted": None}}}
     alone = plot.draw(micro, tmp_path / f"{report.stem('micro')}.json")
     among = plot.draw({"suite": "all", "suites": {"micro": micro}}, tmp_path / f"{report.stem('all')}.json")

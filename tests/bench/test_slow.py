@@ -20,8 +20,8 @@ if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from bench import slowhttp, soak
-from bench.guard import Target
+from bench.common.guard import Target
+from bench.suites import slow, soak
 
 SAID = """\x1b[0mslow HTTP test status on \x1b[0;32m10\x1b[1;32mth second:
 
@@ -51,7 +51,7 @@ def found(p95: float = 0.1, success: float = 1.0, **more: Any) -> dict[str, Any]
 
 
 def test_what_the_tool_says_is_understood() -> None:
-    assert slowhttp.tool_said(SAID) == {
+    assert slow.tool_said(SAID) == {
         "available": ["YES"],
         "exit": "Hit test time limit",
         "initializing": 0,
@@ -60,7 +60,7 @@ def test_what_the_tool_says_is_understood() -> None:
         "error": 0,
         "closed": 2,
     }
-    assert slowhttp.tool_said("")["available"] == []
+    assert slow.tool_said("")["available"] == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_what_the_tool_says_is_understood() -> None:
     ],
 )
 def test_what_is_wanted_of_a_mode(outcome: dict[str, Any], says: str) -> None:
-    problems = slowhttp.problems(outcome, found(0.1))
+    problems = slow.problems(outcome, found(0.1))
     assert len(problems) == bool(says)
     assert "".join(problems).startswith(says)
 
@@ -88,13 +88,13 @@ def test_without_the_tool_it_says_so_and_is_no_failure(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     parser = argparse.ArgumentParser()
-    slowhttp.add_arguments(parser)
+    slow.add_arguments(parser)
     arguments = parser.parse_args([])
-    assert slowhttp.run(arguments) == 0
+    assert slow.run(arguments) == 0
     assert "apt-get install slowhttptest" in capsys.readouterr().err
-    results = slowhttp.play(arguments)
+    results = slow.play(arguments)
     assert results["problems"] == []
-    assert "Left out: slowhttptest is not installed" in slowhttp.markdown(results)
+    assert "Left out: slowhttptest is not installed" in slow.markdown(results)
 
 
 def test_the_table_has_a_row_for_each_mode() -> None:
@@ -107,7 +107,7 @@ def test_the_table_has_a_row_for_each_mode() -> None:
         "modes": {"calm": found(), "read": found(0.2)},
         "problems": ["read: slow"],
     }
-    text = slowhttp.markdown(results)
+    text = slow.markdown(results)
     assert text.count("| x ") == 2
     assert "+100%" in text
     assert "**Not as wanted**: read: slow." in text

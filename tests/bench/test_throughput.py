@@ -25,19 +25,32 @@ if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from bench import certificate, guard, load, origin, report, scene, throughput, websocket
-from bench.peers import PEERS, anubis, caddy, envoy, haproxy, nginx, shield
+from bench.common import guard
+from bench.common.processes import (
+    ask,
+    free_ports,
+    launch,
+    own_cores,
+    running,
+    share_out,
+    unverified,
+    wait_until_answers,
+)
+from bench.load import closed_loop, websocket
+from bench.origins import small_origin
+from bench.peers import PEERS, anubis, caddy, certificate, contender, envoy, haproxy, nginx, shield
 from bench.peers.plan import Certificate, Limits, Setup
-from bench.processes import ask, free_ports, launch, own_cores, running, share_out, unverified, wait_until_answers
-from bench.workloads import NO_TLS, WORKLOADS
+from bench.plots import report
+from bench.suites import throughput
+from bench.suites.workloads import NO_TLS, WORKLOADS
 from shield.config.load import load as load_config
 
-SMALL = origin.render(b"hello")
+SMALL = small_origin.render(b"hello")
 
 
 @contextlib.asynccontextmanager
 async def listening(
-    protocol: Callable[[], asyncio.Protocol] = lambda: origin.Origin(SMALL), context: ssl.SSLContext | None = None
+    protocol: Callable[[], asyncio.Protocol] = lambda: small_origin.Origin(SMALL), context: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=context)
     async with server:
@@ -98,7 +111,7 @@ class TestTls:
     async def test_every_connection_makes_a_full_handshake_of_tls_1_3(self, close: bool, made: Certificate) -> None:
         handshakes: list[tuple[str | None, bool]] = []
 
-        class Secure(origin.Origin):
+        class Secure(small_origin.Origin):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 seen: Any = transport.get_extra_info("ssl_object")
                 handshakes.append((seen.version(), seen.session_reused))
@@ -106,15 +119,15 @@ class TestTls:
 
         async with listening(lambda: Secure(SMALL), server_context(made)) as port:
             where = guard.Target("127.0.0.1", port, tls=True)
-            plan = load.Plan(where, connections=3, seconds=5, requests=30, close=close)
-            result = await load.Generator(plan).run()
+            plan = closed_loop.Plan(where, connections=3, seconds=5, requests=30, close=close)
+            result = await closed_loop.Generator(plan).run()
         assert (result.requests, result.failed, result.statuses) == (30, 0, {"200": 30})
         assert handshakes == [("TLSv1.3", False)] * (30 if close else 3)
 
     async def test_a_server_without_tls_is_a_failure(self) -> None:
         async with listening() as port:
             where = guard.Target("127.0.0.1", port, tls=True)
-            result = await load.Generator(load.Plan(where, connections=2, seconds=1, requests=2)).run()
+            result = await closed_loop.Generator(closed_loop.Plan(where, connections=2, seconds=1, requests=2)).run()
         assert (result.requests, result.failed) == (0, 2)
 
     async def test_one_question_over_tls(self, made: Certificate) -> None:
@@ -151,7 +164,7 @@ class TestVaried:
     async def test_no_two_requests_have_the_same_cookie(self) -> None:
         seen: list[bytes] = []
 
-        class Noting(origin.Origin):
+        class Noting(small_origin.Origin):
             def data_received(self, data: bytes) -> None:
                 seen.append(data)
                 super().data_received(data)
@@ -160,17 +173,17 @@ class TestVaried:
             where = guard.Target("127.0.0.1", port)
             for varied, different in ((True, 20), (False, 1)):
                 seen.clear()
-                plan = load.Plan(where, connections=2, seconds=5, requests=20, varied=varied)
-                assert (await load.Generator(plan).run()).requests == 20
+                plan = closed_loop.Plan(where, connections=2, seconds=5, requests=20, varied=varied)
+                assert (await closed_loop.Generator(plan).run()).requests == 20
                 assert len(set(seen)) == different
                 assert len({len(request) for request in seen}) == 1
 
-    @pytest.mark.skipif(not load.have_wrk(), reason="wrk is not on PATH")
+    @pytest.mark.skipif(not closed_loop.have_wrk(), reason="wrk is not on PATH")
     async def test_wrk_does_the_same(self) -> None:
         seen: set[bytes] = set()
         number = 0
 
-        class Noting(origin.Origin):
+        class Noting(small_origin.Origin):
             def data_received(self, data: bytes) -> None:
                 nonlocal number
                 number += 1
@@ -178,19 +191,19 @@ class TestVaried:
                 super().data_received(data)
 
         async with listening(lambda: Noting(SMALL)) as port:
-            plan = load.Plan(guard.Target("127.0.0.1", port), connections=4, seconds=1, varied=True)
-            result = await asyncio.to_thread(load.with_wrk, plan, frozenset(own_cores()[:2]))
+            plan = closed_loop.Plan(guard.Target("127.0.0.1", port), connections=4, seconds=1, varied=True)
+            result = await asyncio.to_thread(closed_loop.with_wrk, plan, frozenset(own_cores()[:2]))
         assert result.requests > 4
         assert len(seen) == number
-        assert {len(request) for request in seen} == {len(load.Generator(plan).render())}
+        assert {len(request) for request in seen} == {len(closed_loop.Generator(plan).render())}
 
 
 class TestEcho:
     def test_the_handshake_is_that_of_the_rfc(self) -> None:
         # RFC 6455, section 1.3
         head = b"GET /echo HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in origin.accepted(head)
-        assert origin.accepted(b"GET /echo HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in small_origin.accepted(head)
+        assert small_origin.accepted(b"GET /echo HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
     @pytest.mark.parametrize("cut", [1, 2, 5, 8, 1000])
     async def test_messages_come_back_however_they_are_cut(self, cut: int) -> None:
@@ -208,9 +221,9 @@ class TestEcho:
 
 
 class TestWebSocketLoad:
-    async def play(self, port: int, **changes: Any) -> load.Result:
+    async def play(self, port: int, **changes: Any) -> closed_loop.Result:
         where = guard.Target("127.0.0.1", port, "/echo")
-        plan = load.Plan(where, **{"connections": 3, "seconds": 5.0, **changes})
+        plan = closed_loop.Plan(where, **{"connections": 3, "seconds": 5.0, **changes})
         return await websocket.Generator(plan).run()
 
     def test_a_frame_is_masked(self) -> None:
@@ -246,13 +259,13 @@ class TestWebSocketLoad:
         assert (result.requests, result.upgrades, result.failed, result.refused) == (0, 0, 3, 3)
 
     async def test_a_message_that_comes_back_changed_is_a_failure(self) -> None:
-        class Lying(origin.Echo):
+        class Lying(small_origin.Echo):
             def data_received(self, data: bytes) -> None:
                 self.transport.write(b"\x81\x20" + b"somebody else's".ljust(32))
 
-        class Liar(origin.Origin):
+        class Liar(small_origin.Origin):
             def data_received(self, data: bytes) -> None:
-                self.transport.write(origin.accepted(data))
+                self.transport.write(small_origin.accepted(data))
                 self.transport.set_protocol(Lying(self.transport))
 
         async with listening(lambda: Liar(SMALL)) as port:
@@ -270,24 +283,26 @@ class TestGenerators:
     """Several of our own side by side are one."""
 
     def test_they_share_the_work(self) -> None:
-        assert load.share(20_000, 3) == [6667, 6667, 6666]
-        assert load.share(0, 2) == [0, 0]
+        assert closed_loop.share(20_000, 3) == [6667, 6667, 6666]
+        assert closed_loop.share(0, 2) == [0, 0]
 
     def test_what_they_saw_is_added_up(self) -> None:
-        one = load.Result(10, 1.0, 100, 1, 2, 0.1, 0.5, {"200": 9, "429": 1})
-        other = load.Result(30, 2.0, 300, 0, 0, 0.3, 0.4, {"200": 30})
-        assert load.merged([one, other]) == load.Result(40, 2.0, 400, 1, 2, 0.2, 0.5, {"200": 39, "429": 1})
+        one = closed_loop.Result(10, 1.0, 100, 1, 2, 0.1, 0.5, {"200": 9, "429": 1})
+        other = closed_loop.Result(30, 2.0, 300, 0, 0, 0.3, 0.4, {"200": 30})
+        assert closed_loop.merged([one, other]) == closed_loop.Result(
+            40, 2.0, 400, 1, 2, 0.2, 0.5, {"200": 39, "429": 1}
+        )
 
     def test_both_ways_of_making_load_send_the_number(self, tmp_path: Path) -> None:
         (port,) = free_ports(1)
         with running([]) as started:
-            started.append(launch("origin", [sys.executable, "-m", "bench.origin", "--port", str(port)], tmp_path,
-                                  frozenset(own_cores())))  # fmt: skip
+            argv = [sys.executable, "-m", "bench.origins.small_origin", "--port", str(port)]
+            started.append(launch("origin", argv, tmp_path, frozenset(own_cores())))
             wait_until_answers(started[0], port)
             cores = frozenset(own_cores()[:2])
-            plan = load.Plan(guard.Target("127.0.0.1", port), connections=4, seconds=10, requests=101)
-            assert load.with_own(plan, cores).statuses == {"200": 101}
-            echo = load.Plan(guard.Target("127.0.0.1", port, "/echo"), connections=4, seconds=10, requests=50)
+            plan = closed_loop.Plan(guard.Target("127.0.0.1", port), connections=4, seconds=10, requests=101)
+            assert closed_loop.with_own(plan, cores).statuses == {"200": 101}
+            echo = closed_loop.Plan(guard.Target("127.0.0.1", port, "/echo"), connections=4, seconds=10, requests=50)
             assert websocket.run(echo, cores).requests == 50
 
 
@@ -358,30 +373,32 @@ class TestPeers:
                 started.append(launch("aiohttp", plan.argv, tmp_path, frozenset(own_cores())))
                 await asyncio.to_thread(wait_until_answers, started[0], port, tls=tls)
                 where = guard.Target("127.0.0.1", port, tls=tls)
-                result = await load.Generator(load.Plan(where, connections=2, seconds=10, requests=20)).run()
+                result = await closed_loop.Generator(
+                    closed_loop.Plan(where, connections=2, seconds=10, requests=20)
+                ).run()
                 assert result.statuses == {"200": 20}
                 if not tls:
                     where = guard.Target("127.0.0.1", port, "/echo")
-                    plan = load.Plan(where, connections=2, seconds=10, requests=20)
+                    plan = closed_loop.Plan(where, connections=2, seconds=10, requests=20)
                     result = await websocket.Generator(plan).run()
                     assert (result.requests, result.failed) == (20, 0)
 
 
 class TestJudgement:
-    def judge(self, name: str, result: load.Result, counted: dict[str, float] | None) -> list[str]:
+    def judge(self, name: str, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
         cores = share_out([0, 1])
         bench = throughput.Bench(WORKLOADS[name], cores, 1.0, False, None, 0)  # type: ignore[arg-type]
-        return bench.judge(scene.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
+        return bench.judge(contender.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
 
     def test_a_websocket_counts_once_and_no_message_may_be_lost(self) -> None:
-        good = load.Result(5000, 1.0, 1, 0, 0, 0.001, 0.002, {"101": 64}, upgrades=64)
+        good = closed_loop.Result(5000, 1.0, 1, 0, 0, 0.001, 0.002, {"101": 64}, upgrades=64)
         assert self.judge("websocket", good, {"forward/ok": 64.0}) == []
         assert len(self.judge("websocket", good, {"forward/ok": 65.0})) == 1
         assert len(self.judge("websocket", dataclasses.replace(good, failed=1), None)) == 1
         assert len(self.judge("websocket", dataclasses.replace(good, upgrades=63), {"forward/ok": 63.0})) == 1
 
     def test_nothing_is_no_answer(self) -> None:
-        nothing = load.Result(0, 1.0, 0, 0, 0, 0.0, 0.0)
+        nothing = closed_loop.Result(0, 1.0, 0, 0, 0, 0.0, 0.0)
         assert len(self.judge("proxied", nothing, None)) == 1
         assert self.judge("download-large", dataclasses.replace(nothing, bytes=5), None) == []  # none was complete
 
@@ -398,13 +415,13 @@ class TestJudgement:
 
 class TestTables:
     def turn(self, peer: str, number: int, rate: int, cpu: float) -> throughput.Turn:
-        return throughput.Turn(peer, number, load.Result(rate, 1.0, 1000 * rate, 0, 0, 0.001, 0.002), cpu, None)
+        return throughput.Turn(peer, number, closed_loop.Result(rate, 1.0, 1000 * rate, 0, 0, 0.001, 0.002), cpu, None)
 
     def results(self, rounds: int = 5, **changes: Any) -> dict[str, Any]:
         turns = [self.turn("nginx", n, 2000, 0.5) for n in range(rounds)]
         turns += [self.turn("shield", n, 1000, 1.0) for n in range(rounds)]
         contenders = [
-            scene.Contender(name, PEERS[name].TITLE, "", 1, launched, None)
+            contender.Contender(name, PEERS[name].TITLE, "", 1, launched, None)
             for name, launched in (("nginx", object()), ("shield", object()))
         ]
         workload = {
@@ -428,7 +445,7 @@ class TestTables:
             "cores": "",
             "load": "wrk",
             "rounds": rounds,
-            "missing": {"caddy": "it is not there", "tls": "no openssl"},
+            "missing": {"caddy": "it is not there", f"the table {WORKLOADS['tls'].title}": "no openssl"},
             "workloads": {"proxied": workload | changes},
             "problems": ["something is wrong"],
         }

@@ -21,7 +21,8 @@ if str(ROOT) not in sys.path:
 
 from aiohttp import web
 
-from bench import guard, users
+from bench.common import guard
+from bench.load import users
 
 
 async def page(request: web.Request) -> web.Response:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.common.processes import Cores, Process, ask, free_ports, launch, wait_until_answers
 from bench.peers import PEERS
 from bench.peers.plan import Setup
-from bench.processes import Cores, Process, ask, free_ports, launch, wait_until_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def start_origins(folder: Path, cores: Cores, started: list[Process]) -> int:
     """One origin per core that it may use, behind the one port that is returned."""
     (port,) = free_ports(1)
     for core in sorted(cores.origin):
-        argv = [sys.executable, "-m", "bench.origin", "--port", str(port)]
+        argv = [sys.executable, "-m", "bench.origins.small_origin", "--port", str(port)]
         started.append(launch(f"origin{core}", argv, folder, frozenset({core})))
         wait_until_answers(started[-1], port)
     return port

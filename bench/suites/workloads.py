@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench import load, websocket
-from bench.guard import Target
+from bench.common.guard import Target
+from bench.common.processes import Cores
+from bench.load import closed_loop, websocket
 from bench.peers import PEERS
 from bench.peers.plan import Limits
-from bench.processes import Cores
 
 CONNECTIONS: Final = 64
 
@@ -45,19 +45,19 @@ class Workload:
         """Whether wrk cannot do it: it speaks no WebSocket, and it resumes TLS sessions."""
         return self.websocket or (self.tls and self.close)
 
-    def plan(self, port: int, seconds: float, requests: int = 0) -> load.Plan:
+    def plan(self, port: int, seconds: float, requests: int = 0) -> closed_loop.Plan:
         where = Target("127.0.0.1", port, self.path, self.tls)
-        return load.Plan(where, self.connections, seconds, requests, self.close, self.body, self.varied)
+        return closed_loop.Plan(where, self.connections, seconds, requests, self.close, self.body, self.varied)
 
-    def by_time(self, plan: load.Plan, cores: Cores, wrk: bool) -> load.Result:
+    def by_time(self, plan: closed_loop.Plan, cores: Cores, wrk: bool) -> closed_loop.Result:
         """Load on all cores that it may use."""
         if self.websocket:
             return websocket.run(plan, cores.load)
-        generate = load.with_wrk if wrk and not self.own_load else load.with_own
+        generate = closed_loop.with_wrk if wrk and not self.own_load else closed_loop.with_own
         return generate(plan, cores.load | cores.origin if self.idle_origin else cores.load)
 
-    def by_number(self, plan: load.Plan, cores: Cores) -> load.Result:
-        return websocket.run(plan, cores.load) if self.websocket else load.with_own(plan, cores.load)
+    def by_number(self, plan: closed_loop.Plan, cores: Cores) -> closed_loop.Result:
+        return websocket.run(plan, cores.load) if self.websocket else closed_loop.with_own(plan, cores.load)
 
 
 POST_BYTES: Final = 10 << 10

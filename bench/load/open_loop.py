@@ -16,7 +16,7 @@ core of its own it never sleeps, because waking up takes some 60 µs, and asks t
 there. An answer's time is when the poll that found it returned. What the generator adds itself is in the result
 (`Lateness`): how late it sent, and how late it can have noticed.
 
-    python -m bench.openloop --target http://127.0.0.1:8080/ --rate 1000 --seconds 4
+    python -m bench.load.open_loop --target http://127.0.0.1:8080/ --rate 1000 --seconds 4
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from bench.guard import MOST_RATE, MOST_SECONDS, Target, bounded, target
-from bench.load import BROWSER_FIELDS
-from bench.processes import ROOT, pinned
-from bench.stats import quantile
+from bench.common.guard import MOST_RATE, MOST_SECONDS, Target, bounded, target
+from bench.common.processes import ROOT, pinned
+from bench.common.stats import quantile
+from bench.load.closed_loop import BROWSER_FIELDS
 
 CONNECTIONS: Final = 128
 LEAD: Final = 0.01  # s between opening the connections and the first arrival
@@ -323,7 +323,7 @@ class Generator:
 
 def run(plan: Plan, cores: frozenset[int]) -> Result:
     """In a process of its own on these cores. Raises RuntimeError when it does not report."""
-    argv = [sys.executable, "-m", "bench.openloop", "--target", plan.target.url, "--rate", str(plan.rate)]
+    argv = [sys.executable, "-m", "bench.load.open_loop", "--target", plan.target.url, "--rate", str(plan.rate)]
     argv += ["--seconds", str(plan.seconds), "--connections", str(plan.connections), "--warmup", str(plan.warmup)]
     argv += ["--seed", str(plan.seed), *(["--spin"] if plan.spin else [])]
     done = subprocess.run(
@@ -353,7 +353,9 @@ def prefer() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.openloop", description="Open-loop load, loopback only.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.load.open_loop", description="Open-loop load, loopback only."
+    )
     parser.add_argument("--target", type=target, required=True, help="http://127.0.0.1:PORT/PATH")
     parser.add_argument("--rate", type=bounded(float, 1, MOST_RATE), required=True, help="requests/s")
     parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=4.0)

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import report
+from bench.common.processes import ROOT
+from bench.load.users import PATIENCE
 from bench.peers import PEERS
-from bench.throughput import BASES, BUSY
-from bench.users import PATIENCE
+from bench.plots import report
+from bench.plots.throughput_tables import BASES, BUSY
 
-README: Final = Path(__file__).resolve().parent.parent / "README.md"
+README: Final = ROOT / "README.md"
 BLOCK: Final = re.compile(r"<!-- bench: (?P<files>.*?); .*? -->\n(?P<text>.*?)<!-- bench: end -->\n", re.DOTALL)
 BEGIN: Final = "<!-- bench: {}; python -m bench readme writes what follows -->\n"
 END: Final = "<!-- bench: end -->\n"

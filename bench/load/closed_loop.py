@@ -4,7 +4,7 @@
 send the same browser-like request, over TLS where the target says so. wrk resumes TLS sessions, so that a handshake
 for each request is the own one's task as well: it makes full ones. The own one can be run by itself:
 
-    python -m bench.load --target http://127.0.0.1:8080/ --connections 64 --seconds 4
+    python -m bench.load.closed_loop --target http://127.0.0.1:8080/ --connections 64 --seconds 4
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from typing import Any, Final
 import httptools
 import uvloop
 
-from bench.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, Target, any_target, bounded
-from bench.processes import ROOT, pinned, unverified
-from bench.stats import median, quantile
+from bench.common.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, Target, any_target, bounded
+from bench.common.processes import ROOT, pinned, unverified
+from bench.common.stats import median, quantile
 
 TIMEOUT: Final = 30  # s that an answer may take before wrk counts it as failed; 100 MiB take a second or two
 LUA: Final = Path(__file__).with_name("browser.lua")
@@ -96,7 +96,7 @@ def with_own(plan: Plan, cores: frozenset[int]) -> Result:
     requests, connections = share(plan.requests, number), share(plan.connections, number)
 
     def one(core: int, index: int) -> Result:
-        argv = [sys.executable, "-m", "bench.load", "--target", plan.target.url, "--body", str(plan.body)]
+        argv = [sys.executable, "-m", "bench.load.closed_loop", "--target", plan.target.url, "--body", str(plan.body)]
         argv += ["--connections", str(connections[index]), "--requests", str(requests[index])]
         argv += ["--seconds", str(plan.seconds), *(["--close"] if plan.close else [])]
         argv += ["--varied"] if plan.varied else []
@@ -281,7 +281,9 @@ TASKS: Final[set[asyncio.Task[None]]] = set()  # the loop itself keeps weak refe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.load", description="Closed-loop load, loopback only.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.load.closed_loop", description="Closed-loop load, loopback only."
+    )
     parser.add_argument("--target", type=any_target, required=True, help="http or https://127.0.0.1:PORT/PATH")
     parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=64)
     parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=4.0, help="at most")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bench.guard import Target
+from bench.common.guard import Target
 
 KINDS: Final = ("head", "body", "reader")
 STEP: Final = 1.0  # seconds between two bits

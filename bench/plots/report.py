@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-RESULTS: Final = Path(__file__).with_name("results")
+from bench.common.processes import ROOT
+
+RESULTS: Final = ROOT / "bench" / "results"
 
 
 def cpu_name() -> str:
@@ -85,7 +87,7 @@ def publish(results: dict[str, Any], text: str, json_file: Path | None) -> int:
     print(text)
     print(f"\nraw results: {path}")
     with contextlib.suppress(ImportError):  # matplotlib comes with the bench extra
-        from bench.plot import draw  # noqa: PLC0415
+        from bench.plots.plot import draw  # noqa: PLC0415
 
         if plots := draw(results, path):
             print("plots:", *plots)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -19,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.guard import loopback
+from bench.common.guard import loopback
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,13 @@ def share_out(available: Sequence[int]) -> Cores:
 
 def own_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
+
+
+def raise_file_limit() -> int:
+    """As many descriptors as the system allows; returns how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:

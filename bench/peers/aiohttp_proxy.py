@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import ClientSession, ClientWebSocketResponse, DummyCookieJar, TCPConnector, WSMsgType, web
 from multidict import CIMultiDict
 
-from bench.guard import target
+from bench.common.guard import target
 
 HOP_BY_HOP: Final = ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade")
 SESSION: Final = web.AppKey("session", ClientSession)
@@ -71,7 +71,7 @@ async def session(app: web.Application) -> AsyncIterator[None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.aiohttp_proxy", description="The usual aiohttp proxy.")
+    parser = argparse.ArgumentParser(prog="python -m bench.peers.aiohttp_proxy", description="The usual aiohttp proxy.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--origin", type=target, required=True, help="http://127.0.0.1:PORT")
     parser.add_argument("--certificate", help="PEM; with it clients speak TLS 1.3")

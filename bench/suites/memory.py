@@ -24,12 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import report, rig
-from bench.guard import bounded, loopback
+from bench.common.guard import bounded, loopback
+from bench.common.processes import PAGE, ROOT, ask, group_resident_bytes, own_cores, running, share_out
+from bench.common.progress import bar
+from bench.peers.contender import Contender, start_all, start_origins
 from bench.peers.plan import Limits, Setup
-from bench.processes import PAGE, ROOT, ask, group_resident_bytes, own_cores, running, share_out
-from bench.progress import bar
-from bench.scene import Contender, start_all, start_origins
+from bench.plots import report
+from bench.suites import rig
 from shield.model import Outcome, Request
 
 FEW: Final = 100_000
@@ -161,7 +162,7 @@ def growth(before: dict[str, Any], after: dict[str, Any], clients: int) -> dict[
 def in_a_process(size: int, say: Callable[[int], None]) -> dict[str, Any]:
     """drive() where nothing else has used the heap. Raises RuntimeError when it fails."""
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.memory", str(size)],
+        [sys.executable, "-m", "bench.suites.memory", str(size)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

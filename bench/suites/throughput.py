@@ -17,21 +17,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import certificate, load, report
-from bench.guard import MOST_ROUNDS, Target, bounded
-from bench.peers import PEERS
+from bench.common.guard import MOST_ROUNDS, Target, bounded
+from bench.common.processes import Cores, ask, own_cores, running, share_out
+from bench.common.progress import Bar, bar
+from bench.common.stats import median, ratio_of_rounds, spread
+from bench.load import closed_loop
+from bench.peers import PEERS, certificate
+from bench.peers.contender import Contender, choose, start_all, start_origins
 from bench.peers.plan import Setup
-from bench.processes import Cores, ask, own_cores, running, share_out
-from bench.progress import Bar, bar
-from bench.scene import Contender, choose, start_all, start_origins
-from bench.stats import median, ratio_of_rounds, spread
-from bench.workloads import CONNECTIONS, WORKLOADS, Workload
+from bench.plots import report
+from bench.plots.throughput_tables import BASES, decided, markdown
+from bench.suites.workloads import CONNECTIONS, WORKLOADS, Workload
 
 USUAL: Final = [name for name in PEERS if name != "told"]  # for the attacks only
-BASES: Final = ("nginx", "envoy", "caddy", "aiohttp")  # what Shield is held against
 OUT_OF_REACH: Final = 1000  # upstream.max_concurrency: 64 requests in flight are to be no pressure
-QUOTABLE: Final = 5  # rounds; with fewer the figures are for a look only
-BUSY: Final = 0.9  # of its core; a proxy that used less was not what limited its rate
 AGREE: Final = 0.25  # how far apart our own generator and wrk may see the same server
 PAUSE: Final = 0.5  # s between turns, for the bar
 
@@ -42,7 +41,7 @@ class Turn:
 
     peer: str
     round: int
-    result: load.Result
+    result: closed_loop.Result
     cpu_seconds: float
     counted: dict[str, float] | None
 
@@ -85,10 +84,10 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
     for name, why in missing.items():
         print(f"left out: {PEERS[name].TITLE}: {why}", file=sys.stderr)
     cores = share_out(own_cores())
-    wrk = load.have_wrk() and not arguments.own_load
+    wrk = closed_loop.have_wrk() and not arguments.own_load
     chosen = [WORKLOADS[name] for name in arguments.workloads]
     if why := certificate.missing():
-        missing |= {workload.name: why for workload in chosen if workload.tls}
+        missing |= {f"the table {workload.title}": why for workload in chosen if workload.tls}
         chosen = [workload for workload in chosen if not workload.tls]
     turns = sum(len([n for n in names if n not in w.without]) for w in chosen) * arguments.rounds
     results: dict[str, Any] = {
@@ -180,7 +179,7 @@ class Bench:
             self.problems += self.judge(contender, result, counted)
         return Turn(contender.name, number, result, cpu, counted)
 
-    def judge(self, contender: Contender, result: load.Result, counted: dict[str, float] | None) -> list[str]:
+    def judge(self, contender: Contender, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
         """A fast wrong answer is no answer."""
         title = f"{self.workload.name}, {contender.title}"
         problems = []
@@ -212,11 +211,13 @@ class Bench:
     def calibrate(self, contenders: list[Contender]) -> dict[str, Any] | None:
         """Our own generator against wrk on a proxy that is slower than both: they have to see the same rate."""
         slow = next((contender for contender in contenders if contender.name == "aiohttp"), None)
-        if slow is None or self.workload.name != "proxied" or not load.have_wrk():
+        if slow is None or self.workload.name != "proxied" or not closed_loop.have_wrk():
             return None
-        plan = load.Plan(Target("127.0.0.1", slow.port), CONNECTIONS, min(2.0, self.seconds))
+        plan = closed_loop.Plan(Target("127.0.0.1", slow.port), CONNECTIONS, min(2.0, self.seconds))
         self.shown.step(self.done * (self.seconds + PAUSE), "our own load generator against wrk")
-        pairs = [(load.with_own(plan, self.cores.load), load.with_wrk(plan, self.cores.load)) for _ in range(3)]
+        pairs = [
+            (closed_loop.with_own(plan, self.cores.load), closed_loop.with_wrk(plan, self.cores.load)) for _ in range(3)
+        ]
         own, wrk = [one.rate for one, _ in pairs], [other.rate for _, other in pairs]
         ratio = ratio_of_rounds(own, wrk)
         if not abs(ratio - 1) <= AGREE:
@@ -254,11 +255,6 @@ def miscounted(told: Mapping[str, Any]) -> list[str]:
     if forwarded != told["good"]:
         problems.append(f"the origin answered {told['good']} requests, and {forwarded:.0f} count as forwarded")
     return problems
-
-
-def decided(counted: dict[str, float]) -> float:
-    """How many requests these counters stand for. One that had to queue first is counted again when it leaves it."""
-    return sum(value for key, value in counted.items() if not key.startswith("queue/"))
 
 
 def gained(before: dict[str, float] | None, after: dict[str, float] | None) -> dict[str, float] | None:
@@ -308,71 +304,3 @@ def by_cpu(turns: Sequence[Turn], transfer: bool) -> dict[str, float]:
     if "shield" not in costs:
         return {}
     return {base: ratio_of_rounds(costs[base], costs["shield"]) for base in BASES if base in costs}
-
-
-def markdown(results: dict[str, Any]) -> str:
-    machine = results["machine"]
-    setting = (
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, load "
-        f"{machine['load_average']:.1f}; {results['cores']}; {results['load']}, {results['rounds']} interleaved "
-        "rounds, logs off. Ratios count; rates are this machine's on that day."
-    )
-    lines = ["# Throughput on one core", "", setting]
-    if results["rounds"] < QUOTABLE:
-        lines += ["", f"**A quick look**: fewer than {QUOTABLE} rounds, not to quote."]
-    for workload in results["workloads"].values():
-        lines += ["", f"## {workload['title']}", "", table(workload), *notes(workload)]
-    titles = {name: peer.TITLE for name, peer in PEERS.items()}
-    titles |= {name: f"the table {workload.title}" for name, workload in WORKLOADS.items()}
-    lines += [f"\nLeft out: {titles[name]} ({why})." for name, why in results["missing"].items()]
-    lines += [f"\n**Problem**: {problem}." for problem in results["problems"]]
-    return "\n".join(lines)
-
-
-def table(workload: Mapping[str, Any]) -> str:
-    """Ratios first."""
-    bases, transfer, unit = workload["ratios"], workload["transfer"], workload["unit"]
-    heads = ["", *(f"of {PEERS[base].TITLE}" for base in bases), "MB/s" if transfer else f"{unit}/s", "spread"]
-    heads += ["CPU s per GB" if transfer else "CPU s per 1,000", "of its core", "p50 ms", "p99 ms"]
-    rows = []
-    for name, peer in workload["peers"].items():
-        rate = peer["bytes_per_second"] / 1e6 if transfer else peer["rate"]
-        cost = report.figure(peer["cpu_per_gigabyte"], 3) if transfer else report.figure(peer["cpu_per_1000"], 4)
-        busy = None if peer["busy"] is None else 100 * peer["busy"]
-        row = [peer["title"], *(report.figure(bases[base][name]) for base in bases)]
-        row += [report.figure(rate, 0), report.figure(100 * peer["spread"], 0, " %"), cost]
-        row += [
-            report.figure(busy, 0, " %"),
-            report.figure(1000 * peer["p50"], 2),
-            report.figure(1000 * peer["p99"], 2),
-        ]
-        rows.append(row)
-    return report.table(heads, rows)
-
-
-def notes(workload: Mapping[str, Any]) -> list[str]:
-    """What has to be known beside a table."""
-    peers = workload["peers"].values()
-    generator = {"wrk": "wrk", "own": "our own generator"}[workload["generator"]]
-    lines = [f"\nLoad from {generator} over {workload['connections']} connections."]
-    lines += [f"\n{peer['title']}: {peer['says']}." for peer in peers if peer["says"]]
-    if by_cpu := [f"{ratio:.2f} of {PEERS[base].TITLE}" for base, ratio in workload["by_cpu"].items()]:
-        lines.append(f"\nPer second of processor time Shield carries {', '.join(by_cpu)}.")
-    if idle := [peer["title"] for peer in peers if peer["busy"] is not None and peer["busy"] < BUSY]:
-        lines.append(
-            f"\nNot at their limit: {'; '.join(idle)}. They had time to spare: what held them back was the load, the "
-            "origin, or other work on the machine. Alone they would be faster; see what each needs of its processor."
-        )
-    of = "connections" if workload["unit"] == "messages" else "requests"
-    lines += [
-        f"\nShield's metrics: of {exact['sent']:,} {workload['unit']} sent {exact['answered']:,} answered; "
-        f"of {exact['requests']:,} {of} {decided(exact['counted']):,.0f} decisions counted."
-        for exact in workload["exact"]
-    ]
-    if calibration := workload["calibration"]:
-        lines.append(f"\nOn the usual aiohttp proxy our own generator sees {calibration['ratio']:.2f} of wrk's rate.")
-    by_reason: dict[str, list[str]] = {}
-    for name, why in workload["without"].items():
-        by_reason.setdefault(why, []).append(PEERS[name].TITLE)
-    lines += [f"\nNot in this table: {', '.join(titles)} ({why})." for why, titles in by_reason.items()]
-    return lines

@@ -27,8 +27,8 @@ from typing import Any, Final
 import httptools
 import uvloop
 
-from bench.buying import Desk
-from bench.guard import Target, loopback, target
+from bench.common.guard import Target, loopback, target
+from bench.load.buying import Desk
 
 PATIENCE: Final = 10.0  # seconds from when a request was meant to be sent
 CONNECTIONS: Final = 6  # per host, as in browsers
@@ -270,7 +270,7 @@ async def run(site: Target, people: Sequence[Person]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.users", description="People on a site, loopback only.")
+    parser = argparse.ArgumentParser(prog="python -m bench.load.users", description="People on a site, loopback only.")
     parser.add_argument("--target", type=target, required=True)
     parser.add_argument("--plan", type=Path, required=True, help="JSON: a list of people")
     parser.add_argument("--out", type=Path, required=True)

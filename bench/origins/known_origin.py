@@ -19,8 +19,8 @@ import time
 from collections import deque
 from typing import Final
 
-from bench.guard import bounded, loopback
-from bench.origin import render
+from bench.common.guard import bounded, loopback
+from bench.origins.small_origin import render
 
 PERIOD: Final = 1.0  # s between the beginnings of two stalls
 FIRST: Final = 0.5  # s from the first request to the first stall
@@ -74,7 +74,9 @@ def serve(host: str, port: int, delay: float, stall: float, seconds: float) -> N
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.known_origin", description="An origin of known latency.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.origins.known_origin", description="An origin of known latency."
+    )
     parser.add_argument("--host", type=loopback, default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--delay", type=bounded(float, 0, MOST_DELAY), default=0.0, help="seconds")

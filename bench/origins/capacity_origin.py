@@ -24,7 +24,6 @@ import asyncio
 import collections
 import json
 import random
-import resource
 import socket
 import time
 from collections.abc import Callable
@@ -33,8 +32,9 @@ from typing import Any, Final
 import httptools
 import uvloop
 
-from bench.guard import bounded, loopback
-from bench.origin import render
+from bench.common.guard import bounded, loopback
+from bench.common.processes import raise_file_limit
+from bench.origins.small_origin import render
 
 BIN: Final = 0.5  # seconds of one entry in the timeline
 MOST_WAITING: Final = 1_000_000
@@ -291,16 +291,9 @@ async def serve(arguments: argparse.Namespace) -> None:
     await asyncio.gather(main.serve_forever(), side.serve_forever())
 
 
-def raise_file_limit() -> int:
-    """As many descriptors as the system allows; returns how many."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.capacity_origin", description="A service that can be pushed."
+        prog="python -m bench.origins.capacity_origin", description="A service that can be pushed."
     )
     parser.add_argument("--host", type=loopback, default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)

@@ -1,6 +1,6 @@
 """A soak: honest and hostile traffic for minutes, connections killed at random, a service that keeps falling over.
 
-    python -m bench.soak [--seconds 600]        (make soak, SOAK_SECONDS=600)
+    python -m bench.suites.soak [--seconds 600]        (make soak, SOAK_SECONDS=600)
 
 Everything plays twice: a fifth of the time to warm up, then, after a rest in which everybody has left, the rest. What
 Shield holds in the two rests is compared: connections, descriptors, tasks, memory.
@@ -41,11 +41,11 @@ from typing import Any, Final
 import httptools
 import uvloop
 
-from bench import report
-from bench.guard import Target, bounded
-from bench.processes import Process, ask, free_ports, launch, own_cores, running, wait_until_answers
-from bench.progress import Bar, bar
-from bench.users import AGENTS, LANGUAGES, Link
+from bench.common.guard import Target, bounded
+from bench.common.processes import Process, ask, free_ports, launch, own_cores, running, wait_until_answers
+from bench.common.progress import Bar, bar
+from bench.load.users import AGENTS, LANGUAGES, Link
+from bench.plots import report
 
 WARM: Final = 0.2  # of the time
 USERS: Final = 20
@@ -601,7 +601,9 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description="Minutes of everything, loopback only.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.suites.soak", description="Minutes of everything, loopback only."
+    )
     parser.add_argument("--seconds", type=bounded(float, 10, 36_000), default=600.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--json", type=Path, help="where the raw results go (default: nowhere)")

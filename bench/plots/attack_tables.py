@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bench import report
+from bench.load.users import PATIENCE
 from bench.peers import PEERS
-from bench.users import PATIENCE
+from bench.plots import report
 
 WANTED_SUCCESS: Final = 0.99
 WANTED_SHARED: Final = 0.95  # of those who share an address with an attacker

@@ -23,7 +23,7 @@ from typing import Final
 import httptools
 import uvloop
 
-from bench.guard import bounded, loopback
+from bench.common.guard import bounded, loopback
 
 MOST_BYTES: Final = 128 << 20
 
@@ -154,7 +154,9 @@ async def serve(host: str, port: int, size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.origin", description="The origin of the throughput runs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.origins.small_origin", description="The origin of the throughput runs."
+    )
     parser.add_argument("--host", type=loopback, default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--size", type=bounded(int, 0, 65_536), default=500, help="bytes of body")

@@ -1,10 +1,10 @@
 """Attacks hit a service, and what its users notice: with Shield, with nothing, with the peers.
 
-One timeline per scene and contender, each with a fresh origin (bench/capacity_origin.py) and a fresh proxy:
+One timeline per scene and contender, each with a fresh origin (bench/origins/capacity_origin.py) and a fresh proxy:
 
     visits  every returning user comes a few times, so that whoever remembers visitors can know them
     calm    users browse; the latency they have is the measure
-    attack  users go on browsing, and what bench/attack_scenes.py says happens
+    attack  users go on browsing, and what bench/suites/attack_scenes.py says happens
 
 Users, attackers, origin and proxy are processes of their own, and everything that Shield knows it learnt through its
 listening socket.
@@ -23,18 +23,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from bench import report
-from bench.attack_report import markdown, problems
-from bench.attack_scenes import SCENES, Size, Timeline, people, timeline
-from bench.attackers import write_plan as write_waves
-from bench.guard import MOST_RATE, bounded
+from bench.common.guard import MOST_RATE, bounded
+from bench.common.processes import Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
+from bench.common.progress import Bar, bar
+from bench.common.stats import Recovery, Sample, charged, quantile, recovery, sliding_p95
+from bench.load.attackers import write_plan as write_waves
+from bench.load.users import PATIENCE, Person, write_plan
 from bench.peers import PEERS
+from bench.peers.contender import Contender, choose, start
 from bench.peers.plan import Limits, Setup
-from bench.processes import Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
-from bench.progress import Bar, bar
-from bench.scene import Contender, choose, start
-from bench.stats import Recovery, Sample, charged, quantile, recovery, sliding_p95
-from bench.users import PATIENCE, Person, write_plan
+from bench.plots import report
+from bench.plots.attack_tables import markdown, problems
+from bench.suites.attack_scenes import SCENES, Size, Timeline, people, timeline
 
 PARALLEL: Final = 4  # requests that the origin serves at a time ...
 SERVICE: Final = 0.020  # ... in as many seconds each: 200/s
@@ -183,7 +183,7 @@ class Run:
     def play(self, folder: Path, started: list[Process], shown: Bar, done: float) -> dict[str, Any]:
         origin_port, counters_port, port, side_port = free_ports(4)
         argv = ["--port", str(origin_port), "--side-port", str(counters_port), "--parallel", str(PARALLEL)]
-        argv = [sys.executable, "-m", "bench.capacity_origin", *argv, "--service", str(SERVICE)]
+        argv = [sys.executable, "-m", "bench.origins.capacity_origin", *argv, "--service", str(SERVICE)]
         started.append(launch("origin", argv, folder, self.cores.origin))
         wait_until_answers(started[-1], origin_port)
         # The peers are told what the service can do; Shield only if it is asked for.
@@ -196,7 +196,7 @@ class Run:
         site = ["--target", f"http://127.0.0.1:{contender.port}/"]
 
         def begin(name: str, cores: frozenset[int]) -> Process:
-            argv = [sys.executable, "-m", f"bench.{name}", *site, "--plan", str(folder / f"{name}-plan.json")]
+            argv = [sys.executable, "-m", f"bench.load.{name}", *site, "--plan", str(folder / f"{name}-plan.json")]
             started.append(launch(name, [*argv, "--out", str(folder / f"{name}.json")], folder, cores))
             return started[-1]
 

@@ -5,7 +5,7 @@ after the other, each with a hash seed and a heap of its own. A value is CPU tim
 compare, the fastest is what the code can do when nothing else disturbs the caches. Preparations are not timed, and
 every case checks that what it timed was what its title says.
 
-    python -m bench.micro --cases gcra --rigorous      # a case with all that pyperf can be told
+    python -m bench.suites.micro --cases gcra --rigorous      # a case with all that pyperf can be told
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ import uvloop
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
-from bench import report, rig
-from bench.guard import bounded
-from bench.load import BROWSER_FIELDS
-from bench.processes import ROOT, own_cores, share_out
-from bench.progress import Bar, bar
-from bench.stats import spread
+from bench.common.guard import bounded
+from bench.common.processes import ROOT, own_cores, share_out
+from bench.common.progress import Bar, bar
+from bench.common.stats import spread
+from bench.load.closed_loop import BROWSER_FIELDS
+from bench.plots import report
+from bench.suites import rig
 from shield.demo.solver import solve
 from shield.model import Action, Outcome, Reason, Request, Verdict
 from shield.policy.bucket import Bucket, Rate
@@ -525,7 +526,7 @@ def row(case: Case, found: Any) -> dict[str, Any]:
 def measure(names: Sequence[str], processes: int, values: int, path: Path, shown: Bar) -> None:
     """Have pyperf write `path`. Its workers take turns on the core that a proxy would have."""
     cores = ",".join(map(str, sorted(share_out(own_cores()).proxy)))
-    argv = [sys.executable, "-m", "bench.micro", "--cases", *names, "--output", str(path), "--affinity", cores]
+    argv = [sys.executable, "-m", "bench.suites.micro", "--cases", *names, "--output", str(path), "--affinity", cores]
     argv += ["--processes", str(processes), "--values", str(values), "--min-time", str(LEAST_SECONDS)]
     told: list[str] = []
     shown.step(0, names[0])
@@ -607,7 +608,7 @@ def main() -> None:
     def hand_on(command: list[str], arguments: argparse.Namespace) -> None:
         command += ["--cases", *arguments.cases]
 
-    runner = pyperf.Runner(program_args=("-m", "bench.micro"), add_cmdline_args=hand_on)
+    runner = pyperf.Runner(program_args=("-m", "bench.suites.micro"), add_cmdline_args=hand_on)
     runner.argparser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE")
     timer = Timer()
     for name in runner.parse_args().cases:

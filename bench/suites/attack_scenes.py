@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bench.attackers import Wave
-from bench.users import AGENTS, LANGUAGES, Person, crowd, think
+from bench.load.attackers import Wave
+from bench.load.users import AGENTS, LANGUAGES, Person, crowd, think
 
 VISITS: Final = 3  # of each returning user, before
 THINK: Final = 6.0  # seconds between two clicks of a user, on average

@@ -3,7 +3,7 @@
 wrk speaks no WebSocket, so this is the generator of all peers, whether wrk is there or not. Every message that comes
 back is compared with what its connection sent, so bytes that reach another connection, or change, are failures.
 
-    python -m bench.websocket --target http://127.0.0.1:8080/echo --connections 64 --seconds 4
+    python -m bench.load.websocket --target http://127.0.0.1:8080/echo --connections 64 --seconds 4
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, bounded, target
-from bench.load import BROWSER_FIELDS, Plan, Result, report
-from bench.stats import quantile
+from bench.common.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, bounded, target
+from bench.common.stats import quantile
+from bench.load.closed_loop import BROWSER_FIELDS, Plan, Result, report
 
 MESSAGE_BYTES: Final = 32  # of payload, such as a line of chat or a position in a game
 TEXT: Final = 0x81  # a final frame of text (RFC 6455, section 5.2)
@@ -33,7 +33,7 @@ PATIENCE: Final = 5.0  # s for all connections to be upgraded
 
 def run(plan: Plan, cores: frozenset[int]) -> Result:
     """In a process of its own on these cores. Of the result, `requests` are messages, `upgrades` connections."""
-    argv = [sys.executable, "-m", "bench.websocket", "--target", plan.target.url]
+    argv = [sys.executable, "-m", "bench.load.websocket", "--target", plan.target.url]
     argv += ["--connections", str(plan.connections), "--seconds", str(plan.seconds), "--requests", str(plan.requests)]
     return report(argv, cores, plan.seconds)
 
@@ -183,7 +183,9 @@ class Connection(asyncio.Protocol):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.websocket", description="WebSocket load, loopback only.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.load.websocket", description="WebSocket load, loopback only."
+    )
     parser.add_argument("--target", type=target, required=True, help="http://127.0.0.1:PORT/PATH")
     parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=64)
     parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=4.0, help="at most")

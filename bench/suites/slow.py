@@ -24,15 +24,15 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from bench import report
-from bench.attack import PARALLEL, SERVICE, START, measure
-from bench.attack_scenes import Scene, Size, people, timeline
-from bench.guard import bounded
+from bench.common.guard import bounded
+from bench.common.processes import Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
+from bench.common.progress import Bar, bar
+from bench.load.users import PATIENCE, write_plan
+from bench.peers.contender import Contender, start
 from bench.peers.plan import Limits, Setup
-from bench.processes import Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
-from bench.progress import Bar, bar
-from bench.scene import Contender, start
-from bench.users import PATIENCE, write_plan
+from bench.plots import report
+from bench.suites.attack import PARALLEL, SERVICE, START, measure
+from bench.suites.attack_scenes import Scene, Size, people, timeline
 
 TOOL: Final = "slowhttptest"
 MISSING: Final = f"{TOOL} is not installed (Debian and Ubuntu: apt-get install {TOOL})"
@@ -126,7 +126,7 @@ class Run:
     def play(self, folder: Path, started: list[Process], shown: Bar, done: float) -> dict[str, Any]:
         origin_port, counters_port, port, side_port = free_ports(4)
         argv = ["--port", str(origin_port), "--side-port", str(counters_port), "--parallel", str(PARALLEL)]
-        argv = [sys.executable, "-m", "bench.capacity_origin", *argv, "--service", str(SERVICE)]
+        argv = [sys.executable, "-m", "bench.origins.capacity_origin", *argv, "--service", str(SERVICE)]
         started.append(launch("origin", argv, folder, self.cores.origin))
         wait_until_answers(started[-1], origin_port)
         setup = Setup(folder, port, origin_port, side_port, Limits.SENSIBLE, 0, WINDOW)
@@ -139,7 +139,7 @@ class Run:
         write_plan(folder / "users-plan.json", crowd)
         site = f"http://127.0.0.1:{shield.port}"
         argv = ["--target", f"{site}/", "--plan", str(folder / "users-plan.json"), "--out", str(folder / "users.json")]
-        users = launch("users", [sys.executable, "-m", "bench.users", *argv], folder, self.cores.origin)
+        users = launch("users", [sys.executable, "-m", "bench.load.users", *argv], folder, self.cores.origin)
         started.append(users)
         time.sleep(max(0.0, times.attack - time.monotonic()))
         attack_began = time.monotonic()

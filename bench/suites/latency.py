@@ -22,26 +22,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from bench import load, openloop, report
-from bench.guard import MOST_RATE, MOST_ROUNDS, Target, bounded
+from bench.common.guard import MOST_RATE, MOST_ROUNDS, Target, bounded
+from bench.common.processes import (
+    TICKS,
+    Cores,
+    Process,
+    free_ports,
+    launch,
+    own_cores,
+    running,
+    share_out,
+    wait_until_answers,
+)
+from bench.common.progress import Bar, bar
+from bench.common.stats import median
+from bench.load import closed_loop, open_loop
 from bench.peers import PEERS
+from bench.peers.contender import Contender, choose, start_all, start_origins
 from bench.peers.plan import Limits, Setup
-from bench.processes import TICKS, Cores, Process, free_ports, launch, own_cores, running, share_out, wait_until_answers
-from bench.progress import Bar, bar
-from bench.scene import Contender, choose, start_all, start_origins
-from bench.stats import median
-from bench.throughput import CONNECTIONS, OUT_OF_REACH
+from bench.plots import report
+from bench.plots.latency_tables import HALF, LATE, NAMES, WANTED, markdown
+from bench.suites.throughput import OUT_OF_REACH
+from bench.suites.workloads import CONNECTIONS
 
 SHARES: Final = (0.25, 0.5, 0.75)  # of the slowest capacity
-HALF: Final = 0.5  # the share at which Shield is held against Envoy
-WANTED: Final = 2.0  # of what Envoy adds, p99 at half load
-REACH: Final = 1.0
 CAPACITY_SECONDS: Final = 1.0
 PAUSE: Final = 0.7  # s that starting a generator takes, for the bar
-NAMES: Final = tuple(openloop.QUANTILES)
-HEADS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
 
-LATE: Final = 0.25  # of the p99 that is measured; a generator that is later than this measures itself
 TRIES: Final = 3  # of a turn that is thrown out
 FOREIGN: Final = 0.15  # of a core, that others may use meanwhile; below it is the tick's inaccuracy
 
@@ -103,7 +110,7 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
         "machine": report.machine(),
         "cores": cores.describe(),
         "spin": alone(cores),
-        "connections": openloop.CONNECTIONS,
+        "connections": open_loop.CONNECTIONS,
         "seconds": arguments.seconds,
         "rounds": arguments.rounds,
         "missing": missing,
@@ -130,14 +137,14 @@ def known(folder: Path, cores: Cores) -> dict[str, dict[str, float]]:
     found = {}
     for name, setting, quantile in (("delay", DELAY, "p50"), ("stall", STALL, "p99")):
         (port,) = free_ports(1)
-        argv = [sys.executable, "-m", "bench.known_origin", "--port", str(port), f"--{name}", str(setting)]
+        argv = [sys.executable, "-m", "bench.origins.known_origin", "--port", str(port), f"--{name}", str(setting)]
         with running([]) as started:
             started.append(launch(f"known-{name}", argv, folder, cores.proxy))
             wait_until_answers(started[0], port)
-            plan = openloop.Plan(Target("127.0.0.1", port), KNOWN_RATE, KNOWN_SECONDS, spin=alone(cores))
-            result = openloop.run(plan, cores.load)
+            plan = open_loop.Plan(Target("127.0.0.1", port), KNOWN_RATE, KNOWN_SECONDS, spin=alone(cores))
+            result = open_loop.run(plan, cores.load)
         # Stalls begin once a second, so the share STALL - x of all requests takes longer than x.
-        expected = setting if name == "delay" else setting - (1 - openloop.QUANTILES[quantile])
+        expected = setting if name == "delay" else setting - (1 - open_loop.QUANTILES[quantile])
         found[name] = {"expected": expected, "measured": getattr(result, quantile), "failed": result.failed}
     return found
 
@@ -148,7 +155,7 @@ def overload(contender: Contender, carried: float, cores: Cores) -> dict[str, fl
     if rate < LEAST_OVERLOAD * carried:  # a machine so fast that we may not
         return {"expected": carried, "measured": float("nan"), "failed": 0}
     where = Target("127.0.0.1", contender.port)
-    result = openloop.run(openloop.Plan(where, rate, 1.25, CONNECTIONS, spin=alone(cores)), cores.load)
+    result = open_loop.run(open_loop.Plan(where, rate, 1.25, CONNECTIONS, spin=alone(cores)), cores.load)
     return {"expected": carried, "measured": result.carried, "failed": result.failed}
 
 
@@ -175,8 +182,8 @@ def judge_checks(checks: dict[str, dict[str, float]]) -> list[str]:
 
 def capacity(contender: Contender, cores: frozenset[int]) -> float:
     """Requests/s in a closed loop."""
-    plan = load.Plan(Target("127.0.0.1", contender.port), CONNECTIONS, CAPACITY_SECONDS)
-    generate = load.with_wrk if load.have_wrk() else load.with_own
+    plan = closed_loop.Plan(Target("127.0.0.1", contender.port), CONNECTIONS, CAPACITY_SECONDS)
+    generate = closed_loop.with_wrk if closed_loop.have_wrk() else closed_loop.with_own
     generate(plan, cores)  # warms up
     return generate(plan, cores).rate
 
@@ -213,15 +220,15 @@ def turn(
 ) -> dict[str, Any]:
     """One peer at one rate. The schedule of arrivals depends on the round and the rate only."""
     time.sleep(0.1)
-    plan = openloop.Plan(Target("127.0.0.1", contender.port), rate, seconds, seed=index, spin=alone(cores))
+    plan = open_loop.Plan(Target("127.0.0.1", contender.port), rate, seconds, seed=index, spin=alone(cores))
     began, before = time.monotonic(), foreign_seconds(cores, started)
-    result = openloop.run(plan, cores.load)
+    result = open_loop.run(plan, cores.load)
     foreign = (foreign_seconds(cores, started) - before) / (time.monotonic() - began)
     row = {"peer": contender.name, "round": index, "rate": rate, "foreign": foreign, **asdict(result)}
     return {**row, "thrown_out": why_thrown_out(result)}
 
 
-def why_thrown_out(result: openloop.Result) -> str | None:
+def why_thrown_out(result: open_loop.Result) -> str | None:
     """A generator that was late has measured itself."""
     if result.late.p99 <= LATE * result.p99:  # not for NaN
         return None
@@ -286,7 +293,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "added": {q: median([row[q] - base[q] for row, base in pairs]) for q in NAMES},
             "late": {
                 field.name: median([row["late"][field.name] for row in own])
-                for field in dataclasses.fields(openloop.Lateness)
+                for field in dataclasses.fields(open_loop.Lateness)
             },
         }
     return found
@@ -302,67 +309,3 @@ def held_against_envoy(rates: Sequence[dict[str, Any]]) -> list[str]:
         return []
     told = f"at half load Shield adds {1000 * ours:.3f} ms at p99, Envoy {1000 * theirs:.3f} ms"
     return [f"{told}: at most {WANTED:g} times that is wanted"]
-
-
-# On paper
-
-
-def markdown(results: dict[str, Any]) -> str:
-    machine = results["machine"]
-    titles = results["titles"]
-    lines = ["# Latency at fixed rates of arrival", ""]
-    lines.append(
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, load "
-        f"{machine['load_average']:.1f}; {results['cores']}. Open loop from the due times, Poisson arrivals over "
-        f"{results['connections']} connections, {results['seconds']:g} s a turn, median of {results['rounds']} "
-        "interleaved rounds. Milliseconds added to what the origin alone takes."
-    )
-    heads = ["", *HEADS.values(), "p99 of Envoy's"]
-    for at in results["rates"]:
-        half = f" (wanted at half load: Shield's p99 at most {WANTED:g} of Envoy's, reach for {REACH:g})"
-        title = f"{at['rate']:,.0f} requests/s, {at['share']:.0%} of the slowest peer's capacity"
-        lines += ["", f"## {title}{half if at['share'] == HALF else ''}", ""]
-        envoy = at["peers"].get("envoy", {}).get("added", {}).get("p99")
-        rows = []
-        for name, peer in at["peers"].items():
-            alone_ = name == "direct"
-            figures = peer["latency"] if alone_ else peer["added"]
-            # Noise can make a proxy faster than none; a ratio of such figures says nothing.
-            ratio = figures["p99"] / envoy if not alone_ and envoy and min(envoy, figures["p99"]) > 0 else None
-            title = f"{titles[name]}, in all" if alone_ else titles[name]
-            rows.append([title, *(report.figure(1000 * figures[q], 3) for q in NAMES), report.figure(ratio)])
-        lines += [report.table(heads, rows), "", lateness(at["peers"])]
-    capacities = ", ".join(f"{titles[name]} {rate:,.0f}" for name, rate in results["capacities"].items())
-    lines += ["", f"Capacities in a closed loop, requests/s: {capacities}.", "", checked(results["checks"])]
-    if thrown := [row for row in results["turns"] if row["thrown_out"]]:
-        lines.append(
-            f"\nThrown out: {len(thrown)} of {len(results['turns'])} turns, in which the generator was later than "
-            f"{LATE:.0%} of the p99 that it measured."
-        )
-    lines += [f"\nLeft out: {PEERS[name].TITLE} ({why})." for name, why in results["missing"].items()]
-    for problem in results["problems"]:
-        lines.append(f"\n**{'Not as wanted' if problem in results['missed'] else 'Problem'}**: {problem}.")
-    return "\n".join(lines)
-
-
-def lateness(peers: dict[str, Any]) -> str:
-    """The generator's own, over all that it measured at one rate."""
-    worst = {
-        name: report.figure(1e6 * max(peer["late"][name] for peer in peers.values()), 0)
-        for name in ("sent_p50", "sent_p99", "sent_p999", "noticed_p99")
-    }
-    return (
-        f"The generator itself, in the worst of these lines: sent {worst['sent_p50']} µs late at p50, "
-        f"{worst['sent_p99']} µs at p99, {worst['sent_p999']} µs at p99.9; noticed answers at most "
-        f"{worst['noticed_p99']} µs late at p99."
-    )
-
-
-def checked(checks: dict[str, dict[str, float]]) -> str:
-    delay, stall, closed = checks["delay"], checks["stall"], checks["overload"]
-    return (
-        f"The generator, checked: a delay of {1000 * delay['expected']:g} ms is measured as "
-        f"{report.figure(1000 * delay['measured'], 3)} ms (p50); stalls that make the p99 "
-        f"{1000 * stall['expected']:.0f} ms as {report.figure(1000 * stall['measured'], 1)} ms; overloaded, the "
-        f"slowest peer answers {report.figure(closed['measured'], 0)}/s, in a closed loop {closed['expected']:,.0f}/s."
-    )

@@ -4,7 +4,7 @@
               kept connections; one that is not answered within 5 s is given up, with its connection
     answers   the same with answers to challenges, all of them wrong: no JSON, forged tokens, and real tokens, which
               were asked for, with nonces that do not fit. In between they ask for pages as programs do
-    slow      connections that send a head, send a body, or read an answer, a little each second (bench/slow.py)
+    slow      connections that send a head, send a body, or read an answer, a little each second (bench/load/drips.py)
 
 Attackers have addresses from 127.16.0.0 on, four to a /24, so that limits by network alone do not catch them. They
 keep no cookies and solve nothing. Bounded in rate, time and open connections (then requests are held back, and counted
@@ -29,10 +29,10 @@ from typing import Any, Final
 import httptools
 import uvloop
 
-from bench.capacity_origin import raise_file_limit
-from bench.guard import MOST_CONNECTIONS, MOST_RATE, MOST_SECONDS, Target, bounded, loopback, target
-from bench.slow import Drip
-from bench.users import AGENTS
+from bench.common.guard import MOST_CONNECTIONS, MOST_RATE, MOST_SECONDS, Target, bounded, loopback, target
+from bench.common.processes import raise_file_limit
+from bench.load.drips import Drip
+from bench.load.users import AGENTS
 
 PATIENCE: Final = 5.0  # seconds until an unanswered request is given up
 TURN: Final = 0.005  # seconds between two looks at what is due
@@ -264,7 +264,9 @@ async def run(site: Target, waves: Sequence[Wave], connections: int) -> list[dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.attackers", description="Bounded attacks, loopback only.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.load.attackers", description="Bounded attacks, loopback only."
+    )
     parser.add_argument("--target", type=target, required=True)
     parser.add_argument("--plan", type=Path, required=True, help="JSON: a list of waves")
     parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=12_000, help="open at once")
