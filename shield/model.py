@@ -1,28 +1,23 @@
-"""The vocabulary that every part of Shield shares: requests, clients, verdicts, reasons, outcomes.
+"""The vocabulary that every part of Shield shares: actions, reasons, tiers, signals, verdicts, outcomes.
 
-Nothing here decides or does anything. Logs, metrics, response fields, the admin API and the tests use the
-`value` of these enums, so the words are the same everywhere. Times are monotonic seconds, costs are units
-(one unit is ten milliseconds of undisturbed upstream time).
+Nothing here decides or does anything, and it imports nothing of Shield. Logs, metrics, response fields, the admin API
+and the tests use the `value` of these enums, so the words are the same everywhere. Times are monotonic seconds, costs
+are units (one unit is ten milliseconds of undisturbed upstream time).
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from shield.policy.identity import Client
-    from shield.policy.passes import Pass
-    from shield.policy.routes import Route
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 UNIT_SECONDS: Final = 0.010
 """Upstream time that one unit of cost stands for."""
 
 
 class Action(enum.Enum):
-    """What the edge is to do with a request. The `_DRY_RUN` twins are forwarded all the same."""
+    """What to do with a request. In a dry run the `_DRY_RUN` twins are reported, and the request is forwarded."""
 
     FORWARD = "forward"
     QUEUE = "queue"
@@ -47,50 +42,57 @@ DRY_RUN_TWIN: Final[Mapping[Action, Action]] = {
 
 
 class Reason(enum.Enum):
-    """Why. Each reason belongs to the action named in the comment."""
+    """Why a request was forwarded, queued or refused. Each reason belongs to one `action`."""
+
+    _value_: str
+    action: Action
 
     __hash__ = object.__hash__  # Enum's is written in Python and costs 0.1 µs
 
-    OK = "ok"  # forward
-    ALLOWLISTED = "allowlisted"  # forward
-    API_KEY = "api_key"  # forward
-    CRAWLER = "crawler"  # forward: a crawler whose name and address were verified
-    AT_CAPACITY = "at_capacity"  # queue: every concurrency slot is taken
-    CHALLENGE_ALWAYS = "challenge_always"  # challenge: challenge.mode = "always"
-    NEWCOMER = "newcomer"  # challenge: under pressure, no pass, no history
-    BAD_REPUTATION = "bad_reputation"  # challenge: under pressure, no pass, score 8 or more
-    OVERSUBSCRIBED = "oversubscribed"  # challenge: T0 and T1 alone ask for more than there is
-    PASS_RATE = "pass_rate"  # limit
-    CLIENT_RATE = "client_rate"  # limit
-    ADDRESS_RATE = "address_rate"  # limit
-    NETWORK_RATE = "network_rate"  # limit
-    FINGERPRINT_RATE = (
-        "fingerprint_rate"  # limit: under pressure, a program that strangers use and known clients do not
-    )
-    QUEUE_FULL = "queue_full"  # shed
-    OUTRANKED = "outranked"  # shed: a full queue evicted its worst-ranked entry
-    QUEUE_TIMEOUT = "queue_timeout"  # shed
-    DENYLISTED = "denylisted"  # ban
-    CLIENT_BANNED = "client_banned"  # ban
-    ADDRESS_BANNED = "address_banned"  # ban
-    HONEYPOT = "honeypot"  # ban
+    def __new__(cls, word: str, action: Action) -> Self:
+        member = object.__new__(cls)
+        member._value_ = word
+        member.action = action
+        return member
+
+    OK = "ok", Action.FORWARD
+    ALLOWLISTED = "allowlisted", Action.FORWARD
+    API_KEY = "api_key", Action.FORWARD
+    CRAWLER = "crawler", Action.FORWARD  # a crawler whose name and address were verified
+    AT_CAPACITY = "at_capacity", Action.QUEUE  # every concurrency slot is taken
+    CHALLENGE_ALWAYS = "challenge_always", Action.CHALLENGE  # challenge.mode = "always"
+    NEWCOMER = "newcomer", Action.CHALLENGE  # under pressure, no pass, no history
+    BAD_REPUTATION = "bad_reputation", Action.CHALLENGE  # under pressure, no pass, a score that makes T4
+    OVERSUBSCRIBED = "oversubscribed", Action.CHALLENGE  # T0 and T1 alone ask for more than there is
+    PASS_RATE = "pass_rate", Action.LIMIT
+    CLIENT_RATE = "client_rate", Action.LIMIT
+    ADDRESS_RATE = "address_rate", Action.LIMIT
+    NETWORK_RATE = "network_rate", Action.LIMIT
+    FINGERPRINT_RATE = "fingerprint_rate", Action.LIMIT  # under pressure, a program of strangers, not of known clients
+    QUEUE_FULL = "queue_full", Action.SHED
+    OUTRANKED = "outranked", Action.SHED  # a full queue evicted its worst-ranked request
+    QUEUE_TIMEOUT = "queue_timeout", Action.SHED
+    DENYLISTED = "denylisted", Action.BAN
+    CLIENT_BANNED = "client_banned", Action.BAN
+    ADDRESS_BANNED = "address_banned", Action.BAN
+    HONEYPOT = "honeypot", Action.BAN
 
 
 class Tier(enum.IntEnum):
-    """Who goes first. Lower is better."""
+    """Who goes first under pressure. A lower tier goes before a higher one."""
 
     T0 = 0  # a pass with history before the onset; API keys; verified crawlers; allowlist
-    T1 = 1  # a client with history before the onset
+    T1 = 1  # a client with history before the onset, or an earned pass without
     T2 = 2  # a pass bought during the attack
     T3 = 3  # no pass, no history
-    T4 = 4  # a score of 8 or more
+    T4 = 4  # a score above `reputation.bad_score`
 
 
 class Signal(enum.Enum):
-    """Something the edge saw of a client that is not a response (section 5 of the design: hard signals)."""
+    """Misbehaviour of a client that is no response of the upstream: what policy/reputation.py calls hard signals."""
 
     MALFORMED = "malformed"  # a request that breaks HTTP
-    SLOW_ABORT = "slow_abort"  # head, body or reading below its deadline
+    SLOW_ABORT = "slow_abort"  # a head, a body, or the reading of a response missed its deadline
 
 
 class Fault(enum.Enum):
@@ -136,94 +138,39 @@ class Fault(enum.Enum):
 
 @dataclass(eq=False, slots=True)
 class Verdict:
-    """What to do with one request, and why.
+    """What to do with a request, and why.
 
-    Shared by the requests that it is the same for, so it is never changed (not frozen: that costs 0.6 µs each), and
-    compared and hashed by identity, so that what is made of it can be kept.
-    `retry_after` is in whole seconds, 0 where it does not apply. `limit` is the `(rate, burst)` in units/s and
-    units of the bucket that refused, `remaining` its units left: the RateLimit fields are made of them.
+    One verdict is shared by all requests that it is the same for, so it is never changed. (It is not frozen: that
+    costs 0.6 µs each.) It is compared and hashed by identity, so that what is made of it can be kept.
+
+    `action` is the reason's, or its dry-run twin. `retry_after` is in whole seconds, 0 where it does not apply.
+    `limit` is the (rate, burst) in units/s and units of the bucket that refused, `remaining` its units left: the
+    RateLimit fields are made of them.
     """
 
-    action: Action
     reason: Reason
     retry_after: int = 0
     limit: tuple[float, float] | None = None
     remaining: float = 0.0
+    action: Action = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.action = self.reason.action
 
-class Request:
-    """One request, as the policy sees it. The edge fills the first group; the rest is the policy's.
-
-    `headers` is a case-insensitive mapping (first value of a repeated field). `path` is the path part of the target as
-    sent, `owner` is opaque to the policy: the edge finds its way back by it. `held` is true while the body is not
-    buffered yet: decide() then judges without taking a concurrency slot, and enter() takes it later.
-    """
-
-    __slots__ = (
-        "admitted",
-        "admitted_at",
-        "client",
-        "cost",
-        "epoch",
-        "grant",
-        "has_slot",
-        "headers",
-        "held",
-        "method",
-        "most",
-        "owner",
-        "path",
-        "queued_at",
-        "rank",
-        "route",
-        "shadow",
-        "subject",
-        "tier",
-        "token",
-        "verdict",
-    )
-
-    # the policy's
-    verdict: Verdict  # the latest; changes while the request is queued
-    admitted: Verdict  # while it is queued: the one to FORWARD that it was queued with
-    tier: Tier
-    grant: bool  # the response may carry an earned pass: ask grant()
-    route: Route
-    cost: float  # units, as estimated on entry
-    subject: Pass | None  # the pass or API key that its cost is charged to; None: its client and address
-    most: float  # units it may count for
-    shadow: float  # the factor that it was charged at; negative when it was not charged
-    rank: float  # within its tier, higher goes first
-    queued_at: float  # when it was put into the queue; 0 when it is not in it
-    has_slot: bool
-    epoch: int  # of the concurrency limit, in which it took its slot
-
-    def __init__(
-        self,
-        client: Client,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        token: Pass | None,
-        held: bool,
-        owner: Any,
-    ) -> None:
-        self.client = client
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.token = token
-        self.held = held
-        self.owner = owner
+    def in_dry_run(self) -> Verdict:
+        """The same verdict as a dry run reports it: with the twin of its action where that refuses."""
+        twin = Verdict(self.reason, self.retry_after, self.limit, self.remaining)
+        twin.action = DRY_RUN_TWIN.get(self.action, self.action)
+        return twin
 
 
 class Outcome:
-    """How a forwarded request ended, for learn().
+    """How a forwarded request ended, for the policy's learn().
 
-    `status` is the response's, or the status Shield answered with in the upstream's place (502, 503, 504), or 0
-    when the client left before a response head came. `rtt` is in seconds from the last byte of the request sent to
-    the response's head, negative when there was no head. `stream` marks WebSockets and event streams, which are no
-    samples of latency.
+    `status` is the response's, or the status that Shield answered with in the upstream's place (502, 503, 504), or 0
+    when the client left before a response head came. `rtt` is the time in seconds from the last byte of the request
+    sent to the response's head, negative when there was no head. `stream` marks WebSockets and event streams, whose
+    times are no samples of latency.
     """
 
     __slots__ = ("rtt", "status", "stream")

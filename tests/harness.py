@@ -31,8 +31,9 @@ from shield.client.edge import Edge, TimeoutSettings
 from shield.client.sweep import SHARDS, Sweep
 from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner, HttpSettings
-from shield.model import Action, Outcome, Reason, Request, Signal, Tier, Verdict
+from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
+from shield.policy.request import Request
 from shield.replies.redirect import Redirect
 from shield.replies.wording import Replies
 from shield.upstream.connection import UpstreamConnection
@@ -45,12 +46,12 @@ from shield.wire.proxy_protocol import Ends
 WAIT: Final = 15.0
 """s. Until a test gives up on something that takes a millisecond."""
 
-OK: Final = Verdict(Action.FORWARD, Reason.OK)
-QUEUED: Final = Verdict(Action.QUEUE, Reason.AT_CAPACITY)
-LIMITED: Final = Verdict(Action.LIMIT, Reason.CLIENT_RATE, 3, (10.0, 200.0), 0.0)
-BANNED: Final = Verdict(Action.BAN, Reason.CLIENT_BANNED)
-SHED: Final = Verdict(Action.SHED, Reason.QUEUE_TIMEOUT, 2)
-CHALLENGED: Final = Verdict(Action.CHALLENGE, Reason.NEWCOMER, 2)
+OK: Final = Verdict(Reason.OK)
+QUEUED: Final = Verdict(Reason.AT_CAPACITY)
+LIMITED: Final = Verdict(Reason.CLIENT_RATE, 3, (10.0, 200.0), 0.0)
+BANNED: Final = Verdict(Reason.CLIENT_BANNED)
+SHED: Final = Verdict(Reason.QUEUE_TIMEOUT, 2)
+CHALLENGED: Final = Verdict(Reason.NEWCOMER, 2)
 
 
 async def soon(predicate: Callable[[], Any], what: str = "") -> None:
@@ -133,7 +134,7 @@ class PermissiveEngine:
         request.tier = self.tiers.get(request.path, Tier.T3)
         request.grant = request.path in self.grants
         verdict = self.verdicts.get(request.path, OK)
-        if request.held and verdict.action is Action.FORWARD:
+        if request.body_pending and verdict.action is Action.FORWARD:
             request.verdict = verdict
             return verdict
         return self._give(request, verdict)
@@ -144,7 +145,7 @@ class PermissiveEngine:
         return request.verdict
 
     def enter(self, request: Request, now: float) -> Verdict:
-        assert not request.held
+        assert not request.body_pending
         return self._give(request, self.entries.get(request.path, OK))
 
     def let_in(self, verdict: Verdict = OK) -> Request:

@@ -31,7 +31,8 @@ from bench.peers.contender import Contender, start_all, start_origins
 from bench.peers.plan import Limits, Setup
 from bench.plots import report
 from bench.suites import rig
-from shield.model import Outcome, Request
+from shield.model import Outcome
+from shield.policy.request import Request
 
 FEW: Final = 100_000
 MANY: Final = 1_000_000

@@ -40,10 +40,11 @@ from bench.load.closed_loop import BROWSER_FIELDS
 from bench.plots import report
 from bench.suites import rig
 from shield.demo.solver import solve
-from shield.model import Action, Outcome, Reason, Request, Verdict
+from shield.model import Action, Outcome, Reason, Verdict
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Redeemed
 from shield.policy.engine import Engine
+from shield.policy.request import Request
 
 BATCH: Final = 1000  # operations that are prepared at a time, at most
 LEAST_SECONDS: Final = 0.02  # of a value; pyperf takes as many operations
@@ -301,7 +302,7 @@ def plain_again() -> Batch:
 def refusal() -> Batch:
     replies = rig.Proxy().edge.replies
     replies.set_date(1_700_000_000.0)
-    verdict = Verdict(Action.LIMIT, Reason.CLIENT_RATE, 7, (10.0, 200.0), 0.0)
+    verdict = Verdict(Reason.CLIENT_RATE, 7, (10.0, 200.0), 0.0)
     assert b" 429 " in replies.refusal(verdict, False, False, False)
     return _timed(replies.refusal, verdict, False, False, False)
 

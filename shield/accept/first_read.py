@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shield.client.answers import STATUS
 from shield.http.head import Refused, take_cookie
-from shield.model import Request
+from shield.policy.request import Request
 from shield.replies.wording import PREFIX
 from shield.wire.transport import READ_BYTES
 

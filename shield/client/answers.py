@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from shield.client.connection import ClientConnection
     from shield.exchange.exchange import Exchange
     from shield.http.head import Head
-    from shield.model import Fault, Request, Verdict
+    from shield.model import Fault, Verdict
+    from shield.policy.request import Request
 
 STATUS: Final = {Action.LIMIT: 429, Action.BAN: 403, Action.SHED: 503}
 """Of a refusal. A challenge is a 503."""

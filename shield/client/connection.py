@@ -32,7 +32,8 @@ from shield.exchange.exchange import Exchange
 from shield.http.framing import ChunkedBody, FramingError, LengthBody, TooLarge
 from shield.http.head import CHUNKED, Head, Refused
 from shield.http.head_reader import HeadReader
-from shield.model import Action, Fault, Request, Signal, Verdict
+from shield.model import Action, Fault, Signal, Verdict
+from shield.policy.request import Request
 from shield.replies import own_pages as wellknown
 from shield.replies.faults import FAULTS
 from shield.replies.wording import PREFIX
@@ -371,7 +372,7 @@ class ClientConnection(asyncio.Protocol):
             return
         verdict = edge.engine.decide(request, now)
         action = verdict.action
-        if not request.held or action is not _FORWARD:  # a held request is counted when it is let in
+        if not request.body_pending or action is not _FORWARD:  # a held request is counted when it is let in
             edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         self.carry_out(request, head, verdict, suffix, now)
 
@@ -654,7 +655,7 @@ class ClientConnection(asyncio.Protocol):
         phase = self._phase
         if phase == BODY:
             exchange = self._exchange
-            return UNSENT if exchange is None or exchange.request.held else UNDER_WAY
+            return UNSENT if exchange is None or exchange.request.body_pending else UNDER_WAY
         transport = self.transport
         if phase in _AT_WORK or self._pending or transport.is_closing() or self._unsent():
             return UNDER_WAY

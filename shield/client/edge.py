@@ -15,7 +15,7 @@ from typing_extensions import Doc
 
 from shield.client.crowding import Crowding
 from shield.http.plain_head import PlainHeads
-from shield.model import Request
+from shield.policy.request import Request
 
 if TYPE_CHECKING:
     from shield.client.sweep import Sweep

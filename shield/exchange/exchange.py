@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Final, cast
 from shield.exchange.tunnel import Tunnel
 from shield.http.framing import LAST_CHUNK, encode_chunk
 from shield.http.head import CHUNKED, STATUS_LINES, Head, drop_named
-from shield.model import Action, Fault, Outcome, Request, Tier
+from shield.model import Action, Fault, Outcome, Tier
+from shield.policy.request import Request
 from shield.replies.faults import FAULTS
 from shield.upstream.pool import CONNECT_ERRORS, out_of_files
 from shield.wire.proxy_protocol import write
@@ -201,8 +202,8 @@ class Exchange:
         self._body += pieces
         self._body_bytes += sum(map(len, pieces))
         full = self._body_bytes >= self._edge.http.body_buffer_bytes
-        if self.request.held and (done or full):
-            self.request.held = False
+        if self.request.body_pending and (done or full):
+            self.request.body_pending = False
             verdict = self._edge.engine.enter(self.request, now)
             self._gate.count(verdict)
             if verdict.action is Action.QUEUE:
@@ -671,7 +672,7 @@ class Exchange:
         request = self.request
         edge.metrics.faults[fault.value] += 1
         if fault is Fault.STREAMS_FULL or fault is Fault.OUT_OF_FILES:  # nothing to learn: not the upstream's failure
-            request.held = not self._sent_at  # so that a request which was not sent costs no more than an attempt
+            request.body_pending = not self._sent_at  # one that was not sent costs no more than an attempt
             edge.resume(edge.engine.cancel(request, now), now)
         else:
             edge.resume(edge.engine.learn(request, Outcome(status, NO_RTT, False), now), now)

@@ -21,8 +21,9 @@ import orjson
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
-from shield.model import Action, Request
+from shield.model import Action
 from shield.policy.engine import shape
+from shield.policy.request import Request
 
 FLUSH_SECONDS: Final = 0.050
 """Lines wait at most this long for company: a write per line would cost more than the line."""

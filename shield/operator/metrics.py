@@ -30,31 +30,6 @@ from shield.model import DRY_RUN_TWIN, Action, Reason
 LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds. The Prometheus client libraries' defaults, with two finer steps for a proxy and one for slow pages."""
 
-ACTION_OF: Final[Mapping[Reason, Action]] = {
-    Reason.OK: Action.FORWARD,
-    Reason.ALLOWLISTED: Action.FORWARD,
-    Reason.API_KEY: Action.FORWARD,
-    Reason.CRAWLER: Action.FORWARD,
-    Reason.AT_CAPACITY: Action.QUEUE,
-    Reason.CHALLENGE_ALWAYS: Action.CHALLENGE,
-    Reason.NEWCOMER: Action.CHALLENGE,
-    Reason.BAD_REPUTATION: Action.CHALLENGE,
-    Reason.OVERSUBSCRIBED: Action.CHALLENGE,
-    Reason.PASS_RATE: Action.LIMIT,
-    Reason.CLIENT_RATE: Action.LIMIT,
-    Reason.ADDRESS_RATE: Action.LIMIT,
-    Reason.NETWORK_RATE: Action.LIMIT,
-    Reason.FINGERPRINT_RATE: Action.LIMIT,
-    Reason.QUEUE_FULL: Action.SHED,
-    Reason.OUTRANKED: Action.SHED,
-    Reason.QUEUE_TIMEOUT: Action.SHED,
-    Reason.DENYLISTED: Action.BAN,
-    Reason.CLIENT_BANNED: Action.BAN,
-    Reason.ADDRESS_BANNED: Action.BAN,
-    Reason.HONEYPOT: Action.BAN,
-}
-"""The pairs that a scrape shows from the start, at zero: a counter that appears late loses its first increase."""
-
 
 class Histogram:
     """Counts per bucket over fixed bounds in seconds; a bound belongs to the bucket below it, as in Prometheus."""
@@ -281,9 +256,10 @@ class Metrics:
 
 _EXPECTED: Final = frozenset(
     (action.value, reason.value)
-    for reason, first in ACTION_OF.items()
-    for action in ((first, DRY_RUN_TWIN[first]) if first in DRY_RUN_TWIN else (first,))
+    for reason in Reason
+    for action in (reason.action, DRY_RUN_TWIN.get(reason.action, reason.action))
 )
+"""The pairs that a scrape shows from the start, at zero: a counter that appears late loses its first increase."""
 
 
 def _counter(name: str, documentation: str, value: float) -> Metric:

@@ -16,13 +16,13 @@ or SHED; the edge resumes those. A dry run reports the same verdicts as their tw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from typing import Annotated, Any, Final
 
 from typing_extensions import Doc
 
-from shield.model import DRY_RUN_TWIN, UNIT_SECONDS, Action, Outcome, Reason, Request, Signal, Tier, Verdict
+from shield.model import UNIT_SECONDS, Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
 from shield.policy.concurrency.concurrency import Concurrency
@@ -43,7 +43,7 @@ from shield.policy.identity import (
 )
 from shield.policy.judge import QUEUED, Judge
 from shield.policy.keys import Keys
-from shield.policy.limits import REFUSED, Limits, LimitsSettings
+from shield.policy.limits import NOT_CHARGED, Limits, LimitsSettings
 from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
 from shield.policy.pressure.pressure import IDLE, OwnLoad, Pressure
 from shield.policy.pressure.settings import PressureSettings
@@ -51,6 +51,7 @@ from shield.policy.pricing import Pricing, PricingSettings
 from shield.policy.queue.queue import Queue
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
+from shield.policy.request import Request
 from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
 from shield.policy.standouts import Standouts, StandoutsSettings
 from shield.policy.table import TableSettings
@@ -229,18 +230,17 @@ class Engine:
         request.cost = route.cost
         verdict = self._judge.judge(request, now)
         self._tiers[request.tier] += 1
-        action = verdict.action
-        if action is not FORWARDED:
+        if verdict.action is not FORWARDED:
             if not self.dry_run:
                 request.verdict = verdict
                 return verdict
-            verdict = replace(verdict, action=DRY_RUN_TWIN[action])
+            verdict = verdict.in_dry_run()
         request.verdict = verdict
-        return verdict if request.held else self._enter(request, now)
+        return verdict if request.body_pending else self._enter(request, now)
 
     def enter(self, request: Request, now: float) -> Verdict:
         """A held request is complete: FORWARD with a slot, QUEUE, or SHED."""
-        request.held = False
+        request.body_pending = False
         return self._enter(request, now)
 
     def toll(self, request: Request, now: float) -> Verdict:
@@ -250,7 +250,7 @@ class Engine:
         request.tier = Tier.T3
         verdict = self._judge.toll(request, now)
         if self.dry_run and verdict.action is not FORWARDED:
-            verdict = replace(verdict, action=DRY_RUN_TWIN[verdict.action])
+            verdict = verdict.in_dry_run()
         request.verdict = verdict
         return verdict
 
@@ -277,7 +277,7 @@ class Engine:
             if 100 < status < 400:
                 self._reputation.good(entry, now)
                 self._history.good(entry, client.home, client.network, request.cost, now)
-                token = request.token
+                token = request.shown_pass
                 if token is not None:
                     self._history.good(token, client.home, client.network, request.cost, now)
                     if token.scarce:
@@ -300,10 +300,10 @@ class Engine:
         if request.queued_at:
             request.queued_at = 0.0
             self._queue.remove(request)
-            request.held = True
-        if request.held:
+            request.body_pending = True
+        if request.body_pending:
             self._limits.settle(request, self._least_cost, now)  # it did not reach the upstream
-        request.shadow = REFUSED
+        request.charged_factor = NOT_CHARGED
         return self.release(request, now)
 
     def deserves(self, who: Client | str, token: Pass | None) -> bool:
@@ -564,13 +564,13 @@ class Engine:
         request.has_slot = False
         request.grant = False
         request.queued_at = 0.0
-        request.shadow = REFUSED
-        token = request.token
+        request.charged_factor = NOT_CHARGED
+        token = request.shown_pass
         if token is None and client.entry.rare.bought is not None:
-            token = request.token = self._stand_in(client.entry, now)
+            token = request.shown_pass = self._stand_in(client.entry, now)
         if token is not None and (token.check_at <= now or token.network != client.network):
-            token = request.token = self._passes.check(token, client.network, now)
-        request.subject = token
+            token = request.shown_pass = self._passes.check(token, client.network, now)
+        request.charged_pass = token
 
     def _stand_in(self, entry: ClientEntry, now: float) -> Pass | None:
         """The pass that a client bought a moment ago, for a request that came without it.

@@ -20,7 +20,7 @@ from hashlib import sha256
 from math import log2
 from typing import Final
 
-from shield.model import Action, Reason, Request, Tier, Verdict
+from shield.model import Reason, Tier, Verdict
 from shield.policy.challenge import ChallengeSettings
 from shield.policy.entries import ClientEntry
 from shield.policy.exempt import Exempt
@@ -32,27 +32,28 @@ from shield.policy.passes import Kind, Pass
 from shield.policy.pressure.pressure import RANKS, Pressure
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import Reputation
+from shield.policy.request import Request
 from shield.policy.standouts import Standouts
 
 T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum costs 70 ns
 
-FORWARD: Final = Verdict(Action.FORWARD, Reason.OK)
-ALLOWLISTED: Final = Verdict(Action.FORWARD, Reason.ALLOWLISTED)
-API_KEY: Final = Verdict(Action.FORWARD, Reason.API_KEY)
-CRAWLER: Final = Verdict(Action.FORWARD, Reason.CRAWLER)
-QUEUED: Final = Verdict(Action.QUEUE, Reason.AT_CAPACITY)
-DENIED: Final = Verdict(Action.BAN, Reason.DENYLISTED)
-REFUSED_BY: Final = (
-    (Action.CHALLENGE, Reason.CHALLENGE_ALWAYS),
-    (Action.CHALLENGE, Reason.NEWCOMER),
-    (Action.CHALLENGE, Reason.BAD_REPUTATION),
-    (Action.CHALLENGE, Reason.OVERSUBSCRIBED),
-    (Action.LIMIT, Reason.FINGERPRINT_RATE),
-    (Action.SHED, Reason.QUEUE_FULL),
-    (Action.SHED, Reason.OUTRANKED),
-    (Action.SHED, Reason.QUEUE_TIMEOUT),
+FORWARD: Final = Verdict(Reason.OK)
+ALLOWLISTED: Final = Verdict(Reason.ALLOWLISTED)
+API_KEY: Final = Verdict(Reason.API_KEY)
+CRAWLER: Final = Verdict(Reason.CRAWLER)
+QUEUED: Final = Verdict(Reason.AT_CAPACITY)
+DENIED: Final = Verdict(Reason.DENYLISTED)
+TIMED: Final = (
+    Reason.CHALLENGE_ALWAYS,
+    Reason.NEWCOMER,
+    Reason.BAD_REPUTATION,
+    Reason.OVERSUBSCRIBED,
+    Reason.FINGERPRINT_RATE,
+    Reason.QUEUE_FULL,
+    Reason.OUTRANKED,
+    Reason.QUEUE_TIMEOUT,
 )
-"""What is refused for a time that differs by client, or those we shed come back all at once."""
+"""Refusals whose Retry-After differs by client: otherwise those that are turned away together come back together."""
 
 
 class Judge:
@@ -89,7 +90,7 @@ class Judge:
         retries = range(queue.least_retry, queue.most_retry + 1)
         self._retries = len(retries)
         self._refusals = {  # made once: refusing must be cheap
-            reason: tuple(Verdict(action, reason, seconds) for seconds in retries) for action, reason in REFUSED_BY
+            reason: tuple(Verdict(reason, seconds) for seconds in retries) for reason in TIMED
         }
         self._api_key_header = api_key_header
         self._api_keys = api_keys  # by SHA-256
@@ -111,7 +112,7 @@ class Judge:
     def judge(self, request: Request, now: float) -> Verdict:
         """Forward, challenge, limit or ban; forwarded requests are charged."""
         client = request.client
-        token = request.subject
+        token = request.charged_pass
         entry = client.entry
         request.tier = T0
         if client.named is not None:
@@ -130,14 +131,14 @@ class Judge:
                 return ban
         if request.path in self._honeypots and meant(request):
             self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, "honeypot", now)
-            return Verdict(Action.BAN, Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
+            return Verdict(Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
         if welcome is FORWARD:
             bad = entry.score > self._bad_score and self._reputation.of_client(entry, now) > self._bad_score
             tier = T4 if bad else T1 if known else T3
             if token is not None:
                 tier = min(tier, _tier_of(token))
                 if token.scarce and tier < T2:
-                    request.subject = None  # it deserves better than what it bought
+                    request.charged_pass = None  # it deserves better than what it bought
             request.tier = tier
             if self.uneasy or tier is T4:
                 return self._judge_uneasy(request, tier, now)
@@ -164,7 +165,7 @@ class Judge:
         if client.named is not None:
             return ALLOWLISTED if client.named is Reason.ALLOWLISTED else DENIED
         record = client.entry.record
-        ban = _ban_of(client, request.token is not None or (record is not None and record.live), now)
+        ban = _ban_of(client, request.shown_pass is not None or (record is not None and record.live), now)
         if ban is not None:
             return ban
         refusal = self._limits.attempt(request, now)
@@ -175,7 +176,7 @@ class Judge:
 
     def _judge_uneasy(self, request: Request, tier: Tier, now: float) -> Verdict:
         """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
-        token = request.token
+        token = request.shown_pass
         if self.pressed:
             self._hitters.count(request, tier <= T1)
         spared = self._mode == "off" or request in self._exempt
@@ -199,7 +200,7 @@ class Judge:
             ranks[place] += asked
             if token is None or token.kind is not Kind.BOUGHT:
                 return self._challenge_it(request, Reason.OVERSUBSCRIBED, asked, now)
-            request.subject, request.tier = token, T2
+            request.charged_pass, request.tier = token, T2
         else:
             asked = self._ask(request, now)
             if tier is not T2 and self._hitters.armed and self._hitters.refuses(request, now):
@@ -247,13 +248,15 @@ class Judge:
         return self.refusal(reason, request, now)
 
     def refusal(self, reason: Reason, request: Request, now: float) -> Verdict:
-        """One of `REFUSED_BY`. When to come back goes by another byte of the client's key each second: no two keep in
-        step."""
+        """The verdict for one of the `TIMED` reasons.
+
+        Retry-After comes from a different byte of the client's key each second, so that two clients never stay in step.
+        """
         return self._refusals[reason][request.client.key[int(now) % TAG_BYTES] % self._retries]
 
     def _buy(self, request: Request, refusal: Verdict | None, now: float) -> None:
         """Note what a bought pass got, or that it asked for more than it has."""
-        token = request.token
+        token = request.shown_pass
         if token is not None and refusal is None:
             self.bought_units += request.cost
             token.taken += request.cost
@@ -267,7 +270,7 @@ class Judge:
             if value is not None:
                 known = self._api_keys.get(sha256(value.encode("utf-8", "surrogatepass")).digest())
                 if known is not None:
-                    request.subject = known
+                    request.charged_pass = known
                     return API_KEY
         return CRAWLER if client.crawler is not None and client.source.vouched else FORWARD
 
@@ -278,7 +281,7 @@ class Judge:
             return self._rates.bad_rate * (1.0 - p)
         if request.tier is T3:
             return 1.0 - self._rates.newcomer_slowing * p
-        token = request.token
+        token = request.shown_pass
         return self.bought_factor if token is not None and token.scarce else 1.0
 
     def _hit(self, request: Request, refusal: Verdict, now: float) -> None:
@@ -287,8 +290,8 @@ class Judge:
             client = request.client
             self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
             self._history.limited(client.entry, now)
-            if request.subject is not None:
-                self._history.limited(request.subject, now)
+            if request.charged_pass is not None:
+                self._history.limited(request.charged_pass, now)
 
     def rank(self, request: Request, now: float) -> float:
         """log2 of the units served before the onset, and a fraction that orders equals anew every ten minutes.
@@ -297,7 +300,7 @@ class Judge:
         the thousandth request of one that a botnet keeps.
         """
         subject: Pass | ClientEntry = request.client.entry
-        token = request.token
+        token = request.shown_pass
         if token is not None and request.tier is T2:
             order = order_tag(self._key, token.key, int(now // self._order_seconds))
             return order / 65536 - int(log2(token.taken + 1.0))
@@ -321,7 +324,7 @@ def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
 
 @lru_cache(maxsize=VERDICTS)
 def _banned(reason: Reason, seconds: int) -> Verdict:
-    return Verdict(Action.BAN, reason, seconds)
+    return Verdict(reason, seconds)
 
 
 def meant(request: Request) -> bool:

@@ -30,10 +30,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
-from shield.model import Action, Reason, Request, Verdict
+from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.reputation import Reputation
+from shield.policy.request import Request
 
 if TYPE_CHECKING:
     from shield.policy.passes import Pass
@@ -49,8 +50,8 @@ NETWORK_RATE: Final = Reason.NETWORK_RATE
 VERDICTS: Final = 4096
 """Refusals kept, the latest: with the settings as shipped there are fewer, one for each second that one may wait."""
 
-REFUSED: Final = -1.0
-"""`Request.shadow` of a request that was not charged its cost."""
+NOT_CHARGED: Final = -1.0
+"""`Request.charged_factor` of a request that was not charged its cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class LimitsSettings:
 class Limits:
     """Charges requests to the buckets of their subjects.
 
-    A request is charged either to `request.subject`, the pass (or API key) it came with, or to its client and address.
+    A request is charged either to `request.charged_pass`, a pass or API key, or to its client and address.
     """
 
     __slots__ = (
@@ -164,7 +165,7 @@ class Limits:
                 most = cost
             else:
                 cost = most
-        request.most = most
+        request.most_charged = most
         client = request.client
         entry = client.entry
         factor = 1.0
@@ -172,7 +173,7 @@ class Limits:
             factor = self._reputation.slowing_of_client(entry, now)
             if factor < self._least_factor:
                 factor = self._least_factor
-        token = request.subject
+        token = request.charged_pass
         if token is not None:
             at = (token.tat if token.tat > now else now) + min(cost / factor, token.burst) / token.rate
             really = (token.shadow if token.shadow > now else now) + min(full / factor, token.burst) / token.rate
@@ -183,7 +184,7 @@ class Limits:
                 return _limited(PASS_RATE, token.rate, token.burst, wait)
             token.tat = at
             token.shadow = really
-            request.shadow = factor
+            request.charged_factor = factor
             return None
         source = client.source
         rate, burst = self._client_rate, self._client_burst
@@ -226,14 +227,14 @@ class Limits:
         entry.shadow = really
         source.tat = address_at
         source.shadow = address_really
-        request.shadow = factor
+        request.charged_factor = factor
         return None
 
     def demand(self, request: Request, now: float) -> float:
         """Units that the nominal buckets admit of a request to which measures of pressure apply; 0 when they refuse."""
         cost = request.cost
         client = request.client
-        entry, source, token = client.entry, client.source, request.subject
+        entry, source, token = client.entry, client.source, request.charged_pass
         least = self._least_factor
         slowed = self._reputation.slowing_of_client(entry, now)
         charge = cost / (slowed if slowed > least else least)
@@ -260,7 +261,7 @@ class Limits:
         units count for more the smaller the factor is. A pass's bucket has been filled more slowly instead (Pass.fill):
         who has bought a page gets it at once.
         """
-        token, pace = request.subject, 1.0
+        token, pace = request.charged_pass, 1.0
         if token is not None:
             pace, factor = factor, 1.0
         levels = self._levels(request, factor, networks, now)
@@ -276,8 +277,8 @@ class Limits:
             charged.append(at)
         for (_, entry, _, _, _), at in zip(levels, charged, strict=True):
             entry.tat = at
-        request.most = inf
-        request.shadow = levels[0][4]
+        request.most_charged = inf
+        request.charged_factor = levels[0][4]
         return None
 
     def attempt(self, request: Request, now: float) -> Verdict | None:
@@ -297,17 +298,19 @@ class Limits:
         its score and tier, and of its address's score. (With the client's for both, one with a bad score that left
         before its turn gave its address more back than it had taken.)
         """
-        if units == request.cost or request.shadow == REFUSED:  # most are: what is quick costs the least there is
+        if (
+            units == request.cost or request.charged_factor == NOT_CHARGED
+        ):  # most are: what is quick costs the least there is
             return
-        most, charged, real = request.most, request.cost, units
+        most, charged, real = request.most_charged, request.cost, units
         if charged > most:
             charged = most
         if units > most:
             units = most
-        factor = max(request.shadow, self._least_factor)
+        factor = max(request.charged_factor, self._least_factor)
         extra = (units - charged) / factor
         really = (real - request.cost) / factor
-        token = request.subject
+        token = request.charged_pass
         if token is not None:
             token.tat += extra / token.rate
             token.shadow += really / token.rate
@@ -345,7 +348,7 @@ class Limits:
 
     def _buckets(self, request: Request) -> list[tuple[Reason, Holder, float, float]]:
         """The buckets that a request touches whatever the pressure: reason, holder, rate, burst."""
-        token = request.subject
+        token = request.charged_pass
         if token is not None:
             return [(PASS_RATE, token, token.rate, token.burst)]
         client = request.client
@@ -381,7 +384,7 @@ class Limits:
 
 @lru_cache(maxsize=VERDICTS)
 def _refusal(reason: Reason, rate: float, burst: float, seconds: int) -> Verdict:
-    return Verdict(Action.LIMIT, reason, seconds, (rate, burst), 0.0)
+    return Verdict(reason, seconds, (rate, burst), 0.0)
 
 
 def _limited(reason: Reason, rate: float, burst: float, wait: float) -> Verdict:

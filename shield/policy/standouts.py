@@ -36,9 +36,9 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
-from shield.model import Request
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.identity import Client, shape
+from shield.policy.request import Request
 
 Program = tuple[str, str, str]
 """User-Agent, Accept-Language, JA4."""

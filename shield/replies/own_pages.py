@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from shield.client import answers
 from shield.http.browser import MAX_ANSWER_BYTES, cross_site, parse_answer, wants_page
 from shield.http.head import Head
-from shield.model import Action, Fault, Request
+from shield.model import Action, Fault
 from shield.policy.challenge import Redeemed, Redemption
+from shield.policy.request import Request
 from shield.replies.faults import FAULTS
 from shield.replies.wording import ANSWER_TO, ANSWERS
 

@@ -6,7 +6,8 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from shield.model import Outcome, Request
+from shield.model import Outcome
+from shield.policy.request import Request
 
 if TYPE_CHECKING:
     from shield.policy.engine import Client, Engine

@@ -12,8 +12,8 @@ from shield.simulate.result import Tally
 from shield.simulate.scene import ALWAYS, Population
 
 if TYPE_CHECKING:
-    from shield.model import Request
     from shield.policy.engine import Client, Engine, Pass
+    from shield.policy.request import Request
     from shield.simulate.addresses import Block
     from shield.simulate.origin import Origin, Times
 

@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from shield.config.settings import Config
 from shield.config.validation import validate
-from shield.model import Action, Outcome, Request, Verdict
+from shield.model import Action, Outcome, Verdict
 from shield.policy.engine import Challenge, Engine, EngineSettings, Keys, Redeemed, Redemption
+from shield.policy.request import Request
 from shield.simulate.addresses import blocks
 from shield.simulate.calendar import Calendar
 from shield.simulate.core import Core
@@ -209,7 +210,7 @@ class World:
         request = Request(member.client, model.method, want.path, crowd.headers, member.token, False, want)
         verdict = self._decide(request, now)
         crowd.tally.tries += 1
-        if request.token is None:
+        if request.shown_pass is None:
             member.token = None
         if request.has_slot:
             self._forward(request, want, now)

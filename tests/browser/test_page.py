@@ -14,14 +14,14 @@ import pytest
 
 from shield.demo.solver import solve
 from shield.http.browser import encode_form, parse_answer, parse_form, wants_page
-from shield.model import Action, Reason, Verdict
+from shield.model import Reason, Verdict
 from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Redemption, solved
 from shield.policy.keys import Keys
 from shield.replies.wording import ANSWER_TO, Replies
 
 pytestmark = pytest.mark.browser
 
-CHALLENGE = Verdict(Action.CHALLENGE, Reason.CHALLENGE_ALWAYS, retry_after=1)
+CHALLENGE = Verdict(Reason.CHALLENGE_ALWAYS, retry_after=1)
 CLIENT = b"one client for all"
 
 

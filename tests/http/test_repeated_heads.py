@@ -40,7 +40,7 @@ async def test_every_repetition_is_forwarded_like_the_first() -> None:
         assert len({request.get("X-Request-Id") for request in origin.requests}) == 5
         assert shield.engine.tokens == ["good-1"]
         assert [request.path for request in shield.engine.decided] == [f"/{n}" for n in range(5)]
-        assert all(request.token == ("pass", "good-1") for request in shield.engine.decided)
+        assert all(request.shown_pass == ("pass", "good-1") for request in shield.engine.decided)
 
 
 @pytest.mark.parametrize("repetitions", [1, 2, 3])
@@ -244,7 +244,7 @@ async def test_a_pass_in_a_field_and_one_in_a_cookie_take_turns() -> None:
         async with await shield.client() as client:
             for fields in (in_cookie, in_cookie, in_field, in_field, none, none, in_cookie, (), (), in_field):
                 assert (await client.ask(get("/", *fields))).status == 200
-        held = [request.token and request.token[1] for request in shield.engine.decided]
+        held = [request.shown_pass and request.shown_pass[1] for request in shield.engine.decided]
         assert held == ["good-1"] * 2 + ["good-2"] * 2 + [None] * 2 + ["good-1"] + [None] * 2 + ["good-2"]
         cookies = [request.get("Cookie") for request in origin.requests]
         assert cookies == ["a=1"] * 4 + ["b=2"] * 2 + ["a=1"] + [None] * 2 + ["a=1"]
@@ -258,7 +258,7 @@ async def test_a_pass_that_is_void_now_is_looked_at_again_with_each_request() ->
             for _ in range(3):
                 await client.ask(get("/", "Cookie: shield_pass=good-1"))
         assert shield.engine.tokens == ["good-1"]
-        assert [request.token for request in shield.engine.decided] == [("pass", "good-1")] * 3
+        assert [request.shown_pass for request in shield.engine.decided] == [("pass", "good-1")] * 3
 
 
 async def test_a_trusted_proxy_brings_another_client_with_each_request() -> None:
@@ -365,7 +365,7 @@ async def test_another_cookie_is_another_pass() -> None:
         async with await shield.client() as client:
             for cookie in ("a=1", "a=2; shield_pass=good-1", "a=3; shield_pass=good-2", "shield_pass=good-2", "a=4"):
                 assert (await client.ask(get("/", "Cookie: " + cookie, "X: 1"))).status == 200
-        tokens = [request.token for request in shield.engine.decided]
+        tokens = [request.shown_pass for request in shield.engine.decided]
         assert tokens == [None, ("pass", "good-1"), ("pass", "good-2"), ("pass", "good-2"), None]
         assert [request.get("Cookie") for request in origin.requests] == ["a=1", "a=2", "a=3", None, "a=4"]
         assert {request.get("X") for request in origin.requests} == {"1"}

@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shield.model import Action, Outcome, Request
+from shield.model import Action, Outcome
 from shield.policy.engine import Engine, EngineSettings, Keys
+from shield.policy.request import Request
 
 PARTS = 80
 CONNECTIONS = 6

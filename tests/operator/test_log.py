@@ -14,9 +14,10 @@ from typing import Any, Protocol, cast
 import orjson
 import pytest
 
-from shield.model import Action, Reason, Request, Tier, Verdict
+from shield.model import Reason, Tier, Verdict
 from shield.operator.log import EVENTS_PER_SECOND, FLUSH_SECONDS, PATH_CHARACTERS, AccessLog, LoggingBridge, LogSettings
 from shield.operator.log_writer import BUFFER_BYTES, PIPE_BYTES, LogWriter, write_whole_lines
+from shield.policy.request import Request
 
 WALL = 1_800_000_000.0 - 7_654_321.5
 
@@ -51,10 +52,10 @@ def make(clock: Clock, **settings: Any) -> tuple[AccessLog, Lines]:
     return AccessLog(LogSettings(**settings), lines, clock, WALL), lines
 
 
-def request(path: str = "/a?b", action: Action = Action.FORWARD, reason: Reason = Reason.OK) -> Request:
+def request(path: str = "/a?b", reason: Reason = Reason.OK) -> Request:
     client = SimpleNamespace(address="192.0.2.7", network="192.0.2.0/24", key=b"\x01\xff")
     made = Request(cast("Any", client), "GET", path, {}, None, False, None)
-    made.verdict = Verdict(action, reason)
+    made.verdict = Verdict(reason)
     made.tier = Tier.T1
     return made
 
@@ -92,7 +93,7 @@ def test_a_fault_stands_in_a_field_of_its_own_beside_the_server(clock: Clock) ->
 def test_the_program_stands_in_every_line_of_a_connection_over_tls(clock: Clock) -> None:
     log, lines = make(clock)
     log.request(clock(), request(), 200, 0.01, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1")
-    log.refused(clock(), request(action=Action.BAN), 403, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1")
+    log.refused(clock(), request(reason=Reason.HONEYPOT), 403, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1")
     log.fault(clock(), "192.0.2.7", "bad_host", 400, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1")
     assert {line["ja4"] for line in lines.all()} == {"t13d1516h2_8daaf6152771_e5627efa2ab1"}
     assert len(lines.all()) == 3
@@ -118,7 +119,7 @@ def test_hostile_paths_stay_one_line(clock: Clock) -> None:
 
 def test_refusals_are_sampled_and_the_rest_counted(clock: Clock) -> None:
     log, lines = make(clock, refused_per_second=3)
-    refused = request(action=Action.LIMIT, reason=Reason.CLIENT_RATE)
+    refused = request(reason=Reason.CLIENT_RATE)
     for _ in range(1000):
         log.refused(clock(), refused, 429)
     log.flush()
@@ -130,7 +131,7 @@ def test_refusals_are_sampled_and_the_rest_counted(clock: Clock) -> None:
 
 def test_a_refusal_carries_tier_request_id_and_shape(clock: Clock) -> None:
     log, lines = make(clock)
-    first, second, other = (request(action=Action.CHALLENGE, reason=Reason.NEWCOMER) for _ in range(3))
+    first, second, other = (request(reason=Reason.NEWCOMER) for _ in range(3))
     first.headers = {"Host": "a.example", "User-Agent": "one", "Accept": "*/*"}
     second.headers = {"Host": "a.example", "User-Agent": "two", "Accept": "*/*"}
     other.headers = {"User-Agent": "one", "Host": "a.example", "Accept": "*/*"}
@@ -143,7 +144,7 @@ def test_a_refusal_carries_tier_request_id_and_shape(clock: Clock) -> None:
 
 def test_a_ban_has_no_tier(clock: Clock) -> None:
     log, lines = make(clock)
-    log.refused(clock(), request(action=Action.BAN, reason=Reason.DENYLISTED), 403)
+    log.refused(clock(), request(reason=Reason.DENYLISTED), 403)
     assert {"tier", "id"}.isdisjoint(lines.all()[0])
 
 

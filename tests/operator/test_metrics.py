@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import shield.operator.metrics as metrics_module
 from shield.model import Action, Reason
 from shield.operator.exposition import registry, status_families
-from shield.operator.metrics import ACTION_OF, LATENCY_BOUNDS, Histogram, Metrics
+from shield.operator.metrics import LATENCY_BOUNDS, Histogram, Metrics
 
 
 def scrape(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -27,10 +27,6 @@ def scrape(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], flo
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:
     return scrape(metrics)[name, frozenset(labels.items())]
-
-
-def test_each_reason_has_its_action() -> None:
-    assert set(ACTION_OF) == set(Reason)
 
 
 def test_every_possible_verdict_can_be_counted() -> None:

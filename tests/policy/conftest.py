@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shield.demo.solver import solve
-from shield.model import Action, Outcome, Reason, Request, Verdict
+from shield.model import Action, Outcome, Reason, Verdict
 from shield.policy.challenge import CheckWork, solved
 from shield.policy.engine import (
     Challenge,
@@ -23,6 +23,7 @@ from shield.policy.engine import (
     Keys,
     Pass,
 )
+from shield.policy.request import Request
 
 OFFSET = 7_654_321.123
 """Where the clock begins: a call of the real clock would be far away."""
@@ -92,7 +93,7 @@ class World:
     def visit(self, client: Client, path: str = "/", status: int = 200, rtt: float = 0.002, **more: Any) -> Request:
         """Ask, and if it is forwarded, end it at once."""
         request = self.ask(client, path, **more)
-        if request.verdict.action is Action.FORWARD and not request.held:
+        if request.verdict.action is Action.FORWARD and not request.body_pending:
             self.end(request, status, rtt)
         return request
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shield.demo.solver import solve
-from shield.model import Action, Request
+from shield.model import Action
 from shield.policy.challenge import TOKEN_CHARS, Challenger, Spent, solved
 from shield.policy.engine import Challenge, ChallengeSettings, Keys, Redeemed, TableSettings
+from shield.policy.request import Request
 
 CLIENT = b"c" * 16
 NOW = 5_000.0
@@ -352,4 +353,4 @@ def test_for_how_long_a_bought_pass_stands_in_is_a_setting(
     client = world.client()
     _, bought = world.buy(client)
     world.now += after
-    assert (world.ask(client).token is bought) is stands
+    assert (world.ask(client).shown_pass is bought) is stands

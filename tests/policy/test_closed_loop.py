@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from shield.model import Action, Reason, Request
+from shield.model import Action, Reason
 from shield.policy.engine import ChallengeSettings, ConcurrencySettings, HistorySettings
+from shield.policy.request import Request
 
 QUEUE_TICK = 0.02
 TICK = 0.5

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shield.model import Action, Outcome, Reason, Request, Signal, Tier
+from shield.model import Action, Outcome, Reason, Signal, Tier
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import (
     ChallengeSettings,
@@ -19,6 +19,7 @@ from shield.policy.engine import (
     QueueSettings,
     TableSettings,
 )
+from shield.policy.request import Request
 from shield.policy.routes import Route, RoutesSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)

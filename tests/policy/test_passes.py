@@ -162,9 +162,9 @@ def test_a_pass_ends(make: Any) -> None:
     text = earn(world, client)
     token = world.engine.present(text, world.now)
     world.now += 3599
-    assert world.visit(client, token=token).token is token
+    assert world.visit(client, token=token).shown_pass is token
     world.now += 2
-    assert world.visit(client, token=token).token is None
+    assert world.visit(client, token=token).shown_pass is None
     assert world.engine.present(text, world.now) is None
 
 
@@ -172,11 +172,11 @@ def test_a_pass_seen_from_more_than_eight_networks_in_ten_minutes_is_revoked(wor
     text = earn(world, world.client())
     token = world.engine.present(text, world.now)
     for i in range(8):
-        assert world.visit(world.client(f"10.0.{i}.1"), token=token).token is token
-        assert world.visit(world.client(f"10.0.{i}.2"), token=token).token is token
-    assert world.visit(world.client("10.0.8.1"), token=token).token is None
+        assert world.visit(world.client(f"10.0.{i}.1"), token=token).shown_pass is token
+        assert world.visit(world.client(f"10.0.{i}.2"), token=token).shown_pass is token
+    assert world.visit(world.client("10.0.8.1"), token=token).shown_pass is None
     assert world.engine.events() == [("pass_revoked", {"pass": token.key.hex(), "networks": 9})]
-    assert world.visit(world.client("10.0.0.1"), token=token).token is None
+    assert world.visit(world.client("10.0.0.1"), token=token).shown_pass is None
     assert world.engine.present(text, world.now) is None
     world.now += 3 * 3600
     world.pass_time(1)
@@ -187,7 +187,7 @@ def test_a_traveller_keeps_the_pass(world: Any) -> None:
     token = world.engine.present(earn(world, world.client()), world.now)
     for i in range(40):
         world.now += 80
-        assert world.visit(world.client(f"10.0.{i}.1"), token=token).token is token
+        assert world.visit(world.client(f"10.0.{i}.1"), token=token).shown_pass is token
 
 
 def test_a_bought_pass_lapses_in_an_attack_when_it_is_not_used(world: Any) -> None:
@@ -275,7 +275,7 @@ def test_a_form_that_another_site_posts_without_the_cookie_is_served_from_the_pa
     world.storm()
     _, token = world.buy(client)
     returning = world.visit(client)  # SameSite=Lax: no cookie came along
-    assert (returning.verdict.action, returning.subject) == (Action.FORWARD, token)
+    assert (returning.verdict.action, returning.charged_pass) == (Action.FORWARD, token)
     assert world.visit(world.client("192.0.2.2")).verdict.action is Action.CHALLENGE
     for _ in range(5):
         world.pass_time(25)
@@ -298,7 +298,7 @@ def test_a_bought_pass_becomes_an_ordinary_one_after_the_attack(world: Any) -> N
     assert world.engine.present(text, world.now) is token
     assert (token.scarce, token.rate, token.burst) == (False, 20, 300)
     assert world.visit(client, token=token).tier is Tier.T2
-    assert world.visit(client, token=idle).token is None
+    assert world.visit(client, token=idle).shown_pass is None
     assert world.engine.status(world.now)["bought_passes"] == 0
 
 
@@ -335,13 +335,13 @@ def test_a_connection_s_forgotten_pass_is_taken_up_again(world: Any) -> None:
     world.now += 5 * 3600
     world.pass_time(1)
     assert not token.live
-    assert world.visit(client, token=token).token is token
+    assert world.visit(client, token=token).shown_pass is token
     assert token.live
     world.now += 5 * 3600
     world.pass_time(1)
     other = world.engine.present(text, world.now)  # on another connection, first
     assert other is not token
-    assert world.visit(client, token=token).token is other
+    assert world.visit(client, token=token).shown_pass is other
 
 
 @pytest.mark.parametrize("attack", [False, True])
@@ -369,7 +369,7 @@ def test_a_connection_s_pass_shares_when_there_is_no_room_to_take_it_up_again(ma
     for i in range(16):
         world.buy(world.client(f"10.0.{i}.1"))
     assert not token.live
-    assert world.visit(client, token=token).token is world.engine._passes.table.shared
+    assert world.visit(client, token=token).shown_pass is world.engine._passes.table.shared
     assert not token.live
 
 
@@ -380,7 +380,7 @@ def test_a_scarce_pass_that_was_forgotten_stays_void(world: Any) -> None:
     world.now += 5 * 3600
     world.pass_time(1)
     assert not token.live
-    assert world.visit(client, token=token).token is None
+    assert world.visit(client, token=token).shown_pass is None
 
 
 def test_a_full_table_of_passes_keeps_what_was_paid_for(make: Any) -> None:
@@ -399,7 +399,7 @@ def test_a_full_table_of_passes_keeps_what_was_paid_for(make: Any) -> None:
     assert len(shared) == 1  # all the others share one budget
     (token,) = shared
     for i in range(30):
-        assert world.visit(world.client(f"10.1.{i}.1"), token=token).token is token  # and are not revoked together
+        assert world.visit(world.client(f"10.1.{i}.1"), token=token).shown_pass is token  # and are not revoked together
     assert world.engine.status(world.now)["tables"]["passes"]["entries"] == 16
     world.lull()
     world.engine._pressure.attack = False
@@ -423,7 +423,7 @@ def test_a_known_client_does_not_suffer_from_its_small_pass(world: Any) -> None:
     world.storm()
     request = world.ask(client, token=token)
     assert request.tier is Tier.T1
-    assert request.subject is None
+    assert request.charged_pass is None
 
 
 def test_a_pass_holder_behind_a_banned_address_does_not_pay(world: Any) -> None:

@@ -65,11 +65,11 @@ def replies() -> Replies:
 def refusals() -> Iterator[tuple[Verdict, int]]:
     for reason, (kind, status, *_) in REFUSALS.items():
         if kind == "limit":
-            yield Verdict(Action.LIMIT, reason, 3, (10.0, 200.0), 1.9), status
+            yield Verdict(reason, 3, (10.0, 200.0), 1.9), status
         elif kind == "shed":
-            yield Verdict(Action.SHED, reason, 3), status
+            yield Verdict(reason, 3), status
         else:
-            yield Verdict(Action.BAN, reason, 60), status
+            yield Verdict(reason, 60), status
 
 
 def test_every_reason_to_refuse_has_its_words() -> None:
@@ -101,21 +101,21 @@ def test_refusals(replies: Replies, verdict: Verdict, status: int, page: bool, h
 
 def test_a_rate_limit_tells_the_state_of_its_bucket(replies: Replies) -> None:
     """Syntax: draft-ietf-httpapi-ratelimit-headers since -08. q, w, r and t are integers, w at least 1."""
-    verdict = Verdict(Action.LIMIT, Reason.ADDRESS_RATE, 7, (30.0, 100.0), 2.99)
+    verdict = Verdict(Reason.ADDRESS_RATE, 7, (30.0, 100.0), 2.99)
     fields = read(replies.refusal(verdict, False, False, False)).fields
     assert fields["ratelimit-policy"] == '"address_rate";q=100;w=4'
     assert fields["ratelimit"] == '"address_rate";r=2;t=7'
-    small = Verdict(Action.LIMIT, Reason.PASS_RATE, 1, (60.0, 20.5), -3.0)
+    small = Verdict(Reason.PASS_RATE, 1, (60.0, 20.5), -3.0)
     fields = read(replies.refusal(small, True, False, False)).fields
     assert fields["ratelimit-policy"] == '"pass_rate";q=20;w=1'
     assert fields["ratelimit"] == '"pass_rate";r=0;t=1'
-    unknown = Verdict(Action.LIMIT, Reason.CLIENT_RATE, 2)
+    unknown = Verdict(Reason.CLIENT_RATE, 2)
     assert "ratelimit" not in read(replies.refusal(unknown, False, False, False)).fields
 
 
 def test_the_date_is_that_of_the_last_call() -> None:
     replies = Replies("shield_pass", "Shield-Pass")
-    verdict = Verdict(Action.BAN, Reason.HONEYPOT)
+    verdict = Verdict(Reason.HONEYPOT)
     assert b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n" in replies.refusal(verdict, True, False, False)
     replies.set_date(NOON)
     assert DATE.encode() in replies.refusal(verdict, True, False, False)
@@ -148,12 +148,12 @@ def test_faults_carry_the_fields_that_their_status_asks_for() -> None:
 
 
 CHALLENGE = Challenge("AQEQ" * 13, 16, 2**48 + 5, 2**20, 120)
-ALWAYS = Verdict(Action.CHALLENGE, Reason.CHALLENGE_ALWAYS, 2)
+ALWAYS = Verdict(Reason.CHALLENGE_ALWAYS, 2)
 
 
 @pytest.mark.parametrize("reason", CHALLENGES, ids=lambda reason: reason.value)
 def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reason: Reason) -> None:
-    verdict = Verdict(Action.CHALLENGE, reason, 2)
+    verdict = Verdict(reason, 2)
     reply = read(replies.challenge(verdict, CHALLENGE, False, False, False, "POST", [("a", "b")]))
     assert reply.status == 503
     assert reply.fields["retry-after"] == "2"

@@ -38,9 +38,10 @@ from bisect import bisect_left, insort
 from collections import deque
 from typing import Final
 
-from shield.model import Request, Tier
+from shield.model import Tier
 from shield.policy.bucket import SLACK, Bucket, Rate
 from shield.policy.queue.settings import QueueSettings
+from shield.policy.request import Request
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 FIRST: Final = 1  # before -Tier.T0

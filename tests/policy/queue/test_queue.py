@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from shield.model import Action, Reason, Request, Tier
+from shield.model import Action, Reason, Tier
 from shield.policy.engine import ChallengeSettings, IdentitySettings, QueueSettings
 from shield.policy.history import Record
+from shield.policy.request import Request
 
 
 def known(world: Any, address: str, units: float) -> Any:

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from shield.model import Action, Reason, Request, Signal
+from shield.model import Action, Reason, Signal
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import Client, Engine, EngineSettings, Keys, LimitsSettings, ReputationSettings, TableSettings
+from shield.policy.request import Request
 
 BEGINS = 1_234_567.0
 WALL_OFFSET = 1_700_000_000.0 - BEGINS
