@@ -33,7 +33,7 @@ help:
 	@echo "make autobahn    the Autobahn cases for WebSockets, directly and through Shield"
 	@echo "make audit       ask for known vulnerabilities in the pinned dependencies"
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
-	@echo "make lint        ruff and mypy only"
+	@echo "make lint        ruff and mypy only; prints the largest classes and functions"
 	@echo "make format      let ruff format the code"
 	@echo "make docs        write docs/configuration.md from the settings classes"
 	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"
@@ -54,6 +54,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python .ci/sizes.py
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
