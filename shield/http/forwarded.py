@@ -7,10 +7,10 @@ from the right past trusted hops: everything left of the first untrusted hop is 
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Sequence
 from typing import Final
 
+from shield.http.grammar import FORWARDED_HOST, FORWARDED_MARK, FORWARDED_PAIR, QUOTED_PAIR
 from shield.http.head import Head
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -21,11 +21,6 @@ MAX_CHARS: Final = 4096
 """Of a Forwarded field, from the right: 32 hops of 128 characters. Reading it takes 2 µs a character at worst."""
 MAX_PAIRS: Final = 16
 """Of one element; there are four (by, for, host, proto) and extensions that nobody has registered."""
-
-# RFC 7239 section 4: forwarded-pair = token "=" ( token / quoted-string )
-_PAIR = re.compile(r"\s*([A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\";,]*))\s*")
-_MARK = re.compile(r"[\",;]")
-_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 
 
 def parse_node(node: str) -> str | None:
@@ -54,12 +49,12 @@ def parse_forwarded(value: str) -> list[dict[str, str]]:
     for element in _split(value[-MAX_CHARS:], ",", MAX_HOPS):
         pairs: dict[str, str] = {}
         for part in _split(element, ";", MAX_PAIRS):
-            match = _PAIR.fullmatch(part)
+            match = FORWARDED_PAIR.fullmatch(part)
             if match is None or match[1].lower() in pairs:
                 pairs = {}
                 break
             quoted = match[2]
-            pairs[match[1].lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match[3]
+            pairs[match[1].lower()] = QUOTED_PAIR.sub(r"\1", quoted) if quoted is not None else match[3]
         elements.append(pairs)
     return elements
 
@@ -73,7 +68,7 @@ def _split(text: str, separator: str, most: int) -> list[str]:
     parts: list[str] = []
     end = len(text)
     quoted = False
-    for match in reversed(list(_MARK.finditer(text))):
+    for match in reversed(list(FORWARDED_MARK.finditer(text))):
         at = match.start()
         mark = text[at]
         if mark == '"':
@@ -143,7 +138,7 @@ class Forwarding:
         return (
             address,
             proto if proto in ("http", "https") else scheme,
-            host if _HOST.fullmatch(host) is not None else "",
+            host if FORWARDED_HOST.fullmatch(host) is not None else "",
         )
 
     def _walk(self, peer: str, hops: Sequence[str]) -> tuple[str, int]:

@@ -8,8 +8,9 @@ stopped; `done` is true once the last byte of the message was seen. They keep at
 
 from __future__ import annotations
 
-import re
 from typing import Final, cast
+
+from shield.http.grammar import BARE_CHUNK_SIZE, CHUNK_SIZE, COMMON_CHUNK_SIZE, TRAILER_LINE
 
 MAX_CHUNK_LINE: Final = 256
 """bytes. Chunk size with its extensions; extensions are read and dropped, and have no known use."""
@@ -17,13 +18,6 @@ MAX_TRAILER_BYTES: Final = 8192
 """bytes. Trailer fields in all; they are dropped (RFC 9110 section 6.5.1 allows it)."""
 MAX_CHUNK_OVERHEAD: Final = 16384
 """bytes. Framing that may come without a byte of payload between: CVE-2023-39326 is a body of extensions only."""
-
-# chunk-size [ chunk-ext ]; sizes of up to 15 digits stay far below 2**63. No whitespace before ";": RFC 9112 allows it
-# as a relic, but llhttp and h11 refuse it, and two readings of one size are how smuggling begins.
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_WHOLE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
-_PLAIN = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")  # nobody reads it otherwise: it may be sent on as it came
-_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 
 
 class FramingError(Exception):
@@ -112,7 +106,7 @@ class ChunkedBody:
         each, 2.2 us by way of their lines."""
         end = len(data)
         left = self._limit - self.payload
-        while (match := _WHOLE.match(data, at)) is not None:
+        while (match := BARE_CHUNK_SIZE.match(data, at)) is not None:
             size = int(match[1], 16)
             start = match.end()
             stop = start + size
@@ -130,7 +124,7 @@ class ChunkedBody:
         of one size, as most are of a server that has much to say, else 0.7."""
         begin = at
         end = len(data) - 2
-        while (match := _PLAIN.match(data, at)) is not None:
+        while (match := COMMON_CHUNK_SIZE.match(data, at)) is not None:
             size = int(match[1], 16)
             stop = match.end() + size
             if stop > end:
@@ -171,7 +165,7 @@ class ChunkedBody:
 
     def _on_line(self, line: bytes) -> None:
         if self._state == self.SIZE:
-            match = _SIZE.fullmatch(line)
+            match = CHUNK_SIZE.fullmatch(line)
             if match is None:
                 raise FramingError("malformed chunk size")
             self._left = int(match[1], 16)
@@ -186,7 +180,7 @@ class ChunkedBody:
             self.done = True
         else:
             self._trailer += len(line)
-            if self._trailer > MAX_TRAILER_BYTES or _FIELD.fullmatch(line) is None:
+            if self._trailer > MAX_TRAILER_BYTES or TRAILER_LINE.fullmatch(line) is None:
                 raise FramingError("malformed or oversized trailer")
 
 

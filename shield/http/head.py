@@ -22,6 +22,7 @@ from typing_extensions import Doc
 
 from shield.http.browser import wants_page
 from shield.http.fields import Fields
+from shield.http.grammar import CONTENT_LENGTH, HOST, REQUEST_ID, TARGET
 from shield.http.ranges import modest
 from shield.model import Fault
 
@@ -157,19 +158,6 @@ RESPONSE_DROP: Final = frozenset(
 )
 """Response fields that are ours to write, or end at this hop."""
 
-# uri-host of RFC 3986 without userinfo: a reg-name, an IPv4 address or an IP literal, and a port, which may be empty
-# and is at most 65535 (RFC 9110 section 4.2.1, RFC 9293 section 3.1): what others make of a larger one is their guess.
-_PORT: Final = rb"[0-9]{0,4}|[0-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))"
-HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?:" + _PORT + rb"))?")
-# RFC 3986 characters, plus some that browsers leave bare in a query (WHATWG URL: | ^ ` { } [ ] \ ").
-_TARGET = re.compile(r"[!-\"$-~]+")
-DIGITS = re.compile(rb"[0-9]{1,18}")
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
-# A field line of RFC 9110 section 5.5 and nothing more: no control character but tabs, no "_" in the name. "*+" takes
-# what it can for good: else 30,000 spaces and a control character behind them were tried in all ways for 7 seconds.
-FIELD = re.compile(
-    rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):[ \t]*+((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
-)
 _NOT_LETTERS = re.compile(rb"[^a-z]+")
 _FRAMING: Final = frozenset({b"transferencoding", b"contentlength"})
 _KNOWN_LIMIT: Final = 4096  # spellings remembered; beyond, a name is classified each time
@@ -284,7 +272,7 @@ class Examiner:
                 head.cookie = head.cookie + b"; " + value if head.cookie else value
             elif kind == 3:
                 lengths += 1
-                if DIGITS.fullmatch(value) is None:
+                if CONTENT_LENGTH.fullmatch(value) is None:
                     raise Refused(Fault.BAD_FRAMING)
                 head.length = int(value)
             elif kind == 4:
@@ -354,7 +342,7 @@ class Examiner:
         Refused."""
         if len(target) > self._max_target:
             raise Refused(Fault.TARGET_TOO_LONG)
-        if _TARGET.fullmatch(target) is None:
+        if TARGET.fullmatch(target) is None:
             raise Refused(Fault.BAD_TARGET)
         if target[0] != "/" and not (target == "*" and head.method == "OPTIONS"):
             scheme, found, rest = target.partition("://")

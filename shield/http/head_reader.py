@@ -10,13 +10,13 @@ Bytes pinned per connection: a head that is not whole (`http.max_head_bytes`), a
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
+from shield.http.grammar import BARE_LF, OTHER_VERSION, TCHARS, UNKNOWN_METHOD_LINE
 from shield.http.head import Head, Refused
 from shield.model import Fault
 
@@ -29,10 +29,6 @@ REPEATED_LIMIT: Final = 4096
 CR, LF = b"\r\n"
 
 _COOKIE: Final = b"\r\nCookie: "
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-_UNKNOWN_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} [!-~]+ HTTP/1\.[01]\r\n")  # and not a line of PROXY protocol
-_OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
-_TOKEN_START: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 class HeadReader:
@@ -59,7 +55,7 @@ class HeadReader:
         """
         partial = self.partial
         if partial is None:
-            if data[at] not in _TOKEN_START and data[at] != CR:
+            if data[at] not in TCHARS and data[at] != CR:
                 raise Refused(Fault.MALFORMED_HEAD)
             partial = self.partial = bytearray()
             self._scanned = 0
@@ -70,7 +66,7 @@ class HeadReader:
         partial += data[at : at + most - had + 1]
         stop = partial.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if stop < 0:
-            if _BARE_LF.search(partial, self._scanned) is not None:
+            if BARE_LF.search(partial, self._scanned) is not None:
                 raise Refused(Fault.MALFORMED_HEAD)
             if len(partial) > most:
                 raise Refused(Fault.TARGET_TOO_LONG if b"\r\n" not in partial else Fault.HEAD_TOO_LARGE)
@@ -151,11 +147,11 @@ class HeadReader:
         try:
             messages, _, _ = parser.feed_data(data)
         except BadHttpMethod:
-            well_formed = _UNKNOWN_METHOD.match(data) is not None
+            well_formed = UNKNOWN_METHOD_LINE.match(data) is not None
             raise Refused(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD) from None
         except HttpProcessingError:
             # llhttp turns the version away before we see it; say which of the two mistakes it was.
-            other = _OTHER_VERSION.search(data[:stop]) is not None
+            other = OTHER_VERSION.search(data[:stop]) is not None
             raise Refused(Fault.VERSION_UNSUPPORTED if other else Fault.MALFORMED_HEAD) from None
         if len(messages) != 1:
             raise Refused(Fault.MALFORMED_HEAD)

@@ -16,12 +16,12 @@ both against each other. Whatever is not plain is left to them, so every error, 
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from shield.http.browser import PAGE_DESTINATIONS
 from shield.http.fields import Fields
-from shield.http.head import BODY_UNUSUAL, DIGITS, FIELD, HOST, PLAIN_CONNECTION, REQUEST_ID, Examiner, Head, Kind
+from shield.http.grammar import CONTENT_LENGTH, HOST, PLAIN_FIELD_LINE, PLAIN_REQUEST_LINE, REQUEST_ID
+from shield.http.head import BODY_UNUSUAL, PLAIN_CONNECTION, Examiner, Head, Kind
 from shield.http.ranges import modest
 
 KNOWN_LINES: Final = 4096
@@ -30,7 +30,6 @@ of heads for a moment, to what the parser takes."""
 KNOWN_LENGTH: Final = 512
 """bytes. A longer line is read each time."""
 
-_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1")
 # Kinds that exist here alone, of fields that are passed on:
 _SINGLE: Final = 100  # may come only once
 _ACCEPT: Final = 101  # its value: whether it asks for a PAGE or for something OTHER
@@ -74,7 +73,7 @@ class PlainHeads:
 
     def read(self, data: bytes, stop: int) -> Head | None:
         """The head in `data`, which ends with CRLF CRLF and whose first line ends at `stop`; None: ask the parser."""
-        line = _LINE.fullmatch(data, 0, stop)
+        line = PLAIN_REQUEST_LINE.fullmatch(data, 0, stop)
         if line is None:
             return None
         lines = data[stop + 2 : -4].split(b"\r\n")
@@ -147,7 +146,7 @@ class PlainHeads:
 
         Raises Refused, as examine() does.
         """
-        line = _LINE.fullmatch(data, 0, stop)
+        line = PLAIN_REQUEST_LINE.fullmatch(data, 0, stop)
         if line is None or line[1].decode("ascii") != head.method:
             return False
         self._examiner.aim_at_path(head, line[2].decode("ascii"))
@@ -158,7 +157,7 @@ class PlainHeads:
 
         None: read it in full. Raises Refused, as examine() does.
         """
-        match = FIELD.fullmatch(data, at, end)
+        match = PLAIN_FIELD_LINE.fullmatch(data, at, end)
         if match is None:
             return None
         other = Head()
@@ -169,7 +168,7 @@ class PlainHeads:
 
     def _learn(self, text: bytes) -> tuple[int, bytes, bytes] | None:
         """What a line means: its kind, its value, and the line to forward; None when it is not plain."""
-        match = FIELD.fullmatch(text)
+        match = PLAIN_FIELD_LINE.fullmatch(text)
         if match is None:
             return None
         name, value = match.groups()
@@ -185,7 +184,7 @@ class PlainHeads:
             if HOST.fullmatch(value) is None:
                 return None
         elif kind == Kind.LENGTH:
-            if DIGITS.fullmatch(value) is None:
+            if CONTENT_LENGTH.fullmatch(value) is None:
                 return None
         elif kind == Kind.RANGE:
             if not modest(value):

@@ -8,8 +8,9 @@ not looked into.
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from shield.http.grammar import RANGE_SPEC
 
 MOST: Final = 200
 """Ranges of one field. Apache: 200. Players and PDF readers ask for one, or a dozen; package managers for up to 256 at
@@ -18,7 +19,6 @@ OVERLAPS: Final = 2
 """RFC 9110 section 14.2: more than two overlapping ranges may be refused."""
 
 _END: Final = 1 << 64  # of a resource whose length is not known
-_SPEC = re.compile(rb"[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*")
 
 
 def modest(value: bytes) -> bool:
@@ -33,7 +33,7 @@ def modest(value: bytes) -> bool:
         return True
     spans = []
     for spec in specs.split(b","):
-        match = _SPEC.fullmatch(spec)
+        match = RANGE_SPEC.fullmatch(spec)
         if match is None:
             return False  # no server may answer it with parts
         first, last = match.groups()

@@ -15,11 +15,11 @@ Bytes pinned: a head that is not whole, MAX_RESPONSE_HEAD and one read; a chunk'
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, cast
 
 from shield.http.framing import ChunkedBody, FramingError
+from shield.http.grammar import BARE_LF, CONTENT_LENGTH, FIELD_LINE, STATUS_LINE, STATUS_LINE_START
 from shield.http.head import CHUNKED, RESPONSE_DROP, UNTIL_CLOSE, disguised, drop_named
 from shield.model import Fault
 
@@ -48,12 +48,6 @@ _KINDS: Final = {
 }
 HEAD, SIZED, CHUNKS, ENDLESS = range(4)  # what is being read; ENDLESS: a body until the connection closes
 
-_START: Final = b"HTTP/1."
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t -~\x80-\xff]*)?")
-_FIELD = re.compile(  # "*+": see headers.FIELD
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*+((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
-)
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 _statuses: dict[bytes, tuple[int, bool]] = {}  # status line -> status, is it HTTP/1.0; bounded by KNOWN_LINES
@@ -66,7 +60,7 @@ class Unacceptable(Exception):
 
 def _status(line: bytes) -> tuple[int, bool]:
     """What a status line says; remembered."""
-    match = _STATUS_LINE.fullmatch(line)
+    match = STATUS_LINE.fullmatch(line)
     if match is None:
         raise Unacceptable("status line")
     entry = (int(match[2]), match[1] == b"0")
@@ -79,7 +73,7 @@ def _status(line: bytes) -> tuple[int, bool]:
 
 def _learn(line: bytes) -> tuple[int, bytes, bytes]:
     """What a field line means; remembered unless it sets a cookie."""
-    match = _FIELD.fullmatch(line)
+    match = FIELD_LINE.fullmatch(line)
     if match is None:
         raise Unacceptable("field line")
     name, value = match.groups()
@@ -89,7 +83,7 @@ def _learn(line: bytes) -> tuple[int, bytes, bytes]:
         if disguised(lower):
             kind = DROP  # Transfer_Encoding, Content--Length: nobody behind us shall take it for what it is not
     elif kind == LENGTH:
-        if not value.isdigit() or len(value) > 18:
+        if CONTENT_LENGTH.fullmatch(value) is None:
             raise Unacceptable("Content-Length")
     elif kind == CODING:
         if value.lower() != b"chunked":
@@ -282,7 +276,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Wait for the rest of a head, unless it cannot become one. `scanned` bytes of it were looked at before."""
         if self._head_bytes + len(partial) > MAX_RESPONSE_HEAD:
             raise Unacceptable("head too large")
-        if not (partial.startswith(_START) or _START.startswith(partial)) or _BARE_LF.search(partial, scanned):
+        if not (partial.startswith(STATUS_LINE_START) or STATUS_LINE_START.startswith(partial)) or BARE_LF.search(
+            partial, scanned
+        ):
             raise Unacceptable("not HTTP")
         cast("Exchange", self.exchange).flush()
 
