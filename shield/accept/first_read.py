@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shield.client.connection import ClientConnection
     from shield.client.edge import Edge
     from shield.http.head import Head
-    from shield.policy.challenge import Pass
+    from shield.policy.entries import Pass
     from shield.policy.identity import Client
 
 KNOWN: Final = 512

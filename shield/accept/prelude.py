@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from shield.accept.tls import objection
 from shield.policy.bucket import SLACK
-from shield.policy.identity import place
+from shield.policy.locations import locate
 from shield.policy.table import Table
 from shield.wire import client_hello, proxy_protocol
 from shield.wire.client_hello import BadHello, Program
@@ -289,7 +289,7 @@ class Openings:
         if self._edge.forwarding.trusts(address):
             opening.beginner = Beginner()  # of whom it brings nothing is known
             return True
-        home = place(address)[1]
+        home = locate(address)[1]
         entry = self._beginners.get(home)
         if entry is None:
             entry = self._beginners.enter(home, Beginner(), now)

@@ -27,7 +27,7 @@ from collections.abc import Callable, MutableMapping
 from random import random
 from typing import TYPE_CHECKING, Final
 
-from shield.policy.identity import place
+from shield.policy.locations import locate
 
 if TYPE_CHECKING:
     from shield.client.connection import ClientConnection
@@ -227,7 +227,7 @@ def whereabouts(address: str) -> tuple[str, str]:
     """The line and the network that a textual address belongs to."""
     if ":" not in address:
         return address, address[: address.rfind(".")]
-    _, home, network, _ = place(address)
+    _, home, network, _ = locate(address)
     return home, network
 
 

@@ -15,7 +15,7 @@ from shield.wire.client_hello import NO_PROGRAM, Program
 if TYPE_CHECKING:
     from shield.client.edge import Edge
     from shield.http.head import Head
-    from shield.policy.challenge import Pass
+    from shield.policy.entries import Pass
     from shield.policy.identity import Client
 
 

@@ -22,7 +22,7 @@ from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.model import Action
-from shield.policy.engine import shape
+from shield.policy.fingerprint import shape
 from shield.policy.request import Request
 
 FLUSH_SECONDS: Final = 0.050

@@ -39,9 +39,8 @@ from typing_extensions import Doc
 
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.keys import Keys, challenge_tag, mark_tag
-from shield.policy.passes import Pass
 
-__all__ = ["Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Pass", "Redeemed", "Redemption", "solved"]
+__all__ = ["Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Redeemed", "Redemption", "solved"]
 
 VERSION: Final = 1
 SHA_256: Final = 1

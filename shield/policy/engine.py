@@ -27,7 +27,7 @@ from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.concurrency.settings import ConcurrencySettings
-from shield.policy.entries import ClientEntry
+from shield.policy.entries import ClientEntry, Pass, PassKind
 from shield.policy.history import History, HistorySettings
 from shield.policy.identity import (
     ADDRESS_BYTES,
@@ -39,12 +39,11 @@ from shield.policy.identity import (
     Identity,
     IdentitySettings,
     NetworkRates,
-    shape,
 )
 from shield.policy.judge import QUEUED, Judge
 from shield.policy.keys import Keys
 from shield.policy.limits import NOT_CHARGED, Limits, LimitsSettings
-from shield.policy.passes import PASS_BYTES, Kind, Pass, Passes
+from shield.policy.passes import PASS_BYTES, Passes
 from shield.policy.pressure.pressure import IDLE, OwnLoad, Pressure
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing import Pricing, PricingSettings
@@ -81,7 +80,6 @@ __all__ = [
     "RoutesSettings",
     "StandoutsSettings",
     "TableSettings",
-    "shape",
 ]
 
 PATH_CHARS: Final = 256
@@ -180,7 +178,7 @@ class Engine:
             queue=settings.queue,
             api_key_header=settings.identity.api_key_header,
             api_keys={
-                bytes.fromhex(digest): Pass(bytes.fromhex(digest)[:8], Kind.API_KEY, limits.pass_, 0.0, inf, None)
+                bytes.fromhex(digest): Pass(bytes.fromhex(digest)[:8], PassKind.API_KEY, limits.pass_, 0.0, inf, None)
                 for digest in settings.identity.api_keys
             },
             honeypots=frozenset(limits.honeypots),

@@ -13,12 +13,11 @@ clients are than are told apart. It has a bucket, and never a score, a ban or a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+import enum
+from typing import Final, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from shield.model import Reason
-    from shield.policy.history import Record
-    from shield.policy.passes import Pass
+from shield.model import Reason
+from shield.policy.bucket import Rate
 
 SCORE_THAT_MATTERS: Final = 8.0
 """The most that soft signals make. An entry with more is not forgotten to make room for a newcomer. With half of it the
@@ -222,3 +221,105 @@ class ClientEntry:
         return (
             self.tat > now or self.rare.banned_until > now or matters(self.score, self.scored_at, CLIENT_HALF_LIFE, now)
         )
+
+
+class Record:
+    """The history of one client or pass. Times in monotonic seconds, `units` of cost served."""
+
+    __slots__ = ("address", "first", "key", "last", "live", "network", "units", "windows")
+
+    def __init__(self, key: bytes, address: str, network: str, first: float, last: float, windows: int, units: float):
+        self.key = key
+        self.address = address
+        self.network = network
+        self.first = first
+        self.last = last
+        self.windows = windows
+        self.units = units
+        self.live = True
+
+
+class PassKind(enum.IntEnum):
+    """How a pass was come by."""
+
+    EARNED = 1
+    BOUGHT = 2
+    API_KEY = 3  # never a token
+
+
+class Pass:
+    """A pass in use: the subject that its holder's requests are charged to.
+
+    The edge may keep it for as long as it likes: the engine looks again whenever `check_at` has come, or the pass is
+    seen from another network, so an expired, revoked or forgotten one does nothing.
+    """
+
+    __slots__ = (
+        "bought_in",
+        "burst",
+        "check_at",
+        "ends",
+        "expires",
+        "filled_at",
+        "issued",
+        "key",
+        "kind",
+        "limited_at",
+        "live",
+        "network",
+        "paid_until",
+        "queued",
+        "rate",
+        "record",
+        "revoked",
+        "scarce",
+        "seen",
+        "shadow",
+        "span",
+        "taken",
+        "tat",
+        "window",
+        "windows",
+    )
+
+    def __init__(
+        self, key: bytes, kind: PassKind, rate: Rate, issued: float, ends: float, record: Record | None
+    ) -> None:
+        self.key = key
+        self.kind = kind
+        self.rate = rate.rate
+        self.burst = rate.burst
+        self.span = rate.burst / rate.rate
+        self.issued = issued
+        self.ends = ends  # of the token
+        self.expires = ends  # of the budget; earlier while the pass is scarce
+        self.check_at = ends
+        self.scarce = False  # bought, and the attack is not over: small bucket, short life
+        self.bought_in = ""  # the network, while it counts as one of its live bought passes
+        self.limited_at = 0.0  # when it was last above its budget, while it is scarce
+        self.paid_until = ends  # while it is scarce: it is not renewed beyond
+        self.revoked = False
+        self.record = record
+        self.live = True
+        self.queued = 0.0
+        self.tat = 0.0
+        self.filled_at = 0.0  # up to when its bucket was filled at less than its rate
+        self.shadow = 0.0
+        self.taken = 0.0  # units, as a bought pass under attack
+        self.window = 0.0
+        self.windows = 0
+        self.network = ""  # where it was last seen
+        self.seen: list[tuple[str, float]] = []  # networks of late; at most one too many
+
+    def fill(self, factor: float, now: float) -> None:
+        """Let the bucket fill at `factor` of its rate since this was called last; its burst stays what it is.
+
+        To be called before it is charged.
+        """
+        debt = self.tat - self.filled_at
+        if debt > 0.0:
+            self.tat = now + max(0.0, debt - factor * (now - self.filled_at))
+        self.filled_at = now
+
+    def restrains(self, now: float) -> bool:
+        return self.tat > now or (self.scarce and self.expires > now) or (self.revoked and self.ends > now)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from shield.policy.identity import Cidrs
+from shield.policy.locations import Cidrs
 from shield.policy.request import Request
 
 _AMBIGUOUS: Final = re.compile(r"/\.|//|\\|%(?:2[ef5]|5c)", re.IGNORECASE)

@@ -20,16 +20,13 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le
 from cachetools import Cache
 from typing_extensions import Doc
 
-from shield.policy.entries import ClientEntry
-
-if TYPE_CHECKING:
-    from shield.policy.passes import Pass
+from shield.policy.entries import ClientEntry, Pass, Record
 
 DAY: Final = 86_400.0
 
@@ -59,24 +56,8 @@ class HistorySettings:
     ] = 100.0
 
 
-class Record:
-    """The history of one client or pass. Times in monotonic seconds, `units` of cost served."""
-
-    __slots__ = ("address", "first", "key", "last", "live", "network", "units", "windows")
-
-    def __init__(self, key: bytes, address: str, network: str, first: float, last: float, windows: int, units: float):
-        self.key = key
-        self.address = address
-        self.network = network
-        self.first = first
-        self.last = last
-        self.windows = windows
-        self.units = units
-        self.live = True
-
-
-class Known:
-    """How much history a network holds."""
+class NetworkHistory:
+    """The records of one network: how many addresses have some, since when, and when one of them was last seen."""
 
     __slots__ = ("addresses", "last", "since")
 
@@ -102,7 +83,7 @@ class History(Cache[bytes, Record]):
         self._pushed = 0
         self._order: deque[Record] = deque()  # for expiry
         self._addresses: dict[str, int] = {}  # records per address
-        self._networks: dict[str, Known] = {}
+        self._networks: dict[str, NetworkHistory] = {}
         self._newcomers = 0.0  # in calm weather, of late
         self._newcomers_known = 0.0  # of these from known networks
 
@@ -116,8 +97,8 @@ class History(Cache[bytes, Record]):
             if now - subject.window >= self._window:
                 subject.window = record.last = now
                 record.windows += 1
-                place = self._networks[record.network]
-                place.last = max(place.last, now)
+                here = self._networks[record.network]
+                here.last = max(here.last, now)
         elif subject.windows == 0:
             subject.windows = 1
             subject.window = now
@@ -155,11 +136,11 @@ class History(Cache[bytes, Record]):
         self._order.append(record)
         count = self._addresses.get(record.address, 0)
         self._addresses[record.address] = count + 1
-        place = self._networks.get(record.network)
-        if place is None:
-            place = self._networks[record.network] = Known(record.first)
-        place.addresses += count == 0
-        place.last = max(place.last, record.last)
+        here = self._networks.get(record.network)
+        if here is None:
+            here = self._networks[record.network] = NetworkHistory(record.first)
+        here.addresses += count == 0
+        here.last = max(here.last, record.last)
         return record
 
     def popitem(self) -> tuple[bytes, Record]:
@@ -195,8 +176,8 @@ class History(Cache[bytes, Record]):
 
     def known_since(self, network: str, now: float) -> float | None:
         """Since when `network` has held clients with history, one of them seen lately; None when it does not."""
-        place = self._networks.get(network)
-        return place.since if place is not None and place.last + self._known > now else None
+        here = self._networks.get(network)
+        return here.since if here is not None and here.last + self._known > now else None
 
     def usual_share(self) -> float | None:
         """The share of newcomers that come from known networks in calm weather; None until there were enough."""
@@ -208,8 +189,8 @@ class History(Cache[bytes, Record]):
 
     def addresses_in(self, network: str) -> int:
         """Addresses of a network that have records."""
-        place = self._networks.get(network)
-        return place.addresses if place is not None else 0
+        here = self._networks.get(network)
+        return here.addresses if here is not None else 0
 
     def figures(self) -> dict[str, Any]:
         """The table's fill, for /api/status and metrics."""
@@ -254,9 +235,9 @@ class History(Cache[bytes, Record]):
             self._addresses[record.address] = count
             return
         del self._addresses[record.address]
-        place = self._networks[record.network]
-        place.addresses -= 1
-        if not place.addresses:
+        here = self._networks[record.network]
+        here.addresses -= 1
+        if not here.addresses:
             del self._networks[record.network]
 
 

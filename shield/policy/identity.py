@@ -20,23 +20,18 @@ secret), and crawlers, which are believed when their address has been confirmed 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.model import Reason
-from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Record
 from shield.policy.keys import Keys, client_tag
+from shield.policy.locations import Cidrs, Location, locate
 from shield.policy.table import Table, TableSettings
-
-if TYPE_CHECKING:
-    from shield.policy.history import Record
 
 HOUR: Final = 3600.0
 
@@ -139,62 +134,6 @@ class NetworkRates(NamedTuple):
     v6_56: tuple[float, float]
 
 
-Place = tuple[str, str, str, str]
-"""An address (::ffff: removed), the /32 or /64 that is remembered of it, its network, and the /56 if it is IPv6."""
-
-_OCTETS: Final = frozenset(map(str, range(256)))
-_GROUP: Final = "(0|[1-9a-f][0-9a-f]{0,3})"
-_EIGHT_GROUPS: Final = re.compile(":".join(["([1-9a-f][0-9a-f]{0,3})", *[_GROUP] * 7]))
-
-
-def place(text: str) -> Place:
-    """Where a textual address belongs. ValueError when it is none."""
-    if ":" not in text:
-        a, b, c, d = text.split(".")
-        if a in _OCTETS and b in _OCTETS and c in _OCTETS and d in _OCTETS:
-            return text, text, f"{a}.{b}.{c}.0/24", ""
-        raise ValueError("an octet is a number from 0 to 255, without leading zeros")
-    groups = _EIGHT_GROUPS.fullmatch(text)
-    if groups is not None:  # as most are; the others take ipaddress 4 µs
-        a, b, c, d, *_ = groups.groups()
-        return text, f"{a}:{b}:{c}:{d}::/64", f"{a}:{b}:{c}::/48", f"{a}:{b}:{c}:{int(d, 16) & 0xFF00:x}::/56"
-    address = IPv6Address(text)
-    mapped = address.ipv4_mapped
-    if mapped is not None:
-        return place(str(mapped))
-    bits = int(address)
-    # Not in the canonical form of RFC 5952, which takes ipaddress 4 µs each; nobody parses these again.
-    site = f"{bits >> 112:x}:{bits >> 96 & 0xFFFF:x}:{bits >> 80 & 0xFFFF:x}"
-    subnet = bits >> 64 & 0xFFFF
-    return text, f"{site}:{subnet:x}::/64", f"{site}::/48", f"{site}:{subnet & 0xFF00:x}::/56"
-
-
-class Cidrs:
-    """A list of networks that answers in as many look-ups as it has different prefix lengths."""
-
-    __slots__ = ("_networks",)
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._networks: dict[tuple[int, int], set[int]] = {}
-        for text in texts:
-            network = ip_network(text, strict=False)
-            shift = network.max_prefixlen - network.prefixlen
-            self._networks.setdefault((network.version, shift), set()).add(int(network.network_address) >> shift)
-
-    def __contains__(self, text: str) -> bool:
-        address: IPv4Address | IPv6Address = ip_address(text)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        bits = int(address)
-        return any(
-            version == address.version and bits >> shift in members
-            for (version, shift), members in self._networks.items()
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self._networks)
-
-
 class Identity:
     """The tables of addresses, networks and clients, and the way into them.
 
@@ -253,7 +192,7 @@ class Identity:
                 entry = self._entry(client, self._record(client), now)
             client.entry = entry
         else:
-            where = place(address)
+            where = locate(address)
             address, home, network, _ = where
             key = client_tag(self._key, _identity(home, user_agent, language, ja4))
             client = Client(address, home, network, key, user_agent, language, ja4)
@@ -267,7 +206,7 @@ class Identity:
 
     def renew(self, client: Client, now: float) -> None:
         """Bring a handle to entries that were forgotten up to date, in place."""
-        self._enter(client, place(client.address), now)
+        self._enter(client, locate(client.address), now)
 
     def former(self, client: Client) -> bytes | None:
         """The name that a client had under the previous key, if there is one."""
@@ -283,7 +222,7 @@ class Identity:
 
     def source(self, address: str, now: float) -> AddressEntry:
         """The entry of a textual address (ValueError when it is none)."""
-        return self._source(place(address), self._named(address), now)
+        return self._source(locate(address), self._named(address), now)
 
     def _others(self) -> ClientEntry:
         """The entry that newcomers share when the table of clients is full."""
@@ -304,13 +243,13 @@ class Identity:
             return Reason.DENYLISTED
         return None
 
-    def _enter(self, client: Client, where: Place, now: float) -> None:
+    def _enter(self, client: Client, where: Location, now: float) -> None:
         """Give a handle its entries."""
         record = self._record(client)
         client.source = self._source(where, client.named, now, record is not None)
         client.entry = self._entry(client, record, now)
 
-    def _source(self, where: Place, named: Reason | None, now: float, known: bool = False) -> AddressEntry:
+    def _source(self, where: Location, named: Reason | None, now: float, known: bool = False) -> AddressEntry:
         """The entry of an address. `known`: of somebody with a history, who must not share one with strangers."""
         _, home, around, inner = where
         source = self.addresses.get(home)
@@ -365,12 +304,3 @@ def _identity(home: str, user_agent: str, language: str, ja4: str) -> bytes:
 def _leave_address(entry: ClientEntry) -> None:
     if not entry.rare.overflow:
         entry.source.clients -= 1
-
-
-def shape(names: Sequence[str], values: Sequence[str]) -> str:
-    """A short name for a program's habits: its header names in order and a few values, for logs.
-
-    Not keyed, so that the logs of two machines can be compared; never part of a client's identity.
-    """
-    text = "\0".join(names).lower() + "\1" + "\0".join(values)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

@@ -22,13 +22,12 @@ from typing import Final
 
 from shield.model import Reason, Tier, Verdict
 from shield.policy.challenge import ChallengeSettings
-from shield.policy.entries import ClientEntry
+from shield.policy.entries import ClientEntry, Pass, PassKind
 from shield.policy.exempt import Exempt
 from shield.policy.history import History
 from shield.policy.identity import Client
 from shield.policy.keys import TAG_BYTES, order_tag
 from shield.policy.limits import CLIENT_RATE, PASS_RATE, VERDICTS, Limits, LimitsSettings
-from shield.policy.passes import Kind, Pass
 from shield.policy.pressure.pressure import RANKS, Pressure
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import Reputation
@@ -198,7 +197,7 @@ class Judge:
                 return verdict
             asked = self._ask(request, now)
             ranks[place] += asked
-            if token is None or token.kind is not Kind.BOUGHT:
+            if token is None or token.kind is not PassKind.BOUGHT:
                 return self._challenge_it(request, Reason.OVERSUBSCRIBED, asked, now)
             request.charged_pass, request.tier = token, T2
         else:
@@ -356,4 +355,4 @@ def meant(request: Request) -> bool:
 def _tier_of(token: Pass) -> Tier:
     if token.record is not None and token.record.live:
         return T0
-    return T1 if token.kind is Kind.EARNED else T2
+    return T1 if token.kind is PassKind.EARNED else T2

@@ -25,21 +25,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
-from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Pass
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 
-if TYPE_CHECKING:
-    from shield.policy.passes import Pass
-
-    Holder = Pass | ClientEntry | AddressEntry | NetworkEntry
+Holder = Pass | ClientEntry | AddressEntry | NetworkEntry
 
 # Names of their own: looking up a member of an Enum costs 70 ns.
 PASS_RATE: Final = Reason.PASS_RATE

@@ -19,111 +19,25 @@ restart, or by another worker, it was bought for sure); later nobody could tell 
 
 from __future__ import annotations
 
-import enum
 import heapq
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from shield.policy.bucket import Rate
+from shield.policy.entries import Pass, PassKind
+from shield.policy.history import History
 from shield.policy.keys import Keys, pass_tag
 from shield.policy.table import Table
-
-if TYPE_CHECKING:
-    from shield.policy.bucket import Rate
-    from shield.policy.history import History, Record
 
 VERSION: Final = 1
 BODY: Final = struct.Struct(">BB8sIB")
 TOKEN_CHARS: Final = 42  # 31 bytes without padding
 PASS_BYTES: Final = 650
 """Bytes per pass in use, by tracemalloc over 20,000."""
-
-
-class Kind(enum.IntEnum):
-    """How a pass was come by."""
-
-    EARNED = 1
-    BOUGHT = 2
-    API_KEY = 3  # never a token
-
-
-class Pass:
-    """A pass in use: the subject that its holder's requests are charged to.
-
-    The edge may keep it for as long as it likes: the engine looks again whenever `check_at` has come, or the pass is
-    seen from another network, so an expired, revoked or forgotten one does nothing.
-    """
-
-    __slots__ = (
-        "bought_in",
-        "burst",
-        "check_at",
-        "ends",
-        "expires",
-        "filled_at",
-        "issued",
-        "key",
-        "kind",
-        "limited_at",
-        "live",
-        "network",
-        "paid_until",
-        "queued",
-        "rate",
-        "record",
-        "revoked",
-        "scarce",
-        "seen",
-        "shadow",
-        "span",
-        "taken",
-        "tat",
-        "window",
-        "windows",
-    )
-
-    def __init__(self, key: bytes, kind: Kind, rate: Rate, issued: float, ends: float, record: Record | None) -> None:
-        self.key = key
-        self.kind = kind
-        self.rate = rate.rate
-        self.burst = rate.burst
-        self.span = rate.burst / rate.rate
-        self.issued = issued
-        self.ends = ends  # of the token
-        self.expires = ends  # of the budget; earlier while the pass is scarce
-        self.check_at = ends
-        self.scarce = False  # bought, and the attack is not over: small bucket, short life
-        self.bought_in = ""  # the network, while it counts as one of its live bought passes
-        self.limited_at = 0.0  # when it was last above its budget, while it is scarce
-        self.paid_until = ends  # while it is scarce: it is not renewed beyond
-        self.revoked = False
-        self.record = record
-        self.live = True
-        self.queued = 0.0
-        self.tat = 0.0
-        self.filled_at = 0.0  # up to when its bucket was filled at less than its rate
-        self.shadow = 0.0
-        self.taken = 0.0  # units, as a bought pass under attack
-        self.window = 0.0
-        self.windows = 0
-        self.network = ""  # where it was last seen
-        self.seen: list[tuple[str, float]] = []  # networks of late; at most one too many
-
-    def fill(self, factor: float, now: float) -> None:
-        """Let the bucket fill at `factor` of its rate since this was called last; its burst stays what it is.
-
-        To be called before it is charged.
-        """
-        debt = self.tat - self.filled_at
-        if debt > 0.0:
-            self.tat = now + max(0.0, debt - factor * (now - self.filled_at))
-        self.filled_at = now
-
-    def restrains(self, now: float) -> bool:
-        return self.tat > now or (self.scarce and self.expires > now) or (self.revoked and self.ends > now)
 
 
 class Passes:
@@ -178,7 +92,7 @@ class Passes:
 
     def earn(self, now: float) -> str:
         """A token given silently."""
-        return self._sign(Kind.EARNED, self._entropy(8), now, 0)
+        return self._sign(PassKind.EARNED, self._entropy(8), now, 0)
 
     def buy(self, work: int, network: str, now: float) -> tuple[str, Pass] | None:
         """A pass for `work` (log2 of the hashes paid), and its token. None when the table is full of such passes.
@@ -191,11 +105,11 @@ class Passes:
             return None
         if bought.scarce:
             bought.bought_in = network
-        return self._sign(Kind.BOUGHT, key, now, work), bought
+        return self._sign(PassKind.BOUGHT, key, now, work), bought
 
     def _enter_bought(self, key: bytes, issued: float, now: float) -> Pass | None:
         """The entry of a bought pass that is not in the table; None when there is no room."""
-        bought = Pass(key, Kind.BOUGHT, self._bought, issued, issued + self._lifetime, None)
+        bought = Pass(key, PassKind.BOUGHT, self._bought, issued, issued + self._lifetime, None)
         if self.attack:
             bought.scarce = True
             bought.expires = issued + self._bought_idle
@@ -230,11 +144,11 @@ class Passes:
         known = self.table.get(id_)
         if known is None:
             record = self._history.get(id_)
-            if kind == Kind.BOUGHT and record is None:
+            if kind == PassKind.BOUGHT and record is None:
                 if issued + self._bought_idle <= now:
                     return None  # it lapsed, or nobody could tell
                 return self._enter_bought(id_, issued, now)  # bought before a restart, or from another worker
-            known = Pass(id_, Kind(kind), self._ordinary, issued, issued + self._lifetime, record)
+            known = Pass(id_, PassKind(kind), self._ordinary, issued, issued + self._lifetime, record)
             known = self.table.enter(id_, known, now)
         return known if self._valid(known, now) else None
 
@@ -304,12 +218,12 @@ class Passes:
         token.seen = seen
         return len(seen) > self._most_networks
 
-    def _sign(self, kind: Kind, key: bytes, now: float, work: int) -> str:
+    def _sign(self, kind: PassKind, key: bytes, now: float, work: int) -> str:
         body = BODY.pack(VERSION, kind, key, int(now + self._wall_offset), work)
         return urlsafe_b64encode(body + pass_tag(self._sign_with, body)).rstrip(b"=").decode()
 
     def _nobodys(self) -> Pass:
-        nobody = Pass(b"", Kind.EARNED, self._ordinary, 0.0, float("inf"), None)
+        nobody = Pass(b"", PassKind.EARNED, self._ordinary, 0.0, float("inf"), None)
         nobody.windows = -1  # makes no history
         return nobody
 

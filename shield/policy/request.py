@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shield.model import Tier, Verdict
-
-if TYPE_CHECKING:
-    from shield.policy.identity import Client
-    from shield.policy.passes import Pass
-    from shield.policy.routes import Route
+from shield.policy.entries import Pass
+from shield.policy.identity import Client
+from shield.policy.routes import Route
 
 
 class Request:

@@ -26,22 +26,18 @@ of 64 KiB; 4,096 keys of known clients.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import deque
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.policy.bucket import Bucket, Rate
-from shield.policy.identity import Client, shape
+from shield.policy.fingerprint import Fingerprint, fingerprint_of, shape
 from shield.policy.request import Request
-
-Program = tuple[str, str, str]
-"""User-Agent, Accept-Language, JA4."""
+from shield.policy.sketch import Counter, Distinct, K, Sketch
 
 PLACE_BYTES: Final = 900
 """Of a program whose two values have 256 characters each, by tracemalloc; a network takes 260."""
@@ -51,9 +47,6 @@ MOST_SEEN: Final = 4096  # known clients told apart in a minute
 RESCALE: Final = 2.0**40  # weight of a request at which all counts are divided by it
 TOP: Final = 5  # named of each kind
 AGENT_CHARS: Final = 80  # of a User-Agent in the log
-BITS: Final = 1 << 19  # of the bitmap; good for two million clients
-
-K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,113 +101,6 @@ class StandoutsSettings:
     ] = 128
 
 
-class Place(Generic[K]):
-    """One counter: `count` is at most `error` too high."""
-
-    __slots__ = ("count", "error", "key")
-
-    def __init__(self, key: K, count: float, error: float) -> None:
-        self.key = key
-        self.count = count
-        self.error = error
-
-
-class Sketch(dict[K, Place[K]], Generic[K]):
-    """The heaviest keys of a stream, in at most `size` places."""
-
-    __slots__ = ("_least", "_pushed", "_size", "total")
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.total = 0.0
-        self._size = size
-        self._least: list[tuple[float, int, Place[K]]] = []  # heap by count as of when pushed
-        self._pushed = 0
-
-    def add(self, key: K, weight: float) -> None:
-        """Count a key. A new one takes the place, and the count, of the least counted when there is no room."""
-        self.total += weight
-        place = self.get(key)
-        if place is not None:
-            place.count += weight
-            return
-        error = self._evict() if len(self) >= self._size else 0.0
-        place = self[key] = Place(key, error + weight, error)
-        self._push(place)
-
-    def share(self, place: Place[K]) -> float:
-        """The share that a key has at least."""
-        return (place.count - place.error) / self.total
-
-    def most(self, key: K) -> float:
-        """The share that any key has at most."""
-        place = self.get(key)
-        if place is not None:
-            return place.count / self.total
-        return self._smallest().count / self.total if len(self) >= self._size else 0.0
-
-    def heaviest(self, least: float) -> list[Place[K]]:
-        """Those with at least that share, the heaviest first."""
-        found = [place for place in self.values() if place.count - place.error >= least * self.total]
-        return sorted(found, key=lambda place: place.error - place.count)
-
-    def scale(self, factor: float) -> None:
-        """Multiply all counts."""
-        self.total *= factor
-        for place in self.values():
-            place.count *= factor
-            place.error *= factor
-        self._least.clear()
-        for place in self.values():
-            self._push(place)
-
-    def clear(self) -> None:
-        super().clear()
-        self._least.clear()
-        self.total = 0.0
-
-    def _evict(self) -> float:
-        """Give the least counted place up; its count."""
-        place = self._smallest()
-        heapq.heappop(self._least)
-        del self[place.key]
-        return place.count
-
-    def _smallest(self) -> Place[K]:
-        while True:
-            count, _, place = self._least[0]
-            if place.count == count:
-                return place
-            heapq.heappop(self._least)
-            self._push(place)
-
-    def _push(self, place: Place[K]) -> None:
-        self._pushed += 1
-        heapq.heappush(self._least, (place.count, self._pushed, place))
-
-
-class Distinct:
-    """Counts different keyed hashes, to within 1 %."""
-
-    __slots__ = ("_bits",)
-
-    def __init__(self) -> None:
-        self._bits = bytearray(BITS // 8)
-
-    def add(self, tag: bytes) -> None:
-        """Note a tag of which the first three bytes are as good as random."""
-        bit = int.from_bytes(tag[:3], "big") >> 5
-        self._bits[bit >> 3] |= 1 << (bit & 7)
-
-    def count(self) -> float:
-        """How many different ones were noted, about."""
-        empty = BITS - int.from_bytes(self._bits, "big").bit_count()
-        return BITS * math.log(BITS / max(empty, 1))
-
-    def clear(self) -> None:
-        self._bits = bytearray(BITS // 8)
-
-
 class Standouts:
     """Counts who asks under pressure, names what stands out, and holds the buckets of fingerprints that are armed."""
 
@@ -222,10 +108,10 @@ class Standouts:
         """`notes` takes what is to be logged."""
         self._settings = settings
         self._notes = notes
-        self._programs: Sketch[Program] = Sketch(settings.places)
+        self._programs: Sketch[Fingerprint] = Sketch(settings.places)
         self._networks: Sketch[str] = Sketch(settings.places)
         self._routes: Sketch[str] = Sketch(settings.places)
-        self._known: Sketch[Program] = Sketch(settings.places)  # of known clients, each once a minute
+        self._known: Sketch[Fingerprint] = Sketch(settings.places)  # of known clients, each once a minute
         self._seen: set[bytes] = set()  # known clients of this minute
         self._clients = Distinct()  # strangers of this minute
         self._last = (0, 0.0)  # strangers' requests and clients of the minute before
@@ -234,7 +120,7 @@ class Standouts:
         self._minute = 0.0  # seconds of it so far
         self._weight = 1.0  # of one request now
         self._stride = 1
-        self.armed: dict[Program, Bucket] = {}
+        self.armed: dict[Fingerprint, Bucket] = {}
 
     def count(self, request: Request, known: bool) -> None:
         """Count a request under pressure; `known`: of T0 or T1."""
@@ -243,20 +129,20 @@ class Standouts:
             key = client.key
             if key not in self._seen and len(self._seen) < MOST_SEEN:
                 self._seen.add(key)
-                self._known.add(program(client), self._weight)
+                self._known.add(fingerprint_of(client), self._weight)
             return
         self._asked += 1
         self._clients.add(client.entry.key)
         if self._asked % self._stride:
             return
         weight = self._weight * self._stride
-        self._programs.add(program(client), weight)
+        self._programs.add(fingerprint_of(client), weight)
         self._networks.add(client.network, weight)
         self._routes.add(request.route.template, weight)
 
     def refuses(self, request: Request, now: float) -> bool:
         """Charge a request of T3 or T4 to the bucket of its fingerprint, if that is armed; whether it is empty."""
-        bucket = self.armed.get(program(request.client))
+        bucket = self.armed.get(fingerprint_of(request.client))
         return bucket is not None and not bucket.take(request.cost, now)
 
     def close_window(self, seconds: float, pressed: bool, capacity: float) -> None:
@@ -298,24 +184,24 @@ class Standouts:
             "clients": round(clients),
             "requests_per_client": round(requests / clients, 2) if clients else 0.0,
             "fingerprints": [
-                {**_named(place.key), **self._shares(place), "armed": place.key in self.armed}
-                for place in self._standing(self._programs)
+                {**_named(counter.key), **self._shares(counter), "armed": counter.key in self.armed}
+                for counter in self._standing(self._programs)
             ],
             "networks": _shares(self._networks, self._standing(self._networks)),
             "routes": _shares(self._routes, self._standing(self._routes)),
         }
 
-    def _standing(self, sketch: Sketch[K]) -> list[Place[K]]:
+    def _standing(self, sketch: Sketch[K]) -> list[Counter[K]]:
         if sketch.total < self._settings.least_counted * self._weight:
             return []
         return sketch.heaviest(self._settings.share)[:TOP]
 
-    def _shares(self, place: Place[Program]) -> dict[str, float | None]:
+    def _shares(self, counter: Counter[Fingerprint]) -> dict[str, float | None]:
         """The share of a fingerprint among strangers, at least, and known clients, at most; None: none were seen."""
-        known = round(self._known_share(place.key), 3) if self._known.total else None
-        return {"share": round(self._programs.share(place), 3), "known_share": known}
+        known = round(self._known_share(counter.key), 3) if self._known.total else None
+        return {"share": round(self._programs.share(counter), 3), "known_share": known}
 
-    def _known_share(self, who: Program) -> float:
+    def _known_share(self, who: Fingerprint) -> float:
         """The share of known clients that may have a fingerprint, in [0, 1]."""
         clients = self._known.total / self._weight
         if not clients:
@@ -336,18 +222,18 @@ class Standouts:
             armed.clear()
             return
         rate = Rate(settings.rate_share * capacity, settings.rate_share * capacity * settings.rate_burst)
-        wanted: dict[Program, Bucket] = {}
-        for place in self._programs.heaviest(settings.release * settings.share):
-            bucket = armed.get(place.key)
-            share, known = self._programs.share(place), self._known_share(place.key)
+        wanted: dict[Fingerprint, Bucket] = {}
+        for counter in self._programs.heaviest(settings.release * settings.share):
+            bucket = armed.get(counter.key)
+            share, known = self._programs.share(counter), self._known_share(counter.key)
             most = min(settings.known_share, share / settings.contrast)
             if bucket is not None:
                 if known <= most / settings.release:
                     bucket.rate, bucket.burst = rate.rate, rate.burst
-                    wanted[place.key] = bucket
+                    wanted[counter.key] = bucket
             elif known <= most and share >= settings.share:
-                wanted[place.key] = Bucket(rate)
-                self._notes.append(("fingerprint_limited", {**_named(place.key), **self._shares(place)}))
+                wanted[counter.key] = Bucket(rate)
+                self._notes.append(("fingerprint_limited", {**_named(counter.key), **self._shares(counter)}))
         self.armed = wanted
 
     def _begin_minute(self) -> None:
@@ -355,11 +241,6 @@ class Standouts:
         self._clients.clear()
         self._asked = 0
         self._minute = 0.0
-
-
-def program(client: Client) -> Program:
-    """The fingerprint of a client's program."""
-    return client.user_agent, client.language, client.ja4
 
 
 def pattern(requests: float, clients: float, settings: StandoutsSettings) -> str:
@@ -375,12 +256,12 @@ def pattern(requests: float, clients: float, settings: StandoutsSettings) -> str
     return ""
 
 
-def _named(who: Program) -> dict[str, str]:
+def _named(who: Fingerprint) -> dict[str, str]:
     """A fingerprint in words, and the short name of all of it."""
     agent, language, ja4 = who
     named = {"fingerprint": shape((), (agent, language, ja4)), "user_agent": agent[:AGENT_CHARS]}
     return {**named, "ja4_habit": ja4} if ja4 else named
 
 
-def _shares(sketch: Sketch[str], places: list[Place[str]]) -> dict[str, float]:
-    return {place.key: round(sketch.share(place), 3) for place in places}
+def _shares(sketch: Sketch[str], places: list[Counter[str]]) -> dict[str, float]:
+    return {counter.key: round(sketch.share(counter), 3) for counter in places}

@@ -10,10 +10,10 @@ solvers behind one network come after one behind another:
 The operator may turn that off (`market.by_network`): then it goes by who has waited longest, as if all were in one.
 
 Nobody waits for more than `most_wait` seconds: then the place is lost, and the challenge has to be solved again. Half
-of the places are for known networks and half for the others, so neither keep the other out. Where a half is full, a
-newcomer gets the place of the worst of `LOOKS` drawn by lot, if that one is behind a network with more others waiting
-or passes live: never an equal's, so who has a place keeps it. Otherwise the newcomer is told to send the same answer
-again.
+of the places are for known networks and half for the others, so neither keeps the other out. Where a half is full,
+`COMPARED` of its waiters are drawn by lot, and a newcomer gets the place of the worst of them if more others wait, or
+more passes are live, behind that one's network than behind its own. An equal never loses its place to a newcomer.
+Otherwise the newcomer is told to send the same answer again.
 
 A place is claimed with a ticket, `base64url( version u8 = 1 | id 10 bytes | mac 16 bytes )`. It is bound to nobody, as
 the pass is not: an address may change while one waits. Who has won keeps the place for `most_wait` seconds more, and
@@ -39,13 +39,13 @@ from shield.policy.keys import TAG_BYTES, Keys, ticket_tag
 VERSION: Final = b"\x01"
 ID_BYTES: Final = 10
 TICKET_CHARS: Final = 36  # 27 bytes
-LOOKS: Final = 8
+COMPARED: Final = 8
 """Waiters that one newcomer to a full room is compared with: one network that has a third of the room is found 24
 times of 25."""
 
 
-class Line:
-    """Those who wait behind one network, and how many of its bought passes are live."""
+class NetworkLine:
+    """The waiters of one network, and how many of its bought passes are live."""
 
     __slots__ = ("index", "known", "live", "name", "rank", "waiters")
 
@@ -63,7 +63,7 @@ class Waiter:
 
     __slots__ = ("among", "id", "index", "line", "pass_token", "since", "until", "won", "work")
 
-    def __init__(self, id_: bytes, line: Line, work: int, now: float, until: float) -> None:
+    def __init__(self, id_: bytes, line: NetworkLine, work: int, now: float, until: float) -> None:
         self.id = id_
         self.line = line
         self.work = work  # log2 of the hashes paid
@@ -113,8 +113,8 @@ class Room:
         self._places: dict[bytes, Waiter] = {}  # waiting and won
         self._halves: tuple[list[Waiter], list[Waiter]] = ([], [])  # waiting: unknown, known; for drawing lots
         self._half = size - size // 2 if by_network else size
-        self._lines: dict[str, Line] = {}
-        self._ranks: dict[tuple[bool, int], list[Line]] = {}  # lines in which somebody waits
+        self._lines: dict[str, NetworkLine] = {}
+        self._ranks: dict[tuple[bool, int], list[NetworkLine]] = {}  # lines in which somebody waits
         self._order: deque[Waiter] = deque()  # by when they came; some have left
         self._won: deque[Waiter] = deque()  # by when they won
         self._due = 0.0  # of a pass that known networks owe the others
@@ -133,7 +133,7 @@ class Room:
         return len(self._among(known)) >= self._half
 
     def worse(self, network: str, known: bool) -> Waiter | None:
-        """Of `LOOKS` drawn by lot the one whose place a newcomer of `network` may take; None when none is worse."""
+        """Of `COMPARED` drawn by lot the one whose place a newcomer of `network` may take; None when none is worse."""
         line = self._lines.get(self._name(network))
         found: Waiter | None = None
         most = line.live + len(line.waiters) + 1 if line is not None else 1
@@ -245,21 +245,21 @@ class Room:
     def _name(self, network: str) -> str:
         return network if self._by_network else ""
 
-    def _line(self, network: str) -> Line:
+    def _line(self, network: str) -> NetworkLine:
         name = self._name(network)
         line = self._lines.get(name)
         if line is None:
-            line = self._lines[name] = Line(name)
+            line = self._lines[name] = NetworkLine(name)
         return line
 
-    def _join(self, line: Line) -> None:
+    def _join(self, line: NetworkLine) -> None:
         """Put a line among those that are equal to it."""
         line.rank = (not line.known, line.live)
         equals = self._ranks.setdefault(line.rank, [])
         line.index = len(equals)
         equals.append(line)
 
-    def _part(self, line: Line) -> None:
+    def _part(self, line: NetworkLine) -> None:
         """Take it out again: the last takes its index."""
         equals = self._ranks[line.rank]
         last = equals.pop()
@@ -294,7 +294,7 @@ class Room:
         return self._halves[known and self._by_network]
 
     def _drawn(self, among: list[Waiter]) -> Iterator[Waiter]:
-        for _ in range(min(LOOKS, len(among))):
+        for _ in range(min(COMPARED, len(among))):
             yield among[int.from_bytes(self._entropy(4), "big") % len(among)]
 
 

@@ -49,9 +49,10 @@ from shield.http.head_reader import new_parser
 from shield.http.plain_head import PlainHeads
 from shield.policy.bucket import Rate
 from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, solved
+from shield.policy.entries import PassKind
 from shield.policy.history import History, HistorySettings
 from shield.policy.keys import Keys
-from shield.policy.passes import Kind, Passes
+from shield.policy.passes import Passes
 from shield.policy.waiting_room import Room, Waiter
 from shield.process.state import StateSettings, load_history, load_keys
 from shield.wire import client_hello as hello
@@ -127,7 +128,7 @@ def pass_token(data: bytes) -> None:
     raw = _decoded(text + "==")
     assert raw in genuine
     assert found.key == raw[2:10]
-    assert found.kind in (Kind.EARNED, Kind.BOUGHT)
+    assert found.kind in (PassKind.EARNED, PassKind.BOUGHT)
 
 
 def _decoded(text: str) -> bytes:

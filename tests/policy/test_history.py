@@ -8,7 +8,8 @@ import pytest
 
 from shield.model import Action, Reason, Tier
 from shield.policy.engine import HistorySettings, Keys, TableSettings
-from shield.policy.history import DAY, History, Record
+from shield.policy.entries import Record
+from shield.policy.history import DAY, History
 
 NOW = 40 * DAY
 WALL_OFFSET = 1_700_000_000.0 - 7_654_321.123  # as in conftest.py

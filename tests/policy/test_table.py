@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shield.policy.table import LOOKS, Table
+from shield.policy.table import EVICTION_LOOKS, Table
 
 NOW = 55_555.5
 
@@ -64,9 +64,9 @@ def test_a_table_that_fills_for_the_first_time_has_room_for_newcomers() -> None:
 def test_of_those_updated_the_least_recently_updated_goes() -> None:
     things = table(16)
     for i in range(16):
-        things.enter(i, Thing(tat=NOW + (1 if i == LOOKS - 1 else 5)), NOW)
+        things.enter(i, Thing(tat=NOW + (1 if i == EVICTION_LOOKS - 1 else 5)), NOW)
     things.enter(16, Thing(), NOW + 9)
-    assert LOOKS - 1 not in things
+    assert EVICTION_LOOKS - 1 not in things
 
 
 def test_reading_does_not_refresh() -> None:
@@ -100,7 +100,7 @@ def test_one_insert_looks_at_a_bounded_number() -> None:
     for i in range(1000):
         things.enter(i, Counted(), NOW)
     things.enter(1000, Counted(), NOW)
-    assert Counted.looks == LOOKS
+    assert Counted.looks == EVICTION_LOOKS
 
 
 def test_an_eviction_passes_over_the_restrained() -> None:

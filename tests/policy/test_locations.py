@@ -1,0 +1,60 @@
+"""Where a textual address belongs."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shield.policy.locations import Cidrs, locate
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "home", "network", "site"),
+    [
+        ("192.0.2.77", "192.0.2.77", "192.0.2.77", "192.0.2.0/24", ""),
+        ("::ffff:192.0.2.77", "192.0.2.77", "192.0.2.77", "192.0.2.0/24", ""),
+        ("2001:db8:1:2ff::9", "2001:db8:1:2ff::9", "2001:db8:1:2ff::/64", "2001:db8:1::/48", "2001:db8:1:200::/56"),
+        ("::1", "::1", "0:0:0:0::/64", "0:0:0::/48", "0:0:0:0::/56"),
+    ],
+)
+def test_an_address_and_what_is_around_it(text: str, address: str, home: str, network: str, site: str) -> None:
+    assert locate(text) == (address, home, network, site)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "unknown", "1.2.3", "1.2.3.4.5", "1.2.3.4:80", "01.2.3.4", "1.2.3.256", "1.2.3.٤", "[::1]", "2001:db8::/64"],
+)
+def test_what_is_no_address_is_refused(world: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        world.client(text)
+
+
+ADDRESSES = st.one_of(
+    st.ip_addresses(v=4),
+    st.ip_addresses(v=6),
+    st.integers(0, 2**32 - 1).map(lambda n: 0xFFFF << 32 | n).map(IPv6Address),
+)
+
+
+@given(ADDRESSES, st.sampled_from(["compressed", "exploded"]))
+def test_every_way_to_write_an_address_puts_it_in_the_same_place(ip: IPv4Address | IPv6Address, form: str) -> None:
+    address, home, network, site = locate(getattr(ip, form))
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    around = (32, 24, None) if ip.version == 4 else (64, 48, 56)
+    assert ip_address(address) == ip
+    for text, length in zip((home, network, site), around, strict=True):
+        assert text == "" if length is None else ip_network(text) == ip_network((ip, length), strict=False)
+    assert locate(ip.compressed)[1:] == (home, network, site)
+
+
+def test_lists_of_networks_hold_both_families_and_any_length() -> None:
+    cidrs = Cidrs(["192.0.2.0/25", "198.51.100.7", "2001:db8::/33"])
+    inside = ["192.0.2.1", "::ffff:192.0.2.127", "198.51.100.7", "2001:db8:7fff::1"]
+    outside = ["192.0.2.128", "198.51.100.8", "2001:db8:8000::", "::1"]
+    assert [address in cidrs for address in inside + outside] == [True] * 4 + [False] * 4
+    assert not Cidrs([])
