@@ -102,6 +102,8 @@ class Fault(enum.Enum):
     replies/faults.py.
     """
 
+    __hash__ = object.__hash__  # Enum's is written in Python and costs 0.1 µs
+
     # The request breaks HTTP.
     MALFORMED_HEAD = "malformed_head"
     BAD_HOST = "bad_host"

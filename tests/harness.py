@@ -35,7 +35,7 @@ from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
 from shield.policy.request import Request
 from shield.replies.redirect import Redirect
-from shield.replies.wording import Replies
+from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
 from shield.upstream.pool import Pool, UpstreamSettings
@@ -252,7 +252,7 @@ class Shield:
         forwarding: Forwarding | None = None,
         tls: TlsSettings | None = None,
         proxied: bool = False,
-        redirect: Redirect | None = None,
+        redirect: tuple[int, bool, Callable[[str], bool]] | None = None,
         limit: int = 10_000,
         address: str = "127.0.0.1:0",
         per_address: int = 1000,
@@ -270,7 +270,7 @@ class Shield:
         self.forwarding = forwarding or Forwarding((), "none")
         self.tls = tls or TlsSettings()
         self.proxied = proxied
-        self.redirect = redirect
+        self.redirect = None if redirect is None else Redirect(replies(), self.metrics, *redirect)
         self.limit = limit
         self.address = address
         self.notes: list[tuple[str, ...]] = []

@@ -303,8 +303,12 @@ def refusal() -> Batch:
     replies = rig.Proxy().edge.replies
     replies.set_date(1_700_000_000.0)
     verdict = Verdict(Reason.CLIENT_RATE, 7, (10.0, 200.0), 0.0)
-    assert b" 429 " in replies.refusal(verdict, False, False, False)
-    return _timed(replies.refusal, verdict, False, False, False)
+    assert replies.refusal(verdict, False).status == 429
+
+    def refusal_sent() -> bytes:
+        return replies.refusal(verdict, False).message(False, False)
+
+    return _timed(refusal_sent)
 
 
 def _forward(proxy: rig.Proxy, heads: Sequence[bytes]) -> float:

@@ -22,7 +22,7 @@ from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner
 from shield.operator.metrics import Metrics
 from shield.policy.engine import Engine, EngineSettings, Keys
-from shield.replies.wording import Replies
+from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.pool import Pool
 

@@ -16,10 +16,10 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from shield.client.answers import STATUS
 from shield.http.head import Refused, take_cookie
+from shield.model import Action
 from shield.policy.request import Request
-from shield.replies.wording import PREFIX
+from shield.replies.pages import PREFIX
 from shield.wire.transport import READ_BYTES
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ KNOWN_BYTES: Final = 2048
 KNOWN_SECONDS: Final = 10.0
 """After which all are forgotten, too: a pass that was void may have become a good one."""
 
+_REFUSED: Final = frozenset({Action.LIMIT, Action.SHED, Action.BAN})  # answered at once, without a challenge
 _ONCE: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_MORE", 0)  # with close(): data and FIN in one segment
 
 Opening = tuple["Head", "Client", "Pass | None"]
@@ -74,16 +75,16 @@ class FirstRead:
         verdict = edge.engine.decide(request, now)
         action = verdict.action
         metrics.verdicts[action._value_][verdict.reason._value_] += 1
-        status = STATUS.get(action)
-        if status is None:
+        if action not in _REFUSED:
             return lambda gate: gate.carry_out(request, head, verdict, b"", now)
-        edge.log.refused(now, request, status)
-        reply = edge.replies.refusal(verdict, head.page, head.method == "HEAD", True)
+        reply = edge.replies.refusal(verdict, head.page)
+        message = reply.message(head.method == "HEAD", True)
+        edge.log.refused(now, request, reply.status)
         metrics.connections_total += 1
-        metrics.own_responses[status // 100] += 1
-        metrics.bytes_out += len(reply)
+        metrics.own_responses[reply.status // 100] += 1
+        metrics.bytes_out += len(message)
         try:  # noqa: SIM105 - suppress() costs 0.4 µs
-            sock.send(reply, _ONCE)  # a new socket takes 4 KiB at least (tcp(7), tcp_wmem)
+            sock.send(message, _ONCE)  # a new socket takes 4 KiB at least (tcp(7), tcp_wmem)
         except OSError:
             pass  # it is gone; it was counted, and that is all
         sock.close()

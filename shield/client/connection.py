@@ -11,7 +11,7 @@ between; what a client pipelines meanwhile waits unread, up to one head's size, 
                                                   TUNNEL (after 101) -> closed
 
 What it needs is beside it: heads.py cuts out and reads heads, caller.py knows who asks, framing.py where a body ends,
-answers.py what Shield says itself, exchange.py takes a request to the upstream, tunnel.py a WebSocket from then on.
+replies/ what Shield says itself, exchange.py takes a request to the upstream, tunnel.py a WebSocket from then on.
 
 Bytes pinned per connection: those of heads.py, one read (64 KiB; over TLS 256 KiB), and what the transport's high-water
 mark allows (`WRITE_HIGH`).
@@ -22,10 +22,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from shield.client import answers
+from shield.client.collecting import Collecting
 from shield.client.crowding import NOTHING_UNDER_WAY, UNDER_WAY, UNSENT
 from shield.client.peer import Peer
 from shield.exchange.exchange import Exchange
@@ -34,9 +33,8 @@ from shield.http.head import CHUNKED, Head, Refused
 from shield.http.head_reader import HeadReader
 from shield.model import Action, Fault, Signal, Verdict
 from shield.policy.request import Request
-from shield.replies import own_pages as wellknown
-from shield.replies.faults import FAULTS
-from shield.replies.wording import PREFIX
+from shield.replies.pages import PREFIX
+from shield.replies.reply import Reply
 from shield.wire.client_hello import NO_PROGRAM, Program
 from shield.wire.proxy_protocol import Ends
 
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from shield.exchange.tunnel import Tunnel
     from shield.policy.identity import Client
     from shield.replies.redirect import Redirect
+    from shield.replies.reply import BodyWanted
 
 IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
 PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
@@ -72,8 +71,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_body",
-        "_collect_limit",
-        "_collected",
+        "_collecting",
         "_eof",
         "_exchange",
         "_heads",
@@ -86,7 +84,6 @@ class ClientConnection(asyncio.Protocol):
         "_received",
         "_redirect",
         "_shard",
-        "_then",
         "_tunnel",
         "_written",
         "blocked",
@@ -136,9 +133,7 @@ class ClientConnection(asyncio.Protocol):
         self._body: LengthBody | ChunkedBody | None = None
         self._exchange: Exchange | None = None
         self._tunnel: Tunnel | None = None
-        self._collected: list[bytes] | None = None
-        self._collect_limit = 0
-        self._then: Callable[[bytes | None, float], None] | None = None
+        self._collecting: Collecting | None = None
         self._linger_left = 0
 
     def __repr__(self) -> str:
@@ -318,14 +313,11 @@ class ClientConnection(asyncio.Protocol):
             if done:
                 self._phase = EXCHANGE
             self._exchange.send_body(pieces, done, now)
-        elif self._collected is not None:
-            self._collected += pieces
-            self._collect_limit -= sum(map(len, pieces))
-            if done or self._collect_limit < 0:
-                then, collected = self._then, b"".join(self._collected)
-                self._then = self._collected = None
-                if then is not None:
-                    then(collected if self._collect_limit >= 0 else None, now)
+        elif self._collecting is not None:
+            collecting = self._collecting
+            if not collecting.add(pieces) or done:
+                self._collecting = None
+                self.answer(collecting.reply(now), collecting.head, now)
         elif self._phase == DISCARD:
             self._linger_left -= stop - at
             if done:
@@ -348,8 +340,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _serve(self, head: Head, now: float) -> None:
         """One request: ask the policy, carry out the verdict."""
-        if self._redirect is not None and self._redirect.serve(self, head, now):
-            return
+        if self._redirect is not None:
+            reply = self._redirect.reply(head)
+            if reply is not None:
+                self.answer(reply, head, now)
+                return
         edge = self.edge
         if now >= self.expires:
             head.close = True
@@ -368,13 +363,24 @@ class ClientConnection(asyncio.Protocol):
             caller.settled = self._heads.kept
         request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
         if head.path.startswith(PREFIX):
-            wellknown.serve(self, edge, request, head, now)
+            self._serve_own(request, head, now)
             return
         verdict = edge.engine.decide(request, now)
         action = verdict.action
         if not request.body_pending or action is not _FORWARD:  # a held request is counted when it is let in
             edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         self.carry_out(request, head, verdict, suffix, now)
+
+    def _serve_own(self, request: Request, head: Head, now: float) -> None:
+        """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
+        edge = self.edge
+        verdict = edge.engine.toll(request, now)
+        self.count(verdict)
+        if verdict.action in _ANSWERED:
+            self._refuse(request, head, verdict, now)
+        else:
+            secure = self.scheme == "https" or head.secure
+            self._say(edge.own_pages.serve(request, head, self.caller.trusted, secure), head, now)
 
     def carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
         """Refuse a request or send it on, with `suffix` if it came from a trusted proxy."""
@@ -383,7 +389,7 @@ class ClientConnection(asyncio.Protocol):
         caller = self.caller
         caller.client = request.client
         if action in _ANSWERED:
-            answers.refuse(self, request, head, verdict, now)
+            self._refuse(request, head, verdict, now)
             return
         if not suffix:  # made for what is forwarded only; a refusal needs none
             if head.host != caller.host:
@@ -411,19 +417,7 @@ class ClientConnection(asyncio.Protocol):
             self._body = LengthBody(head.length)
         self.expect_progress(now)
 
-    def collect(self, head: Head, limit: int, then: Callable[[bytes | None, float], None], now: float) -> None:
-        """Read the body, at most `limit` bytes, and call then(body, now); with None when it is longer."""
-        if head.length == 0:
-            then(b"", now)
-            return
-        self._begin_body(head, now)
-        self._collected = []
-        self._collect_limit = limit
-        self._then = then
-        if head.expect:
-            self.write(CONTINUE)
-
-    # answers of our own: answers.py and wellknown.py give them
+    # replies of our own, as replies/ returns them
 
     def count(self, verdict: Verdict) -> None:
         """Count a verdict that came after the head: of a request that was held or queued.
@@ -443,10 +437,37 @@ class ClientConnection(asyncio.Protocol):
             return head.expect or head.length == CHUNKED or head.length > DISCARD_LIMIT
         return body is not None and (isinstance(body, ChunkedBody) or body.left > DISCARD_LIMIT)
 
-    def answer(self, reply: bytes, status: int, close: bool, head: Head, now: float) -> None:
-        """Send an answer of our own to a request whose body may not have been read."""
-        self.edge.metrics.own_responses[status // 100] += 1
-        self.write(self._ours(reply))
+    def _refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
+        """Answer a request that the policy does not let through."""
+        edge = self.edge
+        caller = self.caller
+        # Only a trusted proxy may have given it an id; what is refused at once gets none from us.
+        request_id = head.request_id.decode("ascii") if caller.trusted else ""
+        if verdict.action is _CHALLENGE:
+            edge.log.refused(now, request, 503, request_id, caller.ja4)
+            self._say(edge.proof.ask(request, head, self.scheme, now), head, now)
+            return
+        reply = edge.replies.refusal(verdict, head.page)
+        edge.log.refused(now, request, reply.status, request_id, caller.ja4)
+        self.answer(reply, head, now)
+
+    def _say(self, reply: Reply | BodyWanted, head: Head, now: float) -> None:
+        """Send a reply, or first read the body that it depends on."""
+        if isinstance(reply, Reply):
+            self.answer(reply, head, now)
+        elif head.length == 0:
+            self.answer(reply.reply(b"", now), head, now)
+        else:
+            self._begin_body(head, now)
+            self._collecting = Collecting(reply, head)
+            if head.expect:
+                self.write(CONTINUE)
+
+    def answer(self, reply: Reply, head: Head, now: float) -> None:
+        """Send a reply of our own to a request whose body may not have been read."""
+        close = reply.closes or self.must_close(head)
+        self.edge.metrics.own_responses[reply.status // 100] += 1
+        self._send(reply, head.method == "HEAD", close)
         if close:
             self.end(now, linger=head.length != 0 and self._phase == IDLE)
             return
@@ -467,20 +488,25 @@ class ClientConnection(asyncio.Protocol):
             self._phase = IDLE
             self._ready(now)
 
-    def _ours(self, reply: bytes) -> bytes:
-        """An answer of our own as this connection needs it (RFC 6797 section 7.1)."""
-        return reply.replace(b"\r\n", b"\r\n" + self.hsts, 1) if self.hsts else reply
+    def _send(self, reply: Reply, head_only: bool, close: bool) -> None:
+        message = reply.message(head_only, close)
+        if self.hsts:  # RFC 6797 section 7.1
+            message = message.replace(b"\r\n", b"\r\n" + self.hsts, 1)
+        self.write(message)
 
     def refused_late(self, exchange: Exchange, now: float) -> None:
         """A queued request was shed."""
         self._exchange = None
-        answers.shed(self, exchange, now)
+        edge, head, request = self.edge, exchange.head, exchange.request
+        reply = edge.replies.refusal(request.verdict, head.page)
+        edge.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.caller.ja4)
+        self.answer(reply, head, now)
 
     def fail_exchange(self, fault: Fault, now: float) -> None:
         """The upstream gave no answer: give one in its place."""
-        exchange = cast("Exchange", self._exchange)
+        head = cast("Exchange", self._exchange).head
         self._exchange = None
-        answers.stand_in(self, exchange, fault, now)
+        self.answer(self.edge.replies.fault(fault, head.page), head, now)
 
     def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"") -> None:
         """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
@@ -488,9 +514,12 @@ class ClientConnection(asyncio.Protocol):
         `head` is what there is of a head, as far as it tells whom the answer is for."""
         edge = self.edge
         edge.metrics.faults[fault.value] += 1
-        status = FAULTS[fault].status
-        edge.log.fault(now, self.caller.address, fault.value, status, ja4=self.caller.ja4)
         exchange = self._exchange
+        # Of a request that was understood only the body went wrong; of another, the bytes tell whom the reply is for.
+        page = b"text/html" in head if exchange is None else exchange.head.page
+        head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
+        reply = edge.replies.fault(fault, page)
+        edge.log.fault(now, self.caller.address, fault.value, reply.status, ja4=self.caller.ja4)
         if exchange is not None:
             self._exchange = None
             exchange.abandon(now)
@@ -499,11 +528,8 @@ class ClientConnection(asyncio.Protocol):
                 return
         if fault in _MALFORMED:
             self._report(Signal.MALFORMED, now)
-        edge.metrics.own_responses[status // 100] += 1
-        page, head_only = b"text/html" in head, head.startswith(b"HEAD ")
-        if exchange is not None:  # it was understood; its body is what went wrong
-            page, head_only = exchange.head.page, exchange.head.method == "HEAD"
-        self.write(self._ours(edge.replies.fault(fault, page, head_only, True)))
+        edge.metrics.own_responses[reply.status // 100] += 1
+        self._send(reply, head_only, True)
         self.end(now, linger=True)
 
     # the exchange's half of the connection
@@ -581,7 +607,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _forget(self) -> None:
         """Drop what was kept of requests that are no longer served."""
-        self._heads.partial = self._then = self._collected = self._body = None
+        self._heads.partial = self._collecting = self._body = None
         self._pending = b""
 
     def reset(self) -> None:
@@ -730,7 +756,7 @@ def _bare(address: str) -> str:
     return address.removeprefix("::ffff:").partition("%")[0]
 
 
-_FORWARD, _QUEUE = Action.FORWARD, Action.QUEUE  # looking one up costs 70 ns
+_FORWARD, _QUEUE, _CHALLENGE = Action.FORWARD, Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 _AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})

@@ -16,6 +16,8 @@ from typing_extensions import Doc
 from shield.client.crowding import Crowding
 from shield.http.plain_head import PlainHeads
 from shield.policy.request import Request
+from shield.replies.own_pages import OwnPages
+from shield.replies.proof import ProofOfWork
 
 if TYPE_CHECKING:
     from shield.client.sweep import Sweep
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
     from shield.policy.engine import Engine
-    from shield.replies.wording import Replies
+    from shield.replies.rendering import Replies
     from shield.upstream.crawlers import Crawlers
     from shield.upstream.pool import Pool, UpstreamSettings
 
@@ -101,12 +103,16 @@ class Edge:
     laggards: int = 0  # exchanges too slow for a slot, which hold an upstream connection without one
     plain: PlainHeads = field(init=False)
     connections: Crowding = field(init=False)
+    proof: ProofOfWork = field(init=False)
+    own_pages: OwnPages = field(init=False)
 
     def __post_init__(self) -> None:
         self.connections = Crowding(
             self.engine, self.log, self.metrics.connections_closed, self.forwarding.trusts, self.clock
         )
         self.plain = PlainHeads(self.examiner)
+        self.proof = ProofOfWork(self.engine, self.replies, self.metrics)
+        self.own_pages = OwnPages(self.proof, self.replies, self.metrics)
 
     def resume(self, released: Sequence[Request], now: float) -> None:
         """Carry on with requests whose verdict the policy has changed."""

@@ -47,7 +47,7 @@ from shield.process import systemd
 from shield.process.load_meter import LoadMeter, busy_clock
 from shield.process.state import load_history, load_keys, save_history
 from shield.replies.redirect import Redirect
-from shield.replies.wording import Replies
+from shield.replies.rendering import Replies
 from shield.upstream import health
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
@@ -179,7 +179,9 @@ class Service:
         self._limit = limit
         self.listeners = [self._listener(loop, listen_addresses(config), certificates, None)]
         if certificates is not None and config.tls.redirect_from:
-            redirect = Redirect(config.tls.redirect_port, config.tls.acme, certificates.covers)
+            redirect = Redirect(
+                self.replies, self.metrics, config.tls.redirect_port, config.tls.acme, certificates.covers
+            )
             self.listeners.append(self._listener(loop, config.tls.redirect_from, None, redirect))
         self.edge.on_close = self._accept_again
         self.admin = AdminServer(config.admin, _View(self))

@@ -1,80 +1,48 @@
 """What Shield itself serves below /.well-known/shield/: answers to challenges, and the files of the challenge page.
 
-These requests never reach the upstream and never wait, but they are charged: bans and rate limits hold here too.
+These requests never reach the upstream and never wait, but they are charged before they come here: bans and rate limits
+hold for them, too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from shield.client import answers
-from shield.http.browser import MAX_ANSWER_BYTES, cross_site, parse_answer, wants_page
-from shield.http.head import Head
-from shield.model import Action, Fault
-from shield.policy.challenge import Redeemed, Redemption
-from shield.policy.request import Request
-from shield.replies.faults import FAULTS
-from shield.replies.wording import ANSWER_TO, ANSWERS
+from shield.http.browser import wants_page
+from shield.model import Fault
+from shield.replies.pages import ANSWER_TO
 
 if TYPE_CHECKING:
-    from shield.client.connection import ClientConnection
-    from shield.client.edge import Edge
+    from shield.http.head import Head
+    from shield.operator.metrics import Metrics
+    from shield.policy.request import Request
+    from shield.replies.proof import ProofOfWork
+    from shield.replies.rendering import Replies
+    from shield.replies.reply import BodyWanted, Reply
 
-_UNREADABLE: Final = Redemption(Redeemed.MALFORMED)
 
+class OwnPages:
+    """The replies to requests below PREFIX. One for all connections."""
 
-def serve(gate: ClientConnection, edge: Edge, request: Request, head: Head, now: float) -> None:
-    """Answer a request below PREFIX."""
-    verdict = edge.engine.toll(request, now)
-    edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
-    if verdict.action is Action.LIMIT or verdict.action is Action.BAN:
-        answers.refuse(gate, request, head, verdict, now)
-    elif head.path == ANSWER_TO:
-        _answer(gate, edge, request, head, now)
-    elif head.method != "GET" and head.method != "HEAD":
-        _fault(gate, edge, request, head, Fault.GET_ONLY, now)
-    else:
-        query = head.target[len(head.path) + 1 :]
-        close = gate.must_close(head)
-        reply = edge.replies.static(
-            head.path, head.method == "HEAD", close, request.headers.get("If-None-Match"), query
-        )
-        if reply is None:
-            _fault(gate, edge, request, head, Fault.NOT_FOUND, now)
+    __slots__ = ("_metrics", "_proof", "_replies")
+
+    def __init__(self, proof: ProofOfWork, replies: Replies, metrics: Metrics) -> None:
+        self._proof = proof
+        self._replies = replies
+        self._metrics = metrics
+
+    def serve(self, request: Request, head: Head, trusted: bool, secure: bool) -> Reply | BodyWanted:
+        """The reply to a request that the policy lets through. `trusted`: a trusted proxy brings it; `secure`: the
+        client speaks TLS."""
+        found: Reply | BodyWanted | Fault | None
+        if head.path == ANSWER_TO:
+            found = self._proof.take(request, head, trusted, secure)
+        elif head.method != "GET" and head.method != "HEAD":
+            found = Fault.GET_ONLY
         else:
-            gate.answer(reply, 200, close, head, now)
-
-
-def _fault(gate: ClientConnection, edge: Edge, request: Request, head: Head, fault: Fault, now: float) -> None:
-    edge.metrics.faults[fault.value] += 1
-    close = gate.must_close(head)
-    reply = edge.replies.fault(fault, wants_page(request.headers), head.method == "HEAD", close)
-    gate.answer(reply, FAULTS[fault].status, close, head, now)
-
-
-def _answer(gate: ClientConnection, edge: Edge, request: Request, head: Head, now: float) -> None:
-    """POST of an answer. Only JSON: another site's page cannot send that without asking first (CORS)."""
-    media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if head.method != "POST":
-        _fault(gate, edge, request, head, Fault.POST_ONLY, now)
-    elif media != "application/json":
-        _fault(gate, edge, request, head, Fault.UNSUPPORTED_MEDIA, now)
-    elif cross_site(request.headers, gate.caller.trusted):
-        _fault(gate, edge, request, head, Fault.CROSS_SITE, now)
-    else:
-
-        def then(body: bytes | None, later: float) -> None:
-            answer = parse_answer(body) if body is not None else None
-            if isinstance(answer, str):
-                redemption = edge.engine.claim(request.client, answer, later)
-            else:
-                redemption = edge.engine.redeem(request.client, *answer, later) if answer else _UNREADABLE
-            result = redemption.result
-            edge.metrics.redemptions[result.value] += 1
-            if result is Redeemed.ACCEPTED:
-                edge.metrics.passes_granted["bought"] += 1
-            close = gate.must_close(head)
-            reply = edge.replies.redeemed(redemption, gate.scheme == "https" or head.secure, False, close)
-            gate.answer(reply, ANSWERS[result.value][0], close, head, later)
-
-        gate.collect(head, MAX_ANSWER_BYTES, then, now)
+            query = head.target[len(head.path) + 1 :]
+            found = self._replies.static(head.path, request.headers.get("If-None-Match"), query) or Fault.NOT_FOUND
+        if isinstance(found, Fault):
+            self._metrics.faults[found.value] += 1
+            return self._replies.fault(found, wants_page(request.headers))
+        return found

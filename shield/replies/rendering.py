@@ -1,161 +1,256 @@
-"""How replies are put together: header block, page or problem document, files of the challenge page.
+"""All replies of Shield, rendered: refusals, challenges, faults, redirects, answers about passes, its own files.
 
-What is said is in replies.py and faults.py; here is only the form. Everything rendered here is made at start-up,
-except a challenge page that carries a form.
+Each reply exists for two readers: a page for people, and `application/problem+json` (RFC 9457) for programs; `page`
+says which. Replies that a flood asks for are rendered at start-up and only filled in with a date and a few numbers.
+Nothing of a request is repeated in a reply but the fields of a form, HTML-escaped, on the page that sends it on, and
+the host and target in the Location of a redirect.
+
+No I/O after construction and no clock: `set_date` is called once a second.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Sequence
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 import orjson
 
-PREFIX: Final = "/.well-known/shield/"
-ANSWER_TO: Final = PREFIX + "answer"
-PROBLEMS: Final = PREFIX + "problems/"
-STATIC: Final = Path(__file__).parent / "static"
+from shield.http.head import HOST_ONLY
+from shield.model import Action
+from shield.replies.faults import FAULTS
+from shield.replies.pages import ANSWER_TO, CHALLENGE_FIELDS, HTML, NO_STORE, PROBLEMS, VARY, Files, Pages
+from shield.replies.reply import OPEN, Reply, Template, head_fields
+from shield.replies.wording import ANSWER_KIND, ANSWER_TITLE, ANSWERS, BAN, CHALLENGE, CHALLENGES, LIMIT, REFUSALS
 
-HTML: Final = b"text/html; charset=utf-8"
+if TYPE_CHECKING:
+    from shield.model import Fault, Reason, Verdict
+    from shield.policy.challenge import Challenge, Redemption
+
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
-
-NO_STORE: Final = b"Cache-Control: no-store\r\n"
-VARY: Final = b"Vary: Accept, Sec-Fetch-Dest\r\n"
-_PAGE_FIELDS: Final = b"Referrer-Policy: same-origin\r\nX-Robots-Tag: noindex\r\n"
-"""`same-origin`, not `no-referrer`: a form sent on from the challenge page must still carry its Origin."""
-_CHALLENGE_POLICY: Final = (
-    b"Content-Security-Policy: default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
-    b"connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'\r\n"
-)
-_ERROR_POLICY: Final = (
-    b"Content-Security-Policy: default-src 'none'; style-src 'sha256-%b'; img-src data:; "
-    b"form-action 'none'; base-uri 'none'; frame-ancestors 'self'\r\n"
-)
-CHALLENGE_FIELDS: Final = NO_STORE + VARY + _PAGE_FIELDS + _CHALLENGE_POLICY
 PROBLEM_FIELDS: Final = NO_STORE + VARY
 
-_JAVASCRIPT: Final = b"text/javascript; charset=utf-8"
-_FILES: Final[Mapping[str, tuple[bytes, bytes]]] = {
-    # A worker's policy is that of its own response: it compiles WebAssembly and does nothing else.
-    "worker.js": (_JAVASCRIPT, b"Content-Security-Policy: default-src 'none'; script-src 'wasm-unsafe-eval'\r\n"),
-    "solver.js": (_JAVASCRIPT, b""),
-    "page.css": (b"text/css; charset=utf-8", b""),
-}
+MOST_READY: Final = 256
+"""Replies kept ready within a second, of some 2 KiB each; with all four of their forms made, of 6 KiB."""
 
 
-def message(status: int, fields: bytes, media: bytes, length: bytes, close: bool) -> bytes:
-    """Status line and header, with the end of the header, as a template: `Date: %b` is open, as is what `fields` and
-    `length` leave open.
-    """
-    return b"HTTP/1.1 %d %b\r\nDate: %%b\r\nContent-Type: %b\r\nContent-Length: %b\r\n%b%b%b\r\n" % (
-        status,
-        HTTPStatus(status).phrase.encode("ascii"),
-        media,
-        length,
-        b"X-Content-Type-Options: nosniff\r\n",
-        fields,
-        b"Connection: close\r\n" if close else b"",
+class Replies:
+    """All replies for one configuration. `cookie` and `header` name what carries a pass."""
+
+    __slots__ = (
+        "_challenge_documents",
+        "_challenge_fields",
+        "_challenge_pages",
+        "_cookie",
+        "_date",
+        "_faults",
+        "_files",
+        "_header",
+        "_limits",
+        "_pages",
+        "_ready",
+        "_refusals",
+        "version",
     )
 
+    def __init__(self, cookie: str, header: str) -> None:
+        self._cookie = cookie.encode("ascii")
+        self._header = header
+        self._date = b""
+        self._ready: dict[tuple[Verdict | Fault, bool], Reply] = {}  # refusals and faults of this second
+        self.set_date(0.0)
+        self._files = Files()
+        self.version = self._files.version
+        self._pages = pages = Pages(self.version)
+        self._files.describe_problems(pages)
 
-def variants(status: int, page_fields: bytes, page: bytes, fields: bytes, document: bytes) -> tuple[bytes, ...]:
-    """The eight forms of one reply, as templates; `variant()` is the index."""
-    return tuple(
-        message(
-            status, page_fields if index & 1 else fields, HTML if index & 1 else PROBLEM, b"%d" % len(body), index >= 4
+        # Templates, by the value of the reason or the fault: the one for programs, and the one for people.
+        self._refusals: dict[str, tuple[Template, Template]] = {}
+        self._limits: dict[str, tuple[Template, Template]] = {}  # those that tell the state of a bucket, too
+        for reason, said in REFUSALS.items():
+            word = reason.value
+            page = pages.error(said.title, said.detail, said.hint, word)
+            document = problem(said.kind, said.status, said.title, said.detail, reason=word)
+            wait = b"" if said is BAN else b"Retry-After: %d\r\n"
+            self._refusals[word] = self._for_both(said.status, wait, document, page)
+            if said is LIMIT:
+                # draft-ietf-httpapi-ratelimit-headers, since -08: structured fields; q, w, r and t are integers.
+                name = word.encode("ascii")
+                wait += b'RateLimit-Policy: "%b";q=%%d;w=%%d\r\nRateLimit: "%b";r=%%d;t=%%d\r\n' % (name, name)
+                self._limits[word] = self._for_both(said.status, wait, document, page)
+        self._faults = {
+            fault.value: self._for_both(
+                told.status,
+                told.fields,
+                problem(fault.value, told.status, told.title, told.detail, reason=fault.value),
+                pages.error(told.title, told.detail, "", fault.value),
+                told.closes,
+            )
+            for fault, told in FAULTS.items()
+        }
+
+        wait = b"Retry-After: %d\r\n"
+        self._challenge_fields = (
+            head_fields(OPEN, PROBLEM, b"%d", PROBLEM_FIELDS + wait),
+            head_fields(OPEN, HTML, b"%d", CHALLENGE_FIELDS + wait),
         )
-        + (b"" if index & 2 else body.replace(b"%", b"%%"))
-        for index in range(8)
-        for body in (page if index & 1 else document,)
-    )
+        self._challenge_documents = {reason.value: _challenge_document(reason) for reason in CHALLENGES}
+        self._challenge_pages = {then: _open(pages.challenge(_MARKS, then, ())) for then in ("reload", "resend")}
 
+    def _for_both(
+        self, status: int, more: bytes, document: bytes, page: bytes, closes: bool = False
+    ) -> tuple[Template, Template]:
+        """One reply for programs and for people, in this order, with the field lines `more`."""
+        of_document, of_page = PROBLEM_FIELDS + more, self._pages.error_fields + more
+        return (
+            Template(status, head_fields(OPEN, PROBLEM, b"%d" % len(document), of_document), document, closes),
+            Template(status, head_fields(OPEN, HTML, b"%d" % len(page), of_page), page, closes),
+        )
 
-def variant(page: bool, head: bool, close: bool) -> int:
-    """Which of the `variants`."""
-    return page | head << 1 | close << 2
+    def set_date(self, wall: float) -> None:
+        """`wall`: seconds since the epoch. Every reply carries this date until the next call."""
+        self._date = formatdate(wall, usegmt=True).encode("ascii")
+        self._ready.clear()
+
+    def refusal(self, verdict: Verdict, page: bool) -> Reply:
+        """The reply to LIMIT (429), SHED (503) or BAN (403). KeyError for the reason of another action.
+
+        A flood meets this: equal refusals are one verdict, and its reply is made once a second.
+        """
+        reply = self._ready.get((verdict, page))
+        if reply is None:
+            reply = self._keep(verdict, page, self._refusal(verdict, page))
+        return reply
+
+    def _keep(self, what: Verdict | Fault, page: bool, reply: Reply) -> Reply:
+        """Keep `reply` ready until the second is over."""
+        if len(self._ready) >= MOST_READY:
+            self._ready.clear()
+        self._ready[what, page] = reply
+        return reply
+
+    def _refusal(self, verdict: Verdict, page: bool) -> Reply:
+        word = verdict.reason._value_  # not `.value`, which is a descriptor written in Python
+        wait = verdict.retry_after
+        if verdict.limit is not None and word in self._limits:
+            rate, burst = verdict.limit
+            # In units: a request costs one for each 10 ms of upstream time. The window is the time to fill the bucket.
+            window = max(-(-burst // rate), 1)
+            return self._limits[word][page].fill(self._date, wait, burst, window, max(verdict.remaining, 0), wait)
+        template = self._refusals[word][page]
+        return template.fill(self._date) if verdict.action is Action.BAN else template.fill(self._date, wait)
+
+    def challenge(
+        self, verdict: Verdict, challenge: Challenge, page: bool, method: str, form: Sequence[tuple[str, str]] | None
+    ) -> Reply:
+        """The reply to CHALLENGE: 503 with the page that solves it, or with the challenge as a problem document.
+
+        `form` is what a POST of this same origin carried (`parse_form`); the page sends it on. Other requests with a
+        body cannot be sent on, and the page says so.
+        """
+        values = {
+            b"token": challenge.token.encode("ascii"),
+            b"k": b"%d" % challenge.k,
+            b"target": b"%016x" % challenge.target,
+            b"expected_hashes": b"%d" % challenge.expected_hashes,
+            b"expires_in": b"%d" % challenge.expires_in,
+        }
+        if not page:
+            body = self._challenge_documents[verdict.reason._value_] % values
+        elif method == "GET" or method == "HEAD":
+            body = self._challenge_pages["reload"] % values
+        elif form is None or method != "POST":
+            body = self._challenge_pages["resend"] % values
+        else:
+            texts = {name.decode(): value.decode() for name, value in values.items()}
+            body = self._pages.challenge(texts, "submit", form)
+        wait = verdict.retry_after if verdict.retry_after > 0 else 1
+        return Reply(CHALLENGE.status, self._challenge_fields[page] % (self._date, len(body), wait), body)
+
+    def fault(self, fault: Fault, page: bool) -> Reply:
+        """The reply to a fault (faults.py)."""
+        reply = self._ready.get((fault, page))
+        if reply is None:
+            reply = self._keep(fault, page, self._faults[fault._value_][page].fill(self._date))
+        return reply
+
+    def static(self, path: str, if_none_match: str | None, query: str = "") -> Reply | None:
+        """A file of the challenge page or the page about a kind of problem; None when there is none at `path`.
+
+        `if_none_match` is the field of this name, `query` the part of the target after "?".
+        """
+        return self._files.reply(path, self._date, if_none_match, query)
+
+    def redirect(self, location: bytes) -> Reply:
+        """308 to `location`. It is not to be stored: what keeps browsers from asking again is tls.hsts."""
+        fields = b"Date: %b\r\nLocation: %b\r\nContent-Length: 0\r\n%b" % (self._date, location, NO_STORE)
+        return Reply(308, fields, b"")
+
+    def redeemed(self, redemption: Redemption, secure: bool) -> Reply:
+        """The reply to an answer: 200 with the pass in the body and in a cookie, 202 with a ticket, or the problem.
+        `secure`: over TLS."""
+        word = redemption.result.value
+        status, detail = ANSWERS[word]
+        if word == "accepted":
+            media = JSON
+            cookie = self.set_cookie(redemption.pass_token, redemption.lifetime, secure)
+            fields = NO_STORE + b"Set-Cookie: " + cookie + b"\r\n"
+            body = orjson.dumps(
+                {
+                    "pass": redemption.pass_token,
+                    "header": self._header,
+                    "cookie": self._cookie_name(secure).decode("ascii"),
+                    "lifetime": redemption.lifetime,
+                }
+            )
+        elif word == "waiting":
+            media = JSON
+            fields = NO_STORE + b"Retry-After: %d\r\n" % redemption.retry_after
+            body = orjson.dumps({"ticket": redemption.ticket, "wait": redemption.wait, "answer_to": ANSWER_TO})
+        else:
+            media = PROBLEM
+            # The share of a core that is spent on verifying is limited: `busy` says when there is time again.
+            fields = NO_STORE + (b"Retry-After: %d\r\n" % redemption.retry_after if word == "busy" else b"")
+            body = problem(ANSWER_KIND, status, ANSWER_TITLE, detail, reason=word)
+        return Reply(status, head_fields(self._date, media, b"%d" % len(body), fields), body)
+
+    def set_cookie(self, token: str, lifetime: int, secure: bool) -> bytes:
+        """The value of a Set-Cookie field that gives the pass `token` for `lifetime` seconds. `secure`: over TLS, where
+        the name says that no other host of the domain has set it."""
+        return b"%b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b" % (
+            self._cookie_name(secure),
+            token.encode("ascii"),
+            lifetime,
+            b"; Secure" if secure else b"",
+        )
+
+    def _cookie_name(self, secure: bool) -> bytes:
+        return HOST_ONLY + self._cookie if secure else self._cookie
 
 
 def problem(kind: str, status: int, title: str, detail: str, **members: Any) -> bytes:
-    """A problem document (RFC 9457). `kind` names its page below /.well-known/shield/problems/."""
+    """A problem document (RFC 9457). `kind` names its page below PROBLEMS."""
     return orjson.dumps({"type": PROBLEMS + kind, "title": title, "status": status, "detail": detail} | members)
 
 
-class Pages:
-    """The pages for people, from the templates in static/."""
-
-    __slots__ = ("_challenge", "_error", "_style", "error_fields", "policy_fields", "version")
-
-    def __init__(self, version: str) -> None:
-        env = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(STATIC),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.version = version
-        self._challenge = env.get_template("challenge.html")
-        self._error = env.get_template("error.html")
-        # Inside the page, so that a refused browser asks for nothing more; allowed by its hash.
-        style = (STATIC / "error.css").read_text(encoding="utf-8").strip()
-        self._style = style
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest())
-        self.policy_fields = _PAGE_FIELDS + _ERROR_POLICY % digest
-        self.error_fields = NO_STORE + VARY + self.policy_fields
-
-    def error(self, title: str, detail: str, hint: str = "", reason: str = "") -> bytes:
-        """A short page without script or further files."""
-        return self._error.render(style=self._style, title=title, detail=detail, hint=hint, reason=reason).encode()
-
-    def challenge(self, challenge: Mapping[str, str], then: str, form: Sequence[tuple[str, str]]) -> bytes:
-        """The page that solves `challenge`. `then`: "reload" itself, "submit" the form, or ask to "resend" it."""
-        return self._challenge.render(
-            challenge=challenge, then=then, form=form, answer_to=ANSWER_TO, prefix=PREFIX, version=self.version
-        ).encode()
+_MARKS: Final = {name: f"@{name}@" for name in ("token", "k", "target", "expected_hashes", "expires_in")}
+"""What stands for the values of a challenge while a template is rendered. Neither JSON nor HTML escapes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that the pages need, with a strong entity tag over its bytes."""
-
-    media: bytes
-    body: bytes
-    fields: bytes
-    tag: str
-
-    def reply(self, head: bool, close: bool, if_none_match: str | None, immutable: bool) -> bytes:
-        """A template with the date left open: 200, or 304 when the client has it (RFC 9110 section 13.1.2)."""
-        caching = b"public, max-age=31536000, immutable" if immutable else b"no-cache"
-        fields = b"Cache-Control: %b\r\nETag: %b\r\n" % (caching, self.tag.encode("ascii"))
-        if if_none_match is not None and _has_tag(if_none_match, self.tag):
-            closing = b"Connection: close\r\n" if close else b""
-            return b"HTTP/1.1 304 Not Modified\r\nDate: %%b\r\n%b%b\r\n" % (fields, closing)
-        reply = message(200, fields + self.fields, self.media, b"%d" % len(self.body), close)
-        return reply if head else reply + self.body.replace(b"%", b"%%")
+def _open(rendered: bytes) -> bytes:
+    """The template for `bytes % mapping` that `rendered`, which holds the marks, makes."""
+    template = rendered.replace(b"%", b"%%")
+    for name, mark in _MARKS.items():
+        template = template.replace(mark.encode(), b"%%(%b)b" % name.encode())
+    return template
 
 
-def _has_tag(if_none_match: str, tag: str) -> bool:
-    return if_none_match.strip() == "*" or any(
-        each.strip().removeprefix("W/") == tag for each in if_none_match.split(",")
-    )
-
-
-def files() -> dict[str, File]:
-    """The script, worker and style of the challenge page by their paths."""
-    found = {}
-    for name, (media, fields) in _FILES.items():
-        body = (STATIC / name).read_bytes()
-        found[PREFIX + name] = File(media, body, fields + b"Cross-Origin-Resource-Policy: same-origin\r\n", tag(body))
-    return found
-
-
-def tag(body: bytes) -> str:
-    """A strong entity tag."""
-    return f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+def _challenge_document(reason: Reason) -> bytes:
+    """The problem document of a challenge as a template. Numbers lose the quotes that their marks had."""
+    members = _MARKS | {"algorithm": "sha256", "answer_to": ANSWER_TO}
+    said = CHALLENGE
+    document = _open(problem(said.kind, said.status, said.title, said.detail, reason=reason.value, challenge=members))
+    for name in (b"k", b"expected_hashes", b"expires_in"):
+        document = document.replace(b'"%%(%b)b"' % name, b"%%(%b)b" % name)
+    return document

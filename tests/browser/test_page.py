@@ -17,7 +17,8 @@ from shield.http.browser import encode_form, parse_answer, parse_form, wants_pag
 from shield.model import Reason, Verdict
 from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Redemption, solved
 from shield.policy.keys import Keys
-from shield.replies.wording import ANSWER_TO, Replies
+from shield.replies.pages import ANSWER_TO
+from shield.replies.rendering import Replies
 
 pytestmark = pytest.mark.browser
 
@@ -55,9 +56,9 @@ class StandIn:
             if self.worker == "silent":
                 return b"HTTP/1.1 200 OK\r\nContent-Type: text/javascript\r\nContent-Length: 0\r\n\r\n"
             return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-        file = self._replies.static(path, False, False, fields.get("if-none-match"), query)
+        file = self._replies.static(path, fields.get("if-none-match"), query)
         if file is not None:
-            return file
+            return file.message(False, False)
         self.targets.append(f"{method} {target}")
         if "shield_pass=" in fields.get("cookie", ""):
             if method == "POST":
@@ -67,7 +68,7 @@ class StandIn:
         self.challenged.append("page" if page else "program")
         form = parse_form(body, fields.get("content-type", "")) if method == "POST" else None
         challenge = self._challenger.mint(CLIENT, self.hashes, time.monotonic())
-        return self._replies.challenge(CHALLENGE, challenge, page, False, False, method, form)
+        return self._replies.challenge(CHALLENGE, challenge, page, method, form).message(False, False)
 
     def _answer(self, body: bytes) -> bytes:
         answer = parse_answer(body)
@@ -84,7 +85,8 @@ class StandIn:
             if result is Redeemed.ACCEPTED and self.turns:
                 result = Redeemed.WAITING
         self.answered.append(result)
-        reply = self._replies.redeemed(Redemption(result, "a-pass", 120, "a-ticket", self.wait, 1), False, False, False)
+        redemption = Redemption(result, "a-pass", 120, "a-ticket", self.wait, 1)
+        reply = self._replies.redeemed(redemption, False).message(False, False)
         if not self.gives_cookie:
             reply = b"\r\n".join(line for line in reply.split(b"\r\n") if not line.startswith(b"Set-Cookie"))
         return reply

@@ -23,7 +23,7 @@ from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner, HttpSettings
 from shield.operator.metrics import Metrics
 from shield.policy.challenge import Redeemed, Redemption
-from shield.replies.wording import Replies
+from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
 from shield.upstream.pool import Pool, Server, UpstreamSettings

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import pytest
 
-from shield.replies.redirect import Redirect
 from tests.harness import get, post, shielded, soon
 
 NAMES = frozenset({"a.example", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1"})
 
 
-def redirect(port: int = 443, acme: bool = False) -> Redirect:
-    return Redirect(port, acme, NAMES.__contains__)
+def redirect(port: int = 443, acme: bool = False) -> tuple[int, bool, Callable[[str], bool]]:
+    """As shielded() takes it."""
+    return port, acme, NAMES.__contains__
 
 
 @pytest.mark.parametrize(

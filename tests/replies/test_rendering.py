@@ -16,7 +16,10 @@ import pytest
 from shield.model import Action, Fault, Reason, Verdict
 from shield.policy.challenge import Challenge, Redeemed, Redemption
 from shield.replies.faults import FAULTS
-from shield.replies.wording import ANSWER_TO, CHALLENGES, PREFIX, REFUSALS, Replies
+from shield.replies.pages import ANSWER_TO, PREFIX
+from shield.replies.rendering import MOST_READY, Replies
+from shield.replies.reply import Reply
+from shield.replies.wording import CHALLENGES, REFUSALS
 
 NOON = 1_800_014_400.0
 DATE = "Fri, 15 Jan 2027 12:00:00 GMT"
@@ -25,7 +28,7 @@ FORWARDED = {Reason.OK, Reason.ALLOWLISTED, Reason.API_KEY, Reason.CRAWLER, Reas
 
 
 @dataclass
-class Reply:
+class Read:
     status: int
     fields: dict[str, str]
     body: bytes
@@ -36,9 +39,10 @@ class Reply:
         return document
 
 
-def read(reply: bytes, head: bool = False) -> Reply:
-    """Takes a complete reply apart, and checks what all replies have in common."""
-    top, _, body = reply.partition(b"\r\n\r\n")
+def read(reply: Reply | None, head: bool = False, close: bool = False) -> Read:
+    """Takes a reply's HTTP/1.1 message apart, and checks what all replies have in common."""
+    assert reply is not None
+    top, _, body = reply.message(head, close).partition(b"\r\n\r\n")
     line, *lines = top.decode("ascii").split("\r\n")
     status = int(line[9:12])
     assert line == f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
@@ -52,7 +56,8 @@ def read(reply: bytes, head: bool = False) -> Reply:
         assert length > 0
         assert len(body) == (0 if head else length)
         assert fields["x-content-type-options"] == "nosniff"
-    return Reply(status, fields, body)
+    assert (status, body) == (reply.status, b"" if head else reply.body)
+    return Read(status, fields, body)
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +68,13 @@ def replies() -> Replies:
 
 
 def refusals() -> Iterator[tuple[Verdict, int]]:
-    for reason, (kind, status, *_) in REFUSALS.items():
-        if kind == "limit":
-            yield Verdict(reason, 3, (10.0, 200.0), 1.9), status
-        elif kind == "shed":
-            yield Verdict(reason, 3), status
+    for reason, said in REFUSALS.items():
+        if said.kind == "limit":
+            yield Verdict(reason, 3, (10.0, 200.0), 1.9), said.status
+        elif said.kind == "shed":
+            yield Verdict(reason, 3), said.status
         else:
-            yield Verdict(reason, 60), status
+            yield Verdict(reason, 60), said.status
 
 
 def test_every_reason_to_refuse_has_its_words() -> None:
@@ -80,7 +85,7 @@ def test_every_reason_to_refuse_has_its_words() -> None:
 @pytest.mark.parametrize(("page", "head", "close"), FORMS)
 @pytest.mark.parametrize(("verdict", "status"), list(refusals()), ids=lambda value: getattr(value, "reason", value))
 def test_refusals(replies: Replies, verdict: Verdict, status: int, page: bool, head: bool, close: bool) -> None:
-    reply = read(replies.refusal(verdict, page, head, close), head)
+    reply = read(replies.refusal(verdict, page), head, close)
     assert reply.status == status
     assert reply.fields["cache-control"] == "no-store"
     assert reply.fields["vary"] == "Accept, Sec-Fetch-Dest"
@@ -102,32 +107,56 @@ def test_refusals(replies: Replies, verdict: Verdict, status: int, page: bool, h
 def test_a_rate_limit_tells_the_state_of_its_bucket(replies: Replies) -> None:
     """Syntax: draft-ietf-httpapi-ratelimit-headers since -08. q, w, r and t are integers, w at least 1."""
     verdict = Verdict(Reason.ADDRESS_RATE, 7, (30.0, 100.0), 2.99)
-    fields = read(replies.refusal(verdict, False, False, False)).fields
+    fields = read(replies.refusal(verdict, False)).fields
     assert fields["ratelimit-policy"] == '"address_rate";q=100;w=4'
     assert fields["ratelimit"] == '"address_rate";r=2;t=7'
     small = Verdict(Reason.PASS_RATE, 1, (60.0, 20.5), -3.0)
-    fields = read(replies.refusal(small, True, False, False)).fields
+    fields = read(replies.refusal(small, True)).fields
     assert fields["ratelimit-policy"] == '"pass_rate";q=20;w=1'
     assert fields["ratelimit"] == '"pass_rate";r=0;t=1'
     unknown = Verdict(Reason.CLIENT_RATE, 2)
-    assert "ratelimit" not in read(replies.refusal(unknown, False, False, False)).fields
+    assert "ratelimit" not in read(replies.refusal(unknown, False)).fields
 
 
 def test_the_date_is_that_of_the_last_call() -> None:
     replies = Replies("shield_pass", "Shield-Pass")
     verdict = Verdict(Reason.HONEYPOT)
-    assert b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n" in replies.refusal(verdict, True, False, False)
+    assert b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n" in replies.refusal(verdict, True).message(False, False)
     replies.set_date(NOON)
-    assert DATE.encode() in replies.refusal(verdict, True, False, False)
+    assert DATE.encode() in replies.refusal(verdict, True).message(False, False)
+
+
+def test_equal_refusals_are_one_reply_until_the_second_is_over() -> None:
+    replies = Replies("shield_pass", "Shield-Pass")
+    verdict = Verdict(Reason.HONEYPOT, 60)
+    reply = replies.refusal(verdict, True)
+    assert replies.refusal(verdict, True) is reply
+    assert reply.message(False, True) is reply.message(False, True)
+    assert replies.fault(Fault.BAD_HOST, True) is replies.fault(Fault.BAD_HOST, True)
+    replies.set_date(NOON)
+    assert replies.refusal(verdict, True) is not reply
+
+
+def test_no_more_replies_are_kept_ready_than_there_is_room_for() -> None:
+    replies = Replies("shield_pass", "Shield-Pass")
+    verdicts = [Verdict(Reason.HONEYPOT, 60) for _ in range(MOST_READY + 1)]
+    first = replies.refusal(verdicts[0], True)
+    for verdict in verdicts[1:MOST_READY]:
+        replies.refusal(verdict, True)
+    assert replies.refusal(verdicts[0], True) is first
+    replies.refusal(verdicts[MOST_READY], True)
+    assert replies.refusal(verdicts[0], True) is not first
 
 
 @pytest.mark.parametrize(("page", "head", "close"), FORMS)
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
 def test_faults(replies: Replies, fault: Fault, page: bool, head: bool, close: bool) -> None:
     told = FAULTS[fault]
-    reply = read(replies.fault(fault, page, head, close), head)
+    said = replies.fault(fault, page)
+    assert said.closes == told.closes
+    reply = read(said, head, close)
     assert reply.status == told.status
-    assert ("connection" in reply.fields) == (close or told.closes)
+    assert ("connection" in reply.fields) == close
     assert reply.fields["cache-control"] == "no-store"
     if not page and not head:
         assert reply.document["type"] == f"/.well-known/shield/problems/{fault.value}"
@@ -154,7 +183,7 @@ ALWAYS = Verdict(Reason.CHALLENGE_ALWAYS, 2)
 @pytest.mark.parametrize("reason", CHALLENGES, ids=lambda reason: reason.value)
 def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reason: Reason) -> None:
     verdict = Verdict(reason, 2)
-    reply = read(replies.challenge(verdict, CHALLENGE, False, False, False, "POST", [("a", "b")]))
+    reply = read(replies.challenge(verdict, CHALLENGE, False, "POST", [("a", "b")]))
     assert reply.status == 503
     assert reply.fields["retry-after"] == "2"
     assert reply.fields["cache-control"] == "no-store"
@@ -190,7 +219,7 @@ def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reas
 def test_browsers_get_a_page_that_knows_how_to_go_on(
     replies: Replies, method: str, form: list[tuple[str, str]] | None, then: str
 ) -> None:
-    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, False, False, method, form))
+    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, method, form))
     text = reply.body.decode()
     assert reply.fields["content-type"] == "text/html; charset=utf-8"
     attributes = dict(re.findall(r' data-([a-z]+)="([^"]*)"', text.partition("<main")[2].partition(">")[0]))
@@ -210,15 +239,15 @@ def test_browsers_get_a_page_that_knows_how_to_go_on(
 
 
 def test_a_head_request_learns_the_length_of_the_page(replies: Replies) -> None:
-    whole = read(replies.challenge(ALWAYS, CHALLENGE, True, False, True, "GET", None))
-    head = read(replies.challenge(ALWAYS, CHALLENGE, True, True, True, "HEAD", None), head=True)
+    whole = read(replies.challenge(ALWAYS, CHALLENGE, True, "GET", None), close=True)
+    head = read(replies.challenge(ALWAYS, CHALLENGE, True, "HEAD", None), head=True, close=True)
     assert head.fields == whole.fields
     assert head.fields["connection"] == "close"
 
 
 def test_form_fields_come_back_as_text_and_nothing_else(replies: Replies) -> None:
     fields = [('"><script>x</script>', "</form>'\"&amp;%(token)b %s @token@"), ("{{ 7*7 }}", "ä\r\nb")]
-    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, False, False, "POST", fields))
+    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, "POST", fields))
     text = reply.body.decode()
     inputs = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', text)
     assert [(html.unescape(name), html.unescape(value)) for name, value in inputs] == fields
@@ -226,14 +255,12 @@ def test_form_fields_come_back_as_text_and_nothing_else(replies: Replies) -> Non
 
 
 def test_pages_allow_only_what_they_need(replies: Replies) -> None:
-    policy = read(replies.challenge(ALWAYS, CHALLENGE, True, False, False, "GET", None)).fields[
-        "content-security-policy"
-    ]
+    policy = read(replies.challenge(ALWAYS, CHALLENGE, True, "GET", None)).fields["content-security-policy"]
     assert policy == (
         "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; "
         "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
     )
-    error = read(replies.fault(Fault.INTERNAL, True, False, False))
+    error = read(replies.fault(Fault.INTERNAL, True))
     style = error.body.partition(b"<style>")[2].partition(b"</style>")[0]
     assert len(style) > 100
     digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
@@ -244,20 +271,20 @@ def test_pages_allow_only_what_they_need(replies: Replies) -> None:
 @pytest.mark.parametrize("name", ["solver.js", "worker.js", "page.css"])
 def test_files_of_the_page(replies: Replies, name: str) -> None:
     path, query = PREFIX + name, f"v={replies.version}"
-    whole = read(replies.static(path, False, False, None, query) or b"")
+    whole = read(replies.static(path, None, query))
     assert whole.status == 200
     assert whole.fields["cache-control"] == "public, max-age=31536000, immutable"
     assert whole.fields["content-type"].startswith("text/css" if name == "page.css" else "text/javascript")
-    assert read(replies.static(path, True, True, None, query) or b"", head=True).fields["connection"] == "close"
+    assert read(replies.static(path, None, query), head=True).fields == whole.fields
     # Another version's address must not be filled with this version for a year.
-    assert read(replies.static(path, False, False, None, "v=other") or b"").fields["cache-control"] == "no-cache"
+    assert read(replies.static(path, None, "v=other")).fields["cache-control"] == "no-cache"
 
     tag = whole.fields["etag"]
     assert re.fullmatch('"[0-9a-f]+"', tag)
     for condition in (tag, f'"x", W/{tag}', "*"):
-        reply = read(replies.static(path, False, False, condition, query) or b"")
+        reply = read(replies.static(path, condition, query))
         assert (reply.status, reply.body, reply.fields["etag"]) == (304, b"", tag)
-    assert read(replies.static(path, False, False, '"x"', query) or b"").status == 200
+    assert read(replies.static(path, '"x"', query)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -265,23 +292,23 @@ def test_files_of_the_page(replies: Replies, name: str) -> None:
     ["", "challenge.html", "error.css", "answer", "../replies.py", "worker.js/", "problems/", "problems/nothing"],
 )
 def test_nothing_else_is_served(replies: Replies, path: str) -> None:
-    assert replies.static(PREFIX + path, False, False, None) is None
+    assert replies.static(PREFIX + path, None) is None
 
 
 def test_every_type_of_problem_leads_to_a_page(replies: Replies) -> None:
-    documents = [read(replies.refusal(verdict, False, False, False)).document for verdict, _ in refusals()]
-    documents += [read(replies.fault(fault, False, False, False)).document for fault in Fault]
-    documents.append(read(replies.challenge(ALWAYS, CHALLENGE, False, False, False, "GET", None)).document)
-    documents.append(read(replies.redeemed(Redemption(Redeemed.WRONG), False, False, False)).document)
+    documents = [read(replies.refusal(verdict, False)).document for verdict, _ in refusals()]
+    documents += [read(replies.fault(fault, False)).document for fault in Fault]
+    documents.append(read(replies.challenge(ALWAYS, CHALLENGE, False, "GET", None)).document)
+    documents.append(read(replies.redeemed(Redemption(Redeemed.WRONG), False)).document)
     for document in documents:
-        reply = read(replies.static(str(document["type"]), False, False, None) or b"")
+        reply = read(replies.static(str(document["type"]), None))
         assert f"<title>{document['title']}</title>".encode() in reply.body
         assert "content-security-policy" in reply.fields
 
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_a_right_answer_gives_the_pass_in_the_body_and_in_a_cookie(replies: Replies, secure: bool) -> None:
-    reply = read(replies.redeemed(Redemption(Redeemed.ACCEPTED, "token-_", 300), secure, False, False))
+    reply = read(replies.redeemed(Redemption(Redeemed.ACCEPTED, "token-_", 300), secure))
     assert reply.status == 200
     assert reply.fields["content-type"] == "application/json"
     name = "__Host-shield_pass" if secure else "shield_pass"
@@ -292,7 +319,7 @@ def test_a_right_answer_gives_the_pass_in_the_body_and_in_a_cookie(replies: Repl
 
 def test_who_has_to_wait_gets_a_ticket_and_is_told_when_to_ask(replies: Replies) -> None:
     redemption = Redemption(Redeemed.WAITING, ticket="ticket-_", wait=20, retry_after=5)
-    reply = read(replies.redeemed(redemption, True, False, False))
+    reply = read(replies.redeemed(redemption, True))
     assert reply.status == 202
     assert reply.fields["content-type"] == "application/json"
     assert reply.fields["cache-control"] == "no-store"
@@ -305,9 +332,8 @@ def test_who_has_to_wait_gets_a_ticket_and_is_told_when_to_ask(replies: Replies)
     "result", [each for each in Redeemed if each not in (Redeemed.ACCEPTED, Redeemed.WAITING)], ids=lambda r: r.value
 )
 def test_other_answers_get_the_reason(replies: Replies, result: Redeemed) -> None:
-    reply = read(replies.redeemed(Redemption(result), True, False, True))
+    reply = read(replies.redeemed(Redemption(result), True))
     assert reply.status == (503 if result is Redeemed.BUSY else 400)
     assert reply.fields.get("retry-after") == ("2" if result is Redeemed.BUSY else None)
     assert "set-cookie" not in reply.fields
-    assert reply.fields["connection"] == "close"
     assert reply.document["reason"] == result.value

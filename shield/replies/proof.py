@@ -1,0 +1,88 @@
+"""Proof of work over HTTP: the challenge that a request gets, and the answer that comes back.
+
+The engine makes challenges and judges answers; here is decided what a request must be like for either, and what the
+reply is. A form that a browser has posted is carried through the challenge page and sent on once it is solved.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shield.http.browser import MAX_ANSWER_BYTES, MAX_FORM_BYTES, cross_site, parse_answer, parse_form, same_origin
+from shield.model import Fault
+from shield.policy.challenge import Redeemed, Redemption
+from shield.replies.reply import BodyWanted, Reply
+
+if TYPE_CHECKING:
+    from shield.http.head import Head
+    from shield.operator.metrics import Metrics
+    from shield.policy.engine import Engine
+    from shield.policy.request import Request
+    from shield.replies.rendering import Replies
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_UNREADABLE: Final = Redemption(Redeemed.MALFORMED)
+
+
+class ProofOfWork:
+    """Asks for proof of work and takes it. One for all connections."""
+
+    __slots__ = ("_engine", "_metrics", "_replies")
+
+    def __init__(self, engine: Engine, replies: Replies, metrics: Metrics) -> None:
+        self._engine = engine
+        self._replies = replies
+        self._metrics = metrics
+
+    def ask(self, request: Request, head: Head, scheme: str, now: float) -> Reply | BodyWanted:
+        """The challenge for `request`, whose verdict is CHALLENGE; `scheme` is that of its connection."""
+        content_type = request.headers.get("Content-Type", "")
+        if not (
+            head.page
+            and head.length
+            and head.method == "POST"
+            and content_type[: len(_FORM)].lower() == _FORM
+            and same_origin(request.headers, scheme)  # another site's form, sent on, would arrive as our own
+        ):
+            return self._challenge(request, head, None, now)
+
+        def then(body: bytes | None, later: float) -> Reply:
+            form = parse_form(body, content_type) if body is not None else None
+            return self._challenge(request, head, form, later)
+
+        return BodyWanted(MAX_FORM_BYTES, then)
+
+    def _challenge(self, request: Request, head: Head, form: list[tuple[str, str]] | None, now: float) -> Reply:
+        challenge = self._engine.mint(request, now)
+        self._metrics.challenges_minted += 1
+        return self._replies.challenge(request.verdict, challenge, head.page, head.method, form)
+
+    def take(self, request: Request, head: Head, trusted: bool, secure: bool) -> Fault | BodyWanted:
+        """What is to be read of an answer, or why it is none. `trusted`: a trusted proxy brings it; `secure`: the
+        client speaks TLS.
+
+        Only JSON is taken: another site's page cannot send that without asking first (CORS).
+        """
+        if head.method != "POST":
+            return Fault.POST_ONLY
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+            return Fault.UNSUPPORTED_MEDIA
+        if cross_site(request.headers, trusted):
+            return Fault.CROSS_SITE
+
+        def then(body: bytes | None, now: float) -> Reply:
+            redemption = self._redeem(request, body, now)
+            self._metrics.redemptions[redemption.result.value] += 1
+            if redemption.result is Redeemed.ACCEPTED:
+                self._metrics.passes_granted["bought"] += 1
+            return self._replies.redeemed(redemption, secure)
+
+        return BodyWanted(MAX_ANSWER_BYTES, then)
+
+    def _redeem(self, request: Request, body: bytes | None, now: float) -> Redemption:
+        answer = parse_answer(body) if body is not None else None
+        if answer is None:
+            return _UNREADABLE
+        if isinstance(answer, str):
+            return self._engine.claim(request.client, answer, now)
+        return self._engine.redeem(request.client, *answer, now)
