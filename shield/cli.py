@@ -150,32 +150,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="shield",
         description="A reverse proxy that keeps a web service usable while it is being flooded.",
-        epilog="Exit status: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 could not start.",
+        epilog="Exit status: 0: fine. 1: mistakes in the config or scene. 2: wrong usage. 3: Shield could not start.",
     )
     parser.add_argument("--version", action="version", version=f"shield {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
-        ("run", "serve"),
-        ("check", "validate the config and report every mistake with its line"),
-        ("demo", "serve the built-in demo site on 127.0.0.1:8080, and say how to attack it"),
+        ("run", "start the proxy"),
+        ("check", "report every mistake in the config, each with its line, and start nothing"),
+        ("demo", "start the proxy in front of a built-in site on 127.0.0.1:8080, and say how to attack it"),
     ):
         parsed = commands.add_parser(name, help=text, description=text)
         parsed.add_argument(
             "--config",
             metavar="FILE",
-            help="the config; otherwise config.toml in the current directory, otherwise the one that Shield ships",
+            help="the config file; without it config.toml in the current directory, or else the one that Shield ships",
         )
         if name == "check":
-            parsed.add_argument("--json", action="store_true", help="write the report as JSON to stdout")
+            parsed.add_argument("--json", action="store_true", help="write the report to stdout as JSON")
     _add_simulate(commands)
     return parser
 
 
 def _add_simulate(commands: Any) -> None:
-    what = "play an attack against the real policy on a simulated clock, and say what each side got"
+    what = "play an attack against the policy on a simulated clock, and say what each side got"
     parsed = commands.add_parser("simulate", help=what, description=what + ". See docs/simulate.md.")
-    parsed.add_argument("scene", metavar="SCENE", nargs="?", help="one that ships, or a file; without: list them")
-    parsed.add_argument("--config", metavar="FILE", help="a config to try, in place of the scene's own")
-    parsed.add_argument("--seed", metavar="N", type=int, default=1, help="another one is another course of chance")
-    parsed.add_argument("--json", metavar="FILE", help="write everything that was measured")
-    parsed.add_argument("--chart", metavar="FILE", help="draw it, as .png or .svg; needs matplotlib")
+    parsed.add_argument(
+        "scene", metavar="SCENE", nargs="?", help="a scene that ships, or a file; without it, list those that ship"
+    )
+    parsed.add_argument("--config", metavar="FILE", help="the config to try, in place of the scene's own")
+    parsed.add_argument("--seed", metavar="N", type=int, default=1, help="of the random numbers (default: 1)")
+    parsed.add_argument("--json", metavar="FILE", help="write all results to FILE as JSON")
+    parsed.add_argument("--chart", metavar="FILE", help="draw the results into FILE, .png or .svg; needs matplotlib")
