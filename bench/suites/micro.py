@@ -194,7 +194,7 @@ def present_again() -> Batch:
         proxy.gate.data_received(head)
     assert not verified, "the connection did not remember the pass"
     shown = proxy.gate._exchange.head  # type: ignore[union-attr]
-    assert proxy.gate.caller.present(shown, rig.START) is not None
+    assert proxy.gate.caller.shown_pass is not None
     return _timed(proxy.gate.caller.present, shown, rig.START)
 
 

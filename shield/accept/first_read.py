@@ -1,13 +1,13 @@
-"""The doorstep: a connection that asks once and is refused is answered before anything is made for it.
+"""The first read: a connection that asks once and is refused is answered before anything is made for it.
 
 A flood of short connections is what costs a proxy most per request, and a refusal needs nothing of what a connection
-is given: no transport, no gate, no place among the deadlines. So the first bytes are read as the connection is
-accepted. If they are one plain head that asks to close (`Connection: close`, no body), the policy is asked at once, and
-a refusal is sent and the connection closed in one segment. Everything else goes on to a ClientConnection: with
-the verdict, if there is one.
+is given: no transport, no protocol, no deadline. So the first bytes are read as the connection is accepted. If they
+are one plain head that asks to close (`Connection: close`, no body), the policy is asked at once, and a refusal is
+sent and the connection closed in one segment. Everything else goes on to a ClientConnection, with the verdict if there
+is one.
 
-Who opened a connection with the very same bytes from the same address a moment ago need not be read again: flood tools
-do, and so do monitors.
+A client that opens a connection with the very same bytes from the same address a moment later is not read again: flood
+tools do that, and so do monitors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from shield.http.head import Refused, take_cookie
+from shield.http.head import Refused
 from shield.model import Action
 from shield.policy.request import Request
 from shield.replies.pages import PREFIX
@@ -30,15 +30,20 @@ if TYPE_CHECKING:
     from shield.policy.identity import Client
 
 KNOWN: Final = 512
-"""Openings remembered, of at most 2 KiB each; beyond, all are forgotten."""
+"""First requests that are remembered, of at most KNOWN_BYTES each; beyond, all are forgotten."""
 KNOWN_BYTES: Final = 2048
 KNOWN_SECONDS: Final = 10.0
-"""After which all are forgotten, too: a pass that was void may have become a good one."""
+"""After this long all are forgotten, too: a pass that was void may have become a good one."""
 
-_REFUSED: Final = frozenset({Action.LIMIT, Action.SHED, Action.BAN})  # answered at once, without a challenge
+_REFUSED: Final = frozenset({Action.LIMIT, Action.SHED, Action.BAN})  # answered at once, unlike a challenge
 _ONCE: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_MORE", 0)  # with close(): data and FIN in one segment
 
-Opening = tuple["Head", "Client", "Pass | None"]
+FirstRequest = tuple["Head", "Client", "Pass | None"]
+"""A first request that was read: its head, who asks, and the pass that they show. Not a class: one is made for each
+connection of a flood whose bytes vary."""
+
+Continue = Callable[["ClientConnection"], None]
+"""What a connection is to do with what was read before it was made."""
 
 
 class FirstRead:
@@ -48,35 +53,35 @@ class FirstRead:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self._known: dict[tuple[str, bytes], Opening] = {}
+        self._known: dict[tuple[str, bytes], FirstRequest] = {}  # by address and bytes
         self._until = 0.0
 
-    def serve(self, sock: socket.SocketType, peer: Any) -> Callable[[ClientConnection], None] | None:
+    def serve(self, sock: socket.SocketType, peer: Any) -> Continue | None:
         """Read what the client of an accepted connection says first. `peer` is what accept() said of it.
 
-        None: it was refused, and the connection is closed. Otherwise what its gate is to do first.
+        None: the request was refused, and the connection is closed. Otherwise what its protocol is to do first.
         """
         edge = self._edge
         address = peer[0].removeprefix("::ffff:")
         try:
             data = sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except OSError:
-            return _wait  # nothing there yet, or an error that the next read will show, too
+            return _wait  # nothing is there yet, or there is an error that the next read will show, too
         now = edge.clock()
-        opening = self._known.get((address, data)) if now < self._until else None
-        if opening is None:
-            opening = self._read(address, data, now)
-            if opening is None:
+        first = self._known.get((address, data)) if now < self._until else None
+        if first is None:
+            first = self._read(address, data, now)
+            if first is None:
                 return _go_on(data)
-        head, client, held = opening
+        head, client, shown_pass = first
         metrics = edge.metrics
         metrics.bytes_in += len(data)
-        request = Request(client, head.method, head.path, head.headers, held, False, None)
+        request = Request(client, head.method, head.path, head.headers, shown_pass, False, None)
         verdict = edge.engine.decide(request, now)
         action = verdict.action
         metrics.verdicts[action._value_][verdict.reason._value_] += 1
         if action not in _REFUSED:
-            return lambda gate: gate.carry_out(request, head, verdict, b"", now)
+            return lambda connection: connection.serve_judged(request, head, verdict, now)
         reply = edge.replies.refusal(verdict, head.page)
         message = reply.message(head.method == "HEAD", True)
         edge.log.refused(now, request, reply.status)
@@ -86,18 +91,19 @@ class FirstRead:
         try:  # noqa: SIM105 - suppress() costs 0.4 µs
             sock.send(message, _ONCE)  # a new socket takes 4 KiB at least (tcp(7), tcp_wmem)
         except OSError:
-            pass  # it is gone; it was counted, and that is all
+            pass  # the client is gone; its request was counted, and that is all
         sock.close()
         return None
 
-    def _read(self, address: str, data: bytes, now: float) -> Opening | None:
-        """Who asks, and what, if `data` is all there is to be read."""
+    def _read(self, address: str, data: bytes, now: float) -> FirstRequest | None:
+        """Who asks, and what, if `data` is one whole request that ends its connection. None: a connection is needed."""
         edge = self._edge
+        recognition = edge.recognition
         if (
             not KNOWN_BYTES >= len(data) <= edge.http.max_head_bytes
             or data.find(b"\r\n\r\n") != len(data) - 4
             or edge.draining
-            or edge.forwarding.trusts(address)
+            or recognition.forwarding.trusts(address)
         ):
             return None
         try:
@@ -106,23 +112,19 @@ class FirstRead:
             return None
         if head is None or not head.close or head.length or head.path.startswith(PREFIX):
             return None
-        engine = edge.engine
-        client = engine.identify(address, head.agent.decode("latin-1"), head.language.decode("latin-1"), "", now)
-        if client.crawler is not None and client.unverified:
-            edge.crawlers.check(client.address, client.crawler.domains)
-        cookie, head.kept_cookie = take_cookie(head.cookie, edge.cookie)
-        token = head.token or cookie
-        opening = (head, client, engine.present(token.decode("latin-1"), now) if token else None)
+        client = recognition.client(address, head, "", now)
+        token, head.kept_cookie = recognition.split_cookie(head.cookie)
+        first = (head, client, recognition.pass_of(head.token or token, now))
         if now >= self._until or len(self._known) >= KNOWN:
             self._known.clear()
             self._until = now + KNOWN_SECONDS
-        self._known[address, data] = opening
-        return opening
+        self._known[address, data] = first
+        return first
 
 
-def _wait(gate: ClientConnection) -> None:
-    """Nothing to do until the poller says so."""
+def _wait(connection: ClientConnection) -> None:
+    """Nothing is to be done until the poller says so."""
 
 
-def _go_on(data: bytes) -> Callable[[ClientConnection], None]:
-    return (lambda gate: gate.data_received(data)) if data else _wait
+def _go_on(data: bytes) -> Continue:
+    return (lambda connection: connection.data_received(data)) if data else _wait

@@ -152,7 +152,7 @@ class ClientConnection(asyncio.Protocol):
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
             self.hsts = edge.hsts
-        self.caller = Peer(edge, address, self.scheme, self._program)
+        self.caller = Peer(edge.recognition, address, self.scheme, self._program)
         self._shard = edge.deadlines.add(self)
         now = edge.clock()
         self.deadline = now + (LAST_SECONDS if edge.draining else edge.timeouts.header)
@@ -352,16 +352,11 @@ class ClientConnection(asyncio.Protocol):
         caller = self.caller
         suffix = b""
         if caller.trusted:
-            client, suffix = caller.identify_behind(head, now)
-            held = caller.present(head, now)
-        elif head is caller.settled:
-            client = cast("Client", caller.client)
-            held = caller.held
-        else:
-            client = caller.identify(head, now)
-            held = caller.present(head, now)
-            caller.settled = self._heads.kept
-        request = Request(client, head.method, head.path, head.headers, held, head.length != 0, None)
+            suffix = caller.recognize_behind(head, now)
+        elif head is not caller.known_head:
+            caller.recognize(head, self._heads.kept, now)
+        client = cast("Client", caller.client)
+        request = Request(client, head.method, head.path, head.headers, caller.shown_pass, head.length != 0, None)
         if head.path.startswith(PREFIX):
             self._serve_own(request, head, now)
             return
@@ -369,7 +364,7 @@ class ClientConnection(asyncio.Protocol):
         action = verdict.action
         if not request.body_pending or action is not _FORWARD:  # a held request is counted when it is let in
             edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
-        self.carry_out(request, head, verdict, suffix, now)
+        self._carry_out(request, head, verdict, suffix, now)
 
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
@@ -382,19 +377,21 @@ class ClientConnection(asyncio.Protocol):
             secure = self.scheme == "https" or head.secure
             self._say(edge.own_pages.serve(request, head, self.caller.trusted, secure), head, now)
 
-    def carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
+    def serve_judged(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
+        """Serve the first request, which was read and judged before there was a connection (accept/first_read.py)."""
+        self.caller.take_over(request.client)
+        self._carry_out(request, head, verdict, b"", now)
+
+    def _carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
         """Refuse a request or send it on, with `suffix` if it came from a trusted proxy."""
         edge = self.edge
         action = verdict.action
         caller = self.caller
-        caller.client = request.client
         if action in _ANSWERED:
             self._refuse(request, head, verdict, now)
             return
         if not suffix:  # made for what is forwarded only; a refusal needs none
-            if head.host != caller.host:
-                caller.address_to(head)
-            suffix = caller.suffix
+            suffix = caller.forwarding_lines(head)
         request_id = head.request_id if caller.trusted and head.request_id else edge.request_ids()
         request.owner = exchange = Exchange(edge, self, request, head, suffix, request_id, now)
         self._exchange = exchange

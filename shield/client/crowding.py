@@ -200,7 +200,7 @@ class Crowding:
 
     def _deserves(self, gate: ClientConnection) -> bool:
         caller = gate.caller
-        return caller.trusted or self._engine.deserves(caller.client or gate.home, caller.held)
+        return caller.trusted or self._engine.deserves(caller.client or gate.home, caller.shown_pass)
 
     def _share(self, gate: ClientConnection) -> float:
         """How near its address and its network are to their limits, in sum: 0 to 2."""

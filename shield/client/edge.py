@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.client.crowding import Crowding
+from shield.client.peer import Recognition
 from shield.http.plain_head import PlainHeads
 from shield.policy.request import Request
 from shield.replies.own_pages import OwnPages
@@ -103,6 +104,7 @@ class Edge:
     laggards: int = 0  # exchanges too slow for a slot, which hold an upstream connection without one
     plain: PlainHeads = field(init=False)
     connections: Crowding = field(init=False)
+    recognition: Recognition = field(init=False)
     proof: ProofOfWork = field(init=False)
     own_pages: OwnPages = field(init=False)
 
@@ -111,6 +113,7 @@ class Edge:
             self.engine, self.log, self.metrics.connections_closed, self.forwarding.trusts, self.clock
         )
         self.plain = PlainHeads(self.examiner)
+        self.recognition = Recognition(self.engine, self.forwarding, self.crawlers, self.cookie)
         self.proof = ProofOfWork(self.engine, self.replies, self.metrics)
         self.own_pages = OwnPages(self.proof, self.replies, self.metrics)
 

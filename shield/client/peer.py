@@ -1,7 +1,7 @@
-"""Who is at the other end of a client connection: client, pass, forwarding fields, as its requests tell.
+"""Who is at the other end of a client connection: client, pass and forwarding fields, as its requests tell.
 
-All of it is kept for the connection and worked out again only when a field it was made from changes. Of a connection
-that a trusted proxy brings, each request may be somebody else's.
+All of it is kept for the connection and worked out again only when a field that it was made from changes. Of a
+connection that a trusted proxy brings, each request may be somebody else's.
 """
 
 from __future__ import annotations
@@ -13,97 +13,136 @@ from shield.http.head import take_cookie
 from shield.wire.client_hello import NO_PROGRAM, Program
 
 if TYPE_CHECKING:
-    from shield.client.edge import Edge
+    from shield.http.forwarded import Forwarding
     from shield.http.head import Head
+    from shield.policy.engine import Engine
     from shield.policy.entries import Pass
     from shield.policy.identity import Client
+    from shield.upstream.crawlers import Crawlers
+
+
+class Recognition:
+    """Recognizes clients and their passes. One for all peers, and for the first read of connections."""
+
+    __slots__ = ("_cookie", "_crawlers", "_engine", "forwarding")
+
+    def __init__(self, engine: Engine, forwarding: Forwarding, crawlers: Crawlers, cookie: bytes) -> None:
+        """`forwarding` says who is a trusted proxy, and for whom it asks; `cookie` is the name of the pass cookie."""
+        self._engine = engine
+        self._crawlers = crawlers
+        self._cookie = cookie
+        self.forwarding = forwarding
+
+    def client(self, address: str, head: Head, habit: str, now: float) -> Client:
+        """The client at `address` that sends fields like those of `head` and has the TLS `habit`, empty if unknown.
+
+        If it names itself as a crawler whose address has not been verified yet, that begins now."""
+        agent, language = head.agent.decode("latin-1"), head.language.decode("latin-1")
+        client = self._engine.identify(address, agent, language, habit, now)
+        if client.crawler is not None and client.unverified:
+            self._crawlers.check(client.address, client.crawler.domains)
+        return client
+
+    def split_cookie(self, value: bytes) -> tuple[bytes, bytes]:
+        """The token of a pass in a Cookie field, empty if there is none, and the cookies that the upstream gets."""
+        return take_cookie(value, self._cookie)
+
+    def pass_of(self, token: bytes, now: float) -> Pass | None:
+        """The pass that `token` stands for, if it is one and still holds."""
+        return self._engine.present(token.decode("latin-1"), now) if token else None
 
 
 class Peer:
-    """The peer of one connection. `client` and `held` (the pass) are those of the last request, None before."""
+    """The peer of one connection. `client` and `shown_pass` are those of its last request.
+
+    More than 15 attributes, as each thing that is kept stands beside the field that it was made from.
+    """
 
     __slots__ = (
         "_agent",
         "_cookie",
         "_cookie_rest",
         "_cookie_token",
-        "_edge",
+        "_forwarding_host",
+        "_forwarding_lines",
         "_habit",
         "_language",
+        "_recognition",
         "_token",
         "address",
         "client",
-        "held",
-        "host",
         "ja4",
+        "known_head",
         "scheme",
-        "settled",
-        "suffix",
+        "shown_pass",
         "trusted",
     )
 
-    def __init__(self, edge: Edge, address: str, scheme: str, program: Program = NO_PROGRAM) -> None:
-        """`address` as accept() or a PROXY header says, `scheme` of the connection: "http" or "https"; its `program`,
-        over TLS."""
-        self._edge = edge
+    def __init__(self, recognition: Recognition, address: str, scheme: str, program: Program = NO_PROGRAM) -> None:
+        """`address` as accept() or a PROXY header tells it; `scheme` of the connection, "http" or "https"; over TLS,
+        the `program` that its ClientHello shows."""
+        self._recognition = recognition
         self._habit = program.habit
         self.address = address
         self.scheme = scheme
-        self.trusted = trusted = edge.forwarding.trusts(address)
+        self.trusted = trusted = recognition.forwarding.trusts(address)
         self.ja4 = "" if trusted else program.ja4  # of a proxy's clients it says nothing
         self.client: Client | None = None
-        self.held: Pass | None = None
-        self.settled: Head | None = None  # the kept head that `client` and `held` are of
+        self.shown_pass: Pass | None = None
+        self.known_head: Head | None = None  # a head that comes again; `client` and `shown_pass` are those of it
         self._agent = b""
         self._language = b""
         self._cookie = b""
         self._cookie_token = b""
         self._cookie_rest = b""
         self._token = b""
-        self.host: bytes | None = None
-        self.suffix = b""  # for requests to `host`
+        self._forwarding_host: bytes | None = None
+        self._forwarding_lines = b""
 
-    def identify(self, head: Head, now: float) -> Client:
-        """The client that sent `head` over a connection of its own."""
-        client = self.client
-        if client is None or head.agent != self._agent or head.language != self._language:
-            return self._identify(self.address, self._habit, head, now)
-        return client
+    def recognize(self, head: Head, kept: Head | None, now: float) -> None:
+        """Find out who sent `head` over a connection of their own. `kept` is the head that is kept for the next
+        request: `head`, or None. There is nothing to find out of a head that is `known_head`."""
+        if self.client is None or head.agent != self._agent or head.language != self._language:
+            self._identify(self.address, head, self._habit, now)
+        self.present(head, now)
+        self.known_head = kept
 
-    def identify_behind(self, head: Head, now: float) -> tuple[Client, bytes]:
-        """The client for which a trusted proxy sent `head`, and the forwarding fields for the upstream."""
-        address, scheme, host = self._edge.forwarding.resolve(self.address, self.scheme, head)
+    def recognize_behind(self, head: Head, now: float) -> bytes:
+        """Find out for whom a trusted proxy sent `head`. Returns the forwarding fields for the upstream, each line with
+        its CRLF."""
+        address, scheme, host = self._recognition.forwarding.resolve(self.address, self.scheme, head)
         head.secure = scheme == "https"
         client = self.client
         if client is None or client.address != address or head.agent != self._agent or head.language != self._language:
-            client = self._identify(address, "", head, now)  # the ClientHello was the proxy's
-        return client, forwarding_fields(head, self.address, True, scheme, host)
+            self._identify(address, head, "", now)  # the ClientHello was the proxy's
+        self.present(head, now)
+        return forwarding_fields(head, self.address, True, scheme, host)
 
-    def _identify(self, address: str, habit: str, head: Head, now: float) -> Client:
+    def take_over(self, client: Client) -> None:
+        """The client as the first read has recognized it, before there was a connection."""
+        self.client = client
+
+    def _identify(self, address: str, head: Head, habit: str, now: float) -> None:
         self._agent = head.agent
         self._language = head.language
-        edge = self._edge
-        agent, language = head.agent.decode("latin-1"), head.language.decode("latin-1")
-        client = edge.engine.identify(address, agent, language, habit, now)
-        self.client = client
-        if client.crawler is not None and client.unverified:
-            edge.crawlers.check(client.address, client.crawler.domains)
-        return client
+        self.client = self._recognition.client(address, head, habit, now)
 
-    def present(self, head: Head, now: float) -> Pass | None:
-        """The pass of this request; remembered by its text, so that a kept connection verifies it once."""
-        edge = self._edge
+    def present(self, head: Head, now: float) -> None:
+        """Make `shown_pass` the pass that `head` shows. A token is remembered with its pass, so that a connection
+        verifies it once."""
         if head.cookie != self._cookie:
             self._cookie = head.cookie
-            self._cookie_token, self._cookie_rest = take_cookie(head.cookie, edge.cookie)
+            self._cookie_token, self._cookie_rest = self._recognition.split_cookie(head.cookie)
         head.kept_cookie = self._cookie_rest
         token = head.token or self._cookie_token
         if token != self._token:
             self._token = token
-            self.held = edge.engine.present(token.decode("latin-1"), now) if token else None
-        return self.held
+            self.shown_pass = self._recognition.pass_of(token, now)
 
-    def address_to(self, head: Head) -> None:
-        """Make `suffix` anew, the forwarding fields for requests of its own to the host of `head`."""
-        self.host = head.host
-        self.suffix = forwarding_fields(head, self.address, False, self.scheme, "")
+    def forwarding_lines(self, head: Head) -> bytes:
+        """The forwarding fields for a request of the peer's own, each line with its CRLF. They are kept while the host
+        that is asked for stays the same."""
+        if head.host != self._forwarding_host:
+            self._forwarding_host = head.host
+            self._forwarding_lines = forwarding_fields(head, self.address, False, self.scheme, "")
+        return self._forwarding_lines

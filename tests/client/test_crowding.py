@@ -34,7 +34,7 @@ class FakeCaller:
         self.address = address
         self.trusted = trusted
         self.client = None
-        self.held = None
+        self.shown_pass = None
 
 
 class FakeGate:
