@@ -35,7 +35,7 @@ help:
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
 	@echo "make lint        ruff and mypy only; prints the largest classes and functions"
 	@echo "make format      let ruff format the code"
-	@echo "make docs        write docs/configuration.md from the settings classes"
+	@echo "make docs        write docs/configuration.md and docs/constants.md from the settings"
 	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"
 	@echo "make soak        honest and hostile traffic and falling servers, loopback only: SOAK_SECONDS=600"
 	@echo "make lock        resolve requirements/*.txt anew (needs uv)"
@@ -98,7 +98,7 @@ short-wheel-test: $(VENV)/dev.stamp
 	cd $(ROOM) && ../venv/bin/python -P -m pytest $$(grep -rlw --include='test_*.py' mark.wheel tests) -q -m wheel
 
 docs: $(VENV)/run.stamp
-	$(BIN)/python -m shield.config.reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+	$(BIN)/python -m shield.config.reference docs
 
 # Figures are shown also when some are not as wanted; the exit status still says so.
 bench: $(VENV)/bench.stamp

@@ -21,6 +21,7 @@ from typing_extensions import Doc
 
 from shield.accept.prelude import MakeGate, Opening, Openings
 from shield.errors import StartError
+from shield.marks import Unit, Why
 from shield.upstream.pool import out_of_files
 from shield.wire.addresses import UnixAddress, parse_address
 from shield.wire.client_hello import NO_PROGRAM
@@ -50,63 +51,90 @@ class ListenSettings:
 
     address: Annotated[
         str | tuple[str, ...],
-        Doc('Address and port, or a list of them: "127.0.0.1:8080", "[::]:8080", "0.0.0.0:80". Port 0: any free one.'),
+        Doc(
+            'Address and port where clients connect, or a list of them: "127.0.0.1:8080", "[::]:8080", '
+            '"0.0.0.0:80". Port 0 is any free one.'
+        ),
+        Why("Chosen", "reachable from this machine only, until the operator says otherwise"),
     ] = "127.0.0.1:8080"
     workers: Annotated[
         int,
         Ge(0),
         Le(1024),
+        Unit("processes"),
         Doc(
-            "Processes that share the address; 0: one per core. On Linux the kernel brings all connections of one "
-            "network (IPv4 /24, IPv6 /48) to one worker, which alone knows its clients, their limits, bans and spent "
-            "challenges. Pressure and price are each worker's own. A pass used from several networks may have its "
-            "budget in several workers, and a bought one must be shown to a worker within challenge.bought_idle. With "
-            "trusted_proxies, by PROXY protocol or not, and elsewhere than on Linux, connections are spread without "
-            "regard to the client: its "
-            "limits then count per worker, and an answered challenge may be answered once more to each."
+            "Worker processes that share the address; 0 is one per core. On Linux the kernel brings all "
+            "connections of one network (IPv4 /24, IPv6 /48) to one worker, which alone knows its "
+            "clients, their limits, bans and spent challenges. Each worker has its own pressure and "
+            "price. A pass used from several networks may have its budget in several workers, and a "
+            "bought one must be shown to a worker within challenge.bought_idle. With trusted_proxies, by "
+            "PROXY protocol or not, and on systems other than Linux, connections are spread without "
+            "regard to the client: its limits then count per worker, and an answered challenge may be "
+            "answered once more to each."
+        ),
+        Why(
+            "Chosen",
+            "one process knows all clients; a second one is for a service that needs more than a core of proxy",
         ),
     ] = 1
     trusted_proxies: Annotated[
         tuple[str, ...],
-        Doc('Addresses or networks whose `forwarded_from` field is believed: ["10.0.0.0/8"]. Nobody else\'s is.'),
+        Doc('Addresses or networks whose `forwarded_from` field is believed: ["10.0.0.0/8"]. Nobody else is believed.'),
     ] = ()
     proxy_protocol: Annotated[
         bool,
         Doc(
-            "Connections of trusted_proxies begin with a PROXY protocol header, version 1 or 2, and are closed "
-            "without one; the client's address is the one in it. Those of others are taken for what they are."
+            "Whether connections of trusted_proxies begin with a PROXY protocol header, version 1 or 2. "
+            "It gives the client's address, and a connection without it is closed. Connections of others "
+            "are taken as they are."
         ),
     ] = False
     forwarded_from: Annotated[
         Literal["x-forwarded-for", "forwarded", "none"],
-        Doc("The field in which trusted proxies say who the client is. The other one is never believed."),
+        Doc("Field in which trusted proxies name the client. The other field is never believed."),
+        Why("Precedent", "what most proxies send"),
     ] = "x-forwarded-for"
     max_connections: Annotated[
         int,
         Ge(0),
         Le(10_000_000),
+        Unit("connections"),
         Doc(
-            "Client connections at the same time; 0: as many as the file limit allows, at two descriptors each. "
-            "Several workers share it equally, rounded up."
+            "Client connections at the same time; 0 is as many as the file limit allows, at two "
+            "descriptors each. Several workers share it equally, rounded up."
         ),
+        Why("Chosen", "the file limit is the operator's word on it already"),
     ] = 0
     max_connections_per_address: Annotated[
         int,
         Ge(0),
         Le(10_000_000),
+        Unit("connections"),
         Doc(
-            "Of these for one address (IPv6: one /64), trusted proxies aside; 0: a quarter of them, at most 4,096. "
-            "Beyond, an idle one of the address is closed for the newcomer; if all are in use, the newcomer's."
+            "Connections of one address (IPv6: one /64), trusted proxies aside; 0 is a quarter of all, at "
+            "most 4,096. Beyond it, an idle connection of the address is closed for the newcomer, or the "
+            "newcomer if all are in use."
         ),
+        Why("Chosen", "three more such addresses still leave room"),
     ] = 0
     max_connections_per_network: Annotated[
         int,
         Ge(0),
         Le(10_000_000),
-        Doc("The same for a network (IPv4 /24, IPv6 /48); 0: half of them, at most 16,384."),
+        Unit("connections"),
+        Doc("Connections of one network (IPv4 /24, IPv6 /48); 0 is half of all, at most 16,384."),
+        Why("Chosen", "one network never takes all"),
     ] = 0
     backlog: Annotated[
-        int, Ge(1), Le(65535), Doc("Connections the kernel holds before they are accepted. nginx: 511.")
+        int,
+        Ge(1),
+        Le(65535),
+        Unit("connections"),
+        Doc("Connections that the kernel holds before they are accepted."),
+        Why(
+            "Chosen",
+            "four times nginx's 511: a flood of handshakes must not turn people away while a turn of the loop lasts",
+        ),
     ] = BACKLOG
 
 

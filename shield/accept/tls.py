@@ -33,6 +33,7 @@ from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.errors import StartError
+from shield.marks import Unit, Why
 from shield.policy.bucket import Rate
 from shield.wire.certificate import first_in_chain, key_kind, names
 from shield.wire.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM768, Hello
@@ -73,7 +74,7 @@ class CertificateSettings:
     """A certificate and its key."""
 
     chain: Annotated[str, Doc("Path of a PEM file: the certificate, then those that lead to an authority.")]
-    key: Annotated[str, Doc("Path of its PEM key, without a passphrase; empty: in the same file.")] = ""
+    key: Annotated[str, Doc("Path of its PEM key, without a passphrase. Empty: the key is in the same file.")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,54 +84,72 @@ class TlsSettings:
     certificates: Annotated[
         tuple[CertificateSettings, ...],
         Doc(
-            "With one, clients speak TLS. Of several, the one for the name that a client asks for is shown, else the "
-            "first. Two for one name, one with an RSA key and one with ECDSA, are both used: a client gets the one "
-            "that it can verify. Files that change are read again within seconds; connections that are open are left "
-            "alone."
+            "Certificates; with at least one, clients speak TLS. Of several, the one for the name that a "
+            "client asks for is shown, else the first. Of two for one name, one with an RSA key and one "
+            "with ECDSA, a client gets the one that it can verify. Files that change are read again "
+            "within seconds, and open connections are left alone."
         ),
     ] = ()
     handshake_timeout: Annotated[
         float,
         Gt(0),
         Le(300),
-        Doc("s. From the connection to the end of the handshake, PROXY protocol included. nginx: 60 s."),
+        Unit("s"),
+        Doc("Time from the connection to the end of the handshake, PROXY protocol included."),
+        Why("Chosen", "as `timeouts.header`; nginx allows 60 s"),
     ] = 10.0
     handshakes: Annotated[
         int,
         Ge(1),
         Le(100_000),
+        Unit("handshakes"),
         Doc(
-            "At once. Beyond, one of an address that has more of them gives way, or the oldest if it has had two "
-            "seconds, or else the newcomer. Several workers share them equally, rounded up."
+            "Handshakes at the same time. Beyond it, one of an address that has more of them gives way, "
+            "or the oldest if it has had two seconds, or else the newcomer. Several workers share them "
+            "equally, rounded up."
         ),
+        Why("Measured", "one that was begun and is not ended takes 55 KiB, so 56 MiB at most"),
     ] = 1024
     handshake_rate: Annotated[
         Rate,
         Doc(
-            "rate. Of one address (IPv6: /64); beyond, a connection is closed before it costs any cryptography. "
-            "A browser opens six at once for a host. Trusted proxies have no limit. As limits.address."
+            "Handshakes of one address (IPv6: /64). Beyond it, a connection is closed before it costs any "
+            "cryptography. Trusted proxies have no limit."
+        ),
+        Why(
+            "Chosen",
+            "as `limits.address`; a browser opens six connections at once, and an office of sixty comes "
+            "back after lunch",
         ),
     ] = Rate(50.0, 400.0)
     redirect_from: Annotated[
         tuple[str, ...],
-        Doc('Addresses for plain HTTP, like "0.0.0.0:80": every request is sent on to https with 308.'),
+        Doc('Addresses for plain HTTP, like "0.0.0.0:80", where every request is sent on to https with 308.'),
     ] = ()
-    redirect_port: Annotated[int, Ge(1), Le(65535), Doc("The port of https that clients see.")] = 443
+    redirect_port: Annotated[
+        int, Ge(1), Le(65535), Unit("port"), Doc("Port of https that clients see."), Why("RFC", "9110 section 4.2.2")
+    ] = 443
     acme: Annotated[
         bool,
         Doc(
-            "Forward plain requests for /.well-known/acme-challenge/ to the upstream, which has an ACME client "
-            "(RFC 8555 section 8.3), instead of redirecting them."
+            "Whether plain requests for /.well-known/acme-challenge/ are forwarded to the upstream, which "
+            "has an ACME client (RFC 8555 section 8.3), instead of being redirected."
         ),
     ] = False
     hsts: Annotated[
         int,
         Ge(0),
         Le(10 * 366 * 86400),
-        Doc("s. Browsers speak only https to this host for so long (RFC 6797); 0: nothing is said. Usual: 63072000."),
+        Unit("s"),
+        Doc(
+            "Time for which browsers speak only https to this host (RFC 6797); 0 says nothing to them. Usual: 63072000."
+        ),
+        Why("Chosen", "hard to undo, so nobody gets it unasked"),
     ] = 0
-    hsts_subdomains: Annotated[bool, Doc("And to all hosts below it.")] = False
-    hsts_preload: Annotated[bool, Doc("And may be listed in browsers, hard to undo: see hstspreload.org.")] = False
+    hsts_subdomains: Annotated[bool, Doc("Whether tls.hsts holds for all hosts below this one, too.")] = False
+    hsts_preload: Annotated[bool, Doc("Whether browsers may list this host. Hard to undo: see hstspreload.org.")] = (
+        False
+    )
 
 
 def hsts_field(settings: TlsSettings) -> bytes:

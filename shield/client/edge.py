@@ -16,6 +16,7 @@ from typing_extensions import Doc
 from shield.client.crowding import Crowding
 from shield.client.peer import Recognition
 from shield.http.plain_head import PlainHeads
+from shield.marks import Unit, Why
 from shield.policy.request import Request
 from shield.replies.own_pages import OwnPages
 from shield.replies.proof import ProofOfWork
@@ -37,40 +38,63 @@ class TimeoutSettings:
     """The [timeouts] table: how long a client may take. Those for the upstream are in [upstream]."""
 
     header: Annotated[
-        float, Gt(0), Le(300), Doc("s. For a request's head, from its first byte; 408 beyond. Apache: 20 s.")
+        float,
+        Gt(0),
+        Le(300),
+        Unit("s"),
+        Doc("Time for a request's head, from its first byte; 408 beyond."),
+        Why(
+            "Precedent", "Apache's mod_reqtimeout allows 20 s at first, nginx 60 s; a head fits into one or two packets"
+        ),
     ] = 10.0
-    keep_alive: Annotated[float, Gt(0), Le(3600), Doc("s. Between two requests of a connection. nginx: 75 s.")] = 75.0
+    keep_alive: Annotated[
+        float,
+        Gt(0),
+        Le(3600),
+        Unit("s"),
+        Doc("Time between two requests of a connection."),
+        Why("Precedent", "nginx's keepalive_timeout"),
+    ] = 75.0
     connection: Annotated[
         float,
         Gt(0),
-        Doc(
-            "s. Of a connection's life, after which the next answer ends it (Connection: close); WebSockets stay. "
-            "nginx: 1 h."
-        ),
+        Unit("s"),
+        Doc("Life of a connection, after which the next answer ends it (Connection: close). WebSockets stay."),
+        Why("Precedent", "nginx's keepalive_time"),
     ] = 3600.0
     progress: Annotated[
         float,
         Gt(0),
         Le(300),
-        Doc("s. A body, in either direction, must have moved by min_rate times this within it. Apache: body=20."),
+        Unit("s"),
+        Doc("Time within which a body, in either direction, must have moved by min_rate times this."),
+        Why("Precedent", "Apache's mod_reqtimeout: body=20"),
     ] = 20.0
     min_rate: Annotated[
         int,
         Ge(0),
         Le(1 << 20),
-        Doc("bytes/s. Least payload rate of an upload and of a client reading a response. Apache: 500."),
+        Unit("bytes/s"),
+        Doc("Least payload rate of an upload and of a client that reads a response; 0 is none."),
+        Why("Precedent", "Apache's mod_reqtimeout: MinRate=500"),
     ] = 500
     linger: Annotated[
         float,
         Gt(0),
         Le(30),
+        Unit("s"),
         Doc(
-            "s. After an error, what the client still sends is read and dropped, so that it sees the answer. "
-            "nginx: 5 s."
+            "Time after an error in which what the client still sends is read and dropped, so that it sees the answer."
         ),
+        Why("Chosen", "two round trips of a bad line; nginx's lingering_timeout is 5 s"),
     ] = 2.0
     drain: Annotated[
-        float, Ge(0), Le(3600), Doc("s. Grace at SIGTERM: requests in flight may end within it. Kubernetes: 30 s.")
+        float,
+        Ge(0),
+        Le(3600),
+        Unit("s"),
+        Doc("Time after SIGTERM in which requests in flight may end."),
+        Why("Precedent", "the grace period of Kubernetes"),
     ] = 30.0
 
 

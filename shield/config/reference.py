@@ -1,22 +1,27 @@
-"""`python -m shield.config.reference` prints docs/configuration.md, made from the settings classes.
+"""`python -m shield.config.reference docs` writes docs/configuration.md and docs/constants.md.
 
-A test keeps the page current.
+Both are made from the settings classes and the marks on their fields; a test keeps them current.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import types
 import typing
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
 
 from typing_extensions import Doc
 
 from shield.config.settings import Config
 from shield.config.validation import describe, hints, toml_name
+from shield.marks import Unit, Why
+from shield.model import UNIT_SECONDS
 
+T = TypeVar("T")
 _HEAD: Final = """\
 # Configuration
 
@@ -28,14 +33,51 @@ once, each with its line. Changes take effect at a restart.
 """
 
 
-def reference() -> str:
-    """The whole document."""
-    return "\n".join(_document())
+_WHY_HEAD: Final = """\
+# Why the defaults are what they are
+
+<!-- Written by `make docs` from the settings classes. Change those, not this file. -->
+
+An operator need not know any of these numbers, but each can be changed. Units, ranges and meanings are in
+[configuration.md](configuration.md), the defences that rest on the numbers in [defences](defences/README.md).
+
+The first word of a reason says where the number is from. *Paper* or *RFC*: it is a published one. *Precedent*: another
+program's default. *Simulated*: seen in `shield simulate` or in the model that the tests of the concurrency limit use.
+*Measured*: on a running Shield. *Computed*: it follows from other figures. *Chosen*: by the reason given, and by
+nothing better.
+"""
+
+_NO_KEYS: Final = f"""\
+## What is no key
+
+- **{UNIT_SECONDS * 1000:.0f} ms** is what a unit is, as a metre is one: all costs, rates and bursts are counted in it.
+- **The form of the rules**: that costs are divided by the slowness, the square root of n/n* and of the limit, log2 of
+  the units served, /24 and /48, no slowness at the start, 502 to 504 as errors of the service, 400, 401 and 404 as a
+  client's. Another form would be another defence, and needs other proof than a number.
+- **The size of tokens and MACs**, and the 64-bit target: a protocol that clients implement
+  ([protocol.md](protocol.md)).
+- **The fifth of what is kept for bought passes** in the queue that each doubling of what a pass has taken leaves to
+  others. Simulated: with a tenth a botnet's passes left newcomers 20 to 31 % of what they asked for, with a fifth 31
+  to 51 %.
+- **The statistics of the concurrency limit**: how full the service must be for a sample to count, how many samples a
+  median takes, how many standard deviations are beyond chance. They hold together only as a whole, and are constants
+  beside the code, each with its reason.
+"""
 
 
-def _document() -> Iterator[str]:
+def configuration() -> str:
+    """The page that says what each setting means."""
+    return "\n".join(_configuration())
+
+
+def constants() -> str:
+    """The page that says why each default is what it is."""
+    return "\n".join(_constants())
+
+
+def _configuration() -> Iterator[str]:
     yield _HEAD
-    tables = {name: kind for name, kind in hints(Config).items() if is_dataclass(_plain(kind))}
+    tables = _tables()
     yield "## Top level\n"
     yield from _rows(Config, skip=tables)
     for name, kind in tables.items():
@@ -44,25 +86,55 @@ def _document() -> Iterator[str]:
         yield from _rows(_plain(kind))
 
 
+def _constants() -> Iterator[str]:
+    yield _WHY_HEAD
+    for table, kind in _tables().items():
+        cls = _plain(kind)
+        kinds = hints(cls)
+        rows = []
+        for field in fields(cls):
+            why = _mark(kinds[toml_name(field.name)], Why)
+            if why is not None:
+                key = f"{table}.{toml_name(field.name)}"
+                rows.append(
+                    _row(f"`{key}`", f"`{_toml(_default(field))}`", _unit(kinds[toml_name(field.name)]), str(why))
+                )
+        if rows:
+            yield f"## [{table}]\n"
+            yield f"{_doc(kind)}\n"
+            yield "| Key | Default | Unit | Why |"
+            yield "|---|---|---|---|"
+            yield from rows
+            yield ""
+    yield _NO_KEYS
+
+
+def _tables() -> dict[str, Any]:
+    """The annotation of each table, by its name."""
+    return {name: kind for name, kind in hints(Config).items() if is_dataclass(_plain(kind))}
+
+
 def _rows(cls: Any, skip: Container[str] = ()) -> Iterator[str]:
-    """The options of one settings class as a table, the unit first where the meaning begins with one."""
-    yield "| Key | Default | Allowed | Meaning |"
-    yield "|---|---|---|---|"
+    """The options of one settings class as a table."""
+    yield "| Key | Default | Unit | Allowed | Meaning |"
+    yield "|---|---|---|---|---|"
     kinds = hints(cls)
     inner: dict[str, Any] = {}
     for field in fields(cls):
         name = toml_name(field.name)
         if name in skip:
             continue
-        yield _row(f"`{name}`", f"`{_toml(_default(field))}`", describe(kinds[name]), _doc(kinds[name]))
-        part = _inner(kinds[name])
+        kind = kinds[name]
+        yield _row(f"`{name}`", f"`{_toml(_default(field))}`", _unit(kind), describe(kind), _doc(kind))
+        part = _inner(kind)
         if part is not None:
             inner.setdefault(part.__name__, part)
     yield ""
     for part in inner.values():
         yield f"Keys of each such table ({', '.join(f'`{name}`' for name in hints(part))}):\n"
         for name, kind in hints(part).items():
-            yield f"- `{name}`: {_doc(kind)}"
+            unit = _unit(kind)
+            yield f"- `{name}`{f' ({unit})' if unit else ''}: {_doc(kind)}"
         yield ""
 
 
@@ -89,11 +161,20 @@ def _plain(annotation: Any) -> Any:
 
 
 def _doc(annotation: Any) -> str:
-    if typing.get_origin(annotation) is Annotated:
-        for item in typing.get_args(annotation)[1:]:
-            if isinstance(item, Doc):
-                return item.documentation
-    return ""
+    doc = _mark(annotation, Doc)
+    return "" if doc is None else doc.documentation
+
+
+def _unit(annotation: Any) -> str:
+    unit = _mark(annotation, Unit)
+    return "" if unit is None else unit.name
+
+
+def _mark(annotation: Any, kind: type[T]) -> T | None:
+    """The one mark of this kind that an annotation carries."""
+    if typing.get_origin(annotation) is not Annotated:
+        return None
+    return next((item for item in typing.get_args(annotation)[1:] if isinstance(item, kind)), None)
 
 
 def _toml(value: Any) -> str:
@@ -113,5 +194,11 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def write(folder: Path) -> None:
+    """Replace both pages in `folder`."""
+    (folder / "configuration.md").write_text(configuration(), "utf-8")
+    (folder / "constants.md").write_text(constants(), "utf-8")
+
+
 if __name__ == "__main__":
-    print(reference(), end="")
+    write(Path(sys.argv[1]))

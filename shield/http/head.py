@@ -24,6 +24,7 @@ from shield.http.browser import wants_page
 from shield.http.fields import Fields
 from shield.http.grammar import CONTENT_LENGTH, HOST, REQUEST_ID, TARGET
 from shield.http.ranges import modest
+from shield.marks import Unit, Why
 from shield.model import Fault
 
 CHUNKED: Final = -1
@@ -40,42 +41,67 @@ class HttpSettings:
         int,
         Ge(1024),
         Le(1 << 20),
-        Doc("bytes. Request line and fields together; 431 beyond. nginx: four buffers of 8 KiB."),
+        Unit("bytes"),
+        Doc("Size of the request line and the fields together; 431 beyond."),
+        Why("Precedent", "nginx's four buffers of 8 KiB"),
     ] = 32768
     max_target_bytes: Annotated[
-        int, Ge(64), Le(65536), Doc("bytes. Request target; 414 beyond. RFC 9112 section 3 recommends at least 8,000.")
+        int,
+        Ge(64),
+        Le(65536),
+        Unit("bytes"),
+        Doc("Size of the request target; 414 beyond."),
+        Why("Precedent", "Apache's LimitRequestLine; RFC 9112 section 3 recommends at least 8,000"),
     ] = 8190
-    max_fields: Annotated[int, Ge(8), Le(1000), Doc("Fields in a request head; 431 beyond. Apache: 100.")] = 100
+    max_fields: Annotated[
+        int,
+        Ge(8),
+        Le(1000),
+        Unit("fields"),
+        Doc("Fields in a request head; 431 beyond."),
+        Why("Precedent", "Apache's LimitRequestFields"),
+    ] = 100
     max_body_bytes: Annotated[
         int,
         Ge(0),
-        Doc("bytes. Request body; 413 beyond; 0: unlimited. Bodies are streamed, so a large one costs no memory."),
+        Unit("bytes"),
+        Doc("Size of a request body; 413 beyond; 0 is unlimited. Bodies are streamed, so a large one costs no memory."),
+        Why("Precedent", "Apache's LimitRequestBody since 2.4.53"),
     ] = 1 << 30
     body_buffer_bytes: Annotated[
         int,
         Ge(0),
         Le(1 << 24),
+        Unit("bytes"),
         Doc(
-            "bytes. A request body is buffered up to here before a concurrency slot is taken, so that a slow "
-            "sender holds no slot. nginx: client_body_buffer_size 16k."
+            "Part of a request body that is buffered before a concurrency slot is taken, so that a slow "
+            "sender holds no slot."
         ),
+        Why("Chosen", "most forms fit; nginx's client_body_buffer_size is 16 KiB"),
     ] = 65536
     response_buffer_bytes: Annotated[
         int,
         Ge(0),
         Le(1 << 30),
+        Unit("bytes"),
         Doc(
-            "bytes. Of a response, read ahead of a client that reads slowly, so that the upstream is free for others; "
-            "0: read no faster than the client. nginx: 4 to 8 KiB in memory, then 1 GiB on disk."
+            "Part of a response that is read ahead of a client that reads slowly, so that the upstream is "
+            "free for others; 0 reads no faster than the client."
         ),
+        Why("Chosen", "nearly every page and picture fits; nginx keeps a page in memory and 1 GiB on disk"),
     ] = 8 << 20
     response_buffers_bytes: Annotated[
         int,
         Ge(0),
-        Doc("bytes. The same of all clients together. Beyond, slow ones hold their upstream connection, or are cut."),
+        Unit("bytes"),
+        Doc(
+            "What is read ahead for all clients together. Beyond it, slow ones hold their upstream "
+            "connection, or are cut."
+        ),
+        Why("Chosen", "sixteen clients at their most"),
     ] = 128 << 20
     preserve_host: Annotated[
-        bool, Doc("Send the client's Host to the upstream; false: the authority of the upstream's URL.")
+        bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
     ] = True
 
 

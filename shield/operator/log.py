@@ -21,6 +21,7 @@ import orjson
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
 from shield.model import Action
 from shield.policy.fingerprint import shape
 from shield.policy.request import Request
@@ -61,10 +62,9 @@ class LogSettings:
         int,
         Ge(0),
         Le(100_000),
-        Doc(
-            "lines/s. Refused requests that are logged, and as many failures; the others are counted and the count is "
-            "logged."
-        ),
+        Unit("lines/s"),
+        Doc("Refused requests that are logged, and as many failures. The others are counted, and the count is logged."),
+        Why("Chosen", "enough to see what it is"),
     ] = 10
 
 

@@ -24,6 +24,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from typing_extensions import Doc
 
 from shield.errors import StartError
+from shield.marks import Why
 from shield.operator.exposition import registry
 from shield.wire.addresses import TcpAddress, UnixAddress, parse_address
 
@@ -33,13 +34,15 @@ class AdminSettings:
     address: Annotated[
         str,
         Doc(
-            'Where the admin listener listens: "127.0.0.1:9901", "[::1]:9901", "unix:/run/shield/admin.sock"; empty: '
-            "nowhere. It has no password: keep it where only you and the monitoring reach it. Envoy's admin port."
+            'Address of the admin listener: "127.0.0.1:9901", "[::1]:9901", '
+            '"unix:/run/shield/admin.sock". Empty: none. It has no password: keep it where only you and '
+            "the monitoring reach it."
         ),
+        Why("Precedent", "the port of Envoy's admin listener"),
     ] = "127.0.0.1:9901"
     hosts: Annotated[
         tuple[str, ...],
-        Doc("Names accepted in Host besides localhost and IP addresses. Others are refused against DNS rebinding."),
+        Doc("Names accepted in Host besides localhost and IP addresses. Others are refused, against DNS rebinding."),
     ] = ()
 
 

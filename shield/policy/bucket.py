@@ -22,6 +22,8 @@ from typing import Annotated, Final
 from annotated_types import Gt
 from typing_extensions import Doc
 
+from shield.marks import Unit
+
 SLACK: Final = 1e-6
 """Seconds forgiven for the rounding of sums of floats; a microsecond is far below one unit at any rate."""
 
@@ -30,8 +32,8 @@ SLACK: Final = 1e-6
 class Rate:
     """A sustained rate and what may come at once on top of it."""
 
-    rate: Annotated[float, Gt(0), Doc("units/s. The sustained rate.")]
-    burst: Annotated[float, Gt(0), Doc("units. The size of the bucket.")]
+    rate: Annotated[float, Gt(0), Unit("units/s"), Doc("Sustained rate.")]
+    burst: Annotated[float, Gt(0), Unit("units"), Doc("Size of the bucket.")]
 
 
 def refused(tat: float, now: float, fine: float, span: float) -> float:

@@ -26,6 +26,7 @@ from annotated_types import Ge, Gt, Le
 from cachetools import Cache
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
 from shield.policy.entries import ClientEntry, Pass, Record
 
 DAY: Final = 86_400.0
@@ -39,20 +40,47 @@ class HistorySettings:
     """What makes a client a known one."""
 
     window: Annotated[
-        float, Gt(0), Doc("seconds. Good responses in two windows make a history; longer than noticing a flood takes.")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Length of a window. Good responses in several windows make a history."),
+        Why("Chosen", "longer than noticing a flood takes, so that the flood makes no history"),
     ] = 60.0
     windows: Annotated[
-        int, Ge(2), Le(1000), Doc("windows. With good responses, that make a history; one would be a single visit.")
+        int,
+        Ge(2),
+        Le(1000),
+        Unit("windows"),
+        Doc("Windows with good responses that make a history."),
+        Why("Chosen", "somebody came back; one would be a single visit, more would leave out most visitors"),
     ] = 2
-    keep: Annotated[float, Gt(0), Doc("seconds. A history is forgotten after this long without a visit.")] = 60 * DAY
-    known: Annotated[float, Gt(0), Doc("seconds. A network is known for this long after a known client's visit.")] = (
-        7 * DAY
-    )
+    keep: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time without a visit after which a history is forgotten."),
+        Why("Chosen", "who comes once a month stays known"),
+    ] = 60 * DAY
+    known: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time for which a network is known after a known client's visit."),
+        Why("Chosen", "the rhythm of work is a week"),
+    ] = 7 * DAY
     newcomers: Annotated[
-        float, Ge(2), Doc("newcomers. Of calm weather, the last so many tell how many come from known networks.")
+        float,
+        Ge(2),
+        Unit("newcomers"),
+        Doc("Newcomers of calm weather that tell how many come from known networks: the last so many."),
+        Why("Computed", "a share of 10 % is then known to within one per cent"),
     ] = 1000.0
     least_newcomers: Annotated[
-        float, Gt(0), Doc("newcomers. With fewer nothing is said of that share: it would be chance.")
+        float,
+        Gt(0),
+        Unit("newcomers"),
+        Doc("Newcomers without whom nothing is said of that share."),
+        Why("Chosen", "with fewer it would be chance"),
     ] = 100.0
 
 

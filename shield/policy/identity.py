@@ -27,6 +27,7 @@ from typing import Annotated, Final, NamedTuple
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
 from shield.model import Reason
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Record
 from shield.policy.keys import Keys, client_tag
@@ -49,8 +50,8 @@ VALUE_CHARS: Final = 256
 class CrawlerSettings:
     """A crawler and the domains its addresses resolve to."""
 
-    agent: Annotated[str, Doc("text. What its User-Agent contains, for example Googlebot.")]
-    domains: Annotated[tuple[str, ...], Doc("names. Domains its addresses must resolve into, and back.")]
+    agent: Annotated[str, Doc("Text that its User-Agent contains, for example Googlebot.")]
+    domains: Annotated[tuple[str, ...], Doc("Domains that its addresses must resolve into, and back.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,30 @@ class IdentitySettings:
     """Who is told apart from whom, and who is known by name."""
 
     clients_per_address: Annotated[
-        int, Ge(1), Le(1024), Doc("clients. Told apart behind one address; further ones share as many entries.")
+        int,
+        Ge(1),
+        Le(1024),
+        Unit("clients"),
+        Doc("Clients told apart behind one address. Further ones share as many entries."),
+        Why("Chosen", "an office has fewer programs, and an attacker who changes its User-Agent gets no more"),
     ] = 32
     idle: Annotated[
-        float, Ge(60), Doc("seconds. After this long without a request an address, client or network is forgotten.")
+        float,
+        Ge(60),
+        Unit("s"),
+        Doc("Time without a request after which an address, client or network is forgotten."),
+        Why("Chosen", "twice `reputation.address_half_life`: what is forgotten has faded"),
     ] = 2 * HOUR
-    allow: Annotated[tuple[str, ...], Doc("CIDRs. Never limited, challenged or scored; first in the queue.")] = ()
-    deny: Annotated[tuple[str, ...], Doc("CIDRs. Always refused with 403.")] = ()
-    api_key_header: Annotated[str, Doc("field name. Where programs put an API key; empty: there are none.")] = ""
+    allow: Annotated[
+        tuple[str, ...], Doc("Networks that are never limited, challenged or scored, and first in the queue.")
+    ] = ()
+    deny: Annotated[tuple[str, ...], Doc("Networks that are always refused with 403.")] = ()
+    api_key_header: Annotated[str, Doc("Field in which programs send an API key. Empty: there are none.")] = ""
     api_keys: Annotated[
-        tuple[str, ...], Doc("hex. SHA-256 of each API key. A key is a subject with the limits of a pass, tier T0.")
+        tuple[str, ...], Doc("SHA-256 of each API key, in hex. A key has the limits of a pass, and tier T0.")
     ] = ()
     crawlers: Annotated[
-        tuple[CrawlerSettings, ...], Doc("tables. Crawlers that are let through once their address is confirmed.")
+        tuple[CrawlerSettings, ...], Doc("Crawlers that are let through once their address is confirmed.")
     ] = ()
 
 

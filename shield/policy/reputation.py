@@ -28,6 +28,7 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
 from shield.policy.entries import CLIENT_HALF_LIFE, PLACE_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.history import History
 
@@ -41,45 +42,148 @@ POOR_STATUS: Final = frozenset({400, 401, 404})
 class ReputationSettings:
     """What a signal weighs, and how long it is remembered. Weights in points of the score."""
 
-    client_half_life: Annotated[float, Gt(0), Doc("seconds. In which a client's score decays by half.")] = (
-        CLIENT_HALF_LIFE
-    )
-    address_half_life: Annotated[float, Gt(0), Doc("seconds. The same for an address or a network.")] = PLACE_HALF_LIFE
+    client_half_life: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time in which a client's score decays by half."),
+        Why("Chosen", "a mistake is forgotten within the hour"),
+    ] = CLIENT_HALF_LIFE
+    address_half_life: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time in which an address's or a network's score decays by half."),
+        Why("Chosen", "longer than it takes to change the User-Agent"),
+    ] = PLACE_HALF_LIFE
     bad_score: Annotated[
-        float, Gt(0), Doc("points. A score above it is tier T4: last, and slowest. Soft signals alone never are.")
+        float,
+        Gt(0),
+        Unit("points"),
+        Doc("Score above which the tier is T4: last, and slowest."),
+        Why("Simulated", "as `reputation.most_soft`, so that soft signals alone never lead there"),
     ] = 8.0
-    ban_score: Annotated[float, Gt(0), Doc("points. A score that bans; above what soft signals can reach.")] = 16.0
-    least_ban: Annotated[float, Gt(0), Doc("seconds. The first ban.")] = 60.0
+    ban_score: Annotated[
+        float, Gt(0), Unit("points"), Doc("Score that bans."), Why("Chosen", "twice what soft signals can reach")
+    ] = 16.0
+    least_ban: Annotated[
+        float, Gt(0), Unit("s"), Doc("Length of the first ban."), Why("Chosen", "an error is over before anybody asks")
+    ] = 60.0
     relapse: Annotated[
-        float, Ge(1), Le(10), Doc("times. As long as the last is each further ban, until one is `most_ban` ago.")
+        float,
+        Ge(1),
+        Le(10),
+        Unit("times"),
+        Doc("Length of each further ban as a multiple of the last, until the last is `most_ban` ago."),
+        Why("Precedent", "fail2ban's `bantime.increment`"),
     ] = 2.0
-    most_ban: Annotated[float, Gt(0), Doc("seconds. The longest ban, and when relapses are forgotten.")] = 86_400.0
-    limit_hit: Annotated[float, Ge(0), Doc("points, soft. A request above the client's limit.")] = 0.2
-    ignored: Annotated[float, Ge(0), Doc("points, soft. A request while a challenge is unanswered.")] = 1.0
-    poor_status: Annotated[float, Ge(0), Doc("points, soft. A response 400, 401 or 404.")] = 0.5
-    false_work: Annotated[float, Ge(0), Doc("points, hard. A forged challenge or a false answer.")] = 5.0
-    malformed: Annotated[float, Ge(0), Doc("points, hard. A request that breaks HTTP.")] = 3.0
-    slow_abort: Annotated[float, Ge(0), Doc("points, hard. A request cut because it came too slowly.")] = 2.0
-    honeypot: Annotated[float, Ge(0), Doc("points, hard. A request for a honeypot path.")] = 20.0
-    good: Annotated[float, Ge(0), Doc("points. What a good response earns back.")] = 0.05
+    most_ban: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Length of the longest ban, and time after which relapses are forgotten."),
+        Why("Chosen", "addresses change hands within days"),
+    ] = 86_400.0
+    limit_hit: Annotated[
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Soft: a request above the client's limit."),
+        Why("Simulated", "limit hits that weigh enough to ban banned honest users in calm weather"),
+    ] = 0.2
+    ignored: Annotated[
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Soft: a request while a challenge is unanswered."),
+        Why("Chosen", "a crawler that goes on is slowed within ten seconds"),
+    ] = 1.0
+    poor_status: Annotated[
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Soft: a response 400, 401 or 404."),
+        Why("Chosen", "sixteen slow a scanner to a quarter"),
+    ] = 0.5
+    false_work: Annotated[
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Hard: a forged challenge or a false answer."),
+        Why("Chosen", "the fourth bans, a fault of the network or of memory does not"),
+    ] = 5.0
+    malformed: Annotated[
+        float, Ge(0), Unit("points"), Doc("Hard: a request that breaks HTTP."), Why("Chosen", "the sixth bans")
+    ] = 3.0
+    slow_abort: Annotated[
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Hard: a request cut because it came too slowly."),
+        Why("Chosen", "the ninth within minutes bans; lines fail honestly, too"),
+    ] = 2.0
+    honeypot: Annotated[
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Hard: a request for a honeypot path."),
+        Why("Chosen", "bans at once, even from the greatest credit"),
+    ] = 20.0
+    good: Annotated[
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Credit that a good response earns back."),
+        Why("Chosen", "a page of eighty parts makes up for eight 404s"),
+    ] = 0.05
     ignored_every: Annotated[
-        float, Ge(0), Doc("seconds. Between two ignored challenges that count: a page's parts are challenged together.")
+        float,
+        Ge(0),
+        Unit("s"),
+        Doc("Time between two ignored challenges that count."),
+        Why("Chosen", "the parts of a page are challenged together"),
     ] = 1.0
     most_credit: Annotated[
-        float, Ge(0), Doc("points. That good responses may earn below zero, and no more: one honeypot still bans.")
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Credit below zero that good responses may earn at most."),
+        Why("Chosen", "as many points as halve a rate; a honeypot still bans"),
     ] = 4.0
     most_soft: Annotated[
-        float, Gt(0), Doc("points. A score that soft signals never lift above: honest programs make them, too.")
+        float,
+        Gt(0),
+        Unit("points"),
+        Doc("Score that soft signals never lift above: honest programs make them, too."),
+        Why("Simulated", "with bans for limit hits honest users were banned"),
     ] = 8.0
     most_score: Annotated[
-        float, Gt(0), Doc("points. The highest score: a client that goes on for hours is forgiven within one, too.")
+        float,
+        Gt(0),
+        Unit("points"),
+        Doc("Highest score. It decides how soon a client that went on for hours is forgiven."),
+        Why("Chosen", "twice a ban, so that one half-life ends what was the reason for it"),
     ] = 32.0
     most_shared: Annotated[
-        float, Ge(0), Doc("points. Of one client's score that reach its address and network; fewer than a ban needs.")
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Part of one client's score that reaches its address and network."),
+        Why("Chosen", "a quarter of a ban, so one client bans no neighbour"),
     ] = 4.0
-    halving: Annotated[float, Gt(0), Doc("points. That halve the rate of every bucket of their holder.")] = 4.0
+    halving: Annotated[
+        float,
+        Gt(0),
+        Unit("points"),
+        Doc("Score that halves the rate of every bucket of its holder."),
+        Why("Chosen", "a score that bans stands for a sixteenth"),
+    ] = 4.0
     most_slowing: Annotated[
-        float, Ge(0), Doc("points. More of them slow no further: at 16, to a sixteenth of the rate.")
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Score above which rates fall no further."),
+        Why("Chosen", "as a ban, beyond which nothing is admitted anyway"),
     ] = 16.0
 
 

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
 from shield.model import UNIT_SECONDS
 
 TEMPLATE_CHARS: Final = 128
@@ -38,24 +39,49 @@ class RoutesSettings:
     """What a request may cost, and how that is learned; a unit is 10 ms of undisturbed upstream time."""
 
     least_cost: Annotated[
-        float, Gt(0), Doc("units. The least that a request costs: 2 ms, which Shield and the kernel take as well.")
+        float,
+        Gt(0),
+        Unit("units"),
+        Doc("Least that a request costs."),
+        Why(
+            "Chosen",
+            "2 ms, which Shield and the kernel take as well: a shorter response time says more of the "
+            "scheduler than of the service",
+        ),
     ] = 0.2
     most_cost: Annotated[
         float,
         Gt(0),
-        Doc("units. The most: half a second. A minute would be 6,000, more than any bucket holds."),
+        Unit("units"),
+        Doc("Most that a request costs."),
+        Why(
+            "Chosen",
+            "a quarter of a client's burst, so that one dear request keeps nobody out; a minute would be "
+            "6,000, more than any bucket holds",
+        ),
     ] = 50.0
     settled: Annotated[
         int,
         Ge(1),
         Le(1000),
-        Doc("samples. After which a route's time is known; until then that of all is taken."),
+        Unit("samples"),
+        Doc("Samples after which a route's time is known. Until then the time of all routes is taken."),
+        Why("Chosen", "as `concurrency.samples`"),
     ] = 8
     step: Annotated[
-        float, Gt(0), Lt(1), Doc("share. Of a route's time, by which one sample then moves it: an outlier no more.")
+        float,
+        Gt(0),
+        Lt(1),
+        Unit("share"),
+        Doc("Part of a route's time by which one sample then moves it, however far off it is."),
+        Why("Paper", "Ma, Muthukrishnan and Sandler 2013 (frugal estimation), on a log scale"),
     ] = 0.02
     step_every: Annotated[
-        float, Ge(0), Doc("seconds. Between two such steps: a flood's slowness must not become what is usual.")
+        float,
+        Ge(0),
+        Unit("s"),
+        Doc("Time between two such steps: a flood's slowness must not become what is usual."),
+        Why("Chosen", "a flood sends hundreds of slow samples before it is noticed"),
     ] = 1.0
 
 

@@ -34,6 +34,7 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.fingerprint import Fingerprint, fingerprint_of, shape
 from shield.policy.request import Request
@@ -54,50 +55,110 @@ class StandoutsSettings:
     """When a program, network or route stands out, and when a program is limited as one client."""
 
     share: Annotated[
-        float, Gt(0), Le(1), Doc("of 1. Share of the strangers' requests from which on something stands out.")
+        float,
+        Gt(0),
+        Le(1),
+        Unit("share"),
+        Doc("Part of the strangers' requests above which something stands out."),
+        Why("Chosen", "what makes less of a flood matters little"),
     ] = 0.05
     known_share: Annotated[
         float,
         Ge(0),
         Le(1),
-        Doc("of 1. A fingerprint that more of the known clients may have is never limited; it is people's, too."),
+        Unit("share"),
+        Doc("Part of the known clients above which a fingerprint is never limited: it is people's, too."),
+        Why("Chosen", "as `hitters.share`"),
     ] = 0.05
     contrast: Annotated[
-        float, Ge(1), Doc("times. As common among strangers as among known clients it must be to be limited, at least.")
+        float,
+        Ge(1),
+        Unit("times"),
+        Doc("How much more common among strangers than among known clients a fingerprint must be to be limited."),
+        Why("Chosen", "what is less so is people's, too"),
     ] = 5.0
     rate_share: Annotated[
-        float, Gt(0), Le(1), Doc("of 1. Of the capacity: the rate of the one bucket of a fingerprint that stands out.")
+        float,
+        Gt(0),
+        Le(1),
+        Unit("share"),
+        Doc("Part of the capacity that is the rate of the one bucket of a fingerprint that stands out."),
+        Why("Chosen", "what is limited by mistake still works, and nine tenths stay for the others"),
     ] = 0.1
     rate_burst: Annotated[
-        float, Gt(0), Doc("seconds. Of that rate may be asked for at once: a page, while it is limited by mistake.")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time of that rate that may be asked for at once."),
+        Why("Chosen", "a page, while it is limited by mistake"),
     ] = 4.0
     release: Annotated[
         float,
         Gt(0),
         Le(1),
-        Doc("of 1. Of the bounds above: what is limited is released below that, so that it does not flap."),
+        Unit("share"),
+        Doc("Part of the bounds below which what is limited is released, so that it does not flap."),
+        Why("Chosen", "as `pressure.release`"),
     ] = 0.5
     least_counted: Annotated[
-        float, Gt(0), Doc("requests. Of strangers, before anything is said to stand out; fewer are chance.")
+        float,
+        Gt(0),
+        Unit("requests"),
+        Doc("Requests of strangers before anything is said to stand out."),
+        Why("Chosen", "fewer are chance"),
     ] = 200.0
     least_to_limit: Annotated[
-        float, Gt(0), Doc("requests. And before a fingerprint is limited: a page of eighty parts is one visit.")
+        float,
+        Gt(0),
+        Unit("requests"),
+        Doc("Requests of strangers before a fingerprint is limited."),
+        Why("Chosen", "a page of eighty parts is one visit"),
     ] = 1000.0
     many_clients: Annotated[
-        float, Gt(0), Doc("clients. In a minute, from which on the log says that there are many.")
+        float,
+        Gt(0),
+        Unit("clients/min"),
+        Doc("Clients above which the log calls them many."),
+        Why("Chosen", "more than an office, and fewer than any botnet"),
     ] = 200.0
     few_requests: Annotated[
-        float, Gt(0), Doc("requests. Of a client in a minute, up to which the log calls them few: a page or two.")
+        float,
+        Gt(0),
+        Unit("requests/min"),
+        Doc("Requests of a client up to which the log calls them few."),
+        Why("Chosen", "a page or two"),
     ] = 6.0
     many_requests: Annotated[
-        float, Gt(0), Doc("requests. Of a client in a minute, from which on the log calls them many: one a second.")
+        float,
+        Gt(0),
+        Unit("requests/min"),
+        Doc("Requests of a client above which the log calls them many."),
+        Why("Chosen", "one a second"),
     ] = 60.0
-    half_life: Annotated[float, Gt(0), Doc("seconds. In which what was counted loses half of its weight.")] = 60.0
+    half_life: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time in which what was counted loses half of its weight."),
+        Why("Chosen", "a new flood shows within the minute"),
+    ] = 60.0
     per_second: Annotated[
-        float, Ge(1), Doc("requests/s. Counted one by one; of more a sample, so that a flood costs nothing more.")
+        float,
+        Ge(1),
+        Unit("requests/s"),
+        Doc("Requests that are counted one by one. Of more a sample is counted, so that a flood costs nothing more."),
+        Why("Chosen", "enough to tell what stands out within seconds"),
     ] = 1000.0
     places: Annotated[
-        int, Ge(16), Le(65_536), Doc("entries. Of each sketch; more than 1/share, so that what stands out is in it.")
+        int,
+        Ge(16),
+        Le(65_536),
+        Unit("entries"),
+        Doc("Entries of each sketch; more than one over `share`, so that what stands out is in it."),
+        Why(
+            "Paper",
+            "Metwally, Agrawal and El Abbadi 2005 (Space-Saving): what makes more than one in so many is among them",
+        ),
     ] = 128
 
 

@@ -26,6 +26,8 @@ from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 from annotated_types import Ge
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
+
 EVICTION_LOOKS: Final = 8
 """Entries that one insert into a full table may look at. With 8, a table of which half may go is full once in 256."""
 
@@ -34,21 +36,69 @@ EVICTION_LOOKS: Final = 8
 class TableSettings:
     """How much Shield remembers. The bytes per entry are in /api/status and in each entry's docstring."""
 
-    addresses: Annotated[int, Ge(16), Doc("entries. Addresses (IPv4 /32, IPv6 /64) remembered at once.")] = 200_000
-    clients: Annotated[int, Ge(16), Doc("entries. Clients remembered at once.")] = 200_000
+    addresses: Annotated[
+        int,
+        Ge(16),
+        Unit("entries"),
+        Doc("Addresses (IPv4 /32, IPv6 /64) remembered at the same time."),
+        Why("Measured", "all tables together take some 350 MB when they are full"),
+    ] = 200_000
+    clients: Annotated[
+        int,
+        Ge(16),
+        Unit("entries"),
+        Doc("Clients remembered at the same time."),
+        Why("Chosen", "as `tables.addresses`: most addresses have one"),
+    ] = 200_000
     networks: Annotated[
-        int, Ge(16), Doc("entries. Networks remembered at once; a quarter of all IPv4 /24 in use by people.")
+        int,
+        Ge(16),
+        Unit("entries"),
+        Doc("Networks remembered at the same time."),
+        Why("Chosen", "a quarter of all IPv4 /24 in use by people"),
     ] = 65_536
-    passes: Annotated[int, Ge(16), Doc("entries. Passes in use at once.")] = 200_000
-    history: Annotated[int, Ge(16), Doc("entries. Clients and passes with a good history.")] = 100_000
-    spent: Annotated[
-        int, Ge(16), Doc("entries. Solved challenges remembered until they expire; 800 solves/s for 120 s.")
+    passes: Annotated[
+        int,
+        Ge(16),
+        Unit("entries"),
+        Doc("Passes in use at the same time."),
+        Why("Chosen", "as `tables.clients`: everybody may have one"),
+    ] = 200_000
+    history: Annotated[
+        int,
+        Ge(16),
+        Unit("entries"),
+        Doc("Clients and passes with a good history."),
+        Why("Chosen", "regular visitors of a large site"),
     ] = 100_000
-    waiting: Annotated[int, Ge(16), Doc("entries. Places in the waiting room, and again as many that were won.")] = (
-        16_384
-    )
-    routes: Annotated[int, Ge(8), Doc("entries. Route templates whose cost is known.")] = 512
-    paths: Annotated[int, Ge(8), Doc("entries. Paths whose template is remembered, to save finding it again.")] = 4096
+    spent: Annotated[
+        int,
+        Ge(16),
+        Unit("entries"),
+        Doc("Solved challenges remembered until they expire."),
+        Why("Computed", "800 solves a second for `challenge.lifetime`"),
+    ] = 100_000
+    waiting: Annotated[
+        int,
+        Ge(16),
+        Unit("entries"),
+        Doc("Places in the waiting room, and again as many that were won."),
+        Why("Computed", "with `market.most_pause` they ask 1,600 times a second"),
+    ] = 16_384
+    routes: Annotated[
+        int,
+        Ge(8),
+        Unit("entries"),
+        Doc("Route templates whose cost is known."),
+        Why("Chosen", "more than most services have"),
+    ] = 512
+    paths: Annotated[
+        int,
+        Ge(8),
+        Unit("entries"),
+        Doc("Paths whose template is remembered, which saves finding it again."),
+        Why("Chosen", "the parts of a site that are asked for most"),
+    ] = 4096
 
 
 class Entry(Protocol):

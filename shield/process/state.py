@@ -39,13 +39,16 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 class StateSettings:
     directory: Annotated[
         str,
-        Doc("Where the signing keys and the history of clients are kept over a restart. Empty: in memory only."),
+        Doc(
+            "Directory where the signing keys and the history of clients are kept over a restart. Empty: "
+            "in memory only."
+        ),
     ] = ""
     secret_file: Annotated[
         str,
         Doc(
-            "File with the signing keys: 64 hex digits per line; the first signs, an optional second is still "
-            "accepted. Empty: `keys` in the state directory, created with mode 0600."
+            "File with the signing keys, 64 hex digits per line: the first signs, an optional second is "
+            "still accepted. Empty: `keys` in the state directory, created with mode 0600."
         ),
     ] = ""
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
 from shield.model import Fault
 from shield.wire.transport import Batch, SocketTransport
 
@@ -43,105 +44,168 @@ class UpstreamSettings:
     servers: Annotated[
         tuple[str, ...],
         Doc(
-            'Where requests go: "http://127.0.0.1:9000", "https://app.example:8443", "unix:/run/app.sock", '
-            'or "demo" for the built-in demo site. Of several, two are drawn and the less busy one is taken.'
+            'Servers that requests go to: "http://127.0.0.1:9000", "https://app.example:8443", '
+            '"unix:/run/app.sock", or "demo" for the built-in demo site. Of several, two are drawn and '
+            "the less busy one is taken."
         ),
     ] = (DEMO,)
     max_concurrency: Annotated[
         int,
         Ge(0),
         Le(10000),
+        Unit("requests"),
         Doc(
-            "requests. As many as the service may get at once, at most; more wait in the queue. 0: Shield finds out "
-            "what it takes (see [concurrency]), and where you set a number it goes no higher. Shield's own workers "
-            "(listen.workers) share it equally, rounded up."
+            "Requests that the service gets at the same time, at most; more wait in the queue. 0: Shield "
+            "finds out what the service takes (see [concurrency]). Several workers (listen.workers) share "
+            "it equally, rounded up."
         ),
+        Why("Chosen", "few operators know their number"),
     ] = 0
     max_streams: Annotated[
         int,
         Ge(0),
         Le(10_000_000),
+        Unit("streams"),
         Doc(
-            "WebSockets, event streams, responses to slow readers and bodies that trickle at the same time: they hold "
-            "no place of max_concurrency, but a connection each. A further WebSocket or stream is answered 503, a "
-            "further slow reader or trickle keeps its place. 0: half as many as client connections. Several workers "
-            "share it equally, rounded up."
+            "WebSockets, event streams, responses to slow readers and bodies that trickle, at the same "
+            "time. They hold no place of max_concurrency, but a connection each. A further WebSocket or "
+            "stream is answered 503; a further slow reader or trickle keeps its place. 0 is half as many "
+            "as client connections. Several workers share it equally, rounded up."
         ),
+        Why("Chosen", "each takes a connection on both sides"),
     ] = 0
     connect_timeout: Annotated[
-        float, Gt(0), Le(300), Doc("s. To open a connection, TLS handshake included. Envoy: 5 s.")
+        float,
+        Gt(0),
+        Le(300),
+        Unit("s"),
+        Doc("Time to open a connection, TLS handshake included."),
+        Why("Precedent", "Envoy's connect_timeout"),
     ] = 5.0
     first_byte_timeout: Annotated[
-        float, Gt(0), Le(86400), Doc("s. From the request sent to the head of the response; 504 beyond. nginx: 60 s.")
+        float,
+        Gt(0),
+        Le(86400),
+        Unit("s"),
+        Doc("Time from the request sent to the head of the response; 504 beyond."),
+        Why("Precedent", "nginx's proxy_read_timeout"),
     ] = 60.0
     idle_timeout: Annotated[
-        float, Gt(0), Le(86400), Doc("s. Between two reads of a response; the response is cut beyond. nginx: 60 s.")
+        float,
+        Gt(0),
+        Le(86400),
+        Unit("s"),
+        Doc("Time between two reads of a response; the response is cut beyond."),
+        Why("Precedent", "nginx's proxy_read_timeout"),
     ] = 60.0
     tunnel_idle_timeout: Annotated[
         float,
         Gt(0),
         Le(86400),
-        Doc("s. A WebSocket without a byte in either direction is closed. HAProxy: timeout tunnel 1h."),
+        Unit("s"),
+        Doc("Time without a byte in either direction after which a WebSocket is closed."),
+        Why("Precedent", "HAProxy's manual: timeout tunnel 1h"),
     ] = 3600.0
     proxy_protocol: Annotated[
         Literal["off", "v1", "v2"],
         Doc(
-            "Connections to the servers begin with a PROXY protocol header of this version, which tells them both ends "
-            "of the client's. It is then one client's and carries one request: each request costs a new connection."
+            "Version of the PROXY protocol header with which connections to the servers begin; it gives "
+            "both ends of the client's connection. A connection is then one client's and carries one "
+            "request, so each request costs a new one."
         ),
     ] = "off"
     keep_alive_connections: Annotated[
         int,
         Ge(0),
         Le(10000),
-        Doc("Idle connections kept per server. nginx's keepalive directive: 16 to 100 are usual."),
+        Unit("connections"),
+        Doc("Idle connections that are kept per server."),
+        Why("Chosen", "nginx's keepalive directive is usually 16 to 100; opening one costs more than keeping it"),
     ] = 100
     keep_alive_seconds: Annotated[
         float,
         Gt(0),
         Le(3600),
+        Unit("s"),
         Doc(
-            "s. Idle connections are closed after this. Shorter than the server's own limit, or requests meet "
-            "closed ones."
+            "Time after which an idle connection is closed. It must be shorter than the server's own "
+            "limit, or requests meet closed connections."
         ),
+        Why("Chosen", "half of nginx's 60 s"),
     ] = 30.0
     retries: Annotated[
         int,
         Ge(0),
         Le(5),
+        Unit("attempts"),
         Doc(
-            "Further attempts of an idempotent request of which no byte of a response has come; and of any that "
-            "was not sent."
+            "Further attempts of an idempotent request of which no byte of a response has come, and of "
+            "any request that was not sent."
         ),
+        Why("Chosen", "a second failure says more of the service than of the connection"),
     ] = 1
-    ca: Annotated[str, Doc("Path of a PEM file with the authorities for https servers; empty: the system's.")] = ""
+    ca: Annotated[str, Doc("Path of a PEM file with the authorities for https servers. Empty: the system's.")] = ""
     verify: Annotated[
-        bool, Doc("Verify certificate and name of https servers. false only for a network you trust.")
+        bool, Doc("Whether certificate and name of https servers are verified. false only in a network you trust.")
     ] = True
-    server_name: Annotated[str, Doc("Name for SNI and verification of https servers; empty: the host of the URL.")] = ""
-    resolver: Annotated[str, Doc('DNS server for the names in `servers`, "127.0.0.1:53"; empty: the system\'s.')] = ""
+    server_name: Annotated[str, Doc("Name for SNI and verification of https servers. Empty: the host of the URL.")] = ""
+    resolver: Annotated[
+        str, Doc('DNS server for the names in `servers`, like "127.0.0.1:53". Empty: the system\'s.')
+    ] = ""
     health_path: Annotated[
         str,
-        Doc('Path asked for with GET by the health check ("/healthz"; 2xx and 3xx are healthy); empty: only connect.'),
+        Doc(
+            'Path that the health check asks for with GET, like "/healthz"; 2xx and 3xx are healthy. '
+            "Empty: it only connects."
+        ),
     ] = ""
     health_interval: Annotated[
-        float, Gt(0), Le(3600), Doc("s. Between two health checks of a server. Envoy, HAProxy: seconds.")
+        float,
+        Gt(0),
+        Le(3600),
+        Unit("s"),
+        Doc("Time between two health checks of a server."),
+        Why("Precedent", "NGINX Plus's health_check interval; HAProxy's is 2 s"),
     ] = 5.0
-    health_timeout: Annotated[float, Gt(0), Le(300), Doc("s. For one health check.")] = 3.0
+    health_timeout: Annotated[
+        float,
+        Gt(0),
+        Le(300),
+        Unit("s"),
+        Doc("Time for one health check."),
+        Why("Chosen", "shorter than the interval, and longer than a service under load takes to accept"),
+    ] = 3.0
     unhealthy_after: Annotated[
-        int, Ge(1), Le(100), Doc("Failed checks in a row that take a server out. HAProxy: fall 3.")
+        int,
+        Ge(1),
+        Le(100),
+        Unit("checks"),
+        Doc("Failed checks in a row that take a server out."),
+        Why("Precedent", "HAProxy's fall"),
     ] = 3
     eject_after: Annotated[
         int,
         Ge(1),
         Le(1000),
-        Doc("Failed requests in a row that eject one of several servers. Envoy: consecutive_5xx 5."),
+        Unit("requests"),
+        Doc("Failed requests in a row that eject one of several servers."),
+        Why("Precedent", "Envoy's consecutive_5xx"),
     ] = 5
     eject_seconds: Annotated[
-        float, Gt(0), Le(3600), Doc("s. First ejection; each further one is longer by as much, up to ten times.")
+        float,
+        Gt(0),
+        Le(3600),
+        Unit("s"),
+        Doc("Length of the first ejection. Each further one is longer by as much, up to ten times."),
+        Why("Chosen", "a restart takes less; Envoy's base_ejection_time is 30 s"),
     ] = 10.0
     slow_return: Annotated[
-        float, Gt(0), Le(3600), Doc("s. A server that returns gets its full share only after this. HAProxy: slowstart.")
+        float,
+        Gt(0),
+        Le(3600),
+        Unit("s"),
+        Doc("Time after which a server that returns gets its full share, as HAProxy's slowstart."),
+        Why("Chosen", "caches are warm by then; HAProxy's and NGINX Plus's examples take 30 s"),
     ] = 20.0
 
 

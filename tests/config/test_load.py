@@ -10,7 +10,6 @@ import pytest
 import trustme
 
 from shield.config.load import FILE_NAME, MAX_FILE_BYTES, ConfigError, find, load, parse
-from shield.config.reference import reference
 from shield.config.settings import Config
 from shield.policy.bucket import Rate
 from shield.policy.identity import CrawlerSettings
@@ -197,24 +196,3 @@ def test_state_paths(tmp_path: Path) -> None:
         f'line 2: state.directory: found "{file}"; this is a file; a directory is needed',
         f'line 3: state.secret_file: found "{tmp_path}"; this is a directory; a file is needed',
     ]
-
-
-def test_reference_is_current() -> None:
-    """`make docs` writes it."""
-    written = HERE.parent.parent / "docs" / "configuration.md"
-    assert written.read_text() == reference()
-
-
-def test_reference_names_every_option() -> None:
-    text = reference()
-    for table in dataclasses.fields(Config):
-        value = getattr(Config(), table.name)
-        names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else [table.name]
-        for name in names:
-            assert f"| `{name.removesuffix('_')}` |" in text
-
-
-def test_every_option_says_what_it_does() -> None:
-    for line in reference().splitlines():
-        if line.startswith("| `"):
-            assert len(line.split(" | ")[-1].rstrip(" |")) > 10, line

@@ -8,131 +8,290 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from shield.marks import Unit, Why
+
 
 @dataclass(frozen=True, slots=True)
 class PressureSettings:
     """When the defence rises, and when an attack is over."""
 
     window: Annotated[
-        float, Ge(0.1), Le(5), Doc("seconds. Between two readings; shorter ones have too few samples, and are noise.")
+        float,
+        Ge(0.1),
+        Le(5),
+        Unit("s"),
+        Doc("Time between two readings."),
+        Why("Chosen", "eight samples come in it at 16 requests/s; shorter ones are noise"),
     ] = 0.5
-    threshold: Annotated[float, Gt(0), Le(0.5), Doc("p. Below it the weather is calm: nobody is challenged.")] = 0.05
+    threshold: Annotated[
+        float,
+        Gt(0),
+        Le(0.5),
+        Unit("p"),
+        Doc("Pressure below which the weather is calm and nobody is challenged."),
+        Why("Chosen", "demand at 0.93 of the capacity"),
+    ] = 0.05
     max_pressure: Annotated[
         float,
         Ge(0),
         Le(1),
-        Doc("p. As strict as Shield may become, however high p is; up to the threshold: nobody is ever challenged."),
+        Unit("p"),
+        Doc(
+            "Strictness that Shield may reach, however high the pressure is. Up to the threshold, nobody "
+            "is ever challenged."
+        ),
+        Why("Chosen", "as strict as an attack asks for; less is the operator's choice"),
     ] = 1.0
     brownout_after: Annotated[
         float,
         Gt(0),
+        Unit("s"),
         Doc(
-            "seconds. After this long under pressure without more demand than the service has served before, and while "
-            "that does worse than before, it is the service that is ill: newcomers are let in again."
+            "Time under pressure after which newcomers are let in again, when nobody asks for more than "
+            "the service has served before and it does worse than before: then the service is ill."
         ),
+        Why("Chosen", "longer than the pulses of an attack"),
     ] = 60.0
     brownout_ill: Annotated[
         float,
         Gt(0),
+        Unit("s"),
         Doc(
-            "seconds. The same when the service shows its illness: it is slow and completes less than it did, or fails "
-            "though it could do as much. Pulses of half a minute are not taken for it."
+            "Same time where the service shows its illness: it is slow and completes less than it did, or "
+            "fails though it could do as much."
         ),
+        Why("Chosen", "pulses of half a minute are not taken for an illness"),
     ] = 45.0
     own_lag: Annotated[
-        float, Gt(0), Doc("seconds. That Shield's own event loop is late counts as overload beyond it.")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Lateness of Shield's own event loop that counts as overload."),
+        Why("Chosen", "people notice 0.1 s (as `pressure.slow_excess`)"),
     ] = 0.1
     own_busy: Annotated[
-        float, Gt(0), Le(1), Doc("of 1. And only while that runs, or waits for a core, for more than this of the time.")
+        float,
+        Gt(0),
+        Le(1),
+        Unit("share"),
+        Doc("Part of the time that the loop must run or wait for a core, for its lateness to count."),
+        Why("Chosen", "below it a late loop is one long callback, and refusing people would not help"),
     ] = 0.9
-    rise: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way to the target that p rises.")] = 0.5
-    fall: Annotated[float, Gt(0), Le(1), Doc("1/s. Share of the way that it falls.")] = 0.02
+    rise: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Unit("1/s"),
+        Doc("Part of the way to the target that the pressure rises."),
+        Why("Simulated", "in force within 2 s"),
+    ] = 0.5
+    fall: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        Unit("1/s"),
+        Doc("Part of the way that it falls."),
+        Why(
+            "Simulated",
+            "`pulses`: from 1, half a minute of rest leaves 0.55; the defence went up once and down once "
+            "in twenty minutes",
+        ),
+    ] = 0.02
     release: Annotated[
         float,
         Gt(0),
         Le(1),
-        Doc("of 1. Of the threshold: pressure acts until p is below that. Weak pulses do not flap."),
+        Unit("share"),
+        Doc("Part of the threshold below which pressure that acts ceases to act."),
+        Why("Simulated", "`pulses`: a flood at 0.96 of the capacity flapped at one threshold"),
     ] = 0.5
     used: Annotated[
         float,
         Gt(0),
         Le(1),
-        Doc("of 1. Of the capacity. More demand is pressure: queues grow; more of T0 and T1 is cut off T1."),
+        Unit("share"),
+        Doc("Part of the capacity above which demand is pressure. Where T0 and T1 alone ask for more, T1 is cut off."),
+        Why("Paper", "Kleinrock 1975, waiting grows as 1/(1 - load): ten times at 0.9"),
     ] = 0.9
     span: Annotated[
-        float, Gt(0), Doc("of 1. Of the capacity: so much demand beyond `used` is full pressure, p = 1.")
+        float,
+        Gt(0),
+        Unit("share"),
+        Doc("Part of the capacity that demand beyond `used` must reach for full pressure."),
+        Why("Chosen", "p = 1 at one and a half times the capacity"),
     ] = 0.6
     overload: Annotated[
         float,
         Ge(0),
         Le(1),
-        Doc("p. Where p goes at least while anything shows overload, in `overload_windows` running."),
+        Unit("p"),
+        Doc("Pressure that overload makes at least, once it shows in `overload_windows` running."),
+        Why("Chosen", "newcomers are challenged, and those who are slowed keep half"),
     ] = 0.5
     overload_windows: Annotated[
-        int, Ge(1), Le(120), Doc("windows. A single one is chance: a page's parts come all at once.")
+        int,
+        Ge(1),
+        Le(120),
+        Unit("windows"),
+        Doc("Windows running that must show overload."),
+        Why("Measured", "one is chance, the parts of a page come all at once"),
     ] = 2
     slow_ratio: Annotated[
-        float, Gt(1), Doc("times. Upstream times above so many times the undisturbed ones show overload ...")
+        float,
+        Gt(1),
+        Unit("times"),
+        Doc("Upstream times, as a multiple of the undisturbed ones, above which they show overload."),
+        Why("Precedent", "Gradient2's tolerance"),
     ] = 1.5
     slow_excess: Annotated[
-        float, Ge(0), Doc("seconds. ... when the median takes so much longer, too; people do not notice less.")
+        float,
+        Ge(0),
+        Unit("s"),
+        Doc("Time by which the median must be longer, too, for that."),
+        Why(
+            "Paper",
+            "Nielsen 1993, people notice 0.1 s. Measured: a dozen browsers that load a page fill every "
+            "slot for a second",
+        ),
     ] = 0.1
     long_wait: Annotated[
-        float, Gt(0), Doc("seconds. A longer wait in the queue adds up; people turn to something else.")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Wait in the queue above which waits add up."),
+        Why("Chosen", "people turn to something else"),
     ] = 0.4
     most_waited: Annotated[
         float,
         Gt(0),
-        Doc("seconds times seconds. Such waits, summed over time, that show overload: a second's for 6.7 s."),
+        Unit("s²"),
+        Doc("Sum of such waits over time that shows overload."),
+        Why("Computed", "a second's wait for 6.7 s"),
     ] = 4.0
     most_asked: Annotated[
         float,
         Ge(0),
-        Doc("seconds. Times the demand beyond `used`, summed over time, until it counts: 25 browsers ask for as much."),
+        Unit("s"),
+        Doc("Time for which demand, as a multiple of what is beyond `used`, is summed until it counts."),
+        Why("Chosen", "25 browsers that load a page ask for as much"),
     ] = 1.0
     capacity_kept: Annotated[
-        float, Gt(0), Le(1), Doc("of 1, per minute. Of the most that was ever completed, so that it is forgotten.")
+        float,
+        Gt(0),
+        Le(1),
+        Unit("share per minute"),
+        Doc("Part of the greatest capacity seen that is kept, so that it is forgotten."),
+        Why("Chosen", "half of it in 69 min, so a quiet hour is no loss"),
     ] = 0.99
     steady: Annotated[
-        float, Gt(0), Doc("seconds. Over which demand is averaged to tell a brownout: browsing is uneven.")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time over which demand is averaged to tell a brownout."),
+        Why("Simulated", "`brownout`: browsing is uneven"),
     ] = 60.0
     served_kept: Annotated[
-        float, Gt(0), Le(1), Doc("of 1, per minute. Of the most that was served in calm weather; half of it in a day.")
+        float,
+        Gt(0),
+        Le(1),
+        Unit("share per minute"),
+        Doc("Part of the most that was served in calm weather that is kept."),
+        Why("Chosen", "half of it in a day"),
     ] = 0.9995
     slow_memory: Annotated[
-        float, Gt(0), Doc("seconds. Over which the slowness of an ill service is averaged: of one window it is noise.")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time over which the slowness of a service is averaged to tell an illness."),
+        Why(
+            "Simulated",
+            "now and then a window looked well of a service that was twice as slow, and no brownout was "
+            "found in ten minutes",
+        ),
     ] = 10.0
     brownout_demand: Annotated[
-        float, Ge(1), Doc("times. Demand over what was served that ends a brownout: the refused ask again.")
+        float,
+        Ge(1),
+        Unit("times"),
+        Doc("Demand, as a multiple of what was served, that ends a brownout."),
+        Why("Chosen", "those who are refused ask again, which alone is no attack"),
     ] = 1.5
     brownout_tries: Annotated[
         float,
         Ge(1),
-        Doc(
-            "times. The same when the service shows its illness: it is slow and completes less than it did, or fails "
-            "though it could do as much, or could do three times that. People who are refused try again twice or so, "
-            "and no more than that."
-        ),
+        Unit("times"),
+        Doc("Same multiple where the service shows its illness, or could do three times that."),
+        Why("Chosen", "people who are refused try again twice or so, and no more than that"),
     ] = 3.0
     light: Annotated[
-        float, Gt(0), Lt(1), Doc("of 1. Of the capacity: so much demand overloads no service that is well.")
+        float,
+        Gt(0),
+        Lt(1),
+        Unit("share"),
+        Doc("Part of the capacity that, asked for, overloads no service that is well."),
+        Why("Chosen", "a third leaves no room for chance"),
     ] = 0.33
     cusum_step: Annotated[
-        float, Ge(0), Doc("log2. Of the rate over its usual one: more accumulates towards an early onset (k).")
+        float,
+        Ge(0),
+        Unit("log2"),
+        Doc("Rate over its usual one above which steps towards an early onset accumulate (k)."),
+        Why("Paper", "Page 1954; half of the shift that is looked for, a doubling"),
     ] = 0.5
-    cusum_alarm: Annotated[float, Gt(0), Doc("log2. So much accumulated is an onset (h); it only freezes history.")] = (
-        4.0
-    )
-    cusum_floor: Annotated[float, Gt(0), Doc("requests/s. A usual rate below it counts for as much.")] = 10.0
+    cusum_alarm: Annotated[
+        float,
+        Gt(0),
+        Unit("log2"),
+        Doc("Sum of steps that is an onset (h). It only freezes history."),
+        Why("Precedent", "the 4 or 5 of statistical process control"),
+    ] = 4.0
+    cusum_floor: Annotated[
+        float,
+        Gt(0),
+        Unit("requests/s"),
+        Doc("Least usual rate that is reckoned with."),
+        Why("Chosen", "below it a page is a jump"),
+    ] = 10.0
     cusum_growth: Annotated[
-        float, Ge(1), Doc("times per minute. That the usual rate grows while steps accumulate: the day's rise is none.")
+        float,
+        Ge(1),
+        Unit("times per minute"),
+        Doc("Growth of the usual rate that is allowed while steps accumulate: the day's rise is no attack."),
+        Why("Simulated", "`creeping`: a flood that grows as fast is noticed by demand before it reaches the capacity"),
     ] = 1.02
     cusum_share: Annotated[
-        float, Ge(0), Le(1), Doc("of 1. Of the capacity that must be asked for; a quiet site's clicks are no flood.")
+        float,
+        Ge(0),
+        Le(1),
+        Unit("share"),
+        Doc("Part of the capacity that must be asked for; a quiet site's clicks are no flood."),
+        Why("Chosen", "a fiftieth harms no service"),
     ] = 0.02
-    cusum_memory: Annotated[float, Gt(0), Doc("seconds. Over which the usual rate is averaged.")] = 300.0
-    smoothing: Annotated[float, Gt(0), Doc("seconds. Time constant of demand, capacity and rate.")] = 3.0
-    calm_after: Annotated[float, Gt(0), Doc("seconds. An attack is over after this long below the threshold.")] = 600.0
-    warm_up: Annotated[float, Gt(0), Doc("seconds. From the first request until the rate alone may be an onset.")] = (
-        60.0
-    )
+    cusum_memory: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time over which the usual rate is averaged."),
+        Why("Chosen", "a page is read in less, and the day changes more slowly"),
+    ] = 300.0
+    smoothing: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time constant of demand, capacity and rate."),
+        Why("Simulated", "a flood is in force within 5 s, and a page is none"),
+    ] = 3.0
+    calm_after: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time below the threshold after which an attack is over."),
+        Why("Chosen", "attackers pause to see whether the guard goes"),
+    ] = 600.0
+    warm_up: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time from the first request until the rate alone may be an onset."),
+        Why("Chosen", "a restart meets clients that come back all at once"),
+    ] = 60.0
