@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from shield.client.connection import ClientConnection
@@ -21,7 +21,8 @@ from shield.config.load import parse
 from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner
 from shield.operator.metrics import Metrics
-from shield.policy.engine import Engine, EngineSettings, Keys
+from shield.policy.engine import Engine
+from shield.policy.keys import Keys
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.pool import Pool
@@ -41,7 +42,7 @@ RESPONSE: Final = (
 def engine(tables: str = OUT_OF_REACH, concurrency: int = 1_000_000) -> Engine:
     """An engine with these TOML tables; it never queues unless `concurrency` says so. Begins at START."""
     loaded = parse(tables)
-    settings = EngineSettings(**{part.name: getattr(loaded, part.name) for part in fields(EngineSettings)})
+    settings = loaded.policy()
     settings = replace(settings, concurrency=replace(settings.concurrency, adaptive=False))
     made = Engine(settings, Keys(b"k" * 32, None), os.urandom, 1_700_000_000.0 - START, concurrency)
     made.tick(START)

@@ -25,6 +25,7 @@ from shield.policy.pricing import PricingSettings
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import ReputationSettings
 from shield.policy.routes import RoutesSettings
+from shield.policy.settings import EngineSettings
 from shield.policy.standouts import StandoutsSettings
 from shield.policy.table import TableSettings
 from shield.process.state import StateSettings
@@ -60,3 +61,21 @@ class Config:
     market: Annotated[PricingSettings, Doc("What a pass costs under attack, and who gets one.")] = PricingSettings()
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def policy(self) -> EngineSettings:
+        """What the policy's engine is made with."""
+        return EngineSettings(
+            identity=self.identity,
+            tables=self.tables,
+            limits=self.limits,
+            routes=self.routes,
+            history=self.history,
+            reputation=self.reputation,
+            pressure=self.pressure,
+            standouts=self.hitters,
+            concurrency=self.concurrency,
+            queue=self.queue,
+            challenge=self.challenge,
+            pricing=self.market,
+            dry_run=self.dry_run,
+        )

@@ -16,96 +16,43 @@ or SHED; the edge resumes those. A dry run reports the same verdicts as their tw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from math import inf
-from typing import Annotated, Any, Final
-
-from typing_extensions import Doc
+from typing import Any, Final
 
 from shield.model import UNIT_SECONDS, Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.bucket import Bucket, Rate
-from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, CheckWork, Redeemed, Redemption, solved
+from shield.policy.challenge import Challenge, Challenger, CheckWork, Redeemed, Redemption, solved
 from shield.policy.concurrency.concurrency import Concurrency
-from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.entries import ClientEntry, Pass, PassKind
-from shield.policy.history import History, HistorySettings
+from shield.policy.history import History
 from shield.policy.identity import (
     ADDRESS_BYTES,
     CLIENT_BYTES,
     HOUR,
     NETWORK_BYTES,
     Client,
-    CrawlerSettings,
     Identity,
-    IdentitySettings,
     NetworkRates,
 )
 from shield.policy.judge import QUEUED, Judge
 from shield.policy.keys import Keys
-from shield.policy.limits import NOT_CHARGED, Limits, LimitsSettings
+from shield.policy.limits import NOT_CHARGED, Limits
 from shield.policy.passes import PASS_BYTES, Passes
 from shield.policy.pressure.pressure import IDLE, OwnLoad, Pressure
-from shield.policy.pressure.settings import PressureSettings
-from shield.policy.pricing import Pricing, PricingSettings
+from shield.policy.pricing import Pricing
 from shield.policy.queue.queue import Queue
-from shield.policy.queue.settings import QueueSettings
-from shield.policy.reputation import POOR_STATUS, Reputation, ReputationSettings
+from shield.policy.reputation import POOR_STATUS, Reputation
 from shield.policy.request import Request
-from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
-from shield.policy.standouts import Standouts, StandoutsSettings
-from shield.policy.table import TableSettings
+from shield.policy.routes import Route, Routes, cost_of
+from shield.policy.settings import EngineSettings
+from shield.policy.standouts import Standouts
 from shield.policy.waiting_room import Waiter
-
-__all__ = [
-    "Challenge",
-    "ChallengeSettings",
-    "Client",
-    "ConcurrencySettings",
-    "CrawlerSettings",
-    "Engine",
-    "EngineSettings",
-    "HistorySettings",
-    "IdentitySettings",
-    "Keys",
-    "LimitsSettings",
-    "OwnLoad",
-    "Pass",
-    "PressureSettings",
-    "PricingSettings",
-    "QueueSettings",
-    "Rate",
-    "Redeemed",
-    "Redemption",
-    "ReputationSettings",
-    "RoutesSettings",
-    "StandoutsSettings",
-    "TableSettings",
-]
 
 PATH_CHARS: Final = 256
 """Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
 
 FORWARDED: Final = Action.FORWARD  # looking up a member of an Enum costs 70 ns
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """The settings of the whole policy, by module."""
-
-    identity: IdentitySettings = field(default_factory=IdentitySettings)
-    tables: TableSettings = field(default_factory=TableSettings)
-    limits: LimitsSettings = field(default_factory=LimitsSettings)
-    routes: RoutesSettings = field(default_factory=RoutesSettings)
-    history: HistorySettings = field(default_factory=HistorySettings)
-    reputation: ReputationSettings = field(default_factory=ReputationSettings)
-    pressure: PressureSettings = field(default_factory=PressureSettings)
-    hitters: StandoutsSettings = field(default_factory=StandoutsSettings)
-    concurrency: ConcurrencySettings = field(default_factory=ConcurrencySettings)
-    queue: QueueSettings = field(default_factory=QueueSettings)
-    challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
-    market: PricingSettings = field(default_factory=PricingSettings)
-    dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
 
 
 class Engine:
@@ -142,13 +89,13 @@ class Engine:
         self._reputation = Reputation(settings.reputation, self._history)
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
-        self._hitters = Standouts(settings.hitters, self._reputation.notes)
+        self._standouts = Standouts(settings.standouts, self._reputation.notes)
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
         self._pressure = Pressure(settings.pressure, self._concurrency.limit)
         self._queue = Queue(settings.queue, self._concurrency.limit)
         self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
-        self._market = Pricing(
-            settings.market, challenge, settings.pressure.max_pressure, keys, entropy, tables.waiting
+        self._pricing = Pricing(
+            settings.pricing, challenge, settings.pressure.max_pressure, keys, entropy, tables.waiting
         )
         self._passes = Passes(
             keys=keys,
@@ -162,7 +109,7 @@ class Engine:
             greed=challenge.greed,
             most_networks=challenge.pass_networks,
             networks_window=challenge.pass_networks_window,
-            lapsed=self._market.room.hold,
+            lapsed=self._pricing.room.hold,
             size=tables.passes,
             wall_offset=wall_offset,
             notes=self._reputation.notes,
@@ -173,7 +120,7 @@ class Engine:
             reputation=self._reputation,
             history=self._history,
             pressure=self._pressure,
-            hitters=self._hitters,
+            standouts=self._standouts,
             challenge=challenge,
             queue=settings.queue,
             api_key_header=settings.identity.api_key_header,
@@ -341,7 +288,7 @@ class Engine:
         score = max(self._reputation.of_client(client.entry, now), self._reputation.of_place(client.source, now))
         known = self._history.known_since(client.network, now) is not None
         client.entry.offered_until = now + self._challenge.lifetime
-        return self._challenger.mint(client.key, self._challenger.price(self._market.hashes, score, known), now)
+        return self._challenger.mint(client.key, self._challenger.price(self._pricing.hashes, score, known), now)
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
         """The answer to a challenge. A right one buys a pass, or a place in the waiting room when none is to be had.
@@ -350,8 +297,8 @@ class Engine:
         """
         if not self._hears(client, now):
             return Redemption(Redeemed.BUSY)
-        network, room = client.network, self._market.room
-        scarce = self._passes.attack and not self._market.ready
+        network, room = client.network, self._pricing.room
+        scarce = self._passes.attack and not self._pricing.ready
         known = scarce and self._history.known_since(network, now) is not None
         worse: Waiter | None = None
         if scarce and room.full(known):
@@ -363,11 +310,11 @@ class Engine:
             return self._reject(client, result, now)
         client.entry.offered_until = 0.0
         if scarce:
-            self._market.solved(network, known)
+            self._pricing.solved(network, known)
             return self._wait(room.enter(network, known, work, now, worse), now)
         if self._passes.attack:
-            self._market.solved(network, self._history.known_since(network, now) is not None)
-            self._market.take()
+            self._pricing.solved(network, self._history.known_since(network, now) is not None)
+            self._pricing.take()
         text = self._sell(client, work, network, False, now)
         return self._accept(text) if text else Redemption(Redeemed.BUSY)
 
@@ -375,7 +322,7 @@ class Engine:
         """What has become of a place in the waiting room: ACCEPTED (again and again, for a while), WAITING, or lost."""
         if not self._hears(client, now):
             return Redemption(Redeemed.BUSY)
-        found = self._market.room.find(ticket)
+        found = self._pricing.room.find(ticket)
         if isinstance(found, Redeemed):
             return self._reject(client, found, now)
         if not found.won:
@@ -414,7 +361,7 @@ class Engine:
     def _reject(self, client: Client, result: Redeemed, now: float) -> Redemption:
         """An answer, or a ticket, that was no good, or for which there is no room."""
         if result is Redeemed.BUSY:
-            return Redemption(result, retry_after=self._market.again_after(now))
+            return Redemption(result, retry_after=self._pricing.again_after(now))
         self._limits.fine(client.entry, client.source, now)
         if result is Redeemed.FORGED or result is Redeemed.WRONG:
             points = self._reputation.settings.false_work
@@ -428,7 +375,7 @@ class Engine:
             return ""
         text, stand_in = bought
         if stand_in.scarce is not counted:
-            self._market.room.hold(network, -1 if counted else 1)
+            self._pricing.room.hold(network, -1 if counted else 1)
         if not client.entry.overflow:
             client.entry.bought = stand_in
         return text
@@ -437,9 +384,9 @@ class Engine:
         return Redemption(Redeemed.ACCEPTED, text, int(self._challenge.pass_lifetime))
 
     def _wait(self, waiter: Waiter, now: float) -> Redemption:
-        wait = self._market.wait(waiter, now)
-        pause = self._market.pause(wait)
-        return Redemption(Redeemed.WAITING, ticket=self._market.room.ticket(waiter), wait=wait, retry_after=pause)
+        wait = self._pricing.wait(waiter, now)
+        pause = self._pricing.pause(wait)
+        return Redemption(Redeemed.WAITING, ticket=self._pricing.room.ticket(waiter), wait=wait, retry_after=pause)
 
     # Time
 
@@ -527,9 +474,9 @@ class Engine:
             "live_passes": {"in_use": len(self._passes.table), "bought": self._passes.bought},
             "bought_passes": self._passes.bought,
             "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
-            "price": int(self._market.hashes),
-            "market": self._market.figures(),
-            "hitters": self._hitters.figures(),
+            "price": int(self._pricing.hashes),
+            "market": self._pricing.figures(),
+            "hitters": self._standouts.figures(),
             "routes": self._routes.top(10),
             "tables": {
                 "addresses": identity.addresses.figures(ADDRESS_BYTES),
@@ -538,7 +485,7 @@ class Engine:
                 "passes": self._passes.table.figures(PASS_BYTES),
                 "history": self._history.figures(),
                 "spent": self._challenger.figures(),
-                "waiting": self._market.room.figures(),
+                "waiting": self._pricing.room.figures(),
                 "routes": self._routes.figures(),
             },
         }
@@ -684,8 +631,8 @@ class Engine:
         pressure.close_window(concurrency, now, seconds)
         if pressure.attack != attack:
             self._attack_notes.append(self._attack_note(now))
-            self._hitters.clear()
-        self._hitters.close_window(seconds, pressure.pressed, pressure.capacity)
+            self._standouts.clear()
+        self._standouts.close_window(seconds, pressure.pressed, pressure.capacity)
         if pressure.brownout > brownout:
             self._attack_notes.append(self._brownout_note())
         self._queue.close_window()
@@ -693,21 +640,21 @@ class Engine:
             passes.ended_at = now
         passes.attack = pressure.attack
         self._history.frozen = pressure.attack or pressure.crowded
-        settings, market = self._challenge, self._market
-        left = market.left(pressure.capacity, pressure.known_demand)
+        settings, pricing = self._challenge, self._pricing
+        left = pricing.left(pressure.capacity, pressure.known_demand)
         share = left / max(passes.bought, 1)
         rate = min(max(share, settings.least_bought_rate), settings.bought_rate)
         self._queue.pressed = pressure.high
         self._queue.brownout = pressure.brownout
-        self._queue.kept = market.kept(pressure.capacity, pressure.known_demand) if pressure.pressed else 0.0
+        self._queue.kept = pricing.kept(pressure.capacity, pressure.known_demand) if pressure.pressed else 0.0
         passes.pressed = pressed = pressure.pressed
         passes.factor = rate / settings.bought_rate
         passes.burst = max(min(share * settings.bought_ahead, self._most_bought_burst), settings.bought_burst)
         self._judge.weather(pressed, passes.factor)
         if pressure.attack:
-            market.read(left, self._judge.bought_units, seconds, self._history.usual_share(), now)
+            pricing.read(left, self._judge.bought_units, seconds, self._history.usual_share(), now)
         else:
-            market.rest(seconds, now)
+            pricing.rest(seconds, now)
         self._judge.bought_units = 0.0
         self._identity.expire(now)
         passes.expire(now)

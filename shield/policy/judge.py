@@ -6,7 +6,7 @@
                           T1 alone ask for more than there is
                      T2   bought pass: its own small budget, and the network's
                      T3   no pass, no history: challenged; with challenges off, and where the operator wants none
-                          (exempt.py), slowed to 1 - 0.9 p. With a fingerprint that only strangers have (hitters.py):
+                          (exempt.py), slowed to 1 - 0.9 p. With a fingerprint that only strangers have (standouts.py):
                           limited together with all who have it
                      T4   a score above 8: the same, slowed to 0.1 (1 - p), in calm weather too
 
@@ -66,7 +66,7 @@ class Judge:
         reputation: Reputation,
         history: History,
         pressure: Pressure,
-        hitters: Standouts,
+        standouts: Standouts,
         challenge: ChallengeSettings,
         queue: QueueSettings,
         api_key_header: str,
@@ -81,7 +81,7 @@ class Judge:
         self._reputation = reputation
         self._history = history
         self._pressure = pressure
-        self._hitters = hitters
+        self._standouts = standouts
         self._mode = challenge.mode
         self._exempt = Exempt(challenge.never)
         self._earned_every = challenge.earned_every
@@ -177,7 +177,7 @@ class Judge:
         """Under pressure, when everybody is challenged, and for bad scores: what p and the tier make of a request."""
         token = request.shown_pass
         if self.pressed:
-            self._hitters.count(request, tier <= T1)
+            self._standouts.count(request, tier <= T1)
         spared = self._mode == "off" or request in self._exempt
         if self._mode == "always" and token is None and not spared:
             return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, self._ask(request, now), now)
@@ -202,7 +202,7 @@ class Judge:
             request.charged_pass, request.tier = token, T2
         else:
             asked = self._ask(request, now)
-            if tier is not T2 and self._hitters.armed and self._hitters.refuses(request, now):
+            if tier is not T2 and self._standouts.armed and self._standouts.refuses(request, now):
                 return self.refusal(Reason.FINGERPRINT_RATE, request, now)
             if tier is not T2 and self.pressed and not spared:
                 reason = Reason.BAD_REPUTATION if tier is T4 else Reason.NEWCOMER

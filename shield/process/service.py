@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import uvloop
@@ -42,7 +42,8 @@ from shield.operator.log import AccessLog, LoggingBridge
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
-from shield.policy.engine import Engine, EngineSettings, Keys
+from shield.policy.engine import Engine
+from shield.policy.keys import Keys
 from shield.process import systemd
 from shield.process.load_meter import LoadMeter, busy_clock
 from shield.process.state import load_history, load_keys, save_history
@@ -99,9 +100,8 @@ class Service:
         # A counter that appears late loses its first step.
         self.metrics.faults.update((fault.value, 0) for fault in Fault)
         current, previous = load_keys(config.state, log) if share is None else share.keys
-        settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
         self.engine = Engine(
-            settings, Keys(current, previous), os.urandom, wall_offset, config.upstream.max_concurrency
+            config.policy(), Keys(current, previous), os.urandom, wall_offset, config.upstream.max_concurrency
         )
         self._known = self.engine.import_history(load_history(config.state, log), clock())
         self.replies = Replies(config.challenge.cookie, config.challenge.header)

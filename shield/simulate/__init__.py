@@ -1,6 +1,7 @@
 """Attacks against the real policy, with a simulated clock, a model of the service, and people.
 
     scene.py      what a scene is: the TOML format
+    population.py who takes part
     addresses.py  where everybody is
     calendar.py   what happens when
     origin.py     the service that is shielded

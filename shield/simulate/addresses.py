@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shield.simulate.scene import Population
+from shield.simulate.population import Population
 
 FIRST_NETWORK: Final = 16 << 16
 """Number of the first IPv4 /24: 16.0.0.0, where nothing is special."""

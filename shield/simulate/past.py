@@ -10,7 +10,8 @@ from shield.model import Outcome
 from shield.policy.request import Request
 
 if TYPE_CHECKING:
-    from shield.policy.engine import Client, Engine
+    from shield.policy.engine import Engine
+    from shield.policy.identity import Client
     from shield.simulate.people import Crowd
 
 DAY: Final = 86_400.0

@@ -8,11 +8,13 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from shield.simulate.population import ALWAYS, Population
 from shield.simulate.result import Tally
-from shield.simulate.scene import ALWAYS, Population
 
 if TYPE_CHECKING:
-    from shield.policy.engine import Client, Engine, Pass
+    from shield.policy.engine import Engine
+    from shield.policy.entries import Pass
+    from shield.policy.identity import Client
     from shield.policy.request import Request
     from shield.simulate.addresses import Block
     from shield.simulate.origin import Origin, Times

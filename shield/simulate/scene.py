@@ -6,12 +6,10 @@ traffic and Shield learns what is usual.
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict
@@ -20,30 +18,12 @@ from typing_extensions import Doc
 from shield.config.places import places
 from shield.config.validation import STRICT, Mistake, mistake, validate
 from shield.simulate.addresses import blocks
+from shield.simulate.population import USUAL, Population
 
 FOLDER: Final = Path(__file__).parent / "scenes"
 MAX_FILE_BYTES: Final = 1 << 20
-ALWAYS: Final = 1e9
-"""Seconds. Longer than any scene."""
 MOST_REQUESTS: Final = 1e8
 """That a scene may ask for; more would be played for half an hour and longer."""
-
-Kind = Literal["people", "programs", "attackers"]
-
-KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "people": {
-        "retries": 2,
-        "patience": 30.0,
-        "waits": 120.0,
-        "hash_rate": 4e6,
-        "agents": 30,
-        "agent": "Browser",
-        "language": "en",
-    },
-    "programs": {"retries": 3, "patience": 60.0, "waits": 120.0, "agent": "Program"},
-    "attackers": {"agent": "Bot"},
-}
-"""What is usual for each kind, where a scene does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,90 +84,6 @@ class Costs:
         Gt(0),
         Doc("seconds. Of work that may lie before it; what comes then is lost, as from a full backlog."),
     ] = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a population did before the scene, that Shield remembers."""
-
-    windows: Annotated[int, Ge(0), Doc("windows. In which each was seen; 0: nobody was ever here.")] = 0
-    units: Annotated[
-        float, Ge(0), Doc("units. Served to each before, about: from a quarter of it to four times as much.")
-    ] = 100.0
-    days: Annotated[float, Gt(1), Doc("days. Since the first visit.")] = 14.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """On and off in turn, beginning with on."""
-
-    on: Annotated[float, Ge(0), Doc("seconds. On; 0: always on.")] = 0.0
-    off: Annotated[float, Ge(0), Doc("seconds. Off.")] = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """Some who are alike: how many, where, how often they ask for what, and what they do with the answers."""
-
-    kind: Annotated[Kind, Doc("What is usual for them: see KINDS.")]
-    rate: Annotated[float, Gt(0), Doc("visits/s. Of all of them together; a visit is a page, or one request.")]
-    members: Annotated[int, Ge(1), Doc("How many there are.")] = 1000
-    fresh: Annotated[bool, Doc("Each visit is by the next of them, who has not been here before.")] = False
-
-    # when
-    from_: Annotated[float, Doc("seconds. From when on; else from the beginning of the calm.")] = -ALWAYS
-    until: Annotated[float, Doc("seconds. Until when; else until the end.")] = ALWAYS
-    ramp: Annotated[float, Ge(0), Doc("seconds. In which the rate rises from nothing to `rate`.")] = 0.0
-    growth: Annotated[float, Gt(-1), Doc("share. By which the rate grows each minute, from `from` or 0 on.")] = 0.0
-    pulse: Annotated[Pulse, Doc("On and off in turn.")] = Pulse()
-
-    # where
-    networks: Annotated[int, Ge(0), Doc("networks. They live in; 0: each in one of their own.")] = 0
-    beside: Annotated[str, Doc("population. In whose networks they live, at addresses of their own.")] = ""
-    behind: Annotated[str, Doc("population. Whose addresses they share.")] = ""
-    per_address: Annotated[int, Ge(1), Doc("How many share an address.")] = 1
-    ip: Annotated[Literal[4, 6], Doc("IPv4, or IPv6 with a /64 as the address and a /48 as the network.")] = 4
-
-    # who
-    agent: Annotated[str, Doc("text. What their User-Agents begin with.")] = ""
-    agents: Annotated[int, Ge(0), Doc("How many User-Agents they have; 0: each one of its own.")] = 1
-    language: Annotated[str, Doc("text. Accept-Language.")] = ""
-    headers: Annotated[dict[str, str], Doc("Further request fields, as far as Shield reads them.")] = field(
-        default_factory=dict
-    )
-    past: Annotated[Past, Doc("What Shield remembers of them.")] = Past()
-    passes: Annotated[
-        Literal["none", "earned", "shared", "forged"],
-        Doc("earned: each has one since the past. shared: all use that of the first, who alone has a past. forged."),
-    ] = "none"
-
-    # what
-    paths: Annotated[
-        dict[str, float], MinLen(1), Doc("weights by path. In a path, * is replaced by a number each time.")
-    ] = field(default_factory=lambda: {"/": 1.0})
-    method: Annotated[str, Doc("method.")] = "GET"
-    parts: Annotated[int, Ge(0), Doc("requests. That follow when the page is there: styles, pictures.")] = 0
-    part_path: Annotated[str, Doc("path. Of those; * as in `paths`.")] = "/part/*"
-    connections: Annotated[int, Ge(1), Doc("requests. For parts, at the same time.")] = 6
-
-    # what they make of a refusal
-    retries: Annotated[int, Ge(0), Doc("How often they try again, when they are told to.")] = 0
-    patience: Annotated[float, Gt(0), Doc("seconds. From asking to having it; later is of no use to them.")] = 30.0
-    waits: Annotated[
-        float,
-        Gt(0),
-        Doc("seconds. The same when there is a challenge to solve, and a waiting room behind it."),
-    ] = 600.0
-    leaves: Annotated[float, Ge(0), Doc("seconds. After which they close the connection; 0: they do not.")] = 0.0
-    hash_rate: Annotated[float, Ge(0), Doc("hashes/s. Of each of them; 0: challenges are ignored.")] = 0.0
-    one_solver: Annotated[bool, Doc("One machine of `hash_rate` solves for all of them.")] = False
-    answers: Annotated[
-        Literal["right", "almost", "wrong", "forged", "replayed"],
-        Doc("To challenges. almost: all but the last part is right; the further ones cost them no hashes."),
-    ] = "right"
-    pass_rate: Annotated[
-        float, Ge(0), Doc("requests/s. Each who has bought a pass makes by itself; 0: only visits as before.")
-    ] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +153,7 @@ def _as_usual(data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(populations, dict):
         return data
     filled = {
-        name: {**KINDS.get(str(table.get("kind")), {}), **table} if isinstance(table, dict) else table
+        name: {**USUAL.get(str(table.get("kind")), {}), **table} if isinstance(table, dict) else table
         for name, table in populations.items()
     }
     return {**data, "populations": filled}
@@ -283,7 +179,10 @@ def _cross_checks(scene: Scene) -> list[tuple[tuple[str | int, ...], str]]:
             found.append(((*at, "passes"), "needs past.windows of at least 1: passes come from the past"))
         if bool(population.pulse.on) != bool(population.pulse.off):
             found.append(((*at, "pulse"), "needs both on and off"))
-        if population.from_ < population.until and (asked := _requests(population, scene)) > MOST_REQUESTS:
+        if (
+            population.from_ < population.until
+            and (asked := population.requests(-scene.calm, scene.seconds)) > MOST_REQUESTS
+        ):
             why = f"asks for {asked:.1e} requests in the scene; allowed: {MOST_REQUESTS:.0e}"
             found.append(((*at, "rate"), why))
         if not any(weight > 0 for weight in population.paths.values()) or min(population.paths.values()) < 0:
@@ -307,18 +206,3 @@ def _cross_checks(scene: Scene) -> list[tuple[tuple[str | int, ...], str]]:
             why, name = error.args
             found.append((("populations", name), why))
     return found
-
-
-def _requests(population: Population, scene: Scene) -> float:
-    """How many a population asks for, tries again and ramps aside."""
-    begins = max(population.from_, -scene.calm)
-    seconds = min(population.until, scene.seconds) - begins
-    grows = math.log1p(population.growth) / 60.0
-    since = 0.0 if population.from_ > -ALWAYS else min(begins, 0.0)  # growth begins with `from`, or the story
-    try:
-        grown = math.expm1(grows * (since + seconds)) / grows if grows else since + seconds
-    except OverflowError:
-        return math.inf
-    pulse = population.pulse
-    share = pulse.on / (pulse.on + pulse.off) if pulse.on else 1.0
-    return population.rate * (grown - since) * share * (1 + population.parts)

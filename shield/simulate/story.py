@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from shield.simulate.scene import ALWAYS
+from shield.simulate.population import ALWAYS
 
 if TYPE_CHECKING:
     from shield.simulate.result import Result, Tally

@@ -12,7 +12,7 @@ import gc
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import inf
 from random import Random
 from typing import Any, Final
@@ -20,8 +20,11 @@ from typing import Any, Final
 from shield.config.settings import Config
 from shield.config.validation import validate
 from shield.model import Action, Outcome, Verdict
-from shield.policy.engine import Challenge, Engine, EngineSettings, Keys, Redeemed, Redemption
+from shield.policy.challenge import Challenge, Redeemed, Redemption
+from shield.policy.engine import Engine
+from shield.policy.keys import Keys
 from shield.policy.request import Request
+from shield.policy.settings import EngineSettings
 from shield.simulate.addresses import blocks
 from shield.simulate.calendar import Calendar
 from shield.simulate.core import Core
@@ -103,7 +106,7 @@ class World:
         self._end = BEGINS + scene.seconds
         self._entropy = Random(f"{seed}/entropy")
         self._keys = Keys(self._entropy.randbytes(32))
-        self._settings = EngineSettings(**{part.name: getattr(config, part.name) for part in fields(EngineSettings)})
+        self._settings = config.policy()
         self._concurrency = config.upstream.max_concurrency
         self._lifetime = config.challenge.lifetime
         self._window = config.pressure.window

@@ -12,8 +12,10 @@ import pytest
 from aiohttp import web
 
 from shield.model import Action, Outcome
-from shield.policy.engine import Engine, EngineSettings, Keys
+from shield.policy.engine import Engine
+from shield.policy.keys import Keys
 from shield.policy.request import Request
+from shield.policy.settings import EngineSettings
 
 PARTS = 80
 CONNECTIONS = 6

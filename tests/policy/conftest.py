@@ -12,18 +12,14 @@ import pytest
 
 from shield.demo.solver import solve
 from shield.model import Action, Outcome, Reason, Verdict
-from shield.policy.challenge import CheckWork, solved
-from shield.policy.engine import (
-    Challenge,
-    ChallengeSettings,
-    Client,
-    ConcurrencySettings,
-    Engine,
-    EngineSettings,
-    Keys,
-    Pass,
-)
+from shield.policy.challenge import Challenge, ChallengeSettings, CheckWork, solved
+from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.engine import Engine
+from shield.policy.entries import Pass
+from shield.policy.identity import Client
+from shield.policy.keys import Keys
 from shield.policy.request import Request
+from shield.policy.settings import EngineSettings
 
 OFFSET = 7_654_321.123
 """Where the clock begins: a call of the real clock would be far away."""

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from shield.demo.solver import solve
 from shield.model import Action
-from shield.policy.challenge import TOKEN_CHARS, Challenger, Spent, solved
-from shield.policy.engine import Challenge, ChallengeSettings, Keys, Redeemed, TableSettings
+from shield.policy.challenge import TOKEN_CHARS, Challenge, Challenger, ChallengeSettings, Redeemed, Spent, solved
+from shield.policy.keys import Keys
 from shield.policy.request import Request
+from shield.policy.table import TableSettings
 
 CLIENT = b"c" * 16
 NOW = 5_000.0
@@ -329,7 +330,7 @@ def test_a_bad_score_and_a_known_network_set_the_price(make: Any) -> None:
     known = world.client("203.0.113.1")
     _, token = world.buy(known)
     world.settle_down(known, token=token)
-    world.engine._market.hashes = 2.0**18
+    world.engine._pricing.hashes = 2.0**18
     assert (
         challenged(world, world.client("203.0.113.2")).expected_hashes
         < challenged(world, world.client("198.18.0.1")).expected_hashes

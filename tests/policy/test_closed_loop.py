@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason
-from shield.policy.engine import ChallengeSettings, ConcurrencySettings, HistorySettings
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.history import HistorySettings
 from shield.policy.request import Request
 
 QUEUE_TICK = 0.02

@@ -9,18 +9,16 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Outcome, Reason, Signal, Tier
+from shield.policy.challenge import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
-from shield.policy.engine import (
-    ChallengeSettings,
-    EngineSettings,
-    IdentitySettings,
-    LimitsSettings,
-    OwnLoad,
-    QueueSettings,
-    TableSettings,
-)
+from shield.policy.identity import IdentitySettings
+from shield.policy.limits import LimitsSettings
+from shield.policy.pressure.pressure import OwnLoad
+from shield.policy.queue.settings import QueueSettings
 from shield.policy.request import Request
 from shield.policy.routes import Route, RoutesSettings
+from shield.policy.settings import EngineSettings
+from shield.policy.table import TableSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 

@@ -11,10 +11,9 @@ import pytest
 
 from shield.model import Outcome
 from shield.policy.challenge import SPENT_BYTES, Spent
-from shield.policy.engine import IdentitySettings
 from shield.policy.entries import NOTHING, AddressEntry, ClientEntry, NetworkEntry, Record
 from shield.policy.history import RECORD_BYTES, History, HistorySettings
-from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES
+from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, IdentitySettings
 from shield.policy.passes import PASS_BYTES
 from shield.policy.routes import ROUTE_BYTES, Routes, RoutesSettings
 

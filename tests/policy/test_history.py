@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Tier
-from shield.policy.engine import HistorySettings, Keys, TableSettings
 from shield.policy.entries import Record
-from shield.policy.history import DAY, History
+from shield.policy.history import DAY, History, HistorySettings
+from shield.policy.keys import Keys
+from shield.policy.table import TableSettings
 
 NOW = 40 * DAY
 WALL_OFFSET = 1_700_000_000.0 - 7_654_321.123  # as in conftest.py

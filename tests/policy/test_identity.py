@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Signal, Tier
-from shield.policy.engine import (
-    ChallengeSettings,
-    CrawlerSettings,
-    IdentitySettings,
-    LimitsSettings,
-    TableSettings,
-)
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.identity import CrawlerSettings, IdentitySettings
+from shield.policy.limits import LimitsSettings
+from shield.policy.table import TableSettings
 
 
 def test_one_program_is_one_client_on_all_its_connections(world: Any) -> None:
@@ -44,7 +41,7 @@ def test_a_subscriber_of_ipv6_is_one_address(world: Any) -> None:
 
 
 def test_names_of_clients_cannot_be_computed_without_the_key(make: Any) -> None:
-    from shield.policy.engine import Keys
+    from shield.policy.keys import Keys
 
     assert make().client().key != make(keys=Keys(b"\x09" * 32)).client().key
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Signal, Tier
-from shield.policy.engine import ChallengeSettings, IdentitySettings, LimitsSettings
+from shield.policy.challenge import ChallengeSettings
 from shield.policy.history import Record
+from shield.policy.identity import IdentitySettings
+from shield.policy.limits import LimitsSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 FLAT = LimitsSettings(costs={"/": 1.0})

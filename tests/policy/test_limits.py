@@ -10,7 +10,7 @@ import pytest
 from shield.model import Action, Outcome, Reason, Signal, Tier
 from shield.policy.bucket import Rate
 from shield.policy.challenge import ChallengeSettings
-from shield.policy.engine import LimitsSettings
+from shield.policy.limits import LimitsSettings
 
 FLAT = LimitsSettings(costs={"/": 1.0, "/dear": 50.0})
 OFF = ChallengeSettings(mode="off")

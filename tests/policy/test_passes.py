@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from shield.demo.solver import solve
 from shield.model import Action, Reason, Tier
 from shield.policy.bucket import Rate
-from shield.policy.engine import ChallengeSettings, Keys, PricingSettings, Redeemed, TableSettings
+from shield.policy.challenge import ChallengeSettings, Redeemed
 from shield.policy.history import DAY
+from shield.policy.keys import Keys
 from shield.policy.passes import Passes
+from shield.policy.pricing import PricingSettings
+from shield.policy.table import TableSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
@@ -208,7 +211,9 @@ def test_a_bought_pass_lapses_in_an_attack_when_it_is_not_used(world: Any) -> No
 
 
 def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
-    world = make(1, challenge=CHEAP, market=PricingSettings(first_used=0.001, least_used=0.001))  # passes for everybody
+    world = make(
+        1, challenge=CHEAP, pricing=PricingSettings(first_used=0.001, least_used=0.001)
+    )  # passes for everybody
     world.storm()
     client = world.client()
     rates, bursts = [], []

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Tier
-from shield.policy.challenge import ChallengeSettings
-from shield.policy.engine import Keys, LimitsSettings, PressureSettings, PricingSettings, Rate, Redeemed, TableSettings
-from shield.policy.pricing import Pricing
+from shield.policy.bucket import Rate
+from shield.policy.challenge import ChallengeSettings, Redeemed
+from shield.policy.keys import Keys
+from shield.policy.limits import LimitsSettings
+from shield.policy.pressure.settings import PressureSettings
+from shield.policy.pricing import Pricing, PricingSettings
+from shield.policy.table import TableSettings
 
 NOW = 5_000.0
 KEYS = Keys(b"\x01" * 32)
@@ -240,7 +244,7 @@ CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 def small(make: Any, **settings: Any) -> Any:
     """A service of one slot and a flood: 90 units/s are left, which is 1.5 passes/s and seven saved up."""
     market = PricingSettings(first_used=0.5, least_used=0.5, full_rate=4.0)
-    world = make(1, check_work=lambda token, target, nonces: len(nonces), challenge=CHEAP, market=market, **settings)
+    world = make(1, check_work=lambda token, target, nonces: len(nonces), challenge=CHEAP, pricing=market, **settings)
     world.storm()
     world.pass_time(0.5)
     world.storm()
@@ -366,7 +370,7 @@ def test_a_pass_that_lapses_makes_its_network_a_fresh_one(make: Any) -> None:
     world = small(make)
     client = world.client()
     assert solve(world, client).result is Redeemed.ACCEPTED
-    room = world.engine._market.room
+    room = world.engine._pricing.room
     assert not room.fresh(client.network)
     for _ in range(130):
         world.pass_time(1)
@@ -381,7 +385,7 @@ def test_a_place_that_is_claimed_after_the_attack_holds_nothing(make: Any) -> No
         world.lull()
     world.pass_time(12)
     assert not world.engine.attack
-    room = world.engine._market.room
+    room = world.engine._pricing.room
     claims = [world.engine.claim(world.client(), each.ticket, world.now) for each in results if each.ticket]
     assert {claim.result for claim in claims} == {Redeemed.ACCEPTED}
     world.pass_time(121)
@@ -397,7 +401,7 @@ def test_the_share_of_newcomers_from_known_networks_is_learned_in_calm_weather(m
         world.visit(world.client(f"203.0.113.{i + 2}" if i % 3 else f"198.18.{i}.1"))
     assert history.usual_share() == pytest.approx(2 / 3, abs=0.02)
     world.storm()
-    assert world.engine._market.flash is False
+    assert world.engine._pricing.flash is False
 
 
 def test_a_bought_pass_is_renewed_by_behaving_and_not_by_asking_for_too_much(make: Any) -> None:
@@ -437,7 +441,7 @@ def test_a_pass_bought_from_another_worker_is_no_network_s_when_it_lapses(make: 
     assert second.engine.status(second.now)["bought_passes"] == 1
     second.pass_time(125)
     assert second.engine.status(second.now)["bought_passes"] == 0
-    assert second.engine._market.room._lines == {}
+    assert second.engine._pricing.room._lines == {}
 
 
 def test_under_pressure_the_price_is_due_anew_after_ten_minutes(make: Any) -> None:

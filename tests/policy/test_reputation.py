@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Signal, Tier
-from shield.policy.engine import IdentitySettings, LimitsSettings, ReputationSettings
+from shield.policy.identity import IdentitySettings
+from shield.policy.limits import LimitsSettings
+from shield.policy.reputation import ReputationSettings
 
 
 def score(world: Any, client: Any) -> float:

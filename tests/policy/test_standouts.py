@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Tier
-from shield.policy.engine import ChallengeSettings, LimitsSettings, StandoutsSettings
+from shield.policy.challenge import ChallengeSettings
 from shield.policy.entries import Record
-from shield.policy.standouts import Standouts, pattern
+from shield.policy.limits import LimitsSettings
+from shield.policy.standouts import Standouts, StandoutsSettings, pattern
 
 BOT = "Mozilla/5.0 (X11; Linux) Bot/7"
 BROWSERS = [f"Mozilla/5.0 Browser/{i}" for i in range(4)]
@@ -357,7 +358,7 @@ def test_who_bought_a_pass_is_not_slowed_by_what_their_program_does(make: Any, s
     world.storm(0.3)
     client = world.client("192.0.2.1", BOT)
     _, token = world.buy(client)
-    world.engine._hitters.armed = {(BOT, "en", ""): SimpleNamespace(take=lambda cost, now: False)}
+    world.engine._standouts.armed = {(BOT, "en", ""): SimpleNamespace(take=lambda cost, now: False)}
     paid = world.visit(client, token=token)
     assert paid.tier is Tier.T2
     assert says(paid)[0] is Action.FORWARD
@@ -371,4 +372,4 @@ def test_in_calm_weather_nothing_is_counted(world: Any) -> None:
     for i in range(300):
         world.visit(world.client(f"192.0.2.{i % 250}", BOT))
     assert world.engine.status(world.now)["hitters"]["fingerprints"] == []
-    assert world.engine._hitters._asked == 0
+    assert world.engine._standouts._asked == 0

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shield.policy.challenge import Redeemed
-from shield.policy.engine import Keys
+from shield.policy.keys import Keys
 from shield.policy.waiting_room import TICKET_CHARS, WAITER_BYTES, Room, Waiter
 
 NOW = 5_000.0

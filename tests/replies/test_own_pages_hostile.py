@@ -14,7 +14,7 @@ from shield.http.browser import MAX_ANSWER_BYTES
 from shield.http.forwarded import Forwarding
 from shield.http.head import HttpSettings
 from shield.model import Tier
-from shield.policy.engine import Redeemed, Redemption
+from shield.policy.challenge import Redeemed, Redemption
 from tests.harness import (
     BANNED,
     CHALLENGED,

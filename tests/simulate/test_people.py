@@ -11,8 +11,9 @@ import pytest
 from shield.simulate.calendar import Calendar
 from shield.simulate.origin import Origin
 from shield.simulate.people import Crowd
+from shield.simulate.population import ALWAYS, Population, Pulse
 from shield.simulate.result import Tally
-from shield.simulate.scene import ALWAYS, Population, Pulse, Service
+from shield.simulate.scene import Service
 
 BEGINS = 1000.0
 

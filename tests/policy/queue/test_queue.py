@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Tier
-from shield.policy.engine import ChallengeSettings, IdentitySettings, QueueSettings
+from shield.policy.challenge import ChallengeSettings
 from shield.policy.history import Record
+from shield.policy.identity import IdentitySettings
+from shield.policy.queue.settings import QueueSettings
 from shield.policy.request import Request
 
 

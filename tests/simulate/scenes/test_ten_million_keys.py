@@ -17,8 +17,14 @@ import pytest
 
 from shield.model import Action, Reason, Signal
 from shield.policy.concurrency.settings import ConcurrencySettings
-from shield.policy.engine import Client, Engine, EngineSettings, Keys, LimitsSettings, ReputationSettings, TableSettings
+from shield.policy.engine import Engine
+from shield.policy.identity import Client
+from shield.policy.keys import Keys
+from shield.policy.limits import LimitsSettings
+from shield.policy.reputation import ReputationSettings
 from shield.policy.request import Request
+from shield.policy.settings import EngineSettings
+from shield.policy.table import TableSettings
 
 BEGINS = 1_234_567.0
 WALL_OFFSET = 1_700_000_000.0 - BEGINS

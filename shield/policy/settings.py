@@ -1,0 +1,40 @@
+"""The settings of the whole policy: those of each part, as the part takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from typing_extensions import Doc
+
+from shield.policy.challenge import ChallengeSettings
+from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.history import HistorySettings
+from shield.policy.identity import IdentitySettings
+from shield.policy.limits import LimitsSettings
+from shield.policy.pressure.settings import PressureSettings
+from shield.policy.pricing import PricingSettings
+from shield.policy.queue.settings import QueueSettings
+from shield.policy.reputation import ReputationSettings
+from shield.policy.routes import RoutesSettings
+from shield.policy.standouts import StandoutsSettings
+from shield.policy.table import TableSettings
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The settings of one engine. Each part of the policy takes its own object, whole."""
+
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    tables: TableSettings = field(default_factory=TableSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    routes: RoutesSettings = field(default_factory=RoutesSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    reputation: ReputationSettings = field(default_factory=ReputationSettings)
+    pressure: PressureSettings = field(default_factory=PressureSettings)
+    standouts: StandoutsSettings = field(default_factory=StandoutsSettings)
+    concurrency: ConcurrencySettings = field(default_factory=ConcurrencySettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
+    pricing: PricingSettings = field(default_factory=PricingSettings)
+    dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
