@@ -126,7 +126,7 @@ audit: $(VENV)/audit.stamp
 # Not in `make test`: it takes ten minutes. SOAK_SECONDS=20 is a look.
 SOAK_SECONDS ?= 600
 soak: $(VENV)/bench.stamp
-	@$(BIN)/python -m bench.suites.soak --seconds $(SOAK_SECONDS)
+	@$(BIN)/python -m bench soak --seconds $(SOAK_SECONDS)
 
 # Installing again only when a lock changed.
 $(VENV)/run.stamp: requirements/run.txt | $(BIN)/python

@@ -1,4 +1,4 @@
-"""python -m bench throughput | latency | memory | micro | attack | slow | all | readme"""
+"""python -m bench throughput | latency | memory | micro | attack | slow | all | soak | compare | readme"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Final
 
 from bench.plots import readme, report
-from bench.suites import attack, latency, memory, micro, slow, throughput
+from bench.suites import attack, compare, latency, memory, micro, slow, soak, throughput
 
 SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "throughput": (throughput, "requests per second and core, next to the peers"),
@@ -23,6 +23,12 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
 }
 """Each module has add_arguments(parser), play(arguments) for the raw results, markdown(results), and run(arguments)."""
 
+TOOLS: Final[Mapping[str, tuple[ModuleType, str]]] = {
+    "soak": (soak, "minutes of honest and hostile traffic and falling servers: what goes wrong, and what is left over"),
+    "compare": (compare, "two checkouts of Shield, interleaved: what a change costs"),
+    "readme": (readme, "show the newest results in README.md"),
+}
+"""What is no part of `all`. Each module has add_arguments(parser) and run(arguments)."""
 
 QUICK: Final[Mapping[str, list[str]]] = {
     "throughput": ["--rounds", "2", "--seconds", "1"],
@@ -39,16 +45,21 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=sys.modules["bench"].__doc__)
     suites = parser.add_subparsers(dest="suite", required=True)
     for name, (module, says) in SUITES.items():
-        module.add_arguments(suites.add_parser(name, help=says))
+        suite = suites.add_parser(name, help=says)
+        module.add_arguments(suite)
+        suite.set_defaults(run=module.run)
     everything = suites.add_parser("all", help="every suite as it is by default, one after the other")
     everything.add_argument("--suites", nargs="+", choices=list(SUITES), default=list(SUITES), metavar="SUITE")
     everything.add_argument("--quick", action="store_true", help="few and short rounds: for a look, not to quote")
     everything.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
-    readme.add_arguments(suites.add_parser("readme", help="show the newest results in README.md"))
+    everything.set_defaults(run=run_all)
+    for name, (module, says) in TOOLS.items():
+        tool = suites.add_parser(name, help=says)
+        module.add_arguments(tool)
+        tool.set_defaults(run=module.run)
     arguments = parser.parse_args(argv)
-    if arguments.suite == "readme":
-        return readme.run(arguments)
-    return run_all(arguments) if arguments.suite == "all" else SUITES[arguments.suite][0].run(arguments)
+    status: int = arguments.run(arguments)
+    return status
 
 
 def run_all(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,7 +63,13 @@ def start_origins(folder: Path, cores: Cores, started: list[Process]) -> int:
     return port
 
 
-def start(name: str, setup: Setup, cores: frozenset[int], started: list[Process]) -> Contender:
+def start(
+    name: str,
+    setup: Setup,
+    cores: frozenset[int],
+    started: list[Process],
+    environment: Mapping[str, str] | None = None,
+) -> Contender:
     """Start one peer and wait for it. The process is put into `started` before anything can fail."""
     module = PEERS[name]
     folder = setup.folder / name
@@ -70,20 +77,26 @@ def start(name: str, setup: Setup, cores: frozenset[int], started: list[Process]
     plan = module.plan(dataclasses.replace(setup, folder=folder))
     process = None
     if plan.argv:
-        process = launch(name, plan.argv, folder, cores)
+        process = launch(name, plan.argv, folder, cores, environment)
         started.append(process)
         wait_until_answers(process, plan.port, plan.unready, tls=setup.tls is not None)
     metrics = (setup.side_port, plan.metrics) if plan.metrics else None
     return Contender(name, module.TITLE, plan.says, plan.port, process, metrics)
 
 
-def start_all(names: list[str], template: Setup, cores: frozenset[int], started: list[Process]) -> list[Contender]:
+def start_all(
+    names: list[str],
+    cores: frozenset[int],
+    template: Setup,
+    started: list[Process],
+    environment: Mapping[str, str] | None = None,
+) -> list[Contender]:
     """Start every peer named, on ports of its own, in folders under the template's."""
     contenders = []
     for name in names:
         port, side_port = free_ports(2)
         setup = dataclasses.replace(template, port=port, side_port=side_port)
-        contenders.append(start(name, setup, cores, started))
+        contenders.append(start(name, setup, cores, started, environment))
     return contenders
 
 

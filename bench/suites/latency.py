@@ -42,7 +42,7 @@ from bench.peers.contender import Contender, choose, start_all, start_origins
 from bench.peers.plan import Limits, Setup
 from bench.plots import report
 from bench.plots.latency_tables import HALF, LATE, NAMES, WANTED, markdown
-from bench.suites.throughput import OUT_OF_REACH
+from bench.suites.contest import OUT_OF_REACH
 from bench.suites.workloads import CONNECTIONS
 
 SHARES: Final = (0.25, 0.5, 0.75)  # of the slowest capacity
@@ -94,7 +94,7 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
         shown.step(0, "capacity of each peer")
         origin_port = start_origins(Path(folder), cores, started)
         setup = Setup(Path(folder), 0, origin_port, 0, Limits.OUT_OF_REACH, OUT_OF_REACH)
-        contenders = start_all(names, setup, cores.proxy, started)
+        contenders = start_all(names, cores.proxy, setup, started)
         capacities = {contender.name: capacity(contender, cores.load) for contender in contenders}
         slowest = min(contenders, key=lambda c: (c.name == "direct", capacities[c.name]))
         checks["overload"] = overload(slowest, capacities[slowest.name], cores)

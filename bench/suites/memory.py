@@ -214,7 +214,7 @@ def idle_connections(wanted: int, say: Callable[[int, int, str], None]) -> dict[
         cores = share_out(own_cores())
         origin_port = start_origins(Path(folder), cores, started)
         template = Setup(Path(folder), 0, origin_port, 0, Limits.OUT_OF_REACH, 1000)
-        (shield,) = start_all(["shield"], template, cores.proxy, started)
+        (shield,) = start_all(["shield"], cores.proxy, template, started)
         assert shield.process is not None
         with opened(shield.port, FIRST) as first:
             exchange(first)

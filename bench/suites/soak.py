@@ -1,6 +1,6 @@
 """A soak: honest and hostile traffic for minutes, connections killed at random, a service that keeps falling over.
 
-    python -m bench.suites.soak [--seconds 600]        (make soak, SOAK_SECONDS=600)
+    python -m bench soak [--seconds 600]        (make soak, SOAK_SECONDS=600)
 
 Everything plays twice: a fifth of the time to warm up, then, after a rest in which everybody has left, the rest. What
 Shield holds in the two rests is compared: connections, descriptors, tasks, memory.
@@ -536,7 +536,7 @@ def judge(before: dict[str, int], after: dict[str, int]) -> list[str]:
     return found + ([f"memory has grown by {grown / 2**20:.1f} MiB"] if grown > MOST_GROWTH else [])
 
 
-async def run(seconds: float, seed: int, folder: Path, started: list[Process], shown: Bar) -> dict[str, Any]:
+async def play(seconds: float, seed: int, folder: Path, started: list[Process], shown: Bar) -> dict[str, Any]:
     port, admin, one, other = free_ports(4)
     soak = Soak(Target("127.0.0.1", port), seed)
     origins = [Origin(number, soak.seen, soak.lost) for number in (one, other)]
@@ -600,27 +600,23 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.suites.soak", description="Minutes of everything, loopback only."
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=bounded(float, 10, 36_000), default=600.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--json", type=Path, help="where the raw results go (default: nowhere)")
     parser.add_argument("--keep-log", type=Path, help="where Shield's log goes")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the table and returns the exit status."""
     print(f"seed {arguments.seed}", file=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that Shield is not left behind
     with tempfile.TemporaryDirectory(prefix="soak-") as name, running([]) as started:
         with bar("soak", arguments.seconds) as shown:
-            results = uvloop.run(run(arguments.seconds, arguments.seed, Path(name), started, shown))
+            results = uvloop.run(play(arguments.seconds, arguments.seed, Path(name), started, shown))
         if arguments.keep_log:
             arguments.keep_log.write_bytes(started[0].log.read_bytes())
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     print(markdown(results))
     return 1 if results["problems"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

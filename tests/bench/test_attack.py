@@ -1,8 +1,5 @@
 """The attack suite: its origin, its users and attackers do what they say, and Shield is held to what is wanted."""
 
-# The bench is beside the package, not in it, so it is imported only after a look for it.
-# ruff: noqa: E402
-
 from __future__ import annotations
 
 import argparse
@@ -12,20 +9,12 @@ import heapq
 import itertools
 import math
 import re
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without it
-    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
 
 from bench.common import guard
 from bench.load import attackers, drips, users

@@ -1,8 +1,5 @@
 """The bench itself: it refuses to leave loopback, its statistics are right, its origin and load do what they say."""
 
-# The bench is beside the package, not in it, so it is imported only after a look for it.
-# ruff: noqa: E402
-
 from __future__ import annotations
 
 import asyncio
@@ -23,13 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without it
-    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
-
 from prometheus_client import generate_latest
 
 from bench.__main__ import main
@@ -51,7 +41,8 @@ from bench.origins import capacity_origin, known_origin, small_origin
 from bench.peers import PEERS, contender, nginx, shield
 from bench.peers.plan import Limits, Setup
 from bench.plots import report
-from bench.suites import latency, memory, micro, throughput
+from bench.suites import contest, latency, memory, micro, throughput
+from bench.suites.workloads import WORKLOADS
 from shield.config.load import load as load_config
 from shield.config.settings import Config
 from shield.operator.exposition import registry
@@ -596,7 +587,7 @@ class TestPeers:
         metrics.verdicts["forward"]["ok"] += 5
         metrics.verdicts["limit"]["client_rate"] += 3
         text = generate_latest(registry(metrics.families)).decode()
-        assert throughput.gained({}, contender.verdicts(text)) == {"forward/ok": 5.0, "limit/client_rate": 3.0}
+        assert contest.gained({}, contender.verdicts(text)) == {"forward/ok": 5.0, "limit/client_rate": 3.0}
 
     def test_processes_are_counted_and_ended_with_their_children(self, tmp_path: Path) -> None:
         code = (
@@ -637,8 +628,8 @@ class TestJudgement:
     """A fast wrong answer is no answer, and the bench says so."""
 
     def judge(self, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
-        bench = throughput.Bench(
-            throughput.WORKLOADS["proxied"], share_out([0, 1]), 1.0, False, None, 0  # type: ignore[arg-type]
+        bench = contest.Contest(
+            WORKLOADS["proxied"], share_out([0, 1]), 1.0, False, None, 0  # type: ignore[arg-type]
         )  # fmt: skip
         return bench.judge(contender.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
 

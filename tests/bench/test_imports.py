@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from bench.common.processes import ROOT
+
 BENCH = ROOT / "bench"
-if not BENCH.is_dir():  # the tests of an installed wheel run without it
-    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
 
 # From the top to the bottom. A file may import from the folders below its own, and from its own.
 ORDER = (("__main__",), ("suites",), ("plots",), ("load", "peers"), ("origins",), ("common",))

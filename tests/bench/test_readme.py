@@ -1,24 +1,15 @@
 """The figures in README.md are those of the results files that it names."""
 
-# The bench is beside the package, not in it, so it is imported only after a look for it.
-# ruff: noqa: E402
-
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without it
-    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
-
 from bench.__main__ import main
+from bench.common.processes import ROOT
 from bench.plots import readme, report
 
 BLOCK = "# Shield\n\n<!-- bench: old.json; by hand -->\nold\n<!-- bench: end -->\n\nMore.\n"

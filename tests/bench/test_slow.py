@@ -1,24 +1,14 @@
 """The verdicts of the slow suite and of the soak, on made-up figures."""
 
-# The bench is beside the package, not in it, so it is imported only after a look for it.
-# ruff: noqa: E402
-
 from __future__ import annotations
 
 import argparse
 import asyncio
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without it
-    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
 
 from bench.common.guard import Target
 from bench.suites import slow, soak

@@ -1,8 +1,5 @@
 """The throughput runs: what each workload sends and how it is judged, TLS and WebSockets of the bench's own."""
 
-# The bench is beside the package, not in it, so it is imported only after a look for it.
-# ruff: noqa: E402
-
 from __future__ import annotations
 
 import asyncio
@@ -18,12 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-if not (ROOT / "bench").is_dir():  # the tests of an installed wheel run without it
-    pytest.skip("bench/ is not beside these tests", allow_module_level=True)
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
 
 from bench.common import guard
 from bench.common.processes import (
@@ -41,7 +32,7 @@ from bench.origins import small_origin
 from bench.peers import PEERS, anubis, caddy, certificate, contender, envoy, haproxy, nginx, shield
 from bench.peers.plan import Certificate, Limits, Setup
 from bench.plots import report
-from bench.suites import throughput
+from bench.suites import contest, throughput
 from bench.suites.workloads import NO_TLS, WORKLOADS
 from shield.config.load import load as load_config
 
@@ -387,7 +378,7 @@ class TestPeers:
 class TestJudgement:
     def judge(self, name: str, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
         cores = share_out([0, 1])
-        bench = throughput.Bench(WORKLOADS[name], cores, 1.0, False, None, 0)  # type: ignore[arg-type]
+        bench = contest.Contest(WORKLOADS[name], cores, 1.0, False, None, 0)  # type: ignore[arg-type]
         return bench.judge(contender.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
 
     def test_a_websocket_counts_once_and_no_message_may_be_lost(self) -> None:
@@ -404,18 +395,18 @@ class TestJudgement:
 
     def test_a_run_by_number_agrees_with_the_metrics(self) -> None:
         told = {"sent": 100, "answered": 100, "requests": 100, "good": 100, "counted": {"forward/ok": 100.0}}
-        assert throughput.miscounted(told) == []
-        assert throughput.miscounted({**told, "counted": {"forward/ok": 100.0, "queue/at_capacity": 3.0}}) == []
-        assert len(throughput.miscounted({**told, "answered": 99})) == 1
-        assert len(throughput.miscounted({**told, "counted": {"forward/ok": 99.0, "limit/client_rate": 1.0}})) == 1
-        assert len(throughput.miscounted({**told, "counted": {"forward/ok": 99.0}})) == 2
+        assert contest.miscounted(told) == []
+        assert contest.miscounted({**told, "counted": {"forward/ok": 100.0, "queue/at_capacity": 3.0}}) == []
+        assert len(contest.miscounted({**told, "answered": 99})) == 1
+        assert len(contest.miscounted({**told, "counted": {"forward/ok": 99.0, "limit/client_rate": 1.0}})) == 1
+        assert len(contest.miscounted({**told, "counted": {"forward/ok": 99.0}})) == 2
         refused = {**told, "good": 5, "counted": {"forward/ok": 5.0, "limit/client_rate": 95.0}}
-        assert throughput.miscounted(refused) == []
+        assert contest.miscounted(refused) == []
 
 
 class TestTables:
-    def turn(self, peer: str, number: int, rate: int, cpu: float) -> throughput.Turn:
-        return throughput.Turn(peer, number, closed_loop.Result(rate, 1.0, 1000 * rate, 0, 0, 0.001, 0.002), cpu, None)
+    def turn(self, peer: str, number: int, rate: int, cpu: float) -> contest.Turn:
+        return contest.Turn(peer, number, closed_loop.Result(rate, 1.0, 1000 * rate, 0, 0, 0.001, 0.002), cpu, None)
 
     def results(self, rounds: int = 5, **changes: Any) -> dict[str, Any]:
         turns = [self.turn("nginx", n, 2000, 0.5) for n in range(rounds)]
@@ -431,11 +422,11 @@ class TestTables:
             "connections": 64,
             "generator": "own",
             "peers": {
-                c.name: throughput.summary(c, [t for t in turns if t.peer == c.name], False)
+                c.name: contest.summary(c, [t for t in turns if t.peer == c.name], False)
                 for c in contenders  # type: ignore[arg-type]
             },
-            "ratios": throughput.ratios(turns, False),
-            "by_cpu": throughput.by_cpu(turns, False),
+            "ratios": contest.ratios(turns, False),
+            "by_cpu": contest.by_cpu(turns, False),
             "exact": [{"sent": 9, "answered": 9, "requests": 9, "good": 9, "counted": {"forward/ok": 9.0}}],
             "calibration": None,
             "without": {"direct": "no TLS"},
