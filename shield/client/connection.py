@@ -28,8 +28,8 @@ from shield.client.collecting import Collecting
 from shield.client.crowding import NOTHING_UNDER_WAY, UNDER_WAY, UNSENT
 from shield.client.peer import Peer
 from shield.exchange.exchange import Exchange
-from shield.http.framing import ChunkedBody, FramingError, LengthBody, TooLarge
-from shield.http.head import CHUNKED, Head, Refused
+from shield.http.framing import CHUNKED, ChunkedBody, FramingError, LengthBody, TooLarge
+from shield.http.head import Head, Refused
 from shield.http.head_reader import HeadReader
 from shield.model import Action, Fault, Signal, Verdict
 from shield.policy.request import Request

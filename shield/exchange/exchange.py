@@ -24,8 +24,10 @@ import hashlib
 from typing import TYPE_CHECKING, Final, cast
 
 from shield.exchange.tunnel import Tunnel
-from shield.http.framing import LAST_CHUNK, encode_chunk
-from shield.http.head import CHUNKED, STATUS_LINES, Head, drop_named
+from shield.http.fields import without_named
+from shield.http.framing import CHUNKED, LAST_CHUNK, encode_chunk
+from shield.http.head import Head
+from shield.http.response_head import STATUS_LINES
 from shield.model import Action, Fault, Outcome, Tier
 from shield.policy.request import Request
 from shield.replies.faults import FAULTS
@@ -389,7 +391,7 @@ class Exchange:
         out.append(STATUS_LINES[status])
         if self._gate.hsts:
             out.append(self._gate.hsts)
-            fields = drop_named(fields, _HSTS)  # one field, and that one ours (RFC 6797 section 7.1)
+            fields = without_named(fields, _HSTS)  # one field, and that one ours (RFC 6797 section 7.1)
         out += fields
         close = head.close or edge.draining or not self._body_done
         if length > 0 or (length == 0 and declared < 0 and status != 204 and status != 304 and not self.head_only):

@@ -1,8 +1,120 @@
-"""The fields of a request head as a mapping that looks at nothing until somebody asks."""
+"""The fields of a head: what happens to each on its way, decided by its name, and a mapping over those of a request.
+
+Both directions have one table, name in lower case -> what it is. A name that is in none is KEPT. Two rules hold for
+both: no field goes on that passes for the framing of a message without being it (`disguised`), and none that Connection
+names (`without_named`).
+"""
 
 from __future__ import annotations
 
+import enum
+import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+
+class RequestField(enum.Enum):
+    """What a field of a request is to us."""
+
+    KEPT = enum.auto()  # forwarded as it is
+    DROPPED = enum.auto()  # hop-by-hop (RFC 9110 section 7.6.1), or a name that an upstream may mistake for another
+    DISGUISED = enum.auto()  # framing under a name that is not quite right: refused
+    HOST = enum.auto()
+    CONTENT_LENGTH = enum.auto()
+    TRANSFER_ENCODING = enum.auto()
+    CONNECTION = enum.auto()
+    COOKIE = enum.auto()
+    USER_AGENT = enum.auto()
+    ACCEPT_LANGUAGE = enum.auto()
+    EXPECT = enum.auto()
+    UPGRADE = enum.auto()
+    WEBSOCKET_KEY = enum.auto()
+    RANGE = enum.auto()  # left out when it asks for too much (ranges.py)
+    X_FORWARDED_FOR = enum.auto()  # the chain of proxies, in one form
+    FORWARDED = enum.auto()  # the chain, in the other
+    X_FORWARDED = enum.auto()  # x-forwarded-proto, -host, ...: ours replace them
+    REQUEST_ID = enum.auto()
+    SHOWN_PASS = enum.auto()  # the pass, sent by a program in the header of that name (challenge.header)
+    # Kept ones, which the reader of plain heads tells apart:
+    ACCEPT = enum.auto()
+    FETCH_DESTINATION = enum.auto()
+    SINGLE = enum.auto()  # aiohttp's parser refuses a second one
+
+
+class ResponseField(enum.Enum):
+    """What a field of a response is to us."""
+
+    KEPT = enum.auto()
+    DROPPED = enum.auto()  # hop-by-hop, or ours to write
+    CONTENT_LENGTH = enum.auto()
+    TRANSFER_ENCODING = enum.auto()
+    CONNECTION = enum.auto()
+    UPGRADE = enum.auto()
+    EVENT_STREAM = enum.auto()  # a Content-Type that says that the response may go on for hours
+
+
+REQUEST_FIELDS: Final[Mapping[bytes, RequestField]] = {
+    b"host": RequestField.HOST,
+    b"content-length": RequestField.CONTENT_LENGTH,
+    b"transfer-encoding": RequestField.TRANSFER_ENCODING,
+    b"connection": RequestField.CONNECTION,
+    b"cookie": RequestField.COOKIE,
+    b"user-agent": RequestField.USER_AGENT,
+    b"accept-language": RequestField.ACCEPT_LANGUAGE,
+    b"expect": RequestField.EXPECT,
+    b"upgrade": RequestField.UPGRADE,
+    b"sec-websocket-key": RequestField.WEBSOCKET_KEY,
+    b"range": RequestField.RANGE,
+    b"request-range": RequestField.RANGE,  # what Netscape called it; Apache still listens
+    b"keep-alive": RequestField.DROPPED,
+    b"proxy-connection": RequestField.DROPPED,
+    b"proxy-authenticate": RequestField.DROPPED,
+    b"proxy-authorization": RequestField.DROPPED,
+    b"te": RequestField.DROPPED,
+    b"trailer": RequestField.DROPPED,
+    b"http2-settings": RequestField.DROPPED,  # for the upgrade to h2c (RFC 7540 section 3.2.1), which is not offered
+    b"x-forwarded-for": RequestField.X_FORWARDED_FOR,
+    b"forwarded": RequestField.FORWARDED,
+    b"x-forwarded-proto": RequestField.X_FORWARDED,
+    b"x-forwarded-host": RequestField.X_FORWARDED,
+    b"x-forwarded-port": RequestField.X_FORWARDED,
+    b"x-forwarded-scheme": RequestField.X_FORWARDED,
+    b"x-forwarded-ssl": RequestField.X_FORWARDED,
+    b"x-forwarded-server": RequestField.X_FORWARDED,
+    b"x-real-ip": RequestField.X_FORWARDED,
+    b"x-request-id": RequestField.REQUEST_ID,
+}
+
+RESPONSE_FIELDS: Final[Mapping[bytes, ResponseField]] = {
+    b"content-length": ResponseField.CONTENT_LENGTH,
+    b"transfer-encoding": ResponseField.TRANSFER_ENCODING,
+    b"connection": ResponseField.CONNECTION,
+    b"upgrade": ResponseField.UPGRADE,
+    b"content-type": ResponseField.EVENT_STREAM,  # if its value is that of one, else KEPT
+    b"keep-alive": ResponseField.DROPPED,
+    b"proxy-connection": ResponseField.DROPPED,
+    b"proxy-authenticate": ResponseField.DROPPED,
+    b"te": ResponseField.DROPPED,
+    b"trailer": ResponseField.DROPPED,
+}
+
+_NOT_LETTERS = re.compile(rb"[^a-z]+")
+_FRAMING: Final = frozenset({b"transferencoding", b"contentlength"})
+
+
+def disguised(name: bytes) -> bool:
+    """Whether a field of this name in lower case may pass for one that frames a message, which it is not.
+
+    Transfer_Encoding and Content--Length are such names: CGI and some servers make the real one of them.
+    """
+    return _NOT_LETTERS.sub(b"", name) in _FRAMING
+
+
+def without_named(lines: list[bytes], names: AbstractSet[bytes]) -> list[bytes]:
+    """The lines without those that Connection names, in lower case (RFC 9110 section 7.6.1). Host and framing are not
+    among them."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 
 class Fields(Mapping[str, str]):

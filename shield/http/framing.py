@@ -12,6 +12,11 @@ from typing import Final, cast
 
 from shield.http.grammar import BARE_CHUNK_SIZE, CHUNK_SIZE, COMMON_CHUNK_SIZE, TRAILER_LINE
 
+CHUNKED: Final = -1
+"""In place of a body's length: it comes in the chunked transfer coding."""
+UNTIL_CLOSE: Final = -2
+"""In place of a response body's length: it ends with its connection."""
+
 MAX_CHUNK_LINE: Final = 256
 """bytes. Chunk size with its extensions; extensions are read and dropped, and have no known use."""
 MAX_TRAILER_BYTES: Final = 8192

@@ -8,11 +8,7 @@ bytes that only the client wrote between fields.
 
 from __future__ import annotations
 
-import enum
-import re
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Final
 
 from aiohttp.http import RawRequestMessage
@@ -21,16 +17,36 @@ from multidict import CIMultiDictProxy
 from typing_extensions import Doc
 
 from shield.http.browser import wants_page
-from shield.http.fields import Fields
+from shield.http.fields import REQUEST_FIELDS, Fields, RequestField, disguised, without_named
+from shield.http.framing import CHUNKED
 from shield.http.grammar import CONTENT_LENGTH, HOST, REQUEST_ID, TARGET
+from shield.http.line_memory import LineMemory
 from shield.http.ranges import modest
 from shield.marks import Unit, Why
 from shield.model import Fault
 
-CHUNKED: Final = -1
-"""Body length of a message in the chunked transfer coding."""
-UNTIL_CLOSE: Final = -2
-"""Body length of a response that ends with its connection."""
+LONGEST_NAME: Final = 64
+"""bytes. A field's name that is longer is looked up each time."""
+
+# A member of an enum is dear to look up in its class, and cheap to compare with.
+_KEPT: Final = RequestField.KEPT
+_DROPPED: Final = RequestField.DROPPED
+_DISGUISED: Final = RequestField.DISGUISED
+_HOST: Final = RequestField.HOST
+_LENGTH: Final = RequestField.CONTENT_LENGTH
+_CODING: Final = RequestField.TRANSFER_ENCODING
+_CONNECTION: Final = RequestField.CONNECTION
+_COOKIE: Final = RequestField.COOKIE
+_AGENT: Final = RequestField.USER_AGENT
+_LANGUAGE: Final = RequestField.ACCEPT_LANGUAGE
+_EXPECT: Final = RequestField.EXPECT
+_UPGRADE: Final = RequestField.UPGRADE
+_WEBSOCKET_KEY: Final = RequestField.WEBSOCKET_KEY
+_RANGE: Final = RequestField.RANGE
+_X_FORWARDED_FOR: Final = RequestField.X_FORWARDED_FOR
+_FORWARDED: Final = RequestField.FORWARDED
+_REQUEST_ID: Final = RequestField.REQUEST_ID
+_SHOWN_PASS: Final = RequestField.SHOWN_PASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,80 +129,6 @@ class Refused(Exception):
         self.fault = fault
 
 
-class Kind(enum.IntEnum):
-    """What happens to a request field."""
-
-    PASS = 0  # forwarded as it is
-    DROP = 1  # hop-by-hop (RFC 9110 section 7.6.1), or a name that an upstream may mistake for another
-    HOST = 2
-    LENGTH = 3
-    CODING = 4
-    CONNECTION = 5
-    COOKIE = 6
-    AGENT = 7
-    LANGUAGE = 8
-    EXPECT = 9
-    UPGRADE = 10
-    FORWARDED_FOR = 11  # x-forwarded-for: the chain
-    FORWARDED = 12  # forwarded: the chain
-    FORWARDED_MORE = 13  # x-forwarded-proto, -host, ...: ours replace them
-    REQUEST_ID = 14
-    TOKEN = 15  # the pass, sent by a program
-    WS_KEY = 16
-    RANGE = 18  # left out when it asks for too much (ranges.py)
-    DISGUISED = 17  # framing under a name that is not quite right: refused
-
-
-REQUEST_FIELDS: Final[dict[bytes, Kind]] = {
-    b"host": Kind.HOST,
-    b"content-length": Kind.LENGTH,
-    b"transfer-encoding": Kind.CODING,
-    b"connection": Kind.CONNECTION,
-    b"cookie": Kind.COOKIE,
-    b"user-agent": Kind.AGENT,
-    b"accept-language": Kind.LANGUAGE,
-    b"expect": Kind.EXPECT,
-    b"upgrade": Kind.UPGRADE,
-    b"keep-alive": Kind.DROP,
-    b"proxy-connection": Kind.DROP,
-    b"proxy-authenticate": Kind.DROP,
-    b"proxy-authorization": Kind.DROP,
-    b"te": Kind.DROP,
-    b"trailer": Kind.DROP,
-    b"http2-settings": Kind.DROP,  # only for the upgrade to h2c (RFC 9113 section 3.1), which is not offered
-    b"x-forwarded-for": Kind.FORWARDED_FOR,
-    b"forwarded": Kind.FORWARDED,
-    b"x-forwarded-proto": Kind.FORWARDED_MORE,
-    b"x-forwarded-host": Kind.FORWARDED_MORE,
-    b"x-forwarded-port": Kind.FORWARDED_MORE,
-    b"x-forwarded-scheme": Kind.FORWARDED_MORE,
-    b"x-forwarded-ssl": Kind.FORWARDED_MORE,
-    b"x-forwarded-server": Kind.FORWARDED_MORE,
-    b"x-real-ip": Kind.FORWARDED_MORE,
-    b"x-request-id": Kind.REQUEST_ID,
-    b"range": Kind.RANGE,
-    b"request-range": Kind.RANGE,  # what Netscape called it; Apache still listens
-    b"sec-websocket-key": Kind.WS_KEY,
-}
-
-RESPONSE_DROP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authenticate",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"content-length",
-        b"upgrade",
-    }
-)
-"""Response fields that are ours to write, or end at this hop."""
-
-_NOT_LETTERS = re.compile(rb"[^a-z]+")
-_FRAMING: Final = frozenset({b"transferencoding", b"contentlength"})
-_KNOWN_LIMIT: Final = 4096  # spellings remembered; beyond, a name is classified each time
 PLAIN_CONNECTION: Final = frozenset(
     {b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"}
 )
@@ -224,34 +166,31 @@ class Head:
 
 
 class Examiner:
-    """Turns parsed messages into heads. One for all connections: it keeps only settings and a name cache.
+    """Turns parsed messages into heads. One for all connections: it keeps only settings and what names mean."""
 
-    The name cache maps spellings to kinds, at most 4,096 of them and 64 bytes each, so a client cannot grow it.
-    """
-
-    __slots__ = ("_known", "_max_target", "_table", "max_body", "max_fields")
+    __slots__ = ("_max_target", "_names", "_table", "max_body", "max_fields", "max_head", "pass_header")
 
     def __init__(self, settings: HttpSettings, pass_header: str) -> None:
         self._max_target = settings.max_target_bytes
+        self.max_head = settings.max_head_bytes
         self.max_fields = settings.max_fields
         self.max_body = settings.max_body_bytes
-        self._table = {**REQUEST_FIELDS, pass_header.lower().encode("ascii"): Kind.TOKEN}
-        self._known: dict[bytes, int] = {}
+        self.pass_header = pass_header.lower().encode("ascii")
+        self._table = {**REQUEST_FIELDS, self.pass_header: _SHOWN_PASS}
+        self._names: LineMemory[RequestField] = LineMemory(longest=LONGEST_NAME)
 
-    def kind(self, name: bytes) -> int:
-        """What happens to a field of this name."""
-        kind = self._known.get(name)
-        return self._classify(name) if kind is None else kind
+    def kind(self, name: bytes) -> RequestField:
+        """What a field of this name, in any case, is to us."""
+        return self._names.known.get(name) or self._classify(name)
 
-    def _classify(self, name: bytes) -> int:
+    def _classify(self, name: bytes) -> RequestField:
         lower = name.lower()
         # CGI and WSGI map "_" and "-" to the same letter, so X_Forwarded_For would pass for ours (nginx drops these
         # too).
-        kind = int(Kind.DROP) if b"_" in lower else int(self._table.get(lower, Kind.PASS))
-        if kind <= Kind.DROP and disguised(lower):
-            kind = int(Kind.DISGUISED)  # Transfer_Encoding, Content--Length: no program has a use for them
-        if len(self._known) < _KNOWN_LIMIT and len(name) <= 64:
-            self._known[name] = kind
+        kind = _DROPPED if b"_" in lower else self._table.get(lower, _KEPT)
+        if (kind is _KEPT or kind is _DROPPED) and disguised(lower):
+            kind = _DISGUISED  # no program has a use for such a name
+        self._names.remember(name, b"", kind)
         return kind
 
     def examine(self, message: RawRequestMessage) -> Head:
@@ -271,7 +210,7 @@ class Examiner:
             raise Refused(Fault.METHOD_NOT_ALLOWED)
         fields: list[bytes] = []
         head.fields = fields
-        known = self._known
+        known = self._names.known
         connection = upgrade = b""
         hosts = lengths = codings = 0
         keys = 0
@@ -281,54 +220,54 @@ class Examiner:
             kind = known.get(name)
             if kind is None:
                 kind = self._classify(name)
-            if kind == 0:
+            if kind is _KEPT:
                 fields.append(name + b": " + value + b"\r\n")
-            elif kind == 7:
+            elif kind is _AGENT:
                 head.agent = value
                 fields.append(name + b": " + value + b"\r\n")
-            elif kind == 8:
+            elif kind is _LANGUAGE:
                 head.language = value
                 fields.append(name + b": " + value + b"\r\n")
-            elif kind == 2:
+            elif kind is _HOST:
                 hosts += 1
                 head.host = value
-            elif kind == 5:
+            elif kind is _CONNECTION:
                 connection = connection + b"," + value.lower() if connection else value.lower()
-            elif kind == 6:
+            elif kind is _COOKIE:
                 head.cookie = head.cookie + b"; " + value if head.cookie else value
-            elif kind == 3:
+            elif kind is _LENGTH:
                 lengths += 1
                 if CONTENT_LENGTH.fullmatch(value) is None:
                     raise Refused(Fault.BAD_FRAMING)
                 head.length = int(value)
-            elif kind == 4:
+            elif kind is _CODING:
                 codings += 1
                 # RFC 9112 section 6.1: other codings are not understood, so the message's end is not known.
                 if value.lower() != b"chunked" or old:
                     raise Refused(Fault.BAD_FRAMING)
                 head.length = CHUNKED
-            elif kind == 9:
+            elif kind is _EXPECT:
                 if value.lower() != b"100-continue":
                     raise Refused(Fault.EXPECTATION_FAILED)
                 head.expect = not old
-            elif kind == 10:
+            elif kind is _UPGRADE:
                 upgrade = value.lower()
-            elif kind == 16:
+            elif kind is _WEBSOCKET_KEY:
                 keys += 1
                 fields.append(name + b": " + value + b"\r\n")
-            elif kind == 15:
+            elif kind is _SHOWN_PASS:
                 head.token = value
-            elif kind == 11:
+            elif kind is _X_FORWARDED_FOR:
                 head.chain = head.chain + b", " + value if head.chain else value
-            elif kind == 12:
+            elif kind is _FORWARDED:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
-            elif kind == 14:
+            elif kind is _REQUEST_ID:
                 if REQUEST_ID.fullmatch(value) is not None:
                     head.request_id = value
-            elif kind == 18:
+            elif kind is _RANGE:
                 ranges.append(name + b": " + value + b"\r\n")
                 modestly = modestly and modest(value)
-            elif kind == 17:
+            elif kind is _DISGUISED:
                 raise Refused(Fault.BAD_FRAMING)
         if len(ranges) == 1 and modestly:  # a server that joins two would see more than there are in each
             fields += ranges
@@ -344,7 +283,7 @@ class Examiner:
         if connection:
             if connection not in PLAIN_CONNECTION:
                 tokens = frozenset(token.strip() for token in connection.split(b","))
-                head.fields = drop_named(fields, tokens)
+                head.fields = without_named(fields, tokens)
                 if b"cookie" in tokens:
                     head.cookie = b""
             else:
@@ -399,16 +338,6 @@ BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _SPLIT: Final = {value: frozenset(token.strip() for token in value.split(b",")) for value in PLAIN_CONNECTION}
 
 
-def disguised(name: bytes) -> bool:
-    """Whether a field of this name in lower case may pass for one that frames a message, which it is not."""
-    return _NOT_LETTERS.sub(b"", name) in _FRAMING
-
-
-def drop_named(lines: list[bytes], tokens: AbstractSet[bytes]) -> list[bytes]:
-    """The lines without those that Connection names (RFC 9110 section 7.6.1). Host and framing are not among them."""
-    return [line for line in lines if line.partition(b":")[0].lower() not in tokens]
-
-
 HOST_ONLY: Final = b"__Host-"
 """A cookie whose name begins so was set over TLS, by this very host, for all of it (RFC 6265bis section 4.1.3.2)."""
 
@@ -434,10 +363,3 @@ def take_cookie(cookies: bytes, name: bytes) -> tuple[bytes, bytes]:
         else:
             rest.append(part.strip())
     return own or any_host, b"; ".join(rest)
-
-
-STATUS_LINES: Final[dict[int, bytes]] = {
-    code: b"HTTP/1.1 %d %s\r\n" % (code, HTTPStatus(code).phrase.encode("ascii") if code in set(HTTPStatus) else b"")
-    for code in range(100, 600)
-}
-"""Phrases are ours: the upstream's own phrase carries no meaning (RFC 9112 section 4) and may be used to mislead."""

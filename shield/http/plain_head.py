@@ -19,57 +19,57 @@ from __future__ import annotations
 from typing import Final
 
 from shield.http.browser import PAGE_DESTINATIONS
-from shield.http.fields import Fields
+from shield.http.fields import Fields, RequestField
 from shield.http.grammar import CONTENT_LENGTH, HOST, PLAIN_FIELD_LINE, PLAIN_REQUEST_LINE, REQUEST_ID
-from shield.http.head import BODY_UNUSUAL, PLAIN_CONNECTION, Examiner, Head, Kind
+from shield.http.head import BODY_UNUSUAL, PLAIN_CONNECTION, Examiner, Head
+from shield.http.line_memory import LineMemory
 from shield.http.ranges import modest
 
-KNOWN_LINES: Final = 4096
-"""Lines remembered; beyond, all are forgotten. A client that fills the memory with lines of its own slows the reading
-of heads for a moment, to what the parser takes."""
-KNOWN_LENGTH: Final = 512
-"""bytes. A longer line is read each time."""
+# See head.py.
+_KEPT: Final = RequestField.KEPT
+_HOST: Final = RequestField.HOST
+_LENGTH: Final = RequestField.CONTENT_LENGTH
+_CONNECTION: Final = RequestField.CONNECTION
+_COOKIE: Final = RequestField.COOKIE
+_AGENT: Final = RequestField.USER_AGENT
+_LANGUAGE: Final = RequestField.ACCEPT_LANGUAGE
+_RANGE: Final = RequestField.RANGE
+_X_FORWARDED_FOR: Final = RequestField.X_FORWARDED_FOR
+_FORWARDED: Final = RequestField.FORWARDED
+_REQUEST_ID: Final = RequestField.REQUEST_ID
+_SHOWN_PASS: Final = RequestField.SHOWN_PASS
+_ACCEPT: Final = RequestField.ACCEPT
+_DESTINATION: Final = RequestField.FETCH_DESTINATION
+_SINGLE: Final = RequestField.SINGLE
 
-# Kinds that exist here alone, of fields that are passed on:
-_SINGLE: Final = 100  # may come only once
-_ACCEPT: Final = 101  # its value: whether it asks for a PAGE or for something OTHER
-_DESTINATION: Final = 102  # likewise
-_PAGE: Final = b"page"
-_OTHER: Final = b"other"
+_NOT_PLAIN: Final = frozenset(
+    {
+        RequestField.DISGUISED,
+        RequestField.TRANSFER_ENCODING,
+        RequestField.EXPECT,
+        RequestField.UPGRADE,
+        RequestField.WEBSOCKET_KEY,
+    }
+)
 _SINGLE_NAMES: Final = frozenset(
     {b"content-location", b"content-range", b"content-type", b"etag", b"max-forwards", b"server"}
 )
-_KINDS: Final = frozenset(
-    {
-        Kind.PASS,
-        Kind.DROP,
-        Kind.HOST,
-        Kind.LENGTH,
-        Kind.CONNECTION,
-        Kind.COOKIE,
-        Kind.AGENT,
-        Kind.LANGUAGE,
-        Kind.FORWARDED_FOR,
-        Kind.FORWARDED,
-        Kind.FORWARDED_MORE,
-        Kind.REQUEST_ID,
-        Kind.TOKEN,
-        Kind.RANGE,
-    }
-)
-_SECRET_KINDS: Final = frozenset({Kind.COOKIE, Kind.TOKEN})
-_SECRET: Final = (b"auth", b"key", b"token", b"secret")
-"""In the name of a field whose value is nobody's business after the request."""
+# In place of the values of Accept and Sec-Fetch-Dest: whether they ask for a page.
+_PAGE: Final = b"page"
+_OTHER: Final = b"other"
+
+Meaning = tuple[RequestField, bytes, bytes]
+"""What a field line means: what it is, its value, and the line to forward."""
 
 
 class PlainHeads:
     """Reads plain heads. One for all connections."""
 
-    __slots__ = ("_examiner", "_known")
+    __slots__ = ("_lines", "examiner")
 
     def __init__(self, examiner: Examiner) -> None:
-        self._examiner = examiner
-        self._known: dict[bytes, tuple[int, bytes, bytes]] = {}
+        self.examiner = examiner
+        self._lines: LineMemory[Meaning] = LineMemory((examiner.pass_header,))
 
     def read(self, data: bytes, stop: int) -> Head | None:
         """The head in `data`, which ends with CRLF CRLF and whose first line ends at `stop`; None: ask the parser."""
@@ -77,60 +77,61 @@ class PlainHeads:
         if line is None:
             return None
         lines = data[stop + 2 : -4].split(b"\r\n")
-        examiner = self._examiner
+        examiner = self.examiner
         if len(lines) > examiner.max_fields:
             return None
         head = Head()
         head.fields = fields = []
-        known = self._known
+        known = self._lines.known
         hosts = lengths = connections = agents = singles = ranges = 0
         accept = destination = b""
         for text in lines:
-            entry = known.get(text)
-            if entry is None:
-                entry = self._learn(text)
-                if entry is None:
+            meaning = known.get(text)
+            if meaning is None:
+                meaning = self._learn(text)
+                if meaning is None:
                     return None
-            kind, value, forwarded = entry
-            if kind == 0:
+            kind, value, forwarded = meaning
+            if kind is _KEPT:
                 fields.append(forwarded)
-            elif kind == 7:
+            elif kind is _AGENT:
                 agents += 1
                 head.agent = value
                 fields.append(forwarded)
-            elif kind == 8:
+            elif kind is _LANGUAGE:
                 head.language = value
                 fields.append(forwarded)
-            elif kind == 2:
+            elif kind is _HOST:
                 hosts += 1
                 head.host = value
-            elif kind == 5:
+            elif kind is _CONNECTION:
                 connections += 1
                 head.close = value == b"close"
-            elif kind == 6:
+            elif kind is _COOKIE:
                 head.cookie = head.cookie + b"; " + value if head.cookie else value
-            elif kind == 3:
+            elif kind is _ACCEPT:
+                accept = accept or value
+                fields.append(forwarded)
+            elif kind is _DESTINATION:
+                destination = destination or value
+                fields.append(forwarded)
+            elif kind is _LENGTH:
                 lengths += 1
                 head.length = int(value)
-            elif kind == 15:
+            elif kind is _SINGLE:
+                singles += 1
+                fields.append(forwarded)
+            elif kind is _SHOWN_PASS:
                 head.token = value
-            elif kind == 11:
+            elif kind is _X_FORWARDED_FOR:
                 head.chain = head.chain + b", " + value if head.chain else value
-            elif kind == 12:
+            elif kind is _FORWARDED:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
-            elif kind == 18:
+            elif kind is _RANGE:
                 ranges += 1
                 fields.append(forwarded)
-            elif kind == 14:
+            elif kind is _REQUEST_ID:
                 head.request_id = value or head.request_id
-            elif kind >= _SINGLE:
-                fields.append(forwarded)
-                if kind == _ACCEPT:
-                    accept = accept or value
-                elif kind == _DESTINATION:
-                    destination = destination or value
-                else:
-                    singles += 1
         if hosts != 1 or lengths > 1 or connections > 1 or agents > 1 or singles > 1 or ranges > 1:
             return None
         head.method = method = line[1].decode("ascii")
@@ -149,7 +150,7 @@ class PlainHeads:
         line = PLAIN_REQUEST_LINE.fullmatch(data, 0, stop)
         if line is None or line[1].decode("ascii") != head.method:
             return False
-        self._examiner.aim_at_path(head, line[2].decode("ascii"))
+        self.examiner.aim_at_path(head, line[2].decode("ascii"))
         return True
 
     def with_cookie(self, head: Head, data: bytes, stop: int, at: int, end: int) -> Head | None:
@@ -166,50 +167,43 @@ class PlainHeads:
         other.headers = Fields(data)
         return other if self.again(other, data, stop) else None
 
-    def _learn(self, text: bytes) -> tuple[int, bytes, bytes] | None:
+    def _learn(self, text: bytes) -> Meaning | None:
         """What a line means: its kind, its value, and the line to forward; None when it is not plain."""
         match = PLAIN_FIELD_LINE.fullmatch(text)
         if match is None:
             return None
         name, value = match.groups()
+        lower = name.lower()
         forwarded = b"%b: %b\r\n" % (name, value)
-        kind = self._examiner.kind(name)
-        if kind not in _KINDS:
+        kind = self.examiner.kind(name)
+        if kind in _NOT_PLAIN:
             return None
-        if kind == Kind.CONNECTION:
+        if kind is _CONNECTION:
             value = value.lower()
             if value not in PLAIN_CONNECTION:
                 return None
-        elif kind == Kind.HOST:
+        elif kind is _HOST:
             if HOST.fullmatch(value) is None:
                 return None
-        elif kind == Kind.LENGTH:
+        elif kind is _LENGTH:
             if CONTENT_LENGTH.fullmatch(value) is None:
                 return None
-        elif kind == Kind.RANGE:
+        elif kind is _RANGE:
             if not modest(value):
                 return None
-        elif kind == Kind.PASS:
-            kind, value = _special(name.lower(), value)
-        elif kind == Kind.REQUEST_ID and REQUEST_ID.fullmatch(value) is None:
+        elif kind is _KEPT:
+            kind, value = _special(lower, value)
+        elif kind is _REQUEST_ID and REQUEST_ID.fullmatch(value) is None:
             value = b""
-        entry = (kind, value, forwarded)
-        if len(text) <= KNOWN_LENGTH and kind not in _SECRET_KINDS and not _secret(name):
-            if len(self._known) >= KNOWN_LINES:
-                self._known.clear()
-            self._known[text] = entry
-        return entry
+        meaning = (kind, value, forwarded)
+        self._lines.remember(text, lower, meaning)
+        return meaning
 
 
-def _special(name: bytes, value: bytes) -> tuple[int, bytes]:
+def _special(name: bytes, value: bytes) -> tuple[RequestField, bytes]:
     """Kind and value of a field that is passed on; see `wants_page` for what the two that matter mean."""
     if name == b"accept":
         return _ACCEPT, _PAGE if b"text/html" in value.lower() else _OTHER
     if name == b"sec-fetch-dest":
         return _DESTINATION, _PAGE if value.decode("latin-1") in PAGE_DESTINATIONS else _OTHER
-    return _SINGLE if name in _SINGLE_NAMES else int(Kind.PASS), value
-
-
-def _secret(name: bytes) -> bool:
-    lower = name.lower()
-    return any(word in lower for word in _SECRET)
+    return _SINGLE if name in _SINGLE_NAMES else _KEPT, value

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shield.http.head import STATUS_LINES
+from shield.http.response_head import STATUS_LINES
 
 _CLOSE: Final = b"Connection: close\r\n"
 

@@ -9,14 +9,12 @@ from aiohttp.http import RawRequestMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shield.http.fields import REQUEST_FIELDS, RequestField
+from shield.http.framing import CHUNKED
 from shield.http.head import (
-    CHUNKED,
-    REQUEST_FIELDS,
-    STATUS_LINES,
     Examiner,
     Head,
     HttpSettings,
-    Kind,
     Refused,
     take_cookie,
 )
@@ -62,7 +60,9 @@ async def test_what_identity_needs_is_forwarded_too() -> None:
     assert b"".join(head.fields) == b"User-Agent: A\r\nAccept-Language: de\r\n"
 
 
-@pytest.mark.parametrize("name", [name.decode() for name, kind in REQUEST_FIELDS.items() if kind is Kind.DROP])
+@pytest.mark.parametrize(
+    "name", [name.decode() for name, kind in REQUEST_FIELDS.items() if kind is RequestField.DROPPED]
+)
 async def test_hop_by_hop_fields_are_dropped(name: str) -> None:
     assert (await examine(f"{name.title()}: x")).fields == []
 
@@ -143,7 +143,7 @@ async def test_the_name_cache_is_bounded() -> None:
     for number in range(100):
         lines = "\r\n".join(f"X-{number}-{n}: 1" for n in range(99))
         examiner.examine(await parse(f"GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode()))
-    assert len(examiner._known) == 4096
+    assert len(examiner._names.known) <= 4096
     head = examiner.examine(await parse(b"GET / HTTP/1.1\r\nHost: a\r\nConnectioN: close\r\nTE: x\r\n\r\n"))
     assert head.close, "a spelling that is not cached is classified all the same"
 
@@ -177,9 +177,3 @@ def test_the_pass_is_taken_out_of_the_cookies(cookies: bytes, token: bytes, rest
 def test_whatever_the_cookies_the_pass_does_not_go_on(parts: list[bytes]) -> None:
     _, rest = take_cookie(b";".join(parts), b"shield_pass")
     assert b"shield_pass=" not in rest
-
-
-def test_every_status_has_a_line() -> None:
-    assert STATUS_LINES[200] == b"HTTP/1.1 200 OK\r\n"
-    assert STATUS_LINES[299] == b"HTTP/1.1 299 \r\n"
-    assert set(STATUS_LINES) == set(range(100, 600))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shield.http.framing import ChunkedBody
-from shield.http.head import CHUNKED, UNTIL_CLOSE
+from shield.http.framing import CHUNKED, UNTIL_CLOSE, ChunkedBody
+from shield.http.response_head import MAX_INTERIM
 from shield.model import Fault
 from shield.operator.metrics import Metrics
-from shield.upstream.connection import MAX_INTERIM, UpstreamConnection
+from shield.upstream.connection import UpstreamConnection
 from shield.upstream.pool import Server
 from tests.harness import chunked
 

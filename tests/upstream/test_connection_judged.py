@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shield.http.framing import ChunkedBody
-from shield.http.head import CHUNKED
+from shield.http.framing import CHUNKED, ChunkedBody
 from shield.model import Fault
-from shield.upstream import connection as origin
 from shield.upstream.connection import UpstreamConnection
 
 
@@ -218,15 +216,3 @@ def test_nothing_of_one_response_reaches_the_next(answers: list[tuple[tuple[bool
         told = (exchange.head, exchange.interim, exchange.body, exchange.ended)
         assert told == read([data], head_only)[:4]
         assert exchange.ended == "finished"
-
-
-def test_what_is_remembered_is_bounded_and_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin, "KNOWN_LINES", 8)
-    monkeypatch.setattr(origin, "_lines", {})
-    monkeypatch.setattr(origin, "_statuses", {})
-    for number in range(40):
-        lines = (b"Content-Length: 0", b"Set-Cookie: a=%d" % number, b"ETag: %d" % number, b"X: " + b"y" * 600)
-        assert read([message(*lines, first=b"HTTP/1.1 200 %d" % number)])[3] == "finished"
-        assert len(origin._lines) <= 8
-        assert len(origin._statuses) <= 8
-        assert not any(line.startswith((b"Set-Cookie", b"X")) for line in origin._lines)

@@ -1,0 +1,252 @@
+"""The head of an upstream's response: bytes in, a ResponseHead out, or Unacceptable.
+
+A server is believed no more than a client. A response has one reading or none: its head is read a line at a time by the
+grammar of RFC 9112 and nothing more. What breaks a rule is refused. What is clear to us and might not be to others is
+passed on, and its connection is not used again (`ResponseHead.last`).
+
+Read again are only lines that no response had before (line_memory.py). Measured: 4 µs for a usual head whose lines are
+known.
+
+Bytes pinned per connection: a head that is not whole, MAX_HEAD_BYTES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from shield.http.fields import RESPONSE_FIELDS, ResponseField, disguised, without_named
+from shield.http.framing import CHUNKED, UNTIL_CLOSE
+from shield.http.grammar import BARE_LF, CONTENT_LENGTH, FIELD_LINE, STATUS_LINE, STATUS_LINE_START
+from shield.http.line_memory import LineMemory
+
+MAX_HEAD_BYTES: Final = 131072
+"""bytes. Interim responses and the head of the final one together, as read."""
+MAX_INTERIM: Final = 16
+"""Interim responses before the final one; curl stops at a similar number, no server sends more than a few."""
+
+STATUS_LINES: Final[dict[int, bytes]] = {
+    code: b"HTTP/1.1 %d %s\r\n" % (code, HTTPStatus(code).phrase.encode("ascii") if code in set(HTTPStatus) else b"")
+    for code in range(100, 600)
+}
+"""First lines as Shield writes them. The phrases are ours: a server's own carries no meaning (RFC 9112 section 4) and
+may be used to mislead."""
+
+_NO_CONTENT: Final = frozenset({204, 205, 304})
+"""No content comes with these. A server says so of a 205 besides, by a length of 0 (RFC 9110 section 15.3.6), which
+some clients do not look at: content would be the next answer to them."""
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_COMMON_OPTIONS: Final = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
+"""What Connection says without naming a field that would have to go."""
+
+# A member of an enum is dear to look up in its class, and cheap to compare with.
+_KEPT: Final = ResponseField.KEPT
+_DROPPED: Final = ResponseField.DROPPED
+_LENGTH: Final = ResponseField.CONTENT_LENGTH
+_CODING: Final = ResponseField.TRANSFER_ENCODING
+_CONNECTION: Final = ResponseField.CONNECTION
+_UPGRADE: Final = ResponseField.UPGRADE
+_EVENT_STREAM: Final = ResponseField.EVENT_STREAM
+
+Meaning = tuple[ResponseField, bytes, bytes]
+"""What a field line means: what it is, its value, and the line to forward."""
+
+# Of all connections: a line means the same, whichever server writes it.
+_statuses: Final[LineMemory[tuple[int, bool]]] = LineMemory()  # status line -> status, whether it is HTTP/1.0
+_lines: Final[LineMemory[Meaning]] = LineMemory()
+
+
+class Unacceptable(Exception):
+    """The response breaks a rule; str() names what of it does."""
+
+
+class ResponseHead(NamedTuple):
+    """One head. `fields` are the lines to forward, each with its CRLF; framing and hop-by-hop fields are not among
+    them."""
+
+    status: int
+    fields: list[bytes]
+    length: int
+    """Of the body that follows: bytes, 0 for none, CHUNKED or UNTIL_CLOSE."""
+    declared: int
+    """The Content-Length to pass on where no body follows, as in an answer to HEAD; -1: none."""
+    event_stream: bool
+    last: bool
+    """Whether the connection must not be used again."""
+    websocket: bool
+    """Whether it is a 101 that switches to that protocol."""
+
+
+class ResponseHeadReader:
+    """Cuts heads out of what one connection receives. Call begin() before each response."""
+
+    __slots__ = ("_bytes", "_interim", "_partial")
+
+    def __init__(self) -> None:
+        self._partial: bytearray | None = None  # what there is of a head that comes in pieces
+        self._bytes = 0  # of whole heads since begin()
+        self._interim = 0
+
+    def begin(self) -> None:
+        """Expect the heads of a new response."""
+        self._partial = None
+        self._bytes = self._interim = 0
+
+    def silent(self) -> bool:
+        """Whether no byte has come since begin()."""
+        return self._bytes == 0 and self._partial is None
+
+    def read(self, data: bytes, at: int, head_only: bool) -> tuple[ResponseHead | None, int]:
+        """The head that ends in data[at:], or None while it is not whole; and the index behind what was read.
+
+        `head_only`: the request was HEAD. Raises Unacceptable, also as soon as what has come cannot become a head. The
+        pieces are searched once, so a byte at a time costs no more.
+        """
+        partial = self._partial
+        if partial is not None:
+            scanned = len(partial)
+            partial += data[at:] if at else data
+            stop = partial.find(b"\r\n\r\n", max(0, scanned - 3))
+            if stop < 0:
+                self._wait(partial, scanned)
+                return None, len(data)
+            self._partial = None
+            begin, end = 0, at + stop + 4 - scanned
+            data = bytes(partial[:stop])
+        else:
+            stop = data.find(b"\r\n\r\n", at)
+            if stop < 0:
+                self._partial = partial = bytearray(data[at:])
+                self._wait(partial, 0)
+                return None, len(data)
+            begin, end = at, stop + 4
+        self._bytes += stop + 4 - begin
+        if self._bytes > MAX_HEAD_BYTES:
+            raise Unacceptable("head too large")
+        head = parse(data[begin:stop], head_only)
+        if head.status < 200:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise Unacceptable("too many interim responses")
+        return head, end
+
+    def _wait(self, partial: bytearray, scanned: int) -> None:
+        """Raise Unacceptable if `partial` cannot become a head. `scanned` bytes of it were looked at before."""
+        if self._bytes + len(partial) > MAX_HEAD_BYTES:
+            raise Unacceptable("head too large")
+        if not (partial.startswith(STATUS_LINE_START) or STATUS_LINE_START.startswith(partial)):
+            raise Unacceptable("not HTTP")
+        if BARE_LF.search(partial, scanned):
+            raise Unacceptable("bare LF")
+
+
+def parse(text: bytes, head_only: bool) -> ResponseHead:
+    """The head in `text`, without the empty line that ends it. `head_only`: the request was HEAD. Raises
+    Unacceptable."""
+    first, *lines = text.split(b"\r\n")
+    status, old = _statuses.known.get(first) or _read_status(first)
+    known = _lines.known
+    fields: list[bytes] = []
+    length = UNTIL_CLOSE
+    framings = 0
+    event_stream = websocket = False
+    last = old
+    connection = upgrade = b""
+    for line in lines:
+        meaning = known.get(line)
+        if meaning is None:
+            meaning = _read_field(line)
+        kind, value, forwarded = meaning
+        if kind is _KEPT:
+            fields.append(forwarded)
+        elif kind is _LENGTH:
+            framings += 1
+            length = int(value)
+        elif kind is _EVENT_STREAM:
+            fields.append(forwarded)
+            event_stream = True
+        elif kind is _CODING:
+            framings += 1
+            length = CHUNKED
+            if old:
+                raise Unacceptable("Transfer-Encoding in HTTP/1.0")
+        elif kind is _CONNECTION:
+            connection += b"," + value
+        elif kind is _UPGRADE:
+            upgrade += value.lower()
+    if framings > 1:
+        raise Unacceptable("two framings")
+    if connection:
+        options: AbstractSet[bytes] = {option.strip(b" \t") for option in connection.split(b",")}
+        if not options <= _COMMON_OPTIONS:
+            fields = without_named(fields, options)
+            if options & _FRAMING:  # somebody may read it without
+                last = True
+        if b"close" in options:
+            last = True
+        websocket = status == 101 and upgrade == b"websocket" and b"upgrade" in options
+    if status < 200:
+        if framings or old:  # RFC 9110 sections 8.6, 15.2; RFC 9112 section 6.1
+            raise Unacceptable("interim response with a body, or in HTTP/1.0")
+        return ResponseHead(status, fields, 0, -1, event_stream, last, websocket)
+    if head_only or status in _NO_CONTENT:
+        reset = status == 205 and not head_only
+        return ResponseHead(
+            status,
+            fields,
+            0,
+            0 if reset else max(length, -1),
+            event_stream,
+            last or _may_have_a_body(status, length, head_only),
+            False,
+        )
+    return ResponseHead(status, fields, length, -1, event_stream, last or not framings, False)
+
+
+def _may_have_a_body(status: int, length: int, head_only: bool) -> bool:
+    """Whether a response without a body, by its head, makes it likely that one is sent after all.
+
+    Some servers do so, in words that a client may have chosen. Late enough, they would be the answer to the next one.
+    """
+    if head_only or status == 205:
+        return length != 0
+    return length == CHUNKED or (status == 204 and length > 0)
+
+
+def _read_status(line: bytes) -> tuple[int, bool]:
+    """What a status line says: the status, and whether it is HTTP/1.0. Raises Unacceptable."""
+    match = STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise Unacceptable("status line")
+    entry = (int(match[2]), match[1] == b"0")
+    _statuses.remember(line, b"", entry)
+    return entry
+
+
+def _read_field(line: bytes) -> Meaning:
+    """What a field line means. Raises Unacceptable."""
+    match = FIELD_LINE.fullmatch(line)
+    if match is None:
+        raise Unacceptable("field line")
+    name, value = match.groups()
+    lower = name.lower()
+    kind = RESPONSE_FIELDS.get(lower, _KEPT)
+    if kind is _KEPT:
+        if disguised(lower):
+            kind = _DROPPED  # nobody behind us shall take it for what it is not
+    elif kind is _LENGTH:
+        if CONTENT_LENGTH.fullmatch(value) is None:
+            raise Unacceptable("Content-Length")
+    elif kind is _CODING:
+        if value.lower() != b"chunked":
+            raise Unacceptable("Transfer-Encoding")
+    elif kind is _CONNECTION:
+        value = value.lower()
+        if value == b"keep-alive":
+            kind = _DROPPED  # says nothing; HTTP/1.0 connections are not kept
+    elif kind is _EVENT_STREAM and value[:17].lower() != b"text/event-stream":
+        kind = _KEPT
+    meaning = (kind, value, b"%b: %b\r\n" % (name, value))
+    _lines.remember(line, lower, meaning)
+    return meaning
