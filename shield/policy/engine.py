@@ -32,11 +32,12 @@ from shield.policy.identity import (
     NETWORK_BYTES,
     Client,
     Identity,
-    NetworkRates,
 )
 from shield.policy.judge import QUEUED, Judge
 from shield.policy.keys import Keys
 from shield.policy.limits import NOT_CHARGED, Limits
+from shield.policy.notes import Note, Notes
+from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
 from shield.policy.pressure.pressure import IDLE, OwnLoad, Pressure
 from shield.policy.pricing import Pricing
@@ -46,7 +47,7 @@ from shield.policy.request import Request
 from shield.policy.routes import Route, Routes, cost_of
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import Standouts
-from shield.policy.waiting_room import Waiter
+from shield.policy.waiting_room import Room, Waiter
 
 PATH_CHARS: Final = 256
 """Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
@@ -75,44 +76,33 @@ class Engine:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
         self.dry_run = settings.dry_run
         self._wall_offset = wall_offset
+        self._notes = Notes()
         self._history = History(settings.history, tables.history)
         self._identity = Identity(
             settings.identity,
             tables,
-            NetworkRates(
-                *((r.rate, r.burst / r.rate) for r in (limits.network, limits.network_v6_48, limits.network_v6_56))
-            ),
+            limits.of_networks(),
             keys,
-            self._history.recall,
-            self._history.clients_at,
+            self._history,
         )
-        self._reputation = Reputation(settings.reputation, self._history)
+        self._reputation = Reputation(settings.reputation, self._history, self._notes)
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
-        self._standouts = Standouts(settings.standouts, self._reputation.notes)
+        self._standouts = Standouts(settings.standouts, self._notes)
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
         self._pressure = Pressure(settings.pressure, self._concurrency.limit)
         self._queue = Queue(settings.queue, self._concurrency.limit)
         self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
-        self._pricing = Pricing(
-            settings.pricing, challenge, settings.pressure.max_pressure, keys, entropy, tables.waiting
-        )
+        room = Room(settings.pricing, tables.waiting, keys, entropy)
+        self._pricing = Pricing(settings.pricing, challenge, settings.pressure.max_pressure, room)
         self._passes = Passes(
-            keys=keys,
-            entropy=entropy,
-            history=self._history,
-            ordinary=limits.pass_,
-            bought=Rate(challenge.bought_rate, challenge.bought_burst),
-            lifetime=challenge.pass_lifetime,
-            bought_idle=challenge.bought_idle,
-            bought_life=challenge.bought_life,
-            greed=challenge.greed,
-            most_networks=challenge.pass_networks,
-            networks_window=challenge.pass_networks_window,
-            lapsed=self._pricing.room.hold,
-            size=tables.passes,
-            wall_offset=wall_offset,
-            notes=self._reputation.notes,
+            challenge,
+            limits.pass_,
+            tables.passes,
+            PassTokens(keys, entropy, wall_offset),
+            self._history,
+            self._pricing.room.hold,
+            self._notes,
         )
         self._judge = Judge(
             limits=self._limits,
@@ -141,7 +131,6 @@ class Engine:
         self._window = settings.pressure.window
         self._grants = Rate(challenge.earned_per_hour / HOUR, challenge.earned_per_hour)  # of one network
         self._tiers = [0] * len(Tier)  # requests so far
-        self._attack_notes: list[tuple[str, dict[str, Any]]] = []  # at most one pair per 10 minutes, one brownout per 2
         self._window_began: float | None = None
         self._shed_meanwhile: list[Request] = []  # from the queue, since the last verb that returns requests
 
@@ -199,16 +188,13 @@ class Engine:
         request.verdict = verdict
         return verdict
 
-    def events(self) -> Sequence[tuple[str, dict[str, Any]]]:
+    def events(self) -> Sequence[Note]:
         """Decisions of note since the last call, as (name, fields), for the log.
 
-        attack_onset, attack_end, brownout; ban, pass_revoked, fingerprint_limited: the newest 64 of these.
+        The turning points: attack_onset, attack_end, brownout. Of clients: ban, pass_revoked, fingerprint_limited. Of
+        each of the two kinds the newest 64 are kept.
         """
-        notes = self._reputation.notes
-        taken = self._attack_notes + list(notes)
-        self._attack_notes = []
-        notes.clear()
-        return taken
+        return self._notes.take()
 
     def learn(self, request: Request, outcome: Outcome, now: float) -> Sequence[Request]:
         """A forwarded request has ended. Settles what it cost and what it says of its client; frees its slot."""
@@ -630,11 +616,11 @@ class Engine:
         attack, brownout = pressure.attack, pressure.brownout
         pressure.close_window(concurrency, now, seconds)
         if pressure.attack != attack:
-            self._attack_notes.append(self._attack_note(now))
+            self._note_attack(now)
             self._standouts.clear()
         self._standouts.close_window(seconds, pressure.pressed, pressure.capacity)
         if pressure.brownout > brownout:
-            self._attack_notes.append(self._brownout_note())
+            self._note_brownout()
         self._queue.close_window()
         if passes.attack and not pressure.attack:
             passes.ended_at = now
@@ -662,18 +648,19 @@ class Engine:
         self._challenger.spent.forget(now)
         self._reputation.bans(now)
 
-    def _brownout_note(self) -> tuple[str, dict[str, Any]]:
-        """What is to be said when newcomers are let in again because it is the service that is ill."""
+    def _note_brownout(self) -> None:
+        """Say that newcomers are let in again because it is the service that is ill."""
         pressure = self._pressure
-        return "brownout", {
-            "overload": list(pressure.overload),
-            "demand": round(pressure.demand, 1),
-            "capacity": round(pressure.capacity, 1),
-            "served": round(pressure.served, 1),
-        }
+        self._notes.add_turning_point(
+            "brownout",
+            overload=list(pressure.overload),
+            demand=round(pressure.demand, 1),
+            capacity=round(pressure.capacity, 1),
+            served=round(pressure.served, 1),
+        )
 
-    def _attack_note(self, now: float) -> tuple[str, dict[str, Any]]:
-        """What is to be said of an attack that has just begun or ended."""
+    def _note_attack(self, now: float) -> None:
+        """Say that an attack has begun or ended."""
         pressure = self._pressure
         said = {
             "cause": pressure.cause,
@@ -682,14 +669,17 @@ class Engine:
             "capacity": round(pressure.capacity, 1),
         }
         if pressure.attack:
-            return "attack_onset", {
+            self._notes.add_turning_point(
+                "attack_onset",
                 **said,
-                "overload": list(pressure.overload),
-                "requests_per_second": round(pressure.rate, 1),
-            }
-        return "attack_end", {
-            **said,
-            "seconds": round(now - pressure.attack_since, 1),
-            "peak_pressure": round(pressure.peak, 3),
-            "peak_requests_per_second": round(pressure.peak_rate, 1),
-        }
+                overload=list(pressure.overload),
+                requests_per_second=round(pressure.rate, 1),
+            )
+        else:
+            self._notes.add_turning_point(
+                "attack_end",
+                **said,
+                seconds=round(now - pressure.attack_since, 1),
+                peak_pressure=round(pressure.peak, 3),
+                peak_requests_per_second=round(pressure.peak_rate, 1),
+            )

@@ -1,37 +1,54 @@
-"""What is remembered of an address, a network and a client: one slotted entry each, and nothing else.
+"""What is remembered of an address, a network, a client, a pass and a history: one slotted object each.
 
-The hot path touches these directly through the handle that the edge keeps per connection, so the entries hold their
-bucket (`tat`) and score inline. What few have anything of (bans, challenges) is in an object of its own, `rare`, which
-makes the two 80 bytes smaller. Of an address and of a client, `shadow` is what `tat` would be if pressure had no
-effect: demand is counted against it (see pressure.py). A score is kept as its value at `scored_at` (see reputation.py).
+These are the values that the parts of the policy share. They refer to each other, so they are in one file, and have
+little behaviour: what an attribute means, and when it changes, is the business of one part.
 
-Tables: key as below, at most `tables.addresses` and so on, forgotten after `identity.idle` seconds without use, evicted
-as table.py says; bytes per entry in identity.py. Entries are made by identity.py and live in its tables. An `overflow`
-entry is shared by strangers: the one of those who come while a table is full, and those of an address behind which more
-clients are than are told apart. It has a bucket, and never a score, a ban or a bought pass, which would be theirs all.
+    who is it            identity.py keeps the tables of addresses, networks and clients; passes.py that of passes
+    what may it spend    limits.py charges the buckets: `tat` (see bucket.py) and `shadow`
+    how did it behave    reputation.py keeps scores and bans; history.py keeps windows and records
+    what was it given    redemption.py and judge.py: challenges, passes, grants
+
+The hot path reads and writes the attributes themselves, since a method call costs 60 ns each.
+
+`shadow` is what `tat` would be if pressure had no effect; demand is counted against it. A score is kept as its value at
+`scored_at`. What few addresses and clients have anything of (bans, challenges) is in an object of its own, `rare`,
+which makes the entries of all others 80 bytes smaller.
+
+An `overflow` entry is shared by strangers: by those who come while a table is full, or by the clients of an address
+behind which more come than are told apart. It has a bucket. It never has a score, a ban or a bought pass, since those
+would be everybody's. How the tables are bounded is in table.py.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from shield.model import Reason
 from shield.policy.bucket import Rate
 
 SCORE_THAT_MATTERS: Final = 8.0
-"""The most that soft signals make. An entry with more is not forgotten to make room for a newcomer. With half of it the
-200,000 addresses of a botnet, which only ignored challenges, filled the tables in seven minutes, and newcomers shared
-what is for those without a place: a quarter to a half of their visits failed (`shield simulate botnet`)."""
+"""Points. The most that soft signals make. An entry with more is not forgotten to make room for a newcomer.
+
+With half of it, the 200,000 addresses of a botnet that only ignored challenges filled the tables in seven minutes, and
+newcomers had to share the overflow entry: a quarter to a half of their visits failed (`shield simulate botnet`)."""
 
 CLIENT_HALF_LIFE: Final = 600.0
-PLACE_HALF_LIFE: Final = 3600.0
+ADDRESS_HALF_LIFE: Final = 3600.0
 """Seconds. The defaults of reputation.py; here they only say when a score has ceased to matter."""
 
 
 def matters(score: float, scored_at: float, half_life: float, now: float) -> bool:
-    """Whether a score keeps its entry from being forgotten. It decays, or the wicked of old would fill the tables."""
+    """Whether a score keeps its entry from being forgotten. It decays, or old offenders would fill the tables."""
     return score > SCORE_THAT_MATTERS and score * 2.0 ** ((scored_at - now) / half_life) > SCORE_THAT_MATTERS
+
+
+class NetworkRates(NamedTuple):
+    """Rate (units/s) and burst / rate (seconds) of the buckets of the three kinds of network."""
+
+    v4: tuple[float, float]
+    v6_48: tuple[float, float]
+    v6_56: tuple[float, float]
 
 
 class NetworkEntry:
@@ -43,20 +60,20 @@ class NetworkEntry:
         self.name = name
         self.overflow = overflow
         self.rate = rate  # units/s
-        self.span = span  # burst / rate, seconds
-        self.live = True
+        self.span = span  # burst / rate, in seconds
+        self.live = True  # false once its table has forgotten it
         self.queued = 0.0
         self.tat = 0.0
         self.score = 0.0
         self.scored_at = 0.0
-        self.grants = 0.0  # tat of the bucket of silently granted passes
+        self.grants = 0.0  # tat of the bucket of passes that are given silently
 
     def restrains(self, now: float) -> bool:
-        return self.tat > now or self.grants > now or matters(self.score, self.scored_at, PLACE_HALF_LIFE, now)
+        return self.tat > now or self.grants > now or matters(self.score, self.scored_at, ADDRESS_HALF_LIFE, now)
 
 
 class Rare:
-    """What few addresses and clients have anything of: bans, challenges, what an operator or DNS says of them."""
+    """The rare attributes of one address or client: bans, challenges, what the operator or DNS says of it."""
 
     __slots__ = (
         "banned_until",
@@ -82,11 +99,11 @@ class Rare:
         self.vouched: bool | None = None  # what DNS says of a client that claims to be a crawler
         self.hard = 0.0  # the part of the score that hard signals made
         # of a client
-        self.offered_until = 0.0  # a challenge is outstanding until then
-        self.ignored_at = 0.0  # when it was last held against the client that it ignored one
+        self.offered_until = 0.0  # until when a challenge is outstanding
+        self.ignored_at = 0.0  # when its score last rose because it ignored one
         self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
         self.granted_at = float("-inf")  # when it was last given a pass silently
-        self.granted_to = b""  # of an entry that several share: the key of the one who got it
+        self.granted_to = b""  # of an entry that several share: the key of the client that got the pass
         self.refused_since = 0.0  # since when it has been challenged, or turned away in a brownout, and got nothing
 
 
@@ -152,27 +169,27 @@ class AddressEntry:
     ) -> None:
         self.name = name
         self.network = network
-        self.site = site  # the /56 of an IPv6 address
+        self.site = site  # the /56 of an IPv6 address; None for IPv4
         self.live = True
         self.queued = 0.0
         self.tat = 0.0
         self.shadow = 0.0
         self.score = 0.0
         self.scored_at = 0.0
-        self.clients = 0  # client entries told apart behind it
+        self.clients = 0  # clients behind it that have entries of their own
         self.rare = NOTHING
         if named is not None or overflow:
             self.named = named
             self.overflow = overflow
 
     def restrains(self, now: float) -> bool:
-        return (
-            self.tat > now or self.rare.banned_until > now or matters(self.score, self.scored_at, PLACE_HALF_LIFE, now)
-        )
+        if self.tat > now or self.rare.banned_until > now:
+            return True
+        return matters(self.score, self.scored_at, ADDRESS_HALF_LIFE, now)
 
 
 class ClientEntry:
-    """A program at an address. Key: a keyed hash of the address, User-Agent, Accept-Language and JA4."""
+    """One program at an address. Key: a keyed hash of the address, User-Agent, Accept-Language and JA4."""
 
     __slots__ = (
         "key",
@@ -211,20 +228,20 @@ class ClientEntry:
         self.score = 0.0
         self.shared = 0.0  # the part of the score that reached the address and network
         self.scored_at = 0.0
-        self.windows = 0  # good windows so far (see history.py)
+        self.windows = 0  # good windows so far (see history.py); negative: none are counted
         self.window = 0.0  # when the last one began
         self.rare = NOTHING
         if overflow:
             self.overflow = True
 
     def restrains(self, now: float) -> bool:
-        return (
-            self.tat > now or self.rare.banned_until > now or matters(self.score, self.scored_at, CLIENT_HALF_LIFE, now)
-        )
+        if self.tat > now or self.rare.banned_until > now:
+            return True
+        return matters(self.score, self.scored_at, CLIENT_HALF_LIFE, now)
 
 
 class Record:
-    """The history of one client or pass. Times in monotonic seconds, `units` of cost served."""
+    """The history of one client or pass: first and last visit (monotonic seconds), good windows, units served."""
 
     __slots__ = ("address", "first", "key", "last", "live", "network", "units", "windows")
 
@@ -240,18 +257,21 @@ class Record:
 
 
 class PassKind(enum.IntEnum):
-    """How a pass was come by."""
+    """How its holder came by a pass."""
 
-    EARNED = 1
-    BOUGHT = 2
-    API_KEY = 3  # never a token
+    EARNED = 1  # given silently in calm weather
+    BOUGHT = 2  # the answer to a challenge
+    API_KEY = 3  # configured by the operator; has no token
 
 
 class Pass:
-    """A pass in use: the subject that its holder's requests are charged to.
+    """A pass in use: the budget that its holder's requests are charged to, wherever they come from.
 
-    The edge may keep it for as long as it likes: the engine looks again whenever `check_at` has come, or the pass is
-    seen from another network, so an expired, revoked or forgotten one does nothing.
+    Whoever has it may keep it for as long as it likes. The engine looks again whenever `check_at` has come or the pass
+    is seen from another network, so an expired, revoked or forgotten one does nothing.
+
+    While it is **scarce** (bought, and the attack is not over) it has a small bucket and a short life. It has many
+    attributes because it is a bucket, a subject of the history and an entry of a table in one.
     """
 
     __slots__ = (
@@ -287,29 +307,53 @@ class Pass:
     ) -> None:
         self.key = key
         self.kind = kind
+        self.record = record  # its history, if it has one
+        self.issued = issued
+        self.ends = ends  # when the token ends
+        self.expires = ends  # when the budget ends; earlier while the pass is scarce
+        self.check_at = ends
+        # its bucket
         self.rate = rate.rate
         self.burst = rate.burst
-        self.span = rate.burst / rate.rate
-        self.issued = issued
-        self.ends = ends  # of the token
-        self.expires = ends  # of the budget; earlier while the pass is scarce
-        self.check_at = ends
-        self.scarce = False  # bought, and the attack is not over: small bucket, short life
-        self.bought_in = ""  # the network, while it counts as one of its live bought passes
-        self.limited_at = 0.0  # when it was last above its budget, while it is scarce
-        self.paid_until = ends  # while it is scarce: it is not renewed beyond
-        self.revoked = False
-        self.record = record
-        self.live = True
-        self.queued = 0.0
+        self.span = rate.burst / rate.rate  # seconds
         self.tat = 0.0
-        self.filled_at = 0.0  # up to when its bucket was filled at less than its rate
         self.shadow = 0.0
-        self.taken = 0.0  # units, as a bought pass under attack
+        # while it is scarce
+        self.scarce = False
+        self.bought_in = ""  # the network, while the pass counts as one of its live bought passes
+        self.filled_at = 0.0  # until when its bucket was filled at less than its rate
+        self.limited_at = 0.0  # when it was last above its budget
+        self.paid_until = ends  # it is not renewed beyond
+        self.taken = 0.0  # units
+        # its history
         self.window = 0.0
         self.windows = 0
-        self.network = ""  # where it was last seen
-        self.seen: list[tuple[str, float]] = []  # networks of late; at most one too many
+        # where it was seen
+        self.network = ""
+        self.seen: list[tuple[str, float]] = []  # networks of late, and when; at most one too many
+        self.revoked = False
+        # its table
+        self.live = True
+        self.queued = 0.0
+
+    def make_scarce(self, expires: float, paid_until: float) -> None:
+        """Give it a short life that good use renews, at most to `paid_until`."""
+        self.scarce = True
+        self.expires = expires
+        self.paid_until = paid_until
+        self.check_at = 0.0  # with each request: its bucket fills as fast as there is room
+
+    def make_ordinary(self, rate: Rate) -> None:
+        """Give it the bucket of an ordinary pass, and the life of its token."""
+        self.scarce = False
+        self.rate = rate.rate
+        self.resize(rate.burst)
+        self.expires = self.check_at = self.ends
+
+    def resize(self, burst: float) -> None:
+        """Have a bucket of `burst` units from now on."""
+        self.burst = burst
+        self.span = burst / self.rate
 
     def fill(self, factor: float, now: float) -> None:
         """Let the bucket fill at `factor` of its rate since this was called last; its burst stays what it is.
@@ -320,6 +364,32 @@ class Pass:
         if debt > 0.0:
             self.tat = now + max(0.0, debt - factor * (now - self.filled_at))
         self.filled_at = now
+
+    def renew(self, until: float) -> None:
+        """Let a scarce pass live until then, but not longer than was paid for."""
+        self.expires = min(until, self.paid_until)
+
+    def move(self, network: str, now: float, window: float) -> int:
+        """Note that it is seen in another network; in how many it was within the last `window` seconds."""
+        self.network = network
+        self.seen = [(name, at) for name, at in self.seen if name != network and at + window > now]
+        self.seen.append((network, now))
+        return len(self.seen)
+
+    def revoke(self) -> None:
+        """Let it be worth nothing from now on."""
+        self.revoked = True
+        self.check_at = 0.0
+
+    def forget(self) -> None:
+        """Its table has forgotten it: whoever still holds it must look again."""
+        self.live = False
+        self.check_at = 0.0
+
+    def revive(self) -> None:
+        """It is in the table again."""
+        self.live = True
+        self.check_at = self.expires
 
     def restrains(self, now: float) -> bool:
         return self.tat > now or (self.scarce and self.expires > now) or (self.revoked and self.ends > now)

@@ -20,16 +20,16 @@ secret), and crawlers, which are believed when their address has been confirmed 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.marks import Unit, Why
 from shield.model import Reason
-from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Record
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, NetworkRates, Record
+from shield.policy.history import History
 from shield.policy.keys import Keys, client_tag
 from shield.policy.locations import Cidrs, Location, locate
 from shield.policy.table import Table, TableSettings
@@ -138,20 +138,11 @@ class Client:
         return f"<Client {self.key.hex()[:12]} {self.address} in {self.network}>"
 
 
-class NetworkRates(NamedTuple):
-    """Rate (units/s) and burst / rate (seconds) of the three kinds of network."""
-
-    v4: tuple[float, float]
-    v6_48: tuple[float, float]
-    v6_56: tuple[float, float]
-
-
 class Identity:
     """The tables of addresses, networks and clients, and the way into them.
 
-    Clients are named with `keys.current`. `recall(name, former)` returns the history of a client or None, `former`
-    being its name under the previous key (a change of keys makes nobody a stranger); `known_at(address)` is how many
-    there are.
+    Clients are named with `keys.current`. A client that the history knows by its name under the previous key is found
+    there, so a change of keys makes nobody a stranger.
     """
 
     def __init__(
@@ -160,12 +151,11 @@ class Identity:
         tables: TableSettings,
         rates: NetworkRates,
         keys: Keys,
-        recall: Callable[[bytes, bytes | None], Record | None],
-        known_at: Callable[[str], int],
+        history: History,
     ) -> None:
         self._key = keys.current
         self._previous = keys.previous
-        self._recall = recall
+        self._history = history
         self._rates = rates
         self._clients_per_address = settings.clients_per_address
         self._allow = Cidrs(settings.allow)
@@ -180,7 +170,7 @@ class Identity:
             tables.addresses,
             settings.idle,
             lambda: AddressEntry("other", nowhere, None, None, overflow=True),
-            known=lambda source: known_at(source.name) > 0,
+            known=lambda source: history.clients_at(source.name) > 0,
         )
         self.clients: Table[bytes, ClientEntry] = Table(
             tables.clients,
@@ -280,7 +270,7 @@ class Identity:
         return network if network is not None else self.networks.enter(name, NetworkEntry(name, *rates), now)
 
     def _record(self, client: Client) -> Record | None:
-        return self._recall(client.key, self.former(client))
+        return self._history.recall(client.key, self.former(client))
 
     def _entry(self, client: Client, record: Record | None, now: float) -> ClientEntry:
         """The entry of a client, or the one that it shares with others of the address's further clients."""
@@ -302,7 +292,7 @@ class Identity:
         key = client_tag(self._key, f"{source.name}\0{lot}".encode())  # an identity has more NULs
         entry = self.clients.get(key)
         if entry is None:
-            record = self._recall(key, None)
+            record = self._history.recall(key, None)
             entry = ClientEntry(key, source, record, overflow=True)
             return self.clients.enter(key, entry, now, record is not None)
         entry.source = source

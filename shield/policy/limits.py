@@ -33,7 +33,7 @@ from typing_extensions import Doc
 from shield.marks import Unit, Why
 from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
-from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Pass
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, NetworkRates, Pass
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 
@@ -148,6 +148,12 @@ class LimitsSettings:
         tuple[str, ...],
         Doc("Paths that no link leads to. Whoever asks for one is a scanner and banned, unless another site sent it."),
     ] = ()
+
+    def of_networks(self) -> NetworkRates:
+        """The rates of the three kinds of network, as their entries keep them."""
+        return NetworkRates(
+            *((rate.rate, rate.burst / rate.rate) for rate in (self.network, self.network_v6_48, self.network_v6_56))
+        )
 
 
 class Limits:

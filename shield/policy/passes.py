@@ -1,89 +1,76 @@
 """Passes: what a client shows to be known wherever it comes from, and what it may spend.
 
-A pass is a signed token with an id, a time and the work paid for it. It is a refillable budget, not a ticket: its id
-is the subject of the limits, so sharing it shares the budget.
+A pass is a refillable budget, not a ticket: requests are charged to its id, so whoever shares it shares the budget. Its
+text is a signed token (pass_tokens.py).
 
-    base64url( version u8 = 1 | kind u8 (1 earned, 2 bought) | id 8 bytes | issued u32 | work u8 | mac 16 bytes )
+**Earned** passes are given silently, in calm weather, to clients that enter the history.
 
-**Earned** passes are given silently in calm weather to clients that enter the history. **Bought** ones are the answer
-to a challenge: with a small bucket whose rate depends on how many there are, alive for `bought_idle` seconds after it
-was last used well, and for `bought_life` under pressure, until the attack is over; then they become ordinary ones. Used
-well means a good response, and no request above its budget in the last ten seconds: who asks for more than it has pays
-again. Any pass seen from more than eight networks in ten minutes is revoked.
+**Bought** passes are the answer to a challenge. During an attack they are scarce: the bucket is small, and its rate
+depends on how many such passes there are. A scarce pass lapses `challenge.bought_idle` seconds after it was last used
+well, and after `challenge.bought_life` under pressure in any case. Used well means a good response, and no request
+above its budget within the last `challenge.greed` seconds: whoever asks for more than the pass has pays again. A pass
+that outlives the attack becomes an ordinary one.
+
+Any pass that is seen from more than `challenge.pass_networks` networks in a short time is revoked.
 
 The table of passes in use: key = id, at most `tables.passes`, forgotten an hour after the last use, evicted as
-table.py says, `PASS_BYTES` each; one that was bought for the attack, or revoked, is not evicted. A pass whose entry
-was forgotten is read again from its token. A bought one is so for its first `bought_idle` seconds only (before a
-restart, or by another worker, it was bought for sure); later nobody could tell that it has not lapsed.
+table.py says, `PASS_BYTES` each. A scarce or revoked pass is not evicted. A pass whose entry was forgotten is read
+again from its token; a bought one only in its first `bought_idle` seconds, in which it was bought before a restart or
+from another worker. Later nobody could tell whether it has lapsed.
 """
 
 from __future__ import annotations
 
 import heapq
-import struct
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import deque
 from collections.abc import Callable
-from hmac import compare_digest
-from typing import Any, Final
+from typing import Final
 
 from shield.policy.bucket import Rate
+from shield.policy.challenge import ChallengeSettings
 from shield.policy.entries import Pass, PassKind
 from shield.policy.history import History
-from shield.policy.keys import Keys, pass_tag
+from shield.policy.notes import Notes
+from shield.policy.pass_tokens import PassTokens
 from shield.policy.table import Table
 
-VERSION: Final = 1
-BODY: Final = struct.Struct(">BB8sIB")
-TOKEN_CHARS: Final = 42  # 31 bytes without padding
+IDLE_SECONDS: Final = 3600.0
+"""After so long without use an entry is forgotten; the token brings it back."""
 PASS_BYTES: Final = 650
 """Bytes per pass in use, by tracemalloc over 20,000."""
 
 
 class Passes:
-    """Signs passes, reads them, and keeps those in use."""
+    """Gives and sells passes, and keeps those in use.
+
+    `lapsed(network, -1)` is called when a scarce pass has ceased to be one of its network's live ones. `ordinary` is
+    the bucket of a pass that is not scarce, `size` the most passes in use.
+    """
 
     def __init__(
         self,
-        *,
-        keys: Keys,
-        entropy: Callable[[int], bytes],
-        history: History,
+        settings: ChallengeSettings,
         ordinary: Rate,
-        bought: Rate,
-        lifetime: float,
-        bought_idle: float,
-        bought_life: float,
-        greed: float,
-        most_networks: int,
-        networks_window: float,
-        lapsed: Callable[[str, int], None],
         size: int,
-        wall_offset: float,
-        notes: deque[tuple[str, dict[str, Any]]],
+        tokens: PassTokens,
+        history: History,
+        lapsed: Callable[[str, int], None],
+        notes: Notes,
     ) -> None:
-        self._notes = notes
-        self._sign_with = keys.current
-        self._verify_with = keys.both()
-        self._entropy = entropy
-        self._history = history
+        self._settings = settings
         self._ordinary = ordinary
-        self._bought = bought
-        self._lifetime = lifetime
-        self._bought_idle = bought_idle
-        self._bought_life = bought_life
-        self._greed = greed
-        self._most_networks = most_networks
-        self._networks_window = networks_window
+        self._scarce = Rate(settings.bought_rate, settings.bought_burst)
+        self._tokens = tokens
+        self._history = history
         self._lapsed = lapsed
-        self._wall_offset = wall_offset
+        self._notes = notes
         self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
+        self.table: Table[bytes, Pass] = Table(size, IDLE_SECONDS, self._nobodys, Pass.forget)
+        # changed with each window
         self.attack = False
         self.pressed = False
         self.factor = 1.0  # on the rate at which buckets of scarce passes fill
-        self.burst = bought.burst  # units; of scarce passes, more where there is plenty
+        self.burst = settings.bought_burst  # units; of scarce passes, more where there is plenty
         self.ended_at = 0.0  # when the last attack ended
-        self.table: Table[bytes, Pass] = Table(size, 3600.0, self._nobodys, _forget)
 
     @property
     def bought(self) -> int:
@@ -92,142 +79,119 @@ class Passes:
 
     def earn(self, now: float) -> str:
         """A token given silently."""
-        return self._sign(PassKind.EARNED, self._entropy(8), now, 0)
+        return self._tokens.sign(PassKind.EARNED, self._tokens.new_id(), now, 0)
 
     def buy(self, work: int, network: str, now: float) -> tuple[str, Pass] | None:
-        """A pass for `work` (log2 of the hashes paid), and its token. None when the table is full of such passes.
+        """The token and the pass for `work` (log2 of the hashes paid). None when the table is full of such passes.
 
-        While it is scarce it is one of `network`; `lapsed(network, -1)` is called when it has ceased to be.
+        While the pass is scarce it is one of the live ones of `network`.
         """
-        key = self._entropy(8)
-        bought = self._enter_bought(key, now, now)
+        id_ = self._tokens.new_id()
+        bought = self._enter_bought(id_, now, now)
         if bought is None:
             return None
         if bought.scarce:
             bought.bought_in = network
-        return self._sign(PassKind.BOUGHT, key, now, work), bought
+        return self._tokens.sign(PassKind.BOUGHT, id_, now, work), bought
 
-    def _enter_bought(self, key: bytes, issued: float, now: float) -> Pass | None:
+    def _enter_bought(self, id_: bytes, issued: float, now: float) -> Pass | None:
         """The entry of a bought pass that is not in the table; None when there is no room."""
-        bought = Pass(key, PassKind.BOUGHT, self._bought, issued, issued + self._lifetime, None)
+        settings = self._settings
+        bought = Pass(id_, PassKind.BOUGHT, self._scarce, issued, issued + settings.pass_lifetime, None)
         if self.attack:
-            bought.scarce = True
-            bought.expires = issued + self._bought_idle
-            bought.check_at = 0.0  # always: its bucket fills as fast as there is room
-            bought.paid_until = issued + self._bought_life
+            bought.make_scarce(issued + settings.bought_idle, issued + settings.bought_life)
         else:
-            self._make_ordinary(bought)
-        if self.table.enter(key, bought, now) is not bought:
+            bought.make_ordinary(self._ordinary)
+        if self.table.enter(id_, bought, now) is not bought:
             return None
         if bought.scarce:
-            heapq.heappush(self._live_bought, (bought.expires, key, bought))
+            heapq.heappush(self._live_bought, (bought.expires, id_, bought))
         return bought
 
     def present(self, token: str, now: float) -> Pass | None:
-        """The pass that `token` stands for; None when it is forged, has ended, or was revoked. Costs one MAC."""
-        if len(token) != TOKEN_CHARS:
+        """The pass that `token` stands for; None when it is forged, has ended, or was revoked."""
+        read = self._tokens.read(token)
+        if read is None:
             return None
-        try:
-            raw = urlsafe_b64decode(token + "==")
-        except ValueError:
+        kind, id_, issued = read
+        settings = self._settings
+        if issued + settings.pass_lifetime <= now:
             return None
-        body, tag = raw[:-16], raw[-16:]
-        for key in self._verify_with:
-            if compare_digest(pass_tag(key, body), tag):
-                break
-        else:
-            return None
-        _, kind, id_, issued_wall, _ = BODY.unpack(body)  # only we sign, so it is well-formed
-        issued = issued_wall - self._wall_offset
-        if issued + self._lifetime <= now:
-            return None
-        known = self.table.get(id_)
-        if known is None:
+        found = self.table.get(id_)
+        if found is None:
             record = self._history.get(id_)
             if kind == PassKind.BOUGHT and record is None:
-                if issued + self._bought_idle <= now:
+                if issued + settings.bought_idle <= now:
                     return None  # it lapsed, or nobody could tell
                 return self._enter_bought(id_, issued, now)  # bought before a restart, or from another worker
-            known = Pass(id_, PassKind(kind), self._ordinary, issued, issued + self._lifetime, record)
-            known = self.table.enter(id_, known, now)
-        return known if self._valid(known, now) else None
+            found = Pass(id_, PassKind(kind), self._ordinary, issued, issued + settings.pass_lifetime, record)
+            found = self.table.enter(id_, found, now)
+        return found if self._valid(found, now) else None
 
-    def check(self, token: Pass, network: str, now: float) -> Pass | None:
-        """Look again at a pass that is used at `now` from `network`: what it is now, None when it is void."""
-        if not token.live:
-            again = self.table.get(token.key)
+    def check(self, shown: Pass, network: str, now: float) -> Pass | None:
+        """Look again at a pass that is used at `now` from `network`: the pass that holds now, None when it is void."""
+        if not shown.live:
+            again = self.table.get(shown.key)
             if again is None:
-                if token.scarce:
+                if shown.scarce:
                     return None
-                again = self.table.enter(token.key, token, now)
-                if again is token:
-                    token.live, token.check_at = True, token.expires
-            token = again
-        if not self._valid(token, now):
+                again = self.table.enter(shown.key, shown, now)
+                if again is shown:
+                    shown.revive()
+            shown = again
+        if not self._valid(shown, now):
             return None
-        if token.scarce:
-            token.fill(self.factor, now)
-            token.burst = self.burst
-            token.span = token.burst / token.rate
-        if token.network != network:
-            token.network = network
-            if token is not self.table.shared and self._roams(token, network, now):
-                token.revoked = True
-                token.check_at = 0.0
-                self._notes.append(("pass_revoked", {"pass": token.key.hex(), "networks": len(token.seen)}))
+        if shown.scarce:
+            shown.fill(self.factor, now)
+            shown.resize(self.burst)
+        if shown.network != network:
+            if shown is self.table.shared:
+                shown.network = network
+            elif shown.move(network, now, self._settings.pass_networks_window) > self._settings.pass_networks:
+                shown.revoke()
+                self._notes.add("pass_revoked", **{"pass": shown.key.hex(), "networks": len(shown.seen)})
                 return None
-        return token
+        return shown
 
-    def renew(self, token: Pass, now: float) -> None:
+    def renew(self, used: Pass, now: float) -> None:
         """A scarce pass got a good response: it lives on, unless it was above its budget a moment ago."""
+        settings = self._settings
         if not self.pressed:
-            token.paid_until = now + self._bought_life  # between two floods there is enough for all
-        if token.limited_at + self._greed <= now:
-            token.expires = min(now + self._bought_idle, token.paid_until)
+            used.paid_until = now + settings.bought_life  # between two floods there is enough for all
+        if used.limited_at + settings.greed <= now:
+            used.renew(now + settings.bought_idle)
+
+    def close_window(self, attack: bool, pressed: bool, factor: float, burst: float, now: float) -> None:
+        """Go by this from now on: `factor` on the rate at which scarce passes fill, and their burst in units."""
+        if self.attack and not attack:
+            self.ended_at = now
+        self.attack = attack
+        self.pressed = pressed
+        self.factor = factor
+        self.burst = burst
 
     def expire(self, now: float) -> None:
         """Forget idle passes and stop counting bought ones that lapsed."""
         self.table.expire(now)
         heap = self._live_bought
         while heap and heap[0][0] <= now:
-            _, key, token = heap[0]
-            if token.scarce and token.expires > now:
-                heapq.heapreplace(heap, (token.expires, key, token))
+            _, id_, bought = heap[0]
+            if bought.scarce and bought.expires > now:
+                heapq.heapreplace(heap, (bought.expires, id_, bought))
             else:
                 heapq.heappop(heap)
-                if token.bought_in:
-                    self._lapsed(token.bought_in, -1)
+                if bought.bought_in:
+                    self._lapsed(bought.bought_in, -1)
 
-    def _valid(self, token: Pass, now: float) -> bool:
-        if token.revoked:
+    def _valid(self, shown: Pass, now: float) -> bool:
+        if shown.revoked:
             return False
-        if token.scarce and not self.attack and token.expires > self.ended_at:
-            self._make_ordinary(token)  # it outlived the attack
-        return token.expires > now
-
-    def _make_ordinary(self, token: Pass) -> None:
-        token.scarce = False
-        token.rate, token.burst = self._ordinary.rate, self._ordinary.burst
-        token.span = token.burst / token.rate
-        token.expires = token.check_at = token.ends
-
-    def _roams(self, token: Pass, network: str, now: float) -> bool:
-        """Note that a pass was seen in `network`; whether it is in too many."""
-        seen = [(name, at) for name, at in token.seen if name != network and at + self._networks_window > now]
-        seen.append((network, now))
-        token.seen = seen
-        return len(seen) > self._most_networks
-
-    def _sign(self, kind: PassKind, key: bytes, now: float, work: int) -> str:
-        body = BODY.pack(VERSION, kind, key, int(now + self._wall_offset), work)
-        return urlsafe_b64encode(body + pass_tag(self._sign_with, body)).rstrip(b"=").decode()
+        if shown.scarce and not self.attack and shown.expires > self.ended_at:
+            shown.make_ordinary(self._ordinary)  # it outlived the attack
+        return shown.expires > now
 
     def _nobodys(self) -> Pass:
-        nobody = Pass(b"", PassKind.EARNED, self._ordinary, 0.0, float("inf"), None)
-        nobody.windows = -1  # makes no history
-        return nobody
-
-
-def _forget(token: Pass) -> None:
-    token.live = False
-    token.check_at = 0.0
+        """The pass that newcomers share when the table is full."""
+        nobodys = Pass(b"", PassKind.EARNED, self._ordinary, 0.0, float("inf"), None)
+        nobodys.windows = -1  # makes no history
+        return nobodys

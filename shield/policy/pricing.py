@@ -31,7 +31,6 @@ that a challenge lives, the answers of a crowd came to 22,000 a second, which is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -40,7 +39,6 @@ from typing_extensions import Doc
 
 from shield.marks import Unit, Why
 from shield.policy.challenge import BUSY_SECONDS, ChallengeSettings
-from shield.policy.keys import Keys
 from shield.policy.waiting_room import Room, Waiter
 
 MOST_SEEN: Final = 4096  # networks told apart in one window
@@ -318,15 +316,13 @@ class Pricing:
         settings: PricingSettings,
         challenge: ChallengeSettings,
         max_pressure: float,
-        keys: Keys,
-        entropy: Callable[[int], bytes],
-        size: int,
+        room: Room,
     ) -> None:
         self._settings = settings
         self._least = float(challenge.least_hashes)
         self._most = self._least * (challenge.most_hashes / self._least) ** max_pressure
         self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
-        self.room = Room(keys, entropy, size, settings.most_wait, settings.by_network, settings.strangers)
+        self.room = room
         self.hashes = self._least  # E
         self.rate = 0.0  # n*
         self.solves = 0.0  # n, of the last window

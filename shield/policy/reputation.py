@@ -21,19 +21,18 @@ the address, at most 4 of each entry; while the table is full, all of them.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.marks import Unit, Why
-from shield.policy.entries import CLIENT_HALF_LIFE, PLACE_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
+from shield.policy.entries import ADDRESS_HALF_LIFE, CLIENT_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.history import History
+from shield.policy.notes import Notes
 
 LEAST_SOFT: Final = 0.05  # a soft signal that adds no more is not worth the work: who floods sends thousands a second
-MOST_NOTES: Final = 64  # kept for the log until they are asked for, the newest
 
 POOR_STATUS: Final = frozenset({400, 401, 404})
 
@@ -55,7 +54,7 @@ class ReputationSettings:
         Unit("s"),
         Doc("Time in which an address's or a network's score decays by half."),
         Why("Chosen", "longer than it takes to change the User-Agent"),
-    ] = PLACE_HALF_LIFE
+    ] = ADDRESS_HALF_LIFE
     bad_score: Annotated[
         float,
         Gt(0),
@@ -201,13 +200,14 @@ class Reputation:
         "_history",
         "_least_score",
         "_most_slowing",
-        "notes",
+        "_notes",
         "settings",
     )
 
-    def __init__(self, settings: ReputationSettings, history: History) -> None:
+    def __init__(self, settings: ReputationSettings, history: History, notes: Notes) -> None:
         self.settings = settings
         self._history = history
+        self._notes = notes
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
@@ -217,7 +217,6 @@ class Reputation:
         self._most_slowing = settings.most_slowing
         self._ends: list[tuple[float, bool]] = []  # heap: when each ban ends, and whether an address's; one per entry
         self._bans = {False: 0, True: 0}
-        self.notes: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_NOTES)  # bans and the like, for events()
 
     def bans(self, now: float) -> dict[str, int]:
         """Bans in force. Call it now and then: it forgets those that have ended."""
@@ -360,6 +359,4 @@ class Reputation:
         else:
             who = {"address": entry.source.name, "client": entry.key.hex()}
             score = entry.score
-        self.notes.append(
-            ("ban", {**who, "seconds": seconds, "relapses": entry.relapses, "signal": signal, "score": round(score, 1)})
-        )
+        self._notes.add("ban", **who, seconds=seconds, relapses=entry.relapses, signal=signal, score=round(score, 1))

@@ -27,7 +27,6 @@ of 64 KiB; 4,096 keys of known clients.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -37,6 +36,7 @@ from typing_extensions import Doc
 from shield.marks import Unit, Why
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.fingerprint import Fingerprint, fingerprint_of, shape
+from shield.policy.notes import Notes
 from shield.policy.request import Request
 from shield.policy.sketch import Counter, Distinct, K, Sketch
 
@@ -165,7 +165,7 @@ class StandoutsSettings:
 class Standouts:
     """Counts who asks under pressure, names what stands out, and holds the buckets of fingerprints that are armed."""
 
-    def __init__(self, settings: StandoutsSettings, notes: deque[tuple[str, dict[str, Any]]]) -> None:
+    def __init__(self, settings: StandoutsSettings, notes: Notes) -> None:
         """`notes` takes what is to be logged."""
         self._settings = settings
         self._notes = notes
@@ -294,7 +294,7 @@ class Standouts:
                     wanted[counter.key] = bucket
             elif known <= most and share >= settings.share:
                 wanted[counter.key] = Bucket(rate)
-                self._notes.append(("fingerprint_limited", {**_named(counter.key), **self._shares(counter)}))
+                self._notes.add("fingerprint_limited", **_named(counter.key), **self._shares(counter))
         self.armed = wanted
 
     def _begin_minute(self) -> None:

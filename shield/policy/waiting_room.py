@@ -31,7 +31,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shield.policy.challenge import Redeemed
 from shield.policy.keys import TAG_BYTES, Keys, ticket_tag
@@ -75,8 +75,19 @@ class Waiter:
         self.pass_token = ""
 
 
+class RoomSettings(Protocol):
+    """What the room reads of `PricingSettings`, which explains it."""
+
+    @property
+    def most_wait(self) -> float: ...
+    @property
+    def by_network(self) -> bool: ...
+    @property
+    def strangers(self) -> float: ...
+
+
 class Room:
-    """Who waits. `entropy(n)` returns n random bytes, `most_wait` is in seconds, `strangers` a share within (0, 1)."""
+    """Who waits, at most `size` of them. `entropy(n)` returns n random bytes."""
 
     __slots__ = (
         "_by_network",
@@ -95,21 +106,13 @@ class Room:
         "_won",
     )
 
-    def __init__(
-        self,
-        keys: Keys,
-        entropy: Callable[[int], bytes],
-        size: int,
-        most_wait: float,
-        by_network: bool = True,
-        strangers: float = 0.05,
-    ) -> None:
-        self._by_network = by_network
-        self._strangers = strangers
+    def __init__(self, settings: RoomSettings, size: int, keys: Keys, entropy: Callable[[int], bytes]) -> None:
+        self._by_network = by_network = settings.by_network
+        self._strangers = settings.strangers
         self._keys = keys
         self._entropy = entropy
         self._size = size
-        self._most_wait = most_wait
+        self._most_wait = settings.most_wait
         self._places: dict[bytes, Waiter] = {}  # waiting and won
         self._halves: tuple[list[Waiter], list[Waiter]] = ([], [])  # waiting: unknown, known; for drawing lots
         self._half = size - size // 2 if by_network else size

@@ -221,7 +221,7 @@ def test_what_is_nowhere_is_found(span: str) -> None:
     "span",
     [
         "policy/engine.py", "shield/policy/", "Engine.decide()", "Engine", "decide()", "queue.interval", "make test",
-        "shield_pressure", "shield_faults_total", "python -m bench micro", "policy.passes.TOKEN_CHARS",
+        "shield_pressure", "shield_faults_total", "python -m bench micro", "policy.pass_tokens.TOKEN_CHARS",
         "docs/protocol.md",
     ],
 )  # fmt: skip

@@ -17,7 +17,6 @@ import shutil
 import tempfile
 import zlib
 from base64 import urlsafe_b64decode
-from collections import deque
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -52,7 +51,10 @@ from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, sol
 from shield.policy.entries import PassKind
 from shield.policy.history import History, HistorySettings
 from shield.policy.keys import Keys
+from shield.policy.notes import Notes
+from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import Passes
+from shield.policy.pricing import PricingSettings
 from shield.policy.waiting_room import Room, Waiter
 from shield.process.state import StateSettings, load_history, load_keys
 from shield.wire import client_hello as hello
@@ -91,23 +93,14 @@ def _history() -> History:
 @cache
 def _passes() -> tuple[Passes, set[bytes]]:
     """Passes, and all that were ever signed."""
-    ordinary = Rate(20.0, 300.0)
     passes = Passes(
-        keys=KEYS,
-        entropy=random.Random(1).randbytes,
-        history=_history(),
-        ordinary=ordinary,
-        bought=ordinary,
-        lifetime=1e6,
-        bought_idle=120.0,
-        bought_life=600.0,
-        greed=10,
-        most_networks=8,
-        networks_window=600,
-        lapsed=lambda network, count: None,
-        size=100,
-        wall_offset=WALL - NOW,
-        notes=deque(maxlen=8),
+        ChallengeSettings(pass_lifetime=1e6),
+        Rate(20.0, 300.0),
+        100,
+        PassTokens(KEYS, random.Random(1).randbytes, WALL - NOW),
+        _history(),
+        lambda network, count: None,
+        Notes(),
     )
     tokens = [passes.earn(NOW) for _ in range(4)]
     for _ in range(4):
@@ -172,7 +165,7 @@ def answer(data: bytes) -> None:
 
 @cache
 def _room() -> tuple[Room, str]:
-    room = Room(KEYS, random.Random(3).randbytes, 10, 60.0)
+    room = Room(PricingSettings(), 10, KEYS, random.Random(3).randbytes)
     return room, room.ticket(room.enter("192.0.2.0/24", False, 20, NOW))
 
 

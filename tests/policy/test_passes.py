@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,8 @@ from shield.policy.bucket import Rate
 from shield.policy.challenge import ChallengeSettings, Redeemed
 from shield.policy.history import DAY
 from shield.policy.keys import Keys
+from shield.policy.notes import Notes
+from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import Passes
 from shield.policy.pricing import PricingSettings
 from shield.policy.table import TableSettings
@@ -119,21 +120,13 @@ class Nothing:
 
 def _passes() -> Any:
     return Passes(
-        keys=Keys(b"\x01" * 32, b"\x02" * 32),
-        entropy=bytes,
-        history=Nothing(),  # type: ignore[arg-type]
-        ordinary=Rate(20, 300),
-        bought=Rate(10, 60),
-        lifetime=DAY,
-        bought_idle=120,
-        bought_life=600,
-        greed=10,
-        most_networks=8,
-        networks_window=600,
-        lapsed=lambda network, passes: None,
-        size=16,
-        wall_offset=1e9,
-        notes=deque(),
+        ChallengeSettings(pass_lifetime=DAY),
+        Rate(20, 300),
+        16,
+        PassTokens(Keys(b"\x01" * 32, b"\x02" * 32), bytes, 1e9),
+        Nothing(),  # type: ignore[arg-type]
+        lambda network, passes: None,
+        Notes(),
     )
 
 

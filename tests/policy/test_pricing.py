@@ -16,6 +16,7 @@ from shield.policy.limits import LimitsSettings
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing import Pricing, PricingSettings
 from shield.policy.table import TableSettings
+from shield.policy.waiting_room import Room
 
 NOW = 5_000.0
 KEYS = Keys(b"\x01" * 32)
@@ -24,14 +25,12 @@ MOST = 2.0**25
 
 
 class Bazaar:
-    """A market under attack, and its time. With half of a pass used it serves 600 / (120 * 0.5) = 10 passes/s."""
+    """A price under attack, and its time. With half of a pass used it serves 600 / (120 * 0.5) = 10 passes/s."""
 
     def __init__(self, max_pressure: float = 1.0, **settings: Any) -> None:
         challenge = ChallengeSettings()
-        entropy = random.Random(1).randbytes
-        self.market = Pricing(
-            PricingSettings(**{"first_used": 0.5} | settings), challenge, max_pressure, KEYS, entropy, 1000
-        )
+        made = PricingSettings(**{"first_used": 0.5} | settings)
+        self.pricing = Pricing(made, challenge, max_pressure, Room(made, 1000, KEYS, random.Random(1).randbytes))
         self.now = NOW
         self.networks = 0
 
@@ -54,186 +53,186 @@ class Bazaar:
             while due >= 1.0:
                 due -= 1.0
                 self.networks += 1
-                self.market.solved(f"network {self.networks}", self.networks % 100 < 100 * known)
+                self.pricing.solved(f"network {self.networks}", self.networks % 100 < 100 * known)
             passes += taken / 2
             while passes >= 1.0:
                 passes -= 1.0
-                self.market.take()
-            self.market.read(left, units / 2, 0.5, usual, self.now)
+                self.pricing.take()
+            self.pricing.read(left, units / 2, 0.5, usual, self.now)
 
 
 def test_without_solvers_the_price_stays_at_its_least() -> None:
     bazaar = Bazaar()
     bazaar.run(60)
-    assert bazaar.market.hashes == LEAST
-    assert bazaar.market.rate == pytest.approx(10.0)
+    assert bazaar.pricing.hashes == LEAST
+    assert bazaar.pricing.rate == pytest.approx(10.0)
 
 
 def test_the_price_rises_with_the_square_root_of_the_excess_and_no_more_than_twofold() -> None:
     bazaar = Bazaar()
     bazaar.run(5, solves=25.0)
-    assert bazaar.market.hashes == pytest.approx(LEAST * 2.5**0.5)
+    assert bazaar.pricing.hashes == pytest.approx(LEAST * 2.5**0.5)
     bazaar.run(5, solves=1000.0)
-    assert bazaar.market.hashes == pytest.approx(2 * LEAST * 2.5**0.5)
+    assert bazaar.pricing.hashes == pytest.approx(2 * LEAST * 2.5**0.5)
     bazaar.run(30, solves=1000.0)
-    assert bazaar.market.hashes == MOST
-    assert bazaar.market.figures()["solves_per_second"] == 1000.0
+    assert bazaar.pricing.hashes == MOST
+    assert bazaar.pricing.figures()["solves_per_second"] == 1000.0
 
 
 def test_a_small_excess_raises_it_a_little() -> None:
     bazaar = Bazaar(least_rise=1.25)
     bazaar.run(5, solves=12.0)
-    assert bazaar.market.hashes == pytest.approx(LEAST * 1.25)
+    assert bazaar.pricing.hashes == pytest.approx(LEAST * 1.25)
 
 
 def test_the_price_falls_when_few_pay_it_and_stays_where_it_is_paid() -> None:
     bazaar = Bazaar()
     bazaar.run(25, solves=1000.0)
-    high = bazaar.market.hashes
+    high = bazaar.pricing.hashes
     bazaar.run(20, solves=9.0)
-    assert bazaar.market.hashes == high
+    assert bazaar.pricing.hashes == high
     bazaar.run(5, solves=6.0)
-    assert bazaar.market.hashes == pytest.approx(0.85 * high)
+    assert bazaar.pricing.hashes == pytest.approx(0.85 * high)
     bazaar.run(120)
-    assert bazaar.market.hashes == LEAST
+    assert bazaar.pricing.hashes == LEAST
 
 
 def test_chance_does_not_raise_the_price() -> None:
     """A quarter of a pass a second: one or two solvers in a window are within what is expected."""
     bazaar = Bazaar()
     bazaar.run(60, solves=0.4, left=15.0)
-    assert bazaar.market.hashes == LEAST
+    assert bazaar.pricing.hashes == LEAST
     bazaar.run(5, solves=0.8, left=15.0)
-    assert bazaar.market.hashes > LEAST
+    assert bazaar.pricing.hashes > LEAST
 
 
 def test_one_network_does_not_move_it() -> None:
     bazaar = Bazaar()
     for _ in range(20):
         for _ in range(1000):
-            bazaar.market.solved("198.51.100.0/24", False)
-            if not bazaar.market.room.full(False):
-                bazaar.market.room.enter("198.51.100.0/24", False, 20, bazaar.now)
+            bazaar.pricing.solved("198.51.100.0/24", False)
+            if not bazaar.pricing.room.full(False):
+                bazaar.pricing.room.enter("198.51.100.0/24", False, 20, bazaar.now)
         bazaar.run(5)
-        assert bazaar.market.hashes == LEAST
+        assert bazaar.pricing.hashes == LEAST
 
 
 def test_the_operator_s_ceiling_bounds_it() -> None:
     bazaar = Bazaar(max_pressure=0.4)
     bazaar.run(60, solves=1000.0)
-    assert bazaar.market.hashes == pytest.approx(2.0**22)
+    assert bazaar.pricing.hashes == pytest.approx(2.0**22)
 
 
 def test_a_flash_crowd_waits_instead_of_burning_its_batteries() -> None:
     crowd = Bazaar()
     crowd.run(60, solves=100.0, usual=0.6, known=0.4)
-    assert crowd.market.flash
-    assert crowd.market.hashes == 4 * LEAST
+    assert crowd.pricing.flash
+    assert crowd.pricing.hashes == 4 * LEAST
     crowd.run(30, solves=100.0, usual=0.6, known=0.2)  # some of the known have been let in
-    assert crowd.market.flash
+    assert crowd.pricing.flash
     crowd.run(60, solves=100.0, usual=0.6, known=0.0)  # now they are others
-    assert not crowd.market.flash
-    assert crowd.market.hashes == MOST
+    assert not crowd.pricing.flash
+    assert crowd.pricing.hashes == MOST
 
 
 @pytest.mark.parametrize(("usual", "known"), [(None, 1.0), (0.6, 0.2)])
 def test_who_is_not_the_usual_crowd_pays(usual: float | None, known: float) -> None:
     bazaar = Bazaar()
     bazaar.run(60, solves=100.0, usual=usual, known=known)
-    assert bazaar.market.hashes == MOST
+    assert bazaar.pricing.hashes == MOST
 
 
 def test_where_known_networks_are_rare_they_make_no_crowd() -> None:
     """Half of nothing is nothing: whoever solved was taken for the usual people."""
     bazaar = Bazaar()
     bazaar.run(60, solves=100.0, usual=0.05, known=0.05)
-    assert not bazaar.market.flash
-    assert bazaar.market.hashes == MOST
+    assert not bazaar.pricing.flash
+    assert bazaar.pricing.hashes == MOST
 
 
 def test_a_handful_of_solvers_is_no_crowd() -> None:
     bazaar = Bazaar()
     bazaar.run(60, solves=0.2, usual=0.5, known=1.0)
-    assert not bazaar.market.flash
+    assert not bazaar.pricing.flash
 
 
 def test_more_passes_are_issued_when_they_are_hardly_used_and_fewer_when_they_are() -> None:
     bazaar = Bazaar()
     bazaar.run(200, taken=10.0, units=120.0)  # 12 units each, of the 120 that a pass is worth
-    assert bazaar.market.used == pytest.approx(0.1, abs=0.01)
-    assert bazaar.market.rate == pytest.approx(50.0, rel=0.03)
+    assert bazaar.pricing.used == pytest.approx(0.1, abs=0.01)
+    assert bazaar.pricing.rate == pytest.approx(50.0, rel=0.03)
     bazaar.run(200, taken=2.0, units=600.0)  # those that are issued, or those that were: it is the same
-    assert bazaar.market.used == pytest.approx(1.0, abs=0.01)
-    assert bazaar.market.rate == pytest.approx(5.0, rel=0.03)
+    assert bazaar.pricing.used == pytest.approx(1.0, abs=0.01)
+    assert bazaar.pricing.rate == pytest.approx(5.0, rel=0.03)
     bazaar.run(200, taken=2.0, units=1200.0)  # they take twice of what there is
-    assert bazaar.market.rate == pytest.approx(2.5, rel=0.03)
+    assert bazaar.pricing.rate == pytest.approx(2.5, rel=0.03)
     bazaar.run(400, taken=10.0)
-    assert bazaar.market.used == pytest.approx(0.01, abs=0.001)
+    assert bazaar.pricing.used == pytest.approx(0.01, abs=0.001)
 
 
 def test_passes_that_are_put_to_use_all_at_once_are_noticed_in_seconds() -> None:
     bazaar = Bazaar()
     bazaar.run(200, taken=10.0, units=50.0)
-    many = bazaar.market.rate
+    many = bazaar.pricing.rate
     bazaar.run(10, taken=10.0, units=5000.0)
-    assert bazaar.market.rate < many / 20
+    assert bazaar.pricing.rate < many / 20
 
 
 def test_a_few_passes_say_nothing_of_their_use() -> None:
     bazaar = Bazaar()
     bazaar.run(60, taken=0.1)
-    assert bazaar.market.used == 0.5
+    assert bazaar.pricing.used == 0.5
 
 
 def test_of_very_many_networks_that_solve_the_first_few_thousand_count() -> None:
     bazaar = Bazaar()
     bazaar.run(4, solves=2000.0)
-    assert len(bazaar.market._seen) == 4096
+    assert len(bazaar.pricing._seen) == 4096
 
 
 def test_passes_are_saved_up_for_five_seconds() -> None:
     bazaar = Bazaar()
     bazaar.run(60)
-    market = bazaar.market
+    pricing = bazaar.pricing
     taken = 0
-    while market.ready:
-        market.take()
+    while pricing.ready:
+        pricing.take()
         taken += 1
     assert taken == 50
     for name in "abcdefgh":
-        market.room.enter(name, False, 20, bazaar.now)
+        pricing.room.enter(name, False, 20, bazaar.now)
     bazaar.run(0.5)
-    assert market.room.waiting == 3
-    assert not market.ready
+    assert pricing.room.waiting == 3
+    assert not pricing.ready
 
 
 def test_in_calm_weather_whoever_waits_is_let_in_and_the_price_falls() -> None:
     bazaar = Bazaar()
     bazaar.run(30, solves=1000.0)
-    market = bazaar.market
+    pricing = bazaar.pricing
     for _ in range(50):
-        market.take()
+        pricing.take()
     for i in range(20):
-        market.room.enter(str(i), False, 20, bazaar.now)
-    market.rest(0.5, bazaar.now)
-    assert market.room.waiting == 0
+        pricing.room.enter(str(i), False, 20, bazaar.now)
+    pricing.rest(0.5, bazaar.now)
+    assert pricing.room.waiting == 0
     for _ in range(300):
-        market.rest(0.5, bazaar.now)
-    assert market.hashes == LEAST
-    assert market.ready
+        pricing.rest(0.5, bazaar.now)
+    assert pricing.hashes == LEAST
+    assert pricing.ready
 
 
 def test_what_t0_and_t1_leave_is_for_bought_passes_and_never_less_than_a_share() -> None:
-    market = Bazaar().market
-    assert market.left(1000.0, 300.0) == pytest.approx(600.0)
-    assert market.left(1000.0, 5000.0) == pytest.approx(150.0)
+    pricing = Bazaar().pricing
+    assert pricing.left(1000.0, 300.0) == pytest.approx(600.0)
+    assert pricing.left(1000.0, 5000.0) == pytest.approx(150.0)
 
 
 def test_a_share_is_kept_for_bought_passes_when_t0_and_t1_would_take_it() -> None:
-    market = Bazaar().market
-    assert market.kept(1000.0, 940.0) == 0.0
-    assert market.kept(1000.0, 960.0) == pytest.approx(50.0)
-    assert market.kept(1000.0, 5000.0) == pytest.approx(50.0)
+    pricing = Bazaar().pricing
+    assert pricing.kept(1000.0, 940.0) == 0.0
+    assert pricing.kept(1000.0, 960.0) == pytest.approx(50.0)
+    assert pricing.kept(1000.0, 5000.0) == pytest.approx(50.0)
 
 
 # In the engine
@@ -243,8 +242,8 @@ CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 
 def small(make: Any, **settings: Any) -> Any:
     """A service of one slot and a flood: 90 units/s are left, which is 1.5 passes/s and seven saved up."""
-    market = PricingSettings(first_used=0.5, least_used=0.5, full_rate=4.0)
-    world = make(1, check_work=lambda token, target, nonces: len(nonces), challenge=CHEAP, pricing=market, **settings)
+    pricing = PricingSettings(first_used=0.5, least_used=0.5, full_rate=4.0)
+    world = make(1, check_work=lambda token, target, nonces: len(nonces), challenge=CHEAP, pricing=pricing, **settings)
     world.storm()
     world.pass_time(0.5)
     world.storm()
@@ -330,14 +329,14 @@ def test_known_networks_go_first(make: Any) -> None:
 
 def test_those_whom_a_full_room_turns_away_come_back_no_faster_than_it_says() -> None:
     bazaar = Bazaar(full_rate=100.0, full_pause=30)
-    told = [bazaar.market.again_after(NOW) for _ in range(1000)]
+    told = [bazaar.pricing.again_after(NOW) for _ in range(1000)]
     assert told[0] == 2
     assert told == sorted(told)
     assert told[-1] == 12
     assert max(told.count(seconds) for seconds in set(told)) <= 101
-    assert bazaar.market.again_after(NOW + 5) == 7, "the moments given away stay given away"
-    assert bazaar.market.again_after(NOW + 60) == 2
-    crowd = [bazaar.market.again_after(NOW + 60) for _ in range(5000)]
+    assert bazaar.pricing.again_after(NOW + 5) == 7, "the moments given away stay given away"
+    assert bazaar.pricing.again_after(NOW + 60) == 2
+    crowd = [bazaar.pricing.again_after(NOW + 60) for _ in range(5000)]
     assert max(crowd) == 30, "beyond that too many come, but each still comes in time"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ from shield.model import Action, Reason, Tier
 from shield.policy.challenge import ChallengeSettings
 from shield.policy.entries import Record
 from shield.policy.limits import LimitsSettings
+from shield.policy.notes import Notes
 from shield.policy.standouts import Standouts, StandoutsSettings, pattern
 
 BOT = "Mozilla/5.0 (X11; Linux) Bot/7"
@@ -39,11 +40,11 @@ def test_a_minute_in_words(requests: int, clients: int, words: str) -> None:
 
 
 class Floor:
-    """Hitters by themselves, and requests that are no more than what they look at."""
+    """Standouts by themselves, and requests that are no more than what they look at."""
 
     def __init__(self, **settings: Any) -> None:
-        self.notes: deque[tuple[str, dict[str, Any]]] = deque()
-        self.hitters = Standouts(StandoutsSettings(**settings), self.notes)
+        self.notes = Notes()
+        self.standouts = Standouts(StandoutsSettings(**settings), self.notes)
         self.random = random.Random(3)
         self._people: dict[tuple[str, int], Any] = {}
 
@@ -62,7 +63,7 @@ class Floor:
                 network=network or f"10.{who >> 8 & 255}.{who & 255}.0/24",
             )
         request: Any = SimpleNamespace(client=client, route=SimpleNamespace(template=route), cost=1.0)
-        self.hitters.count(request, known)
+        self.standouts.count(request, known)
         return request
 
     def people(self, n: int = 80, offset: int = 0) -> None:
@@ -71,11 +72,11 @@ class Floor:
             self.ask(BROWSERS[i % 4], offset + i, known=True)
 
     def window(self, pressed: bool = True, seconds: float = 0.5, capacity: float = 1000.0) -> None:
-        self.hitters.close_window(seconds, pressed, capacity)
+        self.standouts.close_window(seconds, pressed, capacity)
 
     @property
     def armed(self) -> set[str]:
-        return {agent for agent, _, _ in self.hitters.armed}
+        return {agent for agent, _, _ in self.standouts.armed}
 
 
 def test_a_botnet_of_one_program_is_named_and_armed() -> None:
@@ -87,7 +88,7 @@ def test_a_botnet_of_one_program_is_named_and_armed() -> None:
         floor.ask(BROWSERS[i % 4], 5000 + i)
     floor.window()
     assert floor.armed == {BOT}
-    figures = floor.hitters.figures()
+    figures = floor.standouts.figures()
     assert figures["pattern"] == "many clients, few requests each"
     assert figures["clients"] == pytest.approx(2000, rel=0.02)
     assert figures["requests_per_client"] == pytest.approx(1.0, abs=0.02)
@@ -96,7 +97,7 @@ def test_a_botnet_of_one_program_is_named_and_armed() -> None:
     assert len(first["fingerprint"]) == 12
     assert set(figures["networks"]) == {"10.0.0.0/24", "10.1.0.0/24"}
     assert figures["routes"] == {"GET/search": 0.9, "GET/": 0.1}
-    ((name, fields),) = floor.notes
+    ((name, fields),) = floor.notes.take()
     assert (name, fields["user_agent"], fields["share"]) == ("fingerprint_limited", BOT, 0.9)
 
 
@@ -106,7 +107,7 @@ def test_over_tls_a_program_is_named_by_its_hello_too() -> None:
     for i in range(1000):
         floor.ask(BOT, i, ja4="t13d180700_4b22cbed5bed_7af1ed941c26")
     floor.window()
-    (named,) = floor.hitters.figures()["fingerprints"]
+    (named,) = floor.standouts.figures()["fingerprints"]
     assert (named["user_agent"], named["ja4_habit"]) == (BOT, "t13d180700_4b22cbed5bed_7af1ed941c26")
 
 
@@ -116,11 +117,11 @@ def test_all_who_have_an_armed_fingerprint_share_a_tenth_of_the_capacity() -> No
     requests = [floor.ask(BOT, i) for i in range(1000)]
     floor.window(capacity=1000.0)
     assert floor.armed == {BOT}
-    assert sum(not floor.hitters.refuses(request, 50.0) for request in requests) == 400  # four seconds at once
-    assert sum(not floor.hitters.refuses(request, 51.0) for request in requests) == 100  # and then 100 units/s
-    assert not floor.hitters.refuses(floor.ask(BROWSERS[0], 9999), 51.0)
+    assert sum(not floor.standouts.refuses(request, 50.0) for request in requests) == 400  # four seconds at once
+    assert sum(not floor.standouts.refuses(request, 51.0) for request in requests) == 100  # and then 100 units/s
+    assert not floor.standouts.refuses(floor.ask(BROWSERS[0], 9999), 51.0)
     floor.window(capacity=100.0)
-    assert sum(not floor.hitters.refuses(request, 62.0) for request in requests) == 40
+    assert sum(not floor.standouts.refuses(request, 62.0) for request in requests) == 40
 
 
 def test_the_program_of_known_clients_is_not_armed_however_much_comes_with_it() -> None:
@@ -130,7 +131,7 @@ def test_the_program_of_known_clients_is_not_armed_however_much_comes_with_it() 
         floor.ask(BROWSERS[0], 1000 + i)
     floor.window()
     assert floor.armed == set()
-    (named,) = floor.hitters.figures()["fingerprints"]
+    (named,) = floor.standouts.figures()["fingerprints"]
     assert (named["share"], named["known_share"], named["armed"]) == (1.0, 0.4, False)
 
 
@@ -170,8 +171,8 @@ def test_a_known_client_counts_once_a_minute_however_much_it_asks() -> None:
 def test_many_known_clients_are_told_apart_only_so_far() -> None:
     floor = Floor()
     floor.people(5000)
-    assert len(floor.hitters._seen) == 4096
-    assert floor.hitters._known.total == 4096
+    assert len(floor.standouts._seen) == 4096
+    assert floor.standouts._known.total == 4096
 
 
 def test_two_hundred_requests_are_needed_before_anything_stands_out_and_a_thousand_to_be_limited() -> None:
@@ -180,8 +181,8 @@ def test_two_hundred_requests_are_needed_before_anything_stands_out_and_a_thousa
     for n, named, armed in ((199, 0, False), (1, 1, False), (799, 1, False), (1, 1, True)):
         for i in range(n):
             floor.ask(BOT, i)
-        fingerprints = floor.hitters.figures()["fingerprints"]
-        floor.hitters._arm(1000.0)
+        fingerprints = floor.standouts.figures()["fingerprints"]
+        floor.standouts._arm(1000.0)
         assert (len(fingerprints), BOT in floor.armed) == (named, armed)
 
 
@@ -194,7 +195,7 @@ def test_an_armed_fingerprint_is_released_late_and_armed_early() -> None:
             for i in range(2000):
                 floor.ask(BOT if i < 2000 * share else BROWSERS[i % 4], i)
             floor.window()
-            floor.hitters._known.scale(4.0)
+            floor.standouts._known.scale(4.0)
         return floor.armed & {BOT}
 
     floor.people(1000)
@@ -203,7 +204,7 @@ def test_an_armed_fingerprint_is_released_late_and_armed_early() -> None:
     assert window(0.03) == {BOT}
     assert window(0.02) == set()
     assert window(0.055) == {BOT}
-    assert len(floor.notes) == 2
+    assert len(floor.notes.take()) == 2
     assert window(0.055) == {BOT}
     for i in range(25):
         floor.ask(BOT, 200_000 + i, known=True)
@@ -224,7 +225,7 @@ def test_counts_decay() -> None:
             floor.ask(BROWSERS[i % 4], 7000 + i)
         floor.window()
     assert floor.armed == set()
-    assert BOT not in {named["user_agent"] for named in floor.hitters.figures()["fingerprints"]}
+    assert BOT not in {named["user_agent"] for named in floor.standouts.figures()["fingerprints"]}
 
 
 def test_counts_are_scaled_before_they_get_large() -> None:
@@ -236,8 +237,8 @@ def test_counts_are_scaled_before_they_get_large() -> None:
     for _ in range(5 * 240):
         floor.window(seconds=0.5)
         floor.ask(BOT, 1)
-    assert floor.hitters._weight <= 2.0**40
-    assert floor.hitters._programs.total < 2.0**44
+    assert floor.standouts._weight <= 2.0**40
+    assert floor.standouts._programs.total < 2.0**44
 
 
 def test_a_large_flood_is_sampled_and_its_clients_are_counted_all() -> None:
@@ -247,17 +248,17 @@ def test_a_large_flood_is_sampled_and_its_clients_are_counted_all() -> None:
         for i in range(3000):
             floor.ask(BOT if i % 3 else BROWSERS[0], i)
         floor.window()
-    assert floor.hitters._stride == 60
-    floor.hitters.clear()
-    assert floor.hitters._stride == 1
+    assert floor.standouts._stride == 60
+    floor.standouts.clear()
+    assert floor.standouts._stride == 1
     for round_ in range(2):
-        before = floor.hitters._programs.total
+        before = floor.standouts._programs.total
         for i in range(3001):
             floor.ask(BOT if i % 3 else BROWSERS[0], i)
         floor.window()
         if round_:
-            assert (floor.hitters._programs.total - before) / 2 ** (0.5 / 60) == pytest.approx(3001, rel=0.03)
-    figures = floor.hitters.figures()
+            assert (floor.standouts._programs.total - before) / 2 ** (0.5 / 60) == pytest.approx(3001, rel=0.03)
+    figures = floor.standouts.figures()
     assert figures["clients"] == pytest.approx(3001, rel=0.02)
 
 
@@ -268,10 +269,10 @@ def test_clients_are_those_of_this_minute_or_of_the_one_before_while_it_is_young
     for _ in range(120):
         floor.window()
     floor.ask(BOT, 1)
-    assert floor.hitters.figures()["clients"] == pytest.approx(1000, rel=0.02)
+    assert floor.standouts.figures()["clients"] == pytest.approx(1000, rel=0.02)
     for _ in range(20):
         floor.window()
-    assert floor.hitters.figures()["clients"] == 1
+    assert floor.standouts.figures()["clients"] == 1
 
 
 def test_the_known_clients_of_the_minute_before_count_too() -> None:
@@ -301,8 +302,8 @@ def test_the_end_of_an_attack_forgets_it() -> None:
     for i in range(1000):
         floor.ask(BOT, i)
     floor.window()
-    floor.hitters.clear()
-    figures = floor.hitters.figures()
+    floor.standouts.clear()
+    figures = floor.standouts.figures()
     assert figures == {
         "pattern": "",
         "clients": 0,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shield.policy.challenge import Redeemed
 from shield.policy.keys import Keys
+from shield.policy.pricing import PricingSettings
 from shield.policy.waiting_room import TICKET_CHARS, WAITER_BYTES, Room, Waiter
 
 NOW = 5_000.0
@@ -20,7 +21,7 @@ KEYS = Keys(b"\x01" * 32)
 
 
 def room(size: int = 1000, seed: int = 1, keys: Keys = KEYS) -> Room:
-    return Room(keys, random.Random(seed).randbytes, size, 60.0)
+    return Room(PricingSettings(), size, keys, random.Random(seed).randbytes)
 
 
 def everybody(crowd: Room) -> list[Waiter]:
@@ -54,7 +55,7 @@ def test_a_thousand_solvers_behind_one_network_come_after_one_behind_another() -
 
 
 def test_without_regard_to_networks_it_goes_by_who_came_first() -> None:
-    crowd = Room(KEYS, random.Random(1).randbytes, 4, 60.0, by_network=False)
+    crowd = Room(PricingSettings(by_network=False), 4, KEYS, random.Random(1).randbytes)
     crowd.hold("one", 1)
     first, *_ = [crowd.enter(name, name == "known", 20, NOW) for name in ("one", "two", "none", "known")]
     assert crowd.fresh("one")
