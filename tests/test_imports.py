@@ -12,7 +12,7 @@ import shield
 ROOT = Path(shield.__file__).parent
 FORBIDDEN = {"asyncio", "aiohttp", "time", "random", "secrets", "logging", "socket", "os", "uvloop", "datetime"}
 FOUNDATION = {"bucket", "table", "keys"}  # of the policy: these import none of its other modules
-LOWEST = {"shield.model", "shield.marks"}  # what the policy may import besides itself
+LOWEST = {"shield.model", "shield.marks", "shield.complaints"}  # what the policy may import besides itself
 
 
 def name_of(path: Path) -> str:
@@ -74,7 +74,7 @@ ORDER = (
     ("upstream",),
     ("operator", "exchange.ports", "process.state"),
     ("policy", "http", "wire"),
-    ("model", "marks", "errors"),
+    ("model", "marks", "complaints", "errors"),
 )
 RANK = {name: len(ORDER) - place for place, names in enumerate(ORDER) for name in names}
 PORTS = "exchange.ports"  # the one file of exchange/ that upstream/ may import

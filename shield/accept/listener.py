@@ -11,7 +11,7 @@ import errno
 import itertools
 import resource
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -20,10 +20,11 @@ from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.accept.prelude import MakeGate, Opening, Openings
+from shield.complaints import Complaint, Place, networks
 from shield.errors import StartError
 from shield.marks import Unit, Why
 from shield.upstream.pool import out_of_files
-from shield.wire.addresses import UnixAddress, parse_address
+from shield.wire.addresses import UnixAddress, parse_address, wrong_tcp_address
 from shield.wire.client_hello import NO_PROGRAM
 from shield.wire.proxy_protocol import Ends
 from shield.wire.transport import Batch, SocketTransport
@@ -136,6 +137,24 @@ class ListenSettings:
             "four times nginx's 511: a flood of handshakes must not turn people away while a turn of the loop lasts",
         ),
     ] = BACKLOG
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """`address`, which may be one or several."""
+        return (self.address,) if isinstance(self.address, str) else self.address
+
+    def complaints(self) -> Iterator[Complaint]:
+        if not self.addresses:
+            yield ("address",), "at least one address is needed"
+        for number, address in enumerate(self.addresses):
+            place: Place = ("address",) if isinstance(self.address, str) else ("address", number)
+            if wrong := wrong_tcp_address(address):
+                yield place, wrong
+            if address in self.addresses[:number] and not address.endswith(":0"):
+                yield place, "this address is listed twice"
+        yield from networks("trusted_proxies", self.trusted_proxies)
+        if self.proxy_protocol and not self.trusted_proxies:
+            yield ("proxy_protocol",), "of use only with listen.trusted_proxies: nobody else's header is believed"
 
 
 def raise_file_limit() -> int:

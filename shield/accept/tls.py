@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -32,9 +32,11 @@ from typing import Annotated, Final
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from shield.complaints import Complaint, Place, unreadable
 from shield.errors import StartError
 from shield.marks import Unit, Why
 from shield.policy.bucket import Rate
+from shield.wire.addresses import wrong_tcp_address
 from shield.wire.certificate import first_in_chain, key_kind, names
 from shield.wire.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM768, Hello
 
@@ -67,6 +69,10 @@ _PREFERRED: Final = (X25519MLKEM768, *_CURVES) if _POST_QUANTUM else tuple(_CURV
 
 MOST_BYTES: Final = 1 << 20
 """Of a certificate file; one with a long chain has 10 KiB."""
+
+
+YEAR: Final = 31_536_000
+"""Seconds. The least `hsts` that browsers' preload lists take (hstspreload.org)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,20 @@ class TlsSettings:
     hsts_preload: Annotated[bool, Doc("Whether browsers may list this host. Hard to undo: see hstspreload.org.")] = (
         False
     )
+
+    def complaints(self) -> Iterator[Complaint]:
+        yield from _useless(self.certificates)
+        if not self.certificates:
+            for name, value in (("redirect_from", self.redirect_from), ("hsts", self.hsts)):
+                if value:
+                    yield (name,), "of no use without tls.certificates"
+        for number, address in enumerate(self.redirect_from):
+            if wrong := wrong_tcp_address(address):
+                yield ("redirect_from", number), wrong
+            if address in self.redirect_from[:number] and not address.endswith(":0"):
+                yield ("redirect_from", number), "this address is listed twice"
+        if self.hsts_preload and not (self.hsts >= YEAR and self.hsts_subdomains):
+            yield ("hsts_preload",), f"browsers' lists ask for tls.hsts of at least {YEAR} and tls.hsts_subdomains"
 
 
 def hsts_field(settings: TlsSettings) -> bytes:
@@ -243,6 +263,38 @@ def arrange(certificates: Sequence[Certificate]) -> dict[str, Members]:
         for name in certificate.names:
             found.setdefault(name, {}).setdefault(certificate.kind, number)
     return {name: tuple(kinds.values()) for name, kinds in found.items()}
+
+
+def _useless(certificates: Sequence[CertificateSettings]) -> Iterator[Complaint]:
+    """Certificates that cannot be used, and those that would never be shown beside the ones before them."""
+    seen: dict[tuple[str, str], str] = {}  # name and kind of key -> file
+    for number, one in enumerate(certificates):
+        place: Place = ("certificates", number)
+        missing = False
+        for name, path in (("chain", one.chain), ("key", one.key)):
+            if (path or name == "chain") and (wrong := unreadable(path)):
+                missing = True
+                yield (*place, name), wrong
+        if missing:
+            continue
+        try:
+            certificate = load(one)
+        except (OSError, ValueError) as error:
+            which = f"{one.chain} with {one.key}" if one.key else f"{one.chain}, which must hold its key too"
+            more = "" if one.key else " as there is no other file,"
+            yield (*place, "chain"), f"{which}{more} cannot be used: {reason(error)}"
+            continue
+        keys = [(name, certificate.kind) for name in certificate.names]
+        if number and not keys:
+            yield (*place, "chain"), f"{one.chain} names no host (no subjectAltName), so it would never be shown"
+        elif number and all(key in seen for key in keys):
+            kind, other = certificate.kind, seen[keys[0]]
+            yield (
+                (*place, "chain"),
+                f"never shown: {other} is for the same names, and has a key of the same kind ({kind})",
+            )
+        for key in keys:
+            seen.setdefault(key, one.chain)
 
 
 def reason(error: Exception) -> str:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from shield.policy.engine import Engine
     from shield.replies.rendering import Replies
     from shield.upstream.crawlers import Crawlers
-    from shield.upstream.pool import Pool, UpstreamSettings
+    from shield.upstream.pool import Pool
+    from shield.upstream.settings import UpstreamSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from shield.policy.settings import EngineSettings
 from shield.policy.standouts import StandoutsSettings
 from shield.policy.table import TableSettings
 from shield.process.state import StateSettings
-from shield.upstream.pool import UpstreamSettings
+from shield.upstream.settings import UpstreamSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
@@ -23,10 +23,11 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.errors import StartError
 from shield.marks import Why
 from shield.operator.exposition import registry
-from shield.wire.addresses import TcpAddress, UnixAddress, parse_address
+from shield.wire.addresses import TcpAddress, UnixAddress, parse_address, wrong_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class AdminSettings:
         tuple[str, ...],
         Doc("Names accepted in Host besides localhost and IP addresses. Others are refused, against DNS rebinding."),
     ] = ()
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.address and (wrong := wrong_address(self.address)):
+            yield ("address",), wrong
 
 
 class View(Protocol):

@@ -27,7 +27,7 @@ import enum
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
@@ -37,6 +37,7 @@ from annotated_types import Ge, Gt, Le
 from cachetools import Cache
 from typing_extensions import Doc
 
+from shield.complaints import Complaint, is_token, wrong_network
 from shield.marks import Unit, Why
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.keys import Keys, challenge_tag, mark_tag
@@ -240,6 +241,22 @@ class ChallengeSettings:
         Doc("Least that a bought pass gets, however many there are."),
         Why("Chosen", "a click every few seconds"),
     ] = 0.5
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.most_hashes < self.least_hashes:
+            yield ("most_hashes",), f"at least challenge.least_hashes, which is {self.least_hashes}"
+        if self.least_hashes < self.sub_puzzles:
+            yield ("least_hashes",), f"at least one hash per sub-puzzle: {self.sub_puzzles}"
+        if self.bought_rate < self.least_bought_rate:
+            yield ("bought_rate",), f"at least challenge.least_bought_rate, which is {self.least_bought_rate}"
+        for number, text in enumerate(self.never):
+            if not text.startswith("/") and (wrong := wrong_network(text)):
+                yield ("never", number), f'{wrong}, or a path prefix that begins with "/"'
+        if self.bought_life < self.bought_idle:
+            yield ("bought_life",), f"at least challenge.bought_idle, which is {self.bought_idle}"
+        for name, value in (("cookie", self.cookie), ("header", self.header)):
+            if not is_token(value):
+                yield (name,), "allowed: letters, digits and -_.~!#$%&'*+^`|"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,15 @@ secret), and crawlers, which are believed when their address has been confirmed 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
+from shield.complaints import Complaint, is_token, networks
 from shield.marks import Unit, Why
 from shield.model import Reason
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, NetworkRates, Record
@@ -44,6 +47,9 @@ client that was banned, and a client that was challenged, takes 140 more (`Rare`
 
 VALUE_CHARS: Final = 256
 """Characters of a header value that count: no browser's User-Agent is longer, and hashing 8 KiB costs 10 µs."""
+
+
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,25 @@ class IdentitySettings:
     crawlers: Annotated[
         tuple[CrawlerSettings, ...], Doc("Crawlers that are let through once their address is confirmed.")
     ] = ()
+
+    def complaints(self) -> Iterator[Complaint]:
+        yield from networks("allow", self.allow)
+        yield from networks("deny", self.deny)
+        for number, network in enumerate(self.deny):
+            if network in self.allow:
+                yield ("deny", number), "this network is in identity.allow too"
+        for number, key in enumerate(self.api_keys):
+            if not _SHA256.fullmatch(key):
+                yield ("api_keys", number), "allowed: 64 hex digits, the SHA-256 of the key (never the key itself)"
+        if self.api_keys and not self.api_key_header:
+            yield ("api_keys",), "keys need identity.api_key_header, the field that carries them"
+        if self.api_key_header and not is_token(self.api_key_header):
+            yield ("api_key_header",), "allowed: the name of a header field, like X-Api-Key"
+        for number, crawler in enumerate(self.crawlers):
+            if not crawler.agent:
+                yield ("crawlers", number, "agent"), "an empty name would fit every User-Agent"
+            if not crawler.domains:
+                yield ("crawlers", number, "domains"), "at least one domain is needed"
 
 
 class Client:

@@ -22,6 +22,7 @@ its nominal rate.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
@@ -30,6 +31,7 @@ from typing import Annotated, Final
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
@@ -154,6 +156,19 @@ class LimitsSettings:
         return NetworkRates(
             *((rate.rate, rate.burst / rate.rate) for rate in (self.network, self.network_v6_48, self.network_v6_56))
         )
+
+    def complaints(self) -> Iterator[Complaint]:
+        for template in self.costs:
+            if not template.startswith("/"):
+                yield ("costs", template), 'a path template must begin with "/"'
+        for number, path in enumerate(self.honeypots):
+            if not path.startswith("/") or path == "/":
+                yield ("honeypots", number), 'a path that begins with "/", and not the front page'
+        for name, bucket in (("pass", self.pass_), ("client", self.client), ("address", self.address)):
+            if self.refused_cost >= bucket.burst:
+                which = f"limits.{name}, which is {bucket.burst}"
+                yield ("refused_cost",), f"less than the burst of {which}, or who is challenged once is refused"
+                break
 
 
 class Limits:

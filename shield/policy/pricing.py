@@ -31,12 +31,14 @@ that a challenge lives, the answers of a crowd came to 22,000 a second, which is
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.policy.challenge import BUSY_SECONDS, ChallengeSettings
 from shield.policy.waiting_room import Room, Waiter
@@ -282,6 +284,12 @@ class PricingSettings:
         Doc("Time for which passes that nobody wanted are saved up, so that bursts of visitors need not wait."),
         Why("Chosen", "as `market.window`"),
     ] = 5.0
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.most_rise < self.least_rise:
+            yield ("most_rise",), f"at least market.least_rise, which is {self.least_rise}"
+        if self.first_used < self.least_used:
+            yield ("first_used",), f"at least market.least_used, which is {self.least_used}"
 
 
 class Pricing:

@@ -21,12 +21,14 @@ the address, at most 4 of each entry; while the table is full, all of them.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.policy.entries import ADDRESS_HALF_LIFE, CLIENT_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.history import History
@@ -184,6 +186,14 @@ class ReputationSettings:
         Doc("Score above which rates fall no further."),
         Why("Chosen", "as a ban, beyond which nothing is admitted anyway"),
     ] = 16.0
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.most_ban < self.least_ban:
+            yield ("most_ban",), f"at least reputation.least_ban, which is {self.least_ban}"
+        if self.ban_score <= self.most_soft:
+            yield ("ban_score",), f"above reputation.most_soft, which is {self.most_soft}"
+        if self.most_score < self.ban_score:
+            yield ("most_score",), f"at least reputation.ban_score, which is {self.ban_score}"
 
 
 class Reputation:

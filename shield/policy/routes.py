@@ -19,12 +19,14 @@ import heapq
 import math
 import re
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.model import UNIT_SECONDS
 
@@ -83,6 +85,10 @@ class RoutesSettings:
         Doc("Time between two such steps: a flood's slowness must not become what is usual."),
         Why("Chosen", "a flood sends hundreds of slow samples before it is noticed"),
     ] = 1.0
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.most_cost < self.least_cost:
+            yield ("most_cost",), f"at least routes.least_cost, which is {self.least_cost}"
 
 
 def template(path: str) -> str:

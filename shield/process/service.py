@@ -52,8 +52,9 @@ from shield.replies.rendering import Replies
 from shield.upstream import health
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
-from shield.upstream.pool import DEMO, Pool, out_of_files, watch
+from shield.upstream.pool import Pool, out_of_files, watch
 from shield.upstream.resolve import Resolver
+from shield.upstream.settings import DEMO
 from shield.wire.client_hello import Program
 from shield.wire.proxy_protocol import Ends
 
@@ -177,7 +178,7 @@ class Service:
             self.metrics.handshakes.update((outcome, 0) for outcome in OUTCOMES)
         self.certificates = certificates
         self._limit = limit
-        self.listeners = [self._listener(loop, listen_addresses(config), certificates, None)]
+        self.listeners = [self._listener(loop, config.listen.addresses, certificates, None)]
         if certificates is not None and config.tls.redirect_from:
             redirect = Redirect(
                 self.replies, self.metrics, config.tls.redirect_port, config.tls.acme, certificates.covers
@@ -465,11 +466,6 @@ async def serve(
     finally:
         bridge.remove()
         sink.close()
-
-
-def listen_addresses(config: Config) -> list[str]:
-    """`listen.address`, which may be one or several."""
-    return [config.listen.address] if isinstance(config.listen.address, str) else list(config.listen.address)
 
 
 def warn_of_forgetting(config: Config, log: AccessLog) -> None:

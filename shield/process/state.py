@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, Protocol
@@ -19,6 +19,7 @@ from typing import Annotated, Any, BinaryIO, Final, Protocol
 import orjson
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.errors import StartError
 
 KEY_BYTES: Final = 32
@@ -51,6 +52,16 @@ class StateSettings:
             "still accepted. Empty: `keys` in the state directory, created with mode 0600."
         ),
     ] = ""
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.directory and Path(self.directory).exists() and not Path(self.directory).is_dir():
+            yield ("directory",), "this is a file; a directory is needed"
+        if self.secret_file:
+            parent = Path(self.secret_file).parent
+            if Path(self.secret_file).is_dir():
+                yield ("secret_file",), "this is a directory; a file is needed"
+            elif not parent.is_dir():
+                yield ("secret_file",), f"the directory {parent} does not exist"
 
 
 class EventLog(Protocol):

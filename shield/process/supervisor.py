@@ -45,10 +45,10 @@ from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.merge import MergedView
 from shield.operator.server import AdminServer
 from shield.process import systemd
-from shield.process.service import Share, listen_addresses, warn_of_forgetting, welcome
+from shield.process.service import Share, warn_of_forgetting, welcome
 from shield.process.state import load_keys
 from shield.process.worker import hand_over
-from shield.upstream.pool import DEMO
+from shield.upstream.settings import DEMO
 
 FIRST_PAUSE: Final = 0.1
 """Seconds between a worker's death and its replacement; twice as long after each further death, up to LONGEST_PAUSE."""
@@ -148,7 +148,7 @@ class Supervisor:
         if DEMO in servers:
             address, self._demo = await start_demo()
             servers = tuple(address if server == DEMO else server for server in servers)
-        self._groups = listener.bind_groups(listen_addresses(config), config.listen.backlog, self._number)
+        self._groups = listener.bind_groups(config.listen.addresses, config.listen.backlog, self._number)
         self.addresses = listener.names([group[0] for group in self._groups])
         self._redirects = listener.bind_groups(config.tls.redirect_from, config.listen.backlog, self._number)
         steered = self._steer()

@@ -54,3 +54,18 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     if any(character.isspace() or character in "@?#[]" for character in host):
         raise ValueError("the host must be an IP address or a name")
     return TcpAddress(host, int(port))
+
+
+def wrong_address(text: str) -> str:
+    """What is wrong with an address for a listener, in one phrase; empty when nothing is."""
+    try:
+        parse_address(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def wrong_tcp_address(text: str) -> str:
+    """The same for a listener that clients connect to."""
+    wrong = wrong_address(text)
+    return "clients connect by TCP: an IP address and a port" if not wrong and text.startswith("unix:") else wrong

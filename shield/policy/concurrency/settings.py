@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 
 
@@ -147,3 +149,9 @@ class ConcurrencySettings:
         Doc("Part of the way to what is measured that the undisturbed time moves in calm weather."),
         Why("Chosen", "half of the way in 17 s of calm"),
     ] = 0.02
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.most < self.least:
+            yield ("most",), f"at least concurrency.least, which is {self.least}"
+        elif not self.least <= self.start <= self.most:
+            yield ("start",), f"from concurrency.least to most: {self.least} to {self.most}"

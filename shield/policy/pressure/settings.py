@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 
 
@@ -295,3 +297,7 @@ class PressureSettings:
         Doc("Time from the first request until the rate alone may be an onset."),
         Why("Chosen", "a restart meets clients that come back all at once"),
     ] = 60.0
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.brownout_ill > self.brownout_after:
+            yield ("brownout_ill",), f"at most pressure.brownout_after, which is {self.brownout_after}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Len
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 
 
@@ -120,3 +122,7 @@ class QueueSettings:
             "where nobody attacks",
         ),
     ] = (8, 4, 2, 1, 1)
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.most_retry < self.least_retry:
+            yield ("most_retry",), f"at least queue.least_retry, which is {self.least_retry}"

@@ -1,0 +1,56 @@
+"""What is wrong with a setting although its type and range are right: the form of a complaint, and shared checks.
+
+A settings class has a method `complaints()` where its settings can contradict each other, or where a text must be
+an address, a network or a name. config/checks.py collects them all.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+Place = tuple[str | int, ...]
+"""Where in a table a value stands: its key, then the index in a list or the key in a table within."""
+
+Complaint = tuple[Place, str]
+"""A place, and what is allowed there."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def is_token(text: str) -> bool:
+    """Whether this may be the name of a header field or of a cookie (RFC 9110 section 5.6.2)."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def networks(key: str, texts: tuple[str, ...]) -> Iterator[Complaint]:
+    """Those of a list of networks that are none."""
+    for number, text in enumerate(texts):
+        if wrong := wrong_network(text):
+            yield (key, number), wrong
+
+
+def wrong_network(text: str) -> str:
+    """What is wrong with an address or network in CIDR notation; empty when nothing is."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    else:
+        return ""
+    try:
+        return f"an address with host bits; did you mean {ipaddress.ip_network(text, strict=False)}?"
+    except ValueError:
+        return 'allowed: an IP address or a network, like "192.0.2.0/24" or "2001:db8::/32"'
+
+
+def unreadable(path: str) -> str:
+    """Why a file cannot be read; empty when it can."""
+    try:
+        with Path(path).open("rb"):
+            return ""
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
