@@ -157,6 +157,13 @@ def launch(
     return Process(name, popen, log)
 
 
+def keep_logs(folder: Path, kept: Path, prefix: str) -> None:
+    """Copy every log under a run's folder to one that stays."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for log in folder.rglob("*.log"):
+        (kept / f"{prefix}-{log.name}").write_bytes(log.read_bytes())
+
+
 class NotAnswering(RuntimeError):
     """A server did not come up, with what it wrote."""
 

@@ -51,7 +51,12 @@ def accepted(head: bytes) -> bytes:
     key = KEY.search(head)
     if key is None:
         return b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    digest = base64.b64encode(hashlib.sha1(key[1] + MAGIC, usedforsecurity=False).digest())
+    return switching(key[1])
+
+
+def switching(key: bytes) -> bytes:
+    """The head that agrees to a WebSocket (RFC 6455, section 4.2.2)."""
+    digest = base64.b64encode(hashlib.sha1(key + MAGIC, usedforsecurity=False).digest())
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + digest + b"\r\n\r\n"

@@ -63,6 +63,19 @@ def start_origins(folder: Path, cores: Cores, started: list[Process]) -> int:
     return port
 
 
+def start_capacity_origin(
+    folder: Path, cores: Cores, parallel: int, service: float, started: list[Process]
+) -> tuple[int, int]:
+    """The service with a hard capacity: `parallel` requests at a time in `service` seconds each. Its port, and the port
+    of its counters."""
+    port, counters_port = free_ports(2)
+    argv = [sys.executable, "-m", "bench.origins.capacity_origin", "--port", str(port), "--side-port"]
+    argv += [str(counters_port), "--parallel", str(parallel), "--service", str(service)]
+    started.append(launch("origin", argv, folder, cores.origin))
+    wait_until_answers(started[-1], port)
+    return port, counters_port
+
+
 def start(
     name: str,
     setup: Setup,

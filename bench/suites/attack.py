@@ -24,23 +24,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.common.guard import MOST_RATE, bounded
-from bench.common.processes import Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
+from bench.common.processes import (
+    Process,
+    ask,
+    free_ports,
+    keep_logs,
+    launch,
+    own_cores,
+    running,
+    share_out,
+)
 from bench.common.progress import Bar, bar
-from bench.common.stats import Recovery, Sample, charged, quantile, recovery, sliding_p95
 from bench.load.attackers import write_plan as write_waves
-from bench.load.users import PATIENCE, Person, write_plan
+from bench.load.users import PATIENCE, write_plan
 from bench.peers import PEERS
-from bench.peers.contender import Contender, choose, start
+from bench.peers.contender import Contender, choose, start, start_capacity_origin
 from bench.peers.plan import Limits, Setup
 from bench.plots import report
 from bench.plots.attack_tables import markdown, problems
 from bench.suites.attack_scenes import SCENES, Size, Timeline, people, timeline
+from bench.suites.experience import measure
 
 PARALLEL: Final = 4  # requests that the origin serves at a time ...
 SERVICE: Final = 0.020  # ... in as many seconds each: 200/s
 START: Final = 1.5  # seconds for the processes of a run to come up
-WINDOW: Final = 2.0  # seconds of the sliding p95
-ONSET: Final = 5.0  # seconds within which the users are to be back
 TRIES: Final = 2  # of a run in which the machine was too busy to send the attack in full
 SENT: Final = 0.9  # of what was planned is in full
 TITLES: Final = {"direct": "no proxy"}
@@ -176,16 +183,11 @@ class Run:
                 return self.play(folder, started, shown, done)
             finally:
                 if self.logs:
-                    self.logs.mkdir(parents=True, exist_ok=True)
-                    for log in folder.rglob("*.log"):
-                        (self.logs / f"{self.scene_name}-{self.name}-{log.name}").write_bytes(log.read_bytes())
+                    keep_logs(folder, self.logs, f"{self.scene_name}-{self.name}")
 
     def play(self, folder: Path, started: list[Process], shown: Bar, done: float) -> dict[str, Any]:
-        origin_port, counters_port, port, side_port = free_ports(4)
-        argv = ["--port", str(origin_port), "--side-port", str(counters_port), "--parallel", str(PARALLEL)]
-        argv = [sys.executable, "-m", "bench.origins.capacity_origin", *argv, "--service", str(SERVICE)]
-        started.append(launch("origin", argv, folder, self.cores.origin))
-        wait_until_answers(started[-1], origin_port)
+        origin_port, counters_port = start_capacity_origin(folder, self.cores, PARALLEL, SERVICE, started)
+        port, side_port = free_ports(2)
         # The peers are told what the service can do; Shield only if it is asked for.
         concurrency = self.told if self.name == "shield" else PARALLEL
         setup = Setup(folder, port, origin_port, side_port, Limits.SENSIBLE, concurrency, self.size.window)
@@ -277,75 +279,6 @@ def in_full(waves: Sequence[dict[str, Any]], attackers: dict[str, Any]) -> bool:
     """Whether the attackers sent what was planned. A weaker attack would flatter whoever met it."""
     planned = sum(wave["rate"] * wave["seconds"] for wave in waves)
     return bool(attackers.get("sent", 0) + attackers.get("not_connected", 0) >= SENT * planned)
-
-
-def measure(
-    users: dict[str, Any], attackers: dict[str, Any], times: Timeline, crowd: Sequence[Person]
-) -> dict[str, Any]:
-    """What the returning users had, calm and under attack; and of the other groups, in short."""
-    first_byte = attackers["first_byte"] or times.attack
-    everybody = users["samples"]
-    rows = [row for row in everybody if row["group"] == "returning"]
-
-    def calm_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [row for row in rows if times.calm <= row["meant"] < first_byte - 0.5]
-
-    def attacked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [row for row in rows if first_byte <= row["meant"] < times.end]
-
-    calm_figures = figures(calm_of(rows))
-    bound = 2 * calm_figures["p95"]
-    samples = [Sample(row["meant"], row["latency"], row["good"]) for row in rows]
-    points = sliding_p95(samples, first_byte, times.end, PATIENCE, WINDOW)
-    back: Recovery = recovery(points, samples, first_byte, times.end, bound, PATIENCE, ONSET)
-    calm_points = sliding_p95(samples, times.calm, first_byte - 0.5, PATIENCE, WINDOW)
-    holders = [names for person, names in zip(crowd, users["cookies"], strict=True) if person.group == "returning"]
-    groups = {}
-    for group in dict.fromkeys(person.group for person in crowd if person.group != "returning"):
-        theirs = [row for row in everybody if row["group"] == group]
-        groups[group] = {
-            "people": sum(person.group == group for person in crowd),
-            "visits": figures([row for row in theirs if row["meant"] < times.calm]),
-            "calm": figures(calm_of(theirs)),
-            "attack": figures(attacked(theirs)),
-            "challenges": sum(row["challenge"] for row in theirs),
-        }
-    return {
-        "calm": calm_figures,
-        "attack": figures(attacked(rows)),
-        "later": figures([row for row in attacked(rows) if row["meant"] >= first_byte + ONSET]),
-        "recovery": asdict(back),
-        "calm_windows_above": sum(p95 >= bound for _, p95 in calm_points) / max(1, len(calm_points)),
-        "visits": figures([row for row in rows if row["meant"] < times.calm]),
-        "challenges": sum(row["challenge"] for row in rows),
-        "cookies": sum("shield_pass" in names for names in holders),
-        "groups": groups,
-        "attackers": attackers,
-        "p95": [[t - first_byte, p95] for t, p95 in points],
-        "samples": [
-            [round(row["meant"] - first_byte, 4), round(row["latency"], 5), row["good"], row["status"], row["user"]]
-            for row in rows
-        ],
-    }
-
-
-def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Success and latency of some requests; a failed one counts as the whole patience."""
-    latencies = [charged(Sample(row["meant"], row["latency"], row["good"]), PATIENCE) for row in rows]
-    clicks: dict[tuple[int, float], list[bool]] = {}
-    statuses: dict[str, int] = {}
-    for row in rows:
-        clicks.setdefault((row["user"], row["click"]), []).append(row["good"])
-        statuses[str(row["status"])] = statuses.get(str(row["status"]), 0) + 1
-    return {
-        "requests": len(rows),
-        "success": sum(row["good"] for row in rows) / len(rows) if rows else float("nan"),
-        "pages": sum(map(all, clicks.values())) / len(clicks) if clicks else float("nan"),
-        "p50": quantile(latencies, 0.50),
-        "p95": quantile(latencies, 0.95),
-        "p99": quantile(latencies, 0.99),
-        "statuses": statuses,
-    }
 
 
 def origin_figures(counters: dict[str, Any], times: Timeline) -> dict[str, Any]:

@@ -21,18 +21,30 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from bench.common.guard import bounded
-from bench.common.processes import Process, ask, free_ports, launch, own_cores, running, share_out, wait_until_answers
+from bench.common.processes import (
+    Process,
+    free_ports,
+    keep_logs,
+    launch,
+    own_cores,
+    running,
+    share_out,
+)
 from bench.common.progress import Bar, bar
-from bench.load.users import PATIENCE, write_plan
-from bench.peers.contender import Contender, start
+from bench.load.users import PATIENCE, Person, write_plan
+from bench.peers.contender import Contender, start, start_capacity_origin
+from bench.peers.insides import held, status
 from bench.peers.plan import Limits, Setup
 from bench.plots import report
-from bench.suites.attack import PARALLEL, SERVICE, START, measure
+from bench.plots.slow_tables import CALM, markdown, slowdown
+from bench.suites.attack import PARALLEL, SERVICE, START
 from bench.suites.attack_scenes import Scene, Size, people, timeline
+from bench.suites.experience import measure
 
 TOOL: Final = "slowhttptest"
 MISSING: Final = f"{TOOL} is not installed (Debian and Ubuntu: apt-get install {TOOL})"
@@ -43,7 +55,6 @@ MODES: Final[dict[str, Mode]] = {
     "range": ("ranges (-R)", ["-R", "-a", "10", "-b", "3000"], "/page/1"),
     "read": ("slow reading (-X)", ["-X", "-w", "512", "-y", "1024", "-n", "5", "-z", "32"], "/large"),
 }
-CALM: Final = "calm"
 PER_SECOND: Final = 200  # connections opened
 PROBE: Final = 5  # seconds that the tool's own probe waits before it calls the service gone
 WANTED_SLOWDOWN: Final = 1.2  # times the p95 without an attack
@@ -119,16 +130,11 @@ class Run:
                 return self.play(folder, started, shown, done)
             finally:
                 if self.logs:
-                    self.logs.mkdir(parents=True, exist_ok=True)
-                    for log in folder.rglob("*.log"):
-                        (self.logs / f"slow-{self.mode}-{log.name}").write_bytes(log.read_bytes())
+                    keep_logs(folder, self.logs, f"slow-{self.mode}")
 
     def play(self, folder: Path, started: list[Process], shown: Bar, done: float) -> dict[str, Any]:
-        origin_port, counters_port, port, side_port = free_ports(4)
-        argv = ["--port", str(origin_port), "--side-port", str(counters_port), "--parallel", str(PARALLEL)]
-        argv = [sys.executable, "-m", "bench.origins.capacity_origin", *argv, "--service", str(SERVICE)]
-        started.append(launch("origin", argv, folder, self.cores.origin))
-        wait_until_answers(started[-1], origin_port)
+        origin_port, _ = start_capacity_origin(folder, self.cores, PARALLEL, SERVICE, started)
+        port, side_port = free_ports(2)
         setup = Setup(folder, port, origin_port, side_port, Limits.SENSIBLE, 0, WINDOW)
         shield = start("shield", setup, self.cores.proxy, started)
         before = sockets(shield)
@@ -136,33 +142,17 @@ class Run:
         begin = time.monotonic()
         times = timeline(self.scene, self.size, begin + START)
         crowd = people(self.scene, self.size, times)
-        write_plan(folder / "users-plan.json", crowd)
         site = f"http://127.0.0.1:{shield.port}"
-        argv = ["--target", f"{site}/", "--plan", str(folder / "users-plan.json"), "--out", str(folder / "users.json")]
-        users = launch("users", [sys.executable, "-m", "bench.load.users", *argv], folder, self.cores.origin)
-        started.append(users)
+        processes = [self.users(folder, site, crowd)]
+        started.append(processes[0])
         time.sleep(max(0.0, times.attack - time.monotonic()))
         attack_began = time.monotonic()
-        processes = [users]
         if self.mode != CALM:
             processes.append(self.attack(folder, site))
             started.append(processes[-1])
-
-        readings = []
-        while any(process.popen.poll() is None for process in processes):
-            now = time.monotonic()
-            if now > times.end + PATIENCE + 20:
-                raise RuntimeError(f"{self.title}: the run does not end")
-            shown.step(done + min(now - begin, self.total), self.title)
-            readings.append({"t": now - attack_began, **sockets(shield)})
-            time.sleep(0.25)
-        if users.popen.returncode:
-            raise RuntimeError(f"users failed: {users.wrote()}")
+        readings = self.watch(shield, processes, begin, times.end + PATIENCE + 20, shown, done)
         left = time.monotonic()
-        after = sockets(shield)
-        while not returned(before, after) and time.monotonic() - left < RETURN_SECONDS:
-            time.sleep(0.25)
-            after = sockets(shield)
+        after = back(shield, before)
         outcome = measure(json.loads((folder / "users.json").read_text()), {"first_byte": attack_began}, times, crowd)
         return {
             "title": self.title,
@@ -173,10 +163,31 @@ class Run:
             "after": after,
             "returned_after": time.monotonic() - left,
             "most": {key: max(reading[key] for reading in readings) for key in ("open", "files", "resident")},
-            "readings": readings,
+            "readings": [{**reading, "t": reading["t"] - attack_began} for reading in readings],
             "cpu_seconds": shield.cpu_seconds(),
-            "status": status(shield),
+            "status": counted(shield),
         }
+
+    def watch(
+        self, shield: Contender, processes: list[Process], begin: float, latest: float, shown: Bar, done: float
+    ) -> list[dict[str, Any]]:
+        """Until all have ended: moves the bar, and notes four times a second what Shield holds."""
+        readings = []
+        while any(process.popen.poll() is None for process in processes):
+            now = time.monotonic()
+            if now > latest:
+                raise RuntimeError(f"{self.title}: the run does not end")
+            shown.step(done + min(now - begin, self.total), self.title)
+            readings.append({"t": now, **sockets(shield)})
+            time.sleep(0.25)
+        if processes[0].popen.returncode:
+            raise RuntimeError(f"users failed: {processes[0].wrote()}")
+        return readings
+
+    def users(self, folder: Path, site: str, crowd: Sequence[Person]) -> Process:
+        write_plan(folder / "users-plan.json", crowd)
+        argv = ["--target", f"{site}/", "--plan", str(folder / "users-plan.json"), "--out", str(folder / "users.json")]
+        return launch("users", [sys.executable, "-m", "bench.load.users", *argv], folder, self.cores.origin)
 
     def attack(self, folder: Path, site: str) -> Process:
         argv = [TOOL, *self.options, "-c", str(self.connections), "-r", str(PER_SECOND), "-u", site + self.path]
@@ -184,10 +195,10 @@ class Run:
         return launch(TOOL, argv, folder, self.cores.load)
 
 
-def status(shield: Contender) -> dict[str, Any]:
+def counted(shield: Contender) -> dict[str, Any]:
     """What Shield counts of it."""
     assert shield.metrics is not None
-    found: dict[str, Any] = json.loads(ask(shield.metrics[0], "/api/status")[1])
+    found = status(shield.metrics[0])
     return {key: found[key] for key in ("requests", "responses", "faults", "connections")}
 
 
@@ -195,15 +206,16 @@ def sockets(shield: Contender) -> dict[str, int]:
     """Client connections, descriptors, those of them that are kept to the service, and resident bytes."""
     assert shield.process is not None
     assert shield.metrics is not None
-    found = json.loads(ask(shield.metrics[0], "/api/status")[1])
-    proc = Path("/proc") / str(shield.process.pid)
-    resident = re.search(r"VmRSS:\s+(\d+)", (proc / "status").read_text())
-    return {
-        "open": int(found["connections"]["open"]),
-        "files": len(list((proc / "fd").iterdir())),
-        "kept": sum(server["idle"] for server in found["upstream"]),
-        "resident": int(resident[1]) * 1024 if resident else 0,
-    }
+    found = held(shield.metrics[0], shield.process.pid)
+    return {key: found[key] for key in ("open", "files", "kept", "resident")}
+
+
+def back(shield: Contender, before: dict[str, int]) -> dict[str, int]:
+    """What Shield holds once all sockets are back, or else after RETURN_SECONDS."""
+    end = time.monotonic() + RETURN_SECONDS
+    while not returned(before, after := sockets(shield)) and time.monotonic() < end:
+        time.sleep(0.25)
+    return after
 
 
 def returned(before: dict[str, int], after: dict[str, int]) -> bool:
@@ -223,11 +235,6 @@ def tool_said(text: str) -> dict[str, Any]:
     return found
 
 
-def slowdown(found: dict[str, Any], without: dict[str, Any]) -> float:
-    """How many times the p95 without an attack the users' p95 is."""
-    return float(found["attack"]["p95"]) / float(without["attack"]["p95"])
-
-
 def problems(found: dict[str, Any], without: dict[str, Any]) -> list[str]:
     """What is not as wanted of one mode, held against the run without an attack."""
     wrong = []
@@ -243,46 +250,3 @@ def problems(found: dict[str, Any], without: dict[str, Any]) -> list[str]:
     if not returned(found["before"], found["after"]):
         wrong.append(f"not all sockets are back: {found['before']} before, {found['after']} after")
     return wrong
-
-
-def markdown(results: dict[str, Any]) -> str:
-    machine = results["machine"]
-    lines = ["# Slow connections", ""]
-    if results["missing"]:
-        return "\n".join([*lines, f"Left out: {results['missing']}."])
-    size = f"{results['connections']:,} connections of {TOOL} for {results['seconds']} s."
-    lines += [
-        f"{size} {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}; {results['cores']}.",
-        "",
-    ]
-    rows = [
-        [
-            found["title"],
-            report.figure(100 * found["attack"]["success"], 1, " %"),
-            report.figure(1e3 * found["attack"]["p95"], 0),
-            f"{slowdown(found, results['modes'][CALM]) - 1.0:+.0%}",
-            report.figure(1e3 * found["attack"]["p50"], 0),
-            "no" if "NO" in found["tool"]["available"] else "yes",
-            f"{found['most']['open']:,}",
-            f"{found['before']['open']} / {found['after']['open']}",
-            " / ".join(str(found[when]["files"] - found[when]["kept"]) for when in ("before", "after")),
-            report.figure((found["most"]["resident"] - found["before"]["resident"]) / 2**20, 1),
-        ]
-        for found in results["modes"].values()
-    ]
-    heads = [
-        "",
-        "users' success",
-        "p95, ms",
-        "change",
-        "p50, ms",
-        "available",
-        "most open",
-        "open before / after",
-        "descriptors before / after",
-        "MiB more",
-    ]
-    lines.append(report.table(heads, rows))
-    lines += ["", "Available: by the probe of slowhttptest. Descriptors: without those kept to the service."]
-    lines += [f"\n**Not as wanted**: {problem}." for problem in results["problems"]]
-    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""Attackers keep to their plan, their range and their bounds."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.common import guard
+from bench.load import attackers, drips
+from bench.load.attackers import Attacker, Flood, Wave, address
+from bench.origins import capacity_origin
+from tests.bench.serving import listening
+
+
+@contextlib.asynccontextmanager
+async def capacity() -> AsyncIterator[tuple[guard.Target, capacity_origin.Service]]:
+    later = asyncio.get_running_loop().call_later
+    service = capacity_origin.Service(4, 0.001, 64, 0.02, later)
+    async with listening(lambda: capacity_origin.Connection(service)) as port:
+        yield guard.Target("127.0.0.1", port), service
+
+
+class TestAttackers:
+    def test_they_are_many_and_in_their_own_range(self) -> None:
+        many = [address(number) for number in range(0, attackers.MOST_ATTACKERS, 7)]
+        assert len(set(many)) == len(many)
+        assert {capacity_origin.class_of(guard.loopback(host)) for host in many} == {"attacker"}
+        assert len({address(number).rpartition(".")[0] for number in range(500)}) == 125
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"rate": 1e6}, {"seconds": 86_400.0}, {"attackers": 200_000}, {"connections": 100_000}, {"first": 100_000}],
+    )
+    def test_a_wave_is_bounded(self, change: dict[str, Any]) -> None:
+        wave = Wave("get", 0.0, 1.0, 1)
+        assert wave.checked() is wave
+        with pytest.raises(argparse.ArgumentTypeError):
+            replace(wave, **change).checked()
+
+    async def test_the_flood_is_an_open_loop_of_the_given_rate(self) -> None:
+        async with capacity() as (site, service):
+            flood = Flood(site, Wave("get", time.monotonic(), 0.25, 20, rate=400), most_open=100, seed=1)
+            result = await flood.run()
+        # Up to a last batch that was still on its way when the time was up.
+        assert 60 <= result["meant"] <= 101
+        answered = sum(result["statuses"].values())
+        assert answered <= service.arrived["attacker"] <= result["sent"]  # the rest was cut off unread at the end
+        assert result["sent"] == sum(result["statuses"].values()) + result["unanswered_at_the_end"]
+        assert flood.open == 0
+
+    async def test_a_flood_without_descriptors_holds_back_and_says_so(self) -> None:
+        async with capacity() as (site, _):
+            flood = Flood(site, Wave("get", time.monotonic(), 0.05, 1, rate=1000), most_open=1, seed=1)
+            result = await flood.run()
+        assert result["held_back"] > 0
+
+    def test_answers_are_broken_forged_or_to_the_challenge_that_came(self) -> None:
+        flood = Flood(guard.Target("127.0.0.1", 1), Wave("answers", 0.0, 1.0, 1), most_open=1, seed=1)
+        attacker = Attacker("127.16.0.1", flood.site, 0)
+        shot = attackers.Shot(flood, attacker)
+        seen: set[bytes] = set()
+        for _ in range(100):
+            shot.on_body(b'{"challenge": {"token": "real-1_", "k": 16}}')
+            request = flood.shape(attacker, keep=True)
+            head, body = request.split(b"\r\n\r\n")
+            assert head.startswith(b"POST /.well-known/shield/answer HTTP/1.1\r\n")
+            assert re.search(rb"Content-Length: (\d+)", head)[1] == b"%d" % len(body)  # type: ignore[index]
+            seen.add(body[:19])
+        assert {b"{", b'{"token":"real-1_",'} < seen
+        assert len(seen) > 10
+        attacker.token = b""
+        assert any(flood.shape(attacker, keep=True).startswith(b"GET ") for _ in range(50))
+
+    async def test_slow_connections_hold_what_they_got(self) -> None:
+        async with capacity() as (site, service):
+            drip = drips.Drip(site, ["127.16.0.1", "127.16.0.2"], 6)
+            task = asyncio.create_task(drip.run(time.monotonic(), 60.0))
+            while service.taken < 4 or service.busy or service.served < 2:  # two bodies and two readers
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert drip.counts["sent"] == 6
+        assert drip.first_byte is not None

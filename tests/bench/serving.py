@@ -1,0 +1,42 @@
+"""What several tests of the bench have in common: small servers on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+from bench.origins import small_origin
+from bench.peers.plan import Certificate
+
+SMALL = small_origin.render(b"hello")
+CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    protocol: Callable[[], asyncio.Protocol] = lambda: small_origin.Origin(SMALL), context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def say(port: int, *pieces: bytes) -> bytes:
+    """Everything that comes back until the other side closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+def server_context(made: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.chain, made.key)
+    return context
