@@ -15,7 +15,6 @@ A request's tier is the better of what its pass and its client deserve. Whatever
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import sha256
 from math import log2
 from typing import Final
@@ -26,12 +25,14 @@ from shield.policy.entries import ClientEntry, Pass, PassKind
 from shield.policy.exempt import Exempt
 from shield.policy.history import History
 from shield.policy.identity import Client
-from shield.policy.keys import TAG_BYTES, order_tag
-from shield.policy.limits import CLIENT_RATE, PASS_RATE, VERDICTS, Limits, LimitsSettings
+from shield.policy.keys import order_tag
+from shield.policy.limits import CLIENT_RATE, PASS_RATE, Limits, LimitsSettings
 from shield.policy.pressure.pressure import RANKS, Pressure
 from shield.policy.queue.settings import QueueSettings
+from shield.policy.refusals import TimedRefusals, banned
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
+from shield.policy.squeeze import Squeeze
 from shield.policy.standouts import Standouts
 
 T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum costs 70 ns
@@ -42,17 +43,6 @@ API_KEY: Final = Verdict(Reason.API_KEY)
 CRAWLER: Final = Verdict(Reason.CRAWLER)
 QUEUED: Final = Verdict(Reason.AT_CAPACITY)
 DENIED: Final = Verdict(Reason.DENYLISTED)
-TIMED: Final = (
-    Reason.CHALLENGE_ALWAYS,
-    Reason.NEWCOMER,
-    Reason.BAD_REPUTATION,
-    Reason.OVERSUBSCRIBED,
-    Reason.FINGERPRINT_RATE,
-    Reason.QUEUE_FULL,
-    Reason.OUTRANKED,
-    Reason.QUEUE_TIMEOUT,
-)
-"""Refusals whose Retry-After differs by client: otherwise those that are turned away together come back together."""
 
 
 class Judge:
@@ -76,6 +66,7 @@ class Judge:
         grants: bool,
     ) -> None:
         self._limits = limits
+        self._squeeze = Squeeze(rates, reputation)
         self._rates = rates
         self._bad_score = reputation.settings.bad_score
         self._reputation = reputation
@@ -86,11 +77,7 @@ class Judge:
         self._exempt = Exempt(challenge.never)
         self._earned_every = challenge.earned_every
         self._order_seconds = queue.order_seconds
-        retries = range(queue.least_retry, queue.most_retry + 1)
-        self._retries = len(retries)
-        self._refusals = {  # made once: refusing must be cheap
-            reason: tuple(Verdict(reason, seconds) for seconds in retries) for reason in TIMED
-        }
+        self._refusals = TimedRefusals(queue)
         self._api_key_header = api_key_header
         self._api_keys = api_keys  # by SHA-256
         self._honeypots = honeypots
@@ -167,7 +154,7 @@ class Judge:
         ban = _ban_of(client, request.shown_pass is not None or (record is not None and record.live), now)
         if ban is not None:
             return ban
-        refusal = self._limits.attempt(request, now)
+        refusal = self._squeeze.attempt(request, now)
         if refusal is not None:
             self._hit(request, refusal, now)
             return refusal
@@ -207,7 +194,7 @@ class Judge:
             if tier is not T2 and self.pressed and not spared:
                 reason = Reason.BAD_REPUTATION if tier is T4 else Reason.NEWCOMER
                 return self._challenge_it(request, reason, asked, now)
-        refusal = self._limits.squeeze(request, self._factor(request), self.pressed, now)
+        refusal = self._squeeze.squeeze(request, self._factor(request), self.pressed, now)
         if tier is not T3 and tier is not T4:
             self._buy(request, refusal, now)
         if refusal is None:
@@ -227,14 +214,14 @@ class Judge:
 
     def _ask(self, request: Request, now: float) -> float:
         """Count the demand of a request that measures of pressure apply to; the units counted."""
-        asked = self._limits.demand(request, now)
+        asked = self._squeeze.demand(request, now)
         self._pressure.units += asked
         return asked
 
     def _challenge_it(self, request: Request, reason: Reason, asked: float, now: float) -> Verdict:
         """Challenge, unless even asking is more than the client's limit. `asked`: what its nominal buckets admit."""
         client = request.client
-        refusal = self._limits.attempt(request, now)
+        refusal = self._squeeze.attempt(request, now)
         if refusal is not None:
             if not asked:
                 self._hit(request, refusal, now)
@@ -247,11 +234,8 @@ class Judge:
         return self.refusal(reason, request, now)
 
     def refusal(self, reason: Reason, request: Request, now: float) -> Verdict:
-        """The verdict for one of the `TIMED` reasons.
-
-        Retry-After comes from a different byte of the client's key each second, so that two clients never stay in step.
-        """
-        return self._refusals[reason][request.client.key[int(now) % TAG_BYTES] % self._retries]
+        """The verdict for one of the `TIMED` reasons."""
+        return self._refusals.of(reason, request.client.key, now)
 
     def _buy(self, request: Request, refusal: Verdict | None, now: float) -> None:
         """Note what a bought pass got, or that it asked for more than it has."""
@@ -314,16 +298,11 @@ def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
     """The ban that holds for a client, if any. The ban of an address spares those behind it who are known."""
     until = client.entry.rare.banned_until
     if until > now:
-        return _banned(Reason.CLIENT_BANNED, int(until - now) + 1)
+        return banned(Reason.CLIENT_BANNED, int(until - now) + 1)
     until = client.source.rare.banned_until
     if until > now and not known:
-        return _banned(Reason.ADDRESS_BANNED, int(until - now) + 1)
+        return banned(Reason.ADDRESS_BANNED, int(until - now) + 1)
     return None
-
-
-@lru_cache(maxsize=VERDICTS)
-def _banned(reason: Reason, seconds: int) -> Verdict:
-    return Verdict(reason, seconds)
 
 
 def meant(request: Request) -> bool:

@@ -1,21 +1,18 @@
-"""The buckets that a request touches: look every one up, then charge all of them, or none.
+"""The buckets that a request touches when no measure of pressure applies to it.
 
-    always            the pass's bucket; or, without a pass, the client's and the address's
-    under pressure    also the network's (IPv6: /56 and /48), for those without history (T2 to T4)
+    with a pass       the pass's bucket
+    without           the client's and the address's: both are looked up, then both are charged, or none
 
-Each bucket's rate is slowed by its holder's score, and for T3 and T4 by a factor that depends on their tier and the
-pressure. The charge is the estimated cost of the route; when the response is there, it is corrected to what the
-request really took, congestion taken out. A refused attempt pays a little to the bucket that refused it and to those
-before it (see bucket.py), and nothing to those behind it: one who asks for too much takes nothing from the neighbours.
+Each bucket's rate is slowed by its holder's score. The charge is the estimated cost of the route; when the response is
+there, it is corrected to what the request really took, congestion taken out (`settle`). A refused attempt pays a little
+to the bucket that refused it and to those before it (see bucket.py), and nothing to those behind it: a client that asks
+for too much takes nothing from its neighbours.
 
-Each holder has a shadow bucket besides. Where no measure of pressure applies, a request counts for little in the first
-and for what it costs in the shadow, which is wide: pages of slow sites load, and a client that asks for dear things
-again and again is held to the nominal rate all the same.
+Each holder has a shadow bucket besides. A request counts for little in the first bucket, and for what it costs in the
+shadow, which is wide: pages of slow sites load, and a client that asks for dear things again and again is held to the
+nominal rate all the same.
 
-`demand()` is the same question asked of the shadow buckets, to which neither the tier's factor nor the network's
-bucket applies: what would have been admitted if there was no pressure. It is asked for whoever is subject to such
-a measure, admitted or not, so that a challenged client counts as long and as much as it asks, and never for more than
-its nominal rate.
+What holds under pressure is in squeeze.py.
 """
 
 # ruff: noqa: FURB136 - max() and min() cost 60 ns each, a conditional expression 15, and admit() runs for every request
@@ -24,8 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from math import inf
 from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Le
@@ -35,20 +30,15 @@ from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
-from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, NetworkRates, Pass
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkRates
+from shield.policy.refusals import limited
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
-
-Holder = Pass | ClientEntry | AddressEntry | NetworkEntry
 
 # Names of their own: looking up a member of an Enum costs 70 ns.
 PASS_RATE: Final = Reason.PASS_RATE
 CLIENT_RATE: Final = Reason.CLIENT_RATE
 ADDRESS_RATE: Final = Reason.ADDRESS_RATE
-NETWORK_RATE: Final = Reason.NETWORK_RATE
-
-VERDICTS: Final = 4096
-"""Refusals kept, the latest: with the settings as shipped there are fewer, one for each second that one may wait."""
 
 NOT_CHARGED: Final = -1.0
 """`Request.charged_factor` of a request that was not charged its cost."""
@@ -172,9 +162,9 @@ class LimitsSettings:
 
 
 class Limits:
-    """Charges requests to the buckets of their subjects.
+    """Charges requests to the buckets of their pass, or of their client and address.
 
-    A request is charged either to `request.charged_pass`, a pass or API key, or to its client and address.
+    It has many attributes because the hot path reads the rates, and what follows from them, in the form that it needs.
     """
 
     __slots__ = (
@@ -217,7 +207,7 @@ class Limits:
         (measured at 50 ms each: 40 of 81). What it really costs is charged to the shadow bucket, which is `wide` times
         as large: a page or two fit into it, and in the long run nobody takes more of the service than the rate says.
 
-        None when it is admitted.
+        None when it is admitted. The method is long, because each call in it would cost 60 ns for every request.
         """
         full = cost = request.cost
         most = self._calm_cost
@@ -234,17 +224,18 @@ class Limits:
             factor = self._reputation.slowing_of_client(entry, now)
             if factor < self._least_factor:
                 factor = self._least_factor
-        token = request.charged_pass
-        if token is not None:
-            at = (token.tat if token.tat > now else now) + min(cost / factor, token.burst) / token.rate
-            really = (token.shadow if token.shadow > now else now) + min(full / factor, token.burst) / token.rate
-            wait = max(at - token.span, really - token.span * self._wide) - now
+        charged = request.charged_pass
+        if charged is not None:
+            at = (charged.tat if charged.tat > now else now) + min(cost / factor, charged.burst) / charged.rate
+            start_really = charged.shadow if charged.shadow > now else now
+            really = start_really + min(full / factor, charged.burst) / charged.rate
+            wait = max(at - charged.span, really - charged.span * self._wide) - now
             if wait > SLACK:
-                token.tat = refused(token.tat, now, self._refused_cost / token.rate, token.span)
-                token.shadow = max(token.shadow, token.tat)
-                return _limited(PASS_RATE, token.rate, token.burst, wait)
-            token.tat = at
-            token.shadow = really
+                charged.tat = refused(charged.tat, now, self._refused_cost / charged.rate, charged.span)
+                charged.shadow = max(charged.shadow, charged.tat)
+                return limited(PASS_RATE, charged.rate, charged.burst, wait)
+            charged.tat = at
+            charged.shadow = really
             request.charged_factor = factor
             return None
         source = client.source
@@ -263,7 +254,7 @@ class Limits:
             admits_at = also
         if admits_at > now:
             self._refuse_client(entry, now)
-            return _limited(CLIENT_RATE, rate, burst, admits_at - now)
+            return limited(CLIENT_RATE, rate, burst, admits_at - now)
         if source.score > 0.0:
             slowed = self._reputation.slowing_of_place(source, now)
             if slowed < self._least_factor:
@@ -283,7 +274,7 @@ class Limits:
             admits_at = also
         if admits_at > now:
             self._refuse(entry, source, now)
-            return _limited(ADDRESS_RATE, rate, burst, admits_at - now)
+            return limited(ADDRESS_RATE, rate, burst, admits_at - now)
         entry.tat = at
         entry.shadow = really
         source.tat = address_at
@@ -291,90 +282,27 @@ class Limits:
         request.charged_factor = factor
         return None
 
-    def demand(self, request: Request, now: float) -> float:
-        """Units that the nominal buckets admit of a request to which measures of pressure apply; 0 when they refuse."""
-        cost = request.cost
-        client = request.client
-        entry, source, token = client.entry, client.source, request.charged_pass
-        least = self._least_factor
-        slowed = self._reputation.slowing_of_client(entry, now)
-        charge = cost / (slowed if slowed > least else least)
-        if token is not None:
-            at = max(token.shadow, now) + min(charge, token.burst) / token.rate
-            if at - now > token.span + SLACK:
-                return 0.0
-            token.shadow = at
-            return cost
-        at = max(entry.shadow, now) + min(charge, self._client_burst) / self._client_rate
-        slowed = self._reputation.slowing_of_place(source, now)
-        charge = cost / (slowed if slowed > least else least)
-        address_at = max(source.shadow, now) + min(charge, self._address_burst) / self._address_rate
-        if at - now > self._client_span or address_at - now > self._address_span:
-            return 0.0
-        entry.shadow = at
-        source.shadow = address_at
-        return cost
-
-    def squeeze(self, request: Request, factor: float, networks: bool, now: float) -> Verdict | None:
-        """Charge a request that measures of pressure apply to; None when it is admitted.
-
-        `factor` is that of its tier; `networks` says whether the network's buckets bind. `demand` counts it. A client's
-        units count for more the smaller the factor is. A pass's bucket has been filled more slowly instead (Pass.fill):
-        who has bought a page gets it at once.
-        """
-        token, pace = request.charged_pass, 1.0
-        if token is not None:
-            pace, factor = factor, 1.0
-        levels = self._levels(request, factor, networks, now)
-        charged: list[float] = []
-        for reason, entry, rate, burst, slowed in levels:
-            units = min(request.cost / max(slowed, self._least_factor), burst)
-            at = max(entry.tat, now) + units / rate
-            wait = at - now - burst / rate
-            if wait > SLACK:
-                for _, other, its_rate, its_burst, _ in levels[: len(charged) + 1]:
-                    other.tat = refused(other.tat, now, self._refused_cost / its_rate, its_burst / its_rate)
-                return _limited(reason, rate, burst, wait / pace if entry is token else wait)
-            charged.append(at)
-        for (_, entry, _, _, _), at in zip(levels, charged, strict=True):
-            entry.tat = at
-        request.most_charged = inf
-        request.charged_factor = levels[0][4]
-        return None
-
-    def attempt(self, request: Request, now: float) -> Verdict | None:
-        """Charge a request that will be challenged as a refused attempt; a limit when even that is too much."""
-        buckets = self._buckets(request)
-        for reason, entry, rate, burst in buckets:
-            wait = entry.tat - now - burst / rate
-            fine = self._refused_cost / rate
-            if wait > -fine:
-                return _limited(reason, rate, burst, max(wait, 0.0) + fine)
-        for _, entry, rate, burst in buckets:
-            entry.tat = refused(entry.tat, now, self._refused_cost / rate, burst / rate)
-        return None
-
     def settle(self, request: Request, units: float, now: float) -> None:
-        """Correct the charge of a request that really cost `units`. The factors that it was charged at apply again: of
-        its score and tier, and of its address's score. (With the client's for both, one with a bad score that left
-        before its turn gave its address more back than it had taken.)
+        """Correct the charge of a request that really cost `units`.
+
+        The factors that it was charged at apply again: that of its score and tier, and that of its address's score.
+        (With the client's for both, a client with a bad score that left before its turn gave its address more back
+        than it had taken.)
         """
-        if (
-            units == request.cost or request.charged_factor == NOT_CHARGED
-        ):  # most are: what is quick costs the least there is
-            return
-        most, charged, real = request.most_charged, request.cost, units
-        if charged > most:
-            charged = most
+        if units == request.cost or request.charged_factor == NOT_CHARGED:
+            return  # as for most: what is quick costs the least there is
+        most, estimated, real = request.most_charged, request.cost, units
+        if estimated > most:
+            estimated = most
         if units > most:
             units = most
         factor = max(request.charged_factor, self._least_factor)
-        extra = (units - charged) / factor
+        extra = (units - estimated) / factor
         really = (real - request.cost) / factor
-        token = request.charged_pass
-        if token is not None:
-            token.tat += extra / token.rate
-            token.shadow += really / token.rate
+        charged = request.charged_pass
+        if charged is not None:
+            charged.tat += extra / charged.rate
+            charged.shadow += really / charged.rate
             return
         client = request.client
         entry, source = client.entry, client.source
@@ -382,9 +310,9 @@ class Limits:
         entry.shadow += really / self._client_rate
         if source.score > 0.0:
             slowed = max(self._reputation.slowing_of_place(source, now), self._least_factor)
-            extra, really = (units - charged) / slowed, (real - request.cost) / slowed
+            extra, really = (units - estimated) / slowed, (real - request.cost) / slowed
         else:
-            extra, really = units - charged, real - request.cost
+            extra, really = units - estimated, real - request.cost
         source.tat += extra / self._address_rate
         source.shadow += really / self._address_rate
 
@@ -406,48 +334,3 @@ class Limits:
         source.tat = tat = refused(source.tat, now, self._address_fine, self._address_span - SLACK)
         if source.shadow < tat:
             source.shadow = tat
-
-    def _buckets(self, request: Request) -> list[tuple[Reason, Holder, float, float]]:
-        """The buckets that a request touches whatever the pressure: reason, holder, rate, burst."""
-        token = request.charged_pass
-        if token is not None:
-            return [(PASS_RATE, token, token.rate, token.burst)]
-        client = request.client
-        return [
-            (CLIENT_RATE, client.entry, self._client_rate, self._client_burst),
-            (ADDRESS_RATE, client.source, self._address_rate, self._address_burst),
-        ]
-
-    def _levels(
-        self, request: Request, factor: float, networks: bool, now: float
-    ) -> list[tuple[Reason, Holder, float, float, float]]:
-        """The buckets that it touches under pressure, the networks' too if they bind, and the factor on each."""
-        source, reputation = request.client.source, self._reputation
-        slowed = (
-            factor * reputation.slowing_of_client(request.client.entry, now),
-            reputation.slowing_of_place(source, now),
-        )
-        levels = [(*bucket, by) for bucket, by in zip(self._buckets(request), slowed, strict=False)]
-        if networks:
-            levels += [
-                (
-                    NETWORK_RATE,
-                    network,
-                    network.rate,
-                    network.span * network.rate,
-                    reputation.slowing_of_place(network, now),
-                )
-                for network in (source.site, source.network)
-                if network is not None
-            ]
-        return levels
-
-
-@lru_cache(maxsize=VERDICTS)
-def _refusal(reason: Reason, rate: float, burst: float, seconds: int) -> Verdict:
-    return Verdict(reason, seconds, (rate, burst), 0.0)
-
-
-def _limited(reason: Reason, rate: float, burst: float, wait: float) -> Verdict:
-    """`wait` in seconds, until the bucket admits."""
-    return _refusal(reason, rate, burst, int(wait - 2 * SLACK) + 1)

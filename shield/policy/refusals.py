@@ -1,0 +1,60 @@
+"""Verdicts that refuse. They are made once and shared, since refusing must be cheap."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from shield.model import Reason, Verdict
+from shield.policy.bucket import SLACK
+from shield.policy.keys import TAG_BYTES
+from shield.policy.queue.settings import QueueSettings
+
+KEPT: Final = 4096
+"""Refusals kept, the latest. With the settings as shipped there are fewer: one for each second that one may wait."""
+
+TIMED: Final = (
+    Reason.CHALLENGE_ALWAYS,
+    Reason.NEWCOMER,
+    Reason.BAD_REPUTATION,
+    Reason.OVERSUBSCRIBED,
+    Reason.FINGERPRINT_RATE,
+    Reason.QUEUE_FULL,
+    Reason.OUTRANKED,
+    Reason.QUEUE_TIMEOUT,
+)
+"""Reasons whose Retry-After differs by client: otherwise those that are turned away together come back together."""
+
+
+def limited(reason: Reason, rate: float, burst: float, wait: float) -> Verdict:
+    """The verdict of a bucket (units/s, units) that admits the request in `wait` seconds."""
+    return _limited(reason, rate, burst, int(wait - 2 * SLACK) + 1)
+
+
+@lru_cache(maxsize=KEPT)
+def _limited(reason: Reason, rate: float, burst: float, seconds: int) -> Verdict:
+    return Verdict(reason, seconds, (rate, burst), 0.0)
+
+
+@lru_cache(maxsize=KEPT)
+def banned(reason: Reason, seconds: int) -> Verdict:
+    """The verdict of a ban that ends in so many seconds."""
+    return Verdict(reason, seconds)
+
+
+class TimedRefusals:
+    """The verdicts of the `TIMED` reasons."""
+
+    __slots__ = ("_choices", "_verdicts")
+
+    def __init__(self, settings: QueueSettings) -> None:
+        waits = range(settings.least_retry, settings.most_retry + 1)
+        self._choices = len(waits)
+        self._verdicts = {reason: tuple(Verdict(reason, seconds) for seconds in waits) for reason in TIMED}
+
+    def of(self, reason: Reason, client: bytes, now: float) -> Verdict:
+        """The verdict for a client, by its key.
+
+        Retry-After comes from a different byte of the key each second, so that two clients never stay in step.
+        """
+        return self._verdicts[reason][client[int(now) % TAG_BYTES] % self._choices]
