@@ -1,31 +1,27 @@
-"""The price of a bought pass and how many are issued: set by the server, from what it can serve.
+"""The price of a bought pass and how many are issued: set by what the service can do.
 
-    B    units/s left for bought passes: max(0.15 C, 0.9 C - what T0 and T1 ask for); C is the capacity
+    B    units/s left for bought passes: `usable_share` of the capacity less what T0 and T1 ask for, or `bought_share`
+         of the capacity where that is more
     Q    units that a bought pass is worth: its burst and its least rate over its life
-    u    share of Q that is used, within [0.01, 1]: what all bought passes took of late over what was issued of late;
-         0.2 until there is enough to learn from
+    u    share of Q that is used (pass_use.py)
     n*   passes/s that can be served: B / (Q u), less when those that are live already take more than B
     n    solves/s, counted once for each network: only those of networks of which nobody waits or holds a live pass
-    E    expected hashes of a challenge for somebody without a bad name, within [E0, cap]
+    E    expected hashes of a challenge for somebody without a bad score, within [E0, cap]
 
-Every five seconds: when n is above n*, and beyond chance, E rises by clip(sqrt(n/n*), 1.05, 2); when it is below
-0.7 n*, E falls by 0.85. So the price follows those who pay it, and not the pressure: an attack without solvers leaves
-it at E0. Wrong, forged and stale answers do not count, nor does a second solve from one network, so neither can raise
-it. The operator's `pressure.max_pressure` m bounds it to E0 (cap/E0)^m. A known network pays an eighth, a score s
-2^(s/4) times as much (challenge.py).
+**Price.** At the end of each `window`: when n is above n*, and beyond chance, E rises by sqrt(n/n*), at least by
+`least_rise` and at most by `most_rise`; when n is below `slack` n*, E falls by `fall`. So the price follows those who
+pay it, and not the pressure: an attack without solvers leaves it at E0. Neither wrong, forged and stale answers nor a
+second solve from one network can raise it, since they do not count. The operator's `pressure.max_pressure` m bounds it
+to E0 (cap/E0)^m. What a single client pays is in challenge.py. In a flash crowd (flash_crowd.py) the cap is `flash_cap`
+E0.
 
-**Flash crowd.** Of those who are newcomers in calm weather some share come from networks that are known (history.py
-counts). When at least half of that share is found among the networks that solve, they are people: the cap is then 4 E0,
-and they wait instead of burning their batteries. A botnet's networks are mostly unknown. Where newcomers hardly ever
-come from known networks (`least_usual`), that tells nobody from another, and there is no flash crowd.
+**Issue.** n* passes a second, saved up for `savings` seconds at most. Whoever has to wait does so in waiting_room.py.
+This holds under attack only: in calm weather (challenge.mode = "always") whoever solves gets a pass at once.
 
-**Issue.** n* passes a second, saved up for no more than five seconds; who has to wait does so in waiting.py.
-Only under attack: in calm weather (challenge.mode = "always") who solves gets a pass at once.
-
-**Turned away.** Who has solved, and finds the room full, or no time to verify, or no memory of spent challenges, is
-told a time of its own to send the answer again: the next free moment at `full_rate` a second, at most `full_pause` from
-now. So they come back evenly, however many they are and however they came. Sent again every 2 s for the two minutes
-that a challenge lives, the answers of a crowd came to 22,000 a second, which is all that one core can read.
+**Turned away.** A client that has solved, and finds the room full, no time to verify or no memory of spent challenges,
+is told a time of its own to send the answer again: the next free moment at `full_rate` a second, at most `full_pause`
+from now. So the answers come back evenly, however many they are and however they came. Sent again every 2 s for the two
+minutes that a challenge lives, the answers of a crowd came to 22,000 a second, which is all that one core can read.
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
@@ -41,9 +37,9 @@ from typing_extensions import Doc
 from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.policy.challenge import BUSY_SECONDS, ChallengeSettings
+from shield.policy.flash_crowd import FlashCrowd
+from shield.policy.pass_use import PassUse
 from shield.policy.waiting_room import Room, Waiter
-
-MOST_SEEN: Final = 4096  # networks told apart in one window
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,27 +292,20 @@ class Pricing:
     """The price, the rate of issue, and the waiting room."""
 
     __slots__ = (
+        "_crowd",
         "_fresh",
-        "_issued",
         "_least",
         "_most",
         "_next_return",
         "_saved",
         "_seconds",
-        "_seen",
         "_settings",
-        "_solvers",
-        "_solvers_known",
-        "_taken",
-        "_units",
+        "_use",
         "_worth",
-        "flash",
         "hashes",
         "rate",
         "room",
         "solves",
-        "used",
-        "used_rate",
     )
 
     def __init__(
@@ -330,26 +319,32 @@ class Pricing:
         self._least = float(challenge.least_hashes)
         self._most = self._least * (challenge.most_hashes / self._least) ** max_pressure
         self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
+        self._use = PassUse(settings, self._worth)
+        self._crowd = FlashCrowd(settings)
         self.room = room
         self.hashes = self._least  # E
         self.rate = 0.0  # n*
         self.solves = 0.0  # n, of the last window
-        self.used = settings.first_used  # u
-        self.used_rate = 0.0  # units/s that bought passes take, smoothed
-        self.flash = False
         self._saved = math.inf  # passes that may be issued
         self._next_return = 0.0  # when the next answer may come again to a full room
-        # of late, fading
-        self._units = 0.0
-        self._issued = 0.0
-        # of the windows that are open
-        self._taken = 0
+        # of the window of the price that is open
         self._seconds = 0.0
-        self._fresh = 0
-        self._seen: dict[str, bool] = {}  # networks that solved, and whether they are known
-        # of the last half minute, fading
-        self._solvers = 0.0
-        self._solvers_known = 0.0
+        self._fresh = 0  # solves that count
+
+    @property
+    def flash(self) -> bool:
+        """Whether those who solve are a flash crowd."""
+        return self._crowd.on
+
+    @property
+    def used(self) -> float:
+        """u."""
+        return self._use.share
+
+    @property
+    def used_rate(self) -> float:
+        """Units/s that bought passes take, smoothed."""
+        return self._use.rate
 
     def left(self, capacity: float, known_demand: float) -> float:
         """B, the units/s left for bought passes."""
@@ -364,8 +359,7 @@ class Pricing:
     def solved(self, network: str, known: bool) -> None:
         """Count a right answer from a network, before it has a place or a pass."""
         self._fresh += self.room.fresh(network)
-        if len(self._seen) < MOST_SEEN:
-            self._seen[network] = known
+        self._crowd.solved(network, known)
 
     @property
     def ready(self) -> bool:
@@ -373,48 +367,34 @@ class Pricing:
         return self._saved >= 1.0
 
     def take(self) -> None:
-        """One pass is issued."""
+        """Issue one pass."""
         self._saved -= 1.0
-        self._taken += 1
+        self._use.issue()
 
     def read(self, left: float, units: float, seconds: float, usual: float | None, now: float) -> None:
-        """A reading of `seconds` under attack: set n*, issue what is due, and now and then the price.
+        """Take a reading of `seconds` under attack: set n*, issue what is due, and now and then the price.
 
         `left` is B, `units` what bought passes took meanwhile, `usual` the share of newcomers that come from known
         networks in calm weather (None: not known).
         """
-        settings = self._settings
-        share = 1.0 - math.exp(-seconds / settings.use_seconds)
-        self.used_rate += share * (units / seconds - self.used_rate)
-        kept = math.exp(-seconds / settings.worth_seconds)
-        self._units = kept * self._units + units
-        self._issued = kept * self._issued + self._taken
-        self._taken = 0
-        if self._issued >= settings.least_issued:
-            used = min(max(self._units / self._issued / self._worth, settings.least_used), 1.0)
-            slowness = settings.alarm_seconds if used > self.used else settings.learn_seconds
-            self.used += (1.0 - math.exp(-seconds / slowness)) * (used - self.used)
-        self.rate = left / (self._worth * self.used) * min(1.0, left / max(self.used_rate, left))
-        self._saved = min(self._saved + self.rate * seconds, max(1.0, self.rate * settings.savings))
+        self._use.read(units, seconds)
+        self.rate = left / (self._worth * self._use.share) * min(1.0, left / max(self._use.rate, left))
+        self._saved = min(self._saved + self.rate * seconds, max(1.0, self.rate * self._settings.savings))
         room = self.room
         room.expire(now)
         while self._saved >= 1.0 and room.waiting:
             self.take()
             room.issue(now)
-        self._seconds += seconds
-        if self._seconds > settings.window - seconds / 2:
-            self._set_price(usual)
+        self._count(seconds, usual)
 
     def rest(self, seconds: float, now: float) -> None:
-        """The same in calm weather: whoever waits is let in, and the price falls."""
+        """Take a reading in calm weather: whoever waits is let in, and the price falls."""
         self.rate = 0.0
         self._saved = math.inf  # until the next reading
         self.room.expire(now)
         while self.room.waiting:
             self.room.issue(now)
-        self._seconds += seconds
-        if self._seconds > self._settings.window - seconds / 2:
-            self._set_price(None)
+        self._count(seconds, None)
 
     def wait(self, waiter: Waiter, now: float) -> int:
         """Whole seconds, about, until it is a waiter's turn, or the place is lost; at least 1."""
@@ -422,7 +402,7 @@ class Pricing:
         return max(1, int(min(turns / self.rate, waiter.until - now)))
 
     def pause(self, wait: int) -> int:
-        """Whole seconds after which somebody whose turn is in `wait` seconds is to ask again."""
+        """Whole seconds after which a client whose turn is in `wait` seconds is to ask again."""
         return min(max(wait // self._settings.asks, 1), self._settings.most_pause)
 
     def again_after(self, now: float) -> int:
@@ -433,7 +413,7 @@ class Pricing:
         return round(self._next_return - now)
 
     def figures(self) -> dict[str, Any]:
-        """What the market is like, for /api/status: rates per second, the price in hashes."""
+        """The price and the issue, for /api/status: rates per second, the price in hashes."""
         return {
             "price": int(self.hashes),
             "solves_per_second": self.solves,
@@ -444,20 +424,18 @@ class Pricing:
             "waiting": self.room.waiting,
         }
 
+    def _count(self, seconds: float, usual: float | None) -> None:
+        """Add a reading to the window of the price; close the window when it is long enough."""
+        self._seconds += seconds
+        if self._seconds > self._settings.window - seconds / 2:
+            self._set_price(usual)
+
     def _set_price(self, usual: float | None) -> None:
         """Close a window of the price."""
-        settings, seconds = self._settings, self._seconds
-        expected = self.rate * seconds
-        self.solves = self._fresh / seconds
-        self._solvers = settings.solves_kept * self._solvers + len(self._seen)
-        self._solvers_known = settings.solves_kept * self._solvers_known + sum(self._seen.values())
-        self.flash = (
-            usual is not None
-            and usual >= settings.least_usual
-            and self._solvers >= settings.least_solves
-            and self._solvers_known
-            >= settings.flash_share * usual * self._solvers * (settings.flash_kept if self.flash else 1.0)
-        )
+        expected = self.rate * self._seconds
+        self.solves = self._fresh / self._seconds
+        self._crowd.close_window(usual)
+        settings = self._settings
         if self._fresh > expected + math.sqrt(expected) and self.rate:
             self.hashes *= min(max(math.sqrt(self._fresh / expected), settings.least_rise), settings.most_rise)
         elif self._fresh <= settings.slack * expected:
@@ -466,4 +444,3 @@ class Pricing:
         self.hashes = min(max(self.hashes, self._least), cap)
         self._seconds = 0.0
         self._fresh = 0
-        self._seen.clear()

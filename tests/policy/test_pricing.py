@@ -187,7 +187,7 @@ def test_a_few_passes_say_nothing_of_their_use() -> None:
 def test_of_very_many_networks_that_solve_the_first_few_thousand_count() -> None:
     bazaar = Bazaar()
     bazaar.run(4, solves=2000.0)
-    assert len(bazaar.pricing._seen) == 4096
+    assert len(bazaar.pricing._crowd._seen) == 4096
 
 
 def test_passes_are_saved_up_for_five_seconds() -> None:

@@ -1,0 +1,63 @@
+"""How much of what a bought pass is worth is used: what bought passes took of late over what was issued of late.
+
+The share is `first_used` until there is enough to learn from, and at least `least_used`. It is learned slowly that
+passes are used less than was thought, and quickly that they are used more: idle passes may be put to use all at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+
+class UseSettings(Protocol):
+    """What is read here of `PricingSettings`, which explains it."""
+
+    @property
+    def alarm_seconds(self) -> float: ...
+    @property
+    def first_used(self) -> float: ...
+    @property
+    def learn_seconds(self) -> float: ...
+    @property
+    def least_issued(self) -> float: ...
+    @property
+    def least_used(self) -> float: ...
+    @property
+    def use_seconds(self) -> float: ...
+    @property
+    def worth_seconds(self) -> float: ...
+
+
+class PassUse:
+    """Learns the share that is used, and how much bought passes take. `worth` is in units per pass."""
+
+    __slots__ = ("_issued", "_settings", "_taken", "_units", "_worth", "rate", "share")
+
+    def __init__(self, settings: UseSettings, worth: float) -> None:
+        self._settings = settings
+        self._worth = worth
+        self.share = settings.first_used
+        self.rate = 0.0  # units/s that bought passes take, smoothed
+        self._taken = 0  # passes issued since the last reading
+        # of late, fading
+        self._units = 0.0
+        self._issued = 0.0
+
+    def issue(self) -> None:
+        """Count a pass that is issued."""
+        self._taken += 1
+
+    def read(self, units: float, seconds: float) -> None:
+        """Take a reading of `seconds`, in which bought passes took `units`."""
+        settings = self._settings
+        self.rate += (1.0 - math.exp(-seconds / settings.use_seconds)) * (units / seconds - self.rate)
+        kept = math.exp(-seconds / settings.worth_seconds)
+        self._units = kept * self._units + units
+        self._issued = kept * self._issued + self._taken
+        self._taken = 0
+        if self._issued < settings.least_issued:
+            return
+        used = min(max(self._units / self._issued / self._worth, settings.least_used), 1.0)
+        slowness = settings.alarm_seconds if used > self.share else settings.learn_seconds
+        self.share += (1.0 - math.exp(-seconds / slowness)) * (used - self.share)
