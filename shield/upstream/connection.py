@@ -73,14 +73,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def silent(self) -> bool:
         """Whether no byte has come since begin()."""
-        return self._heads.silent()
+        return self._state == HEAD and self._heads.silent()
 
     def begin(self, exchange: Exchange) -> None:
         """Serve `exchange` from now on."""
         self.exchange = exchange
         self.complete = False
         self._state = HEAD
-        self._heads.begin()
 
     def detach(self) -> None:
         """No longer serve the exchange; what still comes is poison."""
@@ -183,27 +182,23 @@ class UpstreamConnection(asyncio.Protocol):
                 exchange.on_interim(status, fields)
                 continue
             exchange.on_head(status, fields, length, declared, event_stream)
-            self._read_body(exchange, length, data, at)
+            if length >= 0:
+                self._state = SIZED
+                self._left = length
+                self._read_sized(exchange, data, at)
+            elif length == CHUNKED:
+                self._state = CHUNKS
+                self._chunks = ChunkedBody(0, exchange.chunked)
+                self._read_chunks(exchange, data, at)
+            else:
+                self._state = ENDLESS
+                if at < len(data):
+                    exchange.on_body(data[at:])
+                exchange.flush()
             return
         exchange.flush()
 
     # the body
-
-    def _read_body(self, exchange: Exchange, length: int, data: bytes, at: int) -> None:
-        """What has come of a body of this length, in data[at:]. An empty one is complete."""
-        if length >= 0:
-            self._state = SIZED
-            self._left = length
-            self._read_sized(exchange, data, at)
-        elif length == CHUNKED:
-            self._state = CHUNKS
-            self._chunks = ChunkedBody(0, exchange.chunked)
-            self._read_chunks(exchange, data, at)
-        else:
-            self._state = ENDLESS
-            if at < len(data):
-                exchange.on_body(data[at:])
-            exchange.flush()
 
     def _read_sized(self, exchange: Exchange, data: bytes, at: int) -> None:
         left = self._left
