@@ -126,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
         self._written = 0
         self._mark = 0
         self._received = 0
-        self._heads = HeadReader(edge)
+        self._heads = HeadReader(edge.plain)
         # per request
         self._phase = IDLE
         self._pending = b""

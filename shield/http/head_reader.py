@@ -1,16 +1,28 @@
 """The heads of one client connection: bytes -> Head, or what is wrong with them.
 
-aiohttp's C parser reads heads that are not plain. It is fed exactly one head at a time, cut out at CRLF CRLF, so the
-position in the stream is always ours: a bad request behind a good one loses nothing, and nothing of a message's body
-reaches the next head.
+Each head is read at the first step of this ladder that fits, from the cheapest down:
 
-Bytes pinned per connection: a head that is not whole (`http.max_head_bytes`), and the fields of the last request
-(`REPEATED_LIMIT`, and as much again parsed).
+    same bytes     as the last head              that one is served again              ClientConnection.data_received()
+    same fields    another target                only the target is read               read(), PlainHeads.again()
+    other cookie   and maybe another target      only these are read                   read(), PlainHeads.with_cookie()
+    plain          what nearly all heads are     its lines are looked up by bytes      PlainHeads.read()
+    the parser     everything else               aiohttp's C parser, then Examiner     _parse(), Examiner.examine()
+
+The steps differ in cost only: what one takes, the one below it would take with the same meaning, and what one refuses,
+it would refuse for the same reason. Tests hold them against each other (test_repeated_heads.py, test_plain_head.py).
+They pay because clients repeat themselves: browsers send the same fields for each part of a page, and programs and
+floods the same bytes.
+
+The parser is fed exactly one head at a time, cut out at CRLF CRLF, so that the position in the stream is always ours: a
+bad request behind a good one loses nothing, and nothing of a message's body reaches the next head.
+
+Bytes pinned per connection: a head that is not whole (`http.max_head_bytes`), and the last head (`REPEATED_LIMIT`, and
+as much again parsed).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
@@ -18,26 +30,24 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from shield.http.grammar import BARE_LF, OTHER_VERSION, TCHARS, UNKNOWN_METHOD_LINE
 from shield.http.head import Head, Refused
+from shield.http.plain_head import PlainHeads
 from shield.model import Fault
-
-if TYPE_CHECKING:
-    from shield.client.edge import Edge
 
 REPEATED_LIMIT: Final = 4096
 """bytes. Fields of a request that are remembered in case the next one repeats them; browsers send 500 to 2,000."""
 
 CR, LF = b"\r\n"
-
 _COOKIE: Final = b"\r\nCookie: "
 
 
 class HeadReader:
     """Reads the heads of one connection. `kept` is the last one if it was plain, `last` its bytes."""
 
-    __slots__ = ("_edge", "_line", "_parser", "_scanned", "blank", "kept", "last", "partial")
+    __slots__ = ("_line", "_parser", "_plain", "_scanned", "blank", "kept", "last", "partial")
 
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
+    def __init__(self, plain: PlainHeads) -> None:
+        """`plain`: what all connections share, the limits among it."""
+        self._plain = plain
         self._parser: Any = None
         self.kept: Head | None = None
         self.last = b""
@@ -61,7 +71,7 @@ class HeadReader:
             self._scanned = 0
         if partial == b"\r" or (data[at] == CR and not partial):
             return None, self._empty_line(partial, data, at)
-        most = self._edge.http.max_head_bytes
+        most = self._plain.examiner.max_head
         had = len(partial)
         partial += data[at : at + most - had + 1]
         stop = partial.find(b"\r\n\r\n", max(0, self._scanned - 3))
@@ -89,26 +99,22 @@ class HeadReader:
         return at + 1
 
     def read(self, data: bytes) -> Head:
-        """The one whole head in `data`. Raises Refused.
-
-        A plain one is kept, and not read again when the next differs in nothing but its target: browsers, for the parts
-        of a page, and programs repeat their fields to the letter. Of one with another cookie only that is read.
-        """
+        """The one whole head in `data`, by the ladder. Raises Refused."""
         self.blank = False
-        edge = self._edge
+        plain = self._plain
         stop = data.find(b"\r\n")
-        most = edge.http.max_head_bytes
+        most = plain.examiner.max_head
         if len(data) > most:
             raise Refused(Fault.TARGET_TOO_LONG if stop > most else Fault.HEAD_TOO_LARGE)
         head = self.kept
-        if head is not None and data[stop:] == self.last[self._line :] and edge.plain.again(head, data, stop):
+        if head is not None and data[stop:] == self.last[self._line :] and plain.again(head, data, stop):
             self.last = data
             self._line = stop
             return head
         if head is not None:
             head = self._but_for_cookie(head, data, stop)
         if head is None:
-            head = edge.plain.read(data, stop)
+            head = plain.read(data, stop)
         self.kept = head
         if head is None:
             self.last = b""
@@ -137,13 +143,13 @@ class HeadReader:
             or last[at + 8 : end] != head.cookie  # there are two, or whitespace
         ):
             return None
-        return self._edge.plain.with_cookie(head, data, stop, at + shift, rest)
+        return self._plain.with_cookie(head, data, stop, at + shift, rest)
 
     def _parse(self, data: bytes, stop: int) -> Head:
         """A head that is not plain; its first line ends at `stop`."""
         parser = self._parser
         if parser is None:
-            parser = self._parser = new_parser(self._edge)
+            parser = self._parser = new_parser(self._plain.examiner.max_head)
         try:
             messages, _, _ = parser.feed_data(data)
         except BadHttpMethod:
@@ -166,22 +172,22 @@ class HeadReader:
             raise Refused(Fault.MALFORMED_HEAD)
         if message.upgrade or message.chunked:
             self._parser = None
-        head = self._edge.examiner.examine(message)
+        head = self._plain.examiner.examine(message)
         if head.length:
             self._parser = None  # it waits for a body that is framed here
         return head
 
 
-class _NoProtocol(BaseProtocol):
-    """What the parser pauses and resumes when it buffers a body. It is fed no body, so nothing is ever called."""
+_NO_LOOP: Final[Any] = object()
+"""In place of an event loop, which the parser wants for who waits for a body. It is fed no body, so nobody waits."""
 
 
-def new_parser(edge: Edge) -> Any:
-    """A parser for one connection. It keeps nothing of a head once that is read, bodies aside."""
-    limit = edge.http.max_head_bytes
+def new_parser(limit: int) -> Any:
+    """A parser for one connection, of heads of at most `limit` bytes. It keeps nothing of a head once that is read,
+    bodies aside."""
     return HttpRequestParser(
-        _NoProtocol(edge.loop),
-        edge.loop,
+        BaseProtocol(_NO_LOOP),  # what it pauses and resumes when it buffers a body
+        _NO_LOOP,
         65536,
         max_line_size=limit,
         max_field_size=limit,

@@ -22,40 +22,31 @@ from shield.http.head_reader import new_parser
 from shield.model import Fault
 
 
-class _Edge:
-    http = HttpSettings()
-    loop: Any = None
-
-
-async def parse(data: bytes) -> RawRequestMessage:
-    import asyncio
-
-    edge = _Edge()
-    edge.loop = asyncio.get_running_loop()
-    messages, _, _ = new_parser(edge).feed_data(data)
+def parse(data: bytes) -> RawRequestMessage:
+    messages, _, _ = new_parser(HttpSettings().max_head_bytes).feed_data(data)
     return messages[0][0]
 
 
-async def examine(
+def examine(
     *lines: str, first: str = "GET / HTTP/1.1", host: str = "Host: a", settings: HttpSettings | None = None
 ) -> Head:
     data = "\r\n".join(line for line in (first, host, *lines) if line) + "\r\n\r\n"
-    return Examiner(settings or HttpSettings(), "Shield-Pass").examine(await parse(data.encode("latin-1")))
+    return Examiner(settings or HttpSettings(), "Shield-Pass").examine(parse(data.encode("latin-1")))
 
 
-async def fault(*lines: str, **options: Any) -> Fault:
+def fault(*lines: str, **options: Any) -> Fault:
     with pytest.raises(Refused) as refused:
-        await examine(*lines, **options)
+        examine(*lines, **options)
     return refused.value.fault
 
 
-async def test_fields_are_written_anew() -> None:
-    head = await examine("X-One:   1  ", "x-two:2", "Accept: */*")
+def test_fields_are_written_anew() -> None:
+    head = examine("X-One:   1  ", "x-two:2", "Accept: */*")
     assert b"".join(head.fields) == b"X-One: 1\r\nx-two: 2\r\nAccept: */*\r\n"
 
 
-async def test_what_identity_needs_is_forwarded_too() -> None:
-    head = await examine("User-Agent: A", "Accept-Language: de")
+def test_what_identity_needs_is_forwarded_too() -> None:
+    head = examine("User-Agent: A", "Accept-Language: de")
     assert (head.agent, head.language) == (b"A", b"de")
     assert b"".join(head.fields) == b"User-Agent: A\r\nAccept-Language: de\r\n"
 
@@ -63,23 +54,23 @@ async def test_what_identity_needs_is_forwarded_too() -> None:
 @pytest.mark.parametrize(
     "name", [name.decode() for name, kind in REQUEST_FIELDS.items() if kind is RequestField.DROPPED]
 )
-async def test_hop_by_hop_fields_are_dropped(name: str) -> None:
-    assert (await examine(f"{name.title()}: x")).fields == []
+def test_hop_by_hop_fields_are_dropped(name: str) -> None:
+    assert (examine(f"{name.title()}: x")).fields == []
 
 
-async def test_names_with_an_underscore_are_dropped() -> None:
-    assert (await examine("X_Real_Ip: 6.6.6.6", "Shield_Pass: x")).fields == []
+def test_names_with_an_underscore_are_dropped() -> None:
+    assert (examine("X_Real_Ip: 6.6.6.6", "Shield_Pass: x")).fields == []
 
 
-async def test_fields_that_connection_names_are_dropped() -> None:
-    head = await examine("X-One: 1", "X-Two: 2", "Cookie: a=1", "Connection: x-one , Cookie,keep-alive")
+def test_fields_that_connection_names_are_dropped() -> None:
+    head = examine("X-One: 1", "X-Two: 2", "Cookie: a=1", "Connection: x-one , Cookie,keep-alive")
     assert b"".join(head.fields) == b"X-Two: 2\r\n"
     assert head.cookie == b""
     assert not head.close
 
 
-async def test_cookies_are_joined() -> None:
-    assert (await examine("Cookie: a=1", "Cookie: b=2")).cookie == b"a=1; b=2"
+def test_cookies_are_joined() -> None:
+    assert (examine("Cookie: a=1", "Cookie: b=2")).cookie == b"a=1; b=2"
 
 
 @pytest.mark.parametrize(
@@ -96,55 +87,55 @@ async def test_cookies_are_joined() -> None:
         ("GET / HTTP/1.0", "keep-alive, close", True),
     ],
 )
-async def test_who_closes(first: str, connection: str, close: bool) -> None:
-    head = await examine(f"Connection: {connection}" if connection else "", first=first)
+def test_who_closes(first: str, connection: str, close: bool) -> None:
+    head = examine(f"Connection: {connection}" if connection else "", first=first)
     assert head.close is close
 
 
-async def test_the_length_of_a_body() -> None:
-    assert (await examine(first="POST / HTTP/1.1")).length == 0
-    assert (await examine("Content-Length: 12", first="POST / HTTP/1.1")).length == 12
-    assert (await examine("Transfer-Encoding: Chunked", first="POST / HTTP/1.1")).length == CHUNKED
+def test_the_length_of_a_body() -> None:
+    assert (examine(first="POST / HTTP/1.1")).length == 0
+    assert (examine("Content-Length: 12", first="POST / HTTP/1.1")).length == 12
+    assert (examine("Transfer-Encoding: Chunked", first="POST / HTTP/1.1")).length == CHUNKED
     assert (
-        await fault("Content-Length: 11", first="POST / HTTP/1.1", settings=HttpSettings(max_body_bytes=10))
+        fault("Content-Length: 11", first="POST / HTTP/1.1", settings=HttpSettings(max_body_bytes=10))
         is Fault.BODY_TOO_LARGE
     )
     assert (
-        await examine("Content-Length: 11", first="POST / HTTP/1.1", settings=HttpSettings(max_body_bytes=0))
+        examine("Content-Length: 11", first="POST / HTTP/1.1", settings=HttpSettings(max_body_bytes=0))
     ).length == 11
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
-async def test_a_body_where_others_expect_none_is_doubtful(method: str) -> None:
-    assert (await examine("Content-Length: 1", first=f"{method} / HTTP/1.1")).doubtful
-    assert not (await examine("Content-Length: 0", first=f"{method} / HTTP/1.1")).doubtful
+def test_a_body_where_others_expect_none_is_doubtful(method: str) -> None:
+    assert (examine("Content-Length: 1", first=f"{method} / HTTP/1.1")).doubtful
+    assert not (examine("Content-Length: 0", first=f"{method} / HTTP/1.1")).doubtful
 
 
-async def test_a_websocket_needs_all_its_parts() -> None:
+def test_a_websocket_needs_all_its_parts() -> None:
     parts = ["Connection: keep-alive, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Key: x"]
-    assert (await examine(*parts)).websocket
+    assert (examine(*parts)).websocket
     for missing in parts:
-        assert not (await examine(*[part for part in parts if part != missing])).websocket
+        assert not (examine(*[part for part in parts if part != missing])).websocket
 
 
-async def test_the_target_of_the_absolute_form_decides_about_the_host() -> None:
-    head = await examine(first="GET HTTP://A/x?y HTTP/1.1")
+def test_the_target_of_the_absolute_form_decides_about_the_host() -> None:
+    head = examine(first="GET HTTP://A/x?y HTTP/1.1")
     assert (head.target, head.path, head.host) == ("/x?y", "/x", b"A")
 
 
-async def test_limits_are_settings() -> None:
+def test_limits_are_settings() -> None:
     small = HttpSettings(max_target_bytes=64, max_fields=8)
-    assert await fault(first="GET /" + "x" * 64 + " HTTP/1.1", settings=small) is Fault.TARGET_TOO_LONG
-    assert await fault(*["X: 1"] * 8, settings=small) is Fault.HEAD_TOO_LARGE
+    assert fault(first="GET /" + "x" * 64 + " HTTP/1.1", settings=small) is Fault.TARGET_TOO_LONG
+    assert fault(*["X: 1"] * 8, settings=small) is Fault.HEAD_TOO_LARGE
 
 
-async def test_the_name_cache_is_bounded() -> None:
+def test_the_name_cache_is_bounded() -> None:
     examiner = Examiner(HttpSettings(), "Shield-Pass")
     for number in range(100):
         lines = "\r\n".join(f"X-{number}-{n}: 1" for n in range(99))
-        examiner.examine(await parse(f"GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode()))
+        examiner.examine(parse(f"GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode()))
     assert len(examiner._names.known) <= 4096
-    head = examiner.examine(await parse(b"GET / HTTP/1.1\r\nHost: a\r\nConnectioN: close\r\nTE: x\r\n\r\n"))
+    head = examiner.examine(parse(b"GET / HTTP/1.1\r\nHost: a\r\nConnectioN: close\r\nTE: x\r\n\r\n"))
     assert head.close, "a spelling that is not cached is classified all the same"
 
 

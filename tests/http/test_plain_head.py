@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,20 +58,13 @@ def both(data: bytes) -> tuple[Head | None, Head | str]:
         return None, refused.fault.value
 
     def parse() -> Head | str:
-        class Loop:
-            loop = asyncio.new_event_loop()
-            http = SETTINGS
-
-        edge: Any = Loop()
         try:
-            messages, _, _ = new_parser(edge).feed_data(data)
+            messages, _, _ = new_parser(SETTINGS.max_head_bytes).feed_data(data)
             return examiner.examine(messages[0][0]) if len(messages) == 1 else "none"
         except Refused as refused:
             return refused.fault.value
         except Exception as error:
             return type(error).__name__
-        finally:
-            edge.loop.close()
 
     return short, parse()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -310,19 +309,16 @@ AROUND = ("", "X: 1", "Cookie: a=2", "Cookie: c=9", "Content-Length: 0")
 
 def heads_of(messages: list[bytes], fresh: bool) -> list[Any]:
     """What one connection makes of them, or as many connections."""
-    loop = asyncio.new_event_loop()
-    settings = HttpSettings()
-    examiner = Examiner(settings, "Shield-Pass")
-    edge: Any = SimpleNamespace(http=settings, examiner=examiner, plain=PlainHeads(examiner), loop=loop)
-    reader, told = HeadReader(edge), []
+    plain = PlainHeads(Examiner(HttpSettings(), "Shield-Pass"))
+    reader, told = HeadReader(plain), []
     for message in messages:
         if fresh:
-            reader = HeadReader(edge)
+            reader = HeadReader(plain)
         try:
             head = reader.read(message)
         except Refused as refused:
             told.append(refused.fault)
-            reader = HeadReader(edge)  # the connection ends with it
+            reader = HeadReader(plain)  # the connection ends with it
             continue
         told.append(
             {name: value for name, value in vars(head).items() if name not in ("fields", "headers")}
@@ -332,7 +328,6 @@ def heads_of(messages: list[bytes], fresh: bool) -> list[Any]:
             }
         )
         head.fields = [b"".join(head.fields)]  # as the exchange leaves it
-    loop.close()
     return told
 
 
