@@ -39,7 +39,8 @@ from shield.policy.limits import NOT_CHARGED, Limits
 from shield.policy.notes import Note, Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
-from shield.policy.pressure.pressure import IDLE, OwnLoad, Pressure
+from shield.policy.pressure.pressure import Pressure
+from shield.policy.pressure.window import IDLE, OwnLoad, Tally
 from shield.policy.pricing import Pricing
 from shield.policy.queue.queue import Queue
 from shield.policy.reputation import POOR_STATUS, Reputation
@@ -48,6 +49,7 @@ from shield.policy.routes import Route, Routes, cost_of
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import Standouts
 from shield.policy.waiting_room import Room, Waiter
+from shield.policy.windows import Windows
 
 PATH_CHARS: Final = 256
 """Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
@@ -90,7 +92,8 @@ class Engine:
         self._limits = Limits(limits, self._reputation)
         self._standouts = Standouts(settings.standouts, self._notes)
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
-        self._pressure = Pressure(settings.pressure, self._concurrency.limit)
+        self._slots = self._concurrency.slots
+        pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)
         self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
         room = Room(settings.pricing, tables.waiting, keys, entropy)
@@ -109,7 +112,8 @@ class Engine:
             rates=limits,
             reputation=self._reputation,
             history=self._history,
-            pressure=self._pressure,
+            tally=tally,
+            weather=pressure.weather,
             standouts=self._standouts,
             challenge=challenge,
             queue=settings.queue,
@@ -123,15 +127,27 @@ class Engine:
             grants=not settings.dry_run,
         )
         self._challenge = challenge
-        self._most_bought_burst = limits.pass_.burst
         self._costs = settings.routes
         self._least_cost = settings.routes.least_cost
         self._least_time = self._least_cost * UNIT_SECONDS
         self._settled = settings.routes.settled
-        self._window = settings.pressure.window
         self._grants = Rate(challenge.earned_per_hour / HOUR, challenge.earned_per_hour)  # of one network
         self._tiers = [0] * len(Tier)  # requests so far
-        self._window_began: float | None = None
+        self._windows = Windows(
+            settings=settings,
+            tally=tally,
+            concurrency=self._concurrency,
+            pressure=pressure,
+            queue=self._queue,
+            judge=self._judge,
+            passes=self._passes,
+            history=self._history,
+            pricing=self._pricing,
+            standouts=self._standouts,
+            notes=self._notes,
+        )
+        self._completed = 0.0  # units, in the window that is open
+        self._shed_in_window = 0  # requests
         self._shed_meanwhile: list[Request] = []  # from the queue, since the last verb that returns requests
 
     # Who asks
@@ -153,7 +169,6 @@ class Engine:
     def decide(self, request: Request, now: float) -> Verdict:
         """Judge a request; when it is not `held` it also gets a slot (FORWARD) or a place in the queue (QUEUE)."""
         self._prepare(request, now)
-        self._pressure.requests += 1
         path = request.path
         target = request.method + (path if len(path) <= PATH_CHARS else path[:PATH_CHARS])
         route = self._routes[target]
@@ -221,7 +236,7 @@ class Engine:
         """Give a request's slot back, if it has one."""
         if request.has_slot:
             request.has_slot = False
-            self._concurrency.in_flight -= 1
+            self._slots.give()
             if self._queue.waiting or self._shed_meanwhile:
                 return self._advance(now)
         return ()
@@ -322,7 +337,7 @@ class Engine:
         client = request.client
         entry, network = client.entry, client.source.network
         shared = entry.rare.overflow
-        if not request.grant or self._pressure.attack:
+        if not request.grant or self._windows.weather.attack.on:
             return None
         if entry.granted_at + self._challenge.earned_every > now and (not shared or entry.granted_to == client.key):
             return None
@@ -384,13 +399,11 @@ class Engine:
         for request in self._queue.tick(now):
             self._shed(request, Reason.QUEUE_TIMEOUT, now)
             self._shed_meanwhile.append(request)
-        if self._window_began is None:
-            self._window_began = now
-        seconds = now - self._window_began
-        if seconds > self._window - 0.01:
-            self._window_began = now
-            self._pressure.own = own
-            self._close_window(now, seconds)
+        seconds = self._windows.due(now)
+        if seconds:
+            self._windows.close(now, seconds, sum(self._tiers), self._completed, self._shed_in_window, own)
+            self._completed, self._shed_in_window = 0.0, 0
+            self._expire(now)
         elif self._queue.waiting:
             self._concurrency.hurry(now)
         return self._advance(now) if self._queue.waiting or self._shed_meanwhile else ()
@@ -403,58 +416,59 @@ class Engine:
     @property
     def concurrency_limit(self) -> int:
         """Requests that the upstream takes at once, as far as is known."""
-        return int(self._concurrency.limit)
+        return self._concurrency.limit
 
     @property
     def in_flight(self) -> int:
         """Slots taken."""
-        return self._concurrency.in_flight
+        return self._slots.in_flight
 
     @property
     def pressure(self) -> float:
         """p, in [0, 1]."""
-        return self._pressure.p
+        return self._windows.weather.p
 
     @property
     def pressed(self) -> bool:
         """Whether p is above the threshold: newcomers are challenged."""
-        return self._pressure.pressed
+        return self._windows.weather.pressed
 
     @property
     def attack(self) -> bool:
         """Between onset and end."""
-        return self._pressure.attack
+        return self._windows.weather.attack.on
 
     def status(self, now: float) -> dict[str, Any]:
         """What the policy sees and holds, for /api/status and metrics. Rates in units/s, times in seconds."""
-        pressure, concurrency, identity = self._pressure, self._concurrency, self._identity
+        weather, concurrency, identity = self._windows.weather, self._concurrency, self._identity
+        attack = weather.attack
         return {
-            "pressure": pressure.p,
-            "pressure_target": pressure.target,
-            "strictness": pressure.strictness,
-            "overload": list(pressure.overload),
-            "own": {"lag": pressure.own.lag, "busy": pressure.own.busy},
-            "brownout": pressure.brownout,
-            "attack": pressure.attack,
-            "attack_seconds": now - pressure.attack_since if pressure.attack else 0.0,
-            "attack_cause": pressure.cause if pressure.attack else "",
-            "attack_peak": pressure.peak if pressure.attack else 0.0,
-            "demand": pressure.demand,
-            "known_demand": pressure.known_demand,
-            "capacity": pressure.capacity,
-            "served": pressure.served,
-            "requests_per_second": pressure.rate,
+            "pressure": weather.p,
+            "pressure_target": weather.target,
+            "strictness": weather.strictness,
+            "overload": list(weather.overload.signs),
+            "own": {"lag": weather.own.lag, "busy": weather.own.busy},
+            "brownout": weather.brownout,
+            "attack": attack.on,
+            "attack_seconds": now - attack.since if attack.on else 0.0,
+            "attack_cause": attack.cause if attack.on else "",
+            "attack_peak": attack.peak if attack.on else 0.0,
+            "demand": weather.demand,
+            "known_demand": weather.known_demand,
+            "capacity": weather.capacity,
+            "served": weather.served,
+            "requests_per_second": weather.rate,
             "congestion": concurrency.congestion,
             "concurrency": concurrency.limit,
             "concurrency_found": concurrency.found,
             "probing": concurrency.probing,
-            "in_flight": concurrency.in_flight,
+            "in_flight": self._slots.in_flight,
             "waiting": len(self._queue),
             "queue": self._queue.most,
             "bought_kept": self._queue.kept,
             "standing_queue": self._queue.standing,
             "median_rtt": self._queue.median_rtt,
-            "cutoff": pressure.cutoff,
+            "cutoff": weather.cutoff,
             "requests_by_tier": {tier.name: count for tier, count in zip(Tier, self._tiers, strict=True)},
             "active_bans": self._reputation.bans(now),
             "live_passes": {"in_use": len(self._passes.table), "bought": self._passes.bought},
@@ -516,11 +530,11 @@ class Engine:
         return None
 
     def _enter(self, request: Request, now: float) -> Verdict:
-        concurrency = self._concurrency
-        if self.dry_run or (concurrency.in_flight < concurrency.slots and not self._queue.waiting):
+        slots = self._slots
+        if self.dry_run or (slots.in_flight < slots.size and not self._queue.waiting):
             request.has_slot = True
-            request.epoch = concurrency.epoch
-            concurrency.take()
+            request.epoch = slots.epoch
+            slots.take()
             return request.verdict
         if self._queue.brownout:
             # Nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
@@ -540,22 +554,22 @@ class Engine:
     def _advance(self, now: float) -> Sequence[Request]:
         """Fill free slots from the queue; those whose verdict has changed."""
         changed, self._shed_meanwhile = self._shed_meanwhile, []
-        concurrency, queue = self._concurrency, self._queue
-        while queue.waiting and concurrency.in_flight < concurrency.slots:
+        slots, queue = self._slots, self._queue
+        while queue.waiting and slots.in_flight < slots.size:
             request = queue.pop(now)
             request.queued_at = 0.0
             if queue.brownout:
                 request.client.entry.refused_since = 0.0
             request.verdict = request.admitted
             request.has_slot = True
-            request.epoch = concurrency.epoch
-            concurrency.take()
+            request.epoch = slots.epoch
+            slots.take()
             changed.append(request)
         return changed
 
     def _shed(self, request: Request, reason: Reason, now: float) -> None:
         """Turn away a request that was charged: it pays for the attempt only."""
-        self._pressure.shed += 1
+        self._shed_in_window += 1
         if self._queue.brownout and not request.client.entry.rare.refused_since:
             request.client.entry.refused_since = request.queued_at
         request.queued_at = 0.0
@@ -569,7 +583,7 @@ class Engine:
         concurrency = self._concurrency
         route = request.route
         typical = self._routes.typical
-        loaded = concurrency.in_flight >= concurrency.half
+        loaded = self._slots.in_flight >= self._slots.half
         if rtt < 0.0:
             if error and loaded:
                 usual = self._usual(route)
@@ -579,7 +593,7 @@ class Engine:
             seconds = max(rtt, self._least_time)
             concurrency.sample(request.client.key, seconds, self._usual(route), error, request.epoch)
         self._queue.sample(rtt)
-        self._pressure.completed += request.cost
+        self._completed += request.cost
         seconds = rtt / concurrency.congestion
         if not error:
             # What is not loaded is undisturbed as it is: to divide it as well makes noise a lower baseline, and that
@@ -599,87 +613,18 @@ class Engine:
         """Whether the time of a request under load may be among the first of its route: where nothing else is known, or
         in a probe. A path that a flood is the first to ask for would be taken to be as slow as the flood makes it, and
         the congestion not be seen (a limit of 20 rose to 30 on a service of 4 slots)."""
-        concurrency = self._concurrency
         return self._routes.typical.samples < self._settled or (
-            concurrency.probing and request.epoch == concurrency.epoch
+            self._concurrency.probing and request.epoch == self._slots.epoch
         )
 
     def _usual(self, route: Route) -> float:
         """Seconds that a route takes undisturbed, as far as is known."""
         return route.baseline if route.samples >= self._settled else self._routes.typical.baseline
 
-    def _close_window(self, now: float, seconds: float) -> None:
-        pressure, concurrency, passes = self._pressure, self._concurrency, self._passes
-        concurrency.close_window(seconds, not pressure.attack, now)
-        self._queue.fit(concurrency.limit)
-        pressure.oldest_wait = self._queue.oldest_wait(now)
-        attack, brownout = pressure.attack, pressure.brownout
-        pressure.close_window(concurrency, now, seconds)
-        if pressure.attack != attack:
-            self._note_attack(now)
-            self._standouts.clear()
-        self._standouts.close_window(seconds, pressure.pressed, pressure.capacity)
-        if pressure.brownout > brownout:
-            self._note_brownout()
-        self._queue.close_window()
-        if passes.attack and not pressure.attack:
-            passes.ended_at = now
-        passes.attack = pressure.attack
-        self._history.frozen = pressure.attack or pressure.crowded
-        settings, pricing = self._challenge, self._pricing
-        left = pricing.left(pressure.capacity, pressure.known_demand)
-        share = left / max(passes.bought, 1)
-        rate = min(max(share, settings.least_bought_rate), settings.bought_rate)
-        self._queue.pressed = pressure.high
-        self._queue.brownout = pressure.brownout
-        self._queue.kept = pricing.kept(pressure.capacity, pressure.known_demand) if pressure.pressed else 0.0
-        passes.pressed = pressed = pressure.pressed
-        passes.factor = rate / settings.bought_rate
-        passes.burst = max(min(share * settings.bought_ahead, self._most_bought_burst), settings.bought_burst)
-        self._judge.weather(pressed, passes.factor)
-        if pressure.attack:
-            pricing.read(left, self._judge.bought_units, seconds, self._history.usual_share(), now)
-        else:
-            pricing.rest(seconds, now)
-        self._judge.bought_units = 0.0
+    def _expire(self, now: float) -> None:
+        """Forget what is old."""
         self._identity.expire(now)
-        passes.expire(now)
+        self._passes.expire(now)
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
         self._reputation.bans(now)
-
-    def _note_brownout(self) -> None:
-        """Say that newcomers are let in again because it is the service that is ill."""
-        pressure = self._pressure
-        self._notes.add_turning_point(
-            "brownout",
-            overload=list(pressure.overload),
-            demand=round(pressure.demand, 1),
-            capacity=round(pressure.capacity, 1),
-            served=round(pressure.served, 1),
-        )
-
-    def _note_attack(self, now: float) -> None:
-        """Say that an attack has begun or ended."""
-        pressure = self._pressure
-        said = {
-            "cause": pressure.cause,
-            "pressure": round(pressure.p, 3),
-            "demand": round(pressure.demand, 1),
-            "capacity": round(pressure.capacity, 1),
-        }
-        if pressure.attack:
-            self._notes.add_turning_point(
-                "attack_onset",
-                **said,
-                overload=list(pressure.overload),
-                requests_per_second=round(pressure.rate, 1),
-            )
-        else:
-            self._notes.add_turning_point(
-                "attack_end",
-                **said,
-                seconds=round(now - pressure.attack_since, 1),
-                peak_pressure=round(pressure.peak, 3),
-                peak_requests_per_second=round(pressure.peak_rate, 1),
-            )

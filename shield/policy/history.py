@@ -115,6 +115,10 @@ class History(Cache[bytes, Record]):
         self._newcomers = 0.0  # in calm weather, of late
         self._newcomers_known = 0.0  # of these from known networks
 
+    def freeze(self, frozen: bool) -> None:
+        """Count nothing while `frozen`: from the onset of an attack, and while the queue does not move on."""
+        self.frozen = frozen
+
     def good(self, subject: ClientEntry | Pass, address: str, network: str, units: float, now: float) -> None:
         """Count a good response of `units` for a client or pass, seen at `address` in `network`."""
         if self.frozen:

@@ -27,7 +27,8 @@ from shield.policy.history import History
 from shield.policy.identity import Client
 from shield.policy.keys import order_tag
 from shield.policy.limits import CLIENT_RATE, PASS_RATE, Limits, LimitsSettings
-from shield.policy.pressure.pressure import RANKS, Pressure
+from shield.policy.pressure.weather import Weather
+from shield.policy.pressure.window import Tally
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.refusals import TimedRefusals, banned
 from shield.policy.reputation import Reputation
@@ -55,7 +56,8 @@ class Judge:
         rates: LimitsSettings,
         reputation: Reputation,
         history: History,
-        pressure: Pressure,
+        tally: Tally,
+        weather: Weather,
         standouts: Standouts,
         challenge: ChallengeSettings,
         queue: QueueSettings,
@@ -71,7 +73,7 @@ class Judge:
         self._bad_score = reputation.settings.bad_score
         self._reputation = reputation
         self._history = history
-        self._pressure = pressure
+        self._tally = tally
         self._standouts = standouts
         self._mode = challenge.mode
         self._exempt = Exempt(challenge.never)
@@ -84,16 +86,20 @@ class Judge:
         self._key = key
         self._grants = grants
         self.uneasy = self._mode == "always"
-        # set by weather(), with each window
+        # changed with each window
+        self._weather = weather
         self.pressed = False
         self.bought_factor = 1.0  # on the rate of bought passes
         self.bought_units = 0.0  # that bought passes took in the window that is open
 
-    def weather(self, pressed: bool, bought_factor: float) -> None:
-        """Whether p is above the threshold, and the factor on the rate of bought passes."""
-        self.pressed = pressed
-        self.uneasy = pressed or self._mode == "always"
+    def close_window(self, weather: Weather, bought_factor: float) -> float:
+        """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
+        self._weather = weather
+        self.pressed = weather.pressed
+        self.uneasy = weather.pressed or self._mode == "always"
         self.bought_factor = bought_factor
+        taken, self.bought_units = self.bought_units, 0.0
+        return taken
 
     def judge(self, request: Request, now: float) -> Verdict:
         """Forward, challenge, limit or ban; forwarded requests are charged."""
@@ -104,7 +110,7 @@ class Judge:
         if client.named is not None:
             if client.named is Reason.DENYLISTED:
                 return DENIED
-            self._count(request)
+            self._tally.admitted(request.tier, request.cost)
             return ALLOWLISTED
         welcome = FORWARD
         if self._api_key_header or client.crawler is not None:
@@ -128,22 +134,12 @@ class Judge:
             request.tier = tier
             if self.uneasy or tier is T4:
                 return self._judge_uneasy(request, tier, now)
-            if known and token is None and not self._pressure.attack and self._grants:
+            if known and token is None and not self._weather.attack.on and self._grants:
                 rare = entry.rare
                 request.grant = rare.granted_at + self._earned_every <= now or (
                     rare.overflow and rare.granted_to != client.key
                 )
         return self._admit(request, welcome, now)
-
-    def _count(self, request: Request) -> None:
-        """Add a request that was admitted regardless of the pressure to the demand."""
-        pressure, tier, cost = self._pressure, request.tier, request.cost
-        pressure.units += cost
-        if tier is T1:
-            pressure.known += cost
-        elif tier is T0:
-            pressure.known += cost
-            pressure.top += cost
 
     def toll(self, request: Request, now: float) -> Verdict:
         """Forward, limit or ban a request that Shield answers itself."""
@@ -170,20 +166,19 @@ class Judge:
             return self._challenge_it(request, Reason.CHALLENGE_ALWAYS, self._ask(request, now), now)
         if tier is T0:
             verdict = self._admit(request, FORWARD, now)
-            if verdict is FORWARD and self._pressure.merged:
-                self._pressure.ranks[min(int(self.rank(request, now)), RANKS - 1)] += request.cost
+            if verdict is FORWARD and self._weather.merged:
+                self._tally.ranked(self.rank(request, now), request.cost)
                 request.tier = T1  # by rank: there is not enough for T0 alone
             return verdict
         if tier is T1:
             rank = self.rank(request, now)
-            ranks, place = self._pressure.ranks, min(int(rank), RANKS - 1)
-            if spared or rank >= self._pressure.cutoff:
+            if spared or rank >= self._weather.cutoff:
                 verdict = self._admit(request, FORWARD, now)
                 if verdict is FORWARD:
-                    ranks[place] += request.cost
+                    self._tally.ranked(rank, request.cost)
                 return verdict
             asked = self._ask(request, now)
-            ranks[place] += asked
+            self._tally.ranked(rank, asked)
             if token is None or token.kind is not PassKind.BOUGHT:
                 return self._challenge_it(request, Reason.OVERSUBSCRIBED, asked, now)
             request.charged_pass, request.tier = token, T2
@@ -209,13 +204,13 @@ class Judge:
         if refusal is not None:
             self._hit(request, refusal, now)
             return refusal
-        self._count(request)
+        self._tally.admitted(request.tier, request.cost)
         return welcome
 
     def _ask(self, request: Request, now: float) -> float:
         """Count the demand of a request that measures of pressure apply to; the units counted."""
         asked = self._squeeze.demand(request, now)
-        self._pressure.units += asked
+        self._tally.asked(asked)
         return asked
 
     def _challenge_it(self, request: Request, reason: Reason, asked: float, now: float) -> Verdict:
@@ -259,7 +254,7 @@ class Judge:
 
     def _factor(self, request: Request) -> float:
         """The factor on the rate that a tier has under the present pressure."""
-        p = self._pressure.strictness if self.pressed else 0.0
+        p = self._weather.strictness if self.pressed else 0.0
         if request.tier is T4:
             return self._rates.bad_rate * (1.0 - p)
         if request.tier is T3:

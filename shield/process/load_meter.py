@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from shield.policy.pressure.pressure import OwnLoad
+from shield.policy.pressure.window import OwnLoad
 
 MEASURED_SECONDS: Final = 0.45
 """A reading covers at least this long: a little less than a window of the policy, which is not to see one twice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from shield.policy.pressure.pressure import OwnLoad
+from shield.policy.pressure.window import OwnLoad
 
 if TYPE_CHECKING:
     from shield.simulate.scene import Costs

@@ -111,16 +111,26 @@ class World:
 
     def storm(self, p: float = 0.5) -> None:
         """Set the pressure by hand, as a window would find it, and begin an attack."""
-        pressure = self.engine._pressure
-        pressure.p = p
-        pressure.demand = pressure.capacity * 10  # so that it stays
+        pressure = self.engine._windows._pressure
+        pressure._level.p = p
+        pressure._demand.units = pressure.weather.capacity * 10  # so that it stays
         self.pass_time(0.5)
-        pressure.p = p
+        pressure._level.p = p
+        self.see(p=p, strictness=min(p, pressure._settings.max_pressure))
 
     def lull(self) -> None:
         """Set the pressure to nothing by hand; the attack is not over yet."""
-        self.engine._pressure.demand = self.engine._pressure.p = 0.0
+        pressure = self.engine._windows._pressure
+        pressure._demand.units = pressure._level.p = 0.0
         self.pass_time(0.5)
+
+    def see(self, *, bought_factor: float | None = None, **changes: Any) -> None:
+        """Let the policy go by a weather that differs from the last window's, until the next."""
+        engine = self.engine
+        weather = replace(engine._windows.weather, **changes)
+        engine._windows._pressure.weather = weather
+        factor = engine._judge.bought_factor if bought_factor is None else bought_factor
+        engine._judge.close_window(weather, factor)
 
     def buy(self, client: Client) -> tuple[str, Pass]:
         """Solve a challenge; the token bought, and the pass it stands for."""

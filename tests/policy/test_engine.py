@@ -13,7 +13,7 @@ from shield.policy.challenge import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits import LimitsSettings
-from shield.policy.pressure.pressure import OwnLoad
+from shield.policy.pressure.window import OwnLoad
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.request import Request
 from shield.policy.routes import Route, RoutesSettings
@@ -104,11 +104,11 @@ def test_a_dry_run_reports_and_changes_nothing(make: Any, says: Any) -> None:
 
 
 def test_a_tick_between_windows_does_the_queue_only(world: Any) -> None:
-    world.engine._pressure.requests = 7
+    world.visit(world.client())
     world.engine.tick(world.now + 0.1)
-    assert world.engine._pressure.requests == 7
+    assert world.engine.status(world.now)["requests_per_second"] == 0.0
     world.engine.tick(world.now + 0.5)
-    assert world.engine._pressure.requests == 0
+    assert world.engine.status(world.now)["requests_per_second"] > 0.0
 
 
 def test_a_route_that_has_left_the_sketch_is_found_again(make: Any) -> None:
@@ -193,8 +193,8 @@ def test_a_path_that_a_flood_is_the_first_to_ask_for_is_not_taken_for_a_slow_one
     concurrency = world.engine._concurrency
     assert flood(0.400, left=6).samples == 0
     assert concurrency.probing
-    while concurrency.in_flight:
-        concurrency.give()
+    while concurrency.slots.in_flight:
+        concurrency.slots.give()
     assert flood(0.030, left=0).samples > 0
     assert not concurrency.probing
 
@@ -354,8 +354,8 @@ def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
 def test_at_three_in_the_morning_the_log_says_what_began_and_what_it_came_to(world: Any) -> None:
     world.storm(0.5)
     world.pass_time(20)
-    world.engine._pressure.p = world.engine._pressure.demand = 0.0
-    world.pass_time(601)
+    world.lull()
+    world.pass_time(600.5)
     assert not world.engine.attack
     onset, end = world.engine.events()
     assert onset[0] == "attack_onset"
@@ -370,19 +370,18 @@ def test_at_three_in_the_morning_the_log_says_what_began_and_what_it_came_to(wor
 
 
 def test_when_the_service_is_ill_by_itself_the_log_says_so_and_newcomers_are_let_in_again(world: Any) -> None:
-    pressure = world.engine._pressure
-    pressure.served = 100.0
-    pressure.p = 0.5
+    world.engine._windows._pressure._brownout.served = 100.0
+    world.engine._windows._pressure._level.p = 0.5
     refused = 0
     for i in range(600):
         world.pass_time(0.5)
-        pressure.shed = 1  # the queue turned somebody away
+        world.engine._shed_in_window = 1  # the queue turned somebody away
         if i % 20 == 0:
             newcomer = world.ask(world.client(f"198.51.100.{i // 20}"))
             refused += newcomer.verdict.action is Action.CHALLENGE
     assert refused == 6
     assert newcomer.verdict.action is Action.FORWARD
-    world.engine._concurrency.in_flight = 100
+    world.engine._slots.in_flight = 100
     assert world.ask(world.client("198.51.100.99")).rank == -world.now  # after those who have been refused already
     assert world.engine._queue.pressed  # the better tier goes first all the same
     (onset, (name, fields)) = world.engine.events()

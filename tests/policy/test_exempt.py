@@ -69,6 +69,6 @@ def test_the_least_served_are_not_challenged_there_either(make: Any) -> None:
     user = world.client()
     world.settle_down(user)
     world.storm(0.9)
-    world.engine._pressure.cutoff = 20.0
+    world.see(cutoff=20.0)
     assert world.ask(user).verdict.reason is Reason.OVERSUBSCRIBED
     assert world.ask(user, "/feed").verdict.action is Action.FORWARD

@@ -90,7 +90,7 @@ def test_off_means_nobody(make: Any) -> None:
     world = make(challenge=replace(CHEAP, mode="off"))
     user = known(world, world.client())
     world.storm(0.9)
-    world.engine._pressure.cutoff = 33.0
+    world.see(cutoff=33.0)
     for client in (user, world.client("198.51.100.1")):
         assert world.visit(client).verdict.action is Action.FORWARD
 
@@ -134,11 +134,11 @@ def test_where_passes_ask_for_all_there_is_they_go_by_rank_among_those_without(w
     world.settle_down(visitor, token=token)
     world.storm(0.9)
     assert world.visit(visitor, token=token).tier is Tier.T0
-    world.engine._pressure.merged = True
+    world.see(merged=True)
     request = world.visit(visitor, token=token)
     assert (request.tier, says(request)) == (Tier.T1, (Action.FORWARD, Reason.OK))
-    assert sum(world.engine._pressure.ranks) == request.cost
-    world.engine._pressure.cutoff = 33.0  # and is not challenged for it
+    assert sum(world.engine._windows._tally.so_far().ranks) == request.cost
+    world.see(cutoff=33.0)  # and is not challenged for it
     assert says(world.visit(visitor, token=token)) == (Action.FORWARD, Reason.OK)
     assert says(world.visit(user)) == (Action.CHALLENGE, Reason.OVERSUBSCRIBED)
 
@@ -205,7 +205,8 @@ def test_the_allowlisted_are_part_of_the_demand(make: Any, pressed: bool) -> Non
     if pressed:
         world.storm(0.5)
     world.visit(world.client())
-    assert world.engine._pressure.units == world.engine._pressure.top == world.engine._pressure.known == 1.0
+    asked = world.engine._windows._tally.so_far()
+    assert asked.units == asked.top == asked.known == 1.0
 
 
 def test_of_bought_passes_the_one_that_has_taken_least_goes_first(make: Any) -> None:

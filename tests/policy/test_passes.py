@@ -19,6 +19,7 @@ from shield.policy.keys import Keys
 from shield.policy.notes import Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import Passes
+from shield.policy.pressure.onset import PEACE
 from shield.policy.pricing import PricingSettings
 from shield.policy.table import TableSettings
 
@@ -241,7 +242,7 @@ def test_who_has_bought_a_page_gets_it_at_once_and_more_as_slowly_as_there_is_ro
     _, token = world.buy(client)
     world.engine._passes.factor = 0.05  # as with thousands of such passes alive: half a unit a second
     world.engine._passes.burst = 60.0
-    world.engine._judge.weather(True, 0.05)
+    world.see(bought_factor=0.05, pressed=True)
     served = 0
     while world.ask(client, token=token).verdict.action is Action.FORWARD:
         served += 1
@@ -400,7 +401,7 @@ def test_a_full_table_of_passes_keeps_what_was_paid_for(make: Any) -> None:
         assert world.visit(world.client(f"10.1.{i}.1"), token=token).shown_pass is token  # and are not revoked together
     assert world.engine.status(world.now)["tables"]["passes"]["entries"] == 16
     world.lull()
-    world.engine._pressure.attack = False
+    world.engine._windows._pressure._onset.attack = PEACE
     world.pass_time(1)
     world.settle_down(users[0], token=token)
     assert token.record is None

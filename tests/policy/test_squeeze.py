@@ -113,11 +113,11 @@ def test_a_challenged_client_counts_as_demand_for_its_nominal_rate_and_no_more(m
     world = make(limits=FLAT)
     client = world.client()
     world.storm(0.9)
-    world.engine._pressure.units = 0.0
+    world.engine._windows._tally.close()
     for _ in range(900):
         world.now += 0.005
         world.ask(client)
-    assert world.engine._pressure.units == pytest.approx(200 + 4.5 * 10, abs=2)
+    assert world.engine._windows._tally.so_far().units == pytest.approx(200 + 4.5 * 10, abs=2)
 
 
 def test_a_bought_pass_counts_as_demand_for_its_nominal_rate(make: Any) -> None:
@@ -125,13 +125,13 @@ def test_a_bought_pass_counts_as_demand_for_its_nominal_rate(make: Any) -> None:
     client = world.client()
     world.storm(0.9)
     _, token = world.buy(client)
-    world.engine._pressure.units = 0.0
+    world.engine._windows._tally.close()
     world.engine._judge.bought_factor = 0.05
     world.engine._passes.burst = 60.0
     for _ in range(100):
         world.now += 0.010
         world.ask(client, token=token)
-    assert 65 < world.engine._pressure.units <= 60 + 10
+    assert 65 < world.engine._windows._tally.so_far().units <= 60 + 10
 
 
 def test_asking_for_challenges_is_limited_too(make: Any) -> None:

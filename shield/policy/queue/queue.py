@@ -170,8 +170,12 @@ class Queue:
         """An upstream time, for the median."""
         self._rtts.append(rtt)
 
-    def close_window(self) -> None:
-        """Take the median anew."""
+    def close_window(self, limit: int, pressed: bool, brownout: bool, kept: float) -> None:
+        """Go by this from now on: the concurrency limit, the weather, and units/s kept for T2. Take the median anew."""
+        self.fit(limit)
+        self.pressed = pressed
+        self.brownout = brownout
+        self.kept = kept
         if self._rtts:
             self.median_rtt = sorted(self._rtts)[len(self._rtts) // 2]
 

@@ -1,4 +1,4 @@
-"""What a window says of the upstream, and when it says nothing; and the limit that comes of it, against a service."""
+"""The limit that comes of windows, rounds and probes: against a service, by hand, and in haste."""
 
 from __future__ import annotations
 
@@ -10,145 +10,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shield.policy.concurrency.concurrency import (
-    FEW,
-    FORGOTTEN,
-    HASTE,
-    MOST_SAMPLES,
-    PROBE_MOST,
-    ROUND,
-    Concurrency,
-)
+from shield.policy.concurrency.concurrency import FEW, HASTE, ROUND, Concurrency
+from shield.policy.concurrency.limit import FORGOTTEN
 from shield.policy.concurrency.settings import ConcurrencySettings
+from tests.policy.concurrency.by_hand import START, WINDOW, fill, steady
 
-WINDOW = 0.5
 TICK = 0.02
-START = 555_555.5
-
-
-def fixed(limit: int) -> Concurrency:
-    return Concurrency(ConcurrencySettings(adaptive=False), limit)
-
-
-def window(
-    concurrency: Concurrency, ratios: list[float], *, clients: int = 8, errors: int = 0, calm: bool = True
-) -> None:
-    for i, ratio in enumerate(ratios):
-        concurrency.sample(bytes([i % clients]), 0.1 * ratio, 0.1, i < errors, concurrency.epoch)
-    concurrency.close_window(WINDOW, calm, START)
-
-
-def test_saturated_is_when_in_flight_reached_the_limit() -> None:
-    concurrency = fixed(2)
-    for _ in range(2):
-        concurrency.take()
-    concurrency.give()
-    window(concurrency, [])
-    assert concurrency.saturated
-    window(concurrency, [])
-    assert not concurrency.saturated
-    concurrency.take()
-    window(concurrency, [])
-    window(concurrency, [])  # it is reached all the time
-    assert concurrency.saturated
-
-
-@pytest.mark.parametrize(("samples", "clients"), [(7, 7), (50, 3), (0, 1)])
-def test_too_few_samples_or_clients_say_nothing(samples: int, clients: int) -> None:
-    concurrency = fixed(10)
-    window(concurrency, [50.0] * samples, clients=clients, errors=samples)
-    assert not concurrency.acted
-    assert not concurrency.errors_act
-    assert (concurrency.ratio, concurrency.baseline, concurrency.low) == (1.0, 1.0, 1.0)
-
-
-def test_the_median_is_the_congestion() -> None:
-    concurrency = fixed(10)
-    window(concurrency, [1.0, 1.0, 1.0, 5.0, 6.0, 7.0, 90.0, 90.0, 90.0], calm=False)
-    assert concurrency.ratio == pytest.approx(6.0)
-    assert concurrency.congestion == pytest.approx(6.0)
-    assert concurrency.excess == pytest.approx(0.5)
-
-
-def test_the_baseline_follows_slowly_in_calm_weather_and_at_once_downwards() -> None:
-    concurrency = fixed(10)
-    window(concurrency, [2.0] * 20)
-    assert concurrency.baseline == pytest.approx(1.02)
-    window(concurrency, [0.5] * 20)
-    assert concurrency.baseline == 0.5
-
-
-def test_a_draining_flood_teaches_no_baseline() -> None:
-    concurrency = fixed(10)
-    window(concurrency, [80.0] * 20, calm=False)
-    assert concurrency.baseline == 1.0
-
-
-def test_a_saturated_window_teaches_no_baseline() -> None:
-    concurrency = fixed(1)
-    concurrency.take()
-    window(concurrency, [80.0] * 20)
-    assert concurrency.baseline == 1.0
-
-
-def test_congestion_that_is_not_measured_anew_bills_nothing_and_fades() -> None:
-    concurrency = fixed(10)
-    window(concurrency, [11.0] * 20, calm=False)
-    window(concurrency, [], calm=False)
-    assert concurrency.congestion == 1.0
-    assert 10.9 < concurrency.ratio < 11.0
-    concurrency.close_window(60.0, False, START)
-    assert concurrency.ratio == pytest.approx(1 + 10 * 0.99, rel=0.01)
-
-
-@pytest.mark.parametrize(("n", "errors", "acts"), [(8, 1, False), (8, 2, True), (100, 9, False), (100, 10, True)])
-def test_errors_act_beyond_chance(n: int, errors: int, acts: bool) -> None:
-    concurrency = fixed(10)
-    window(concurrency, [1.0] * n, errors=errors)
-    assert concurrency.errors_act is acts
-
-
-def test_quick_errors_are_no_sign_of_a_quick_service() -> None:
-    concurrency = fixed(10)
-    window(concurrency, [0.01] * 20, errors=20)
-    assert concurrency.errors_act
-    assert (concurrency.ratio, concurrency.baseline) == (1.0, 1.0)
-
-
-def test_noise_in_few_samples_hardly_ever_looks_like_overload() -> None:
-    rng = random.Random(3)
-    concurrency = fixed(10)
-    above = 0
-    for _ in range(2000):
-        concurrency.baseline = 1.0
-        window(concurrency, [rng.lognormvariate(0, 1.0) for _ in range(8)], calm=False)
-        above += concurrency.low > 1.5
-    assert above < 20
-
-
-def test_samples_of_a_window_are_bounded() -> None:
-    concurrency = Concurrency(ConcurrencySettings())
-    for i in range(5 * MOST_SAMPLES):
-        concurrency.sample(i.to_bytes(4, "big"), 1.0, 1.0, False, concurrency.epoch)
-    assert len(concurrency._ratios) == len(concurrency._excess) == len(concurrency._fresh) == MOST_SAMPLES
-    assert len(concurrency._clients) == len(concurrency._fresh_clients) == 4
-
-
-@pytest.mark.parametrize(
-    ("settings", "ceiling", "limit"),
-    [
-        (ConcurrencySettings(), 0, 20),
-        (ConcurrencySettings(), 16, 16),
-        (ConcurrencySettings(), 2, 2),
-        (ConcurrencySettings(start=3, least=5), 0, 5),
-        (ConcurrencySettings(adaptive=False), 0, 20),
-        (ConcurrencySettings(adaptive=False), 700, 700),
-    ],
-)
-def test_the_limit_begins_within_its_bounds(settings: ConcurrencySettings, ceiling: int, limit: int) -> None:
-    concurrency = Concurrency(settings, ceiling)
-    assert concurrency.limit == concurrency.slots == limit
-    assert concurrency.found is not settings.adaptive
 
 
 # A service, and more asked of it than it can do
@@ -207,10 +74,10 @@ class Overload:
 
     def _fill(self) -> None:
         concurrency, service = self.concurrency, self.service
-        while concurrency.in_flight < concurrency.slots and (self._backlog or not self.asked):
+        while concurrency.slots.in_flight < concurrency.slots.size and (self._backlog or not self.asked):
             self._backlog -= bool(self.asked)
-            concurrency.take()
-            service.waiting.append((self.now, concurrency.epoch))
+            concurrency.slots.take()
+            service.waiting.append((self.now, concurrency.slots.epoch))
         while service.waiting and (service.thrash is not None or service.busy < service.slots):
             service.busy += 1
             seconds = service.seconds * service.time(self._random)
@@ -235,13 +102,13 @@ class Overload:
                 self.limits.append(concurrency.limit)
                 self._at(self.now + WINDOW, "window")
             else:
-                if concurrency.in_flight >= concurrency.half:
+                if concurrency.slots.in_flight >= concurrency.slots.half:
                     client = bytes([self._random.randrange(256)])
                     fails = self._random.random() < self.failing
                     concurrency.sample(client, self.now - since, self.service.seconds, fails, epoch)
                 self.times.append(self.now - since)
                 self.ends.append(self.now)
-                concurrency.give()
+                concurrency.slots.give()
                 self.service.busy -= 1
             self._fill()
         self.now = end
@@ -375,7 +242,7 @@ def test_a_service_that_only_fails_gets_the_least() -> None:
     site.failing = 1.0
     site.run(30.0)
     assert site.concurrency.limit == 4
-    assert site.concurrency.baseline == 1.0
+    assert site.concurrency._congestion.baseline == 1.0
 
 
 def test_the_ceiling_holds() -> None:
@@ -421,115 +288,37 @@ def test_workers_probe_at_the_same_time() -> None:
 # Rounds by hand
 
 
-def steady(concurrency: Concurrency, ratio: float, now: float, clients: int = 8) -> None:
-    """A window in which the limit was reached, and many requests ended after `ratio` times their baseline."""
-    while concurrency.in_flight < concurrency.slots:
-        concurrency.take()
-    for i in range(max(40, 4 * concurrency.slots)):
-        concurrency.take()
-        concurrency.sample(bytes([i % clients]), 0.1 * ratio, 0.1, False, concurrency.epoch)
-        concurrency.give()
-    concurrency.close_window(WINDOW, False, now)
-    while concurrency.in_flight:
-        concurrency.give()
-
-
 def test_what_began_before_the_limit_changed_is_no_answer_to_the_change() -> None:
     concurrency = Concurrency(ConcurrencySettings(), probes=False)
     steady(concurrency, 1.0, START)
     assert concurrency.limit == 30
     for i in range(100):
-        concurrency.sample(bytes([i]), 1.0, 0.1, False, concurrency.epoch - 1)
-    concurrency.close_window(WINDOW, False, START + 0.5)
-    assert concurrency.limit == 30
-    assert concurrency.ratio == pytest.approx(10.0)
+        concurrency.sample(bytes([i]), 1.0, 0.1, False, concurrency.slots.epoch - 1)
+    reading = concurrency.close_window(WINDOW, False, START + 0.5)
+    assert reading.limit == 30
+    assert reading.times.ratio == pytest.approx(10.0)
 
 
 def test_few_noisy_samples_wait_for_more() -> None:
     concurrency = Concurrency(ConcurrencySettings(start=8), probes=False)
     for late in (0.0, ROUND + 1.0):
         for _ in range(8):
-            concurrency.take()
+            concurrency.slots.take()
         for i, ratio in enumerate([0.5, 0.6, 0.7, 1.6, 1.7, 2.0, 2.1, 2.2]):
-            concurrency.sample(bytes([i]), ratio, 1.0, False, concurrency.epoch)
-            concurrency.give()
+            concurrency.sample(bytes([i]), ratio, 1.0, False, concurrency.slots.epoch)
+            concurrency.slots.give()
         concurrency.close_window(WINDOW, False, START + late)
         assert concurrency.limit == 8
-        assert len(concurrency._fresh) == (0 if late else 8)  # dropped when they are too old
+        assert len(concurrency.slots.fresh.ratios) == (0 if late else 8)  # dropped when they are too old
 
 
 def test_samples_of_few_clients_are_dropped_when_they_are_old() -> None:
     concurrency = Concurrency(ConcurrencySettings())
     steady(concurrency, 9.0, START, clients=1)
-    assert len(concurrency._fresh) == 80
+    assert len(concurrency.slots.fresh.ratios) == 80
     concurrency.close_window(WINDOW, False, START + ROUND + 1)
-    assert concurrency._fresh == []
+    assert concurrency.slots.fresh.ratios == []
     assert concurrency.limit == 20
-
-
-def test_a_probe_of_which_nothing_comes_back_is_given_up() -> None:
-    concurrency = Concurrency(ConcurrencySettings())
-    steady(concurrency, 2.0, START)
-    assert concurrency.probing
-    assert (concurrency.limit, concurrency.slots, concurrency.half) == (20, 10, 5.0)
-    concurrency.close_window(WINDOW, False, START + WINDOW)
-    assert concurrency.probing
-    concurrency.close_window(WINDOW, False, START + PROBE_MOST)
-    assert not concurrency.probing
-    assert (concurrency.limit, concurrency.slots) == (20, 20)
-    assert concurrency.baseline == 1.0
-
-
-def test_a_probe_that_finds_the_service_slower_raises_the_baseline_and_keeps_the_limit() -> None:
-    concurrency = Concurrency(ConcurrencySettings())
-    steady(concurrency, 3.0, START)
-    steady(concurrency, 2.9, START + WINDOW)
-    assert not concurrency.probing
-    assert concurrency.baseline > 2.8
-    assert concurrency.limit == 20
-
-
-def test_a_probe_that_finds_half_of_it_congested_too_goes_on_and_its_word_is_carried_out_at_once() -> None:
-    concurrency = Concurrency(ConcurrencySettings(start=64))
-    for i, (ratio, slots) in enumerate([(2.7, 32), (1.4, 16), (0.8, 8)]):
-        steady(concurrency, ratio, START + i * WINDOW)
-        assert concurrency.slots == slots
-    steady(concurrency, 0.8, START + 2.0)
-    assert not concurrency.probing
-    assert concurrency.limit == concurrency.slots
-    assert concurrency.limit == int(64 * 1.4 * concurrency.baseline / 2.7) < int(64 * 1.4 / 2.7)
-
-
-def test_where_the_limit_has_to_fall_far_it_is_tried_at_once() -> None:
-    concurrency = Concurrency(ConcurrencySettings(start=64))
-    steady(concurrency, 8.0, START)
-    assert concurrency.probing
-    assert concurrency.slots == int(64 * 1.4 / 8)
-    steady(concurrency, 1.3, START + WINDOW)
-    assert not concurrency.probing
-    assert concurrency.limit == concurrency.slots == int(64 * 1.4 / 8)
-    assert concurrency.baseline == 1.0  # it held
-
-
-@pytest.mark.parametrize(("ratio", "slots", "baseline"), [(1.6, 5, 1.0), (0.5, 5, 0.5), (8.0, 64, 8.0)])
-def test_a_trial_that_denies_the_baseline_is_a_probe_like_others(ratio: float, slots: int, baseline: float) -> None:
-    concurrency = Concurrency(ConcurrencySettings(start=64))
-    steady(concurrency, 8.0, START)
-    assert concurrency.slots == 11
-    steady(concurrency, ratio, START + WINDOW)  # of 8 there were to be 8 * 11 / 64
-    assert concurrency.slots == slots
-    steady(concurrency, baseline, START + 2 * WINDOW)
-    assert concurrency.baseline == pytest.approx(baseline, rel=0.1)
-
-
-def test_a_probe_that_looks_slower_than_more_slots_did_teaches_no_more_than_these() -> None:
-    """Bursts in calm weather looked so: b went from 1.1 to 2.2, and the flood that came met a limit of 10, not 5."""
-    concurrency = Concurrency(ConcurrencySettings())
-    steady(concurrency, 1.3, START)
-    assert concurrency.probing
-    steady(concurrency, 2.5, START + WINDOW)
-    assert not concurrency.probing
-    assert 1.0 < concurrency.baseline <= 1.3
 
 
 def test_what_calm_weather_said_does_not_speak_for_a_flood() -> None:
@@ -537,14 +326,14 @@ def test_what_calm_weather_said_does_not_speak_for_a_flood() -> None:
     quicker, 2.5 was taken for undisturbed, and the limit stayed at 20 on a service of 4 slots."""
     concurrency = Concurrency(ConcurrencySettings())
     for _ in range(12):
-        concurrency.take()
-    epoch = concurrency.epoch
+        concurrency.slots.take()
+    epoch = concurrency.slots.epoch
     for i in range(130):
         concurrency.sample(bytes([i % 8]), 0.1, 0.1, False, epoch)
     fill(concurrency, 5.5, 20)
     concurrency.hurry(START)
     assert concurrency.probing
-    assert concurrency.slots == int(20 * 1.4 / 5.5)
+    assert concurrency.slots.size == int(20 * 1.4 / 5.5)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.3])
@@ -552,29 +341,17 @@ def test_a_limit_that_is_hardly_in_the_way_does_not_rise_and_is_not_probed(ratio
     concurrency = Concurrency(ConcurrencySettings())
     for _ in range(30):  # bursts of 24; the limit is 20
         for _ in range(24):
-            concurrency.take()
-            concurrency.sample(b"%d" % concurrency.in_flight, 0.1 * ratio, 0.1, False, concurrency.epoch)
-        while concurrency.in_flight:
-            concurrency.give()
+            concurrency.slots.take()
+            concurrency.sample(b"%d" % concurrency.slots.in_flight, 0.1 * ratio, 0.1, False, concurrency.slots.epoch)
+        while concurrency.slots.in_flight:
+            concurrency.slots.give()
     concurrency.close_window(WINDOW, False, START)
-    assert concurrency.limit == concurrency.slots == 20
+    assert concurrency.limit == concurrency.slots.size == 20
     steady(concurrency, 1.0, START + WINDOW)
     assert concurrency.limit == 30
 
 
 # Between two windows
-
-
-def fill(concurrency: Concurrency, ratio: float, count: int = 80) -> None:
-    """So many requests that ended after `ratio` times their baseline, the limit reached, and no window closed."""
-    while concurrency.in_flight < concurrency.slots:
-        concurrency.take()
-    for i in range(count):
-        concurrency.take()
-        concurrency.sample(bytes([i % 8]), 0.1 * ratio, 0.1, False, concurrency.epoch)
-        concurrency.give()
-    while concurrency.in_flight:
-        concurrency.give()
 
 
 def test_a_limit_that_is_blatantly_too_high_is_found_out_between_two_windows() -> None:
@@ -583,7 +360,7 @@ def test_a_limit_that_is_blatantly_too_high_is_found_out_between_two_windows() -
     for i, ratio in enumerate([5.0, 1.2]):
         fill(concurrency, ratio)
         concurrency.hurry(START + i * HASTE)
-        slots.append(concurrency.slots)
+        slots.append(concurrency.slots.size)
     assert slots == [5, 5]
     assert not concurrency.probing
     assert concurrency.limit == 5
@@ -594,7 +371,7 @@ def test_what_leaves_doubt_waits_for_the_window(ratio: float, count: int) -> Non
     concurrency = Concurrency(ConcurrencySettings())
     fill(concurrency, ratio, count)
     concurrency.hurry(START)
-    assert concurrency.slots == 20
+    assert concurrency.slots.size == 20
 
 
 @pytest.mark.parametrize(("quick", "slots"), [(2, 5), (3, 20)])
@@ -603,7 +380,7 @@ def test_some_quick_requests_among_few_are_doubt(quick: int, slots: int) -> None
     fill(concurrency, 5.0, FEW - quick)
     fill(concurrency, 1.0, quick)
     concurrency.hurry(START)
-    assert concurrency.slots == slots
+    assert concurrency.slots.size == slots
 
 
 def test_the_last_requests_are_what_the_haste_is_about() -> None:
@@ -613,48 +390,38 @@ def test_the_last_requests_are_what_the_haste_is_about() -> None:
     fill(concurrency, 5.0, FEW)
     concurrency.hurry(START)
     assert concurrency.probing
-    assert concurrency.slots == int(20 * 1.4 / 5)
+    assert concurrency.slots.size == int(20 * 1.4 / 5)
 
 
 def test_few_clients_are_no_reason_for_haste() -> None:
     concurrency = Concurrency(ConcurrencySettings())
     for _ in range(20):
-        concurrency.take()
+        concurrency.slots.take()
     for i in range(80):
-        concurrency.sample(bytes([i % 3]), 0.5, 0.1, False, concurrency.epoch)
+        concurrency.sample(bytes([i % 3]), 0.5, 0.1, False, concurrency.slots.epoch)
     concurrency.hurry(START)
-    assert concurrency.slots == 20
+    assert concurrency.slots.size == 20
 
 
 def test_it_is_looked_at_twenty_times_a_second_and_only_a_limit_that_is_reached() -> None:
     concurrency = Concurrency(ConcurrencySettings())
     for i in range(80):
-        concurrency.take()
-        concurrency.sample(bytes([i % 8]), 1.0, 0.1, False, concurrency.epoch)
-        concurrency.give()
+        concurrency.slots.take()
+        concurrency.sample(bytes([i % 8]), 1.0, 0.1, False, concurrency.slots.epoch)
+        concurrency.slots.give()
     concurrency.hurry(START)
-    assert concurrency.slots == 20
+    assert concurrency.slots.size == 20
     fill(concurrency, 2.0)
     concurrency.hurry(START)
     fill(concurrency, 10.0, 200)
     concurrency.hurry(START + HASTE / 2)
-    assert concurrency.slots == 20
+    assert concurrency.slots.size == 20
     concurrency.hurry(START + HASTE)
-    assert concurrency.slots == 2
+    assert concurrency.slots.size == 2
 
 
 def test_a_limit_that_is_told_does_not_hurry() -> None:
-    concurrency = fixed(20)
+    concurrency = Concurrency(ConcurrencySettings(adaptive=False), 20)
     fill(concurrency, 10.0)
     concurrency.hurry(START)
-    assert concurrency.slots == 20
-
-
-def test_a_probe_that_need_not_go_deeper_ends_with_its_window() -> None:
-    concurrency = Concurrency(ConcurrencySettings())
-    steady(concurrency, 2.0, START)
-    assert concurrency.probing
-    fill(concurrency, 1.9)
-    concurrency.hurry(START + HASTE)
-    assert concurrency.probing
-    assert concurrency.slots == 10
+    assert concurrency.slots.size == 20

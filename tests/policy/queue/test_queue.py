@@ -79,7 +79,7 @@ def test_nobody_overtakes_the_queue(make: Any) -> None:
     world = make(2)
     occupants = fill(world)
     waiting = [world.ask(world.client(f"192.0.2.{i}")) for i in range(3)]
-    world.engine._concurrency.in_flight -= 1  # as if the limit had been raised
+    world.engine._slots.give()  # as if the limit had been raised
     late = world.ask(world.client("192.0.2.9"))
     assert late.verdict.action is Action.QUEUE
     changed = world.engine.tick(world.now)
@@ -379,7 +379,7 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
 
     crowd()
     assert says(world.ask(buyer, token=token)) == (Action.SHED, Reason.QUEUE_FULL)
-    world.engine._pressure.known_demand = 200.0
+    world.engine._windows._pressure._demand.known = 200.0
     world.pass_time(0.5)
     assert world.engine.status(world.now)["bought_kept"] == pytest.approx(5.0)
     crowd()
@@ -466,7 +466,7 @@ def test_in_a_brownout_who_was_challenged_before_it_was_found_goes_first(make: A
     world.pass_time(1.0)
     assert says(world.ask(early)) == (Action.CHALLENGE, Reason.NEWCOMER)
     assert early.entry.refused_since == began
-    world.engine._judge.weather(False, 1.0)
+    world.see(pressed=False)
     (occupant,) = fill(world)
     world.engine._queue.pressed = world.engine._queue.brownout = True
     last = world.ask(late)

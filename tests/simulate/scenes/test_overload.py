@@ -13,6 +13,7 @@ from statistics import median
 import pytest
 
 from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.concurrency.reading import Reading
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import Engine
 from shield.simulate.result import Result
@@ -34,23 +35,26 @@ class Gradient2(Concurrency):
         self._estimate = 20.0
         self._long: float | None = None
 
-    def close_window(self, seconds: float, calm: bool, now: float) -> None:
-        super().close_window(seconds, calm, now)
-        if not self.acted:
-            return
-        short = self.ratio
+    def close_window(self, seconds: float, calm: bool, now: float) -> Reading:
+        reading = super().close_window(seconds, calm, now)
+        if not reading.times.acted:
+            return reading
+        short = reading.times.ratio
         long = self._long = short if self._long is None else self._long + (short - self._long) * 2 / 601
         if long / short > 2.0:
             self._long = long * 0.95
         gradient = max(0.5, min(1.0, 1.5 * long / short))
         wanted = self._estimate * gradient + 4.0
         self._estimate = max(20.0, min(1000.0, 0.8 * self._estimate + 0.2 * wanted))
-        self.limit = self.slots = int(self._estimate)
-        self.half = self.slots / 2
+        limit = int(self._estimate)
+        self._limit.move(limit)
+        self.slots.resize(limit, now)
+        return replace(reading, limit=limit)
 
 
 def gradient2(engine: Engine) -> None:
     engine._concurrency = Gradient2()
+    engine._slots = engine._concurrency.slots
 
 
 Prepare = Callable[[Engine], None]

@@ -1,0 +1,116 @@
+"""The limit L: how far it may go, how far it goes at a time, and whether it has been found yet.
+
+It falls to max(0.7, g) L (g: round.py), or to 0.8 L for errors, and rises by sqrt(L) / 2; before it has held once, by
+half. A limit that fell in bad times rises again while the service is hardly asked, to what it took well within the last
+minutes: else a limit too low to let anybody in would never be tested.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from shield.policy.concurrency.round import Finding
+from shield.policy.concurrency.settings import ConcurrencySettings
+
+SEARCH: Final = 1.5  # growth until the limit held once: four windows from 20 to 100, and half as much too high at most
+FELL: Final = 0.6  # of the limit at the last probe: two steps down, and then it is asked whether b still holds
+FLOOR_ROUNDS: Final = 4  # at the floor and still too slow: then b is asked for, as it must be wrong
+USUAL_KEPT: Final = 0.9  # per minute, of the limit that it may rise to while quiet
+QUIET: Final = 2.0  # seconds since the limit was last reached, after which it may rise to that
+FORGOTTEN: Final = 60.0  # seconds of calm after which a limit is a lower bound again
+
+
+class Limit:
+    """Requests that the service takes at once. `ceiling`: the operator's bound, 0 for none.
+
+    `found`: the limit was reached and it held, so that demand beyond it is overload. Before that, and in calm weather a
+    minute after it was last reached, it is only a lower bound of what the service can do.
+    """
+
+    __slots__ = (
+        "_at_last_probe",
+        "_calm",
+        "_floor_rounds",
+        "_searching",
+        "_settings",
+        "_unreached",
+        "_usual",
+        "found",
+        "least",
+        "most",
+        "value",
+    )
+
+    def __init__(self, settings: ConcurrencySettings, ceiling: int) -> None:
+        self._settings = settings
+        if settings.adaptive:
+            self.most = min(settings.most, ceiling) if ceiling else settings.most
+            self.least = min(settings.least, self.most)
+            self.value = max(self.least, min(settings.start, self.most))
+        else:
+            self.most = self.least = self.value = ceiling or settings.start
+        self.found = not settings.adaptive
+        self._searching = True
+        self._usual = 0.0  # the greatest that was taken well, fading
+        self._unreached = 0.0  # seconds since it was last reached
+        self._calm = 0.0  # of these, those of calm weather
+        self._floor_rounds = 0  # running, at the floor and still too slow
+        self._at_last_probe = 0
+
+    def close_window(self, seconds: float, saturated: bool, calm: bool) -> None:
+        """Let so many seconds pass, in calm weather or not; `saturated`: the limit was reached in them."""
+        self._usual *= USUAL_KEPT ** (seconds / 60)
+        if saturated:
+            self._unreached = self._calm = 0.0
+            return
+        self._unreached += seconds
+        if calm:
+            self._calm += seconds
+            if self._calm > FORGOTTEN:
+                self.found = False
+
+    def heed(self, finding: Finding) -> bool:
+        """Take note of a round; whether it is in doubt that b still holds."""
+        if finding.held:
+            self.found = True
+            self._searching = False
+        lower = self.lower(finding)
+        at_floor = finding.down and lower == self.value
+        self._floor_rounds = self._floor_rounds + 1 if at_floor else 0
+        fell = finding.down and not finding.errors and lower < FELL * self._at_last_probe
+        return self._floor_rounds >= FLOOR_ROUNDS or fell
+
+    def lower(self, finding: Finding) -> int:
+        """What the limit falls to after such a round."""
+        return max(self.least, int(self.value * max(self._settings.shrink, finding.gradient)))
+
+    def higher(self) -> int:
+        """What it rises to."""
+        search = int(self.value * SEARCH) if self._searching else 0
+        return min(max(self.value + self._step(), search), self.most)
+
+    def back(self) -> int:
+        """What it rises to while it is not reached; itself, where it was never higher within the last minutes."""
+        if self._unreached > QUIET and self.value < self._usual:
+            return min(math.ceil(self._usual), self.value + self._step())
+        return self.value
+
+    def move(self, value: int) -> None:
+        """Be so high from now on."""
+        self.value = value
+
+    def taken_well(self) -> None:
+        """Remember that the service took so much."""
+        self._usual = max(self._usual, self.value)
+
+    def begin_probe(self) -> None:
+        """Count the rounds at the floor anew: whether b is wrong is being asked."""
+        self._floor_rounds = 0
+
+    def end_probe(self, value: int) -> None:
+        """Be what a probe says, and remember it."""
+        self.value = self._at_last_probe = value
+
+    def _step(self) -> int:
+        return max(1, int(self._settings.growth * math.sqrt(self.value)))

@@ -1,0 +1,79 @@
+"""The brownout: a service that became worse by itself, told from one of which too much is asked.
+
+Challenging people then helps the service little and locks them out for as long as it is ill. The queue, in which the
+tiers take turns then, and the concurrency limit go on protecting it.
+
+It is found when there has been pressure for 60 s, and all the time
+
+    demand is modest   over a minute, times 0.9, no more than the most that a minute of calm weather completed (half of
+                       which is forgotten in a day)
+    and it is worse    slow, or failing, or under pressure with a third of what it could do, or able to do less than it
+                       has served. Else it does what it can, and an attack that grew slowly asks for a little more
+
+It lasts until the pressure is over or demand is 1.5 times as much as was served. People who are refused ask again. So
+demand may be three times as much from the beginning where the service shows that it is ill, since it is slow and
+completes less than it did, or where it could do three times what is asked. 45 s suffice where it is slow and completes
+less, or failed within a minute though it could do what is asked.
+
+*Slow* is against the b of calm weather: a probe of an ill service finds that it is slow undisturbed, and takes that for
+its b.
+"""
+
+from __future__ import annotations
+
+import math
+
+from shield.policy.pressure.demand import Demand
+from shield.policy.pressure.settings import PressureSettings
+from shield.policy.pressure.window import Window
+
+
+class Brownout:
+    """Remembers what the service did in calm weather, and how it does now."""
+
+    __slots__ = ("_calm_baseline", "_errors_ago", "_modest_for", "_ratio", "_settings", "on", "served")
+
+    def __init__(self, settings: PressureSettings) -> None:
+        self._settings = settings
+        self.on = False
+        self.served = 0.0  # units/s: the most that a minute of calm weather completed
+        self._calm_baseline = 1.0  # b in calm weather
+        self._ratio = 1.0  # x over seconds: of one window it is noise
+        self._errors_ago = math.inf  # seconds since errors showed overload
+        self._modest_for = 0.0  # seconds under pressure, without more demand than the service has served before
+
+    def read(self, window: Window, demand: Demand, capacity: float, failed: bool, high: bool) -> bool:
+        """Whether there is a brownout after a window. `failed`: errors showed overload; `high`: there is pressure."""
+        settings, seconds = self._settings, window.seconds
+        self._remember(window, demand.steady_completed, failed, high)
+        slow = self._ratio > settings.slow_ratio * self._calm_baseline
+        less = slow and demand.steady_completed <= settings.used * self.served
+        failing = self._errors_ago < settings.steady
+        light = settings.used if self.on or failing else settings.light
+        could = demand.steady <= light * capacity
+        worse = self.on or slow or could or failing or capacity <= settings.used * self.served
+        modest = high and worse and self._is_modest(demand, capacity, tries=less or could)
+        self._modest_for = self._modest_for + seconds if modest else 0.0
+        after = settings.brownout_ill if less or (could and failing) else settings.brownout_after
+        self.on = modest and (self.on or self._modest_for >= after)
+        return self.on
+
+    def _remember(self, window: Window, completed: float, failed: bool, high: bool) -> None:
+        settings, seconds, service = self._settings, window.seconds, window.service
+        self.served *= settings.served_kept ** (seconds / 60)
+        if not high:
+            self.served = max(self.served, completed)
+            share = 1.0 - math.exp(-seconds / settings.steady)
+            self._calm_baseline += share * (service.baseline - self._calm_baseline)
+        self._errors_ago = 0.0 if failed else self._errors_ago + seconds
+        self._ratio += (1.0 - math.exp(-seconds / settings.slow_memory)) * (service.times.ratio - self._ratio)
+
+    def _is_modest(self, demand: Demand, capacity: float, tries: bool) -> bool:
+        """Whether no more is asked for than was served. `tries`: those who are refused and ask again explain more."""
+        settings = self._settings
+        more = settings.brownout_demand if self.on else 1.0 / settings.used
+        if tries:
+            more = max(more, settings.brownout_tries)
+        # A flood is seen by the demand of seconds: that of a minute would take seconds more.
+        flood = demand.units > max(settings.brownout_tries * self.served, settings.used * capacity)
+        return demand.steady <= self.served * more and not flood

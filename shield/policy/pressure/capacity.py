@@ -1,0 +1,43 @@
+"""Capacity: what the service can do, in units a second.
+
+The larger of two:
+
+    the most that was completed while saturated. It fades by 1 % a minute, and within a minute to what is completed
+    while saturated now
+    100 L / x    Little's law: L slots of 100 units/s each, slowed by x. Where the limit is not probed, by
+                 x / max(1, b): without probes b above 1 is how noisy times look undisturbed
+
+Completed requests count at the cost of their route, as demand does. So slowness does not look like capacity, and a
+route whose cost is wrong is wrong in both. Until the limit was reached and held, the capacity is only a lower bound.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from shield.model import UNIT_SECONDS
+from shield.policy.concurrency.reading import Reading
+from shield.policy.pressure.settings import PressureSettings
+
+UNITS_PER_SLOT: Final = 1.0 / UNIT_SECONDS  # what one slot can do in a second
+
+
+class Capacity:
+    """Keeps the most that was completed."""
+
+    __slots__ = ("_most_completed", "_settings", "units")
+
+    def __init__(self, settings: PressureSettings, limit: int) -> None:
+        self._settings = settings
+        self._most_completed = 0.0
+        self.units = UNITS_PER_SLOT * limit
+
+    def read(self, service: Reading, completed: float, seconds: float) -> float:
+        """Units/s that the service can do, after a window at whose end so many units/s are completed."""
+        self._most_completed *= self._settings.capacity_kept ** (seconds / 60)
+        if service.saturated:
+            less = (completed - self._most_completed) * (1.0 - math.exp(-seconds / self._settings.steady))
+            self._most_completed = max(self._most_completed + less, completed)
+        self.units = max(self._most_completed, UNITS_PER_SLOT * service.limit / service.slowness)
+        return self.units

@@ -1,0 +1,41 @@
+"""Demand: what is asked for, in requests and units a second, smoothed.
+
+In units, it is what each subject's nominal buckets and bans would admit *before* any measure that depends on p, so that
+neither a banned address holds p up nor success at shedding lifts the defence.
+"""
+
+from __future__ import annotations
+
+import math
+
+from shield.policy.pressure.settings import PressureSettings
+from shield.policy.pressure.window import Window
+
+
+class Demand:
+    """Averages over the last seconds, and over the last minute. What was completed is smoothed alike."""
+
+    __slots__ = ("_settings", "completed", "known", "rate", "steady", "steady_completed", "top", "units")
+
+    def __init__(self, settings: PressureSettings) -> None:
+        self._settings = settings
+        self.rate = 0.0  # requests/s
+        self.units = 0.0  # units/s, of everybody
+        self.known = 0.0  # of T0 and T1
+        self.top = 0.0  # of T0
+        self.completed = 0.0  # units/s that the service completed
+        self.steady = 0.0  # units/s of everybody, over a minute: browsing is uneven
+        self.steady_completed = 0.0
+
+    def add(self, window: Window) -> None:
+        """Take a window."""
+        seconds, asked = window.seconds, window.asked
+        share = 1.0 - math.exp(-seconds / self._settings.smoothing)
+        self.rate += share * (window.requests / seconds - self.rate)
+        self.units += share * (asked.units / seconds - self.units)
+        self.known += share * (asked.known / seconds - self.known)
+        self.top += share * (asked.top / seconds - self.top)
+        self.completed += share * (window.completed / seconds - self.completed)
+        share = 1.0 - math.exp(-seconds / self._settings.steady)
+        self.steady += share * (asked.units / seconds - self.steady)
+        self.steady_completed += share * (window.completed / seconds - self.steady_completed)

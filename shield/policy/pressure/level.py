@@ -1,0 +1,46 @@
+"""The level: p, and where it is going.
+
+target  clip((D/C - used) / span, 0, 1) for demand D and capacity C, once D/C - used, summed over seconds, is too much
+        for a page that loads; at least `overload` while a sign of overload lasts
+p       rises by 0.5 (target - p) a second and falls by 0.02 (target - p): a flood is met in a second, and not
+        trusted to be over for a minute
+high    p is above the threshold, and stays so until it is below half of that: a flood that pulses every 30 s,
+        however weak, does not make the defence flap
+"""
+
+from __future__ import annotations
+
+import math
+
+from shield.policy.pressure.settings import PressureSettings
+from shield.policy.pressure.signs import Overload
+
+
+class Level:
+    """p, one window at a time."""
+
+    __slots__ = ("_asked", "_settings", "high", "p", "reason", "target")
+
+    def __init__(self, settings: PressureSettings) -> None:
+        self._settings = settings
+        self.p = 0.0
+        self.target = 0.0
+        self.reason = ""  # of the target: demand, or a sign of overload
+        self.high = False
+        self._asked = 0.0  # demand beyond `used`, as a share of the capacity, times seconds
+
+    def read(self, load: float, overload: Overload, seconds: float) -> float:
+        """p after a window. `load`: demand over capacity; 0 where the capacity is only a lower bound."""
+        settings = self._settings
+        beyond = load - settings.used
+        self._asked = self._asked + beyond * seconds if beyond > 0.0 else 0.0
+        counts = self.high or self._asked > settings.most_asked
+        self.target = min(max(beyond / settings.span, 0.0), 1.0) if counts else 0.0
+        self.reason = "demand"
+        if overload.lasts and self.target < settings.overload:
+            self.target = settings.overload
+            self.reason = overload.signs[0]
+        speed = settings.rise if self.target > self.p else settings.fall
+        self.p += (1.0 - math.exp(-speed * seconds)) * (self.target - self.p)
+        self.high = self.p > (settings.release * settings.threshold if self.high else settings.threshold)
+        return self.p

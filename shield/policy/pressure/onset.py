@@ -1,0 +1,63 @@
+"""Onset and end of an attack.
+
+The onset is the first of p above the threshold and an alarm of the CUSUM (cusum.py) while the demand is of any weight.
+The alarm limits nobody: it only freezes history early. The end is p below the threshold for ten minutes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shield.policy.pressure.cusum import Cusum
+from shield.policy.pressure.settings import PressureSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """The attack that is on, or the last one."""
+
+    on: bool = False
+    since: float = 0.0  # monotonic seconds
+    cause: str = ""  # demand, a sign of overload, or rate
+    peak: float = 0.0  # p
+    peak_rate: float = 0.0  # requests/s
+
+
+PEACE: Final = Attack()
+
+
+class Onset:
+    """Watches for an onset, and then for the end."""
+
+    __slots__ = ("_below_since", "_cusum", "_settings", "attack")
+
+    def __init__(self, settings: PressureSettings) -> None:
+        self._settings = settings
+        self._cusum = Cusum(settings)
+        self._below_since = 0.0  # monotonic seconds
+        self.attack = PEACE
+
+    def read(self, p: float, reason: str, rate: float, weighs: bool, now: float, seconds: float) -> Attack:
+        """The attack after a window that ends now. `reason`: what moves p; `rate`: requests/s, 0 until the first;
+        `weighs`: so much is asked for that a rise may be an attack."""
+        settings, attack = self._settings, self.attack
+        if rate:
+            self._cusum.start(now)
+        if p >= settings.threshold:
+            self._below_since = now
+        if attack.on:
+            over = now - self._below_since >= settings.calm_after
+            if over:
+                self._cusum.restart(rate)
+            peak, peak_rate = max(attack.peak, p), max(attack.peak_rate, rate)
+            self.attack = replace(attack, on=not over, peak=peak, peak_rate=peak_rate)
+        elif p > settings.threshold:
+            self._begin(reason, p, rate, now)
+        elif self._cusum.step(rate, now, seconds) and weighs:
+            self._begin("rate", p, rate, now)
+        return self.attack
+
+    def _begin(self, cause: str, p: float, rate: float, now: float) -> None:
+        self._below_since = now
+        self.attack = Attack(True, now, cause, p, rate)
