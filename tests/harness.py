@@ -22,9 +22,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-from shield.accept import listener
+from shield.accept.entrance import Entrance
 from shield.accept.first_read import FirstRead
-from shield.accept.prelude import Openings
+from shield.accept.handshakes import Handshakes
+from shield.accept.listener import Listener
+from shield.accept.prelude import Prelude
+from shield.accept.sockets import bind
 from shield.accept.tls import Certificates, TlsSettings, hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.edge import Edge, TimeoutSettings
@@ -312,21 +315,26 @@ class Shield:
         )
         self.gates: list[ClientConnection] = []
         self.certificates = Certificates(self.tls.certificates, self._noted) if self.tls.certificates else None
-        self.openings = None
-        if self.certificates is not None or self.proxied:
-            proxied = self.forwarding.trusts if self.proxied else None
-            self.openings = Openings(self.edge, self.tls, self.certificates, proxied, self._gate)
-        self.listener = listener.Listener(
+        edge = self.edge
+        entrance = Entrance(
             loop,
-            listener.bind([self.address], 128, reuse_port=False),
-            self._gate,
-            self.openings,
-            self.limit,
-            lambda: self.metrics.connections_open,
-            lambda event: self.notes.append((event,)),
-            FirstRead(self.edge).serve if self.redirect is None else None,
-            self.edge.connections,
+            self.clock,
+            self.metrics,
+            self.log,  # type: ignore[arg-type]
+            edge.connections,
+            self.forwarding.trusts,
+            lambda: self.listener.check(),  # noqa: PLW0108 - there is none yet
         )
+        self.handshakes = self.prelude = first_read = None
+        if self.certificates is not None:
+            self.handshakes = Handshakes(entrance, self.tls, self.certificates, self._gate)
+        if self.certificates is not None or self.proxied:
+            self.prelude = Prelude(entrance, self.tls.handshake_timeout, self.proxied, self.handshakes)
+        if self.redirect is None:
+            most = self.http.max_head_bytes
+            first_read = FirstRead(entrance, self.engine, edge.plain, most, edge.recognition, edge.replies)
+        listening = bind([self.address], 128, reuse_port=False)
+        self.listener = Listener(entrance, listening, self.limit, self._gate, self.prelude, first_read)
         self.edge.connections.per_address = self.per_address
         self.edge.connections.per_network = self.per_network
         self.edge.on_close = self.listener.check
@@ -357,6 +365,10 @@ class Shield:
                 assert not self.engine.slots, "a concurrency slot leaked"
                 assert not self.engine.queued
             assert [server.outstanding for server in self.pool.servers] == [0] * len(self.pool.servers)
+
+    def told(self, event: str) -> bool:
+        """Whether the log has it."""
+        return any(name == event for name, _ in self.log.events)
 
     def advance(self, seconds: float) -> None:
         """Let time pass for deadlines and the pool."""

@@ -23,11 +23,15 @@ from shield.replies.pages import PREFIX
 from shield.wire.transport import READ_BYTES
 
 if TYPE_CHECKING:
+    from shield.accept.entrance import Entrance
     from shield.client.connection import ClientConnection
-    from shield.client.edge import Edge
+    from shield.client.peer import Recognition
     from shield.http.head import Head
+    from shield.http.plain_head import PlainHeads
+    from shield.policy.engine import Engine
     from shield.policy.entries import Pass
     from shield.policy.identity import Client
+    from shield.replies.rendering import Replies
 
 KNOWN: Final = 512
 """First requests that are remembered, of at most KNOWN_BYTES each; beyond, all are forgotten."""
@@ -49,10 +53,37 @@ Continue = Callable[["ClientConnection"], None]
 class FirstRead:
     """Serves first reads. One for all listening sockets of plain HTTP."""
 
-    __slots__ = ("_edge", "_known", "_until")
+    __slots__ = (
+        "_clock",
+        "_engine",
+        "_heads",
+        "_known",
+        "_log",
+        "_max_head_bytes",
+        "_metrics",
+        "_recognition",
+        "_replies",
+        "_until",
+    )
 
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
+    def __init__(
+        self,
+        entrance: Entrance,
+        engine: Engine,
+        heads: PlainHeads,
+        max_head_bytes: int,
+        recognition: Recognition,
+        replies: Replies,
+    ) -> None:
+        """`max_head_bytes` is `http.max_head_bytes`: what is longer is answered by a connection."""
+        self._clock = entrance.clock
+        self._metrics = entrance.metrics
+        self._log = entrance.log
+        self._engine = engine
+        self._heads = heads
+        self._max_head_bytes = max_head_bytes
+        self._recognition = recognition
+        self._replies = replies
         self._known: dict[tuple[str, bytes], FirstRequest] = {}  # by address and bytes
         self._until = 0.0
 
@@ -61,30 +92,29 @@ class FirstRead:
 
         None: the request was refused, and the connection is closed. Otherwise what its protocol is to do first.
         """
-        edge = self._edge
         address = peer[0].removeprefix("::ffff:")
         try:
             data = sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except OSError:
             return _wait  # nothing is there yet, or there is an error that the next read will show, too
-        now = edge.clock()
+        now = self._clock()
         first = self._known.get((address, data)) if now < self._until else None
         if first is None:
             first = self._read(address, data, now)
             if first is None:
                 return _go_on(data)
         head, client, shown_pass = first
-        metrics = edge.metrics
+        metrics = self._metrics
         metrics.bytes_in += len(data)
         request = Request(client, head.method, head.path, head.headers, shown_pass, False, None)
-        verdict = edge.engine.decide(request, now)
+        verdict = self._engine.decide(request, now)
         action = verdict.action
         metrics.verdicts[action._value_][verdict.reason._value_] += 1
         if action not in _REFUSED:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
-        reply = edge.replies.refusal(verdict, head.page)
+        reply = self._replies.refusal(verdict, head.page)
         message = reply.message(head.method == "HEAD", True)
-        edge.log.refused(now, request, reply.status)
+        self._log.refused(now, request, reply.status)
         metrics.connections_total += 1
         metrics.own_responses[reply.status // 100] += 1
         metrics.bytes_out += len(message)
@@ -97,17 +127,15 @@ class FirstRead:
 
     def _read(self, address: str, data: bytes, now: float) -> FirstRequest | None:
         """Who asks, and what, if `data` is one whole request that ends its connection. None: a connection is needed."""
-        edge = self._edge
-        recognition = edge.recognition
+        recognition = self._recognition
         if (
-            not KNOWN_BYTES >= len(data) <= edge.http.max_head_bytes
+            not KNOWN_BYTES >= len(data) <= self._max_head_bytes
             or data.find(b"\r\n\r\n") != len(data) - 4
-            or edge.draining
             or recognition.forwarding.trusts(address)
         ):
             return None
         try:
-            head = edge.plain.read(data, data.find(b"\r\n"))
+            head = self._heads.read(data, data.find(b"\r\n"))
         except Refused:
             return None
         if head is None or not head.close or head.length or head.path.startswith(PREFIX):

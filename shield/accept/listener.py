@@ -6,10 +6,7 @@ closed, or descriptors run out, Shield stops accepting, and new ones wait in the
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import itertools
-import resource
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,19 +16,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
-from shield.accept.prelude import MakeGate, Opening, Openings
+from shield.accept.sockets import names
 from shield.complaints import Complaint, Place, networks
-from shield.errors import StartError
 from shield.marks import Unit, Why
 from shield.upstream.pool import out_of_files
-from shield.wire.addresses import UnixAddress, parse_address, wrong_tcp_address
+from shield.wire.addresses import wrong_tcp_address
 from shield.wire.client_hello import NO_PROGRAM
 from shield.wire.proxy_protocol import Ends
 from shield.wire.transport import Batch, SocketTransport
 
 if TYPE_CHECKING:
-    from shield.client.connection import ClientConnection
-    from shield.client.crowding import Crowding
+    from shield.accept.entrance import Entrance, MakeConnection
+    from shield.accept.first_read import FirstRead
+    from shield.accept.prelude import Prelude
 
 BACKLOG: Final = 2048
 ACCEPT_BURST: Final = 32
@@ -41,9 +38,6 @@ DEFER_SECONDS: Final = 1
 read as it is accepted, and is not polled for."""
 _STREAM: Final = int(socket.SOCK_STREAM)
 _OUT_OF_MEMORY: Final = (errno.ENOBUFS, errno.ENOMEM)
-Greet = Callable[[socket.SocketType, Any], Callable[[Any], None] | None]
-RESERVED_FILES: Final = 128
-"""Descriptors kept back for upstream checks, DNS, logs, the admin listener and the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,128 +151,29 @@ class ListenSettings:
             yield ("proxy_protocol",), "of use only with listen.trusted_proxies: nobody else's header is believed"
 
 
-def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one; returns what is in force."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = hard if hard != resource.RLIM_INFINITY else 1 << 20
-    if soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):  # some kernels refuse more than fs.nr_open
-            return soft
-        return wanted
-    return soft
-
-
-def idle_limit(configured: int, files: int, servers: int) -> int:
-    """Idle connections to keep to each of `servers`: as configured, but all of them on a quarter of `files` at most."""
-    return min(configured, files // 4 // servers)
-
-
-def connection_limit(configured: int, files: int, idle: int) -> int:
-    """Client connections that `files` descriptors allow beside `idle` ones to the upstream; at least 16.
-
-    Each counts twice: a WebSocket, a stream or a slow reader has a connection to the upstream as long as its own.
-    """
-    possible = max(16, (files - idle - RESERVED_FILES) // 2)
-    return min(configured, possible) if configured else possible
-
-
-def stream_limit(configured: int, connections: int) -> int:
-    """How many of the client connections may be streams: as configured, or half, so that others still get in."""
-    return configured or max(1, connections // 2)
-
-
-def bind(addresses: Sequence[str], backlog: int, reuse_port: bool) -> list[socket.socket]:
-    """Listening sockets for all of `addresses`, or StartError naming the one that failed, and none."""
-    sockets: list[socket.socket] = []
-    try:
-        for text in addresses:
-            try:
-                sockets.append(_bind_one(text, backlog, reuse_port))
-            except (OSError, ValueError) as error:
-                raise StartError(f"cannot listen on {text}: {getattr(error, 'strerror', None) or error}") from error
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
-
-
-def bind_groups(addresses: Sequence[str], backlog: int, members: int) -> list[list[socket.socket]]:
-    """For each address a group of sockets that share it, in the order in which the kernel counts them.
-
-    Raises StartError as bind() does, also when somebody else is in the group: SO_REUSEPORT would let a second Shield of
-    the same user in, and each would silently get a part of the connections.
-    """
-    groups: list[list[socket.socket]] = []
-    try:
-        for text in addresses:
-            (alone,) = bind([text], backlog, reuse_port=False)
-            port = alone.getsockname()[1]
-            alone.close()
-            groups.append(bind([f"{text.rpartition(':')[0]}:{port}"] * members, backlog, reuse_port=True))
-    except BaseException:
-        for sock in itertools.chain(*groups):
-            sock.close()
-        raise
-    return groups
-
-
-def _bind_one(text: str, backlog: int, reuse_port: bool) -> socket.socket:
-    address = parse_address(text)
-    if isinstance(address, UnixAddress):
-        raise ValueError("clients connect over TCP, since limits need their addresses")
-    family = socket.AF_INET6 if ":" in address.host or not address.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((address.host, address.port))
-        sock.listen(backlog)
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def names(sockets: Sequence[socket.socket]) -> list[str]:
-    """Their addresses as host:port."""
-    found = (sock.getsockname() for sock in sockets)
-    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port, *_ in found]
-
-
 class Listener:
-    """Accepts connections while fewer than `limit` are open. `opened()` tells how many there are."""
+    """Accepts connections on `sockets` while fewer than `limit` are open in this process."""
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        entrance: Entrance,
         sockets: Sequence[socket.socket],
-        make_gate: MakeGate,
-        openings: Openings | None,
         limit: int,
-        opened: Callable[[], int],
-        notify: Callable[[str], None],
-        greet: Greet | None = None,
-        connections: Crowding | None = None,
+        make_connection: MakeConnection,
+        prelude: Prelude | None = None,
+        first_read: FirstRead | None = None,
     ) -> None:
-        """`openings`, if any, takes the connections first (openings.py); `greet`, if any, serves the first read of
-        plain ones (doorstep.py); `connections`, if any, says who may have another one, and whose goes for it."""
-        self._loop = loop
+        """Without a `prelude`, connections begin with HTTP; without a `first_read`, nothing is read before a connection
+        is made."""
+        self._entrance = entrance
+        self._loop = entrance.loop
         self._sockets = list(sockets)
-        self._make_gate = make_gate
-        self._openings = openings
         self._limit = limit
-        self._opened = opened
-        self._notify = notify
-        self._greet = greet
-        self._connections = connections
-        self._batch = Batch(loop)
+        self._make_connection = make_connection
+        self._prelude = prelude
+        self._first_read = first_read
+        self._crowding = entrance.crowding
+        self._batch = Batch(entrance.loop)
         self._accepting = False
         self._stopped = False
 
@@ -300,12 +195,11 @@ class Listener:
     def _accept(self, sock: socket.socket, family: int) -> None:
         # socket.accept() and socket.socket() are written in Python, around these, and take 3 µs longer.
         for _ in range(ACCEPT_BURST):
-            stale = least = None
+            make_room = None
             if self._taken() >= self._limit:
-                stale = self._stale()
-                least = None if stale else self._least()
-                if least is None and stale is None:
-                    self._notify("accepting_paused")
+                make_room = self._way_to_make_room()
+                if make_room is None:
+                    self._tell("accepting_paused")
                     self._pause()
                     return
             try:
@@ -317,43 +211,44 @@ class Listener:
                     raise
                 self.pause_for_files()
                 return
-            if stale is not None and self._openings is not None:
-                self._openings.give_way(stale)
-            if least is not None and self._connections is not None:
-                self._connections.make_room(least)
+            if make_room is not None:
+                make_room()
             accepted = socket.SocketType(family, _STREAM, 0, number)
-            if self._openings is None:
+            if self._prelude is None:
                 self._begin(accepted, peer, None)
             else:
-                self._openings.open(accepted, peer, self._begin)
+                self._prelude.open(accepted, peer, self._begin)
 
-    def _stale(self) -> Opening | None:
-        """Who has come no further than to connect, and may go for a newcomer before all others."""
-        return None if self._openings is None else self._openings.stale()
-
-    def _least(self) -> ClientConnection | None:
-        """Whose connection may be closed for a newcomer's."""
-        return None if self._connections is None else self._connections.least()
+    def _way_to_make_room(self) -> Callable[[], None] | None:
+        """How to close a connection for a newcomer: one that has come no further than to connect goes before all
+        others. None if no connection may be closed."""
+        prelude = self._prelude
+        stale = None if prelude is None else prelude.stale()
+        if prelude is not None and stale is not None:
+            return partial(prelude.give_way, stale)
+        least = self._crowding.least()
+        return None if least is None else partial(self._crowding.make_room, least)
 
     def _begin(self, accepted: socket.SocketType, peer: Any, ends: Ends | None) -> None:
         """HTTP comes next. `ends` if a PROXY header has told them; `peer` is the client's address in any case."""
-        if self._connections is not None and peer and not self._connections.admit(peer[0].removeprefix("::ffff:")):
+        if peer and not self._crowding.admit(peer[0].removeprefix("::ffff:")):
             accepted.close()
             return
         try:
             first = None
-            if self._greet is not None:
-                first = self._greet(accepted, peer)
+            if self._first_read is not None and peer:
+                first = self._first_read.serve(accepted, peer)
                 if first is None:
                     return
-            protocol = self._make_gate(ends, NO_PROGRAM)
+            protocol: Any = self._make_connection(ends, NO_PROGRAM)
         except Exception:  # a bug: the loop's handler tells of it
             accepted.close()
             raise
         SocketTransport(self._loop, self._batch, accepted, peer, protocol).start(first and partial(first, protocol))
 
     def _taken(self) -> int:
-        return self._opened() + (0 if self._openings is None else len(self._openings))
+        """Connections that are open in this process, but for those that another listener has not brought to HTTP."""
+        return self._entrance.metrics.connections_open + (0 if self._prelude is None else len(self._prelude))
 
     def _pause(self) -> None:
         if self._accepting:
@@ -364,32 +259,35 @@ class Listener:
     def check(self) -> None:
         """Call when connections have closed, and now and then: accept again when there is room."""
         if not self._accepting and not self._stopped and self._taken() < self._limit * 0.95:
-            self._notify("accepting_resumed")
+            self._tell("accepting_resumed")
             self.start()
 
     def expire(self, now: float) -> None:
         """Call every second or so: let go of what is remembered of addresses."""
-        if self._openings is not None:
-            self._openings.expire(now)
+        if self._prelude is not None:
+            self._prelude.expire(now)
 
     def retry(self) -> None:
         """Call several times a second: when all connections are in use, one of them may be idle by now."""
         full = not self._accepting and not self._stopped and self._taken() >= self._limit * 0.95
-        if full and (self._stale() or self._least()):
-            self._notify("accepting_resumed")
+        if full and self._way_to_make_room() is not None:
+            self._tell("accepting_resumed")
             self.start()
 
     def pause_for_files(self) -> None:
         """accept() has failed for want of descriptors: stop until check() finds room."""
         if self._accepting:
-            self._notify("out_of_files")
+            self._tell("out_of_files")
             self._pause()
+
+    def _tell(self, event: str) -> None:
+        self._entrance.log.event(event, "warning", open=self._entrance.metrics.connections_open, limit=self._limit)
 
     def stop(self) -> None:
         """Accept no more, for good."""
         self._pause()
         self._stopped = True
-        if self._openings is not None:
-            self._openings.stop()
+        if self._prelude is not None:
+            self._prelude.stop()
         for sock in self._sockets:
             sock.close()

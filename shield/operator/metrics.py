@@ -119,7 +119,7 @@ class Metrics:
         self.upstream_responses = [0] * 10
         self.own_responses = [0] * 10
         self.faults: defaultdict[str, int] = defaultdict(int)
-        self.handshakes: defaultdict[str, int] = defaultdict(int)  # by outcome (openings.py)
+        self.handshakes: defaultdict[str, int] = defaultdict(int)  # by outcome (accept/handshakes.py)
         self.request_seconds = Histogram()  # head received to last byte handed to the client's socket
         self.upstream_seconds = Histogram()  # last byte sent upstream to response head (Outcome.rtt)
         self.bytes_in = 0  # from clients, as read from the socket (after TLS)

@@ -22,9 +22,12 @@ from typing import Any, Final
 import uvloop
 from prometheus_client.core import Metric
 
-from shield.accept import listener
+from shield.accept import file_limit, sockets
+from shield.accept.entrance import Entrance
 from shield.accept.first_read import FirstRead
-from shield.accept.prelude import OUTCOMES, Openings
+from shield.accept.handshakes import OUTCOMES, Handshakes
+from shield.accept.listener import Listener
+from shield.accept.prelude import Prelude
 from shield.accept.tls import Certificates, hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.crowding import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
@@ -108,7 +111,7 @@ class Service:
         self.replies = Replies(config.challenge.cookie, config.challenge.header)
         self.deadlines = Sweep()
         self.draining = False
-        self.listeners: list[listener.Listener] = []  # for the service, and for tls.redirect_from
+        self.listeners: list[Listener] = []  # for the service, and for tls.redirect_from
         self.certificates: Certificates | None = None
         self._attack = False
         self._attack_report: AttackReport | None = None
@@ -135,9 +138,9 @@ class Service:
         loop.set_exception_handler(self._on_loop_error)
         certificates = Certificates(config.tls.certificates, self._on_certificate) if config.tls.certificates else None
         upstream = config.upstream
-        files = listener.raise_file_limit()
-        idle = listener.idle_limit(upstream.keep_alive_connections, files, len(upstream.servers))
-        limit = listener.connection_limit(config.listen.max_connections, files, idle * len(upstream.servers))
+        files = file_limit.raise_file_limit()
+        idle = file_limit.idle_limit(upstream.keep_alive_connections, files, len(upstream.servers))
+        limit = file_limit.connection_limit(config.listen.max_connections, files, idle * len(upstream.servers))
         upstream = replace(upstream, keep_alive_connections=idle)
         servers = list(upstream.servers)
         if DEMO in servers:
@@ -168,7 +171,7 @@ class Service:
             clock=self.clock,
             loop=loop,
             request_ids=_request_ids(os.urandom(4).hex()),
-            max_streams=listener.stream_limit(upstream.max_streams, limit),
+            max_streams=file_limit.stream_limit(upstream.max_streams, limit),
             hsts=hsts_field(config.tls),
         )
         connections = self.edge.connections
@@ -178,12 +181,15 @@ class Service:
             self.metrics.handshakes.update((outcome, 0) for outcome in OUTCOMES)
         self.certificates = certificates
         self._limit = limit
-        self.listeners = [self._listener(loop, config.listen.addresses, certificates, None)]
+        self._entrance = Entrance(
+            loop, self.clock, self.metrics, self.log, connections, self.edge.forwarding.trusts, self._accept_again
+        )
+        self.listeners = [self._listener(config.listen.addresses, certificates, None)]
         if certificates is not None and config.tls.redirect_from:
             redirect = Redirect(
                 self.replies, self.metrics, config.tls.redirect_port, config.tls.acme, certificates.covers
             )
-            self.listeners.append(self._listener(loop, config.tls.redirect_from, None, redirect))
+            self.listeners.append(self._listener(config.tls.redirect_from, None, redirect))
         self.edge.on_close = self._accept_again
         self.admin = AdminServer(config.admin, _View(self))
         await self.admin.start()
@@ -214,38 +220,34 @@ class Service:
 
     def _listener(
         self,
-        loop: asyncio.AbstractEventLoop,
         addresses: Sequence[str],
         certificates: Certificates | None,
         redirect: Redirect | None,
-    ) -> listener.Listener:
+    ) -> Listener:
         """Listen on `addresses`, or on the sockets that this worker was given for them. Raises StartError."""
         config, share = self.config, self.share
         if share is None:
-            sockets = listener.bind(addresses, config.listen.backlog, reuse_port=False)
+            listening = sockets.bind(addresses, config.listen.backlog, reuse_port=False)
         else:
-            sockets = [
+            listening = [
                 socket.socket(fileno=number) for number in (share.listeners if redirect is None else share.redirects)
             ]
 
-        def make_gate(ends: Ends | None, program: Program) -> ClientConnection:
+        def make_connection(ends: Ends | None, program: Program) -> ClientConnection:
             return ClientConnection(self.edge, ends, program, redirect)
 
-        proxied = self.edge.forwarding.trusts if config.listen.proxy_protocol else None
-        openings = None
-        if certificates is not None or proxied is not None:
-            openings = Openings(self.edge, config.tls, certificates, proxied, make_gate)
-        return listener.Listener(
-            loop,
-            sockets,
-            make_gate,
-            openings,
-            self._limit,
-            lambda: self.metrics.connections_open,
-            lambda event: self.log.event(event, "warning", open=self.metrics.connections_open, limit=self._limit),
-            FirstRead(self.edge).serve if redirect is None else None,
-            self.edge.connections,
-        )
+        edge, entrance = self.edge, self._entrance
+        prelude = None
+        if certificates is not None or config.listen.proxy_protocol:
+            handshakes = None
+            if certificates is not None:
+                handshakes = Handshakes(entrance, config.tls, certificates, make_connection)
+            prelude = Prelude(entrance, config.tls.handshake_timeout, config.listen.proxy_protocol, handshakes)
+        first_read = None
+        if redirect is None:
+            most = config.http.max_head_bytes
+            first_read = FirstRead(entrance, self.engine, edge.plain, most, edge.recognition, self.replies)
+        return Listener(entrance, listening, self._limit, make_connection, prelude, first_read)
 
     def _accept_again(self) -> None:
         for one in self.listeners:

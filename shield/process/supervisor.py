@@ -35,7 +35,7 @@ from typing import Any, Final
 import orjson
 import uvloop
 
-from shield.accept import listener
+from shield.accept import sockets
 from shield.accept import steering as kernel
 from shield.config.settings import Config
 from shield.demo.site import start_demo
@@ -148,9 +148,9 @@ class Supervisor:
         if DEMO in servers:
             address, self._demo = await start_demo()
             servers = tuple(address if server == DEMO else server for server in servers)
-        self._groups = listener.bind_groups(config.listen.addresses, config.listen.backlog, self._number)
-        self.addresses = listener.names([group[0] for group in self._groups])
-        self._redirects = listener.bind_groups(config.tls.redirect_from, config.listen.backlog, self._number)
+        self._groups = sockets.bind_groups(config.listen.addresses, config.listen.backlog, self._number)
+        self.addresses = sockets.names([group[0] for group in self._groups])
+        self._redirects = sockets.bind_groups(config.tls.redirect_from, config.listen.backlog, self._number)
         steered = self._steer()
         self._config = _cut(replace(config, upstream=replace(config.upstream, servers=servers)), self._number)
         for number in range(self._number):
@@ -167,7 +167,7 @@ class Supervisor:
         self._log.event(
             "started",
             listen=self.addresses,
-            redirect_from=listener.names([group[0] for group in self._redirects]),
+            redirect_from=sockets.names([group[0] for group in self._redirects]),
             admin=self._admin.address,
             upstream=list(config.upstream.servers),
             dry_run=config.dry_run,

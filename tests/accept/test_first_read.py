@@ -1,4 +1,4 @@
-"""The doorstep: what is refused there, and what goes on to a gate as if there were no doorstep."""
+"""The first read: what is refused by it, and what goes on to a connection as if there were none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shield.accept import first_read as doorstep
+from shield.accept import first_read
 from shield.http.forwarded import Forwarding
 from shield.http.head import HttpSettings
 from shield.model import Action
@@ -17,7 +17,7 @@ CLOSE = "Connection: close"
 
 
 @pytest.mark.parametrize(("verdict", "status"), [(LIMITED, 429), (BANNED, 403), (SHED, 503)])
-async def test_a_refusal_needs_no_gate(verdict: Any, status: int) -> None:
+async def test_a_refusal_needs_no_connection(verdict: Any, status: int) -> None:
     async with shielded() as (shield, origin):
         shield.engine.verdicts = {"/no": verdict}
         for number in range(1, 4):
@@ -53,7 +53,7 @@ async def test_an_answer_to_head_has_no_body() -> None:
         get("/no"),  # keeps its connection
         get("/no", CLOSE) + get("/no"),
         get("/no", CLOSE) + b"x",
-        get("/no", CLOSE, "X: " + "y" * doorstep.KNOWN_BYTES),
+        get("/no", CLOSE, "X: " + "y" * first_read.KNOWN_BYTES),
         get("/no", CLOSE, "Upgrade: h2c"),
         get("/no", CLOSE).replace(b"HTTP/1.1", b"HTTP/1.0"),
         post("/no", b"body", CLOSE),
@@ -123,22 +123,22 @@ def _closed(sock: socket.socket) -> bool:
 
 
 async def test_what_is_remembered_is_bounded_and_does_not_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorstep, "KNOWN", 4)
+    monkeypatch.setattr(first_read, "KNOWN", 4)
     async with shielded() as (shield, _):
         shield.engine.verdicts = {"/no": LIMITED}
-        step = shield.listener._greet.__self__
+        known = shield.listener._first_read._known  # type: ignore[union-attr]
         for number in range(10):
             async with await shield.client() as client:
                 await client.ask(get("/no", CLOSE, f"X: {number}"))
-            assert len(step._known) <= 4
+            assert len(known) <= 4
         async with await shield.client() as client:
             await client.ask(get("/no", CLOSE, "X: 9"))
         assert len(shield.engine.identified) == 10
-        shield.advance(doorstep.KNOWN_SECONDS + 1)
+        shield.advance(first_read.KNOWN_SECONDS + 1)
         async with await shield.client() as client:
             await client.ask(get("/no", CLOSE, "X: 9"))
         assert len(shield.engine.identified) == 11
-        assert len(step._known) == 1
+        assert len(known) == 1
 
 
 async def test_a_trusted_proxy_is_no_client_of_ours() -> None:

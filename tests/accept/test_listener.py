@@ -9,14 +9,28 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shield.accept import listener
+from shield.accept import file_limit
+from shield.accept.entrance import Entrance
+from shield.accept.listener import Listener
+from shield.accept.sockets import bind
+from shield.client.crowding import Crowding
 from shield.errors import StartError
-from tests.harness import get, shielded, soon
+from shield.operator.metrics import Metrics
+from tests.harness import PermissiveEngine, QuietLog, get, shielded, soon
+
+
+def entrance(log: Any) -> Entrance:
+    """That of a process in which nothing is open."""
+    metrics = Metrics()
+    crowding = Crowding(PermissiveEngine(), log, metrics.connections_closed, lambda _: False, time.monotonic)  # type: ignore[arg-type]
+    return Entrance(asyncio.get_running_loop(), time.monotonic, metrics, log, crowding, lambda _: False, lambda: None)
+
 
 # binding
 
@@ -25,7 +39,7 @@ def test_an_occupied_port_is_a_clear_error() -> None:
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
     with taken, pytest.raises(StartError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
-        listener.bind(["127.0.0.1:0", f"127.0.0.1:{port}"], 16, reuse_port=False)
+        bind(["127.0.0.1:0", f"127.0.0.1:{port}"], 16, reuse_port=False)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +47,7 @@ def test_an_occupied_port_is_a_clear_error() -> None:
 )
 def test_an_address_that_cannot_be_had_is_named(address: str) -> None:
     with pytest.raises(StartError, match="cannot listen on "):
-        listener.bind([address], 16, reuse_port=False)
+        bind([address], 16, reuse_port=False)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
@@ -46,11 +60,8 @@ async def test_every_interface_means_both_families() -> None:
 
 
 async def test_several_addresses() -> None:
-    loop = asyncio.get_running_loop()
-    sockets = listener.bind(["127.0.0.1:0", "127.0.0.2:0"], 16, reuse_port=False)
-    made = listener.Listener(
-        loop, sockets, lambda ends, ja4: asyncio.Protocol(), None, 10, lambda: 0, lambda event: None
-    )
+    sockets = bind(["127.0.0.1:0", "127.0.0.2:0"], 16, reuse_port=False)
+    made = Listener(entrance(QuietLog()), sockets, 10, lambda ends, program: asyncio.Protocol())
     made.start()
     hosts = [address.partition(":")[0] for address in made.addresses]
     for address in made.addresses:
@@ -61,32 +72,32 @@ async def test_several_addresses() -> None:
 
 
 def test_limits_from_files() -> None:
-    possible = (10_000 - 200 - listener.RESERVED_FILES) // 2
-    assert listener.connection_limit(0, 10_000, 200) == possible
-    assert listener.connection_limit(500, 10_000, 200) == 500
-    assert listener.connection_limit(20_000, 10_000, 200) == possible
-    assert listener.connection_limit(0, 100, 200) == 16
+    possible = (10_000 - 200 - file_limit.RESERVED_FILES) // 2
+    assert file_limit.connection_limit(0, 10_000, 200) == possible
+    assert file_limit.connection_limit(500, 10_000, 200) == 500
+    assert file_limit.connection_limit(20_000, 10_000, 200) == possible
+    assert file_limit.connection_limit(0, 100, 200) == 16
 
 
 def test_many_idle_connections_to_many_servers_leave_room_for_clients() -> None:
-    assert listener.idle_limit(100, 1024, 1) == 100
-    assert listener.idle_limit(100, 1024, 10) == 25
-    assert listener.idle_limit(0, 1024, 10) == 0
+    assert file_limit.idle_limit(100, 1024, 1) == 100
+    assert file_limit.idle_limit(100, 1024, 10) == 25
+    assert file_limit.idle_limit(0, 1024, 10) == 0
 
 
 def test_streams_leave_room_for_other_clients_unless_told_otherwise() -> None:
-    assert listener.stream_limit(0, 800) == 400
-    assert listener.stream_limit(500, 800) == 500
-    assert listener.stream_limit(0, 1) == 1
+    assert file_limit.stream_limit(0, 800) == 400
+    assert file_limit.stream_limit(500, 800) == 500
+    assert file_limit.stream_limit(0, 1) == 1
 
 
 def test_the_file_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = [(1024, 4096)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: limits.append(wanted))
-    assert listener.raise_file_limit() == 4096
+    assert file_limit.raise_file_limit() == 4096
     assert limits == [(1024, 4096), (4096, 4096)]
-    assert listener.raise_file_limit() == 4096
+    assert file_limit.raise_file_limit() == 4096
     assert len(limits) == 2, "nothing to raise"
 
 
@@ -96,7 +107,7 @@ def test_a_kernel_that_refuses_leaves_the_limit(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert listener.raise_file_limit() == 1024
+    assert file_limit.raise_file_limit() == 1024
 
 
 # accepting
@@ -107,7 +118,7 @@ async def test_accepting_pauses_at_the_limit_and_goes_on_when_there_is_room() ->
         clients = [await stack.enter_async_context(await shield.client()) for _ in range(30)]
         for client in clients:
             await client.send(get("/x"))
-        await soon(lambda: ("accepting_paused",) in shield.notes)
+        await soon(lambda: shield.told("accepting_paused"))
         for client in clients[:5]:
             assert (await client.response()).status == 200
         assert shield.metrics.connections_open <= 12
@@ -115,7 +126,7 @@ async def test_accepting_pauses_at_the_limit_and_goes_on_when_there_is_room() ->
             if not client.buffer and client not in clients[:5]:
                 assert (await client.response()).status == 200
             client.close()
-        assert ("accepting_resumed",) in shield.notes
+        assert shield.told("accepting_resumed")
         await soon(lambda: shield.metrics.connections_open == 0)
         async with await shield.client() as client:
             assert (await client.ask(get("/x"))).status == 200
@@ -151,11 +162,10 @@ async def test_a_kernel_that_has_nothing_left_is_asked_again_later(number: int) 
                 raise OSError(number, "nothing left")
             return self._sock._accept()  # type: ignore[attr-defined]
 
-    loop = asyncio.get_running_loop()
-    (sock,) = listener.bind(["127.0.0.1:0"], 16, reuse_port=False)
+    (sock,) = bind(["127.0.0.1:0"], 16, reuse_port=False)
     exhausted: Any = Exhausted(sock)
-    notes: list[str] = []
-    made = listener.Listener(loop, [exhausted], lambda ends, ja4: asyncio.Protocol(), None, 10, lambda: 0, notes.append)
+    log = QuietLog()
+    made = Listener(entrance(log), [exhausted], 10, lambda ends, program: asyncio.Protocol())
     made.start()
     with socket.create_connection(sock.getsockname()) as client:
         client.send(b"x")
@@ -166,7 +176,7 @@ async def test_a_kernel_that_has_nothing_left_is_asked_again_later(number: int) 
             assert exhausted.tries == tries, "not asked again at once"
             made.check()
         await soon(lambda: exhausted.tries > 2)
-    assert notes == ["out_of_files", "accepting_resumed"] * 2
+    assert [name for name, _ in log.events] == ["out_of_files", "accepting_resumed"] * 2
     made.stop()
 
 

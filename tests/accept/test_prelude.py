@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shield.accept import prelude as openings
+from shield.accept import arrival, handshakes, prelude
 from shield.accept.tls import CertificateSettings, TlsSettings
 from shield.http.forwarded import Forwarding
 from shield.policy.bucket import Rate
@@ -93,7 +93,7 @@ async def test_a_header_byte_by_byte() -> None:
             await client.send_slowly(write(version, SOME) + get("/1"))  # type: ignore[arg-type]
             assert (await client.response()).status == 200
             assert shield.engine.identified[0][0] == SOME.source
-            assert len(shield.openings) == 0
+            assert len(shield.prelude) == 0
 
 
 async def test_a_header_in_two_segments_and_a_request_much_later() -> None:
@@ -209,7 +209,7 @@ async def test_a_hello_byte_by_byte(tls: Any, version: Any) -> None:
         source = SOME.source if version else "127.0.0.1"
         assert shield.engine.identified[0][0] == source
         assert origin.requests[0].get("Forwarded") == f'for={source};proto=https;host="a.example"'
-        assert len(shield.openings) == 0
+        assert len(shield.prelude) == 0
 
 
 async def test_a_hello_in_several_records(tls: Any) -> None:
@@ -226,14 +226,14 @@ async def test_a_hello_in_several_records(tls: Any) -> None:
 
 async def test_looks_are_few_however_small_the_pieces(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
-    look = openings.Openings._look
+    look = prelude.Prelude._look
 
-    def counted(self: Any, opening: Any) -> None:
+    def counted(self: Any, arrived: Any) -> None:
         nonlocal looks
         looks += 1
-        look(self, opening)
+        look(self, arrived)
 
-    monkeypatch.setattr(openings.Openings, "_look", counted)
+    monkeypatch.setattr(prelude.Prelude, "_look", counted)
     async with shielded(tls=settings(tls)) as (shield, _), await shield.client() as client:
         secure = TlsClient(client, tls)
         data = secure.hello()
@@ -289,7 +289,7 @@ async def test_a_client_that_stops_in_its_hello(tls: Any) -> None:
                 await client.send(data)
                 assert await client.gone()
         assert shield.metrics.handshakes == {"timeout": 3}
-        assert len(shield.openings) == 0
+        assert len(shield.prelude) == 0
 
 
 async def test_a_client_that_leaves_in_its_hello(tls: Any) -> None:
@@ -297,9 +297,9 @@ async def test_a_client_that_leaves_in_its_hello(tls: Any) -> None:
         for leave in (Client.half_close, Client.close, Client.reset):
             async with await shield.client() as client:
                 await client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-                await soon(lambda: len(shield.openings) == 1)
+                await soon(lambda: len(shield.prelude) == 1)
                 leave(client)
-                await soon(lambda: len(shield.openings) == 0)
+                await soon(lambda: len(shield.prelude) == 0)
         assert shield.metrics.handshakes == {"failed": 3}
         async with await shield.client():
             pass
@@ -310,7 +310,7 @@ async def test_a_client_that_stops_after_its_hello(tls: Any) -> None:
     async with shielded(tls=settings(tls, handshake_timeout=0.1)) as (shield, _), await shield.client() as client:
         await client.send(TlsClient(client, tls).hello())
         await client.rest()
-        await soon(lambda: shield.metrics.handshakes == {"timeout": 1} and len(shield.openings) == 0)
+        await soon(lambda: shield.metrics.handshakes == {"timeout": 1} and len(shield.prelude) == 0)
 
 
 class Broken:
@@ -329,35 +329,35 @@ class Broken:
 
 
 async def test_a_reset_between_two_looks(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = openings.Openings.open
+    opened = prelude.Prelude.open
 
     def broken(self: Any, sock: Any, peer: Any, begin: Any) -> None:
         opened(self, Broken(sock), peer, begin)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(openings.Openings, "open", broken)
+    monkeypatch.setattr(prelude.Prelude, "open", broken)
     async with shielded(proxied=True, forwarding=TRUSTED, tls=settings(tls)) as (shield, _):
         async with await shield.client() as client:
             await client.feed(write("v1", SOME))
             assert await client.gone()
-        assert len(shield.openings) == 0
+        assert len(shield.prelude) == 0
     async with shielded(tls=settings(tls)) as (shield, _):
         async with await shield.client() as client:
             await client.feed(TlsClient(client, tls, ("h2",)).hello())
             assert await client.gone()
-        assert len(shield.openings) == 0
+        assert len(shield.prelude) == 0
         assert shield.metrics.handshakes == {"incompatible": 1}
 
 
 async def test_a_kernel_that_wakes_us_too_early(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if SO_RCVLOWAT had no meaning."""
-    monkeypatch.setattr(openings, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(prelude, "AGAIN_SECONDS", 0.001)
     async with shielded(tls=settings(tls)) as (shield, _), await shield.client() as client:
         secure = TlsClient(client, tls)
         data = secure.hello()
         await client.send(data[:100])
-        await soon(lambda: len(shield.openings) == 1)
-        (opening,) = shield.openings._waiting
-        opening.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        await soon(lambda: len(shield.prelude) == 1)
+        (arrived,) = shield.prelude._waiting
+        arrived.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         await client.send(data[100:200])
         for _ in range(20):
             await asyncio.sleep(0.001)
@@ -416,12 +416,12 @@ async def test_addresses_are_forgotten(tls: Any) -> None:
             secure = TlsClient(client, tls)
             await client.send(secure.hello())
             await secure.shake_hands()
-        table = shield.openings._beginners
+        table = shield.handshakes._handshakers
         assert list(table) == ["127.0.0.1"]
-        shield.clock.offset += openings.IDLE + 10
+        shield.clock.offset += handshakes.IDLE + 10
         shield.listener.expire(shield.clock())
         assert not table
-        assert table.maxsize == openings.ADDRESSES
+        assert table.maxsize == handshakes.ADDRESSES
 
 
 async def test_of_one_address_with_many_handshakes_one_gives_way(tls: Any) -> None:
@@ -431,7 +431,7 @@ async def test_of_one_address_with_many_handshakes_one_gives_way(tls: Any) -> No
             client = await stack.enter_async_context(await shield.client(source=source))
             clients.append((client, TlsClient(client, tls)))
             await client.send(clients[-1][1].hello())
-            await soon(lambda: len(shield.openings._shaking) == len(clients))
+            await soon(lambda: len(shield.handshakes._under_way) == len(clients))
         for source, outcome in (("127.0.0.2", "crowded"), ("127.0.0.1", "displaced"), ("127.0.0.2", "crowded")):
             client = await stack.enter_async_context(await shield.client(source=source))
             clients.append((client, TlsClient(client, tls)))
@@ -442,7 +442,7 @@ async def test_of_one_address_with_many_handshakes_one_gives_way(tls: Any) -> No
         for number in (0, 2, 4):
             await clients[number][1].shake_hands()
         await soon(lambda: shield.metrics.handshakes["completed"] == 3)
-        await soon(lambda: not any(entry.under_way for entry in shield.openings._beginners.values()))
+        await soon(lambda: not any(entry.under_way for entry in shield.handshakes._handshakers.values()))
 
 
 async def test_handshakes_in_all_are_limited_and_the_oldest_gives_way(tls: Any) -> None:
@@ -455,12 +455,12 @@ async def test_handshakes_in_all_are_limited_and_the_oldest_gives_way(tls: Any) 
             return client, secure
 
         (first, _), (_, second) = await begin(), await begin()
-        await soon(lambda: len(shield.openings._shaking) == 2)
+        await soon(lambda: len(shield.handshakes._under_way) == 2)
         refused, _ = await begin()
         assert await refused.gone()
         assert shield.metrics.handshakes == {"crowded": 1}
 
-        shield.clock.offset += openings.PATIENCE
+        shield.clock.offset += arrival.PATIENCE
         _, late = await begin()
         await late.shake_hands()
         assert (await late.ask(get("/"))).startswith(b"HTTP/1.1 200")
@@ -477,7 +477,7 @@ def descriptors() -> int:
 
 
 async def test_nothing_is_left_of_handshakes_that_end_in_any_way(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openings, "PATIENCE", 0.0)
+    monkeypatch.setattr(handshakes, "PATIENCE", 0.0)
     wild = settings(tls, handshakes=3, handshake_rate=Rate(1e6, 1e6))
     async with shielded(tls=wild) as (shield, _):
         gc.collect()
@@ -491,7 +491,7 @@ async def test_nothing_is_left_of_handshakes_that_end_in_any_way(tls: Any, monke
             else:
                 await asyncio.sleep(0.002)
                 client.close()
-        await soon(lambda: len(shield.openings) == 0)
+        await soon(lambda: len(shield.prelude) == 0)
         await asyncio.sleep(0.01)
         gc.collect()
         await soon(lambda: descriptors() <= before)
@@ -502,15 +502,15 @@ async def test_nothing_is_left_of_handshakes_that_end_in_any_way(tls: Any, monke
             assert (await secure.ask(get("/"))).startswith(b"HTTP/1.1 200")
 
 
-async def test_openings_count_towards_the_limit_of_connections(tls: Any) -> None:
+async def test_arrivals_count_towards_the_limit_of_connections(tls: Any) -> None:
     async with shielded(tls=settings(tls), limit=3) as (shield, _):
         clients = [await shield.client() for _ in range(4)]
         for client in clients:
             await client.send(b"\x16\x03\x01")
-        await soon(lambda: ("accepting_paused",) in shield.notes)
+        await soon(lambda: shield.told("accepting_paused"))
         for client in clients:
             client.close()
-        await soon(lambda: ("accepting_resumed",) in shield.notes)
+        await soon(lambda: shield.told("accepting_resumed"))
         async with await shield.client() as client:
             secure = TlsClient(client, tls)
             await client.send(secure.hello())
@@ -527,8 +527,8 @@ async def test_who_does_not_begin_a_handshake_gives_way_before_connections_that_
         silent = [await stack.enter_async_context(await shield.client()) for _ in range(2)]
         for client in silent:
             await client.send(b"\x16\x03\x01")
-            await soon(lambda client=client: len(shield.openings) == 1 + silent.index(client))
-        shield.clock.offset += openings.PATIENCE
+            await soon(lambda client=client: len(shield.prelude) == 1 + silent.index(client))
+        shield.clock.offset += arrival.PATIENCE
         newcomer = await stack.enter_async_context(await shield.client())
         late = TlsClient(newcomer, tls)
         await newcomer.send(late.hello())
@@ -547,7 +547,7 @@ async def test_stopping_drops_those_that_have_said_nothing(tls: Any) -> None:
         secure = TlsClient(speaking, tls)
         await silent.send(b"\x16\x03\x01")
         await speaking.send(secure.hello())
-        await soon(lambda: len(shield.openings._waiting) == len(shield.openings._shaking) == 1)
+        await soon(lambda: len(shield.prelude._waiting) == len(shield.handshakes._under_way) == 1)
         shield.listener.stop()
         assert await silent.gone()
         await secure.shake_hands()

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from shield.accept import listener
+from shield.accept import sockets
 from shield.accept import steering as kernel
 from shield.errors import StartError
 
@@ -104,7 +104,7 @@ def groups() -> Iterator[ExitStack]:
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::]:0"])
 def test_the_kernel_does_the_same(groups: ExitStack, address: str) -> None:
     """Over IPv4, also to a dual-stack socket, where the client's address is ::ffff:127.9.n.5."""
-    (group,) = listener.bind_groups([address], 128, 3)
+    (group,) = sockets.bind_groups([address], 128, 3)
     for sock in group:
         groups.enter_context(sock)
     kernel.attach(group[0], kernel.steering(3, SEED))
@@ -125,7 +125,7 @@ def test_the_kernel_does_the_same(groups: ExitStack, address: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="SO_ATTACH_REUSEPORT_CBPF is Linux's")
 def test_the_kernel_does_the_same_for_ipv6(groups: ExitStack) -> None:
     """There is one loopback address, so the seed is what changes."""
-    (group,) = listener.bind_groups(["[::1]:0"], 128, 2)
+    (group,) = sockets.bind_groups(["[::1]:0"], 128, 2)
     for sock in group:
         groups.enter_context(sock)
     met = set()
@@ -152,9 +152,9 @@ def test_a_socket_without_a_group_is_refused() -> None:
 
 def test_nobody_joins_a_group_by_mistake(groups: ExitStack) -> None:
     """Two services at one address would each get a part of the connections, and neither would say so."""
-    (group,) = listener.bind_groups(["127.0.0.1:0"], 128, 2)
+    (group,) = sockets.bind_groups(["127.0.0.1:0"], 128, 2)
     for sock in group:
         groups.enter_context(sock)
-    (address,) = set(listener.names(group))
+    (address,) = set(sockets.names(group))
     with pytest.raises(StartError, match=f"cannot listen on {address}: Address already in use"):
-        listener.bind_groups([address], 128, 2)
+        sockets.bind_groups([address], 128, 2)

@@ -1,0 +1,36 @@
+"""What the listeners of a process share with what happens on a connection before HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shield.wire.client_hello import Program
+from shield.wire.proxy_protocol import Ends
+
+if TYPE_CHECKING:
+    from shield.client.crowding import Crowding
+    from shield.operator.log import AccessLog
+    from shield.operator.metrics import Metrics
+
+MakeConnection = Callable[[Ends | None, Program], asyncio.Protocol]
+"""Makes the protocol that serves a client: (ends as a PROXY header tells them, program as the ClientHello shows it)."""
+
+
+@dataclass(slots=True)
+class Entrance:
+    """One per process, built by process/service.py.
+
+    `crowding` says who may have another connection, and whose is closed for it; `trusts`, whether an address is that of
+    a trusted proxy. `on_room` is called when a connection is closed that had not come to HTTP yet.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]
+    metrics: Metrics
+    log: AccessLog
+    crowding: Crowding
+    trusts: Callable[[str], bool]
+    on_room: Callable[[], None]

@@ -1,0 +1,146 @@
+"""TLS handshakes under way: how many there are at once, how often an address begins one, and which gives way.
+
+A handshake costs OpenSSL some hundred microseconds and 55 KiB, and a client can begin one without ever ending it. So an
+address has a token bucket of them (`tls.handshake_rate`), and when `tls.handshakes` are under way, a newcomer displaces
+one of an address that has more of them than its own, or else the oldest, if that had PATIENCE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from typing import TYPE_CHECKING, Final
+
+from shield.accept.arrival import PATIENCE, Handshaker
+from shield.policy.bucket import SLACK
+from shield.policy.locations import locate
+from shield.policy.table import Table
+from shield.wire import client_hello
+
+if TYPE_CHECKING:
+    import ssl
+
+    from shield.accept.arrival import Arrival
+    from shield.accept.entrance import Entrance, MakeConnection
+    from shield.accept.tls import Certificates, TlsSettings
+    from shield.wire.client_hello import Hello, Program
+
+LOOKS: Final = 8
+"""Of the handshakes under way, the oldest that are looked at to find one of an address that has more than others."""
+ADDRESSES: Final = 65_536
+"""Addresses whose rate is tracked at the same time, at 250 bytes each."""
+IDLE: Final = 60.0
+"""s. An address that begins no handshake for so long is forgotten."""
+
+OUTCOMES: Final = (
+    "completed",
+    "resumed",  # completed with a ticket, at a fraction of the cost
+    "failed",  # the two could not agree, or the client left
+    "timeout",  # it took longer than tls.handshake_timeout
+    "no_hello",  # what came is no ClientHello
+    "incompatible",  # no version, suite, group or protocol in common, of which the client is told
+    "rate",  # beyond tls.handshake_rate
+    "crowded",  # beyond tls.handshakes
+    "displaced",  # gave way to a newer one
+)
+"""Labels of shield_tls_handshakes_total."""
+
+
+class Handshakes:
+    """The handshakes of one listener."""
+
+    def __init__(
+        self, entrance: Entrance, settings: TlsSettings, certificates: Certificates, make_connection: MakeConnection
+    ) -> None:
+        self._entrance = entrance
+        self._certificates = certificates
+        self._make_connection = make_connection
+        self._timeout = settings.handshake_timeout
+        self._most = settings.handshakes
+        self._interval = 1.0 / settings.handshake_rate.rate
+        self._span = settings.handshake_rate.burst * self._interval
+        self._under_way: dict[asyncio.Task[None], Arrival] = {}  # the oldest first
+        self._handshakers: Table[str, Handshaker] = Table(ADDRESSES, IDLE, Handshaker)
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def expire(self, now: float) -> None:
+        """Call every second or so: forget addresses that have not come for long."""
+        self._handshakers.expire(now, 4096)
+
+    def admit(self, arrival: Arrival) -> bool:
+        """Whether the address of `arrival` may begin another handshake. Charges its bucket for it."""
+        address = arrival.address
+        now = self._entrance.clock()
+        if self._entrance.trusts(address):
+            arrival.handshaker = Handshaker()  # its clients are not known yet, so none of them is charged
+            return True
+        home = locate(address)[1]
+        entry = self._handshakers.get(home)
+        if entry is None:
+            entry = self._handshakers.enter(home, Handshaker(), now)
+        arrival.handshaker = entry
+        tat = max(entry.tat, now) + self._interval
+        if tat - now > self._span + SLACK:
+            return False
+        entry.tat = tat
+        return True
+
+    def make_room(self, newcomer: Arrival) -> bool:
+        """Whether there is room for the handshake of `newcomer`; if need be, at the cost of another one.
+
+        That is one of an address that has more under way than the newcomer's, or else the oldest, if it has had its
+        time. An honest handshake takes a round trip or two; one that was begun to hold a place stays as long as it may.
+        """
+        if len(self._under_way) < self._most:
+            return True
+        oldest = list(itertools.islice(self._under_way, LOOKS))
+        task = max(oldest, key=lambda task: self._under_way[task].handshaker.under_way)
+        if self._under_way[task].handshaker.under_way <= newcomer.handshaker.under_way + 1:
+            task = oldest[0]
+            if self._entrance.clock() - self._under_way[task].shaking_since < PATIENCE:
+                return False
+        self._over(task)
+        task.cancel()
+        return True
+
+    def begin(self, arrival: Arrival, hello: Hello) -> None:
+        """Let OpenSSL shake hands with a client whose `hello` is still in the socket, and then make a protocol."""
+        context = self._certificates.choose(hello)
+        task = self._entrance.loop.create_task(self._shake_hands(arrival, context, client_hello.program(hello)))
+        arrival.shaking_since = self._entrance.clock()
+        arrival.handshaker.under_way += 1
+        self._under_way[task] = arrival
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        arrival = self._under_way.pop(task, None)
+        if arrival is not None:
+            arrival.handshaker.under_way -= 1
+            self._entrance.on_room()
+
+    async def _shake_hands(self, arrival: Arrival, context: ssl.SSLContext, program: Program) -> None:
+        bare = arrival.sock
+        # The loop wants the class that is written in Python.
+        sock = socket.socket(bare.family, bare.type, bare.proto, bare.detach())
+        outcome = "failed"
+        try:
+            left = arrival.started + self._timeout - self._entrance.clock()
+            transport, _ = await self._entrance.loop.connect_accepted_socket(
+                lambda: self._make_connection(arrival.ends, program),
+                sock,
+                ssl=context,
+                ssl_handshake_timeout=max(left, 0.001),
+            )
+            outcome = "resumed" if transport.get_extra_info("ssl_object").session_reused else "completed"
+        except asyncio.CancelledError:
+            outcome = "displaced"
+            raise
+        except (ConnectionAbortedError, TimeoutError):
+            outcome = "timeout"
+        except (OSError, EOFError):  # ssl.SSLError is an OSError
+            pass
+        finally:
+            self._entrance.metrics.handshakes[outcome] += 1
