@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 DAY: Final = 86_400.0
 SPREAD: Final = 4.0
 """How much more or less than `past.units` one was served, at most; evenly on a log scale."""
-PASS_ID: Final = slice(2, 10)  # bytes of a pass token, see policy/passes.py
 
 Row = list[Any]
 
@@ -49,7 +47,7 @@ def remember(
             giver.import_history(_rows(clients, keys, units, first, before, model.past.windows, wall_offset), before)
             tokens = [_earn(giver, crowd.identify(giver, member, before), before) for member in range(count)]
             crowd.tokens.update(enumerate(tokens))
-            ids = [_id_of(token) for token in tokens]
+            ids = [_id_of(giver, token, before) for token in tokens]
             its_rows += _rows(clients, ids, units, first, now, model.past.windows, wall_offset)
         rows += its_rows
     engine.import_history(rows, now)
@@ -82,5 +80,9 @@ def _earn(engine: Engine, client: Client, now: float) -> str:
     return token
 
 
-def _id_of(token: str) -> bytes:
-    return urlsafe_b64decode(token + "=" * (-len(token) % 4))[PASS_ID]
+def _id_of(engine: Engine, token: str, now: float) -> bytes:
+    """The id of a pass that the engine has given."""
+    found = engine.present(token, now)
+    if found is None:
+        raise ValueError("a pass that was just given is void")
+    return found.key

@@ -19,24 +19,54 @@ if TYPE_CHECKING:
     from shield.simulate.addresses import Block
     from shield.simulate.origin import Origin, Times
 
+BEGINS: Final = 10_000_000.0
+"""The engine's clock when the story begins: far from 0, and with room for the past."""
 MOST_WAITING: Final = 32
 """Wants of one member that wait for its pass."""
+ROUND_TRIP: Final = 0.1  # seconds, to fetch a challenge's script, or a page anew
+AGAIN: Final = (1.0, 3.0)  # seconds, within which one tries again that got an error
 
 
 class Member:
     """One of a crowd: a person, a program, a host."""
 
-    __slots__ = ("armed", "client", "crowd", "failing_since", "served_at", "solving", "token", "waiting")
+    __slots__ = ("armed", "client", "crowd", "failing_since", "served_at", "shown_pass", "solving", "waiting")
 
-    def __init__(self, crowd: Crowd, client: Client, token: Pass | None) -> None:
+    def __init__(self, crowd: Crowd, client: Client, shown_pass: Pass | None) -> None:
         self.crowd = crowd
         self.client = client
-        self.token = token
+        self.shown_pass = shown_pass
         self.solving = False  # a challenge, or in the waiting room
         self.armed = False  # asks by itself at `pass_rate`
         self.waiting: list[Want] = []  # for the pass
         self.served_at = -inf  # when it last got something
         self.failing_since = inf  # when it asked for the first thing since that it did not get
+
+    def begin_to_solve(self, want: Want) -> None:
+        """Set to work on a challenge, for the sake of `want`."""
+        self.solving = True
+        self.waiting.append(want)
+
+    def stop_solving(self) -> list[Want]:
+        """It has a pass, or gave up: what has waited for that."""
+        self.solving = False
+        waiting, self.waiting = self.waiting, []
+        return waiting
+
+    def served(self, now: float) -> float:
+        """It got something; for how long it had got nothing before, in seconds."""
+        locked_out = self.locked_out(now)
+        self.failing_since = inf
+        self.served_at = now
+        return locked_out
+
+    def failed(self, asked_at: float) -> None:
+        """It did not get what it asked for then."""
+        self.failing_since = min(self.failing_since, max(asked_at, self.served_at))
+
+    def locked_out(self, now: float) -> float:
+        """Seconds for which it has asked and got nothing."""
+        return now - self.failing_since if self.failing_since < inf else 0.0
 
     def gave_up(self, now: float) -> bool:
         """Whether nothing that it wants is of use any more."""

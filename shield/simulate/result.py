@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, Any, Final
@@ -31,8 +32,13 @@ SERIES: Final = (
 )
 """What is kept each second of Engine.status(), where it is there."""
 
-MARKET: Final = ("solves_per_second", "passes_per_second", "used_share", "waiting")
-"""The same of its `market`, as market_solves_per_second and so on."""
+PRICING: Final = {
+    "solves_per_second": "market_solves_per_second",
+    "passes_per_second": "market_passes_per_second",
+    "used_share": "market_used_share",
+    "waiting": "market_waiting",
+}
+"""What is kept of the status of pricing, which is its `market`, and under which name."""
 
 MODEL: Final = ("inside", "answered", "good", "lag", "cpu")
 """The same of the models: requests inside the service, its answers and good ones so far, how late Shield is (seconds),
@@ -101,6 +107,10 @@ class Tally:
             self.at_once_in[second] += at_once
             self.latencies.add(now, now - asked_at)
 
+    def locked_out(self, seconds: float) -> None:
+        """Note that a member asked and got nothing for so long."""
+        self.longest_lockout = max(self.longest_lockout, seconds)
+
     def asked(self, start: float = 0.0, end: float = inf) -> int:
         """Wants that began in [start, end), whole seconds."""
         return sum(self.asked_in[self._from(start) : self._to(end)])
@@ -162,7 +172,9 @@ class Result:
     seed: int
     populations: dict[str, Tally]
     times: array[float] = field(default_factory=lambda: array("d"))  # of the samples in `series`
-    series: dict[str, array[float]] = field(default_factory=dict)
+    series: dict[str, array[float]] = field(
+        default_factory=lambda: {name: array("d") for name in (*SERIES, *PRICING.values(), *MODEL)}
+    )
     upstream: Latencies = field(default_factory=Latencies)  # seconds from sending to the answer, by when it came
     events: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     status: dict[str, Any] = field(default_factory=dict)  # Engine.status() at the end
@@ -171,6 +183,17 @@ class Result:
 
     def __repr__(self) -> str:
         return f"<Result of {self.scene.title!r}, seed {self.seed}>"
+
+    def sample(self, at: float, status: Mapping[str, Any], models: Sequence[float]) -> None:
+        """Keep the readings of a second: the engine's status, and those of `MODEL` in that order."""
+        self.times.append(at)
+        series = self.series
+        for name in SERIES:
+            series[name].append(float(status.get(name, 0.0)))
+        for name, kept_as in PRICING.items():
+            series[kept_as].append(float(status["market"][name]))
+        for name, value in zip(MODEL, models, strict=True):
+            series[name].append(value)
 
     def population(self, name: str) -> Tally:
         """What a population got."""

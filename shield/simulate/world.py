@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import gc
 import time
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 from random import Random
 from typing import Any, Final
@@ -20,33 +20,24 @@ from typing import Any, Final
 from shield.config.settings import Config
 from shield.config.validation import validate
 from shield.model import Action, Outcome, Verdict
-from shield.policy.challenge import Challenge, Redeemed, Redemption
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
+from shield.policy.pass_tokens import TOKEN_CHARS
 from shield.policy.request import Request
-from shield.policy.settings import EngineSettings
 from shield.simulate.addresses import blocks
 from shield.simulate.calendar import Calendar
 from shield.simulate.core import Core
 from shield.simulate.origin import Origin
 from shield.simulate.past import remember
-from shield.simulate.people import MOST_WAITING, Crowd, Member, Page, Want
-from shield.simulate.result import MARKET, MODEL, SERIES, Result, Tally
+from shield.simulate.people import AGAIN, BEGINS, Crowd, Member, Page, Want
+from shield.simulate.result import Result, Tally
 from shield.simulate.scene import Scene, SceneError, load
+from shield.simulate.solving import CheckedWork, Solving
 
-BEGINS: Final = 10_000_000.0
-"""The engine's clock when the story begins: far from 0, and with room for the past."""
 WALL_OFFSET: Final = 1_700_000_000.0 - BEGINS
 QUEUE_TICK: Final = 0.020
 """Seconds between ticks, as in service.py."""
 SAMPLE: Final = 1.0
-ROUND_TRIP: Final = 0.1  # seconds, to fetch a challenge's script, or a page anew
-AGAIN: Final = (1.0, 3.0)  # seconds, within which one tries again that got an error
-SPREAD: Final = (1.0, 1.25)  # times what the site says, after which the page sends the same answer again
-MOST_BACKLOG: Final = 60.0  # seconds of work that lie before one solver; more would expire
-ANSWER_PATH: Final = "/.well-known/shield/answer"
-TOKEN_CHARS: Final = 52
-PASS_CHARS: Final = 42
 GC_THRESHOLDS: Final = (50_000, 50, 1000)  # a simulation makes no garbage in cycles worth looking for
 ERRORS: Final = frozenset({502, 503, 504})
 
@@ -96,7 +87,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 class World:
-    """One run of a scene. Everything inside is on the engine's clock, everything in `result` on the story's."""
+    """One run of a scene. Everything inside is on the engine's clock, everything in `result` on the story's.
+
+    It has more attributes than other classes, since it is where the engine, the service, Shield's core and the people
+    meet; some are methods of theirs, which a scene calls a million times.
+    """
 
     def __init__(
         self, scene: Scene, seed: int, config: Config, prepare: Callable[[Engine], None] | None = None
@@ -104,19 +99,23 @@ class World:
         self.scene = scene
         self.now = BEGINS - scene.calm
         self._end = BEGINS + scene.seconds
-        self._entropy = Random(f"{seed}/entropy")
-        self._keys = Keys(self._entropy.randbytes(32))
         self._settings = config.policy()
-        self._concurrency = config.upstream.max_concurrency
-        self._lifetime = config.challenge.lifetime
         self._window = config.pressure.window
-        self.engine = self._engine(self._settings)
+        self._checked = CheckedWork()
+        entropy = Random(f"{seed}/entropy")
+        self._make_engine = partial(
+            Engine,
+            keys=Keys(entropy.randbytes(32)),
+            entropy=entropy.randbytes,
+            wall_offset=WALL_OFFSET,
+            concurrency=config.upstream.max_concurrency,
+            check_work=self._checked.check,
+        )
+        self.engine = self._make_engine(self._settings)
         self._core = Core(scene.costs, self.now)
         self.calendar = Calendar(self.now)
         self.origin = Origin(scene.service, self.calendar, Random(f"{seed}/service"), BEGINS, self._answered)
         self.result = Result(scene, seed, {})
-        self.result.series = {name: array("d") for name in SERIES + MODEL}
-        self.result.series |= {f"market_{name}": array("d") for name in MARKET}
         self.crowds: dict[str, Crowd] = {}
         for name, block in blocks(scene.populations).items():
             model = scene.populations[name]
@@ -129,17 +128,15 @@ class World:
         self._learn = self.engine.learn
         self._work = self._core.work
         self._costs = scene.costs
-        self._next_tick = self.now
-
-    def _engine(self, settings: EngineSettings) -> Engine:
-        return Engine(
-            settings, self._keys, self._entropy.randbytes, WALL_OFFSET, self._concurrency, check_work=self._check_work
+        self._solving = Solving(
+            self.engine, self.calendar, self._core, scene.costs, self._checked, config.challenge.lifetime, self
         )
+        self._next_tick = self.now
 
     def _past_engine(self) -> Engine:
         """One with the same keys, that gives passes in any mode."""
         challenge = replace(self._settings.challenge, mode="auto")
-        return self._engine(replace(self._settings, dry_run=False, challenge=challenge))
+        return self._make_engine(replace(self._settings, dry_run=False, challenge=challenge))
 
     def play(self, progress: Progress | None = None) -> Result:
         """From the beginning of the calm to the end of the story."""
@@ -156,8 +153,9 @@ class World:
         self._sample(None, self._end)
         for crowd in self.crowds.values():
             for member in crowd.members.values():
-                self._note_lockout(member, self._end)
+                crowd.tally.locked_out(member.locked_out(self._end))
         self.result.status = self.engine.status(self._end)
+        self.result.verify_hashes = self._checked.hashes
         self.result.wall_seconds = time.perf_counter() - began
         return self.result
 
@@ -171,7 +169,7 @@ class World:
         passes = crowd.model.passes
         token = None
         if passes != "none":
-            text = crowd.tokens.get(0 if passes == "shared" else number, "A" * PASS_CHARS)
+            text = crowd.tokens.get(0 if passes == "shared" else number, "A" * TOKEN_CHARS)
             token = self.engine.present(text, now)
         member = Member(crowd, crowd.identify(self.engine, number, now), token)
         if not crowd.model.fresh:
@@ -187,9 +185,9 @@ class World:
             self.calendar.at(following, self._visit, crowd)
         member = self._member(crowd, crowd.pick(), now)
         path = crowd.path()
-        self._ask(Want(member, path.text(crowd.random), path.times, None, now), now)
+        self.ask(Want(member, path.text(crowd.random), path.times, None, now), now)
 
-    def _ask(self, want: Want, now: float) -> None:
+    def ask(self, want: Want, now: float) -> None:
         """One try: it arrives, and waits for Shield to read it if that is late."""
         begins = self._core.arrive(now)
         if begins <= now:
@@ -199,7 +197,7 @@ class World:
         else:
             crowd = want.member.crowd
             crowd.tally.lost += 1
-            self._try_again(want, crowd.random.uniform(*AGAIN), now)
+            self.try_again(want, crowd.random.uniform(*AGAIN), now)
 
     def _try_late(self, want: Want, now: float) -> None:
         self._core.begin()
@@ -210,11 +208,11 @@ class World:
         member = want.member
         crowd = member.crowd
         model = crowd.model
-        request = Request(member.client, model.method, want.path, crowd.headers, member.token, False, want)
+        request = Request(member.client, model.method, want.path, crowd.headers, member.shown_pass, False, want)
         verdict = self._decide(request, now)
         crowd.tally.tries += 1
         if request.shown_pass is None:
-            member.token = None
+            member.shown_pass = None
         if request.has_slot:
             self._forward(request, want, now)
         elif request.queued_at:
@@ -244,13 +242,13 @@ class World:
         if released:
             self._go_on(released, now)
         if status in ERRORS:
-            self._try_again(want, want.member.crowd.random.uniform(*AGAIN), now)
+            self.try_again(want, want.member.crowd.random.uniform(*AGAIN), now)
             return
         if request.grant and status < 400:
             token = self.engine.grant(request, now)
             if token is not None:
-                want.member.token = self.engine.present(token, now)
-        self._ended(want, now, now - want.asked_at <= want.patience)
+                want.member.shown_pass = self.engine.present(token, now)
+        self.ended(want, now, now - want.asked_at <= want.patience)
 
     def _go_on(self, requests: Sequence[Request], now: float) -> None:
         """Requests that waited in the queue: each has a slot now, or was turned away."""
@@ -269,7 +267,7 @@ class World:
         want.request = None
         request.owner = None
         self._go_on(self.engine.cancel(request, now), now)
-        self._ended(want, now, False)
+        self.ended(want, now, False)
 
     def _refused(self, request: Request, want: Want, verdict: Verdict, now: float) -> None:
         crowd = want.member.crowd
@@ -279,36 +277,33 @@ class World:
             self._work(self._costs.challenge, now)
             challenge = self.engine.mint(request, now)
             if crowd.model.hash_rate or crowd.model.answers != "right":
-                self._solve(want, challenge, now)
+                self._solving.solve(want, challenge, now)
             else:
-                self._ended(want, now, False)
+                self.ended(want, now, False)
             return
         self._work(self._costs.refuse, now)
         if verdict.action is Action.BAN:
-            self._ended(want, now, False)
+            self.ended(want, now, False)
         else:
-            self._try_again(want, verdict.retry_after * crowd.random.uniform(1.0, 1.5), now)
+            self.try_again(want, verdict.retry_after * crowd.random.uniform(1.0, 1.5), now)
 
-    def _try_again(self, want: Want, after: float, now: float) -> None:
+    def try_again(self, want: Want, after: float, now: float) -> None:
         if want.tries < want.member.crowd.model.retries and now + after - want.asked_at < want.patience:
             want.tries += 1
-            self.calendar.at(now + after, self._ask, want)
+            self.calendar.at(now + after, self.ask, want)
         else:
-            self._ended(want, now, False)
+            self.ended(want, now, False)
 
-    def _ended(self, want: Want, now: float, served: bool) -> None:
+    def ended(self, want: Want, now: float, served: bool) -> None:
         """It was had, or given up."""
         member = want.member
         crowd = member.crowd
         at_once = served and not want.tries and not want.challenged
         crowd.tally.ended(want.asked_at - BEGINS, now - BEGINS, served, at_once, want.page is None)
         if served:
-            if member.failing_since < inf:
-                self._note_lockout(member, now)
-                member.failing_since = inf
-            member.served_at = now
+            crowd.tally.locked_out(member.served(now))
         else:
-            member.failing_since = min(member.failing_since, max(want.asked_at, member.served_at))
+            member.failed(want.asked_at)
         page = want.page
         if page is not None:
             if page.left:
@@ -321,158 +316,7 @@ class World:
     def _part(self, member: Member, page: Page, now: float) -> None:
         page.left -= 1
         path = member.crowd.part
-        self.calendar.at(now, self._ask, Want(member, path.text(member.crowd.random), path.times, page, now))
-
-    def _note_lockout(self, member: Member, now: float) -> None:
-        if member.failing_since < inf:
-            tally = member.crowd.tally
-            tally.longest_lockout = max(tally.longest_lockout, now - member.failing_since)
-
-    # challenges
-
-    def _solve(self, want: Want, challenge: Challenge, now: float) -> None:
-        """Set to work, unless that member is at it already."""
-        member = want.member
-        crowd = member.crowd
-        want.challenged = True
-        want.patience = max(want.patience, crowd.model.waits)
-        if len(member.waiting) >= MOST_WAITING or now - want.asked_at >= want.patience:
-            self._ended(want, now, False)
-            return
-        if member.solving:
-            member.waiting.append(want)
-            return
-        answers = crowd.model.answers
-        token, right, seconds = challenge.token, challenge.k, 0.0
-        if answers == "forged":
-            token = "A" * TOKEN_CHARS
-        elif answers == "wrong":
-            right = 0
-        elif answers == "replayed" and crowd.spent:
-            token = crowd.spent
-        elif crowd.model.hash_rate:
-            seconds = crowd.solving_time(challenge.k, challenge.expected_hashes)
-            if answers == "almost":
-                right -= 1
-            crowd.tally.hashes += challenge.expected_hashes
-        done = now + seconds
-        if crowd.model.one_solver:
-            if crowd.solver_free > now + MOST_BACKLOG:
-                self._ended(want, now, False)
-                return
-            crowd.solver_free = done = max(crowd.solver_free, now) + seconds
-        member.solving = True
-        member.waiting.append(want)
-        sent = done + ROUND_TRIP
-        self.calendar.at(sent, self._post, (self._answer, (member, token, (right,) * challenge.k, now, sent)))
-
-    def _post(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
-        """An answer, or a claim, arrives. It waits for Shield to read it if that is late, and is sent again if lost."""
-        begins = self._core.arrive(now)
-        then, about = what
-        if begins <= now:
-            then(about, now)
-        elif begins < inf:
-            self.calendar.at(begins, self._post_late, what)
-        else:
-            member: Member = about[0]
-            member.crowd.tally.lost += 1
-            if member.gave_up(now):
-                self._no_pass(member, now)
-            else:
-                self.calendar.at(now + member.crowd.random.uniform(*AGAIN), self._post, what)
-
-    def _post_late(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
-        self._core.begin()
-        then, about = what
-        then(about, now)
-
-    def _answer(self, answer: tuple[Member, str, tuple[int, ...], float, float], now: float) -> None:
-        """The answer to a challenge arrives, which was first sent some time ago if there was no room for it."""
-        member, token, nonces, since, sent = answer
-        tally = member.crowd.tally
-        client = member.client
-        if not self._tolled(member, "POST", now):
-            self._no_pass(member, now)
-            return
-        hashes = self.result.verify_hashes
-        redemption = self.engine.redeem(client, token, nonces, now)
-        self._work(self._costs.answer + (self.result.verify_hashes - hashes) * self._costs.hash_, now)
-        if redemption.result is Redeemed.ACCEPTED or redemption.result is Redeemed.WAITING:
-            member.crowd.spent = token
-            tally.hashing.add(now - BEGINS, sent - since)
-        if redemption.result is Redeemed.BUSY and now - since < self._lifetime and not member.gave_up(now):
-            tally.answers[redemption.result.value] += 1
-            after = redemption.retry_after * member.crowd.random.uniform(*SPREAD)
-            self.calendar.at(now + after, self._post, (self._answer, answer))
-        else:
-            self._redeemed(member, redemption, since, now)
-
-    def _claim(self, place: tuple[Member, str, float], now: float) -> None:
-        """One who is in the waiting room asks whether it is its turn."""
-        member, ticket, since = place
-        if member.gave_up(now):
-            self._no_pass(member, now)
-        elif self._tolled(member, "POST", now):
-            self._work(self._costs.answer, now)
-            self._redeemed(member, self.engine.claim(member.client, ticket, now), since, now)
-        else:
-            self._no_pass(member, now)
-
-    def _redeemed(self, member: Member, redemption: Redemption, since: float, now: float) -> None:
-        """What came of an answer or a claim."""
-        member.crowd.tally.answers[redemption.result.value] += 1
-        if redemption.result is Redeemed.ACCEPTED:
-            self._accepted(member, redemption.pass_token, since, now)
-        elif redemption.result is Redeemed.WAITING:
-            place = member, redemption.ticket, since
-            self.calendar.at(now + redemption.retry_after, self._post, (self._claim, place))
-        else:
-            self._no_pass(member, now)
-
-    def _tolled(self, member: Member, method: str, now: float) -> bool:
-        """Whether Shield answers a request to itself at all."""
-        request = Request(member.client, method, ANSWER_PATH, member.crowd.headers, member.token, False, None)
-        verdict = self.engine.toll(request, now)
-        if verdict.action is Action.LIMIT or verdict.action is Action.BAN:
-            member.crowd.tally.refusals[verdict.reason] += 1
-            return False
-        return True
-
-    def _accepted(self, member: Member, token: str, since: float, now: float) -> None:
-        """A pass was bought: everything that waited for it is asked again."""
-        crowd = member.crowd
-        crowd.tally.solved += 1
-        crowd.tally.solving.add(now - BEGINS, now - since)
-        member.token = self.engine.present(token, now)
-        member.solving = False
-        waiting, member.waiting = member.waiting, []
-        for want in waiting:
-            self.calendar.at(now + ROUND_TRIP, self._ask, want)
-        if crowd.model.pass_rate and not member.armed:
-            member.armed = True
-            self.calendar.at(now + crowd.random.expovariate(crowd.model.pass_rate), self._use_pass, member)
-
-    def _no_pass(self, member: Member, now: float) -> None:
-        member.solving = False
-        waiting, member.waiting = member.waiting, []
-        for want in waiting:
-            self._try_again(want, member.crowd.random.uniform(*AGAIN), now)
-
-    def _use_pass(self, member: Member, now: float) -> None:
-        """One who has bought a pass uses it as long as it has it."""
-        crowd = member.crowd
-        if member.token is None or now >= crowd.ends:
-            member.armed = False
-            return
-        self.calendar.at(now + crowd.random.expovariate(crowd.model.pass_rate), self._use_pass, member)
-        path = crowd.path()
-        self._ask(Want(member, path.text(crowd.random), path.times, None, now), now)
-
-    def _check_work(self, token: str, target: int, nonces: Sequence[int]) -> int:
-        """In place of hashing: an answer says itself how many of its parts are right."""
-        self.result.verify_hashes += min(nonces[0] + 1, len(nonces))
-        return nonces[0]
+        self.calendar.at(now, self.ask, Want(member, path.text(member.crowd.random), path.times, page, now))
 
     # time
 
@@ -495,17 +339,8 @@ class World:
     def _sample(self, _: None, now: float) -> None:
         """Keep the readings of this second."""
         self.calendar.at(now + SAMPLE, self._sample, None)
-        status = self.engine.status(now)
-        result, origin = self.result, self.origin
-        result.times.append(now - BEGINS)
-        for name in SERIES:
-            result.series[name].append(float(status.get(name, 0.0)))
-        for name in MARKET:
-            result.series[f"market_{name}"].append(float(status["market"][name]))
-        result.series["lag"].append(self._core.load.lag)
-        result.series["cpu"].append(self._core.load.busy)
-        result.series["inside"].append(origin.inside)
-        result.series["answered"].append(origin.answered)
-        result.series["good"].append(origin.answered - origin.failed)
+        status, load, origin = self.engine.status(now), self._core.load, self.origin
+        models = (origin.inside, origin.answered, origin.answered - origin.failed, load.lag, load.busy)
+        self.result.sample(now - BEGINS, status, models)
         if self._progress is not None:
             self._progress(now - BEGINS, f"pressure {status['pressure']:.2f}")
