@@ -23,7 +23,7 @@ from shield.upstream.pool import out_of_files
 from shield.wire.addresses import wrong_tcp_address
 from shield.wire.client_hello import NO_PROGRAM
 from shield.wire.proxy_protocol import Ends
-from shield.wire.transport import Batch, SocketTransport
+from shield.wire.transport import SocketTransport, TurnEnd
 
 if TYPE_CHECKING:
     from shield.accept.entrance import Entrance, MakeConnection
@@ -173,7 +173,7 @@ class Listener:
         self._prelude = prelude
         self._first_read = first_read
         self._crowding = entrance.crowding
-        self._batch = Batch(entrance.loop)
+        self._turn_end = TurnEnd(entrance.loop)
         self._accepting = False
         self._stopped = False
 
@@ -244,7 +244,7 @@ class Listener:
         except Exception:  # a bug: the loop's handler tells of it
             accepted.close()
             raise
-        SocketTransport(self._loop, self._batch, accepted, peer, protocol).start(first and partial(first, protocol))
+        SocketTransport(self._loop, self._turn_end, accepted, peer, protocol).start(first and partial(first, protocol))
 
     def _taken(self) -> int:
         """Connections that are open in this process, but for those that another listener has not brought to HTTP."""

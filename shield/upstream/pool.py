@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from shield.model import Fault
 from shield.upstream.settings import UpstreamSettings
-from shield.wire.transport import Batch, SocketTransport
+from shield.wire.transport import SocketTransport, TurnEnd
 
 if TYPE_CHECKING:
     from shield.operator.metrics import Metrics, UpstreamCounters
@@ -134,7 +134,7 @@ class Pool:
         """Whether a connection serves one client after the other."""
         self.servers = [Server(name, metrics.upstream(name)) for name in servers]
         self._resolver = resolver
-        self._batch: Batch | None = None
+        self._turn_end: TurnEnd | None = None
         self._factory = connection_factory
         self._notify = notify
         self._random = random.Random()  # noqa: S311 - balances load, guards nothing
@@ -267,10 +267,10 @@ class Pool:
             )
             _, connection = await handed_over(sock, opening)
             return connection
-        if self._batch is None:
-            self._batch = Batch(loop)
+        if self._turn_end is None:
+            self._turn_end = TurnEnd(loop)
         connection = self._factory(server)
-        SocketTransport(loop, self._batch, sock, address, connection, patient=True).start()
+        SocketTransport(loop, self._turn_end, sock, address, connection, read_out=True).start()
         return connection
 
     async def addresses(self, server: Server) -> list[str]:

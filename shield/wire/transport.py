@@ -9,8 +9,8 @@ What is written during one turn of the loop leaves at its end, for all connectio
 message finds the others there, and need not be woken again. A large piece leaves at once, so that backpressure is felt
 at once.
 
-    Batch       the wires that have something to send or to end in this turn
-    SocketTransport        the transport: what ClientConnection uses of asyncio.Transport, with the same meaning
+    TurnEnd            the transports with something left to send or to end in this turn of the loop
+    SocketTransport    what Shield's connections use of asyncio.Transport, with the same meaning
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ MOST_PIECES: Final = 64
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 
 
-class Batch:
-    """The wires with something left to do in this turn of the loop."""
+class TurnEnd:
+    """The transports with something left to do in this turn of the loop, all of which are settled at its end."""
 
-    __slots__ = ("_loop", "_wires")
+    __slots__ = ("_loop", "_transports")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._wires: list[SocketTransport] = []
+        self._transports: list[SocketTransport] = []
 
-    def add(self, wire: SocketTransport) -> None:
-        """Have `wire` settled before the loop waits again."""
-        if not self._wires:
+    def add(self, transport: SocketTransport) -> None:
+        """Settle `transport` before the loop waits again."""
+        if not self._transports:
             self._loop.call_soon(self._settle)
-        self._wires.append(wire)
+        self._transports.append(transport)
 
     def _settle(self) -> None:
-        wires, self._wires = self._wires, []
-        for wire in wires:
+        transports, self._transports = self._transports, []
+        for transport in transports:
             try:
-                wire.settle()
+                transport.settle()
             except Exception as error:
-                wire.fail(error)
+                transport.fail(error)
 
 
 class SocketTransport(asyncio.Transport):
@@ -65,26 +65,26 @@ class SocketTransport(asyncio.Transport):
     """
 
     __slots__ = (
-        "_batch",
         "_closing",
         "_eof",
         "_error",
         "_fd",
-        "_hearing",
         "_high",
         "_loop",
         "_lost",
         "_out",
-        "_patient",
         "_paused",
         "_peer",
         "_protocol",
         "_queued",
+        "_read_out",
+        "_reading_out",
         "_reset",
         "_shut",
         "_size",
         "_sock",
         "_throttled",
+        "_turn_end",
         "_waiting",
         "_watched",
     )
@@ -92,25 +92,25 @@ class SocketTransport(asyncio.Transport):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        batch: Batch,
+        turn_end: TurnEnd,
         sock: socket.SocketType,
         peer: Any,
         protocol: asyncio.Protocol,
-        patient: bool = False,
+        read_out: bool = False,
     ) -> None:
-        """`peer` is its address. The socket may be a blocking one. `patient`: what a peer has said before it would hear
-        no more is read all the same, as a server may refuse a body halfway."""
+        """`peer` is its address. The socket may be a blocking one. `read_out`: when the peer takes no more, what it has
+        said before is read all the same, as a server may answer before it has the whole body."""
         self._loop = loop
-        self._batch = batch
+        self._turn_end = turn_end
         self._sock = sock
         self._fd = sock.fileno()
         self._peer = peer
         self._protocol: Any = protocol
-        self._patient = patient
+        self._read_out = read_out
         self._out: list[bytes | memoryview] = []
         self._size = 0  # bytes in _out
         self._high = WRITE_HIGH
-        self._queued = False  # in the batch
+        self._queued = False  # in the TurnEnd
         self._waiting = False  # until the socket takes more
         self._throttled = False  # the protocol was told to pause
         self._paused = False  # the protocol wants to read no more for now
@@ -119,7 +119,7 @@ class SocketTransport(asyncio.Transport):
         self._shut = False  # our half is to be closed when all is sent
         self._closing = False
         self._reset = False  # what is unsent is dropped
-        self._hearing = False  # the peer takes no more, but what it has said is still to be read
+        self._reading_out = False  # the peer takes no more, but what it has said is still to be read
         self._lost = False
         self._error: BaseException | None = None
 
@@ -212,7 +212,7 @@ class SocketTransport(asyncio.Transport):
             self._send()
         elif not self._queued:
             self._queued = True
-            self._batch.add(self)
+            self._turn_end.add(self)
 
     def write_eof(self) -> None:
         """Close our half when everything is sent."""
@@ -243,7 +243,7 @@ class SocketTransport(asyncio.Transport):
             sent = 0
         except OSError as error:
             self._break(error)
-            self._hearing = self._patient and not (self._paused or self._eof)
+            self._reading_out = self._read_out and not (self._paused or self._eof)
             return
         self._size -= sent
         if not self._size:
@@ -290,7 +290,7 @@ class SocketTransport(asyncio.Transport):
     def _queue(self) -> None:
         if not self._queued:
             self._queued = True
-            self._batch.add(self)
+            self._turn_end.add(self)
 
     def settle(self) -> None:
         """Send what was written in this turn; carry out what waits for that."""
@@ -300,14 +300,14 @@ class SocketTransport(asyncio.Transport):
         if self._out and not self._waiting and not self._reset:
             self._send()
         if self._closing and (self._reset or not self._out):
-            self._hear_out()
+            self._read_rest()
             self._end()
         elif self._shut and not self._out:
             with contextlib.suppress(OSError):  # it is gone: the next read says so
                 self._sock.shutdown(socket.SHUT_WR)
 
-    def _hear_out(self) -> None:
-        while self._hearing:
+    def _read_rest(self) -> None:
+        while self._reading_out:
             try:
                 data = self._sock.recv(READ_BYTES, _DONTWAIT)
             except OSError:
@@ -318,7 +318,7 @@ class SocketTransport(asyncio.Transport):
 
     def close(self) -> None:
         """Close when everything is sent. Nothing more is read."""
-        self._hearing = False
+        self._reading_out = False
         if not self._closing:
             self._closing = True
             self._watch()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shield.wire import transport as wire
-from shield.wire.transport import AT_ONCE, MOST_PIECES, READ_BYTES, WRITE_HIGH, Batch, SocketTransport
+from shield.wire.transport import AT_ONCE, MOST_PIECES, READ_BYTES, WRITE_HIGH, SocketTransport, TurnEnd
 from tests.harness import soon
 
 BIG = bytes(range(256)) * 4096  # 1 MiB, more than the small buffers of these sockets take
@@ -78,7 +78,7 @@ class Bench:
         self.loop = asyncio.get_running_loop()
         self.errors: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
-        self.batch = Batch(self.loop)
+        self.turn_end = TurnEnd(self.loop)
         self.peers: list[socket.socket] = []
         self.wires: list[tuple[SocketTransport, Protocol, int]] = []
 
@@ -97,14 +97,14 @@ class Bench:
         self.peers.append(peer)
         return ours, peer
 
-    def wire(self, protocol: Protocol, tcp: bool = False, say: bytes = b"", patient: bool = False) -> socket.socket:
+    def wire(self, protocol: Protocol, tcp: bool = False, say: bytes = b"", read_out: bool = False) -> socket.socket:
         """Start a wire for `protocol` whose peer has said something already; returns the peer's end."""
         ours, peer = self.pair(tcp)
         if say:
             peer.sendall(say)
         accepted = socket.SocketType(ours.family, ours.type, 0, ours.detach())  # as the listener makes them
         number = accepted.fileno()
-        made = SocketTransport(self.loop, self.batch, accepted, "peer", protocol, patient)
+        made = SocketTransport(self.loop, self.turn_end, accepted, "peer", protocol, read_out)
         self.wires.append((made, protocol, number))
         made.start()
         return peer
@@ -512,7 +512,7 @@ async def test_a_reset_behind_the_last_words_is_no_end_in_good_order(
     """uvloop tells of a reset once, and what is left must be read nevertheless."""
     monkeypatch.setattr(wire, "READ_BYTES", 1000)
     protocol = Protocol()
-    peer = bench.wire(protocol, tcp=True, patient=True)
+    peer = bench.wire(protocol, tcp=True, read_out=True)
     if waiting:
         protocol.wire.write(BIG * 16)
     peer.send(b"last words" * 250)
@@ -539,13 +539,11 @@ async def test_a_reset_behind_the_last_words_of_a_peer_that_is_read_later(
     assert isinstance(protocol.lost_with, ConnectionResetError)
 
 
-async def test_a_patient_wire_hears_out_a_peer_that_takes_no_more(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_peer_that_takes_no_more_is_read_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "READ_BYTES", 1000)
-    for patient, heard in ((True, b"no, thanks" * 250), (False, b"")):
+    for read_out, heard in ((True, b"no, thanks" * 250), (False, b"")):
         protocol = Protocol()
-        peer = bench.wire(protocol, tcp=True, patient=patient)
+        peer = bench.wire(protocol, tcp=True, read_out=read_out)
         peer.send(b"no, thanks" * 250)
         reset(peer)
         protocol.wire.write(bytes(AT_ONCE))  # before the poller has said anything
@@ -561,7 +559,7 @@ async def test_it_is_heard_out_as_long_as_anybody_listens(
 ) -> None:
     monkeypatch.setattr(wire, "READ_BYTES", 1000)
     protocol = Protocol(data_received=lambda made: getattr(made, verb)())
-    peer = bench.wire(protocol, tcp=True, patient=True)
+    peer = bench.wire(protocol, tcp=True, read_out=True)
     peer.send(b"no, thanks" * 250)
     reset(peer)
     protocol.wire.write(bytes(AT_ONCE))
@@ -569,9 +567,9 @@ async def test_it_is_heard_out_as_long_as_anybody_listens(
     assert len(protocol.data) == 1000
 
 
-async def test_an_abort_is_final_for_a_patient_wire(bench: Bench) -> None:
+async def test_an_abort_is_final_where_a_peer_is_read_out(bench: Bench) -> None:
     protocol = Protocol()
-    peer = bench.wire(protocol, tcp=True, patient=True)
+    peer = bench.wire(protocol, tcp=True, read_out=True)
     peer.send(b"no, thanks")
     reset(peer)
     protocol.wire.write(bytes(AT_ONCE))
