@@ -41,8 +41,9 @@ from shield.replies.redirect import Redirect
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
-from shield.upstream.pool import Pool, UpstreamSettings
+from shield.upstream.pool import Pool
 from shield.upstream.resolve import Resolver
+from shield.upstream.settings import UpstreamSettings
 from shield.wire.client_hello import Program
 from shield.wire.proxy_protocol import Ends
 

@@ -18,8 +18,8 @@ from typing_extensions import Doc
 
 from shield.accept.sockets import names
 from shield.complaints import Complaint, Place, networks
+from shield.errors import out_of_files
 from shield.marks import Unit, Why
-from shield.upstream.pool import out_of_files
 from shield.wire.addresses import wrong_tcp_address
 from shield.wire.client_hello import NO_PROGRAM
 from shield.wire.proxy_protocol import Ends

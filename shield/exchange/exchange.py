@@ -23,6 +23,7 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Final, cast
 
+from shield.errors import out_of_files
 from shield.exchange.tunnel import Tunnel
 from shield.http.fields import without_named
 from shield.http.framing import CHUNKED, LAST_CHUNK, encode_chunk
@@ -31,14 +32,14 @@ from shield.http.response_head import STATUS_LINES
 from shield.model import Action, Fault, Outcome, Tier
 from shield.policy.request import Request
 from shield.replies.faults import FAULTS
-from shield.upstream.pool import CONNECT_ERRORS, out_of_files
+from shield.upstream.dial import CONNECT_ERRORS
 from shield.wire.proxy_protocol import write
 
 if TYPE_CHECKING:
     from shield.client.connection import ClientConnection
     from shield.client.edge import Edge
     from shield.upstream.connection import UpstreamConnection
-    from shield.upstream.pool import Server
+    from shield.upstream.server import Server
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH"})
 """Methods that RFC 9110 section 9.2.2 and the WebDAV registry call idempotent, of those that are common."""

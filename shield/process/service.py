@@ -35,7 +35,7 @@ from shield.client.edge import Edge
 from shield.client.sweep import SWEEP_SECONDS, Sweep
 from shield.config.settings import Config
 from shield.demo.site import notice, start_demo
-from shield.errors import StartError
+from shield.errors import StartError, out_of_files
 from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner
 from shield.model import Fault
@@ -55,7 +55,7 @@ from shield.replies.rendering import Replies
 from shield.upstream import health
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
-from shield.upstream.pool import Pool, out_of_files, watch
+from shield.upstream.pool import Pool
 from shield.upstream.resolve import Resolver
 from shield.upstream.settings import DEMO
 from shield.wire.client_hello import Program
@@ -195,7 +195,7 @@ class Service:
         await self.admin.start()
         for one in self.listeners:
             one.start()
-        self._tasks.append(loop.create_task(watch(self.pool, self._probe, self.clock, asyncio.sleep)))
+        self._tasks.append(loop.create_task(health.watch(self.pool, self._probe, self.clock, asyncio.sleep)))
         if config.state.directory:
             self._tasks.append(loop.create_task(self._save_for_ever()))
         self._on_timer()

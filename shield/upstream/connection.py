@@ -20,7 +20,7 @@ from shield.model import Fault
 if TYPE_CHECKING:
     from shield.exchange.exchange import Exchange
     from shield.exchange.tunnel import Tunnel
-    from shield.upstream.pool import Server
+    from shield.upstream.server import Server
 
 HEAD, SIZED, CHUNKS, ENDLESS = range(4)  # what is being read; ENDLESS: a body until the connection closes
 
@@ -115,8 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.poisoned = True
         exchange = self.exchange
         if exchange is None:
-            if self in self.server.idle:
-                self.server.idle.remove(self)
+            self.server.forget(self)
             return
         if self.tunnel is not None:
             self.tunnel.upstream_closed()

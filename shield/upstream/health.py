@@ -1,26 +1,44 @@
-"""Active health checks of upstream servers, over connections of their own."""
+"""Active health checks of upstream servers, over connections of their own: one check, and all of them for ever."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
+from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import quote
 
 import httptools
 
-from shield.upstream.pool import CONNECT_ERRORS, Pool, Server, handed_over, out_of_files
+from shield.errors import out_of_files
+from shield.upstream.dial import CONNECT_ERRORS
+from shield.upstream.pool import Pool
+from shield.upstream.server import Server
 from shield.wire.proxy_protocol import LOCAL
 
 MOST_HEAD: Final = 65_536
 """bytes. Of the responses up to the final one's head."""
+Probe = Callable[[Server], Awaitable[bool | None]]
+"""Whether a server is well; None: that could not be found out."""
+
 _IN_PATHS: Final = "%/?:@!$&'()*+,;=~"  # RFC 3986, besides letters and digits
+
+
+async def watch(
+    pool: Pool, probe: Probe, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    """Check every server for ever, all at once, one round each interval. `probe` never raises."""
+    while True:
+        results = await asyncio.gather(*(probe(server) for server in pool.servers))
+        for server, ok in zip(pool.servers, results, strict=True):
+            if ok is not None:
+                pool.checked(server, ok, clock())
+        await sleep(pool.settings.health_interval)
 
 
 async def probe(pool: Pool, server: Server) -> bool | None:
     """Whether `server` takes a connection and, with a health path, answers 2xx or 3xx to it. Never raises.
 
-    None: it could not be asked, for want of a descriptor.
+    None: it could not be asked, for want of a file descriptor.
     """
     settings = pool.settings
     preamble = LOCAL.get(settings.proxy_protocol, b"")
@@ -39,7 +57,7 @@ async def probe(pool: Pool, server: Server) -> bool | None:
 
 
 async def _ask(pool: Pool, server: Server, preamble: bytes) -> bool:
-    reader, writer = await _reach(pool, server, preamble)
+    reader, writer = await pool.dialer.stream(server, preamble, MOST_HEAD)
     try:
         writer.write(
             b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: shield-health-check\r\nConnection: close\r\n\r\n"
@@ -48,28 +66,6 @@ async def _ask(pool: Pool, server: Server, preamble: bytes) -> bool:
         return 200 <= await _final_status(reader) < 400
     finally:
         writer.transport.abort()
-
-
-async def _reach(pool: Pool, server: Server, preamble: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """As requests do: the first address that takes a connection."""
-    name = (pool.settings.server_name or server.host) if server.tls else None
-    error: Exception = OSError("no address")
-    ways: list[tuple[int, str | tuple[str, int]]] = [(socket.AF_UNIX, server.path)]
-    if not server.path:
-        addresses = await pool.addresses(server)
-        ways = [(socket.AF_INET6 if ":" in text else socket.AF_INET, (text, server.port)) for text in addresses]
-    for family, address in ways:
-        try:
-            sock = await pool.dial(family, address, preamble)
-            opening = asyncio.open_connection(
-                sock=sock, ssl=pool.tls if server.tls else None, server_hostname=name, limit=MOST_HEAD
-            )
-            return await handed_over(sock, opening)
-        except OSError as failure:
-            if out_of_files(failure):
-                raise
-            error = failure
-    raise error
 
 
 async def _final_status(reader: asyncio.StreamReader) -> int:

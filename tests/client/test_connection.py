@@ -11,7 +11,7 @@ import pytest
 from shield.client.edge import TimeoutSettings
 from shield.http.head import HttpSettings
 from shield.model import Action, Signal
-from shield.upstream.pool import UpstreamSettings
+from shield.upstream.settings import UpstreamSettings
 from tests.harness import (
     BANNED,
     CHALLENGED,

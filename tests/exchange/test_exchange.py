@@ -13,7 +13,7 @@ from shield.client.edge import TimeoutSettings
 from shield.exchange.exchange import LEAST_PACE, PACE_SECONDS
 from shield.http.head import HttpSettings
 from shield.model import Tier
-from shield.upstream.pool import UpstreamSettings
+from shield.upstream.settings import UpstreamSettings
 from shield.wire import transport as wire
 from tests.harness import (
     Client,
@@ -1170,12 +1170,12 @@ async def test_exchanges_leave_nothing_behind() -> None:
 async def test_a_lack_of_descriptors_is_503_and_no_failure_of_the_server(number: int) -> None:
     upstream = UpstreamSettings(eject_after=1, retries=0)
     async with shielded(None, None, upstream=upstream) as (shield, origin), await shield.client() as client:
-        connect = shield.pool._connect
+        connect = shield.pool.dialer.connect
 
         async def none_left(server: object, preamble: bytes) -> None:
             raise OSError(number, "Too many open files")
 
-        shield.pool._connect = none_left
+        shield.pool.dialer.connect = none_left
         answer = await client.ask(get())
         assert (answer.status, answer.get("Retry-After")) == (503, "5")
         server = shield.pool.servers[0]
@@ -1184,7 +1184,7 @@ async def test_a_lack_of_descriptors_is_503_and_no_failure_of_the_server(number:
         assert shield.log.events == []
         assert shield.metrics.faults == {"out_of_files": 1}
         assert (len(shield.engine.cancelled), shield.engine.learned) == (1, [])
-        shield.pool._connect = connect
+        shield.pool.dialer.connect = connect
         assert (await client.ask(get())).status == 200
 
 

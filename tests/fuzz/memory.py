@@ -26,7 +26,9 @@ from shield.policy.challenge import Redeemed, Redemption
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
-from shield.upstream.pool import Pool, Server, UpstreamSettings
+from shield.upstream.pool import Pool
+from shield.upstream.server import Server
+from shield.upstream.settings import UpstreamSettings
 from tests.harness import PermissiveEngine, QuietLog
 
 HTTP: Final = HttpSettings(max_head_bytes=4096, max_target_bytes=512, max_fields=40, max_body_bytes=20_000)

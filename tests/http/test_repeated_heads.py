@@ -14,7 +14,7 @@ from shield.http.head import Examiner, HttpSettings, Refused
 from shield.http.head_reader import HeadReader
 from shield.http.plain_head import PlainHeads
 from shield.model import Action
-from shield.upstream.pool import UpstreamSettings
+from shield.upstream.settings import UpstreamSettings
 from tests.harness import QUEUED, Link, Received, get, post, reply, shielded, soon
 
 FIELDS = (

@@ -13,7 +13,7 @@ from shield.http.response_head import MAX_INTERIM
 from shield.model import Fault
 from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
-from shield.upstream.pool import Server
+from shield.upstream.server import Server
 from tests.harness import chunked
 
 

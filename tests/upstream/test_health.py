@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import resource
 import socket
 import ssl
@@ -12,9 +14,12 @@ import pytest
 
 from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
-from shield.upstream.health import probe
-from shield.upstream.pool import Pool, UpstreamSettings
+from shield.upstream.dial import Dialer
+from shield.upstream.health import probe, watch
+from shield.upstream.pool import Pool
 from shield.upstream.resolve import Resolver
+from shield.upstream.server import Server
+from shield.upstream.settings import UpstreamSettings
 from tests.harness import Origin, reply
 
 
@@ -112,14 +117,14 @@ async def test_a_reset_before_the_handshake_leaves_no_socket_that_would_close_an
     listening = socket.create_server(("127.0.0.1", 0))
     dialled: list[socket.socket] = []
 
-    async def dial(pool: Pool, *to: Any) -> socket.socket:
-        sock = await connect(pool, *to)
+    async def dial(dialer: Dialer, *to: Any) -> socket.socket:
+        sock = await connect(dialer, *to)
         listening.close()  # with the connection in its backlog, which is reset so
         dialled.append(sock)
         return sock
 
-    connect = Pool.dial
-    monkeypatch.setattr(Pool, "dial", dial)
+    connect = Dialer.dial
+    monkeypatch.setattr(Dialer, "dial", dial)
     path = {"health_path": "/"} if checked else {}  # without one it connects as requests do
     assert await healthy(f"https://127.0.0.1:{listening.getsockname()[1]}", **path) is False
     (sock,) = dialled
@@ -153,3 +158,56 @@ async def test_every_address_of_a_name_is_tried_as_for_requests() -> None:
         assert await probe(pool, pool.servers[0])
         resolver._known["app.example"] = (1.0, ["127.0.0.2", "127.0.0.3"])
         assert not await probe(pool, pool.servers[0])
+
+
+def watched(count: int, **settings: Any) -> tuple[Pool, list[tuple[str, str]]]:
+    notes: list[tuple[str, str]] = []
+    names = [f"http://127.0.0.1:{port}" for port in range(1, count + 1)]
+    resolver: Any = None
+    pool = Pool(
+        UpstreamSettings(**settings), names, Metrics(), resolver, UpstreamConnection, lambda *note: notes.append(note)
+    )
+    return pool, notes
+
+
+async def test_a_check_that_could_not_be_made_says_nothing() -> None:
+    made, notes = watched(1, unhealthy_after=1)
+    results = iter([None, None, False])
+    rounds = 0
+
+    async def probe(server: Server) -> bool | None:
+        return next(results)
+
+    async def sleep(seconds: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        assert made.servers[0].healthy == (rounds < 3)
+        if rounds == 3:
+            raise asyncio.CancelledError
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch(made, probe, lambda: 0.0, sleep)
+    assert [event for event, _ in notes] == ["upstream_down"]
+
+
+async def test_servers_are_watched_each_round() -> None:
+    made, notes = watched(2, unhealthy_after=2, health_interval=5.0)
+    results = iter([(False, True), (False, True), (True, True)])
+    sleeps: list[float] = []
+    current: dict[str, bool] = {}
+
+    async def probe(server: Server) -> bool:
+        if server is made.servers[0]:
+            current.update(zip((s.name for s in made.servers), next(results), strict=True))
+        return current[server.name]
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await watch(made, probe, lambda: 1.0, sleep)
+    assert sleeps == [5.0] * 3
+    name = made.servers[0].name
+    assert notes == [("upstream_down", name), ("upstream_up", name)]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from dataclasses import replace
 from typing import Any
-
-import pytest
 
 from shield.model import Fault
 from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
-from shield.upstream.pool import CONNECT_ERRORS, Pool, Server, UpstreamSettings, watch
+from shield.upstream.pool import Pool
+from shield.upstream.server import Server
+from shield.upstream.settings import UpstreamSettings
 from tests.harness import Link, Origin, Received, Shield, get, post, reply, shielded, soon
 
 
@@ -66,26 +65,6 @@ def test_of_two_the_less_busy_is_taken() -> None:
     made, _ = pool(2)
     made.servers[0].outstanding = 5
     assert {made.choose(0.0) for _ in range(50)} == {made.servers[1]}
-
-
-async def test_a_check_that_could_not_be_made_says_nothing() -> None:
-    made, notes = pool(1, unhealthy_after=1)
-    results = iter([None, None, False])
-    rounds = 0
-
-    async def probe(server: Server) -> bool | None:
-        return next(results)
-
-    async def sleep(seconds: float) -> None:
-        nonlocal rounds
-        rounds += 1
-        assert made.servers[0].healthy == (rounds < 3)
-        if rounds == 3:
-            raise asyncio.CancelledError
-
-    with contextlib.suppress(asyncio.CancelledError):
-        await watch(made, probe, lambda: 0.0, sleep)
-    assert [event for event, _ in notes] == ["upstream_down"]
 
 
 def test_the_only_server_is_not_ejected() -> None:
@@ -165,20 +144,6 @@ def test_ejections_are_forgiven() -> None:
     assert made.servers[0].ejections == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "host", "port", "tls", "authority"),
-    [
-        ("http://127.0.0.1:9000", "127.0.0.1", 9000, False, b"127.0.0.1:9000"),
-        ("https://app.example", "app.example", 443, True, b"app.example"),
-        ("http://[::1]:81", "::1", 81, False, b"[::1]:81"),
-        ("unix:/run/app.sock", "", 0, False, b"localhost"),
-    ],
-)
-def test_what_a_name_means(name: str, host: str, port: int, tls: bool, authority: bytes) -> None:
-    server = Server(name, Metrics().upstream(name))
-    assert (server.host, server.port, server.tls, server.authority) == (host, port, tls, authority)
-
-
 async def test_kept_connections_are_bounded_and_closed_when_old() -> None:
     settings = UpstreamSettings(keep_alive_connections=2, keep_alive_seconds=30.0)
     hold = asyncio.Event()
@@ -247,83 +212,3 @@ async def test_answers_of_502_to_504_count_as_failures_and_500_does_not() -> Non
         assert shield.pool.servers[0].failures == 3
         await client.ask(get("/500"))
         assert shield.pool.servers[0].failures == 0
-
-
-async def test_connecting_takes_no_longer_than_its_limit() -> None:
-    made, _ = pool(1, connect_timeout=0.05)
-
-    async def never(server: Server, preamble: bytes) -> UpstreamConnection:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    made._connect = never  # type: ignore[method-assign]
-    with pytest.raises(TimeoutError):
-        await made.connect(made.servers[0])
-    assert TimeoutError in CONNECT_ERRORS
-
-
-async def test_every_address_of_a_name_is_tried_and_the_good_one_remembered() -> None:
-    async with Origin() as origin:
-        server_name = f"http://app.example:{origin.port}"
-        made = Pool(
-            UpstreamSettings(servers=(server_name,)),
-            [server_name],
-            Metrics(),
-            FakeResolver("127.0.0.2", "127.0.0.1"),  # type: ignore[arg-type]
-            UpstreamConnection,
-            lambda event, server: None,
-        )
-        server = made.servers[0]
-        for _ in range(2):
-            connection = await made.connect(server)
-            assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
-            connection.close()
-        assert server.next_address == 1
-
-
-async def test_https_is_verified_with_the_name_asked_for(tls: Any) -> None:
-    import ssl
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tls.certificate, tls.key)
-    seen: list[str | None] = []
-    context.sni_callback = lambda _, name, __: seen.append(name)  # type: ignore[assignment]
-    async with Origin(context=context) as origin:
-        trusting = UpstreamSettings(ca=str(tls.authority))
-        for settings, status in (
-            (trusting, 200),
-            (UpstreamSettings(), 502),
-            (replace(trusting, server_name="other.example"), 502),
-            (UpstreamSettings(verify=False, server_name="other.example"), 200),
-        ):
-            async with Shield(origin.url, upstream=settings) as shield, await shield.client() as client:
-                assert (await client.ask(get("/tls"))).status == status
-        assert seen == ["localhost", "localhost", "other.example", "other.example"]
-
-
-async def test_servers_are_watched_each_round() -> None:
-    made, notes = pool(2, unhealthy_after=2, health_interval=5.0)
-    results = iter([(False, True), (False, True), (True, True)])
-    sleeps: list[float] = []
-    current: dict[str, bool] = {}
-
-    async def probe(server: Server) -> bool:
-        if server is made.servers[0]:
-            current.update(zip((s.name for s in made.servers), next(results), strict=True))
-        return current[server.name]
-
-    async def sleep(seconds: float) -> None:
-        sleeps.append(seconds)
-        if len(sleeps) == 3:
-            raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await watch(made, probe, lambda: 1.0, sleep)
-    assert sleeps == [5.0] * 3
-    name = made.servers[0].name
-    assert notes == [("upstream_down", name), ("upstream_up", name)]
-
-
-def test_a_server_says_how_it_is() -> None:
-    made, _ = pool(1)
-    assert repr(made.servers[0]) == "<Server http://127.0.0.1:1 healthy outstanding=0 idle=0>"

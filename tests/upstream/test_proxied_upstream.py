@@ -11,7 +11,7 @@ import pytest
 from shield.accept.tls import CertificateSettings, TlsSettings
 from shield.http.forwarded import Forwarding
 from shield.upstream.health import probe
-from shield.upstream.pool import UpstreamSettings
+from shield.upstream.settings import UpstreamSettings
 from shield.wire import proxy_protocol
 from shield.wire.proxy_protocol import Ends, Header, write
 from tests.harness import Link, Origin, Shield, get, post, soon

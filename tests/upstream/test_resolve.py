@@ -12,8 +12,9 @@ import pytest
 
 from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
-from shield.upstream.pool import Pool, UpstreamSettings
+from shield.upstream.pool import Pool
 from shield.upstream.resolve import MAX_TTL, STALE, Resolver
+from shield.upstream.settings import UpstreamSettings
 
 
 class NameServer(asyncio.DatagramProtocol):
@@ -135,15 +136,15 @@ async def test_the_pool_follows_a_name_that_moves(server: NameServer, resolver: 
     resolve, clock = resolver
     name = "http://app.example:9"
     pool = Pool(UpstreamSettings(), [name], Metrics(), resolve, UpstreamConnection, lambda event, server: None)
-    assert await pool.addresses(pool.servers[0]) == ["127.0.0.1"]
+    assert await pool.dialer.addresses(pool.servers[0]) == ["127.0.0.1"]
     server.addresses = ["127.0.0.9"]
     clock.now += 1.1
-    assert await pool.addresses(pool.servers[0]) == ["127.0.0.9"]
+    assert await pool.dialer.addresses(pool.servers[0]) == ["127.0.0.9"]
 
 
 async def test_an_address_needs_no_name_server(server: NameServer, resolver: tuple[Resolver, Clock]) -> None:
     pool = Pool(
         UpstreamSettings(), ["http://[::1]:9"], Metrics(), resolver[0], UpstreamConnection, lambda event, server: None
     )
-    assert await pool.addresses(pool.servers[0]) == ["::1"]
+    assert await pool.dialer.addresses(pool.servers[0]) == ["::1"]
     assert server.queries == []

@@ -1,0 +1,170 @@
+"""One upstream server: where it is, how it is, what it has to do, and the connections that are kept to it.
+
+A Server holds numbers and rules about itself alone. Which server gets a request, and when one is left out, is for the
+pool to say, by the settings; nothing here opens a connection or reads a clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+from shield.model import Fault
+
+if TYPE_CHECKING:
+    from shield.operator.metrics import UpstreamCounters
+
+LEAST_SHARE: Final = 0.1
+"""Of its full load, for a server that has just come back."""
+MOST_EJECTIONS: Final = 10
+"""Ejections in a row that make the next one longer."""
+FORGIVEN_AFTER: Final = 10
+"""Lengths of the last ejection without another one, after which one ejection is forgotten."""
+
+
+class KeptConnection(Protocol):
+    """What a server needs of a connection that waits for the next request."""
+
+    address: str
+    """IP address that it leads to; empty for a unix socket."""
+    idle_since: float
+
+    def usable(self) -> bool:
+        """Whether another request may be sent over it."""
+
+    def close(self) -> None:
+        """Close without waiting for anything."""
+
+
+class Server:
+    """One upstream server. `outstanding`: requests that were sent to it or wait for a connection to it.
+
+    It has more than 15 attributes because three things are told apart by it: a place, a health and a load.
+    """
+
+    __slots__ = (
+        "addresses",
+        "authority",
+        "checks_failed",
+        "counters",
+        "ejected_until",
+        "ejections",
+        "failures",
+        "healthy",
+        "host",
+        "idle",
+        "name",
+        "next_address",
+        "outstanding",
+        "path",
+        "port",
+        "returned_at",
+        "tls",
+    )
+
+    def __init__(self, name: str, counters: UpstreamCounters) -> None:
+        """`name`: as in upstream.servers, a URL or "unix:" and a path."""
+        # place
+        self.name = name
+        self.path = ""  # of a unix socket
+        self.host = ""
+        self.port = 0
+        self.tls = False
+        if name.startswith("unix:"):
+            self.path = name[5:]
+            self.authority = b"localhost"
+        else:
+            parts = urlsplit(name)
+            self.host = parts.hostname or ""
+            self.tls = parts.scheme == "https"
+            self.port = parts.port or (443 if self.tls else 80)
+            self.authority = parts.netloc.encode("ascii")
+        # where the name led to at the last look-up; empty for an address or a socket, which do not move
+        self.addresses: list[str] = []
+        self.next_address = 0  # index of the address that took the last connection
+        self.counters = counters
+        # health
+        self.healthy = True  # by the active checks
+        self.checks_failed = 0  # in a row
+        self.failures = 0  # of requests, in a row
+        self.ejections = 0
+        self.ejected_until = 0.0
+        self.returned_at = float("-inf")
+        # load
+        self.outstanding = 0
+        self.idle: list[KeptConnection] = []  # the one used last at the end
+
+    def __repr__(self) -> str:
+        state = "healthy" if self.healthy else "down"
+        return f"<Server {self.name} {state} outstanding={self.outstanding} idle={len(self.idle)}>"
+
+    # load
+
+    def load(self, now: float, slow_return: float) -> float:
+        """Outstanding requests over the share of requests that it may have: after a return that grows from LEAST_SHARE
+        to 1 within `slow_return` seconds."""
+        share = min(1.0, max(LEAST_SHARE, (now - self.returned_at) / slow_return))
+        return (self.outstanding + 1) / share
+
+    # health
+
+    def failed(self, fault: Fault) -> None:
+        """A request failed at it."""
+        self.counters.failures[fault.value] += 1
+        self.failures += 1
+
+    def eject(self, now: float, seconds: float) -> None:
+        """Leave it out from `now` on for `seconds`, and for as much longer as it was ejected before."""
+        self.failures = 0
+        self.ejections = min(self.ejections + 1, MOST_EJECTIONS)
+        self.ejected_until = self.returned_at = now + seconds * self.ejections
+        self.counters.ejections += 1
+
+    def forgive(self, now: float, seconds: float) -> None:
+        """Forget one ejection if the last one, in units of `seconds`, is long past."""
+        if self.ejections and now - self.ejected_until > FORGIVEN_AFTER * seconds * self.ejections:
+            self.ejections -= 1
+
+    def checked(self, ok: bool, now: float, unhealthy_after: int) -> bool:
+        """The result of an active check. Returns whether it is up or down now, and was not before."""
+        if ok:
+            self.checks_failed = 0
+            if self.healthy:
+                return False
+            self.healthy = True
+            self.returned_at = now
+            return True
+        self.checks_failed += 1
+        if not self.healthy or self.checks_failed < unhealthy_after:
+            return False
+        self.healthy = False
+        return True
+
+    # kept connections
+
+    def moved_to(self, addresses: list[str]) -> None:
+        """Its name leads to `addresses` now. Kept connections to others are closed."""
+        if addresses == self.addresses:
+            return
+        self.addresses = addresses
+        kept, self.idle = self.idle, []
+        for connection in kept:
+            if connection.address in addresses:
+                self.idle.append(connection)
+            else:
+                connection.close()
+
+    def at(self, address: str) -> bool:
+        """Whether it is still where this connection's address says."""
+        return not self.addresses or address in self.addresses
+
+    def forget(self, connection: KeptConnection) -> None:
+        """The connection is gone; it need not have been kept."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def close_idle(self, before: float) -> None:
+        """Close the connections that have been idle since before then."""
+        idle = self.idle
+        while idle and idle[0].idle_since < before:
+            idle.pop(0).close()
