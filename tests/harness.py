@@ -22,13 +22,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+from shield.accept.certificates import Certificates
 from shield.accept.entrance import Entrance
 from shield.accept.first_read import FirstRead
 from shield.accept.handshakes import Handshakes
 from shield.accept.listener import Listener
 from shield.accept.prelude import Prelude
 from shield.accept.sockets import bind
-from shield.accept.tls import Certificates, TlsSettings, hsts_field
+from shield.accept.tls import TlsSettings, hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.edge import Edge, TimeoutSettings
 from shield.client.sweep import SHARDS, Sweep

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import ssl
 
     from shield.accept.arrival import Arrival
+    from shield.accept.certificates import Certificates
     from shield.accept.entrance import Entrance, MakeConnection
-    from shield.accept.tls import Certificates, TlsSettings
+    from shield.accept.tls import TlsSettings
     from shield.wire.client_hello import Hello, Program
 
 LOOKS: Final = 8

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from shield.accept.arrival import PATIENCE, Arrival
-from shield.accept.tls import objection
+from shield.accept.contexts import objection
 from shield.wire import client_hello, proxy_protocol
 from shield.wire.client_hello import BadHello
 from shield.wire.proxy_protocol import BadHeader, Ends

@@ -23,12 +23,13 @@ import uvloop
 from prometheus_client.core import Metric
 
 from shield.accept import file_limit, sockets
+from shield.accept.certificates import Certificates
 from shield.accept.entrance import Entrance
 from shield.accept.first_read import FirstRead
 from shield.accept.handshakes import OUTCOMES, Handshakes
 from shield.accept.listener import Listener
 from shield.accept.prelude import Prelude
-from shield.accept.tls import Certificates, hsts_field
+from shield.accept.tls import hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.crowding import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
 from shield.client.edge import Edge

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from shield.accept import arrival, handshakes, prelude
-from shield.accept.tls import CertificateSettings, TlsSettings
+from shield.accept.certificate_files import CertificateSettings
+from shield.accept.tls import TlsSettings
 from shield.http.forwarded import Forwarding
 from shield.policy.bucket import Rate
 from shield.wire.proxy_protocol import LOCAL, MOST_V2, SIGNATURE, Ends, write

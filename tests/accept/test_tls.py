@@ -17,16 +17,12 @@ from typing import Any
 import pytest
 import trustme
 
-from shield.accept import tls as module
-from shield.accept.tls import (
-    CHECK_SECONDS,
-    TICKET_KEY_SECONDS,
-    Certificates,
-    CertificateSettings,
-    Credentials,
-    TlsSettings,
-    hsts_field,
-)
+from shield.accept import certificates as module
+from shield.accept import contexts
+from shield.accept.certificate_files import CertificateSettings
+from shield.accept.certificates import CHECK_SECONDS, TICKET_KEY_SECONDS, Certificates
+from shield.accept.contexts import Credentials
+from shield.accept.tls import TlsSettings, hsts_field
 from shield.client.edge import TimeoutSettings
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
@@ -151,19 +147,19 @@ def test_the_group_of_the_key_exchange(
     [
         ({}, 0),
         ({"version": 0x0303, "ciphers": (0xC02F,), "groups": (), "shares": ()}, 0),
-        ({"version": 0x0302}, module.PROTOCOL_VERSION),
-        ({"version": 0}, module.PROTOCOL_VERSION),
-        ({"version": 0x0303, "ciphers": (0xC02F, 0x5600)}, module.INAPPROPRIATE_FALLBACK),  # RFC 7507
+        ({"version": 0x0302}, contexts.PROTOCOL_VERSION),
+        ({"version": 0}, contexts.PROTOCOL_VERSION),
+        ({"version": 0x0303, "ciphers": (0xC02F, 0x5600)}, contexts.INAPPROPRIATE_FALLBACK),  # RFC 7507
         ({"ciphers": (0x1301, 0x5600)}, 0),
-        ({"ciphers": (0x002F, 0x009E)}, module.HANDSHAKE_FAILURE),
-        ({"groups": (0x0100, 0x0104), "shares": (0x0104,)}, module.HANDSHAKE_FAILURE),  # ffdhe8192
+        ({"ciphers": (0x002F, 0x009E)}, contexts.HANDSHAKE_FAILURE),
+        ({"groups": (0x0100, 0x0104), "shares": (0x0104,)}, contexts.HANDSHAKE_FAILURE),  # ffdhe8192
         ({"protocols": (b"h2", b"http/1.1")}, 0),
         ({"protocols": (b"http/1.0",)}, 0),
-        ({"protocols": (b"h2",)}, module.NO_APPLICATION_PROTOCOL),  # RFC 7301 section 3.2
+        ({"protocols": (b"h2",)}, contexts.NO_APPLICATION_PROTOCOL),  # RFC 7301 section 3.2
     ],
 )
 def test_who_cannot_be_served_is_told_why(changes: dict[str, Any], alert: int) -> None:
-    assert module.objection(HELLO._replace(**changes)) == alert
+    assert contexts.objection(HELLO._replace(**changes)) == alert
 
 
 def test_a_post_quantum_key_is_taken_where_openssl_can(authority: Authority) -> None:
@@ -436,7 +432,7 @@ def test_what_cannot_be_shown_yet_is_tried_again(authority: Authority, monkeypat
     def fail(self: Credentials, one: CertificateSettings) -> None:
         raise ssl.SSLError("half of it")
 
-    monkeypatch.setattr(module.Credentials, "put", fail)
+    monkeypatch.setattr(contexts.Credentials, "put", fail)
     certificates.check(0.0)
     assert [event for event, _ in events] == ["certificate_not_loaded"]
     assert shown(certificates, "") == "a.example"

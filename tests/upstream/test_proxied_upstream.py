@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shield.accept.tls import CertificateSettings, TlsSettings
+from shield.accept.certificate_files import CertificateSettings
+from shield.accept.tls import TlsSettings
 from shield.http.forwarded import Forwarding
 from shield.upstream.health import probe
 from shield.upstream.settings import UpstreamSettings
