@@ -1,12 +1,17 @@
-"""What the fields of settings classes say of themselves, beside their type, bounds and meaning (`Doc`).
+"""What the fields of settings and of the status say of themselves, beside their type and meaning (`Doc`).
 
-The manual (docs/configuration.md, docs/constants.md) is made from these marks; no code decides anything by them.
+The manual (docs/configuration.md, docs/constants.md) is made from `Unit` and `Why`; no code decides anything by them.
+How the status is shown, what Prometheus calls its values and how those of several workers become one is read from the
+others, by operator/.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+# Settings
 
 Origin = Literal["Paper", "RFC", "Precedent", "Simulated", "Measured", "Computed", "Chosen"]
 """Where a default is from.
@@ -33,3 +38,50 @@ class Why:
 
     def __str__(self) -> str:
         return f"RFC {self.reason}" if self.origin == "RFC" else f"{self.origin}: {self.reason}"
+
+
+# The status
+
+
+class Merge(enum.Enum):
+    """How the values of several workers become one. A field without it is shown by worker only."""
+
+    SUM = "sum"  # numbers add up, tables key by key
+    MAX = "max"
+    ANY = "any"
+    ALL = "all"
+
+
+class Shown(enum.Enum):
+    """How a field stands in the JSON of /api/status, where its name and value alone do not say it."""
+
+    IN_PLACE = "in place"  # the fields of this object stand beside the others, without a name around them
+    NONZERO = "nonzero"  # of a table, only what has been counted
+
+
+IN_PLACE: Final = Shown.IN_PLACE
+NONZERO: Final = Shown.NONZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """The name and documentation of a Prometheus gauge."""
+
+    name: str
+    documentation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """The same of a counter, without the `_total`. A table has a label for each level of its keys."""
+
+    name: str
+    documentation: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The label that tells apart the gauges of an object's parts: its values are the names of the parts."""
+
+    name: str

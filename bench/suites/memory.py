@@ -32,6 +32,7 @@ from bench.peers.plan import Limits, Setup
 from bench.plots import report
 from bench.suites import rig
 from shield.model import Outcome
+from shield.operator.status import plain
 from shield.policy.request import Request
 
 FEW: Final = 100_000
@@ -138,7 +139,7 @@ def drive(size: int, say: Callable[[int], None]) -> dict[str, Any]:
     for number in range(WARM):
         ask_as(size + number, now)
     gc.collect()
-    before, tables_before = resident_bytes(), engine.status(now)["tables"]
+    before, tables_before = resident_bytes(), plain(engine.status(now).tables)
     for number in range(size):
         now += 1.0 / PER_SECOND
         ask_as(number, now)
@@ -147,7 +148,7 @@ def drive(size: int, say: Callable[[int], None]) -> dict[str, Any]:
         if number % SAY == 0:
             say(number)
     gc.collect()
-    grown, tables_after = resident_bytes() - before, engine.status(now)["tables"]
+    grown, tables_after = resident_bytes() - before, plain(engine.status(now).tables)
     return {"clients": size, "bytes": grown / size, "tables": growth(tables_before, tables_after, size)}
 
 

@@ -15,32 +15,18 @@ import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from shield.marks import Merge
+from shield.operator.status import MERGES
+
 ANSWER_SECONDS: Final = 1.0
 """A worker's loop turns in milliseconds, so one that takes longer is not well; scrapers give up after 10 s."""
-
-SUMMED: Final = frozenset(
-    {
-        "demand", "known_demand", "capacity", "served", "requests_per_second", "concurrency", "in_flight", "waiting",
-        "requests", "responses", "faults", "handshakes", "connections", "bytes", "challenges", "passes",
-        "bought_passes", "log_lines", "requests_by_tier", "active_bans", "live_passes",
-    }
-)  # fmt: skip
-"""Keys of /api/status whose numbers, however deep, add up over the workers."""
-
-GREATEST: Final = frozenset(
-    {
-        "pressure", "pressure_target", "strictness", "brownout", "attack", "attack_seconds", "attack_peak",
-        "congestion", "probing", "dry_run",
-    }
-)  # fmt: skip
-"""Keys of which the greatest one tells most. All others are shown by worker only."""
 
 Facts = Sequence[Mapping[str, Any]]
 """What the supervisor knows of each worker: "worker" (its number), "pid", "restarts"."""
 
 
-class MergedView:
-    """The View (server.py) of several workers. Call `refresh` before each reading, and `close` at the end."""
+class WorkersView:
+    """What several workers show, as one. Call `refresh` before each reading, and `close` at the end."""
 
     def __init__(self, paths: Sequence[str], facts: Callable[[], Facts], draining: Callable[[], bool]) -> None:
         """`paths` are the workers' sockets, in their order."""
@@ -80,18 +66,14 @@ class MergedView:
 
     def status(self) -> dict[str, Any]:
         """Totals under the names that a single process uses, then each worker's own status."""
-        workers: list[dict[str, Any]] = []
-        totals: dict[str, Any] = {}
-        for known, answer in zip(self._facts(), self._answers["/api/status"], strict=True):
-            said: dict[str, Any] = orjson.loads(answer[1]) if answer is not None and answer[0] == 200 else {}
-            workers.append({**known, "answers": bool(said), **said})
-            for key, value in said.items():
-                if key in SUMMED:
-                    totals[key] = _sum(totals.get(key), value)
-                elif key in GREATEST:
-                    totals[key] = max(totals.get(key, value), value)
-        ready = not self._draining() and all(worker.get("ready") for worker in workers)
-        return {"ready": ready, **totals, "workers": workers}
+        answers = [_said(answer) for answer in self._answers["/api/status"]]
+        totals = {}
+        for key, rule in MERGES.items():
+            values = [said[key] for said in answers if key in said]
+            if values:
+                totals[key] = MERGERS[rule](values)
+        workers = [{**known, "answers": bool(said), **said} for known, said in zip(self._facts(), answers, strict=True)]
+        return {**totals, "ready": not self._draining() and all(answers) and totals["ready"], "workers": workers}
 
     def metrics(self) -> Iterator[Metric]:
         """Every worker's samples, labelled, and what the supervisor counts."""
@@ -121,12 +103,23 @@ async def _ask(session: aiohttp.ClientSession, path: str) -> tuple[int, str] | N
         return None
 
 
-def _sum(one: Any, other: Any) -> Any:
-    """Numbers add up, mappings key by key; of anything else the first is kept."""
-    if one is None:
-        return other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {key: _sum(one.get(key), other.get(key, 0)) for key in one | other}
-    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return one + other
-    return one
+def _said(answer: tuple[int, str] | None) -> dict[str, Any]:
+    """The status that a worker answered with; empty when there is none."""
+    said: dict[str, Any] = orjson.loads(answer[1]) if answer is not None and answer[0] == 200 else {}
+    return said
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    """Numbers add up, tables key by key."""
+    if not isinstance(values[0], dict):
+        return sum(values)
+    keys = dict.fromkeys(key for value in values for key in value)
+    return {key: _sum([value[key] for value in values if key in value]) for key in keys}
+
+
+MERGERS: Final[Mapping[Merge, Callable[[Sequence[Any]], Any]]] = {
+    Merge.SUM: _sum,
+    Merge.MAX: max,
+    Merge.ANY: any,
+    Merge.ALL: all,
+}

@@ -1,6 +1,6 @@
-"""What Shield counts, and how Prometheus reads it.
+"""What Shield counts.
 
-The edge adds to plain integers on its way; nothing is formatted, locked or looked up by label until somebody scrapes.
+Requests add to plain integers on their way; nothing is formatted, locked or looked up by label until somebody scrapes.
 The idioms of the hot path, with their cost as measured on CPython 3.11:
 
     metrics.verdicts[v.action._value_][v.reason._value_] += 1     55 ns   (every pair exists; `_value_`, because
@@ -19,13 +19,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from shield import __version__
+from shield.marks import Counter
 from shield.model import DRY_RUN_TWIN, Action, Reason
+from shield.operator.exposition import labelled
+from shield.operator.status import (
+    BytesStatus,
+    ChallengesStatus,
+    ConnectionsStatus,
+    CountersStatus,
+    LogLinesStatus,
+    ResponsesStatus,
+)
 
 LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds. The Prometheus client libraries' defaults, with two finer steps for a proxy and one for slow pages."""
@@ -55,18 +66,22 @@ class Histogram:
         return HistogramMetricFamily(name, documentation, buckets=buckets, sum_value=self.total)
 
 
+@dataclass(slots=True, eq=False)
 class UpstreamCounters:
-    """One upstream server's counters. `failures` is by fault name, as in `Metrics.faults`."""
+    """What one upstream server was asked for, and how it did."""
 
-    __slots__ = ("connects", "ejections", "failures", "requests", "retries", "reuses")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.connects = 0
-        self.reuses = 0
-        self.retries = 0
-        self.ejections = 0
-        self.failures: defaultdict[str, int] = defaultdict(int)
+    requests: Annotated[int, Counter("shield_upstream_requests", "Requests sent to this server, retries included.")] = 0
+    connects: Annotated[int, Counter("shield_upstream_connects", "Connections opened to this server.")] = 0
+    reuses: Annotated[
+        int, Counter("shield_upstream_reuses", "Requests sent over a connection kept from an earlier one.")
+    ] = 0
+    retries: Annotated[
+        int, Counter("shield_upstream_retries", "Requests sent again after this server failed before answering.")
+    ] = 0
+    ejections: Annotated[int, Counter("shield_upstream_ejections", "Times this server was taken out of rotation.")] = 0
+    failures: Annotated[
+        defaultdict[str, int], Counter("shield_upstream_failures", "Failures of this server, by fault.", ("fault",))
+    ] = field(default_factory=lambda: defaultdict(int))
 
 
 class LogCounts(Protocol):
@@ -126,7 +141,7 @@ class Metrics:
         self.bytes_out = 0
         self.connections_total = 0
         self.connections_open = 0
-        self.connections_closed: dict[str, int] = {}  # before their time, by reason (connections.py)
+        self.connections_closed: dict[str, int] = {}  # before their time, by reason (client/crowding.py)
         self.tunnels_open = 0
         self.streams_open = 0  # exchanges that gave their slot back: tunnels, event streams, slow readers
         self.challenges_minted = 0
@@ -142,116 +157,50 @@ class Metrics:
             counters = self.upstreams[server] = UpstreamCounters()
         return counters
 
-    def summary(self) -> dict[str, Any]:
-        """The counters that have counted something, for /api/status."""
-        return {
-            "requests": {
-                action: shown
+    def counters(self) -> CountersStatus:
+        """What has been counted, for /api/status and /metrics. The pairs and classes that a site is sure to have sooner
+        or later are there from the start, at zero: a counter that appears late loses its first increase."""
+        log = self.log
+        return CountersStatus(
+            requests={
+                action: {reason: count for reason, count in reasons.items() if count or (action, reason) in _EXPECTED}
                 for action, reasons in self.verdicts.items()
-                if (shown := {reason: n for reason, n in reasons.items() if n})
             },
-            "responses": {
-                "upstream": {f"{c}xx": n for c, n in enumerate(self.upstream_responses) if n},
-                "shield": {f"{c}xx": n for c, n in enumerate(self.own_responses) if n},
-            },
-            "faults": dict(self.faults),
-            "handshakes": dict(self.handshakes),
-            "connections": {
-                "open": self.connections_open,
-                "total": self.connections_total,
-                "tunnels": self.tunnels_open,
-                "streams": self.streams_open,
-                "closed": {reason: n for reason, n in self.connections_closed.items() if n},
-            },
-            "bytes": {"in": self.bytes_in, "out": self.bytes_out},
-            "challenges": {"minted": self.challenges_minted, "redeemed": dict(self.redemptions)},
-            "passes": dict(self.passes_granted),
-            "log_lines": {
-                "written": self.log.written,
-                "suppressed": self.log.suppressed,
-                "dropped": self.log.dropped,
-            },
-        }
+            responses=ResponsesStatus(_classes(self.upstream_responses), _classes(self.own_responses)),
+            faults=dict(self.faults),
+            handshakes=dict(self.handshakes),
+            connections=ConnectionsStatus(
+                open=self.connections_open,
+                total=self.connections_total,
+                tunnels=self.tunnels_open,
+                streams=self.streams_open,
+                closed=dict(self.connections_closed),
+            ),
+            bytes=BytesStatus(self.bytes_in, self.bytes_out),
+            challenges=ChallengesStatus(self.challenges_minted, dict(self.redemptions)),
+            passes=dict(self.passes_granted),
+            log_lines=LogLinesStatus(log.written, log.suppressed, log.dropped),
+        )
 
     def families(self) -> Iterator[Metric]:
-        """The counters as Prometheus metric families; called once per scrape."""
+        """What no status shows: the version, how long things took, and what each server did."""
         build = GaugeMetricFamily(
             "shield_build_info", "Always 1; the label says which version runs.", labels=["version"]
         )
         build.add_metric([__version__], 1)
         yield build
-        yield self._requests()
-        yield self._responses()
-        yield _by_label("shield_faults", "Requests and connections that failed, by fault.", "fault", self.faults)
-        if self.handshakes:
-            yield _by_label("shield_tls_handshakes", "TLS handshakes, by outcome.", "outcome", self.handshakes)
         yield self.request_seconds.family(
             "shield_request_duration_seconds", "From the request's head to the last byte of the response."
         )
         yield self.upstream_seconds.family(
             "shield_upstream_response_seconds", "From the last byte sent upstream to the head of the response."
         )
-        yield _counter("shield_received_bytes", "Bytes read from clients.", self.bytes_in)
-        yield _counter("shield_sent_bytes", "Bytes written to clients.", self.bytes_out)
-        yield _counter("shield_connections", "Client connections accepted.", self.connections_total)
-        yield _by_label(
-            "shield_connections_closed",
-            "Client connections that were refused or closed to make room, or for their age.",
-            "reason",
-            self.connections_closed,
-        )
-        yield GaugeMetricFamily("shield_connections_open", "Client connections open now.", value=self.connections_open)
-        yield GaugeMetricFamily("shield_tunnels_open", "WebSocket tunnels open now.", value=self.tunnels_open)
-        yield GaugeMetricFamily(
-            "shield_streams_open",
-            "WebSockets, event streams and slow readers now, which hold no slot.",
-            value=self.streams_open,
-        )
-        yield _counter("shield_challenges_minted", "Challenges handed out.", self.challenges_minted)
-        yield _by_label("shield_challenges_redeemed", "Answers to challenges, by result.", "result", self.redemptions)
-        yield _by_label("shield_passes_granted", "Passes handed out, by kind.", "kind", self.passes_granted)
-        yield _counter("shield_log_lines", "Log lines written.", self.log.written)
-        yield _counter("shield_log_lines_suppressed", "Log lines left out by sampling.", self.log.suppressed)
-        yield _counter("shield_log_lines_dropped", "Log lines lost to a full or failed sink.", self.log.dropped)
-        yield from self._upstreams()
+        yield from labelled("server", self.upstreams)
 
-    def _requests(self) -> Metric:
-        family = CounterMetricFamily("shield_requests", "Requests by verdict and reason.", labels=["action", "reason"])
-        for action, reasons in self.verdicts.items():
-            for reason, count in reasons.items():
-                if count or (action, reason) in _EXPECTED:
-                    family.add_metric([action, reason], count)
-        return family
 
-    def _responses(self) -> Metric:
-        family = CounterMetricFamily(
-            "shield_responses", "Responses by status class and by who made them.", labels=["class", "source"]
-        )
-        for source, counts in (("upstream", self.upstream_responses), ("shield", self.own_responses)):
-            for status_class, count in enumerate(counts):
-                if count or 2 <= status_class <= 5:
-                    family.add_metric([f"{status_class}xx", source], count)
-        return family
-
-    def _upstreams(self) -> Iterator[Metric]:
-        for attribute, documentation in (
-            ("requests", "Requests sent to this server, retries included."),
-            ("connects", "Connections opened to this server."),
-            ("reuses", "Requests sent over a connection kept from an earlier one."),
-            ("retries", "Requests sent again after this server failed before answering."),
-            ("ejections", "Times this server was taken out of rotation."),
-        ):
-            family = CounterMetricFamily(f"shield_upstream_{attribute}", documentation, labels=["server"])
-            for server, counters in self.upstreams.items():
-                family.add_metric([server], getattr(counters, attribute))
-            yield family
-        failures = CounterMetricFamily(
-            "shield_upstream_failures", "Failures of this server, by fault.", labels=["server", "fault"]
-        )
-        for server, counters in self.upstreams.items():
-            for fault, count in counters.failures.items():
-                failures.add_metric([server, fault], count)
-        yield failures
+def _classes(counts: list[int]) -> dict[str, int]:
+    """Responses by the hundreds of their status, which `counts` is by."""
+    return {f"{hundreds}xx": count for hundreds, count in enumerate(counts) if count or 2 <= hundreds <= 5}
 
 
 _EXPECTED: Final = frozenset(
@@ -259,15 +208,3 @@ _EXPECTED: Final = frozenset(
     for reason in Reason
     for action in (reason.action, DRY_RUN_TWIN.get(reason.action, reason.action))
 )
-"""The pairs that a scrape shows from the start, at zero: a counter that appears late loses its first increase."""
-
-
-def _counter(name: str, documentation: str, value: float) -> Metric:
-    return CounterMetricFamily(name, documentation, value=value)
-
-
-def _by_label(name: str, documentation: str, label: str, counts: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(name, documentation, labels=[label])
-    for key, count in counts.items():
-        family.add_metric([key], count)
-    return family

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from annotated_types import Ge, Gt, Le
 from cachetools import Cache
@@ -41,6 +41,7 @@ from shield.complaints import Complaint, is_token, wrong_network
 from shield.marks import Unit, Why
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.keys import Keys, challenge_tag, mark_tag
+from shield.policy.status import TableStatus
 
 __all__ = ["Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Redeemed", "Redemption", "solved"]
 
@@ -400,13 +401,9 @@ class Challenger:
         self.spent.add(tag, expires)
         return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
 
-    def figures(self) -> dict[str, Any]:
+    def status(self) -> TableStatus:
         """The fill of the table of spent challenges."""
-        return {
-            "entries": len(self.spent),
-            "max": int(self.spent.maxsize),
-            "bytes_per_entry": SPENT_BYTES,
-        }
+        return TableStatus(entries=len(self.spent), max=int(self.spent.maxsize), bytes_per_entry=SPENT_BYTES)
 
 
 def solved(token: str, target: int, nonces: Sequence[int]) -> int:

@@ -48,6 +48,7 @@ from shield.policy.request import Request
 from shield.policy.routes import Route, Routes, cost_of
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import Standouts
+from shield.policy.status import OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
 from shield.policy.waiting_room import Room, Waiter
 from shield.policy.windows import Windows
 
@@ -438,57 +439,57 @@ class Engine:
         """Between onset and end."""
         return self._windows.weather.attack.on
 
-    def status(self, now: float) -> dict[str, Any]:
-        """What the policy sees and holds, for /api/status and metrics. Rates in units/s, times in seconds."""
-        weather, concurrency, identity = self._windows.weather, self._concurrency, self._identity
+    def status(self, now: float) -> PolicyStatus:
+        """What the policy sees and holds, for /api/status and metrics."""
+        weather, concurrency, queue, identity = self._windows.weather, self._concurrency, self._queue, self._identity
         attack = weather.attack
-        return {
-            "pressure": weather.p,
-            "pressure_target": weather.target,
-            "strictness": weather.strictness,
-            "overload": list(weather.overload.signs),
-            "own": {"lag": weather.own.lag, "busy": weather.own.busy},
-            "brownout": weather.brownout,
-            "attack": attack.on,
-            "attack_seconds": now - attack.since if attack.on else 0.0,
-            "attack_cause": attack.cause if attack.on else "",
-            "attack_peak": attack.peak if attack.on else 0.0,
-            "demand": weather.demand,
-            "known_demand": weather.known_demand,
-            "capacity": weather.capacity,
-            "served": weather.served,
-            "requests_per_second": weather.rate,
-            "congestion": concurrency.congestion,
-            "concurrency": concurrency.limit,
-            "concurrency_found": concurrency.found,
-            "probing": concurrency.probing,
-            "in_flight": self._slots.in_flight,
-            "waiting": len(self._queue),
-            "queue": self._queue.most,
-            "bought_kept": self._queue.kept,
-            "standing_queue": self._queue.standing,
-            "median_rtt": self._queue.median_rtt,
-            "cutoff": weather.cutoff,
-            "requests_by_tier": {tier.name: count for tier, count in zip(Tier, self._tiers, strict=True)},
-            "active_bans": self._reputation.bans(now),
-            "live_passes": {"in_use": len(self._passes.table), "bought": self._passes.bought},
-            "bought_passes": self._passes.bought,
-            "bought_rate": self._judge.bought_factor * self._challenge.bought_rate,
-            "price": int(self._pricing.hashes),
-            "market": self._pricing.figures(),
-            "hitters": self._standouts.figures(),
-            "routes": self._routes.top(10),
-            "tables": {
-                "addresses": identity.addresses.figures(ADDRESS_BYTES),
-                "clients": identity.clients.figures(CLIENT_BYTES),
-                "networks": identity.networks.figures(NETWORK_BYTES),
-                "passes": self._passes.table.figures(PASS_BYTES),
-                "history": self._history.figures(),
-                "spent": self._challenger.figures(),
-                "waiting": self._pricing.room.figures(),
-                "routes": self._routes.figures(),
-            },
-        }
+        return PolicyStatus(
+            pressure=weather.p,
+            pressure_target=weather.target,
+            strictness=weather.strictness,
+            overload=list(weather.overload.signs),
+            own=OwnLoadStatus(weather.own.lag, weather.own.busy),
+            brownout=weather.brownout,
+            attack=attack.on,
+            attack_seconds=now - attack.since if attack.on else 0.0,
+            attack_cause=attack.cause if attack.on else "",
+            attack_peak=attack.peak if attack.on else 0.0,
+            demand=weather.demand,
+            known_demand=weather.known_demand,
+            capacity=weather.capacity,
+            served=weather.served,
+            requests_per_second=weather.rate,
+            congestion=concurrency.congestion,
+            concurrency=concurrency.limit,
+            concurrency_found=concurrency.found,
+            probing=concurrency.probing,
+            in_flight=self._slots.in_flight,
+            waiting=len(queue),
+            queue=queue.most,
+            bought_kept=queue.kept,
+            standing_queue=queue.standing,
+            median_rtt=queue.median_rtt,
+            cutoff=weather.cutoff,
+            requests_by_tier={tier.name: count for tier, count in zip(Tier, self._tiers, strict=True)},
+            active_bans=self._reputation.bans(now),
+            live_passes=PassesStatus(in_use=len(self._passes.table), bought=self._passes.bought),
+            bought_passes=self._passes.bought,
+            bought_rate=self._judge.bought_factor * self._challenge.bought_rate,
+            price=int(self._pricing.hashes),
+            market=self._pricing.status(),
+            hitters=self._standouts.status(),
+            routes=self._routes.top(10),
+            tables=TablesStatus(
+                addresses=identity.addresses.status(ADDRESS_BYTES),
+                clients=identity.clients.status(CLIENT_BYTES),
+                networks=identity.networks.status(NETWORK_BYTES),
+                passes=self._passes.table.status(PASS_BYTES),
+                history=self._history.status(),
+                spent=self._challenger.status(),
+                waiting=self._pricing.room.status(),
+                routes=self._routes.status(),
+            ),
+        )
 
     def export_history(self, now: float) -> Iterator[list[Any]]:
         """The history as plain rows, to be kept over a restart. Takes 1 µs a row; may be consumed in slices."""

@@ -28,6 +28,7 @@ from typing_extensions import Doc
 
 from shield.marks import Unit, Why
 from shield.policy.entries import ClientEntry, Pass, Record
+from shield.policy.status import TableStatus
 
 DAY: Final = 86_400.0
 
@@ -224,9 +225,9 @@ class History(Cache[bytes, Record]):
         here = self._networks.get(network)
         return here.addresses if here is not None else 0
 
-    def figures(self) -> dict[str, Any]:
-        """The table's fill, for /api/status and metrics."""
-        return {"entries": len(self), "max": int(self.maxsize), "bytes_per_entry": RECORD_BYTES}
+    def status(self) -> TableStatus:
+        """The table's fill."""
+        return TableStatus(entries=len(self), max=int(self.maxsize), bytes_per_entry=RECORD_BYTES)
 
     def rows(self, now: float, wall: float) -> Iterator[list[Any]]:
         """The records as plain rows: key as hex, address, network, first and last (wall clock), windows, units.

@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
@@ -39,6 +39,7 @@ from shield.marks import Unit, Why
 from shield.policy.challenge import BUSY_SECONDS, ChallengeSettings
 from shield.policy.flash_crowd import FlashCrowd
 from shield.policy.pass_use import PassUse
+from shield.policy.status import PricingStatus
 from shield.policy.waiting_room import Room, Waiter
 
 
@@ -412,17 +413,17 @@ class Pricing:
         self._next_return = min(at, now + settings.full_pause)
         return round(self._next_return - now)
 
-    def figures(self) -> dict[str, Any]:
-        """The price and the issue, for /api/status: rates per second, the price in hashes."""
-        return {
-            "price": int(self.hashes),
-            "solves_per_second": self.solves,
-            "passes_per_second": self.rate,
-            "used_share": self.used,
-            "bought_demand": self.used_rate,
-            "flash_crowd": self.flash,
-            "waiting": self.room.waiting,
-        }
+    def status(self) -> PricingStatus:
+        """What a pass costs, and how many are wanted and issued."""
+        return PricingStatus(
+            price=int(self.hashes),
+            solves_per_second=self.solves,
+            passes_per_second=self.rate,
+            used_share=self.used,
+            bought_demand=self.used_rate,
+            flash_crowd=self.flash,
+            waiting=self.room.waiting,
+        )
 
     def _count(self, seconds: float, usual: float | None) -> None:
         """Add a reading to the window of the price; close the window when it is long enough."""

@@ -21,7 +21,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
@@ -29,6 +29,7 @@ from typing_extensions import Doc
 from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.model import UNIT_SECONDS
+from shield.policy.status import RouteStatus, TableStatus
 
 TEMPLATE_CHARS: Final = 128
 
@@ -168,15 +169,15 @@ class Routes(dict[str, Route]):
         self[target] = route = self._find(target)
         return route
 
-    def figures(self) -> dict[str, float]:
+    def status(self) -> TableStatus:
         """The fill of the sketch."""
-        return {"entries": len(self._sketch), "max": self._most, "bytes_per_entry": ROUTE_BYTES}
+        return TableStatus(entries=len(self._sketch), max=self._most, bytes_per_entry=ROUTE_BYTES)
 
-    def top(self, n: int) -> list[dict[str, Any]]:
-        """The most counted routes: requests so far, baseline in seconds, cost in units."""
+    def top(self, n: int) -> list[RouteStatus]:
+        """The most counted routes."""
         best = heapq.nlargest(n, self._sketch.values(), key=lambda route: route.count)
         return [
-            {"route": route.template, "requests": route.count, "baseline": route.baseline, "cost": route.cost}
+            RouteStatus(route=route.template, requests=route.count, baseline=route.baseline, cost=route.cost)
             for route in best
         ]
 

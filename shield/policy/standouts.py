@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
@@ -39,6 +39,7 @@ from shield.policy.fingerprint import Fingerprint, fingerprint_of, shape
 from shield.policy.notes import Notes
 from shield.policy.request import Request
 from shield.policy.sketch import Counter, Distinct, K, Sketch
+from shield.policy.status import StandoutsStatus
 
 PLACE_BYTES: Final = 900
 """Of a program whose two values have 256 characters each, by tracemalloc; a network takes 260."""
@@ -237,20 +238,20 @@ class Standouts:
         self._weight = 1.0
         self._stride = 1
 
-    def figures(self) -> dict[str, Any]:
-        """What stands out, for /api/status and the log. Shares are those that each has at least."""
+    def status(self) -> StandoutsStatus:
+        """What stands out now."""
         requests, clients = self._last_minute()
-        return {
-            "pattern": pattern(requests, clients, self._settings),
-            "clients": round(clients),
-            "requests_per_client": round(requests / clients, 2) if clients else 0.0,
-            "fingerprints": [
+        return StandoutsStatus(
+            pattern=pattern(requests, clients, self._settings),
+            clients=round(clients),
+            requests_per_client=round(requests / clients, 2) if clients else 0.0,
+            fingerprints=[
                 {**_named(counter.key), **self._shares(counter), "armed": counter.key in self.armed}
                 for counter in self._standing(self._programs)
             ],
-            "networks": _shares(self._networks, self._standing(self._networks)),
-            "routes": _shares(self._routes, self._standing(self._routes)),
-        }
+            networks=_shares(self._networks, self._standing(self._networks)),
+            routes=_shares(self._routes, self._standing(self._routes)),
+        )
 
     def _standing(self, sketch: Sketch[K]) -> list[Counter[K]]:
         if sketch.total < self._settings.least_counted * self._weight:

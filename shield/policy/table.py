@@ -21,12 +21,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
+from typing import Annotated, Final, Generic, Protocol, TypeVar
 
 from annotated_types import Ge
 from typing_extensions import Doc
 
 from shield.marks import Unit, Why
+from shield.policy.status import ClockTableStatus
 
 EVICTION_LOOKS: Final = 8
 """Entries that one insert into a full table may look at. With 8, a table of which half may go is full once in 256."""
@@ -221,12 +222,12 @@ class Table(dict[K, E], Generic[K, E]):
         if self._forget is not None:
             self._forget(entry)
 
-    def figures(self, bytes_per_entry: int) -> dict[str, Any]:
-        """The table's fill, for /api/status and metrics."""
-        return {
-            "entries": len(self),
-            "max": self.maxsize,
-            "bytes_per_entry": bytes_per_entry,
-            "evictions": self.evictions,
-            "overflows": self.overflows,
-        }
+    def status(self, bytes_per_entry: int) -> ClockTableStatus:
+        """The table's fill."""
+        return ClockTableStatus(
+            entries=len(self),
+            max=self.maxsize,
+            bytes_per_entry=bytes_per_entry,
+            evictions=self.evictions,
+            overflows=self.overflows,
+        )

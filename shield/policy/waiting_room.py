@@ -31,10 +31,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from shield.policy.challenge import Redeemed
 from shield.policy.keys import TAG_BYTES, Keys, ticket_tag
+from shield.policy.status import TableStatus
 
 VERSION: Final = b"\x01"
 ID_BYTES: Final = 10
@@ -241,9 +242,9 @@ class Room:
             return Redeemed.FORGED
         return self._places.get(body[1:], Redeemed.EXPIRED)
 
-    def figures(self) -> dict[str, Any]:
-        """The table's fill, for /api/status and metrics."""
-        return {"entries": len(self._places), "max": 2 * self._size, "bytes_per_entry": WAITER_BYTES}
+    def status(self) -> TableStatus:
+        """The table's fill."""
+        return TableStatus(entries=len(self._places), max=2 * self._size, bytes_per_entry=WAITER_BYTES)
 
     def _name(self, network: str) -> str:
         return network if self._by_network else ""

@@ -41,11 +41,12 @@ from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner
 from shield.model import Fault
 from shield.operator.attack_report import AttackReport
-from shield.operator.exposition import status_families
+from shield.operator.exposition import families
 from shield.operator.log import AccessLog, LoggingBridge
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
+from shield.operator.status import ServerStatus, Status, plain
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
 from shield.process import systemd
@@ -344,30 +345,30 @@ class Service:
             return False, "no upstream server is healthy"
         return True, "ready"
 
-    def status(self) -> dict[str, Any]:
-        """For /api/status."""
-        return {
-            "ready": self.ready()[0],
-            "dry_run": self.config.dry_run,
-            **self.engine.status(self.clock()),
-            **self.metrics.summary(),
-            "tasks": len(asyncio.all_tasks()),
-            "upstream": [
-                {
-                    "server": server.name,
-                    "healthy": server.healthy,
-                    "ejected": server.ejected_until > self.clock(),
-                    "outstanding": server.outstanding,
-                    "idle": len(server.idle),
-                }
+    def status(self) -> Status:
+        now = self.clock()
+        return Status(
+            ready=self.ready()[0],
+            dry_run=self.config.dry_run,
+            policy=self.engine.status(now),
+            counters=self.metrics.counters(),
+            tasks=len(asyncio.all_tasks()),
+            upstream=[
+                ServerStatus(
+                    server=server.name,
+                    healthy=server.healthy,
+                    ejected=server.ejected_until > now,
+                    outstanding=server.outstanding,
+                    idle=len(server.idle),
+                )
                 for server in self.pool.servers
             ],
-        }
+        )
 
     def metrics_families(self) -> Iterable[Metric]:
         """For /metrics."""
         yield from self.metrics.families()
-        yield from status_families(self.engine.status(self.clock()))
+        yield from families(self.status())
 
     # the end
 
@@ -417,7 +418,7 @@ class _View:
 
     def __init__(self, service: Service) -> None:
         self.ready = service.ready
-        self.status = service.status
+        self.status = lambda: plain(service.status())
         self.metrics = service.metrics_families
 
 

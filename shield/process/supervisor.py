@@ -42,7 +42,7 @@ from shield.demo.site import start_demo
 from shield.errors import StartError
 from shield.operator.log import AccessLog, LoggingBridge
 from shield.operator.log_writer import LogWriter, write_whole_lines
-from shield.operator.merge import MergedView
+from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.process import systemd
 from shield.process.service import Share, warn_of_forgetting, welcome
@@ -136,7 +136,7 @@ class Supervisor:
         self._failure = ""
         self._directory = ""
         self._demo: Any = None
-        self._view: MergedView | None = None
+        self._view: WorkersView | None = None
         self._admin: AdminServer | None = None
 
     async def start(self) -> None:
@@ -156,7 +156,7 @@ class Supervisor:
         for number in range(self._number):
             share = Share(number, keys, _descriptors(self._groups, number), _descriptors(self._redirects, number))
             self._workers.append(Worker(number, share))
-        self._view = MergedView([self._socket(worker) for worker in self._workers], self._facts, self.stopping)
+        self._view = WorkersView([self._socket(worker) for worker in self._workers], self._facts, self.stopping)
         self._admin = AdminServer(config.admin, self._view, self._view.refresh)
         await self._admin.start()
         results = await asyncio.gather(*map(self._launch, self._workers), return_exceptions=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from shield.model import Reason
+    from shield.policy.status import PolicyStatus
     from shield.simulate.scene import Scene
 
 SERIES: Final = (
@@ -30,7 +31,7 @@ SERIES: Final = (
     "bought_rate",
     "cutoff",
 )
-"""What is kept each second of Engine.status(), where it is there."""
+"""What is kept each second of Engine.status()."""
 
 PRICING: Final = {
     "solves_per_second": "market_solves_per_second",
@@ -177,21 +178,21 @@ class Result:
     )
     upstream: Latencies = field(default_factory=Latencies)  # seconds from sending to the answer, by when it came
     events: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
-    status: dict[str, Any] = field(default_factory=dict)  # Engine.status() at the end
+    status: dict[str, Any] = field(default_factory=dict)  # Engine.status() at the end, as in /api/status
     verify_hashes: int = 0  # hashes that Shield computed to check answers
     wall_seconds: float = 0.0  # that the run took
 
     def __repr__(self) -> str:
         return f"<Result of {self.scene.title!r}, seed {self.seed}>"
 
-    def sample(self, at: float, status: Mapping[str, Any], models: Sequence[float]) -> None:
+    def sample(self, at: float, status: PolicyStatus, models: Sequence[float]) -> None:
         """Keep the readings of a second: the engine's status, and those of `MODEL` in that order."""
         self.times.append(at)
         series = self.series
         for name in SERIES:
-            series[name].append(float(status.get(name, 0.0)))
+            series[name].append(float(getattr(status, name)))
         for name, kept_as in PRICING.items():
-            series[kept_as].append(float(status["market"][name]))
+            series[kept_as].append(float(getattr(status.market, name)))
         for name, value in zip(MODEL, models, strict=True):
             series[name].append(value)
 

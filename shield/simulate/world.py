@@ -20,6 +20,7 @@ from typing import Any, Final
 from shield.config.settings import Config
 from shield.config.validation import validate
 from shield.model import Action, Outcome, Verdict
+from shield.operator.status import plain
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
 from shield.policy.pass_tokens import TOKEN_CHARS
@@ -154,7 +155,7 @@ class World:
         for crowd in self.crowds.values():
             for member in crowd.members.values():
                 crowd.tally.locked_out(member.locked_out(self._end))
-        self.result.status = self.engine.status(self._end)
+        self.result.status = plain(self.engine.status(self._end))
         self.result.verify_hashes = self._checked.hashes
         self.result.wall_seconds = time.perf_counter() - began
         return self.result
@@ -343,4 +344,4 @@ class World:
         models = (origin.inside, origin.answered, origin.answered - origin.failed, load.lag, load.busy)
         self.result.sample(now - BEGINS, status, models)
         if self._progress is not None:
-            self._progress(now - BEGINS, f"pressure {status['pressure']:.2f}")
+            self._progress(now - BEGINS, f"pressure {status.pressure:.2f}")

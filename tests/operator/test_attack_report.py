@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,26 +12,28 @@ import pytest
 from shield.config.settings import Config
 from shield.operator.attack_report import AttackReport
 from shield.operator.log import AccessLog, LogSettings
+from shield.policy.engine import Engine
+from shield.policy.keys import Keys
+from shield.policy.settings import EngineSettings
+from shield.policy.status import PolicyStatus, RouteStatus, StandoutsStatus
 from shield.process.service import Service
 
 Routes = list[tuple[str, int, float]]
 
 
-def status(routes: Routes, **more: Any) -> dict[str, Any]:
-    return {
-        "pressure": 0.51234,
-        "demand": 512.34,
-        "capacity": 100.0,
-        "in_flight": 16,
-        "concurrency": 16,
-        "waiting": 7,
-        "hitters": {"pattern": "many clients, few requests each", "clients": 0, "networks": {}},
-        "routes": [
-            {"route": route, "requests": count, "baseline": baseline, "cost": baseline * 100}
-            for route, count, baseline in routes
-        ],
-        **more,
-    }
+def status(routes: Routes) -> PolicyStatus:
+    calm = Engine(EngineSettings(), Keys(bytes(32)), bytes, 0.0, 0).status(1.0)
+    return replace(
+        calm,
+        pressure=0.51234,
+        demand=512.34,
+        capacity=100.0,
+        in_flight=16,
+        concurrency=16,
+        waiting=7,
+        hitters=StandoutsStatus("many clients, few requests each", 0, 0.0, [], {}, {}),
+        routes=[RouteStatus(route, count, baseline, baseline * 100) for route, count, baseline in routes],
+    )
 
 
 def test_it_counts_from_the_last_line_on() -> None:

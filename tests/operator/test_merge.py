@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from shield.operator import merge
-from shield.operator.merge import MergedView
+from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer, AdminSettings
 
 FACTS = [{"worker": 0, "pid": 100, "restarts": 0}, {"worker": 1, "pid": 101, "restarts": 3}]
@@ -46,14 +46,14 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def merged(folder: Path, *workers: Worker, draining: bool = False) -> AsyncIterator[MergedView]:
+async def merged(folder: Path, *workers: Worker, draining: bool = False) -> AsyncIterator[WorkersView]:
     paths = [str(folder / f"{number}.sock") for number in range(2)]
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers:
             server = AdminServer(AdminSettings(address=f"unix:{paths[worker.number]}"), worker)
             await server.start()
             stack.push_async_callback(server.close)
-        view = MergedView(paths, lambda: FACTS, lambda: draining)
+        view = WorkersView(paths, lambda: FACTS, lambda: draining)
         stack.push_async_callback(view.close)
         yield view
 

@@ -17,6 +17,7 @@ from shield.model import Action
 from shield.policy.challenge import TOKEN_CHARS, Challenge, Challenger, ChallengeSettings, Redeemed, Spent, solved
 from shield.policy.keys import Keys
 from shield.policy.request import Request
+from shield.policy.status import TableStatus
 from shield.policy.table import TableSettings
 
 CLIENT = b"c" * 16
@@ -172,7 +173,7 @@ def test_when_no_more_can_be_remembered_no_more_is_accepted() -> None:
         challenge = minter.mint(CLIENT, 16, NOW)
         assert minter.verify(CLIENT, challenge.token, [0] * 16, NOW)[0] is Redeemed.ACCEPTED
     assert minter.verify(CLIENT, late.token, [0] * 16, NOW + 60)[0] is Redeemed.BUSY
-    assert minter.figures() == {"entries": 16, "max": 16, "bytes_per_entry": 110}
+    assert minter.status() == TableStatus(16, 16, 110)
     assert minter.verify(CLIENT, late.token, [0] * 16, NOW + 121)[0] is Redeemed.ACCEPTED
 
 

@@ -157,7 +157,7 @@ def test_a_page_opened_by_25_people_is_no_overload_while_the_limit_is_being_foun
     assert loop.highest <= 0.05
     assert not world.engine.attack
     assert max(loop.waits) < 1.2
-    assert world.engine.status(world.now)["concurrency"] < 8 or slots > 4
+    assert world.engine.status(world.now).concurrency < 8 or slots > 4
 
 
 @pytest.mark.parametrize(("clients", "slots", "service"), [(150, 4, 0.03), (300, 16, 0.2), (600, 60, 0.1)])
@@ -187,7 +187,7 @@ def test_a_closed_loop_flood_is_noticed_within_seconds(
     loop.run(12.0)
     assert world.engine.attack
     assert loop.highest > 0.15
-    assert world.engine.status(world.now)["overload"] == []  # who is challenged does not wait
+    assert world.engine.status(world.now).overload == []  # who is challenged does not wait
     assert max(loop.waits) < 2.1
 
 
@@ -199,7 +199,7 @@ def test_a_closed_loop_flood_makes_no_history_while_it_is_not_noticed_yet(make: 
         loop.connect(world.client(f"127.{i % 60 // 8}.0.{i % 60}"))
     loop.run(12.0)
     assert world.engine.attack
-    assert world.engine.status(world.now)["tables"]["history"]["entries"] == 0
+    assert world.engine.status(world.now).tables.history.entries == 0
 
 
 @pytest.mark.untraced
@@ -226,7 +226,7 @@ def test_who_is_turned_away_for_want_of_room_is_overload(make: Any) -> None:
     seen: set[str] = set()
     for _ in range(8):
         loop.run(0.5)
-        seen |= set(world.engine.status(world.now)["overload"])
+        seen |= set(world.engine.status(world.now).overload)
     assert {request.verdict.reason for request in loop.refused} >= {Reason.QUEUE_FULL}
     assert "shedding" in seen
     assert loop.highest > 0.15

@@ -72,7 +72,7 @@ def test_streams_are_no_samples_of_the_upstream_s_time(make: Any) -> None:
         world.visit(world.client())
         request = world.ask(world.client())
         world.end(request, 200, rtt=60.0, stream=True)
-    assert world.engine.status(world.now)["median_rtt"] < 0.01 or world.engine._queue.median_rtt == 0.0
+    assert world.engine.status(world.now).median_rtt < 0.01 or world.engine._queue.median_rtt == 0.0
 
 
 def test_a_dry_run_reports_and_changes_nothing(make: Any, says: Any) -> None:
@@ -106,9 +106,9 @@ def test_a_dry_run_reports_and_changes_nothing(make: Any, says: Any) -> None:
 def test_a_tick_between_windows_does_the_queue_only(world: Any) -> None:
     world.visit(world.client())
     world.engine.tick(world.now + 0.1)
-    assert world.engine.status(world.now)["requests_per_second"] == 0.0
+    assert world.engine.status(world.now).requests_per_second == 0.0
     world.engine.tick(world.now + 0.5)
-    assert world.engine.status(world.now)["requests_per_second"] > 0.0
+    assert world.engine.status(world.now).requests_per_second > 0.0
 
 
 def test_a_route_that_has_left_the_sketch_is_found_again(make: Any) -> None:
@@ -118,7 +118,7 @@ def test_a_route_that_has_left_the_sketch_is_found_again(make: Any) -> None:
         world.visit(client, f"/{name}")
         world.visit(client, f"/{name}")
     assert world.visit(client, "/a").route.live
-    assert world.engine.status(world.now)["tables"]["routes"]["entries"] == 8
+    assert world.engine.status(world.now).tables.routes.entries == 8
 
 
 def test_a_long_path_pins_no_more_than_its_beginning(world: Any) -> None:
@@ -224,23 +224,13 @@ def test_the_status_says_what_the_policy_sees(world: Any) -> None:
     world.visit(world.client())
     world.pass_time(1)
     status = world.engine.status(world.now)
-    assert status["attack_seconds"] == 0.0
-    assert set(status["tables"]) == {
-        "addresses",
-        "clients",
-        "networks",
-        "passes",
-        "history",
-        "spent",
-        "waiting",
-        "routes",
-    }
-    for figures in status["tables"].values():
-        assert 0 <= figures["entries"] <= figures["max"]
-        assert figures["bytes_per_entry"] > 50
+    assert status.attack_seconds == 0.0
+    for table in (getattr(status.tables, name) for name in status.tables.__slots__):
+        assert 0 <= table.entries <= table.max
+        assert table.bytes_per_entry > 50
     world.storm()
     world.pass_time(2)
-    assert world.engine.status(world.now)["attack_seconds"] >= 2.0
+    assert world.engine.status(world.now).attack_seconds >= 2.0
     assert 0.0 < world.engine.pressure <= 1.0
 
 
@@ -389,9 +379,9 @@ def test_when_the_service_is_ill_by_itself_the_log_says_so_and_newcomers_are_let
     assert fields["overload"] == ["shedding"]
     assert fields["served"] == pytest.approx(100, rel=0.01)
     status = world.engine.status(world.now)
-    assert status["brownout"]
-    assert status["strictness"] == 0.0
-    assert status["pressure"] == pytest.approx(0.5, abs=0.01)
+    assert status.brownout
+    assert status.strictness == 0.0
+    assert status.pressure == pytest.approx(0.5, abs=0.01)
 
 
 def test_shields_own_load_is_taken_with_each_window(world: Any) -> None:
@@ -399,8 +389,8 @@ def test_shields_own_load_is_taken_with_each_window(world: Any) -> None:
         world.now += 0.5
         world.engine.tick(world.now, OwnLoad(lag=0.3, busy=1.0))
     status = world.engine.status(world.now)
-    assert status["own"] == {"lag": 0.3, "busy": 1.0}
-    assert status["overload"] == ["self"]
+    assert (status.own.lag, status.own.busy) == (0.3, 1.0)
+    assert status.overload == ["self"]
     assert world.ask(world.client()).verdict.action is Action.CHALLENGE
 
 
@@ -416,7 +406,7 @@ def test_a_flood_of_bans_does_not_push_the_onset_out_of_the_log(world: Any) -> N
 def test_at_three_in_the_morning_the_status_says_why_and_who(make: Any) -> None:
     world = make(challenge=ChallengeSettings(least_hashes=64, most_hashes=256))
     calm = world.engine.status(world.now)
-    assert (calm["attack_cause"], calm["attack_peak"], calm["overload"]) == ("", 0.0, [])
+    assert (calm.attack_cause, calm.attack_peak, calm.overload) == ("", 0.0, [])
     user = world.client()
     world.settle_down(user)
     world.storm(0.5)
@@ -427,15 +417,15 @@ def test_at_three_in_the_morning_the_status_says_why_and_who(make: Any) -> None:
         world.engine.report(world.client("203.0.113.1"), Signal.MALFORMED, world.now)
         world.engine.report("203.0.113.2", Signal.MALFORMED, world.now)
     status = world.engine.status(world.now)
-    assert (status["attack_cause"], status["pressure_target"]) == ("demand", 1.0)
-    assert status["attack_peak"] > 0.0
-    assert status["requests_by_tier"] == {"T0": 0, "T1": 1, "T2": 1, "T3": 3, "T4": 0}
-    assert status["active_bans"] == {"clients": 1, "addresses": 1}
-    assert status["live_passes"] == {"in_use": 1, "bought": 1}
-    (route,) = status["routes"]
-    assert route == {"route": "GET/", "requests": 5, "baseline": route["baseline"], "cost": route["cost"]}
+    assert (status.attack_cause, status.pressure_target) == ("demand", 1.0)
+    assert status.attack_peak > 0.0
+    assert status.requests_by_tier == {"T0": 0, "T1": 1, "T2": 1, "T3": 3, "T4": 0}
+    assert status.active_bans == {"clients": 1, "addresses": 1}
+    assert (status.live_passes.in_use, status.live_passes.bought) == (1, 1)
+    (route,) = status.routes
+    assert (route.route, route.requests) == ("GET/", 5)
     world.pass_time(61)
-    assert world.engine.status(world.now)["active_bans"] == {"clients": 0, "addresses": 0}
+    assert world.engine.status(world.now).active_bans == {"clients": 0, "addresses": 0}
     assert world.engine._reputation._ends == []
 
 

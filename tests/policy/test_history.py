@@ -243,7 +243,7 @@ def test_an_export_in_slices_leaves_out_who_was_forgotten_meanwhile(make: Any) -
     late = [world.client(f"198.51.100.{i}") for i in range(4)]
     world.settle_down(*late)
     assert len(list(export)) == 12  # four gave way, the one already written among them
-    assert world.engine.status(world.now)["tables"]["history"]["entries"] == 16
+    assert world.engine.status(world.now).tables.history.entries == 16
 
 
 def test_a_change_of_keys_makes_nobody_a_stranger(make: Any, says: Any) -> None:
@@ -261,7 +261,7 @@ def test_a_change_of_keys_makes_nobody_a_stranger(make: Any, says: Any) -> None:
         assert says(after.visit(user)) == (Action.FORWARD, Reason.OK)
         assert user.entry.record.key == user.key
     assert says(after.ask(after.client("192.0.2.9")))[0] is Action.CHALLENGE
-    assert after.engine.status(after.now)["tables"]["history"]["entries"] == 3
+    assert after.engine.status(after.now).tables.history.entries == 3
 
     later = make(keys=Keys(newer, new))  # the third was not seen in between: it has only the name of two keys ago
     later.engine.import_history(list(after.engine.export_history(after.now)), later.now)

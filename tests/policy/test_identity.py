@@ -214,8 +214,8 @@ def test_full_tables_of_addresses_clients_and_networks_make_newcomers_share(make
     world.pass_time(120)
     world.settle_down(late[0])
     assert late[0].entry.record is None  # nobody's entry makes no history
-    tables = world.engine.status(world.now)["tables"]
-    assert tables["addresses"]["overflows"] >= 50
+    tables = world.engine.status(world.now).tables
+    assert tables.addresses.overflows >= 50
 
 
 def crowd_out(world: Any) -> None:

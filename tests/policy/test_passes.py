@@ -196,12 +196,12 @@ def test_a_bought_pass_lapses_in_an_attack_when_it_is_not_used(world: Any) -> No
         world.storm()
         request = world.visit(client, token=token)
         assert (request.tier, request.verdict.action) == (Tier.T2, Action.FORWARD)
-    assert world.engine.status(world.now)["bought_passes"] == 1
+    assert world.engine.status(world.now).bought_passes == 1
     world.pass_time(121)
     world.storm()
     assert world.visit(client, token=token).verdict.action is Action.CHALLENGE
     assert world.engine.present(text, world.now) is None
-    assert world.engine.status(world.now)["bought_passes"] == 0
+    assert world.engine.status(world.now).bought_passes == 0
 
 
 def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
@@ -220,7 +220,7 @@ def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
     for _ in range(60):
         buy_again()
         world.storm()
-        rates.append(world.engine.status(world.now)["bought_rate"])
+        rates.append(world.engine.status(world.now).bought_rate)
         bursts.append(world.engine._passes.burst)
     assert rates[0] == 10.0
     assert rates[29] == pytest.approx(3.0)
@@ -233,7 +233,7 @@ def test_what_is_left_is_shared_among_the_bought_passes(make: Any) -> None:
     for _ in range(300):
         buy_again()
     world.storm()
-    assert world.engine.status(world.now)["bought_rate"] == pytest.approx(0.5)
+    assert world.engine.status(world.now).bought_rate == pytest.approx(0.5)
 
 
 def test_who_has_bought_a_page_gets_it_at_once_and_more_as_slowly_as_there_is_room(world: Any) -> None:
@@ -298,7 +298,7 @@ def test_a_bought_pass_becomes_an_ordinary_one_after_the_attack(world: Any) -> N
     assert (token.scarce, token.rate, token.burst) == (False, 20, 300)
     assert world.visit(client, token=token).tier is Tier.T2
     assert world.visit(client, token=idle).shown_pass is None
-    assert world.engine.status(world.now)["bought_passes"] == 0
+    assert world.engine.status(world.now).bought_passes == 0
 
 
 def test_a_pass_bought_in_calm_weather_is_an_ordinary_one_at_once(make: Any) -> None:
@@ -353,7 +353,7 @@ def test_a_pass_that_was_just_bought_survives_a_restart(make: Any, attack: bool)
     after.now += 60
     token = after.engine.present(text, after.now)
     assert token.scarce is attack
-    assert after.engine.status(after.now)["bought_passes"] == attack
+    assert after.engine.status(after.now).bought_passes == attack
     assert after.ask(after.client(), token=token).tier is Tier.T2
     late = make(challenge=CHEAP)
     late.now += 122
@@ -399,7 +399,7 @@ def test_a_full_table_of_passes_keeps_what_was_paid_for(make: Any) -> None:
     (token,) = shared
     for i in range(30):
         assert world.visit(world.client(f"10.1.{i}.1"), token=token).shown_pass is token  # and are not revoked together
-    assert world.engine.status(world.now)["tables"]["passes"]["entries"] == 16
+    assert world.engine.status(world.now).tables.passes.entries == 16
     world.lull()
     world.engine._windows._pressure._onset.attack = PEACE
     world.pass_time(1)

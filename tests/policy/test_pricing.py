@@ -76,7 +76,7 @@ def test_the_price_rises_with_the_square_root_of_the_excess_and_no_more_than_two
     assert bazaar.pricing.hashes == pytest.approx(2 * LEAST * 2.5**0.5)
     bazaar.run(30, solves=1000.0)
     assert bazaar.pricing.hashes == MOST
-    assert bazaar.pricing.figures()["solves_per_second"] == 1000.0
+    assert bazaar.pricing.status().solves_per_second == 1000.0
 
 
 def test_a_small_excess_raises_it_a_little() -> None:
@@ -269,7 +269,7 @@ def test_who_solves_when_no_pass_is_to_be_had_waits_and_then_gets_one(make: Any)
     assert len(waiting) == 13
     assert [each.wait for each in waiting] == sorted(each.wait for each in waiting)
     assert 1 <= waiting[-1].wait <= 60
-    assert world.engine.status(world.now)["market"]["waiting"] == len(waiting)
+    assert world.engine.status(world.now).market.waiting == len(waiting)
     client = world.client("203.0.113.77")  # an address may change while one waits
     for _ in range(60):
         world.pass_time(0.5)
@@ -437,9 +437,9 @@ def test_a_pass_bought_from_another_worker_is_no_network_s_when_it_lapses(make: 
     text, _ = first.buy(first.client())
     second.storm()
     assert second.engine.present(text, second.now) is not None
-    assert second.engine.status(second.now)["bought_passes"] == 1
+    assert second.engine.status(second.now).bought_passes == 1
     second.pass_time(125)
-    assert second.engine.status(second.now)["bought_passes"] == 0
+    assert second.engine.status(second.now).bought_passes == 0
     assert second.engine._pricing.room._lines == {}
 
 

@@ -87,10 +87,10 @@ def test_heavy_routes_stay_in_the_sketch_whatever_random_paths_come() -> None:
         if not route.live:
             route = routes.again(target)
         route.count += 1
-    names = [route["route"] for route in routes.top(2)]
+    names = [route.route for route in routes.top(2)]
     assert sorted(names) == ["GET/", "GET/login"]
     assert routes["GET/login"].live
-    assert routes.figures()["entries"] == 16
+    assert routes.status().entries == 16
     assert len(routes) == 64
 
 

@@ -15,6 +15,7 @@ from shield.policy.entries import Record
 from shield.policy.limits import LimitsSettings
 from shield.policy.notes import Notes
 from shield.policy.standouts import Standouts, StandoutsSettings, pattern
+from shield.policy.status import StandoutsStatus
 
 BOT = "Mozilla/5.0 (X11; Linux) Bot/7"
 BROWSERS = [f"Mozilla/5.0 Browser/{i}" for i in range(4)]
@@ -88,15 +89,15 @@ def test_a_botnet_of_one_program_is_named_and_armed() -> None:
         floor.ask(BROWSERS[i % 4], 5000 + i)
     floor.window()
     assert floor.armed == {BOT}
-    figures = floor.standouts.figures()
-    assert figures["pattern"] == "many clients, few requests each"
-    assert figures["clients"] == pytest.approx(2000, rel=0.02)
-    assert figures["requests_per_client"] == pytest.approx(1.0, abs=0.02)
-    first = figures["fingerprints"][0]
+    figures = floor.standouts.status()
+    assert figures.pattern == "many clients, few requests each"
+    assert figures.clients == pytest.approx(2000, rel=0.02)
+    assert figures.requests_per_client == pytest.approx(1.0, abs=0.02)
+    first = figures.fingerprints[0]
     assert (first["user_agent"], first["share"], first["known_share"], first["armed"]) == (BOT, 0.9, 0.038, True)
     assert len(first["fingerprint"]) == 12
-    assert set(figures["networks"]) == {"10.0.0.0/24", "10.1.0.0/24"}
-    assert figures["routes"] == {"GET/search": 0.9, "GET/": 0.1}
+    assert set(figures.networks) == {"10.0.0.0/24", "10.1.0.0/24"}
+    assert figures.routes == {"GET/search": 0.9, "GET/": 0.1}
     ((name, fields),) = floor.notes.take()
     assert (name, fields["user_agent"], fields["share"]) == ("fingerprint_limited", BOT, 0.9)
 
@@ -107,7 +108,7 @@ def test_over_tls_a_program_is_named_by_its_hello_too() -> None:
     for i in range(1000):
         floor.ask(BOT, i, ja4="t13d180700_4b22cbed5bed_7af1ed941c26")
     floor.window()
-    (named,) = floor.standouts.figures()["fingerprints"]
+    (named,) = floor.standouts.status().fingerprints
     assert (named["user_agent"], named["ja4_habit"]) == (BOT, "t13d180700_4b22cbed5bed_7af1ed941c26")
 
 
@@ -131,7 +132,7 @@ def test_the_program_of_known_clients_is_not_armed_however_much_comes_with_it() 
         floor.ask(BROWSERS[0], 1000 + i)
     floor.window()
     assert floor.armed == set()
-    (named,) = floor.standouts.figures()["fingerprints"]
+    (named,) = floor.standouts.status().fingerprints
     assert (named["share"], named["known_share"], named["armed"]) == (1.0, 0.4, False)
 
 
@@ -181,7 +182,7 @@ def test_two_hundred_requests_are_needed_before_anything_stands_out_and_a_thousa
     for n, named, armed in ((199, 0, False), (1, 1, False), (799, 1, False), (1, 1, True)):
         for i in range(n):
             floor.ask(BOT, i)
-        fingerprints = floor.standouts.figures()["fingerprints"]
+        fingerprints = floor.standouts.status().fingerprints
         floor.standouts._arm(1000.0)
         assert (len(fingerprints), BOT in floor.armed) == (named, armed)
 
@@ -225,7 +226,7 @@ def test_counts_decay() -> None:
             floor.ask(BROWSERS[i % 4], 7000 + i)
         floor.window()
     assert floor.armed == set()
-    assert BOT not in {named["user_agent"] for named in floor.standouts.figures()["fingerprints"]}
+    assert BOT not in {named["user_agent"] for named in floor.standouts.status().fingerprints}
 
 
 def test_counts_are_scaled_before_they_get_large() -> None:
@@ -258,8 +259,8 @@ def test_a_large_flood_is_sampled_and_its_clients_are_counted_all() -> None:
         floor.window()
         if round_:
             assert (floor.standouts._programs.total - before) / 2 ** (0.5 / 60) == pytest.approx(3001, rel=0.03)
-    figures = floor.standouts.figures()
-    assert figures["clients"] == pytest.approx(3001, rel=0.02)
+    figures = floor.standouts.status()
+    assert figures.clients == pytest.approx(3001, rel=0.02)
 
 
 def test_clients_are_those_of_this_minute_or_of_the_one_before_while_it_is_young() -> None:
@@ -269,10 +270,10 @@ def test_clients_are_those_of_this_minute_or_of_the_one_before_while_it_is_young
     for _ in range(120):
         floor.window()
     floor.ask(BOT, 1)
-    assert floor.standouts.figures()["clients"] == pytest.approx(1000, rel=0.02)
+    assert floor.standouts.status().clients == pytest.approx(1000, rel=0.02)
     for _ in range(20):
         floor.window()
-    assert floor.standouts.figures()["clients"] == 1
+    assert floor.standouts.status().clients == 1
 
 
 def test_the_known_clients_of_the_minute_before_count_too() -> None:
@@ -303,15 +304,7 @@ def test_the_end_of_an_attack_forgets_it() -> None:
         floor.ask(BOT, i)
     floor.window()
     floor.standouts.clear()
-    figures = floor.standouts.figures()
-    assert figures == {
-        "pattern": "",
-        "clients": 0,
-        "requests_per_client": 0.0,
-        "fingerprints": [],
-        "networks": {},
-        "routes": {},
-    }
+    assert floor.standouts.status() == StandoutsStatus("", 0, 0.0, [], {}, {})
     assert floor.armed == set()
 
 
@@ -347,9 +340,9 @@ def test_a_botnet_of_many_addresses_is_limited_as_one_and_nobody_else_is(make: A
     assert told[limited] > 300
     ours = world.client("203.0.0.0", BROWSERS[0])
     assert says(world.visit(ours))[0] is Action.FORWARD
-    status = world.engine.status(world.now)["hitters"]
-    assert status["pattern"] == "many clients, few requests each"
-    assert status["fingerprints"][0]["armed"]
+    status = world.engine.status(world.now).hitters
+    assert status.pattern == "many clients, few requests each"
+    assert status.fingerprints[0]["armed"]
     names = [name for name, _ in world.engine.events()]
     assert names == ["attack_onset", "fingerprint_limited"]
 
@@ -372,5 +365,5 @@ def test_who_bought_a_pass_is_not_slowed_by_what_their_program_does(make: Any, s
 def test_in_calm_weather_nothing_is_counted(world: Any) -> None:
     for i in range(300):
         world.visit(world.client(f"192.0.2.{i % 250}", BOT))
-    assert world.engine.status(world.now)["hitters"]["fingerprints"] == []
+    assert world.engine.status(world.now).hitters.fingerprints == []
     assert world.engine._standouts._asked == 0

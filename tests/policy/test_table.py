@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shield.policy.status import ClockTableStatus
 from shield.policy.table import EVICTION_LOOKS, Table
 
 NOW = 55_555.5
@@ -159,10 +160,10 @@ def test_those_who_shared_get_entries_of_their_own_when_there_is_room_again() ->
     assert things.shared is fresh  # nobody used it
 
 
-def test_the_figures_say_how_full_it_is() -> None:
+def test_the_status_says_how_full_it_is() -> None:
     things = table(16)
     things.enter(0, Thing(), NOW)
-    assert things.figures(123) == {"entries": 1, "max": 16, "bytes_per_entry": 123, "evictions": 0, "overflows": 0}
+    assert things.status(123) == ClockTableStatus(1, 16, 123, evictions=0, overflows=0)
 
 
 def full(known: set[int]) -> Table[int, Thing]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from shield.policy.challenge import Redeemed
 from shield.policy.keys import Keys
 from shield.policy.pricing import PricingSettings
+from shield.policy.status import TableStatus
 from shield.policy.waiting_room import TICKET_CHARS, WAITER_BYTES, Room, Waiter
 
 NOW = 5_000.0
@@ -216,7 +217,7 @@ def test_places_that_were_won_keep_nobody_out_and_are_no_more_than_those_that_wa
         crowd.enter(f"network {i}", False, 20, NOW)
         crowd.issue(NOW)
     assert not crowd.full(False)
-    assert crowd.figures()["entries"] == 16
+    assert crowd.status().entries == 16
     assert crowd.fresh("network 0")
     assert not crowd.fresh("network 39")
 
@@ -234,7 +235,7 @@ def test_a_flood_of_solvers_does_not_make_it_grow() -> None:
         if i % 100 == 0:
             crowd.issue(NOW)
             crowd.expire(NOW + i / 10)
-    assert crowd.figures()["entries"] <= 32
+    assert crowd.status().entries <= 32
     assert len(crowd._order) <= 33
     assert len(crowd._lines) <= 80
     assert sum(map(len, crowd._ranks.values())) == len({waiter.line.name for waiter in everybody(crowd)})
@@ -249,7 +250,7 @@ def test_a_waiter_takes_no_more_than_said() -> None:
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size / 16_000 == pytest.approx(WAITER_BYTES, rel=0.15)
-    assert crowd.figures() == {"entries": 16_000, "max": 80_000, "bytes_per_entry": WAITER_BYTES}
+    assert crowd.status() == TableStatus(16_000, 80_000, WAITER_BYTES)
 
 
 def test_a_ticket_of_the_previous_key_is_good_and_a_made_up_one_is_not() -> None:

@@ -168,7 +168,7 @@ def test_twenty_browsers_that_open_a_page_at_once_all_have_a_place(make: Any, co
     fill(world)
     users = [world.client(f"192.0.2.{i}") for i in range(20)]
     assert {world.ask(user).verdict.action for user in users for _ in range(6)} == {Action.QUEUE}
-    assert world.engine.status(world.now)["queue"] == places
+    assert world.engine.status(world.now).queue == places
 
 
 def test_a_queue_of_no_length_turns_everybody_away(make: Any, says: Any) -> None:
@@ -195,7 +195,7 @@ def test_retry_after_is_jittered(make: Any) -> None:
 def stand(world: Any) -> None:
     """Make the queue a standing one: nobody leaves it for an interval."""
     world.pass_time(0.12, step=0.02)
-    assert world.engine.status(world.now)["standing_queue"]
+    assert world.engine.status(world.now).standing_queue
 
 
 @pytest.mark.parametrize(("p", "patience"), [(0.0, 2.0), (0.5, 0.04)])
@@ -238,7 +238,7 @@ def test_a_queue_that_moves_drops_nobody(make: Any) -> None:
         occupant = free(world, occupant)
         waiting.append(world.ask(client))
         assert waiting[-1].verdict.action is Action.QUEUE
-    assert not world.engine.status(world.now)["standing_queue"] or world.engine.waiting == 2
+    assert not world.engine.status(world.now).standing_queue or world.engine.waiting == 2
     assert all(request.verdict.action is not Action.SHED for request in waiting)
 
 
@@ -273,7 +273,7 @@ def test_a_queue_that_ran_empty_stands_no_longer(make: Any) -> None:
     stand(world)
     assert free(world, occupant) is waiting
     world.pass_time(0.02, step=0.02)
-    assert not world.engine.status(world.now)["standing_queue"]
+    assert not world.engine.status(world.now).standing_queue
 
 
 def test_the_shortest_wait_of_an_interval_counts(make: Any) -> None:
@@ -286,7 +286,7 @@ def test_the_shortest_wait_of_an_interval_counts(make: Any) -> None:
     occupant = free(world, occupant)  # waited 60 ms
     occupant = free(world, occupant)
     world.pass_time(0.06, step=0.02)
-    assert world.engine.status(world.now)["standing_queue"]
+    assert world.engine.status(world.now).standing_queue
 
 
 def test_who_leaves_the_queue_leaves_no_trace(make: Any) -> None:
@@ -381,7 +381,7 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
     assert says(world.ask(buyer, token=token)) == (Action.SHED, Reason.QUEUE_FULL)
     world.engine._windows._pressure._demand.known = 200.0
     world.pass_time(0.5)
-    assert world.engine.status(world.now)["bought_kept"] == pytest.approx(5.0)
+    assert world.engine.status(world.now).bought_kept == pytest.approx(5.0)
     crowd()
     bought = [world.ask(each, token=fresh) for each, fresh in zip(buyers, passes, strict=True)]
     kept = [request for request in bought if says(request)[0] is Action.QUEUE]
@@ -489,7 +489,7 @@ def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) 
     world.ask(clients[-1])
     while says(last)[0] is Action.QUEUE:
         changed = world.pass_time(0.01, step=0.01)
-        assert not world.engine.status(world.now)["standing_queue"]
+        assert not world.engine.status(world.now).standing_queue
         if changed:
             break
         occupant = free(world, occupant)

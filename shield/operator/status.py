@@ -1,0 +1,180 @@
+"""The status of one process, as one object: what /api/status shows and, without distributions, what /metrics shows.
+
+Each field says by its marks (marks.py) how those of several workers become one and what Prometheus calls it. `plain`
+makes JSON of it; exposition.py makes metrics of it, and merge.py goes by `MERGES`.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, Final, NamedTuple
+
+from shield.marks import IN_PLACE, NONZERO, Counter, Gauge, Merge
+from shield.policy.status import PolicyStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesStatus:
+    """Responses by the hundreds of their status, and by who made them."""
+
+    upstream: Annotated[Mapping[str, int], NONZERO]
+    shield: Annotated[Mapping[str, int], NONZERO]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionsStatus:
+    open: Annotated[int, Gauge("shield_connections_open", "Client connections open now.")]
+    total: Annotated[int, Counter("shield_connections", "Client connections accepted.")]
+    tunnels: Annotated[int, Gauge("shield_tunnels_open", "WebSocket tunnels open now.")]
+    streams: Annotated[
+        int, Gauge("shield_streams_open", "WebSockets, event streams and slow readers now, which hold no slot.")
+    ]
+    closed: Annotated[
+        Mapping[str, int],
+        NONZERO,
+        Counter(
+            "shield_connections_closed",
+            "Client connections that were refused or closed to make room, or for their age.",
+            ("reason",),
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class BytesStatus:
+    in_: Annotated[int, Counter("shield_received_bytes", "Bytes read from clients.")]
+    out: Annotated[int, Counter("shield_sent_bytes", "Bytes written to clients.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengesStatus:
+    minted: Annotated[int, Counter("shield_challenges_minted", "Challenges handed out.")]
+    redeemed: Annotated[
+        Mapping[str, int], Counter("shield_challenges_redeemed", "Answers to challenges, by result.", ("result",))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLinesStatus:
+    written: Annotated[int, Counter("shield_log_lines", "Log lines written.")]
+    suppressed: Annotated[int, Counter("shield_log_lines_suppressed", "Log lines left out by sampling.")]
+    dropped: Annotated[int, Counter("shield_log_lines_dropped", "Log lines lost to a full or failed sink.")]
+
+
+@dataclass(frozen=True, slots=True)
+class CountersStatus:
+    """What has been counted since the process began."""
+
+    requests: Annotated[
+        Mapping[str, Mapping[str, int]],
+        Merge.SUM,
+        NONZERO,
+        Counter("shield_requests", "Requests by verdict and reason.", ("action", "reason")),
+    ]
+    responses: Annotated[
+        ResponsesStatus,
+        Merge.SUM,
+        Counter("shield_responses", "Responses by status class and by who made them.", ("source", "class")),
+    ]
+    faults: Annotated[
+        Mapping[str, int],
+        Merge.SUM,
+        Counter("shield_faults", "Requests and connections that failed, by fault.", ("fault",)),
+    ]
+    handshakes: Annotated[
+        Mapping[str, int], Merge.SUM, Counter("shield_tls_handshakes", "TLS handshakes, by outcome.", ("outcome",))
+    ]
+    connections: Annotated[ConnectionsStatus, Merge.SUM]
+    bytes: Annotated[BytesStatus, Merge.SUM]
+    challenges: Annotated[ChallengesStatus, Merge.SUM]
+    passes: Annotated[
+        Mapping[str, int], Merge.SUM, Counter("shield_passes_granted", "Passes handed out, by kind.", ("kind",))
+    ]
+    log_lines: Annotated[LogLinesStatus, Merge.SUM]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One upstream server."""
+
+    server: str
+    healthy: bool
+    ejected: bool
+    outstanding: int  # requests
+    idle: int  # connections
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    ready: Annotated[bool, Merge.ALL]
+    dry_run: Annotated[bool, Merge.ANY]
+    policy: Annotated[PolicyStatus, IN_PLACE]
+    counters: Annotated[CountersStatus, IN_PLACE]
+    tasks: int
+    upstream: Sequence[ServerStatus]
+
+
+class Part(NamedTuple):
+    """One field of a status: its attribute, its key in JSON, its type and its marks."""
+
+    attribute: str
+    key: str
+    kind: Any
+    marks: tuple[Any, ...]
+
+
+_PARTS: Final[dict[Any, tuple[Part, ...]]] = {}  # by class, of which there are as many as in this file and policy's
+
+
+def parts(cls: Any) -> tuple[Part, ...]:
+    """The fields of a status class. A name that Python keeps for itself ends in "_" and stands in JSON without it."""
+    found = _PARTS.get(cls)
+    if found is None:
+        kinds = typing.get_type_hints(cls, include_extras=True)
+        found = _PARTS[cls] = tuple(_part(field.name, kinds[field.name]) for field in fields(cls))
+    return found
+
+
+def _part(name: str, kind: Any) -> Part:
+    marked = typing.get_origin(kind) is Annotated
+    plain_kind, *marks = typing.get_args(kind) if marked else (kind,)
+    return Part(name, name.removesuffix("_"), plain_kind, tuple(marks))
+
+
+def plain(status: Any) -> Any:
+    """A status, or a part of one, as plain JSON values."""
+    if is_dataclass(status):
+        return dict(_items(status))
+    if isinstance(status, Mapping):
+        return {key: plain(value) for key, value in status.items()}
+    if isinstance(status, (list, tuple)):
+        return [plain(value) for value in status]
+    return status
+
+
+def _items(status: Any) -> Iterator[tuple[str, Any]]:
+    for part in parts(type(status)):
+        value = getattr(status, part.attribute)
+        if IN_PLACE in part.marks:
+            yield from _items(value)
+        else:
+            yield part.key, plain(_counted(value) if NONZERO in part.marks else value)
+
+
+def _counted(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table without its zeros, and without tables that hold nothing else."""
+    shown = {key: _counted(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    return {key: value for key, value in shown.items() if value}
+
+
+def _merges(cls: type) -> Iterator[tuple[str, Merge]]:
+    for part in parts(cls):
+        if IN_PLACE in part.marks:
+            yield from _merges(part.kind)
+        yield from ((part.key, mark) for mark in part.marks if isinstance(mark, Merge))
+
+
+MERGES: Final[Mapping[str, Merge]] = dict(_merges(Status))
+"""How the values of several workers become one, by their keys in /api/status."""

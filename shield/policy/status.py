@@ -1,0 +1,155 @@
+"""What the policy shows of itself: its part of /api/status, of the metrics, and of the log during an attack.
+
+Rates are in units/s and times in seconds unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from shield.marks import Gauge, Label, Merge
+
+Entries = Annotated[int, Gauge("shield_table_entries", "Entries in a table now.")]
+MaxEntries = Annotated[int, Gauge("shield_table_max_entries", "Entries that a table can hold.")]
+EntryBytes = Annotated[int, Gauge("shield_table_entry_bytes", "Measured size of one entry, in bytes.")]
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """The fill of one table."""
+
+    entries: Entries
+    max: MaxEntries
+    bytes_per_entry: EntryBytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClockTableStatus:
+    """The fill of a table that evicts; how often it did so far, and how often newcomers shared the overflow entry."""
+
+    entries: Entries
+    max: MaxEntries
+    bytes_per_entry: EntryBytes
+    evictions: int
+    overflows: int
+
+
+@dataclass(frozen=True, slots=True)
+class TablesStatus:
+    addresses: ClockTableStatus
+    clients: ClockTableStatus
+    networks: ClockTableStatus
+    passes: ClockTableStatus
+    history: TableStatus
+    spent: TableStatus
+    waiting: TableStatus
+    routes: TableStatus
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLoadStatus:
+    """What Shield itself has to carry."""
+
+    lag: Annotated[float, Gauge("shield_event_loop_lag_seconds", "How late Shield's own event loop is, on average.")]
+    busy: Annotated[
+        float, Gauge("shield_event_loop_busy_ratio", "Share of the time in which it runs or waits for a core.")
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PricingStatus:
+    """What a bought pass costs, and how many there are."""
+
+    price: Annotated[
+        int, Gauge("shield_challenge_price_hashes", "Expected hashes of a challenge for a stranger of good repute.")
+    ]
+    solves_per_second: Annotated[
+        float, Gauge("shield_solves_per_second", "Networks without a live pass that solve challenges, under attack.")
+    ]
+    passes_per_second: Annotated[
+        float, Gauge("shield_passes_per_second", "Bought passes that can be issued, under attack.")
+    ]
+    used_share: float  # of what a pass is worth
+    bought_demand: float
+    flash_crowd: Annotated[bool, Gauge("shield_flash_crowd", "1 while those who solve are taken for the usual people.")]
+    waiting: Annotated[int, Gauge("shield_waiting_room", "Solvers who wait for a pass.")]
+
+
+@dataclass(frozen=True, slots=True)
+class StandoutsStatus:
+    """What stands out among the requests of strangers. Shares are those that each has at least."""
+
+    pattern: str
+    clients: int  # in the last minute
+    requests_per_client: float
+    fingerprints: Sequence[Mapping[str, Any]]
+    networks: Mapping[str, float]
+    routes: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    route: str
+    requests: int  # so far
+    baseline: float
+    cost: float  # units
+
+
+@dataclass(frozen=True, slots=True)
+class PassesStatus:
+    in_use: int
+    bought: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStatus:
+    """What the policy sees and holds at one moment."""
+
+    pressure: Annotated[float, Merge.MAX, Gauge("shield_pressure", "Pressure on the upstream, 0 to 1.")]
+    pressure_target: Annotated[float, Merge.MAX]
+    strictness: Annotated[float, Merge.MAX, Gauge("shield_strictness", "Pressure as far as it acts on people, 0 to 1.")]
+    overload: Sequence[str]  # what shows it
+    own: OwnLoadStatus
+    brownout: Annotated[
+        bool, Merge.ANY, Gauge("shield_brownout", "1 while the service is taken to have become worse by itself.")
+    ]
+    attack: Annotated[bool, Merge.ANY, Gauge("shield_attack", "1 from the onset of an attack to its end.")]
+    attack_seconds: Annotated[float, Merge.MAX]
+    attack_cause: str
+    attack_peak: Annotated[float, Merge.MAX]
+    demand: Annotated[
+        float,
+        Merge.SUM,
+        Gauge("shield_demand_units_per_second", "Cost per second that all subjects together ask for."),
+    ]
+    known_demand: Annotated[float, Merge.SUM]
+    capacity: Annotated[
+        float,
+        Merge.SUM,
+        Gauge("shield_capacity_units_per_second", "Cost per second that the upstream was seen to serve."),
+    ]
+    served: Annotated[float, Merge.SUM]
+    requests_per_second: Annotated[float, Merge.SUM]
+    congestion: Annotated[float, Merge.MAX]
+    concurrency: Annotated[float, Merge.SUM, Gauge("shield_concurrency_limit", "Concurrency slots in all.")]
+    concurrency_found: bool
+    probing: Annotated[bool, Merge.ANY]
+    in_flight: Annotated[int, Merge.SUM, Gauge("shield_requests_in_flight", "Requests that hold a concurrency slot.")]
+    waiting: Annotated[int, Merge.SUM, Gauge("shield_queue_length", "Requests waiting for a slot.")]
+    queue: int  # places
+    bought_kept: float
+    standing_queue: bool
+    median_rtt: float
+    cutoff: float  # the rank below which T1 is challenged
+    requests_by_tier: Annotated[Mapping[str, int], Merge.SUM]
+    active_bans: Annotated[Mapping[str, int], Merge.SUM]
+    live_passes: Annotated[PassesStatus, Merge.SUM]
+    bought_passes: Annotated[int, Merge.SUM]
+    bought_rate: float
+    price: int  # hashes
+    market: PricingStatus
+    hitters: StandoutsStatus
+    routes: Sequence[RouteStatus]
+    tables: Annotated[TablesStatus, Label("table")]
