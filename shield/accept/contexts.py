@@ -1,15 +1,14 @@
 """What Shield speaks by TLS: versions, cipher suites, groups, and which clients it has nothing in common with.
 
-Mozilla's intermediate settings (Server Side TLS 5.7), by the ssl module. What it does not let us say, and what stands
-in its place:
+The settings are Mozilla's intermediate ones (Server Side TLS 5.7). Where the ssl module does not let us say them:
 
-    groups       before Python 3.15 only one can be named, and OpenSSL's own list has finite fields of 8,192 bits, of
-                 which any client could make us compute one (the "D(HE)at" attack). So there is a context for each
-                 group of Mozilla's, and the ClientHello says which to take. From OpenSSL 3.5 on there is one more, with
+    groups       Before Python 3.15 only one can be named, and OpenSSL's own list has finite fields of 8,192 bits, with
+                 which any client could make us compute (the "D(HE)at" attack). So there is a context for each group of
+                 Mozilla's, and the ClientHello says which to take. From OpenSSL 3.5 on there is one more, with
                  OpenSSL's list as it is, for clients that offer a post-quantum key.
-    DHE suites   need parameters from a file, and are slow on our side: not offered.
-    order        ours, but ChaCha20 first for clients that have it first, as those without AES in hardware do. Mozilla
-                 leaves the order to the client, as all suites are strong; scanners do not.
+    DHE suites   They need parameters from a file and are slow on our side, so they are not offered.
+    order        The server's counts, but ChaCha20 goes first for clients that have it first, as those without AES in
+                 hardware do. Mozilla leaves the order to the client, as all suites are strong; scanners object to that.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ CIPHERS: Final = ":".join(
 _SUITES: Final = frozenset(
     (*range(0x1301, 0x1304), 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8)
 )  # the same by number (IANA, TLS Cipher Suites)
-_FALLBACK: Final = 0x5600
+_FALLBACK: Final = 0x5600  # TLS_FALLBACK_SCSV
 _PRIORITIZE_CHACHA: Final = 1 << 21  # SSL_OP_PRIORITIZE_CHACHA, which the ssl module does not name
 
 _CURVES: Final = {X25519: "X25519", SECP256R1: "prime256v1", SECP384R1: "secp384r1"}
@@ -95,8 +94,8 @@ HANDSHAKE_FAILURE, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK, NO_APPLICATION_PROT
 def objection(hello: Hello) -> int:
     """The alert for a client with which there can be no connection, or 0.
 
-    OpenSSL would find out, too; but it costs less here, and uvloop closes without sending OpenSSL's alert, so that the
-    client would never know. Whether it can verify a signature by our key is left to OpenSSL.
+    OpenSSL would find out, too. But that would cost more, and uvloop closes without sending OpenSSL's alert, so the
+    client would never know. Whether the client can verify a signature by our key is left to OpenSSL.
     """
     if hello.version < 0x0303:
         return PROTOCOL_VERSION

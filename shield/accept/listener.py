@@ -1,7 +1,8 @@
-"""Sockets: binding, accepting, and not accepting.
+"""Accepting connections, and not accepting them while there is no room.
 
-When all connections are in use, the least deserving is closed for each newcomer (connections.py). When none may be
-closed, or descriptors run out, Shield stops accepting, and new ones wait in the kernel's backlog until some are free.
+When all connections are in use, the least deserving one is closed for each newcomer (client/crowding.py). When none may
+be closed, or descriptors run out, Shield stops accepting, and new connections wait in the kernel's backlog until some
+are free.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ BACKLOG: Final = 2048
 ACCEPT_BURST: Final = 32
 """Connections accepted, and their first requests served, before those that are open get their turn."""
 DEFER_SECONDS: Final = 1
-"""A client that connects and says nothing stays with the kernel so long (TCP_DEFER_ACCEPT); whoever asks at once is
-read as it is accepted, and is not polled for."""
+"""s. A client that connects and says nothing stays with the kernel for so long (TCP_DEFER_ACCEPT). The first bytes of a
+client that asks at once are there when it is accepted, and need not be polled for."""
 _STREAM: Final = int(socket.SOCK_STREAM)
 _OUT_OF_MEMORY: Final = (errno.ENOBUFS, errno.ENOMEM)
 

@@ -1,1 +1,1 @@
-"""What Shield says itself: refusals, challenges, errors, redirects, and its own pages."""
+"""What Shield says itself: refusals, challenges, faults, redirects, and its own pages, each as a value."""

@@ -1,8 +1,8 @@
-"""What can go wrong between a client, Shield and the upstream, and the answer each case gets.
+"""The reply to each fault, one row each: status, title, a sentence for people, and whether the connection ends with it.
 
-The table below is the whole of it: status, title, a sentence for people, and whether the connection may be used again.
 A fault `closes` when the position in the byte stream is no longer certain (a request that could not be framed, a body
-that nobody read): going on would be an invitation to smuggle. Statuses follow RFC 9110 section 15 and RFC 6585.
+that nobody read): going on would be an invitation to smuggle. Statuses follow RFC 9110 section 15 and RFC 6585. What
+the faults are called stands in model.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shield.model import Fault
 
 @dataclass(frozen=True, slots=True)
 class FaultReply:
-    """How a fault is answered. `fields` are complete header lines that this status asks for, CRLF included."""
+    """The reply to one fault. `fields` are complete field lines that its status asks for, CRLF included."""
 
     status: int
     title: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shield.http.browser import wants_page
 from shield.model import Fault
 from shield.replies.pages import ANSWER_TO
 
@@ -44,5 +43,5 @@ class OwnPages:
             found = self._replies.static(head.path, request.headers.get("If-None-Match"), query) or Fault.NOT_FOUND
         if isinstance(found, Fault):
             self._metrics.faults[found.value] += 1
-            return self._replies.fault(found, wants_page(request.headers))
+            return self._replies.fault(found, head.page)
         return found

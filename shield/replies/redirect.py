@@ -1,8 +1,8 @@
-"""From plain HTTP to https: every request on `tls.redirect_from` is answered 308, with the same host and path.
+"""From plain HTTP to https: every request on `tls.redirect_from` gets a 308 to the same host and path.
 
-No open redirect: the host must be one that a certificate of ours is for (421 otherwise), so the reply leads nowhere
-but here, whoever wrote the request. 308 and not 301, as it keeps the method (RFC 9110 section 15.4.9). The policy is
-not asked: the reply costs less than a refusal.
+This is no open redirect: the host must be one that a certificate of ours is for (421 otherwise), so the reply leads
+nowhere but here, whoever wrote the request. The status is 308 and not 301, as that keeps the method (RFC 9110 section
+15.4.9). The policy is not asked: the reply costs less than a refusal.
 """
 
 from __future__ import annotations
