@@ -31,10 +31,11 @@ from shield.accept.prelude import Prelude
 from shield.accept.sockets import bind
 from shield.accept.tls import TlsSettings, hsts_field
 from shield.client.connection import ClientConnection
-from shield.client.edge import Edge, TimeoutSettings
+from shield.client.edge import Edge
 from shield.client.sweep import SHARDS, Sweep
+from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner, HttpSettings
+from shield.http.head import Examiner, Head, HttpSettings
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
 from shield.policy.request import Request
@@ -290,7 +291,7 @@ class Shield:
             self.settings.servers,
             self.metrics,
             self.resolver,
-            UpstreamConnection,
+            lambda server: UpstreamConnection(server, self.http.preserve_host, self.settings.proxy_protocol == "off"),
             lambda event, server: self.notes.append((event, server)),
         )
         count = itertools.count(1)
@@ -315,6 +316,9 @@ class Shield:
             request_ids=lambda: b"id-%x" % next(count),
             hsts=hsts_field(self.tls),
         )
+        self.forwarder = self.edge.forwarder
+        self.streams = self.forwarder.streams
+        self.ahead = self.edge.ahead
         self.gates: list[ClientConnection] = []
         self.certificates = Certificates(self.tls.certificates, self._noted) if self.tls.certificates else None
         edge = self.edge
@@ -377,10 +381,20 @@ class Shield:
         self.clock.offset += seconds
         for _ in range(SHARDS):
             self.edge.deadlines.sweep(self.clock())
+            self.streams.sweep(self.clock())
         self.pool.sweep(self.clock())
 
     async def client(self, **options: Any) -> Client:
         return await Client.open(self.port, host=self.host, **options)
+
+
+def request_head(method: str = "GET", websocket: bool = False) -> Head:
+    """The head of a request without fields, as an upstream connection is given it."""
+    head = Head()
+    head.method, head.target, head.path = method, "/", "/"
+    head.fields = []
+    head.websocket = websocket
+    return head
 
 
 # clients

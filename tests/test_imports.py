@@ -137,7 +137,6 @@ def test_no_files_import_each_other() -> None:
     assert circular() == set()
 
 
-@pytest.mark.xfail(reason="the client and the exchange still know each other")
 def test_of_the_exchange_the_upstream_sees_the_ports_only() -> None:
     found = {
         module

@@ -11,7 +11,8 @@ between; what a client pipelines meanwhile waits unread, up to one head's size, 
                                                   TUNNEL (after 101) -> closed
 
 What it needs is beside it: heads.py cuts out and reads heads, caller.py knows who asks, framing.py where a body ends,
-replies/ what Shield says itself, exchange.py takes a request to the upstream, tunnel.py a WebSocket from then on.
+replies/ what Shield says itself, exchange.py takes a request to the upstream, tunnel.py a WebSocket from then on,
+response.py frames what comes back, watch.py knows what is waited for, flow.py who is faster than the other.
 
 Bytes pinned per connection: those of heads.py, one read (64 KiB; over TLS 256 KiB), and what the transport's high-water
 mark allows (`WRITE_HIGH`).
@@ -26,8 +27,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from shield.client.collecting import Collecting
 from shield.client.crowding import NOTHING_UNDER_WAY, UNDER_WAY, UNSENT
+from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.peer import Peer
-from shield.exchange.exchange import Exchange
+from shield.client.response import Http1Response
+from shield.client.watch import Watch
+from shield.exchange.exchange import RESPONDING, Exchange
+from shield.exchange.ports import Seen
 from shield.http.framing import CHUNKED, ChunkedBody, FramingError, LengthBody, TooLarge
 from shield.http.head import Head, Refused
 from shield.http.head_reader import HeadReader
@@ -40,7 +45,7 @@ from shield.wire.proxy_protocol import Ends
 
 if TYPE_CHECKING:
     from shield.client.edge import Edge
-    from shield.exchange.tunnel import Tunnel
+    from shield.exchange.ports import Passage
     from shield.policy.identity import Client
     from shield.replies.redirect import Redirect
     from shield.replies.reply import BodyWanted
@@ -48,8 +53,6 @@ if TYPE_CHECKING:
 IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
 PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
 
-WRITE_HIGH: Final = 256 * 1024
-"""bytes. Unsent response at which reading from the upstream stops."""
 DISCARD_LIMIT: Final = 64 * 1024
 """bytes. A longer rest of a refused request's body is not worth reading to keep the connection."""
 LINGER_LIMIT: Final = 1024 * 1024
@@ -57,27 +60,20 @@ LINGER_LIMIT: Final = 1024 * 1024
 PIPELINE_BURST: Final = 16
 """Requests served from one read before other connections get their turn."""
 
-LAST_SECONDS: Final = 1.0
-"""For the first request of a connection that was accepted in the moment in which Shield began to stop."""
-
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEVER: Final = float("inf")
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client's connection. `deadline` is watched by Sweep; `blocked` is true while the client reads too
-    slowly."""
+    """One client's connection, and while it serves a request, that request's end (exchange.ports.ClientSide)."""
 
     __slots__ = (
-        "_ahead",
         "_body",
         "_collecting",
         "_eof",
         "_exchange",
         "_heads",
         "_linger_left",
-        "_mark",
-        "_paused",
         "_pending",
         "_phase",
         "_program",
@@ -85,19 +81,21 @@ class ClientConnection(asyncio.Protocol):
         "_redirect",
         "_shard",
         "_tunnel",
-        "_written",
-        "blocked",
         "caller",
-        "deadline",
         "edge",
         "ends",
         "expires",
+        "flow",
         "home",
         "hsts",
+        "ja4",
         "network",
+        "response",
         "scheme",
         "seat",
+        "secure",
         "transport",
+        "watch",
     )
 
     def __init__(
@@ -114,17 +112,17 @@ class ClientConnection(asyncio.Protocol):
         self.hsts = b""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.scheme = "http"
+        self.secure = False
+        self.ja4 = ""
         self.caller: Peer = cast("Peer", None)
         self._shard = 0
         self.seat = -1  # these three are connections.py's
         self.home = self.network = ""
-        self.deadline = self.expires = NEVER
-        self.blocked = False
-        self._paused = False
+        self.expires = NEVER
+        self.watch = Watch(edge.timeouts, edge.upstream)
+        self.flow: Flow = cast("Flow", None)
+        self.response = _NO_RESPONSE
         self._eof = False
-        self._ahead = 0  # bytes read ahead of it
-        self._written = 0
-        self._mark = 0
         self._received = 0
         self._heads = HeadReader(edge.plain)
         # per request
@@ -132,13 +130,15 @@ class ClientConnection(asyncio.Protocol):
         self._pending = b""
         self._body: LengthBody | ChunkedBody | None = None
         self._exchange: Exchange | None = None
-        self._tunnel: Tunnel | None = None
+        self._tunnel: Passage | None = None
         self._collecting: Collecting | None = None
         self._linger_left = 0
 
     def __repr__(self) -> str:
-        state = f"{PHASES[self._phase]} {self._tunnel or self._exchange!r}"
-        return f"<ClientConnection {self.caller.address} {state}{' blocked' if self.blocked else ''}>"
+        address = self.caller.address if self.caller is not None else "?"
+        work = self._tunnel or self._exchange
+        parts = [address, PHASES[self._phase], self.watch, self.flow, work]
+        return f"<ClientConnection {' '.join(str(part) for part in parts if part is not None)}>"
 
     # asyncio.Protocol
 
@@ -151,11 +151,14 @@ class ClientConnection(asyncio.Protocol):
         address = peer[0].removeprefix("::ffff:") if peer else ""
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
+            self.secure = True
             self.hsts = edge.hsts
         self.caller = Peer(edge.recognition, address, self.scheme, self._program)
+        self.ja4 = self.caller.ja4
+        self.flow = Flow(transport, edge.ahead)
         self._shard = edge.deadlines.add(self)
         now = edge.clock()
-        self.deadline = now + (LAST_SECONDS if edge.draining else edge.timeouts.header)
+        self.watch.head(now, edge.draining)
         self.expires = now + edge.timeouts.connection
         edge.metrics.connections_total += 1
         edge.metrics.connections_open += 1
@@ -172,14 +175,10 @@ class ClientConnection(asyncio.Protocol):
         edge.deadlines.remove(self, self._shard)
         edge.connections.remove(self)
         edge.metrics.connections_open -= 1
-        self._release_ahead()
-        exchange = self._exchange
-        if exchange is not None:
-            self._exchange = None
-            exchange.abandon(edge.clock())
-        elif self._tunnel is not None:
-            self._tunnel.close(edge.clock())
-            self._tunnel = None
+        self.flow.caught_up()
+        work = self._tunnel or self._exchange
+        if work is not None:
+            work.abandon(edge.clock())
         self._forget()
         edge.on_close()
 
@@ -188,24 +187,23 @@ class ClientConnection(asyncio.Protocol):
         self._eof = True
         phase = self._phase
         if phase == EXCHANGE or (phase == IDLE and self._pending):
-            return self.scheme == "http"  # over TLS there is no half-close to keep
+            return not self.secure  # over TLS there is no half-close to keep
         if phase == TUNNEL:
-            self.close_tunnel(self.edge.clock())
+            cast("Passage", self._tunnel).abandon(self.edge.clock())
         return False
 
     def pause_writing(self) -> None:
-        self.blocked = True
+        self.flow.blocked = True
 
     def resume_writing(self) -> None:
-        self.blocked = False
-        self._release_ahead()
+        flow = self.flow
+        flow.caught_up()
         now = self.edge.clock()
-        if self._exchange is not None:
-            self._exchange.client_drained(now)
-        elif self._tunnel is not None:
-            self._tunnel.client_drained(now)
+        work = self._tunnel or self._exchange
+        if work is not None:
+            work.client_drained(now)
         elif self._phase == IDLE:
-            self.deadline = now + self.edge.timeouts.keep_alive
+            self.watch.next_request(now, flow.sent)
             if self._pending or self._eof:
                 self._continue()
 
@@ -216,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
         if self._pending:
             data = self._pending + data
             self._pending = b""
-        elif data == self._heads.last and self._phase == IDLE and not self.blocked:
+        elif data == self._heads.last and self._phase == IDLE and not self.flow.blocked:
             self._heads.blank = False  # the very same request again, as programs and floods send it
             self._serve(cast("Head", self._heads.kept), now)
             return
@@ -231,9 +229,9 @@ class ClientConnection(asyncio.Protocol):
         while at < end:
             phase = self._phase
             if phase == IDLE:
-                if self.blocked or served == PIPELINE_BURST:
+                if self.flow.blocked or served == PIPELINE_BURST:
                     self._keep(data[at:])
-                    if not self.blocked:
+                    if not self.flow.blocked:
                         self.edge.loop.call_soon(self._continue)
                     return
                 stop = data.find(b"\r\n\r\n", at)
@@ -253,7 +251,7 @@ class ClientConnection(asyncio.Protocol):
                 self._keep(data[at:])
                 return
             elif phase == TUNNEL:
-                cast("Tunnel", self._tunnel).up(data[at:] if at else data, now)
+                cast("Passage", self._tunnel).up(data[at:] if at else data, now)
                 return
             else:
                 self._linger_left -= end - at
@@ -265,13 +263,13 @@ class ClientConnection(asyncio.Protocol):
         """Bytes of a later request: they wait here, and beyond one head's size in the kernel."""
         self._pending = rest
         if len(rest) >= self.edge.http.max_head_bytes:
-            self.pause()
+            self.flow.pause()
 
     def _continue(self) -> None:
         """Serve what was kept. Called when the connection is free for the next request."""
-        if self._phase == IDLE and not self.blocked:
+        if self._phase == IDLE and not self.flow.blocked:
             data, self._pending = self._pending, b""
-            self.resume()
+            self.flow.resume()
             if data:
                 self._consume(data, self.edge.clock())
             if self._eof and self._phase in _INCOMPLETE and not self._pending:
@@ -289,7 +287,7 @@ class ClientConnection(asyncio.Protocol):
         if heads.partial is None:
             self._phase = IDLE
         elif begins:
-            self.deadline = now + self.edge.timeouts.header
+            self.watch.head(now)
         if head is not None:
             self._read_head(head, now)
         return at
@@ -370,7 +368,7 @@ class ClientConnection(asyncio.Protocol):
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
         edge = self.edge
         verdict = edge.engine.toll(request, now)
-        self.count(verdict)
+        edge.forwarder.count(verdict)
         if verdict.action in _ANSWERED:
             self._refuse(request, head, verdict, now)
         else:
@@ -392,8 +390,10 @@ class ClientConnection(asyncio.Protocol):
             return
         if not suffix:  # made for what is forwarded only; a refusal needs none
             suffix = caller.forwarding_lines(head)
+        if self.response is _NO_RESPONSE:
+            self.response = Http1Response(edge, self.hsts)
         request_id = head.request_id if caller.trusted and head.request_id else edge.request_ids()
-        request.owner = exchange = Exchange(edge, self, request, head, suffix, request_id, now)
+        request.owner = exchange = Exchange(edge.forwarder, self, request, head, suffix, request_id, now)
         self._exchange = exchange
         if head.length == 0:
             self._phase = EXCHANGE
@@ -415,13 +415,6 @@ class ClientConnection(asyncio.Protocol):
         self.expect_progress(now)
 
     # replies of our own, as replies/ returns them
-
-    def count(self, verdict: Verdict) -> None:
-        """Count a verdict that came after the head: of a request that was held or queued.
-
-        Every request is counted once by how it was decided in the end; `queue` counts those that had to wait
-        besides."""
-        self.edge.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
 
     def must_close(self, head: Head) -> bool:
         """Whether the connection ends with this answer: asked for, draining, or a body too long to read for nothing."""
@@ -472,15 +465,15 @@ class ClientConnection(asyncio.Protocol):
             self._body = LengthBody(head.length)
         if self._body is not None:
             self._phase = DISCARD
-            self.resume()
+            self.flow.resume()
             self._linger_left = DISCARD_LIMIT + 1
-            self.deadline = now + self.edge.timeouts.progress
+            self.watch.rest(now)
             return
         if self._phase == IDLE:  # still inside _consume(), which goes on by itself
-            if self.blocked:
+            if self.flow.blocked:
                 self.expect_progress(now)
             else:
-                self.deadline = now + self.edge.timeouts.keep_alive
+                self.watch.next_request(now, self.flow.sent)
         else:
             self._phase = IDLE
             self._ready(now)
@@ -490,20 +483,6 @@ class ClientConnection(asyncio.Protocol):
         if self.hsts:  # RFC 6797 section 7.1
             message = message.replace(b"\r\n", b"\r\n" + self.hsts, 1)
         self.write(message)
-
-    def refused_late(self, exchange: Exchange, now: float) -> None:
-        """A queued request was shed."""
-        self._exchange = None
-        edge, head, request = self.edge, exchange.head, exchange.request
-        reply = edge.replies.refusal(request.verdict, head.page)
-        edge.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.caller.ja4)
-        self.answer(reply, head, now)
-
-    def fail_exchange(self, fault: Fault, now: float) -> None:
-        """The upstream gave no answer: give one in its place."""
-        head = cast("Exchange", self._exchange).head
-        self._exchange = None
-        self.answer(self.edge.replies.fault(fault, head.page), head, now)
 
     def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"") -> None:
         """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
@@ -518,9 +497,9 @@ class ClientConnection(asyncio.Protocol):
         reply = edge.replies.fault(fault, page)
         edge.log.fault(now, self.caller.address, fault.value, reply.status, ja4=self.caller.ja4)
         if exchange is not None:
-            self._exchange = None
+            responding = exchange.state == RESPONDING
             exchange.abandon(now)
-            if exchange.responding:  # its response is on the way already: a second answer would be read as part of it
+            if responding:  # a second answer would be read as part of the first
                 self.reset()
                 return
         if fault in _MALFORMED:
@@ -529,7 +508,7 @@ class ClientConnection(asyncio.Protocol):
         self._send(reply, head_only, True)
         self.end(now, linger=True)
 
-    # the exchange's half of the connection
+    # the exchange's half of the connection: exchange.ports.ClientSide
 
     def ends_of(self, address: str) -> Ends:
         """Both ends of the connection of the client at `address`, for a PROXY header. Of one that a trusted proxy has
@@ -544,63 +523,108 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send to the client."""
         if not self.transport.is_closing():
-            self._written += len(data)
+            self.flow.sent += len(data)
             self.edge.metrics.bytes_out += len(data)
             self.transport.write(data)
 
-    def exchange_done(self, close: bool, now: float) -> None:
-        """The response has been handed to the transport."""
-        self._exchange = None
-        if self._phase == CLOSED:
+    def flush(self) -> None:
+        """Send what has been framed of the response."""
+        data = self.response.take()
+        if data:
+            self.write(data)
+
+    def finish(self) -> None:
+        """The response is complete."""
+        data = self.response.end()
+        if data:
+            self.write(data)
+
+    def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
+        """Say 101 and pass bytes on."""
+        self._tunnel = tunnel
+        self._phase = TUNNEL
+        self.response.switch(fields, tail)
+        self.flush()
+        self.watch.tunnel(now)
+        rest, self._pending = self._pending, b""
+        self.flow.resume()
+        if rest:
+            tunnel.up(rest, now)
+
+    def pass_on(self, data: bytes) -> None:
+        """Bytes of the tunnel."""
+        self.write(data)
+
+    def ended(self, seen: Seen, fault: Fault | None, now: float) -> None:
+        """The one place in which the connection and an exchange, or its tunnel, part."""
+        exchange = self._exchange
+        self._exchange = self._tunnel = None
+        response = self.response
+        if seen is _WHOLE:
+            if response.close or self._phase != EXCHANGE:
+                if self._phase != CLOSED:
+                    self.end(now)
+            else:
+                self._phase = IDLE
+                self._ready(now)
             return
-        if close or self._phase != EXCHANGE:
+        response.drop()
+        if self._phase == CLOSED or exchange is None:
+            return
+        head = exchange.head
+        if seen is Seen.STAND_IN:
+            self.answer(self.edge.replies.fault(cast("Fault", fault), head.page), head, now)
+        elif seen is Seen.REFUSAL:
+            request = exchange.request
+            reply = self.edge.replies.refusal(request.verdict, head.page)
+            self.edge.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.ja4)
+            self.answer(reply, head, now)
+        elif seen is Seen.CUT:
+            self.reset()
+        elif seen is Seen.CLOSE:
             self.end(now)
-            return
-        self._phase = IDLE
-        self._ready(now)
 
     def _ready(self, now: float) -> None:
         """Wait for the next request, or serve the one that waits."""
         if self.edge.draining and not self._pending:
             self.end(now)
             return
-        if self.blocked:  # the rest of the response was read ahead: the client has to keep moving
+        flow = self.flow
+        if flow.blocked:  # the rest of the response was read ahead: the client has to keep moving
             self.expect_progress(now)
         else:
-            self.deadline = now + self.edge.timeouts.keep_alive
-            self._mark = self._written
+            self.watch.next_request(now, flow.sent)
         if self._pending or self._eof:
             # From a fresh stack: a client that pipelines must not make us recurse, and one that has closed its half may
             # have sent another request before.
             self.edge.loop.call_soon(self._continue)
-        elif self._paused:
-            self.resume()
+        elif flow.paused:
+            flow.resume()
 
     def end(self, now: float, linger: bool = False) -> None:
         """Close once the answer is out. What the client still sends is read for a while, else a reset could overtake
         the answer; `linger`: it may be sending although nothing of that has been read yet."""
         transport = self.transport
-        self._exchange = self._tunnel = None
         clean = (
             not linger
             and self._body is None
             and not self._pending
-            and not self._paused
+            and not self.flow.paused
             and self._phase in (IDLE, EXCHANGE, TUNNEL)
         )
         self._phase = LINGER
         self._forget()
         self._linger_left = LINGER_LIMIT
-        self.deadline = now + self.edge.timeouts.linger
+        self.watch.lingering(now)
         if transport.is_closing():
             return
         if self._eof or clean:
             transport.close()
-            self.deadline = now + self.edge.timeouts.progress
+            self.watch.closing(now)
         else:
-            if self.scheme == "http":  # TLS has no half-close; the answer's Connection: close has to do
+            if not self.secure:  # TLS has no half-close; the answer's Connection: close has to do
                 transport.write_eof()
-            self.resume()
+            self.flow.resume()
 
     def _forget(self) -> None:
         """Drop what was kept of requests that are no longer served."""
@@ -609,69 +633,29 @@ class ClientConnection(asyncio.Protocol):
 
     def reset(self) -> None:
         """Cut the connection so that the client sees an error, whatever framing the response had."""
-        self._exchange = None
         self._phase = CLOSED
-        self.deadline = NEVER
+        self.watch.nothing()
         sock = self.transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
-    def pause(self) -> None:
-        """Read no more from the client until resume()."""
-        if not self._paused and not self.transport.is_closing():
-            self._paused = True
-            self.transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read on."""
-        if self._paused:
-            self._paused = False
-            if not self.transport.is_closing():
-                self.transport.resume_reading()
-            if self._phase == BODY:
-                self.expect_progress(self.edge.clock())
-
     def expect_progress(self, now: float) -> None:
         """From now on the client must move min_rate bytes a second, in whichever direction it is its turn."""
-        self._mark = self._received if self._phase == BODY else self._written - self._unsent()
-        self.deadline = now + self.edge.timeouts.progress
+        if self._phase == BODY:
+            self.watch.body(now, self._received)
+        else:
+            self.watch.client_reading(now, self.flow.taken())
 
     def read_ahead(self, now: float) -> bool:
         """Whether there is room to read more from the upstream although the client is behind. It is watched then."""
-        edge = self.edge
-        unsent = self._unsent()
-        more = unsent - self._ahead
-        if unsent > edge.http.response_buffer_bytes or edge.ahead + more > edge.http.response_buffers_bytes:
+        flow = self.flow
+        begins = not flow.ahead
+        if not flow.read_ahead():
             return False
-        if not self._ahead:
+        if begins:
             self.expect_progress(now)
-        edge.ahead += more
-        self._ahead = unsent
         return True
-
-    def _release_ahead(self) -> None:
-        self.edge.ahead -= self._ahead
-        self._ahead = 0
-
-    def _unsent(self) -> int:
-        return self.transport.get_write_buffer_size()
-
-    def open_tunnel(self, tunnel: Tunnel, now: float) -> None:
-        """101 was sent: pass bytes on."""
-        self._exchange = None
-        self._tunnel = tunnel
-        self._phase = TUNNEL
-        self.deadline = now + self.edge.upstream.tunnel_idle_timeout
-        rest, self._pending = self._pending, b""
-        self.resume()
-        if rest:
-            tunnel.up(rest, now)
-
-    def close_tunnel(self, now: float) -> None:
-        """One end is gone or silent: close both."""
-        cast("Tunnel", self._tunnel).close(now)
-        self.end(now)
 
     def stake(self) -> int:
         """What would be lost if the connection were closed now (connections.py)."""
@@ -680,18 +664,16 @@ class ClientConnection(asyncio.Protocol):
             exchange = self._exchange
             return UNSENT if exchange is None or exchange.request.body_pending else UNDER_WAY
         transport = self.transport
-        if phase in _AT_WORK or self._pending or transport.is_closing() or self._unsent():
+        if phase in _AT_WORK or self._pending or transport.is_closing() or self.flow.unsent():
             return UNDER_WAY
         return NOTHING_UNDER_WAY
 
     def displace(self, now: float) -> None:
         """Close to make room for another connection."""
-        exchange = self._exchange
-        if exchange is not None:
-            self._exchange = None
-            exchange.abandon(now)
+        if self._exchange is not None:
+            self._exchange.abandon(now)
         self._phase = CLOSED
-        self.deadline = NEVER
+        self.watch.nothing()
         self._forget()
         self.transport.abort()
 
@@ -701,45 +683,42 @@ class ClientConnection(asyncio.Protocol):
             self.end(now)
 
     def on_deadline(self, now: float) -> None:
-        """`deadline` has passed."""
+        """What the connection waited for has not come in time."""
         edge = self.edge
         phase = self._phase
+        flow = self.flow
         exchange = self._exchange
-        if self.blocked or (phase in (IDLE, LINGER) and self._unsent()):
+        if flow.blocked or (phase in (IDLE, LINGER) and flow.unsent()):
             # The client does not read. It may be slow, but not slower than min_rate.
-            moved = self._written - self._unsent() - self._mark
-            if moved < 0 or moved >= edge.timeouts.min_rate * edge.timeouts.progress:
-                self.expect_progress(now)  # below 0: nobody has measured it since the response was handed over
+            if self.watch.kept_pace(flow.taken()):
+                self.expect_progress(now)
                 return
             edge.metrics.faults["read_timeout"] += 1
             self._report(Signal.SLOW_ABORT, now)
             self.reset()
-            if exchange is not None:
-                exchange.abandon(now)
-            elif self._tunnel is not None:
-                self._tunnel.close(now)
+            work = self._tunnel or exchange
+            if work is not None:
+                work.abandon(now)
         elif phase == IDLE:
             self.end(now)
         elif phase == HEAD:
             self._report(Signal.SLOW_ABORT, now)
             self._break(Fault.HEAD_TIMEOUT, now, self._heads.partial or b"")
         elif phase == BODY:
-            moved = self._received - self._mark
-            if self._paused and exchange is not None:  # not the client's turn: the upstream takes no more
+            if flow.paused and exchange is not None:  # not the client's turn: the upstream takes no more
                 exchange.on_deadline(now)
-                return
-            if moved >= edge.timeouts.min_rate * edge.timeouts.progress:
+            elif self.watch.kept_pace(self._received):
                 self.expect_progress(now)
-                return
-            self._report(Signal.SLOW_ABORT, now)
-            self._break(Fault.BODY_TIMEOUT, now)
+            else:
+                self._report(Signal.SLOW_ABORT, now)
+                self._break(Fault.BODY_TIMEOUT, now)
         elif phase == TUNNEL:
-            self.close_tunnel(now)
+            cast("Passage", self._tunnel).abandon(now)
         elif exchange is not None:
             exchange.on_deadline(now)
         else:
             self.transport.abort()
-            self.deadline = NEVER
+            self.watch.nothing()
 
     def _report(self, signal: Signal, now: float) -> None:
         caller = self.caller
@@ -753,6 +732,8 @@ def _bare(address: str) -> str:
     return address.removeprefix("::ffff:").partition("%")[0]
 
 
+_NO_RESPONSE: Final = cast("Http1Response", None)
+_WHOLE: Final = Seen.WHOLE
 _FORWARD, _QUEUE, _CHALLENGE = Action.FORWARD, Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 _AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})

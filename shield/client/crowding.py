@@ -194,8 +194,8 @@ class Crowding:
             if stake > best_rank:
                 continue
             share = self._share(gate)
-            if stake < best_rank or share > best_share or (share == best_share and gate.deadline < best_end):
-                best, best_rank, best_share, best_end = gate, stake, share, gate.deadline
+            if stake < best_rank or share > best_share or (share == best_share and gate.watch.deadline < best_end):
+                best, best_rank, best_share, best_end = gate, stake, share, gate.watch.deadline
         return best
 
     def _deserves(self, gate: ClientConnection) -> bool:

@@ -1,58 +1,63 @@
-"""Deadlines of all client connections, from one timer, and the pace of bodies that are under way.
+"""Deadlines of all client connections, from one timer.
 
-A timer per connection would cost more than a request. Instead each connection carries `deadline`, and a sweep looks at
-an eighth of them every eighth of a second: a deadline is met up to one second late, and setting it is one store.
+A timer per connection would cost more than a request. Instead each connection has a Watch, and a sweep looks at an
+eighth of them every eighth of a second: a deadline is met up to one second late, and setting it is a few stores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from shield.client.connection import ClientConnection
-    from shield.exchange.exchange import Exchange
+    from shield.client.watch import Watch
 
 SHARDS: Final = 8
 SWEEP_SECONDS: Final = 1.0 / SHARDS
-NEVER: Final = float("inf")
 
 
-class Sweep:
-    """All open client connections, bounded by the listener's connection limit. `paced` are the exchanges that hold a
-    concurrency slot while a body moves, bounded by the slots."""
+class Watched(Protocol):
+    """A client connection."""
 
-    __slots__ = ("_next", "_shards", "_turn", "paced")
+    watch: Watch
+
+    def on_deadline(self, now: float) -> None:
+        """What it waited for has not come in time."""
+
+
+T = TypeVar("T", bound=Watched)
+
+
+class Sweep(Generic[T]):
+    """All open client connections, bounded by the listener's connection limit."""
+
+    __slots__ = ("_next", "_shards", "_turn")
 
     def __init__(self) -> None:
-        self._shards: list[set[ClientConnection]] = [set() for _ in range(SHARDS)]
+        self._shards: list[set[T]] = [set() for _ in range(SHARDS)]
         self._turn = 0
         self._next = 0
-        self.paced: set[Exchange] = set()
 
-    def add(self, gate: ClientConnection) -> int:
-        """Watch `gate`; returns what remove() wants."""
+    def add(self, connection: T) -> int:
+        """Look after `connection`; returns what remove() wants."""
         self._next = shard = (self._next + 1) % SHARDS
-        self._shards[shard].add(gate)
+        self._shards[shard].add(connection)
         return shard
 
-    def remove(self, gate: ClientConnection, shard: int) -> None:
-        """Watch it no longer."""
-        self._shards[shard].discard(gate)
+    def remove(self, connection: T, shard: int) -> None:
+        """Look after it no longer."""
+        self._shards[shard].discard(connection)
 
     def sweep(self, now: float) -> None:
-        """One eighth of the connections: call on_deadline of those that are late. And every body's pace."""
-        for exchange in [exchange for exchange in self.paced if exchange.pace_at <= now]:
-            if exchange.pace_at:  # another one may have ended it
-                exchange.on_pace(now)
+        """One eighth of the connections: call on_deadline() of those that are late."""
         self._turn = (self._turn + 1) % SHARDS
-        for gate in [gate for gate in self._shards[self._turn] if gate.deadline <= now]:
-            gate.deadline = NEVER  # unless it sets another: were it to fail, the others would wait behind it for ever
-            gate.on_deadline(now)
+        for connection in [late for late in self._shards[self._turn] if late.watch.deadline <= now]:
+            connection.watch.met()
+            connection.on_deadline(now)
 
     def __len__(self) -> int:
         return sum(map(len, self._shards))
 
-    def __iter__(self) -> Iterator[ClientConnection]:
+    def __iter__(self) -> Iterator[T]:
         for shard in self._shards:
             yield from list(shard)

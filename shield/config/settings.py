@@ -10,7 +10,7 @@ from typing_extensions import Doc
 
 from shield.accept.listener import ListenSettings
 from shield.accept.tls import TlsSettings
-from shield.client.edge import TimeoutSettings
+from shield.client.watch import TimeoutSettings
 from shield.config.validation import STRICT
 from shield.http.head import HttpSettings
 from shield.operator.log import LogSettings

@@ -6,89 +6,103 @@ only as fast as the other takes it, so at most the two transports' buffers are p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from shield.client.connection import ClientConnection
-    from shield.exchange.exchange import Exchange
+    from shield.exchange.forwarder import Forwarder
+    from shield.exchange.ports import ClientSide
     from shield.upstream.connection import UpstreamConnection
+
+_WEBSOCKET: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+
+
+def accepted(key: str, fields: list[bytes]) -> bool:
+    """Whether the fields of a 101 prove that the server speaks WebSocket (RFC 6455 section 4.2.2). `key` is the
+    Sec-WebSocket-Key of the request."""
+    proof = hashlib.sha1(key.encode("utf-8", "surrogateescape") + _WEBSOCKET, usedforsecurity=False).digest()
+    answers = [line.partition(b":")[2].strip() for line in fields if line[:21].lower() == b"sec-websocket-accept:"]
+    return answers == [base64.b64encode(proof)]
+
+
+class Account(Protocol):
+    """The exchange that a tunnel came of."""
+
+    body_sent: int
+    """bytes. Sent to the client so far."""
+
+    def tunnel_closed(self, now: float) -> None:
+        """The tunnel has ended."""
 
 
 class Tunnel:
-    """Between `gate` and `connection`, which from now on belong to it; `exchange` accounts for it in the end."""
+    """Between `client` and `connection`, which from now on belongs to it; `exchange` accounts for it in the end."""
 
-    __slots__ = ("_connection", "_exchange", "_gate", "_idle", "_open")
+    __slots__ = ("_client", "_connection", "_exchange", "_forwarder", "_open")
 
-    def __init__(self, exchange: Exchange, gate: ClientConnection, connection: UpstreamConnection) -> None:
+    def __init__(
+        self, exchange: Account, client: ClientSide, connection: UpstreamConnection, forwarder: Forwarder
+    ) -> None:
         self._exchange = exchange
-        self._gate = gate
+        self._client = client
         self._connection = connection
-        self._idle = gate.edge.upstream.tunnel_idle_timeout
+        self._forwarder = forwarder
         self._open = True
-        gate.edge.metrics.tunnels_open += 1
-        connection.poisoned = True
-        connection.tunnel = self
+        forwarder.metrics.tunnels_open += 1
+        connection.open_tunnel(self)
 
     def __repr__(self) -> str:
         return f"<Tunnel {self._connection!r}{'' if self._open else ' closed'}>"
 
-    # from the gate
+    # from the client's side
 
     def up(self, data: bytes, now: float) -> None:
         """Bytes from the client."""
-        transport = self._connection.transport
-        if not transport.is_closing():
-            transport.write(data)
-            if not self._gate.blocked:  # else it has to read, whatever it says
-                self._gate.deadline = now + self._idle
+        client = self._client
+        if self._connection.pass_on(data) and not client.flow.blocked:  # else it has to read, whatever it says
+            client.watch.tunnel(now)
 
     def client_drained(self, now: float) -> None:
         """The client has caught up: read on."""
         self._connection.resume()
-        self._gate.deadline = now + self._idle
+        self._client.watch.tunnel(now)
 
-    def close(self, now: float) -> None:
+    def abandon(self, now: float) -> None:
         """The client has left, or both ends are silent. What is still unsent may go out, if the server takes it."""
-        if not self._open:
-            return
-        transport = self._connection.transport
-        transport.close()
-        if transport.get_write_buffer_size():
-            edge = self._gate.edge
-            edge.loop.call_later(edge.timeouts.linger, transport.abort)
-        self._end(now)
+        if self._open:
+            self._connection.close_when_sent(self._forwarder.loop, self._forwarder.linger)
+            self._end(now)
 
-    # from the connection
+    # from the upstream connection
 
     def down(self, data: bytes) -> None:
-        """Bytes from the upstream."""
-        gate = self._gate
-        gate.write(data)
+        """Bytes from the server."""
+        client = self._client
+        client.pass_on(data)
         self._exchange.body_sent += len(data)
-        now = gate.edge.clock()
-        if gate.blocked:
+        now = self._forwarder.clock()
+        if client.flow.blocked:
             self._connection.pause()
-            gate.expect_progress(now)
+            client.expect_progress(now)
         else:
-            gate.deadline = now + self._idle
+            client.watch.tunnel(now)
 
     def upstream_full(self) -> None:
-        """The upstream reads slower than the client sends."""
-        self._gate.pause()
+        """The server reads more slowly than the client sends."""
+        self._client.flow.pause()
 
     def upstream_drained(self) -> None:
-        """The upstream has caught up."""
-        self._gate.resume()
+        """The server has caught up."""
+        self._client.flow.resume()
 
     def upstream_closed(self) -> None:
-        """The upstream has closed its end."""
+        """The server has closed its end."""
         if self._open:
-            now = self._gate.edge.clock()
-            self._end(now)
-            self._gate.end(now)
+            self._end(self._forwarder.clock())
 
     def _end(self, now: float) -> None:
         self._open = False
-        self._connection.exchange = self._connection.tunnel = None
-        self._gate.edge.metrics.tunnels_open -= 1
+        self._connection.detach()
+        self._forwarder.metrics.tunnels_open -= 1
         self._exchange.tunnel_closed(now)

@@ -111,7 +111,7 @@ class Service:
         )
         self._known = self.engine.import_history(load_history(config.state, log), clock())
         self.replies = Replies(config.challenge.cookie, config.challenge.header)
-        self.deadlines = Sweep()
+        self.deadlines: Sweep[ClientConnection] = Sweep()
         self.draining = False
         self.listeners: list[Listener] = []  # for the service, and for tls.redirect_from
         self.certificates: Certificates | None = None
@@ -151,7 +151,15 @@ class Service:
         self.resolver = Resolver(upstream.resolver, self.clock)
         self.crawlers = Crawlers(self.resolver, lambda address, ok: self.engine.vouch(address, ok, self.clock()))
         try:
-            self.pool = Pool(upstream, servers, self.metrics, self.resolver, UpstreamConnection, self._on_upstream)
+            preserve_host, shared = config.http.preserve_host, upstream.proxy_protocol == "off"
+            self.pool = Pool(
+                upstream,
+                servers,
+                self.metrics,
+                self.resolver,
+                lambda server: UpstreamConnection(server, preserve_host, shared),
+                self._on_upstream,
+            )
         except (OSError, ValueError) as error:
             raise StartError(f"upstream: {error}") from error
         self.edge = Edge(
@@ -213,7 +221,7 @@ class Service:
             connections=limit,
             connections_per_address=connections.per_address,
             connections_per_network=connections.per_network,
-            streams=self.edge.max_streams,
+            streams=self.edge.forwarder.streams.most,
             pid=os.getpid(),
         )
         if self.share is None:
@@ -268,11 +276,12 @@ class Service:
         if self.engine.waiting or now >= self._next_tick:
             if now >= self._next_tick:
                 self._next_tick = now + self._window
-            self.edge.resume(self.engine.tick(now, self._own.load), now)
+            self.edge.forwarder.resume(self.engine.tick(now, self._own.load), now)
             self._report(now)
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             self.deadlines.sweep(now)
+            self.edge.forwarder.streams.sweep(now)
             for one in self.listeners:
                 one.retry()
         if now >= self._next_second:

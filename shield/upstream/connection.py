@@ -1,4 +1,4 @@
-"""One connection to an upstream server: bytes -> response events for the exchange that holds it.
+"""One HTTP/1.1 connection to an upstream server: a request out, and the events of its response for the exchange.
 
 Heads are read by http/response_head.py, the end of a body is found by http/framing.py, and nothing of one response
 reaches the next. What breaks a rule is `upstream_garbage`: 502, or a cut connection if the client has the head already.
@@ -11,51 +11,73 @@ Bytes pinned: a head that is not whole (`MAX_HEAD_BYTES`) and one read; a chunk'
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from shield.http.framing import CHUNKED, ChunkedBody, FramingError
+from shield.http.framing import CHUNKED, LAST_CHUNK, ChunkedBody, FramingError, encode_chunk
 from shield.http.response_head import ResponseHeadReader, Unacceptable
 from shield.model import Fault
 
 if TYPE_CHECKING:
-    from shield.exchange.exchange import Exchange
-    from shield.exchange.tunnel import Tunnel
+    from shield.exchange.ports import Passage, Requester
+    from shield.http.head import Head
     from shield.upstream.server import Server
+
+SMALL_BODY: Final = 16 * 1024
+"""bytes. A body of one piece of up to this goes out with its head; a larger one is not worth copying."""
 
 HEAD, SIZED, CHUNKS, ENDLESS = range(4)  # what is being read; ENDLESS: a body until the connection closes
 
+_METHOD_BYTES: dict[str, bytes] = {}
+_NOTHING: Final[list[bytes]] = []
+_BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
+
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to `server`. Between requests `exchange` is None and the connection lies in the pool."""
+    """A connection to `server`. Between requests `exchange` is None and the connection lies in the pool.
+
+    `sent_at` is when the last byte of the request was sent, 0 before. There are more than 15 attributes because in
+    HTTP/1.1 both directions are one state: whether a connection may be used again depends on what was sent and read.
+    """
 
     __slots__ = (
         "_chunks",
         "_heads",
         "_left",
         "_paused",
+        "_preserve_host",
+        "_request",
+        "_shared",
         "_state",
+        "_tunnel",
         "address",
         "complete",
         "exchange",
         "idle_since",
         "poisoned",
+        "sent_at",
         "server",
         "transport",
-        "tunnel",
+        "used_before",
     )
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, preserve_host: bool = True, shared: bool = True) -> None:
+        """`preserve_host`: the client's Host is sent; `shared`: the connection may serve other clients later."""
         # per connection
         self.server = server
+        self._preserve_host = preserve_host
+        self._shared = shared
         self.address = ""  # the one that the server's name led to; the pool says
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.idle_since = 0.0
         self.poisoned = False
-        self.tunnel: Tunnel | None = None
+        self.used_before = False
+        self._tunnel: Passage | None = None
         self._paused = False
         self._heads = ResponseHeadReader()
         # per request
-        self.exchange: Exchange | None = None
+        self.exchange: Requester | None = None
+        self._request: Head = cast("Head", None)
+        self.sent_at = 0.0
         self.complete = False
         self._state = HEAD
         self._left = 0  # bytes of a SIZED body that have not come yet
@@ -72,20 +94,103 @@ class UpstreamConnection(asyncio.Protocol):
         return not (self.poisoned or self.transport.is_closing())
 
     def silent(self) -> bool:
-        """Whether no byte has come since begin()."""
+        """Whether no byte has come since send()."""
         return self._state == HEAD and self._heads.silent()
 
-    def begin(self, exchange: Exchange) -> None:
-        """Serve `exchange` from now on."""
+    def send(
+        self,
+        exchange: Requester,
+        head: Head,
+        suffix: bytes,
+        request_id: bytes,
+        now: float,
+        body: list[bytes] = _NOTHING,
+        done: bool = True,
+    ) -> None:
+        """Serve `exchange` from now on: send the request with this head, and what there is of its body. `done`: that is
+        all of it. `suffix` are the forwarding fields, each with its CRLF."""
         self.exchange = exchange
+        self._request = head
         self.complete = False
         self._state = HEAD
+        server = self.server
+        server.counters.requests += 1
+        method = _METHOD_BYTES.get(head.method)
+        if method is None:  # the parser knows a few dozen methods, so this dict is bounded
+            method = _METHOD_BYTES[head.method] = head.method.encode("ascii")
+        host = head.host if self._preserve_host and head.host else server.authority
+        fields = head.fields
+        if len(fields) > 1:
+            head.fields = fields = [b"".join(fields)]  # a head that comes again is joined once
+        parts = [method, b" ", head.target.encode("ascii"), b" HTTP/1.1\r\nHost: ", host, b"\r\n", *fields]
+        if head.kept_cookie:
+            parts += (b"Cookie: ", head.kept_cookie, b"\r\n")
+        length = head.length
+        if length > 0:
+            parts.append(b"Content-Length: %d\r\n" % length)
+        elif length == CHUNKED:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif head.method in _BODY_EXPECTED:
+            parts.append(b"Content-Length: 0\r\n")  # RFC 9110 section 8.6
+        if head.websocket:
+            parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        elif head.doubtful or not self._shared:
+            parts.append(b"Connection: close\r\n")
+        parts += (suffix, b"X-Request-Id: ", request_id, b"\r\n\r\n")
+        if length == 0:
+            self.transport.write(b"".join(parts))
+            self.sent_at = now
+            return
+        self.sent_at = 0.0
+        if length > 0 and len(body) == 1 and len(body[0]) <= SMALL_BODY:
+            parts += body
+            body = _NOTHING
+        self.transport.write(b"".join(parts))
+        self.send_body(body, done, now)
 
-    def detach(self) -> None:
-        """No longer serve the exchange; what still comes is poison."""
-        self.exchange = self._chunks = None
+    def send_body(self, pieces: list[bytes], done: bool, now: float) -> None:
+        """Send more of the request's body; `done`: that was the last of it."""
+        if done:
+            self.sent_at = now
+        transport = self.transport
+        if transport.is_closing():
+            return
+        body = b"".join(pieces) if len(pieces) != 1 else pieces[0]
+        if self._request.length == CHUNKED:
+            body = encode_chunk(body)  # one, however many the client has made of it
+            if done:
+                body += LAST_CHUNK
+        if body:
+            transport.write(body)
+
+    def open_tunnel(self, tunnel: Passage) -> None:
+        """The server has said 101: what comes goes to `tunnel` from now on, and no other request follows."""
+        self.poisoned = True
+        self._tunnel = tunnel
+
+    def pass_on(self, data: bytes) -> bool:
+        """Send bytes of the tunnel. Whether they were taken."""
+        transport = self.transport
+        if transport.is_closing():
+            return False
+        transport.write(data)
+        return True
+
+    def close_when_sent(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Close; what waits in the transport may go out within `seconds`."""
+        transport = self.transport
+        transport.close()
+        if transport.get_write_buffer_size():
+            loop.call_later(seconds, transport.abort)
+
+    def detach(self) -> bool:
+        """No longer serve the exchange or the tunnel; what still comes is poison. Returns whether all that was to be
+        sent has left."""
+        self.exchange = self._tunnel = self._chunks = None
+        self.used_before = True
         if self._paused:
             self.resume()
+        return not self.transport.get_write_buffer_size()
 
     def close(self) -> None:
         """Close without waiting for anything."""
@@ -117,8 +222,8 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             self.server.forget(self)
             return
-        if self.tunnel is not None:
-            self.tunnel.upstream_closed()
+        if self._tunnel is not None:
+            self._tunnel.upstream_closed()
         elif self._state == ENDLESS and exc is None and not self.complete:
             self.complete = True
             exchange.finish()
@@ -130,19 +235,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self.exchange is not None:
-            (self.tunnel or self.exchange).upstream_full()
+            (self._tunnel or self.exchange).upstream_full()
 
     def resume_writing(self) -> None:
         if self.exchange is not None:
-            (self.tunnel or self.exchange).upstream_drained()
+            (self._tunnel or self.exchange).upstream_drained()
 
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
         if exchange is None:  # unasked: between two messages nothing may come (RFC 9112 section 6.3, last paragraph)
             self.close()
             return
-        if self.tunnel is not None:
-            self.tunnel.down(data)
+        if self._tunnel is not None:
+            self._tunnel.down(data)
             return
         state = self._state
         try:
@@ -161,33 +266,35 @@ class UpstreamConnection(asyncio.Protocol):
 
     # the head
 
-    def _read_heads(self, exchange: Exchange, data: bytes) -> None:
+    def _read_heads(self, exchange: Requester, data: bytes) -> None:
         """Interim responses, the final one's head, and what has come of its body."""
         heads = self._heads
         at = 0
         while at < len(data):
-            head, at = heads.read(data, at, exchange.head_only)
+            head, at = heads.read(data, at, self._request.method == "HEAD")
             if head is None:
                 break
             status, fields, length, declared, event_stream, last, websocket = head
             if last:
                 self.poisoned = True
             if status == 101:
-                if not (websocket and exchange.wants_upgrade):
+                if not (websocket and self._request.websocket):
                     raise Unacceptable("unasked 101")
                 exchange.switch(fields, data[at:])
                 return
             if status < 200:
                 exchange.on_interim(status, fields)
                 continue
-            exchange.on_head(status, fields, length, declared, event_stream)
+            framed = exchange.on_head(status, fields, length, declared, event_stream)
+            if self.exchange is None:  # it has let go of us
+                return
             if length >= 0:
                 self._state = SIZED
                 self._left = length
                 self._read_sized(exchange, data, at)
             elif length == CHUNKED:
                 self._state = CHUNKS
-                self._chunks = ChunkedBody(0, exchange.chunked)
+                self._chunks = ChunkedBody(0, framed)
                 self._read_chunks(exchange, data, at)
             else:
                 self._state = ENDLESS
@@ -199,7 +306,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # the body
 
-    def _read_sized(self, exchange: Exchange, data: bytes, at: int) -> None:
+    def _read_sized(self, exchange: Requester, data: bytes, at: int) -> None:
         left = self._left
         came = len(data) - at
         if came > left:
@@ -214,7 +321,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.complete = True
             exchange.finish()
 
-    def _read_chunks(self, exchange: Exchange, data: bytes, at: int) -> None:
+    def _read_chunks(self, exchange: Requester, data: bytes, at: int) -> None:
         chunks = cast("ChunkedBody", self._chunks)
         before = chunks.payload
         pieces, stop = chunks.feed(data, at)

@@ -115,9 +115,12 @@ class Pool:
 
     # health
 
-    def succeeded(self, server: Server, now: float) -> None:
-        """A response came that does not speak against the server."""
-        server.failures = 0
+    def answered(self, server: Server, status: int, now: float) -> None:
+        """A whole response came. One of 502 to 504 speaks against the server: it is a gateway to something broken."""
+        if 502 <= status <= 504:
+            self.failed(server, Fault.UPSTREAM_UNAVAILABLE, now)
+        else:
+            server.failures = 0
 
     def failed(self, server: Server, fault: Fault, now: float) -> None:
         """A request failed at this server: count it, and eject the server when it is one too many.

@@ -97,7 +97,7 @@ async def test_what_is_not_refused_goes_on_with_its_verdict() -> None:
         async with await shield.client() as client:
             await client.send(get("/queue", CLOSE))
             await soon(lambda: shield.engine.queued)
-            shield.edge.resume([shield.engine.let_in()], shield.clock())
+            shield.forwarder.resume([shield.engine.let_in()], shield.clock())
             assert (await client.response()).body == b"GET /queue"
         decided = {action: sum(reasons.values()) for action, reasons in shield.metrics.verdicts.items()}
         assert decided[Action.CHALLENGE.value] == 1

@@ -23,7 +23,7 @@ from shield.accept.certificate_files import CertificateSettings
 from shield.accept.certificates import CHECK_SECONDS, TICKET_KEY_SECONDS, Certificates
 from shield.accept.contexts import Credentials
 from shield.accept.tls import TlsSettings, hsts_field
-from shield.client.edge import TimeoutSettings
+from shield.client.watch import TimeoutSettings
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
 from shield.wire.certificate import key_kind, names
@@ -608,7 +608,7 @@ async def test_the_log_names_the_program_as_others_do(tls: Any) -> None:
             writer.write(get(path))
             if path == "/late":
                 await soon(lambda: shield.engine.queued)
-                shield.edge.resume([shield.engine.let_in(SHED)], shield.clock())
+                shield.forwarder.resume([shield.engine.let_in(SHED)], shield.clock())
             await reader.readuntil(b"\r\n\r\n")
             await close(writer)
         names = shield.log.programs

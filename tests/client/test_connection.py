@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 
 import pytest
 
-from shield.client.edge import TimeoutSettings
+from shield.client.watch import TimeoutSettings
 from shield.http.head import HttpSettings
 from shield.model import Action, Signal
 from shield.upstream.settings import UpstreamSettings
@@ -98,7 +99,7 @@ async def test_a_client_that_does_not_read_its_refusals_is_not_served_without_en
         shield.engine.verdicts = {"/": LIMITED}
         async with await shield.client(receive_buffer=4096) as client:
             sending = asyncio.create_task(client.send(get() * 100_000))
-            await soon(lambda: shield.gates and shield.gates[0].blocked)
+            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
             assert shield.gates[0].transport.get_write_buffer_size() < 512 * 1024
             decided = len(shield.engine.decided)
             for _ in range(50):
@@ -191,7 +192,7 @@ async def test_a_refusal_is_logged_with_the_id_of_its_request_if_it_got_one() ->
             await client.send(get(path))
             if path == "/queue":
                 await soon(lambda: shield.engine.queued)
-                shield.edge.resume([shield.engine.let_in(SHED)], shield.clock())
+                shield.forwarder.resume([shield.engine.let_in(SHED)], shield.clock())
             await client.response()
         assert shield.log.refusals == [("/limit", 429, ""), ("/challenge", 503, ""), ("/queue", 503, "id-2")]
 
@@ -237,7 +238,7 @@ async def test_a_body_that_was_read_is_not_skipped_again_after_a_late_refusal() 
         async with await shield.client() as client:
             await client.send(post("/queued", b"x" * 100) + get("/next"))
             await soon(lambda: shield.engine.queued)
-            shield.edge.resume([shield.engine.let_in(SHED)], shield.clock())
+            shield.forwarder.resume([shield.engine.let_in(SHED)], shield.clock())
             assert (await client.response()).status == 503
             assert (await client.response()).body == b"GET /next"
         assert [r.target for r in origin.requests] == ["/next"]
@@ -253,7 +254,7 @@ async def test_a_queued_request_is_sent_when_its_turn_comes() -> None:
             await client.send(get("/q") + get("/after"))
             await soon(lambda: shield.engine.queued)
             assert not origin.requests
-            shield.edge.resume([shield.engine.let_in()], shield.clock())
+            shield.forwarder.resume([shield.engine.let_in()], shield.clock())
             assert (await client.response()).body == b"GET /q"
             assert (await client.response()).body == b"GET /after"
         verdicts = shield.metrics.verdicts
@@ -267,7 +268,7 @@ async def test_a_queued_request_that_is_shed_is_told_so() -> None:
         async with await shield.client() as client:
             await client.send(get("/q"))
             await soon(lambda: shield.engine.queued)
-            shield.edge.resume([shield.engine.let_in(SHED)], shield.clock())
+            shield.forwarder.resume([shield.engine.let_in(SHED)], shield.clock())
             answer = await client.response()
             assert (answer.status, answer.get("Retry-After"), answer.get("Connection")) == (503, "2", None)
         assert not origin.requests
@@ -421,7 +422,7 @@ async def test_a_slow_reader_above_the_least_rate_is_not_cut_when_the_keep_alive
     async with shielded({"/big": reply(body)}, http=http) as (shield, _):
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get("/big"))
-            await soon(lambda: shield.gates and shield.gates[0].blocked)
+            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
             while len(client.buffer) < len(body):
                 await client.more()
                 if not shield.gates[0]._exchange and shield.gates[0].transport.get_write_buffer_size():
@@ -435,7 +436,7 @@ async def test_a_client_that_stops_reading_is_cut_and_reported() -> None:
     async with shielded({"/big": reply(b"x" * 20_000_000)}) as (shield, _):
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get("/big"))
-            await soon(lambda: shield.gates and shield.gates[0].blocked)
+            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
             shield.advance(21)
             shield.advance(21)  # what was cut is not reported again
             await soon(lambda: shield.metrics.connections_open == 0)
@@ -454,7 +455,7 @@ async def test_an_upstream_that_takes_no_body_does_not_pin_the_client_for_ever()
     async with shielded(None, stuck, upstream=UpstreamSettings(first_byte_timeout=30)) as (shield, origin):  # noqa: SIM117
         async with await shield.client() as client:
             sending = asyncio.create_task(client.send(post("/up", b"x" * 30_000_000)))
-            await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0]._paused)
+            await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0].flow.paused)
             answering = asyncio.create_task(client.response())
             while not answering.done():
                 shield.advance(31)
@@ -492,7 +493,7 @@ async def test_a_half_closed_client_gets_every_answer_also_behind_a_body_that_wa
         await client.send(get("/1") + post("/2", b"skip me") + get("/3") + get("/4"))
         client.half_close()
         await soon(lambda: shield.gates and shield.gates[0]._eof)
-        shield.edge.resume([shield.engine.let_in()], shield.clock())
+        shield.forwarder.resume([shield.engine.let_in()], shield.clock())
         assert [(await client.response()).status for _ in range(4)] == [200, 429, 200, 200]
         assert await client.gone()
 
@@ -502,7 +503,7 @@ async def test_a_half_closed_client_that_reads_slowly_gets_all_of_its_answer() -
     async with shielded({"/": reply(body)}) as (shield, _), await shield.client(receive_buffer=1 << 16) as client:
         await client.send(get())
         client.half_close()
-        await soon(lambda: shield.gates and shield.gates[0].blocked)
+        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
         assert len((await client.response()).body) == len(body)
         assert await client.gone()
 
@@ -703,7 +704,8 @@ async def test_a_form_too_long_to_carry_does_not_upset_the_connection() -> None:
 async def test_the_gate_says_what_it_is_doing() -> None:
     async with shielded() as (shield, _), await shield.client():
         await soon(lambda: shield.gates)
-        assert repr(shield.gates[0]) == "<ClientConnection 127.0.0.1 idle None>"
+        told = r"<ClientConnection 127.0.0.1 idle <Watch head until \d+\.\d> <Flow free, 0 bytes unsent>>"
+        assert re.fullmatch(told, repr(shield.gates[0]))
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from shield.client.crowding import LOOKS, NOTHING_UNDER_WAY, REASONS, UNDER_WAY, UNSENT, Crowding, share_of
-from shield.client.edge import TimeoutSettings
+from shield.client.watch import TimeoutSettings, Watch
 from shield.http.forwarded import Forwarding
+from shield.upstream.settings import UpstreamSettings
 from tests.exchange.test_exchange import SWITCHED, WEBSOCKET
 from tests.harness import (
     QUEUED,
@@ -42,7 +43,8 @@ class FakeGate:
         self.caller = FakeCaller(address, trusted)
         self.seat = -1
         self.home = self.network = ""
-        self.deadline = deadline
+        self.watch = Watch(TimeoutSettings(), UpstreamSettings())
+        self.watch.deadline = deadline
         self.at_stake = stake
         self.displaced = 0
 
@@ -283,7 +285,7 @@ async def test_a_request_that_waits_for_its_turn_stays() -> None:
             shield.listener.retry()
             assert (await other.ask(get("/page"))).status == 200
         now = shield.clock()
-        shield.edge.resume([shield.engine.let_in()], now)
+        shield.forwarder.resume([shield.engine.let_in()], now)
         assert (await client.response()).status == 200
 
 

@@ -9,8 +9,8 @@ import gc
 
 import pytest
 
-from shield.client.edge import TimeoutSettings
-from shield.exchange.exchange import LEAST_PACE, PACE_SECONDS
+from shield.client.watch import TimeoutSettings
+from shield.exchange.slot import LEAST_PACE, PACE_SECONDS
 from shield.http.head import HttpSettings
 from shield.model import Tier
 from shield.upstream.settings import UpstreamSettings
@@ -694,7 +694,7 @@ async def test_a_slow_upstream_makes_the_client_wait() -> None:
 
     async with shielded(None, slow) as (shield, origin), await shield.client() as client:
         sending = asyncio.create_task(client.send(post("/", b"x" * 30_000_000)))
-        await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0]._paused)
+        await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0].flow.paused)
         connection = shield.gates[0]._exchange._connection
         assert connection.transport.get_write_buffer_size() < 1_000_000
         assert shield.metrics.bytes_in < 29_000_000
@@ -710,7 +710,7 @@ async def test_a_slow_reader_makes_the_upstream_wait_and_holds_no_slot() -> None
         await shield.client(receive_buffer=1 << 18) as client,
     ):
         await client.send(get())
-        await soon(lambda: shield.gates and shield.gates[0].blocked)
+        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
         assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
         assert shield.gates[0]._exchange._connection._paused
         assert not shield.engine.slots
@@ -726,15 +726,15 @@ async def test_a_response_is_read_ahead_of_a_slow_client_and_the_upstream_is_fre
     body = b"x" * 6_000_000
     async with shielded({"/": reply(body)}) as (shield, _), await shield.client(receive_buffer=4096) as client:
         await client.send(get())
-        await soon(lambda: shield.gates and shield.gates[0].blocked and not shield.gates[0]._exchange)
+        await soon(lambda: shield.gates and shield.gates[0].flow.blocked and not shield.gates[0]._exchange)
         gate = shield.gates[0]
         assert not shield.engine.slots, "its request is over for the upstream"
         assert [len(server.idle) for server in shield.pool.servers] == [1]
-        assert 0 < shield.edge.ahead <= shield.http.response_buffer_bytes
-        assert gate.deadline <= shield.clock() + shield.timeouts.progress, "it has to keep moving"
+        assert 0 < shield.ahead.total <= shield.http.response_buffer_bytes
+        assert gate.watch.deadline <= shield.clock() + shield.timeouts.progress, "it has to keep moving"
         assert (await client.response()).body == body
-        assert shield.edge.ahead == 0
-        assert gate.deadline > shield.clock() + shield.timeouts.progress
+        assert shield.ahead.total == 0
+        assert gate.watch.deadline > shield.clock() + shield.timeouts.progress
         assert (await client.ask(get("/again"))).body == b"GET /again"
 
 
@@ -742,11 +742,11 @@ async def test_one_who_reads_nothing_of_what_was_read_ahead_is_cut() -> None:
     async with shielded({"/": reply(b"x" * 6_000_000)}) as (shield, _):
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get())
-            await soon(lambda: shield.gates and shield.gates[0].blocked and not shield.gates[0]._exchange)
+            await soon(lambda: shield.gates and shield.gates[0].flow.blocked and not shield.gates[0]._exchange)
             shield.advance(shield.timeouts.progress + 1)
             await soon(lambda: shield.metrics.connections_open == 0)
         assert shield.metrics.faults["read_timeout"] == 1
-        assert shield.edge.ahead == 0
+        assert shield.ahead.total == 0
 
 
 async def test_what_is_read_ahead_of_everybody_is_bounded() -> None:
@@ -755,12 +755,12 @@ async def test_what_is_read_ahead_of_everybody_is_bounded() -> None:
         for _ in range(4):
             client = await stack.enter_async_context(await shield.client(receive_buffer=4096))
             await client.send(get())
-        await soon(lambda: shield.edge.laggards == 4)
-        assert shield.edge.ahead <= 3_000_000
+        await soon(lambda: shield.streams.laggards == 4)
+        assert shield.ahead.total <= 3_000_000
         assert not shield.engine.slots
         shield.advance(shield.timeouts.progress + 1)
         await soon(lambda: shield.metrics.connections_open == 0)
-        assert (shield.edge.ahead, shield.edge.laggards) == (0, 0)
+        assert (shield.ahead.total, shield.streams.laggards) == (0, 0)
 
 
 async def test_slow_readers_hold_no_more_of_the_upstream_than_it_can_do_at_once() -> None:
@@ -772,7 +772,7 @@ async def test_slow_readers_hold_no_more_of_the_upstream_than_it_can_do_at_once(
         for path in ("/", "/", "/", "/", "/known"):
             client = await stack.enter_async_context(await shield.client(receive_buffer=4096))
             await client.send(get(path))
-        await soon(lambda: shield.edge.laggards == 3 and shield.metrics.faults["slow_reader"] == 2)
+        await soon(lambda: shield.streams.laggards == 3 and shield.metrics.faults["slow_reader"] == 2)
         assert shield.metrics.connections_open == 3, "one with a history is not cut"
         assert not shield.engine.slots
 
@@ -812,15 +812,15 @@ async def test_a_response_that_trickles_holds_no_slot() -> None:
         assert len(shield.engine.slots) == 1, "too early to tell"
         shield.advance(PACE_SECONDS + 0.1)
         assert not shield.engine.slots
-        assert (shield.edge.laggards, shield.metrics.streams_open) == (1, 1)
+        assert (shield.streams.laggards, shield.metrics.streams_open) == (1, 1)
         for _ in range(3):
             shield.advance(shield.settings.idle_timeout / 2)
             await origin.drip(client)
         await origin.links[0].send(b"0\r\n\r\n")
         await client.until(b"0\r\n\r\n")
         await soon(lambda: shield.engine.learned)
-        assert (shield.edge.laggards, shield.metrics.streams_open) == (0, 0)
-        assert not shield.edge.deadlines.paced
+        assert (shield.streams.laggards, shield.metrics.streams_open) == (0, 0)
+        assert not shield.streams.paced
 
 
 async def test_a_download_that_moves_keeps_its_slot() -> None:
@@ -833,7 +833,7 @@ async def test_a_download_that_moves_keeps_its_slot() -> None:
             shield.advance(PACE_SECONDS + 0.1)
             assert len(shield.engine.slots) == 1
         origin.links[0].close()
-        await soon(lambda: not shield.edge.deadlines.paced)
+        await soon(lambda: not shield.streams.paced)
 
 
 async def test_trickles_hold_no_more_of_the_upstream_than_it_can_do_at_once() -> None:
@@ -845,7 +845,7 @@ async def test_trickles_hold_no_more_of_the_upstream_than_it_can_do_at_once() ->
         await trickle(shield, first)
         await trickle(shield, second)
         await trickle(shield, known, "/known")
-        assert shield.edge.laggards == 2, "the first one, and who has a history"
+        assert shield.streams.laggards == 2, "the first one, and who has a history"
         assert len(shield.engine.slots) == 1, "in calm weather the second one keeps its slot"
 
         shield.engine.pressed = True
@@ -856,7 +856,7 @@ async def test_trickles_hold_no_more_of_the_upstream_than_it_can_do_at_once() ->
         await second.rest()
         assert not shield.engine.slots
         assert shield.metrics.faults["streams_full"] == 1
-        assert not shield.edge.deadlines.paced
+        assert not shield.streams.paced
         await origin.drip(first, 0)
         await origin.drip(known, 2)
 
@@ -878,7 +878,7 @@ async def test_an_upload_that_trickles_holds_no_slot() -> None:
             await origin.got(number + 1)
         assert len(shield.engine.slots) == 2
         shield.advance(PACE_SECONDS + 0.1)
-        assert (len(shield.engine.slots), shield.edge.laggards) == (1, 1)
+        assert (len(shield.engine.slots), shield.streams.laggards) == (1, 1)
         shield.engine.pressed, shield.engine.waiting = True, 1
         shield.advance(PACE_SECONDS + 0.1)
         cut = [client for gate, client in zip(shield.gates, (first, second), strict=True) if not gate._exchange]
@@ -890,8 +890,8 @@ async def test_an_upload_that_trickles_holds_no_slot() -> None:
         other = first if late is second else second
         await other.send(upload[80_000:])
         assert (await other.response()).body == b"100000"
-        assert shield.edge.laggards == 0
-        assert not shield.edge.deadlines.paced
+        assert shield.streams.laggards == 0
+        assert not shield.streams.paced
 
 
 async def test_a_body_in_chunks_of_one_byte_reaches_the_service_in_few() -> None:
@@ -915,7 +915,14 @@ async def test_the_time_that_the_service_takes_over_an_upload_is_no_trickle() ->
 
     async with shielded(None, think) as (shield, _), await shield.client() as client:
         await client.send(post("/", b"x" * 300_000))
-        await soon(lambda: shield.gates and shield.gates[0]._exchange and shield.gates[0]._exchange._sent_at)
+        await soon(
+            lambda: (
+                shield.gates
+                and shield.gates[0]._exchange
+                and shield.gates[0]._exchange._connection
+                and shield.gates[0]._exchange._connection.sent_at
+            )
+        )
         shield.advance(shield.settings.first_byte_timeout / 2)
         assert len(shield.engine.slots) == 1
         go.set()
@@ -929,7 +936,7 @@ async def test_what_is_sent_whole_is_not_measured() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
         for request in (get(), post("/", b"x" * 1000), post("/", b"x" * 60_000)):
             await client.ask(request)
-            assert not shield.edge.deadlines.paced
+            assert not shield.streams.paced
 
 
 # WebSocket
@@ -938,11 +945,11 @@ async def test_what_is_sent_whole_is_not_measured() -> None:
 async def test_a_slow_reader_keeps_its_slot_when_the_streams_are_full() -> None:
     body = b"x" * (16 << 20)
     async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=1 << 18) as client:
-        shield.edge.max_streams = 0
+        shield.streams.most = 0
         await client.send(get())
-        await soon(lambda: shield.gates and shield.gates[0].blocked)
+        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
         assert len(shield.engine.slots) == 1
-        shield.edge.max_streams = 1
+        shield.streams.most = 1
         assert len((await client.response()).body) == len(body)
         assert shield.metrics.streams_open == 0
 
@@ -951,7 +958,7 @@ async def test_an_event_stream_for_which_there_is_no_room_is_503_and_no_fault_of
     stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n"
     whole = reply(b"data: x\n\n", "Content-Type: text/event-stream")
     async with shielded({"/events": stream, "/whole": whole}) as (shield, origin), await shield.client() as first:
-        shield.edge.max_streams = 1
+        shield.streams.most = 1
         await first.send(get("/events"))
         await first.until(b"data: x\n\n")
         assert shield.metrics.streams_open == 1
@@ -1027,7 +1034,7 @@ async def test_a_page_that_answers_101_to_anything_opens_no_tunnel(answer: bytes
 
 async def test_a_websocket_for_which_there_is_no_room_is_503_and_not_sent() -> None:
     async with shielded(None, _echo) as (shield, origin):
-        shield.edge.max_streams = 1
+        shield.streams.most = 1
         async with await _websocket(shield) as first:
             assert (await first.response()).status == 101
             async with await _websocket(shield) as second:
@@ -1048,7 +1055,7 @@ async def test_of_two_websockets_that_open_at_once_one_finds_no_room() -> None:
         await _echo(link, request)
 
     async with shielded(None, late) as (shield, origin):
-        shield.edge.max_streams = 1
+        shield.streams.most = 1
         async with await _websocket(shield) as first, await _websocket(shield) as second:
             await origin.got(2)
             go_on.set()
@@ -1101,11 +1108,11 @@ async def test_a_tunnel_to_a_server_that_takes_nothing_more_is_not_kept_open() -
             transport = shield.gates[0]._tunnel._connection.transport
             sending = asyncio.create_task(client.feed(b"x" * (32 << 20)))
             await soon(transport.get_write_buffer_size)
-            await soon(lambda: shield.gates[0]._paused)
+            await soon(lambda: shield.gates[0].flow.paused)
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
             client.reset()
-            shield.gates[0].resume()
+            shield.gates[0].flow.resume()
             await soon(lambda: shield.metrics.tunnels_open == 0)
         await soon(lambda: "lost" in repr(transport))
         origin.links[0].reset()
@@ -1144,7 +1151,7 @@ async def test_a_tunnel_waits_for_its_slower_end() -> None:
         client = await shield.client(receive_buffer=65536)
         async with client:
             await client.send(get("/ws", *WEBSOCKET))
-            await soon(lambda: shield.gates and shield.gates[0].blocked)
+            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
             assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
             await client.response()
             assert await client.exactly(20_000_000) == b"z" * 20_000_000

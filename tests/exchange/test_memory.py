@@ -97,7 +97,7 @@ async def test_what_waits_unread_is_bounded_per_connection() -> None:
         await client.send(get("/slow"))
         await origin.got()
         sending = asyncio.create_task(client.feed(get("/x") * 200_000))
-        await soon(lambda: shield.gates[0]._paused)
+        await soon(lambda: shield.gates[0].flow.paused)
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(shield.gates[0]._pending) <= 32768 + 256 * 1024

@@ -17,8 +17,9 @@ from typing import Any, Final
 import h11
 
 from shield.client.connection import ClientConnection
-from shield.client.edge import Edge, TimeoutSettings
+from shield.client.edge import Edge
 from shield.client.sweep import Sweep
+from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner, HttpSettings
 from shield.operator.metrics import Metrics
@@ -256,7 +257,7 @@ class Memory:
         assert not self.engine.queued
         assert self.server.outstanding == 0, "an exchange leaked"
         assert self.edge.metrics.connections_open == 0
-        assert self.edge.ahead == 0
+        assert self.edge.ahead.total == 0
 
 
 class Peer:

@@ -216,7 +216,7 @@ async def test_a_waiting_request_is_not_changed_by_the_next_one(way: str) -> Non
                     request = engine.let_in()
                     assert request.path == "/first"
                     assert request.verdict.action is Action.FORWARD
-                    shield.edge.resume([request], shield.clock())
+                    shield.forwarder.resume([request], shield.clock())
                 answers = [(await client.response()).body for _ in range(3)]
                 assert answers == [b"/first", b"/second/with/a/longer/target?and=query", b"/third"]
         logged = [entry[1] for entry in shield.log.requests]

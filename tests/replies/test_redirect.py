@@ -250,7 +250,7 @@ async def test_who_reads_no_answers_is_served_no_further() -> None:
     asked = get("/" + "x" * 8000)
     async with shielded(redirect=redirect()) as (shield, _), await shield.client(receive_buffer=4096) as client:
         sending = asyncio.create_task(client.feed(asked * 2000))
-        await soon(lambda: shield.gates and shield.gates[0].blocked)
+        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
         assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
         shield.advance(shield.timeouts.progress + 1)
         await soon(lambda: shield.metrics.connections_open == 0)

@@ -14,13 +14,19 @@ from shield.model import Fault
 from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.server import Server
-from tests.harness import chunked
+from tests.harness import chunked, request_head
 
 
 class Transport:
     def __init__(self) -> None:
         self.closed = False
         self.reading = True
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return self.closed
@@ -38,11 +44,8 @@ class Transport:
 class Recorder:
     """An exchange that only writes down what happens."""
 
-    chunked = True
-
-    def __init__(self, method: str = "GET", websocket: bool = False) -> None:
-        self.head_only = method == "HEAD"
-        self.wants_upgrade = websocket
+    def __init__(self, websocket: bool = False) -> None:
+        self.request = request_head(websocket=websocket)
         self.interim: list[int] = []
         self.heads: list[tuple[int, bytes, int, int, bool]] = []
         self.body = b""
@@ -53,8 +56,9 @@ class Recorder:
     def on_interim(self, status: int, fields: list[bytes]) -> None:
         self.interim.append(status)
 
-    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> None:
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
         self.heads.append((status, b"".join(fields), length, declared, stream))
+        return True
 
     def on_body(self, piece: bytes) -> None:
         self.body += piece
@@ -84,7 +88,7 @@ def run(
     exchange = exchange or Recorder()
     connection = UpstreamConnection(Server("http://127.0.0.1:1", Metrics().upstream("x")))
     connection.connection_made(Transport())  # type: ignore[arg-type]
-    connection.begin(exchange)  # type: ignore[arg-type]
+    connection.send(exchange, exchange.request, b"", b"id", 0.0)  # type: ignore[arg-type]
     start = 0
     for end in [*sorted({cut % (len(wire) + 1) for cut in cuts}), len(wire)]:
         if end > start and not exchange.faults and not exchange.finished:

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from shield.http.framing import CHUNKED, ChunkedBody
 from shield.model import Fault
+from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
+from shield.upstream.server import Server
+from tests.harness import request_head
+
+SERVER = Server("http://127.0.0.1:1", Metrics().upstream("x"))
 
 
 class Transport:
@@ -23,14 +28,17 @@ class Transport:
     def abort(self) -> None:
         pass
 
+    def write(self, data: bytes) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 @dataclass
 class Exchange:
     """Writes down what it is told."""
 
-    head_only: bool = False
-    wants_upgrade: bool = False
-    chunked: bool = True
     head: tuple[Any, ...] = ()
     interim: list[int] = field(default_factory=list)
     body: bytes = b""
@@ -39,9 +47,10 @@ class Exchange:
     def on_interim(self, status: int, fields: list[bytes]) -> None:
         self.interim.append(status)
 
-    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> None:
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
         assert all(line.endswith(b"\r\n") and line.count(b"\r\n") == 1 for line in fields)
         self.head = (status, b"".join(fields), length, declared, stream)
+        return True
 
     def on_body(self, piece: bytes) -> None:
         assert piece
@@ -65,10 +74,10 @@ class Exchange:
 
 def read(pieces: list[bytes], head_only: bool = False) -> tuple[Any, ...]:
     """What came of the pieces, and whether the connection may be used again."""
-    connection = UpstreamConnection(None)  # type: ignore[arg-type]
+    connection = UpstreamConnection(SERVER)
     connection.connection_made(Transport())  # type: ignore[arg-type]
-    exchange = Exchange(head_only)
-    connection.begin(exchange)  # type: ignore[arg-type]
+    exchange = Exchange()
+    connection.send(exchange, request_head("HEAD" if head_only else "GET"), b"", b"id", 0.0)  # type: ignore[arg-type]
     for piece in pieces:
         if not exchange.ended:
             connection.data_received(piece)
@@ -203,11 +212,11 @@ ANSWERS = [
 @settings(max_examples=500, deadline=None)
 def test_nothing_of_one_response_reaches_the_next(answers: list[tuple[tuple[bool, bytes], int]]) -> None:
     """Over one connection each is read as it is over a connection of its own."""
-    connection = UpstreamConnection(None)  # type: ignore[arg-type]
+    connection = UpstreamConnection(SERVER)
     connection.connection_made(Transport())  # type: ignore[arg-type]
     for (head_only, data), cut in answers:
-        exchange = Exchange(head_only)
-        connection.begin(exchange)  # type: ignore[arg-type]
+        exchange = Exchange()
+        connection.send(exchange, request_head("HEAD" if head_only else "GET"), b"", b"id", 0.0)  # type: ignore[arg-type]
         for piece in (data[:cut], data[cut:]):
             if piece and not exchange.ended:
                 connection.data_received(piece)

@@ -91,7 +91,7 @@ def test_failures_in_a_row_eject_for_longer_each_time() -> None:
     assert bad.counters.ejections == 2
     made.failed(bad, Fault.UPSTREAM_CLOSED, now)
     made.failed(bad, Fault.UPSTREAM_CLOSED, now)
-    made.succeeded(bad, now)
+    made.answered(bad, 500, now)
     made.failed(bad, Fault.UPSTREAM_CLOSED, now)
     assert bad.ejected_until < now, "not in a row"
 

@@ -1,0 +1,50 @@
+"""What all exchanges of a process share: the policy, the pool, the counters, one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shield.exchange.earned import EarnedPasses
+    from shield.exchange.slot import Streams
+    from shield.model import Fault, Verdict
+    from shield.operator.log import AccessLog
+    from shield.operator.metrics import Metrics
+    from shield.policy.engine import Engine
+    from shield.policy.request import Request
+    from shield.upstream.pool import Pool
+
+
+@dataclass(slots=True)
+class Forwarder:
+    """One per process, built by process/service.py. It holds no state of a request.
+
+    `statuses` are those that a client gets for a fault. `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is
+    timeouts.linger, in seconds.
+    """
+
+    engine: Engine
+    pool: Pool
+    streams: Streams
+    earned: EarnedPasses
+    metrics: Metrics
+    log: AccessLog
+    clock: Callable[[], float]
+    loop: Any
+    statuses: Mapping[Fault, int]
+    body_buffer_bytes: int
+    linger: float
+
+    def count(self, verdict: Verdict) -> None:
+        """Count a verdict that came after the head: of a request that was queued, or whose body was awaited.
+
+        Every request is counted once by how it was decided in the end; `queue` counts those that had to wait
+        besides."""
+        self.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
+
+    def resume(self, released: Sequence[Request], now: float) -> None:
+        """Carry on with queued requests whose verdict the policy has changed."""
+        for request in released:
+            request.owner.resume(now)

@@ -1,0 +1,191 @@
+"""What an exchange and its two neighbours need of each other.
+
+    client's side  <-- ClientSide --  Exchange  <-- Requester --  upstream connection
+                   <-- ClientSide --  Tunnel    <-- Passage  --
+
+Only Protocols stand here, and nothing that runs. Their verbs are those of HTTP's semantics (RFC 9110), not of one of
+its versions: how a response is framed, and whether a connection carries one request at a time or a hundred, is known
+to the client's side alone; how a request is written, to the upstream connection alone. `now` is in monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from shield.http.head import Head
+    from shield.model import Fault
+    from shield.wire.proxy_protocol import Ends
+
+
+class Seen(enum.Enum):
+    """What a client sees of the end of its request."""
+
+    WHOLE = "whole"  # the response, to its end; it was handed over already
+    STAND_IN = "stand_in"  # a reply of Shield's own to a fault, in place of the response
+    REFUSAL = "refusal"  # the policy's verdict
+    CUT = "cut"  # a part of the response, and that it is one
+    CLOSE = "close"  # the end of a tunnel
+    NOTHING = "nothing"  # the client's side has ended it and sees to the rest itself
+
+
+class Waits(Protocol):
+    """Tells the client's side what is waited for from now on. Each wait has its own limit; the newest one counts."""
+
+    def queue(self) -> None:
+        """A concurrency slot. The policy limits that."""
+
+    def connecting(self) -> None:
+        """A connection to a server. The pool limits that."""
+
+    def first_byte(self, now: float) -> None:
+        """The head of the response; the request has been sent."""
+
+    def upstream_reading(self, now: float) -> None:
+        """The server, which takes no more of the request's body for now."""
+
+    def response(self, now: float) -> None:
+        """More of the response."""
+
+    def tunnel(self, now: float) -> None:
+        """Bytes of a tunnel, from either end."""
+
+
+class Flow(Protocol):
+    """Backpressure between Shield and the client, for one request."""
+
+    blocked: bool
+    """Whether more waits to be sent to the client than should."""
+
+    def pause(self) -> None:
+        """Take no more of the request's body, or of a tunnel, until resume()."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+
+class Response(Protocol):
+    """Frames a response as the client's protocol wants it. What it has framed goes out with flush() or finish()."""
+
+    def interim(self, request: Head, status: int, fields: list[bytes]) -> None:
+        """A 1xx response to `request`. Each of the `fields` is a line that ends with CRLF."""
+
+    def head(self, request: Head, status: int, fields: list[bytes], length: int, declared: int, whole: bool) -> bool:
+        """The head of the final response to `request`. The list `fields` is given away.
+
+        `length` is that of the body in bytes, or CHUNKED or UNTIL_CLOSE where nobody knows it yet; `declared` is a
+        Content-Length without a body, as of an answer to HEAD, or -1. `whole`: the request has been read to its end.
+        Returns whether chunks() will do: whether the client's framing is HTTP/1.1's chunks.
+        """
+
+    def body(self, piece: bytes) -> None:
+        """Payload."""
+
+    def chunks(self, chunks: list[bytes]) -> None:
+        """Payload that is framed in chunks already; only after head() has returned True."""
+
+
+class ClientSide(Protocol):
+    """One request's end at the client: an HTTP/1 connection while it serves the request, or a stream of HTTP/2."""
+
+    secure: bool
+    """Whether the client speaks TLS with Shield."""
+    ja4: str
+    """The JA4 of its ClientHello; empty over plain TCP."""
+
+    @property
+    def watch(self) -> Waits:
+        """Where the exchange says what it waits for."""
+
+    @property
+    def flow(self) -> Flow:
+        """Where it holds up the client."""
+
+    @property
+    def response(self) -> Response:
+        """Where the response goes."""
+
+    def ends_of(self, address: str) -> Ends:
+        """Both ends of the connection of the client at `address`, for a PROXY header."""
+
+    def expect_progress(self, now: float) -> None:
+        """From now on it is the client's turn, to send or to read, and it must do so at a certain pace."""
+
+    def read_ahead(self, now: float) -> bool:
+        """Whether more of the response may be read although the client is behind."""
+
+    def flush(self) -> None:
+        """Send what has been framed."""
+
+    def finish(self) -> None:
+        """The response is complete: frame its end and send it."""
+
+    def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
+        """The server agrees to the protocol that the client asked for: send that with `fields`, then `tail`, and from
+        now on give `tunnel` whatever the client sends."""
+
+    def pass_on(self, data: bytes) -> None:
+        """Bytes of the tunnel, for the client."""
+
+    def ended(self, seen: Seen, fault: Fault | None, now: float) -> None:
+        """The exchange is over and knows its client no longer. `fault` says what a STAND_IN is about."""
+
+
+class Requester(Protocol):
+    """What an upstream connection tells of the response. A call may end the exchange, which then lets go of it."""
+
+    def on_interim(self, status: int, fields: list[bytes]) -> None:
+        """A 1xx response other than 101."""
+
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
+        """The final response's head; see Response.head(). `stream`: it is an event stream."""
+
+    def on_body(self, piece: bytes) -> None:
+        """Payload."""
+
+    def on_chunks(self, chunks: list[bytes], payload: int) -> None:
+        """Chunks that hold `payload` bytes; only after on_head() has returned True."""
+
+    def flush(self) -> None:
+        """All that one read brought has been told."""
+
+    def finish(self) -> None:
+        """The response has come to its end."""
+
+    def switch(self, fields: list[bytes], tail: bytes) -> None:
+        """101: the server agrees to the upgrade that was asked for; `tail` are the first bytes behind it."""
+
+    def upstream_failed(self, fault: Fault) -> None:
+        """The connection broke, or what came is no response."""
+
+    def upstream_full(self) -> None:
+        """The server reads more slowly than the request is sent."""
+
+    def upstream_drained(self) -> None:
+        """It has caught up."""
+
+
+class Passage(Protocol):
+    """A tunnel, as its two ends see it."""
+
+    def up(self, data: bytes, now: float) -> None:
+        """Bytes from the client."""
+
+    def down(self, data: bytes) -> None:
+        """Bytes from the server."""
+
+    def client_drained(self, now: float) -> None:
+        """The client has caught up."""
+
+    def upstream_full(self) -> None:
+        """The server reads more slowly than the client sends."""
+
+    def upstream_drained(self) -> None:
+        """It has caught up."""
+
+    def upstream_closed(self) -> None:
+        """The server has closed its end."""
+
+    def abandon(self, now: float) -> None:
+        """The client has left."""
