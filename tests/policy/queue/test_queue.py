@@ -407,7 +407,7 @@ def test_of_what_is_kept_more_is_left_to_those_whose_pass_has_taken_less(make: A
     world.ask(known(world, "203.0.113.1", 9.0))
     others = [known(world, f"198.51.100.{i}", 9.0) for i in range(8)]
     world.pass_time(2.5, step=0.02)
-    world.engine._queue.kept = 10.0
+    world.engine._queue._kept.rate = 10.0
     while world.engine.waiting < 8:
         world.ask(others[world.engine.waiting])
     queued = [says(world.ask(farmer, token=old))[0] is Action.QUEUE for _ in range(9)]
