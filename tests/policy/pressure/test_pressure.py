@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from shield.model import Action
-from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pressure.weather import Weather
 from tests.policy.pressure.skies import Skies
 
@@ -57,13 +56,3 @@ def test_an_operator_bounds_how_strict_shield_may_become() -> None:
     assert never.attack.on  # the history is frozen all the same
     free = stormy()
     assert free.strictness == free.p
-
-
-def test_the_time_between_two_readings_is_a_setting(make: Any) -> None:
-    world = make(pressure=PressureSettings(window=2.0))
-    readings = 0
-    for _ in range(16):
-        before = world.engine._windows.weather
-        world.pass_time(0.5)
-        readings += world.engine._windows.weather is not before
-    assert readings == 4
