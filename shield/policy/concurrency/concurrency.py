@@ -1,13 +1,13 @@
 """How much the service takes at once: finds the limit L by the congestion, with a probe that drains.
 
-In each window (0.5 s) the round is judged (round.py), and the limit rises, falls, keeps, or is probed. A limit that
-nobody reached does not fall: it restrains nobody, and a few requests that happen to be slow are enough to bring
-in-flight to half of it (a calm site with noisy times went from 20 to 6 within two minutes).
+When a window closes, the round is judged (round.py), and the limit rises, falls, stays, or is probed. A limit that
+nobody reached does not fall. It restrains nobody, and a few requests that happen to be slow are enough to bring
+in-flight to half of it: a calm site with noisy times went from 20 to 6 within two minutes.
 
-**Haste.** A flood fills the slots of the first guess, and users wait behind it. So a round may end between two windows,
-up to twenty times a second while requests wait, when the last FEW samples leave no doubt (three standard deviations)
-that they took BLATANT times too long; and so may the probe that follows. A service of 4 slots gets 5 instead of 20 a
-quarter of a second after the first answers (0.4 s after the first request of a flood). The limit never rises so.
+**Haste.** A flood fills the slots of the first guess, and users wait behind it. So while requests wait, a round may end
+between two windows when its last FEW samples leave no doubt that they took BLATANT times too long; and so may the probe
+that follows. A service of 4 slots gets 5 instead of 20 a quarter of a second after its first answers. The limit never
+rises in haste.
 
 A fixed limit (`adaptive = false`) keeps x and b all the same: the pressure reads them.
 """
@@ -27,7 +27,7 @@ from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.concurrency.slots import Slots
 
 ROUND: Final = 30.0  # seconds after which the samples of a round are too old
-HASTE: Final = 0.05  # seconds between two looks
+HASTE: Final = 0.05  # seconds between two looks: requests that wait call for one every 20 ms
 FEW: Final = 16  # samples that may be in haste, the last: that two or less are below the median is chance, 1 in 478
 BLATANT: Final = 1.5  # times beyond the tolerance; less can wait for the window
 

@@ -1,8 +1,9 @@
 """The limit L: how far it may go, how far it goes at a time, and whether it has been found yet.
 
-It falls to max(0.7, g) L (g: round.py), or to 0.8 L for errors, and rises by sqrt(L) / 2; before it has held once, by
-half. A limit that fell in bad times rises again while the service is hardly asked, to what it took well within the last
-minutes: else a limit too low to let anybody in would never be tested.
+It falls to max(shrink, g) L, with g of round.py, and for errors to error_shrink L or below. It rises by growth sqrt(L),
+and until it has held once to SEARCH times L. A limit that fell in bad times rises again while the service is hardly
+asked, to what the service took well within the last minutes: else a limit too low to let anybody in would never be
+tested.
 """
 
 from __future__ import annotations

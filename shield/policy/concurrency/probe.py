@@ -1,12 +1,14 @@
 """The probe: a second or so with half of the slots, in which the service drains and shows its undisturbed time, b.
 
 A flood is sustained saturation. A baseline learned from it drifts, and the limit with it: simulated over 30 minutes,
-Gradient2 ends at 40 times the ideal. So while the service is congested, every 20 s and before the limit falls far, a
-probe takes b from requests that began inside it. If those took less than 0.65 of the time at L, the service is
-congested at L/2 too, and the probe goes on at half of that. Where the congestion calls for less than L/2, the probe
-runs at what it calls for, g L; if that is as quick as b says, b holds, and g L is the limit.
+Gradient2 ends at 40 times the ideal. So while the service is congested, every `probe_every` and before the limit falls
+far, a probe takes b from requests that began inside it. If their time fell by nearly as much as the slots did, the
+queue is still in the service, and the probe goes on with half of the slots again.
 
-Probes begin at multiples of 20 s of the clock, so that the workers of one service drain it together.
+Where the congestion calls for less than L/2, the probe runs at what it calls for, g L. If that is as quick as b says, b
+holds, and g L is the limit.
+
+Probes begin at multiples of `probe_every` of the clock, so that the workers of one service drain it together.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     g = tolerance b / x
     g < 1, or too many errors   too many slots
-    g > 1.1                     too few, if they were in the way: half of the requests found no slot to spare
+    g > grow_above              too few, if they were in the way: a good part of the requests found none to spare
 
-A few noisy samples are no evidence. They act when both bounds of the median say the same; else the round goes on until
-there are ENOUGH samples, and then the median is believed.
+for x and b of congestion.py. A few noisy samples are no evidence. They act when the bounds of the median leave no
+doubt; else the round goes on until there are ENOUGH samples, and then the median itself is believed.
 """
 
 from __future__ import annotations

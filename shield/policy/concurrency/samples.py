@@ -19,7 +19,7 @@ class Samples:
         self.errors = 0
         self.full = False
         self._clients: set[bytes] = set()
-        self._most_clients = most_clients  # more need not be told apart
+        self._most_clients = most_clients  # more need not be told apart, which bounds the set
 
     def __len__(self) -> int:
         return len(self.ratios) + self.errors

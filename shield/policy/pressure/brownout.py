@@ -3,17 +3,18 @@
 Challenging people then helps the service little and locks them out for as long as it is ill. The queue, in which the
 tiers take turns then, and the concurrency limit go on protecting it.
 
-It is found when there has been pressure for 60 s, and all the time
+A brownout is found when there has been pressure for `brownout_after`, and during all that time
 
-    demand is modest   over a minute, times 0.9, no more than the most that a minute of calm weather completed (half of
-                       which is forgotten in a day)
-    and it is worse    slow, or failing, or under pressure with a third of what it could do, or able to do less than it
-                       has served. Else it does what it can, and an attack that grew slowly asks for a little more
+    demand was modest       no more over a minute than the service has served, the most that a minute of calm weather
+                            completed; `used` of it counts
+    the service was worse   slow, or failing, or asked for no more than `light` of what it could do, or able to do less
+                            than it has served. A service that does what it can is not ill: an attack that grew slowly
+                            asks for a little more
 
-It lasts until the pressure is over or demand is 1.5 times as much as was served. People who are refused ask again. So
-demand may be three times as much from the beginning where the service shows that it is ill, since it is slow and
-completes less than it did, or where it could do three times what is asked. 45 s suffice where it is slow and completes
-less, or failed within a minute though it could do what is asked.
+It lasts until the pressure is over, or demand exceeds `brownout_demand` times what was served. People who are refused
+ask again. So demand may be `brownout_tries` times as much from the beginning where the service shows that it is ill: it
+is slow and completes less than it did, or it could do far more than is asked. `brownout_ill` suffices where it is slow
+and completes less, or has just failed though it could do what is asked.
 
 *Slow* is against the b of calm weather: a probe of an ill service finds that it is slow undisturbed, and takes that for
 its b.

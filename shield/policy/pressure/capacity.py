@@ -2,10 +2,10 @@
 
 The larger of two:
 
-    the most that was completed while saturated. It fades by 1 % a minute, and within a minute to what is completed
-    while saturated now
-    100 L / x    Little's law: L slots of 100 units/s each, slowed by x. Where the limit is not probed, by
-                 x / max(1, b): without probes b above 1 is how noisy times look undisturbed
+    M                     the most that was completed while saturated. It fades by `capacity_kept`, and while
+                          saturated it goes to what is completed now, over `steady`
+    UNITS_PER_SLOT L / x  Little's law: L slots, slowed by x. Where the limit is not probed, by x / max(1, b): without
+                          probes a b above 1 is how noisy times look undisturbed
 
 Completed requests count at the cost of their route, as demand does. So slowness does not look like capacity, and a
 route whose cost is wrong is wrong in both. Until the limit was reached and held, the capacity is only a lower bound.

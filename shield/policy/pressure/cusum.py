@@ -1,7 +1,7 @@
 """The CUSUM: a sudden rise of the request rate, before it is more than the service can do (Page 1954).
 
-It sums log2(rate / usual rate) - k over windows while that is positive. The usual rate is an average over minutes,
-which stands nearly still while steps accumulate.
+It sums log2(rate / usual rate) - `cusum_step` over windows, and never falls below 0. Above `cusum_alarm` it alarms. The
+usual rate is an average over minutes, which stands nearly still while steps accumulate.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from shield.policy.pressure.window import Window
 
 
 class Demand:
-    """Averages over the last seconds, and over the last minute. What was completed is smoothed alike."""
+    """Averages over `smoothing` seconds, and over `steady` seconds. What was completed is smoothed alike."""
 
     __slots__ = ("_settings", "completed", "known", "rate", "steady", "steady_completed", "top", "units")
 
@@ -24,7 +24,7 @@ class Demand:
         self.known = 0.0  # of T0 and T1
         self.top = 0.0  # of T0
         self.completed = 0.0  # units/s that the service completed
-        self.steady = 0.0  # units/s of everybody, over a minute: browsing is uneven
+        self.steady = 0.0  # units/s of everybody, over `steady`: browsing is uneven
         self.steady_completed = 0.0
 
     def add(self, window: Window) -> None:

@@ -1,11 +1,13 @@
 """The level: p, and where it is going.
 
-target  clip((D/C - used) / span, 0, 1) for demand D and capacity C, once D/C - used, summed over seconds, is too much
-        for a page that loads; at least `overload` while a sign of overload lasts
-p       rises by 0.5 (target - p) a second and falls by 0.02 (target - p): a flood is met in a second, and not
-        trusted to be over for a minute
-high    p is above the threshold, and stays so until it is below half of that: a flood that pulses every 30 s,
-        however weak, does not make the defence flap
+For demand D and capacity C:
+
+    target  clip((D/C - used) / span, 0, 1), once D/C - used, summed over seconds, exceeds `most_asked`: that is too
+            much for a page that loads. At least `overload` while a sign of overload lasts
+    p       goes towards the target, up by `rise` and down by `fall` of the way a second: a flood is met in a second,
+            and not trusted to be over for a minute
+    high    p is above `threshold`, and stays high until p is below `release` of that: a flood that pulses, however
+            weak, does not make the defence flap
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Onset and end of an attack.
 
-The onset is the first of p above the threshold and an alarm of the CUSUM (cusum.py) while the demand is of any weight.
-The alarm limits nobody: it only freezes history early. The end is p below the threshold for ten minutes.
+The onset is the first of two: p above `threshold`, or an alarm of the CUSUM (cusum.py) while the demand is of any
+weight. The alarm limits nobody: it only freezes the history early. The attack ends when p has been below the threshold
+for `calm_after`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PEACE: Final = Attack()
 
 
 class Onset:
-    """Watches for an onset, and then for the end."""
+    """Watches for the onset of an attack, and then for its end."""
 
     __slots__ = ("_below_since", "_cusum", "_settings", "attack")
 

@@ -13,7 +13,7 @@
 `shedding` and `waiting` are there for clients that ask again when they were answered. Each of them counts once in the
 demand, however long it was made to wait, so demand cannot exceed the capacity by much, and the service behind its slots
 is never slow. `waiting` has to last because a few browsers with a page of many parts do the same for as long as it
-takes to load: 25 of them with eighty parts, before four slots of 20 ms, wait for 0.7 s over 10 s.
+takes to load.
 """
 
 from __future__ import annotations

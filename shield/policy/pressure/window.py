@@ -1,4 +1,4 @@
-"""The window: half a second or so, and what happened in it. What everything in this folder is computed from."""
+"""The window: the short time between two readings, and what happened in it. All parts of this folder read it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Tally:
             self._top += units
 
     def asked(self, units: float) -> None:
-        """Count a request that measures of pressure apply to. It is nobody's with a claim to be served."""
+        """Count a request that measures of pressure apply to. It counts for everybody, and for no tier."""
         self._units += units
 
     def ranked(self, rank: float, units: float) -> None:
