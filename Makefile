@@ -35,7 +35,7 @@ help:
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
 	@echo "make lint        ruff and mypy only; prints the largest classes and functions"
 	@echo "make format      let ruff format the code"
-	@echo "make docs        write docs/configuration.md and docs/constants.md from the settings"
+	@echo "make docs        write what is generated: docs/configuration.md, constants.md and log.md"
 	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"
 	@echo "make soak        honest and hostile traffic and falling servers, loopback only: SOAK_SECONDS=600"
 	@echo "make lock        resolve requirements/*.txt anew (needs uv)"

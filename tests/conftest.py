@@ -14,6 +14,7 @@ import trustme
 import uvloop
 from hypothesis import settings
 
+from shield.operator.events import EVENTS
 from shield.process.service import GC_THRESHOLDS
 
 gc.set_threshold(*GC_THRESHOLDS)  # as in production; thousands of tests live long, and need no look again and again
@@ -60,8 +61,8 @@ def clock() -> Clock:
 class Events(list[tuple[str, dict[str, Any]]]):
     """A log that remembers its events."""
 
-    def event(self, name: str, level: str = "info", **fields: Any) -> None:
-        self.append((name, {"level": level, **fields}))
+    def event(self, name: str, **fields: Any) -> None:
+        self.append((name, {"level": EVENTS[name].level, **fields}))
 
     def names(self) -> list[str]:
         return [name for name, _ in self]

@@ -282,7 +282,7 @@ class Listener:
             self._pause()
 
     def _tell(self, event: str) -> None:
-        self._entrance.log.event(event, "warning", open=self._entrance.metrics.connections_open, limit=self._limit)
+        self._entrance.log.event(event, open=self._entrance.metrics.connections_open, limit=self._limit)
 
     def stop(self) -> None:
         """Accept no more, for good."""

@@ -218,9 +218,7 @@ class Crowding:
         if now - since >= TELL_SECONDS:
             self._said[reason] = (now, count)
             verb = "refused" if reason.startswith("refused") else "displaced"
-            self._log.event(
-                f"connections_{verb}", "warning", reason=reason, at=where, count=count - told, open=len(self._all)
-            )
+            self._log.event(f"connections_{verb}", reason=reason, at=where, count=count - told, open=len(self._all))
 
 
 def whereabouts(address: str) -> tuple[str, str]:

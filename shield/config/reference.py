@@ -1,6 +1,7 @@
-"""`python -m shield.config.reference docs` writes docs/configuration.md and docs/constants.md.
+"""`python -m shield.config.reference docs` writes docs/configuration.md, docs/constants.md and docs/log.md.
 
-Both are made from the settings classes and the marks on their fields; a test keeps them current.
+The first two are made from the settings classes and the marks on their fields, the third from the table of events. A
+test keeps them current.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from shield.config.settings import Config
 from shield.config.validation import describe, hints, toml_name
 from shield.marks import Unit, Why
 from shield.model import UNIT_SECONDS
+from shield.operator.events import EVENTS, LINES
 
 T = TypeVar("T")
 _HEAD: Final = """\
@@ -65,6 +67,17 @@ _NO_KEYS: Final = f"""\
 """
 
 
+_LOG_HEAD: Final = """\
+# What the log says
+
+<!-- Written by `make docs` from shield/operator/events.py. Change that, not this file. -->
+
+Shield writes one JSON object per line to stderr. Every line has `time` (RFC 3339, UTC) and `event`, and with several
+workers `worker`, the number of the one it is from. Which lines are written is set by `log.level`, `log.requests` and
+`log.refused_per_second`; how floods of lines are held back is in [log floods](defences/log-floods.md).
+"""
+
+
 def configuration() -> str:
     """The page that says what each setting means."""
     return "\n".join(_configuration())
@@ -73,6 +86,27 @@ def configuration() -> str:
 def constants() -> str:
     """The page that says why each default is what it is."""
     return "\n".join(_constants())
+
+
+def log() -> str:
+    """The page that lists what is logged."""
+    return "\n".join(_log())
+
+
+def _log() -> Iterator[str]:
+    yield _LOG_HEAD
+    yield "## Requests and connections\n"
+    yield "| Event | When | Fields, where they apply |"
+    yield "|---|---|---|"
+    for name, event in LINES.items():
+        yield _row(f"`{name}`", event.meaning, ", ".join(f"`{field}`" for field in event.fields))
+    yield "\n## Everything else\n"
+    yield "These lines also have `level`.\n"
+    yield "| Event | Level | When | Fields, where they apply |"
+    yield "|---|---|---|---|"
+    for name, event in EVENTS.items():
+        yield _row(f"`{name}`", event.level, event.meaning, ", ".join(f"`{field}`" for field in event.fields))
+    yield ""
 
 
 def _configuration() -> Iterator[str]:
@@ -195,9 +229,10 @@ def _toml(value: Any) -> str:
 
 
 def write(folder: Path) -> None:
-    """Replace both pages in `folder`."""
+    """Replace the three pages in `folder`."""
     (folder / "configuration.md").write_text(configuration(), "utf-8")
     (folder / "constants.md").write_text(constants(), "utf-8")
+    (folder / "log.md").write_text(log(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -229,9 +229,7 @@ class Exchange:
             return
         fault = Fault.UPSTREAM_TIMEOUT if isinstance(error, TimeoutError) else Fault.UPSTREAM_REFUSED
         pool.failed(server, fault, now)
-        forwarder.log.event(
-            "upstream_connect_failed", "warning", server=server.name, error=str(error) or type(error).__name__
-        )
+        forwarder.log.event("upstream_connect_failed", server=server.name, error=str(error) or type(error).__name__)
         if attempts.number < max(1, pool.settings.retries) and len(pool.servers) > 1:
             self._leave(now)
             attempts.failed(server, avoid=True)

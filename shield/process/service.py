@@ -42,8 +42,9 @@ from shield.http.head import Examiner
 from shield.model import Fault
 from shield.operator.attack_report import AttackReport
 from shield.operator.exposition import families
-from shield.operator.log import AccessLog, LoggingBridge
+from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
+from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
 from shield.operator.status import ServerStatus, Status, plain
@@ -68,8 +69,6 @@ GC_THRESHOLDS: Final = (20_000, 20, 100)
 their full size each time; the rare cycle (a failed connection's traceback) can wait."""
 QUEUE_TICK_SECONDS: Final = 0.020
 """How often queued requests are looked at: half of the shortest time that one is kept (section 6 of the design)."""
-WARNINGS: Final = frozenset({"attack_onset", "attack_end", "brownout"})
-"""Of the policy's decisions of note, those that somebody should look at."""
 HISTORY_SAVE_SECONDS: Final = 300.0
 """What a crash may forget; a stop forgets nothing."""
 
@@ -304,15 +303,15 @@ class Service:
             self._attack_report = AttackReport(now, status, self.metrics.verdicts) if attack else None
         elif self._attack_report is not None and self._attack_report.due(now):
             status = self.engine.status(now)
-            self.log.event("attack", "warning", **self._attack_report.take(now, status, self.metrics.verdicts))
+            self.log.event("attack", **self._attack_report.take(now, status, self.metrics.verdicts))
         for name, details in self.engine.events():
-            self.log.event(name, "warning" if name in WARNINGS else "info", **details)
+            self.log.event(name, **details)
 
     def _on_certificate(self, event: str, **fields: Any) -> None:
-        self.log.event(event, "info" if event == "certificate_loaded" else "warning", **fields)
+        self.log.event(event, **fields)
 
     def _on_upstream(self, event: str, server: str) -> None:
-        self.log.event(event, "warning", server=server)
+        self.log.event(event, server=server)
 
     async def _probe(self, server: Any) -> bool | None:
         return await health.probe(self.pool, server)
@@ -485,13 +484,13 @@ def warn_of_forgetting(config: Config, log: AccessLog) -> None:
     """Say once what a restart will cost, unless this is a trial."""
     if not config.state.directory and not config.dry_run:
         what = "history ends" if config.state.secret_file else "history and keys end"
-        log.event("state_not_kept", "warning", effect=f"{what} with this process", setting="state.directory")
+        log.event("state_not_kept", effect=f"{what} with this process", setting="state.directory")
 
 
 def warn_of_known_hashes(log: AccessLog) -> None:
     """Say so when clients can choose keys that collide: tables and heads are dicts of what they send."""
     if not sys.flags.hash_randomization:
-        log.event("hash_randomization_off", "warning", effect="clients can make look-ups slow", unset="PYTHONHASHSEED")
+        log.event("hash_randomization_off", effect="clients can make look-ups slow", unset="PYTHONHASHSEED")
 
 
 def welcome(config: Config, address: str, config_path: str) -> None:

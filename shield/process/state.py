@@ -65,7 +65,7 @@ class StateSettings:
 
 
 class EventLog(Protocol):
-    def event(self, name: str, level: Any = ..., **fields: Any) -> None: ...
+    def event(self, name: str, **fields: Any) -> None: ...
 
 
 def load_keys(
@@ -95,9 +95,7 @@ def load_keys(
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise StartError(f"state: cannot create {path}: {error.strerror}") from error
-        log.event(
-            "keys_not_saved", "error", path=str(path), error=error.strerror, effect="passes end with this process"
-        )
+        log.event("keys_not_saved", path=str(path), error=error.strerror, effect="passes end with this process")
     return current, None
 
 
@@ -154,7 +152,7 @@ def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog, wo
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_whole(path, orjson.dumps({"version": HISTORY_VERSION, "rows": rows}))
     except OSError as error:
-        log.event("history_not_saved", "error", path=str(path), error=error.strerror, rows=len(rows))
+        log.event("history_not_saved", path=str(path), error=error.strerror, rows=len(rows))
         return False
     return True
 
@@ -204,7 +202,7 @@ def _set_aside(path: Path, log: EventLog, error: str) -> list[Any]:
     except OSError as failure:
         error = f"{error}; it cannot be put aside: {failure.strerror}"
         aside = path
-    log.event("history_unusable", "error", path=str(path), error=error, kept_as=str(aside))
+    log.event("history_unusable", path=str(path), error=error, kept_as=str(aside))
     return []
 
 

@@ -40,8 +40,9 @@ from shield.accept import steering as kernel
 from shield.config.settings import Config
 from shield.demo.site import start_demo
 from shield.errors import StartError
-from shield.operator.log import AccessLog, LoggingBridge
+from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
+from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.process import systemd
@@ -232,7 +233,7 @@ class Supervisor:
             for group in (*self._groups, *self._redirects):
                 kernel.attach(group[0], program)
         except OSError as error:
-            self._log.event("not_steered", "warning", error=str(error), effect="limits count per worker")
+            self._log.event("not_steered", error=str(error), effect="limits count per worker")
             return False
         return True
 
@@ -278,7 +279,7 @@ class Supervisor:
                 status = await worker.process.wait()
                 if self.stopping():
                     return
-                self._log.event("worker_ended", "warning", worker=worker.number, pid=worker.process.pid, status=status)
+                self._log.event("worker_ended", worker=worker.number, pid=worker.process.pid, status=status)
                 worker.process = None
             pause = worker.pause(self._clock())
             if pause is None:
@@ -290,7 +291,7 @@ class Supervisor:
             try:
                 await self._launch(worker)
             except (StartError, OSError) as error:  # if there is a process, it ends, too
-                self._log.event("worker_not_started", "warning", worker=worker.number, error=str(error))
+                self._log.event("worker_not_started", worker=worker.number, error=str(error))
 
     async def _drain(self) -> None:
         """Let every worker end by itself, within its time."""
@@ -302,7 +303,7 @@ class Supervisor:
             async with asyncio.timeout(self.config.timeouts.drain + CLOSE_SECONDS):
                 await asyncio.gather(*running)
         except TimeoutError:
-            self._log.event("workers_killed", "error")
+            self._log.event("workers_killed")
 
     def _leave(self) -> None:
         for group in (*self._groups, *self._redirects):

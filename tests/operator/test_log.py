@@ -15,8 +15,10 @@ import orjson
 import pytest
 
 from shield.model import Reason, Tier, Verdict
-from shield.operator.log import EVENTS_PER_SECOND, FLUSH_SECONDS, PATH_CHARACTERS, AccessLog, LoggingBridge, LogSettings
+from shield.operator.log import EVENTS_PER_SECOND, PATH_CHARACTERS, AccessLog, LogSettings
+from shield.operator.log_lines import FLUSH_SECONDS
 from shield.operator.log_writer import BUFFER_BYTES, PIPE_BYTES, LogWriter, write_whole_lines
+from shield.operator.logging_bridge import LoggingBridge
 from shield.policy.request import Request
 
 WALL = 1_800_000_000.0 - 7_654_321.5
@@ -103,7 +105,7 @@ def test_time_goes_on(clock: Clock) -> None:
     log, lines = make(clock)
     for step in (0.0, 0.25, 59.75):
         clock.advance(step)
-        log.event("tick")
+        log.event("ban")
     assert [line["time"][11:] for line in lines.all()] == ["08:00:00.000Z", "08:00:00.250Z", "08:01:00.000Z"]
 
 
@@ -203,7 +205,7 @@ def test_a_flood_of_one_event_does_not_hide_another(clock: Clock) -> None:
     log, lines = make(clock)
     for number in range(EVENTS_PER_SECOND + 5):
         log.event("ban", address=f"192.0.2.{number}")
-    log.event("attack_onset", "warning", pressure=0.5)
+    log.event("attack_onset", pressure=0.5)
     log.flush()
     names = [line["event"] for line in lines.all()]
     assert names == ["ban"] * EVENTS_PER_SECOND + ["attack_onset", "suppressed"]
@@ -213,9 +215,9 @@ def test_a_flood_of_one_event_does_not_hide_another(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("level", "shown"),
     [
-        ("debug", ["request", "refused", "fine", "a", "b"]),
-        ("info", ["request", "refused", "a", "b"]),
-        ("warning", ["b"]),
+        ("debug", ["request", "refused", "library", "ban", "attack"]),
+        ("info", ["request", "refused", "ban", "attack"]),
+        ("warning", ["attack"]),
         ("error", []),
         ("off", []),
     ],
@@ -224,9 +226,9 @@ def test_levels(clock: Clock, level: str, shown: list[str]) -> None:
     log, lines = make(clock, level=level)
     log.request(clock(), request(), 200, 0.1)
     log.refused(clock(), request(), 429)
-    log.event("fine", "debug")
-    log.event("a")
-    log.event("b", "warning")
+    log.event("library", "debug")
+    log.event("ban")
+    log.event("attack")
     log.flush()
     assert [line["event"] for line in lines.all()] == shown
 
@@ -240,7 +242,7 @@ def test_requests_can_be_left_out(clock: Clock) -> None:
 
 def test_strange_values_do_not_raise(clock: Clock) -> None:
     log, lines = make(clock)
-    log.event("odd", error=ValueError("x"), nested={"\udcff": ["\udcff", {1, 2}]}, big=2**80)
+    log.event("exception", error=ValueError("x"), nested={"\udcff": ["\udcff", {1, 2}]}, big=2**80)
     assert lines.all()[0]["error"] == "x"
 
 
@@ -277,12 +279,12 @@ async def test_one_timer_flushes_many_lines(clock: Clock) -> None:
     calls: list[tuple[float, Callable[[], None]]] = []
     lines = Lines()
     log = AccessLog(LogSettings(), lines, clock, WALL, lambda seconds, call: calls.append((seconds, call)))
-    log.event("a")
-    log.event("b")
+    log.event("ban")
+    log.event("attack")
     assert [seconds for seconds, _ in calls] == [FLUSH_SECONDS]
     calls.pop()[1]()
     assert lines.flushes == 1
-    log.event("c")
+    log.event("ban")
     assert len(calls) == 1
 
 
@@ -290,7 +292,7 @@ async def test_events_from_other_threads_are_handed_to_the_loop(clock: Clock) ->
     log, lines = make(clock)
     loop = asyncio.get_running_loop()
     log.attach(loop)
-    await asyncio.to_thread(log.event, "from_a_thread", rows=3)
+    await asyncio.to_thread(log.event, "history_not_saved", rows=3)
     while not lines.raw:
         await asyncio.sleep(0)
     assert lines.all()[0]["rows"] == 3

@@ -1,0 +1,106 @@
+"""Every event that Shield logs, with its severity, its meaning and its fields. docs/log.md is made from this table.
+
+An event is a line with `time`, `event` and `level`. The lines about requests and connections, and about lines that were
+left out, are in `LINES`: they have no `level`, and count as info. Where several processes write, each line ends with
+the `worker` that it is from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Level = Literal["debug", "info", "warning", "error", "off"]
+
+LEVELS: Final[Mapping[Level, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "off": 100}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of line: how much it matters, what has happened, and the fields that the line may have."""
+
+    level: Level
+    meaning: str
+    fields: tuple[str, ...] = ()
+
+
+def _event(level: Level, meaning: str, fields: str = "") -> Event:
+    return Event(level, meaning, tuple(fields.split()))
+
+
+_LISTENING: Final = "listen redirect_from admin upstream dry_run state"
+_ONE_PROCESS: Final = "known connections connections_per_address connections_per_network streams pid"
+_ATTACK: Final = "cause pressure demand capacity"
+
+EVENTS: Final[Mapping[str, Event]] = {
+    # the processes
+    "started": _event("info", "Shield listens.", f"{_LISTENING} {_ONE_PROCESS} workers steered"),
+    "worker_started": _event("info", "A worker listens.", f"{_LISTENING} {_ONE_PROCESS}"),
+    "stopping": _event("info", "The supervisor was told to stop, and tells its workers.", "workers"),
+    "draining": _event("info", "Shield was told to stop: it accepts nothing more.", "connections"),
+    "drained": _event("info", "Requests have ended, or their time is over; so many were cut.", "cut"),
+    "worker_ended": _event("warning", "A worker has died, and will be replaced.", "worker pid status"),
+    "worker_not_started": _event("warning", "A worker's replacement did not come to listen.", "worker error"),
+    "workers_killed": _event("error", "Workers did not end in time."),
+    "not_steered": _event("warning", "The kernel does not bring each network to one worker.", "error effect"),
+    "hash_randomization_off": _event("warning", "Clients could choose keys that collide.", "effect unset"),
+    "state_not_kept": _event("warning", "A restart will forget everything.", "effect setting"),
+    "keys_not_saved": _event("error", "The disk did not take the signing keys.", "path error effect"),
+    "history_not_saved": _event("error", "The disk did not take the history.", "path error rows"),
+    "history_unusable": _event("error", "A history file could not be read, and was put aside.", "path error kept_as"),
+    "exception": _event("error", "A bug in Shield.", "message traceback"),
+    "library": _event("warning", "A library has logged something; error where it says so.", "logger message traceback"),
+    # client connections
+    "accepting_paused": _event("warning", "As many connections as there may be: accepting waits.", "open limit"),
+    "accepting_resumed": _event("warning", "Accepting goes on.", "open limit"),
+    "out_of_files": _event("warning", "No descriptor is left, for a client or for a server.", "open limit server"),
+    "connections_refused": _event("warning", "New connections were closed for want of room.", "reason at count open"),
+    "connections_displaced": _event("warning", "Connections were closed for others.", "reason at count open"),
+    "certificate_loaded": _event("info", "A changed certificate is in use.", "chain names"),
+    "certificate_not_loaded": _event("warning", "A changed certificate cannot be used.", "chain error effect"),
+    # the upstream
+    "upstream_down": _event("warning", "Health checks of a server failed: it gets no requests.", "server"),
+    "upstream_up": _event("warning", "A server is well again.", "server"),
+    "upstream_ejected": _event("warning", "Requests to a server failed: it gets none for a while.", "server"),
+    "upstream_connect_failed": _event("warning", "A connection to a server could not be opened.", "server error"),
+    # the policy's decisions
+    "attack_onset": _event("warning", "An attack has begun.", f"{_ATTACK} overload requests_per_second"),
+    "attack": _event(
+        "warning",
+        "An attack goes on; every ten seconds.",
+        "pressure demand capacity in_flight limit waiting requests routes stands_out",
+    ),
+    "attack_end": _event(
+        "warning", "An attack is over.", f"{_ATTACK} seconds peak_pressure peak_requests_per_second"
+    ),
+    "brownout": _event(
+        "warning", "The service is ill, and not attacked: newcomers are let in.", "overload demand capacity served"
+    ),
+    "ban": _event(
+        "info", "A client, or an address, was banned.", "client address seconds relapses signal score"
+    ),
+    "pass_revoked": _event("info", "A pass was used from too many networks.", "pass networks"),
+    "fingerprint_limited": _event(
+        "info",
+        "A program that strangers use and known clients do not is limited as one client.",
+        "fingerprint user_agent ja4_habit share known_share",
+    ),
+}  # fmt: skip
+
+LINES: Final[Mapping[str, Event]] = {
+    "request": _event(
+        "info",
+        "A forwarded request has ended.",
+        "address client method path status action reason tier ms sent server id ja4 fault",
+    ),
+    "refused": _event(
+        "info",
+        "Shield has answered a request itself because of its verdict.",
+        "address client shape method path status action reason tier ja4 id",
+    ),
+    "fault": _event(
+        "info", "A request or connection failed before or beside any verdict.", "address fault status ja4 detail"
+    ),
+    "suppressed": _event("info", "So many lines of one event were left out in the last second.", "of lines"),
+}

@@ -1,0 +1,99 @@
+"""Lines of the log, from fields to bytes: the time, the worker, JSON, and a little company before they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import orjson
+
+FLUSH_SECONDS: Final = 0.050
+"""Lines wait at most this long for company: a write per line would cost more than the line."""
+
+CallLater = Callable[[float, Callable[[], None]], Any]
+"""The event loop's: after so many seconds, call."""
+
+
+class LineSink(Protocol):
+    """Where lines go (log_writer.py). Neither method waits."""
+
+    written: int
+    dropped: int
+
+    def put(self, line: bytes) -> None: ...
+    def flush(self) -> bool:
+        """Hand the lines to the writer; False when some are left for later."""
+        ...
+
+
+class LogLines:
+    """Puts lines into `sink`, and calls `flush` a little later.
+
+    `clock() + wall_offset` is the Unix time. `call_later` is the event loop's; without one (before the loop runs, and
+    in tests) whoever owns this flushes by itself.
+    """
+
+    __slots__ = ("_call_later", "_flush", "_scheduled", "_second", "_second_text", "_wall_offset", "_worker", "sink")
+
+    def __init__(
+        self,
+        sink: LineSink,
+        wall_offset: float,
+        worker: int | None,
+        flush: Callable[[], None],
+        call_later: CallLater | None,
+    ) -> None:
+        self.sink = sink
+        self._wall_offset = wall_offset
+        self._worker = worker
+        self._flush = flush
+        self._call_later = call_later
+        self._scheduled = False
+        self._second = -1
+        self._second_text = ""
+
+    def use(self, call_later: CallLater) -> None:
+        """From now on, flush by these timers."""
+        self._call_later = call_later
+        self.schedule()
+
+    def put(self, line: dict[str, Any]) -> None:
+        if self._worker is not None:
+            line["worker"] = self._worker
+        try:
+            data = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError:  # a lone surrogate out of undecodable bytes, or a huge number
+            data = orjson.dumps(_printable(line), default=str, option=orjson.OPT_APPEND_NEWLINE)
+        self.sink.put(data)
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Call `flush` soon, unless that is going to happen anyway."""
+        if not self._scheduled and self._call_later is not None:
+            self._scheduled = True
+            self._call_later(FLUSH_SECONDS, self._run)
+
+    def time(self, now: float) -> str:
+        """RFC 3339 in UTC with milliseconds; the text of the second is kept, as most lines share it."""
+        wall = now + self._wall_offset
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._second_text}.{int((wall - second) * 1000):03d}Z"
+
+    def _run(self) -> None:
+        self._scheduled = False
+        self._flush()
+
+
+def _printable(value: Any) -> Any:
+    """The same with \\udcXX for what is no UTF-8, and text for integers beyond 64 bits."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {str(_printable(key)): _printable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_printable(item) for item in value]
+    return str(value) if isinstance(value, int) and value.bit_length() > 63 else value
