@@ -1,9 +1,11 @@
 """Where a request's body ends (RFC 9112 sections 6 and 7.1), counted in payload bytes.
 
-The body is framed here and not by the head's parser because a proxy must know the exact boundary: what follows is
-the next request, and the parser would carry a chunked message's last trailer into it (section 10 of the design).
-Both classes have one verb, `feed(data, at) -> (pieces, end)`: the payload in `data` from `at` on, and where reading
-stopped; `done` is true once the last byte of the message was seen. They keep at most one line of 256 bytes.
+The head's parser does not frame bodies, because a proxy must know the exact boundary: what follows is the next request,
+and the parser would carry a chunked message's last trailer into it (docs/parsers.md).
+
+Both classes have one verb, `feed(data, at) -> (pieces, end)`: the payload in data[at:], and where reading stopped.
+`done` is true once the last byte of the message was seen. Bytes pinned: one line, of MAX_CHUNK_LINE or
+MAX_TRAILER_BYTES.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ UNTIL_CLOSE: Final = -2
 """In place of a response body's length: it ends with its connection."""
 
 MAX_CHUNK_LINE: Final = 256
-"""bytes. Chunk size with its extensions; extensions are read and dropped, and have no known use."""
+"""bytes. A chunk size with its extensions, which have no known use and are dropped."""
 MAX_TRAILER_BYTES: Final = 8192
-"""bytes. Trailer fields in all; they are dropped (RFC 9110 section 6.5.1 allows it)."""
+"""bytes. All trailer fields together; they are dropped (RFC 9110 section 6.5.1 allows it)."""
 MAX_CHUNK_OVERHEAD: Final = 16384
-"""bytes. Framing that may come without a byte of payload between: CVE-2023-39326 is a body of extensions only."""
+"""bytes. Framing without a byte of payload between; CVE-2023-39326 is a body of extensions only."""
 
 
 class FramingError(Exception):
@@ -30,7 +32,7 @@ class FramingError(Exception):
 
 
 class LengthBody:
-    """A body of a known length. bytes; greater than 0."""
+    """A body of a known length, in bytes, greater than 0."""
 
     __slots__ = ("done", "left")
 
@@ -52,13 +54,13 @@ class LengthBody:
 
 
 class ChunkedBody:
-    """A body in the chunked coding, at most `limit` payload bytes (0: no limit).
+    """A body in the chunked coding, of at most `limit` payload bytes (0: no limit).
 
     feed() raises FramingError on anything that RFC 9112 section 7.1 does not allow, bare LF included, and TooLarge
-    beyond the limit. `payload` is what was read of it so far, in bytes.
+    beyond the limit. `payload` counts the payload bytes read so far.
 
-    `framed`: what feed() gives are chunks again, to be sent on; the last one, which ends the message, is not among
-    them. Extensions are gone. There is no limit then.
+    With `framed`, feed() gives chunks to be sent on instead of payload. The last chunk, which ends the message, is not
+    among them, extensions are left out, and there is no limit.
     """
 
     __slots__ = ("_left", "_limit", "_line", "_overhead", "_state", "_trailer", "done", "framed", "payload")
@@ -68,7 +70,7 @@ class ChunkedBody:
     def __init__(self, limit: int, framed: bool = False) -> None:
         self.framed = framed
         self._state = self.SIZE
-        self._line = b""  # the part of a line that has come: at most MAX_CHUNK_LINE or MAX_TRAILER_BYTES
+        self._line = b""  # what has come of a line
         self._left = 0
         self._limit = limit or 1 << 62
         self.payload = 0
@@ -107,8 +109,8 @@ class ChunkedBody:
         return pieces, at
 
     def _take_whole(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """The chunks without extensions that data[at:] begins with and that are whole: nearly all are. Measured: 0.6 us
-        each, 2.2 us by way of their lines."""
+        """Read the whole chunks without extensions that data[at:] begins with, as nearly all are. Measured: 0.6 µs
+        each, 2.2 µs by way of their lines."""
         end = len(data)
         left = self._limit - self.payload
         while (match := BARE_CHUNK_SIZE.match(data, at)) is not None:
@@ -125,8 +127,8 @@ class ChunkedBody:
         return at
 
     def _take_run(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """The same where they are sent on: all of them in one piece, as they came. Measured: 0.1 us each when they are
-        of one size, as most are of a server that has much to say, else 0.7."""
+        """Read the same chunks to be sent on: all of them in one piece, as they came. Measured: 0.1 µs each when they
+        are of one size, as most are of a large response, else 0.7 µs."""
         begin = at
         end = len(data) - 2
         while (match := COMMON_CHUNK_SIZE.match(data, at)) is not None:
@@ -150,7 +152,7 @@ class ChunkedBody:
         return at
 
     def _take_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
-        """A whole line without its CRLF, or None when its end has not come."""
+        """A whole line without its CRLF, or None while its end has not come; and the index behind what was read."""
         limit = MAX_TRAILER_BYTES if self._state == self.TRAILER else MAX_CHUNK_LINE
         stop = data.find(b"\n", at, at + limit + 2)
         part = data[at:] if stop < 0 else data[at : stop + 1]
@@ -169,6 +171,7 @@ class ChunkedBody:
         return line[:-2], stop + 1
 
     def _on_line(self, line: bytes) -> None:
+        """What a line of framing says, by the state that it comes in."""
         if self._state == self.SIZE:
             match = CHUNK_SIZE.fullmatch(line)
             if match is None:

@@ -1,9 +1,8 @@
-"""What is added, removed and refused on the way: one request head in, the head for the upstream out, and back.
+"""A request head, understood, and the rules by which a parsed message becomes one or is refused.
 
-aiohttp's C parser has already refused broken syntax. What it accepts and a proxy must not (section 10 of the
-design; RFC 9110, RFC 9112) is refused here with a `Refused`. Nothing here does I/O; the framing of the body that
-follows is in framing.py. Every field is written anew from its parsed name and value, so an upstream never sees
-bytes that only the client wrote between fields.
+aiohttp's C parser has refused broken syntax before. What it accepts and a proxy must not (docs/parsers.md) is refused
+here with a `Refused`. Fields are written anew from their names and values, so an upstream never sees bytes that a
+client wrote between them. How the body that follows is framed is in framing.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What clients may send, byte for byte, and what has to come of it.
 
-Each case names its rule: a section of an RFC, section 9 or 10 of the design, or the public bug that made it famous.
+Each case names its rule: a section of an RFC, docs/parsers.md, or the public bug that made it famous.
 `answers` are the statuses that the client reads, in order; `origin` the targets that reach the upstream, in order: what
 is not in it must not be seen there in any form. `stays`: the client's connection serves another request afterwards.
 `upstream_stays`: the upstream connection serves another client afterwards.
@@ -45,7 +45,7 @@ def _post(*lines: bytes, body: bytes = b"") -> bytes:
 
 REQUEST_LINE = [
     _refused("RFC 9112 3", "no version", b"GET /1\r\nHost: a\r\n\r\n"),
-    _refused("design 10", "a bare GET /", b"GET /\r\n\r\n"),
+    _refused("parsers.md", "a bare GET /", b"GET /\r\n\r\n"),
     _refused("RFC 9112 3", "two spaces before the target", _head(first=b"GET  /1 HTTP/1.1")),
     _refused("RFC 9112 3", "two spaces before the version", _head(first=b"GET /1  HTTP/1.1")),
     _refused("RFC 9112 3", "a tab for a space", _head(first=b"GET\t/1 HTTP/1.1")),
@@ -60,9 +60,9 @@ REQUEST_LINE = [
     _refused("RFC 9112 3.2", "DEL in the target", _head(first=b"GET /1\x7f HTTP/1.1")),
     _refused("RFC 3986 2", "bytes above 127 in the target", _head(first=b"GET /\xc3\xa9 HTTP/1.1")),
     _refused("RFC 3986 2", "a bare CR in the target", _head(first=b"GET /1\rX HTTP/1.1")),
-    _refused("design 10", "a fragment in the target", _head(first=b"GET /1#f HTTP/1.1")),
-    _refused("design 10", "HTTP/0.9", _head(first=b"GET /1 HTTP/0.9"), 505),
-    _refused("design 10", "HTTP/2.0", _head(first=b"GET /1 HTTP/2.0"), 505),
+    _refused("parsers.md", "a fragment in the target", _head(first=b"GET /1#f HTTP/1.1")),
+    _refused("parsers.md", "HTTP/0.9", _head(first=b"GET /1 HTTP/0.9"), 505),
+    _refused("parsers.md", "HTTP/2.0", _head(first=b"GET /1 HTTP/2.0"), 505),
     _refused("RFC 9112 2.3", "HTTP/1.2", _head(first=b"GET /1 HTTP/1.2"), 505),
     _refused("RFC 9112 2.3", "HTTP/3.0", _head(first=b"GET /1 HTTP/3.0"), 505),
     _refused("RFC 9112 2.3", "HTTP/1.10", _head(first=b"GET /1 HTTP/1.10")),
@@ -73,12 +73,12 @@ REQUEST_LINE = [
     _refused("RFC 7826", "GET over RTSP", _head(first=b"GET /1 RTSP/1.0")),
     _refused("Icecast", "ICE/1.0", _head(first=b"SOURCE /1 ICE/1.0")),
     _refused("RFC 9113 3.4", "the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    _refused("design 10", "TRACE", _head(first=b"TRACE /1 HTTP/1.1"), 405),
-    _refused("design 10", "CONNECT", _head(first=b"CONNECT a:443 HTTP/1.1"), 405),
+    _refused("parsers.md", "TRACE", _head(first=b"TRACE /1 HTTP/1.1"), 405),
+    _refused("parsers.md", "CONNECT", _head(first=b"CONNECT a:443 HTTP/1.1"), 405),
     _refused(
-        "design 10", "CONNECT with a body", _head(b"Content-Length: 3", first=b"CONNECT a:443 HTTP/1.1") + b"abc", 405
+        "parsers.md", "CONNECT with a body", _head(b"Content-Length: 3", first=b"CONNECT a:443 HTTP/1.1") + b"abc", 405
     ),
-    _refused("design 10", "an unknown method", _head(first=b"BREW /1 HTTP/1.1"), 501),
+    _refused("parsers.md", "an unknown method", _head(first=b"BREW /1 HTTP/1.1"), 501),
     _refused("RFC 9110 9.1", "a lower-case method", _head(first=b"get /1 HTTP/1.1")),
     _refused("RFC 9110 9.1", "a method with a colon", _head(first=b"GE:T /1 HTTP/1.1")),
     _refused("RFC 8446", "a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 50),
@@ -128,14 +128,14 @@ REQUEST_LINE = [
 
 HOST = [
     _refused("RFC 9112 3.2", "no Host", b"GET /1 HTTP/1.1\r\n\r\n"),
-    _refused("design 10", "two Hosts", _head(b"Host: b")),
-    _refused("design 10", "two equal Hosts", _head(b"Host: a")),
-    _refused("design 9", "an empty Host", _head(host=b"Host:")),
-    _refused("design 9", "an empty Host after a space", _head(host=b"Host: ")),
-    _refused("design 9", "Hosts joined by a comma", _head(host=b"Host: a, b")),
-    _refused("design 9", "Hosts joined by a comma without a space", _head(host=b"Host: a,b")),
-    _refused("design 9", "Host with userinfo", _head(host=b"Host: user@a")),
-    _refused("design 9", "Host with a path", _head(host=b"Host: a/b")),
+    _refused("RFC 9112 3.2", "two Hosts", _head(b"Host: b")),
+    _refused("parsers.md", "two equal Hosts", _head(b"Host: a")),
+    _refused("RFC 9112 3.2", "an empty Host", _head(host=b"Host:")),
+    _refused("RFC 9112 3.2", "an empty Host after a space", _head(host=b"Host: ")),
+    _refused("RFC 9112 3.2", "Hosts joined by a comma", _head(host=b"Host: a, b")),
+    _refused("RFC 9112 3.2", "Hosts joined by a comma without a space", _head(host=b"Host: a,b")),
+    _refused("RFC 9112 3.2", "Host with userinfo", _head(host=b"Host: user@a")),
+    _refused("RFC 9112 3.2", "Host with a path", _head(host=b"Host: a/b")),
     _refused("RFC 9110 7.2", "Host with a query", _head(host=b"Host: a?b")),
     _refused("RFC 9110 7.2", "Host with a scheme", _head(host=b"Host: http://a")),
     _refused("RFC 9110 7.2", "Host with a space", _head(host=b"Host: a b")),
@@ -314,13 +314,13 @@ FRAMING = [
         "chunked, then identity",
         _post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", body=b"0\r\n\r\n"),
     ),
-    _refused("design 10", "gzip, chunked", _post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n")),
+    _refused("parsers.md", "gzip, chunked", _post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n")),
     _refused("RFC 9112 6.1", "chunked, chunked", _post(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n")),
     _refused("RFC 9112 6.1", "chunked, identity", _post(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n")),
     _refused("RFC 9112 6.1", "identity", _post(b"Transfer-Encoding: identity", body=SMUGGLED)),
     _refused("RFC 9112 6.1", "an unknown coding", _post(b"Transfer-Encoding: cow", body=SMUGGLED)),
     _refused("CVE-2021-32715 and kin", "xchunked", _post(b"Transfer-Encoding: xchunked", body=SMUGGLED)),
-    _refused("design 9", "an empty Transfer-Encoding", _post(b"Transfer-Encoding:", body=SMUGGLED)),
+    _refused("RFC 9112 6.1", "an empty Transfer-Encoding", _post(b"Transfer-Encoding:", body=SMUGGLED)),
     _refused("RFC 9112 6.1", "chunked with a parameter", _post(b"Transfer-Encoding: chunked;x=1", body=b"0\r\n\r\n")),
     _refused("RFC 9112 6.1", "chunked in quotes", _post(b'Transfer-Encoding: "chunked"', body=b"0\r\n\r\n")),
     _refused(
@@ -332,7 +332,7 @@ FRAMING = [
     ),
     _refused("RFC 9112 6.1", "chunked before a comma", _post(b"Transfer-Encoding: chunked,", body=b"0\r\n\r\n")),
     _refused(
-        "design 10",
+        "parsers.md",
         "Transfer-Encoding on HTTP/1.0",
         _head(b"Transfer-Encoding: chunked", first=b"POST /1 HTTP/1.0") + b"0\r\n\r\n" + SMUGGLED,
     ),
@@ -447,7 +447,7 @@ CHUNKS = [
         body=b"abc",
     ),
     Case(
-        "design 10",
+        "parsers.md",
         "trailers are dropped",
         _chunks(b"0\r\nX-T: 1\r\nSet-Cookie: a\r\n\r\n") + _head(first=b"GET /2 HTTP/1.1"),
         (200, 200),
@@ -456,7 +456,7 @@ CHUNKS = [
         body=b"",
     ),
     Case(
-        "design 10",
+        "parsers.md",
         "a trailer named Host reaches no later request",
         _chunks(b"0\r\nHost: evil\r\nContent-Length: 35\r\n\r\n") + _head(first=b"GET /2 HTTP/1.1"),
         (200, 200),
@@ -508,13 +508,13 @@ PIPELINES = [
         stays=True,
     ),
     Case(
-        "design 10",
+        "parsers.md",
         "a good request before a bad one",
         _head() + b"GET /2 HTTP/1.1\r\nHost: a b\r\n\r\n" + SMUGGLED,
         (200, 400),
         ("/1",),
     ),
-    Case("design 10", "a good request before garbage", _head() + b"\x00\x01\x02\x03", (200, 400), ("/1",)),
+    Case("parsers.md", "a good request before garbage", _head() + b"\x00\x01\x02\x03", (200, 400), ("/1",)),
     Case("RFC 9112 9.6", "Connection: close ends it", _head(b"Connection: close") + SMUGGLED, (200,), ("/1",)),
     Case(
         "RFC 9112 9.6",

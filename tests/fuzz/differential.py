@@ -6,7 +6,7 @@ Requests are built of segments (method, target, version, field names, colons, va
 then changed where the grammar is: a segment for another of its kind, a line doubled, taken out or put in, a byte
 anywhere. Shield gets them in random pieces, by memory.py, with a real origin behind it; h11 gets them whole, as a
 server. Every way in which the two differ has a name in DIFFERENCES, with an example and the reason (in full in
-docs/framing-differences.md); any other is a failure.
+docs/parsers.md); any other is a failure.
 """
 
 from __future__ import annotations
