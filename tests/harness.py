@@ -35,7 +35,8 @@ from shield.client.edge import Edge
 from shield.client.sweep import SHARDS, Sweep
 from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner, Head, HttpSettings
+from shield.http.head import Examiner, Head
+from shield.http.settings import HttpSettings
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
 from shield.policy.request import Request

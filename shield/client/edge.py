@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from shield.client.sweep import Sweep
     from shield.client.watch import TimeoutSettings
     from shield.http.forwarded import Forwarding
-    from shield.http.head import Examiner, HttpSettings
+    from shield.http.head import Examiner
+    from shield.http.settings import HttpSettings
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
     from shield.policy.engine import Engine

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shield.http.cookies import take_cookie
 from shield.http.forwarded import forwarding_fields
-from shield.http.head import take_cookie
 from shield.wire.client_hello import NO_PROGRAM, Program
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from shield.accept.listener import ListenSettings
 from shield.accept.tls import TlsSettings
 from shield.client.watch import TimeoutSettings
 from shield.config.validation import STRICT
-from shield.http.head import HttpSettings
+from shield.http.settings import HttpSettings
 from shield.operator.log import LogSettings
 from shield.operator.server import AdminSettings
 from shield.policy.challenge import ChallengeSettings

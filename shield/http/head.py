@@ -7,13 +7,10 @@ client wrote between them. How the body that follows is framed is in framing.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 from aiohttp.http import RawRequestMessage
-from annotated_types import Ge, Le
 from multidict import CIMultiDictProxy
-from typing_extensions import Doc
 
 from shield.http.browser import wants_page
 from shield.http.fields import REQUEST_FIELDS, Fields, RequestField, disguised, without_named
@@ -21,7 +18,7 @@ from shield.http.framing import CHUNKED
 from shield.http.grammar import CONTENT_LENGTH, HOST, REQUEST_ID, TARGET
 from shield.http.line_memory import LineMemory
 from shield.http.ranges import modest
-from shield.marks import Unit, Why
+from shield.http.settings import HttpSettings
 from shield.model import Fault
 
 LONGEST_NAME: Final = 64
@@ -48,78 +45,6 @@ _REQUEST_ID: Final = RequestField.REQUEST_ID
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
 
 
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """The [http] table: limits on one request."""
-
-    max_head_bytes: Annotated[
-        int,
-        Ge(1024),
-        Le(1 << 20),
-        Unit("bytes"),
-        Doc("Size of the request line and the fields together; 431 beyond."),
-        Why("Precedent", "nginx's four buffers of 8 KiB"),
-    ] = 32768
-    max_target_bytes: Annotated[
-        int,
-        Ge(64),
-        Le(65536),
-        Unit("bytes"),
-        Doc("Size of the request target; 414 beyond."),
-        Why("Precedent", "Apache's LimitRequestLine; RFC 9112 section 3 recommends at least 8,000"),
-    ] = 8190
-    max_fields: Annotated[
-        int,
-        Ge(8),
-        Le(1000),
-        Unit("fields"),
-        Doc("Fields in a request head; 431 beyond."),
-        Why("Precedent", "Apache's LimitRequestFields"),
-    ] = 100
-    max_body_bytes: Annotated[
-        int,
-        Ge(0),
-        Unit("bytes"),
-        Doc("Size of a request body; 413 beyond; 0 is unlimited. Bodies are streamed, so a large one costs no memory."),
-        Why("Precedent", "Apache's LimitRequestBody since 2.4.53"),
-    ] = 1 << 30
-    body_buffer_bytes: Annotated[
-        int,
-        Ge(0),
-        Le(1 << 24),
-        Unit("bytes"),
-        Doc(
-            "Part of a request body that is buffered before a concurrency slot is taken, so that a slow "
-            "sender holds no slot."
-        ),
-        Why("Chosen", "most forms fit; nginx's client_body_buffer_size is 16 KiB"),
-    ] = 65536
-    response_buffer_bytes: Annotated[
-        int,
-        Ge(0),
-        Le(1 << 30),
-        Unit("bytes"),
-        Doc(
-            "Part of a response that is read ahead of a client that reads slowly, so that the upstream is "
-            "free for others; 0 reads no faster than the client."
-        ),
-        Why("Chosen", "nearly every page and picture fits; nginx keeps a page in memory and 1 GiB on disk"),
-    ] = 8 << 20
-    response_buffers_bytes: Annotated[
-        int,
-        Ge(0),
-        Unit("bytes"),
-        Doc(
-            "What is read ahead for all clients together. Beyond it, slow ones hold their upstream "
-            "connection, or are cut."
-        ),
-        Why("Chosen", "sixteen clients at their most"),
-    ] = 128 << 20
-    preserve_host: Annotated[
-        bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
-    ] = True
-
-
 class Refused(Exception):
     """The head breaks a rule; `fault` says which."""
 
@@ -134,34 +59,37 @@ PLAIN_CONNECTION: Final = frozenset(
 
 
 class Head:
-    """One request head, understood.
+    """One request head, understood: what a request says of itself, which is why there is so much of it.
 
-    `fields` are the lines to forward, each with its CRLF. A connection that repeats its fields
-    keeps its head: only the target changes then, and what was worked out about it stays true.
+    A connection whose client repeats its fields keeps its head. Then only the target changes, and everything else that
+    was worked out about it stays true.
     """
 
+    # the request line
     method: str
-    target: str  # origin form, as sent
-    path: str  # target up to the query
-    host = b""  # as sent; empty for HTTP/1.0 without one
-    fields: list[bytes]
-    headers: Fields | CIMultiDictProxy[str]  # as they came; of a repeated field the first value
-    length = 0  # body: bytes, 0 for none, or CHUNKED
+    target: str  # in origin form, with its query
+    path: str  # the target up to the query
     old = False  # HTTP/1.0
-    close = False  # the client will not or must not send another request
-    doubtful = False  # clear to us, others might frame it differently: the upstream connection is not used again
-    expect = False
-    websocket = False
-    agent = b""
-    language = b""
+    # the fields
+    fields: list[bytes]  # the lines to forward, each with its CRLF
+    headers: Fields | CIMultiDictProxy[str]  # all of them as they came; of a repeated field the first value
+    host = b""  # as sent; empty for HTTP/1.0 without one
+    agent = b""  # User-Agent
+    language = b""  # Accept-Language
     cookie = b""  # all Cookie fields, joined
-    kept_cookie = b""  # the same without ours: what goes on
-    token = b""  # value of the pass header
+    kept_cookie = b""  # the same without the pass: what is forwarded
+    token = b""  # the value of the pass header
     chain = b""  # X-Forwarded-For, joined
     forwarded = b""  # Forwarded, joined
-    request_id = b""  # as sent, when it can be believed
+    request_id = b""  # X-Request-Id as sent, if it can stand in a log
+    # what follows from them
+    length = 0  # of the body: bytes, 0 for none, or CHUNKED
+    close = False  # the client will not or must not send another request
+    doubtful = False  # clear to us, but others might frame it differently: its upstream connection is not used again
+    expect = False  # the client waits for 100 (Continue)
+    websocket = False  # it asks for a WebSocket
     page = False  # a browser is about to show the answer as a page
-    secure = False  # a trusted proxy says that it came to it over TLS
+    secure = False  # a trusted proxy says that the client came to it over TLS
 
 
 class Examiner:
@@ -184,8 +112,8 @@ class Examiner:
 
     def _classify(self, name: bytes) -> RequestField:
         lower = name.lower()
-        # CGI and WSGI map "_" and "-" to the same letter, so X_Forwarded_For would pass for ours (nginx drops these
-        # too).
+        # CGI and WSGI map "_" and "-" to one letter, so X_Forwarded_For would pass for our field. nginx drops such
+        # names, too.
         kind = _DROPPED if b"_" in lower else self._table.get(lower, _KEPT)
         if (kind is _KEPT or kind is _DROPPED) and disguised(lower):
             kind = _DISGUISED  # no program has a use for such a name
@@ -193,7 +121,10 @@ class Examiner:
         return kind
 
     def examine(self, message: RawRequestMessage) -> Head:
-        """The head of `message`, ready to forward. Raises Refused."""
+        """The head of `message`, ready to forward. Raises Refused.
+
+        It is long because each field is looked at once.
+        """
         version = message.version
         if version[0] != 1 or version[1] > 1:
             raise Refused(Fault.VERSION_UNSUPPORTED)
@@ -280,21 +211,11 @@ class Examiner:
         if self.max_body and head.length > self.max_body:
             raise Refused(Fault.BODY_TOO_LARGE)
         if connection:
-            if connection not in PLAIN_CONNECTION:
-                tokens = frozenset(token.strip() for token in connection.split(b","))
-                head.fields = without_named(fields, tokens)
-                if b"cookie" in tokens:
-                    head.cookie = b""
-            else:
-                tokens = _SPLIT[connection]
-            if b"close" in tokens:
-                head.close = True
-            elif old and b"keep-alive" in tokens:
-                head.close = False
+            options = _obey(head, connection)
             head.websocket = (
                 upgrade == b"websocket"
                 and keys == 1
-                and b"upgrade" in tokens
+                and b"upgrade" in options
                 and method == "GET"
                 and not old
                 and head.length == 0
@@ -302,8 +223,8 @@ class Examiner:
         return head
 
     def aim(self, head: Head, target: str) -> None:
-        """Set the target. Checked against Host; absolute form becomes origin form (RFC 9112 section 3.2). Raises
-        Refused."""
+        """Set the target, in any form (RFC 9112 section 3.2). Absolute form becomes origin form, and must name the same
+        host as Host. Raises Refused."""
         if len(target) > self._max_target:
             raise Refused(Fault.TARGET_TOO_LONG)
         if TARGET.fullmatch(target) is None:
@@ -325,7 +246,7 @@ class Examiner:
         self.aim_at_path(head, target)
 
     def aim_at_path(self, head: Head, target: str) -> None:
-        """The same for one that is known to have origin form."""
+        """Set a target that is known to have origin form. Raises Refused."""
         if len(target) > self._max_target:
             raise Refused(Fault.TARGET_TOO_LONG)
         head.target = target
@@ -333,32 +254,21 @@ class Examiner:
         head.path = target if query < 0 else target[:query]
 
 
+def _obey(head: Head, connection: bytes) -> frozenset[bytes]:
+    """Do what Connection, joined and in lower case, says (RFC 9110 section 7.6.1). Returns its options."""
+    options = _PLAIN_OPTIONS.get(connection)
+    if options is None:
+        options = frozenset(option.strip() for option in connection.split(b","))
+        head.fields = without_named(head.fields, options)
+        if b"cookie" in options:
+            head.cookie = b""
+    if b"close" in options:
+        head.close = True
+    elif head.old and b"keep-alive" in options:
+        head.close = False
+    return options
+
+
 BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-_SPLIT: Final = {value: frozenset(token.strip() for token in value.split(b",")) for value in PLAIN_CONNECTION}
-
-
-HOST_ONLY: Final = b"__Host-"
-"""A cookie whose name begins so was set over TLS, by this very host, for all of it (RFC 6265bis section 4.1.3.2)."""
-
-
-def take_cookie(cookies: bytes, name: bytes) -> tuple[bytes, bytes]:
-    """Split a Cookie value into (our token or b"", the other cookies as they were).
-
-    The first cookie called HOST_ONLY + `name` counts, else the first called `name`, which another host of the same
-    domain can set as well. Every one of both names is removed, so that the pass never reaches the upstream.
-    """
-    if name not in cookies:
-        return b"", cookies
-    own = any_host = b""
-    rest = []
-    for part in cookies.split(b";"):
-        key, equals, value = part.strip().partition(b"=")
-        if not equals:
-            rest.append(part.strip())
-        elif key == name:
-            any_host = any_host or value
-        elif key == HOST_ONLY + name:
-            own = own or value
-        else:
-            rest.append(part.strip())
-    return own or any_host, b"; ".join(rest)
+"""Methods whose requests have no body, as a rule."""
+_PLAIN_OPTIONS: Final = {value: frozenset(option.strip() for option in value.split(b",")) for value in PLAIN_CONNECTION}

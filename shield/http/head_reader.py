@@ -9,7 +9,7 @@ Each head is read at the first step of this ladder that fits, from the cheapest 
     the parser     everything else               aiohttp's C parser, then Examiner     _parse(), Examiner.examine()
 
 The steps differ in cost only: what one takes, the one below it would take with the same meaning, and what one refuses,
-it would refuse for the same reason. Tests hold them against each other (test_repeated_heads.py, test_plain_head.py).
+it would refuse for the same reason. Tests hold them against each other (test_head_reader.py, test_plain_head.py).
 They pay because clients repeat themselves: browsers send the same fields for each part of a page, and programs and
 floods the same bytes.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from shield.http.head import HOST_ONLY
+from shield.http.cookies import HOST_ONLY
 from shield.model import Action
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, CHALLENGE_FIELDS, HTML, NO_STORE, PROBLEMS, VARY, Files, Pages

@@ -9,7 +9,7 @@ import pytest
 
 from shield.accept import first_read
 from shield.http.forwarded import Forwarding
-from shield.http.head import HttpSettings
+from shield.http.settings import HttpSettings
 from shield.model import Action
 from tests.harness import BANNED, CHALLENGED, LIMITED, QUEUED, SHED, get, post, shielded, soon
 

@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from shield.client.watch import TimeoutSettings
-from shield.http.head import HttpSettings
+from shield.http.settings import HttpSettings
 from shield.model import Action, Signal
 from shield.upstream.settings import UpstreamSettings
 from tests.harness import (

@@ -11,7 +11,7 @@ import pytest
 
 from shield.client.watch import TimeoutSettings
 from shield.exchange.slot import LEAST_PACE, PACE_SECONDS
-from shield.http.head import HttpSettings
+from shield.http.settings import HttpSettings
 from shield.model import Tier
 from shield.upstream.settings import UpstreamSettings
 from shield.wire import transport as wire

@@ -21,7 +21,8 @@ from shield.client.edge import Edge
 from shield.client.sweep import Sweep
 from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner, HttpSettings
+from shield.http.head import Examiner
+from shield.http.settings import HttpSettings
 from shield.operator.metrics import Metrics
 from shield.policy.challenge import Redeemed, Redemption
 from shield.replies.rendering import Replies

@@ -39,12 +39,14 @@ from shield.http.browser import (
     same_origin,
     wants_page,
 )
+from shield.http.cookies import take_cookie
 from shield.http.fields import Fields
 from shield.http.forwarded import Forwarding, forwarding_fields
 from shield.http.framing import ChunkedBody, FramingError
-from shield.http.head import Examiner, Head, HttpSettings, Refused, take_cookie
+from shield.http.head import Examiner, Head, Refused
 from shield.http.head_reader import new_parser
 from shield.http.plain_head import PlainHeads
+from shield.http.settings import HttpSettings
 from shield.policy.bucket import Rate
 from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, solved
 from shield.policy.entries import PassKind

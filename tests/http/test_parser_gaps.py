@@ -10,9 +10,10 @@ from typing import Final
 
 import pytest
 
-from shield.http.head import Examiner, HttpSettings, Refused
+from shield.http.head import Examiner, Refused
 from shield.http.head_reader import HeadReader, new_parser
 from shield.http.plain_head import PlainHeads
+from shield.http.settings import HttpSettings
 from shield.model import Fault
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "parsers.md"

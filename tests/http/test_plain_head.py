@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shield.http.head import Examiner, Head, HttpSettings, Refused
+from shield.http.head import Examiner, Head, Refused
 from shield.http.head_reader import new_parser
 from shield.http.plain_head import PlainHeads
+from shield.http.settings import HttpSettings
 
 BROWSER = (
     b"Host: site.example:8080",

@@ -12,7 +12,7 @@ import pytest
 
 from shield.http.browser import MAX_ANSWER_BYTES
 from shield.http.forwarded import Forwarding
-from shield.http.head import HttpSettings
+from shield.http.settings import HttpSettings
 from shield.model import Tier
 from shield.policy.challenge import Redeemed, Redemption
 from tests.harness import (

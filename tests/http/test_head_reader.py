@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner, HttpSettings, Refused
+from shield.http.head import Examiner, Refused
 from shield.http.head_reader import HeadReader
 from shield.http.plain_head import PlainHeads
+from shield.http.settings import HttpSettings
 from shield.model import Action
 from shield.upstream.settings import UpstreamSettings
 from tests.harness import QUEUED, Link, Received, get, post, reply, shielded, soon

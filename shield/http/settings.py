@@ -1,0 +1,83 @@
+"""The [http] table: limits on one request and its response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from typing_extensions import Doc
+
+from shield.marks import Unit, Why
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The [http] table: limits on one request."""
+
+    max_head_bytes: Annotated[
+        int,
+        Ge(1024),
+        Le(1 << 20),
+        Unit("bytes"),
+        Doc("Size of the request line and the fields together; 431 beyond."),
+        Why("Precedent", "nginx's four buffers of 8 KiB"),
+    ] = 32768
+    max_target_bytes: Annotated[
+        int,
+        Ge(64),
+        Le(65536),
+        Unit("bytes"),
+        Doc("Size of the request target; 414 beyond."),
+        Why("Precedent", "Apache's LimitRequestLine; RFC 9112 section 3 recommends at least 8,000"),
+    ] = 8190
+    max_fields: Annotated[
+        int,
+        Ge(8),
+        Le(1000),
+        Unit("fields"),
+        Doc("Fields in a request head; 431 beyond."),
+        Why("Precedent", "Apache's LimitRequestFields"),
+    ] = 100
+    max_body_bytes: Annotated[
+        int,
+        Ge(0),
+        Unit("bytes"),
+        Doc("Size of a request body; 413 beyond; 0 is unlimited. Bodies are streamed, so a large one costs no memory."),
+        Why("Precedent", "Apache's LimitRequestBody since 2.4.53"),
+    ] = 1 << 30
+    body_buffer_bytes: Annotated[
+        int,
+        Ge(0),
+        Le(1 << 24),
+        Unit("bytes"),
+        Doc(
+            "Part of a request body that is buffered before a concurrency slot is taken, so that a slow "
+            "sender holds no slot."
+        ),
+        Why("Chosen", "most forms fit; nginx's client_body_buffer_size is 16 KiB"),
+    ] = 65536
+    response_buffer_bytes: Annotated[
+        int,
+        Ge(0),
+        Le(1 << 30),
+        Unit("bytes"),
+        Doc(
+            "Part of a response that is read ahead of a client that reads slowly, so that the upstream is "
+            "free for others; 0 reads no faster than the client."
+        ),
+        Why("Chosen", "nearly every page and picture fits; nginx keeps a page in memory and 1 GiB on disk"),
+    ] = 8 << 20
+    response_buffers_bytes: Annotated[
+        int,
+        Ge(0),
+        Unit("bytes"),
+        Doc(
+            "What is read ahead for all clients together. Beyond it, slow ones hold their upstream "
+            "connection, or are cut."
+        ),
+        Why("Chosen", "sixteen clients at their most"),
+    ] = 128 << 20
+    preserve_host: Annotated[
+        bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
+    ] = True
