@@ -98,44 +98,53 @@ class Signal(enum.Enum):
 class Fault(enum.Enum):
     """What went wrong between a client, Shield and the upstream.
 
-    The value is the word in logs, metrics and the types of problem documents. What each one is answered with stands in
-    replies/faults.py.
+    The value is the word in logs, metrics and the types of problem documents. `status` is that of the reply, by RFC
+    9110 section 15 and RFC 6585; what else the reply says stands in replies/faults.py.
     """
+
+    _value_: str
+    status: int
 
     __hash__ = object.__hash__  # Enum's is written in Python and costs 0.1 µs
 
+    def __new__(cls, word: str, status: int) -> Self:
+        member = object.__new__(cls)
+        member._value_ = word
+        member.status = status
+        return member
+
     # The request breaks HTTP.
-    MALFORMED_HEAD = "malformed_head"
-    BAD_HOST = "bad_host"
-    MISDIRECTED = "misdirected"
-    BAD_TARGET = "bad_target"
-    BAD_FRAMING = "bad_framing"
-    VERSION_UNSUPPORTED = "version_unsupported"
-    METHOD_UNKNOWN = "method_unknown"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    EXPECTATION_FAILED = "expectation_failed"
+    MALFORMED_HEAD = "malformed_head", 400
+    BAD_HOST = "bad_host", 400
+    MISDIRECTED = "misdirected", 421
+    BAD_TARGET = "bad_target", 400
+    BAD_FRAMING = "bad_framing", 400
+    VERSION_UNSUPPORTED = "version_unsupported", 505
+    METHOD_UNKNOWN = "method_unknown", 501
+    METHOD_NOT_ALLOWED = "method_not_allowed", 405
+    EXPECTATION_FAILED = "expectation_failed", 417
     # The request is too slow or too large.
-    HEAD_TIMEOUT = "head_timeout"
-    BODY_TIMEOUT = "body_timeout"
-    BODY_TOO_LARGE = "body_too_large"
-    TARGET_TOO_LONG = "target_too_long"
-    HEAD_TOO_LARGE = "head_too_large"
+    HEAD_TIMEOUT = "head_timeout", 408
+    BODY_TIMEOUT = "body_timeout", 408
+    BODY_TOO_LARGE = "body_too_large", 413
+    TARGET_TOO_LONG = "target_too_long", 414
+    HEAD_TOO_LARGE = "head_too_large", 431
     # The upstream failed.
-    UPSTREAM_REFUSED = "upstream_refused"
-    UPSTREAM_CLOSED = "upstream_closed"
-    UPSTREAM_GARBAGE = "upstream_garbage"
-    UPSTREAM_TIMEOUT = "upstream_timeout"
-    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
+    UPSTREAM_REFUSED = "upstream_refused", 502
+    UPSTREAM_CLOSED = "upstream_closed", 502
+    UPSTREAM_GARBAGE = "upstream_garbage", 502
+    UPSTREAM_TIMEOUT = "upstream_timeout", 504
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable", 503
     # Shield itself.
-    STREAMS_FULL = "streams_full"
-    OUT_OF_FILES = "out_of_files"
-    INTERNAL = "internal"
+    STREAMS_FULL = "streams_full", 503
+    OUT_OF_FILES = "out_of_files", 503
+    INTERNAL = "internal", 500
     # Below /.well-known/shield/.
-    NOT_FOUND = "not_found"
-    GET_ONLY = "get_only"
-    POST_ONLY = "post_only"
-    UNSUPPORTED_MEDIA = "unsupported_media"
-    CROSS_SITE = "cross_site"
+    NOT_FOUND = "not_found", 404
+    GET_ONLY = "get_only", 405
+    POST_ONLY = "post_only", 405
+    UNSUPPORTED_MEDIA = "unsupported_media", 415
+    CROSS_SITE = "cross_site", 403
 
 
 @dataclass(eq=False, slots=True)

@@ -17,7 +17,6 @@ from shield.exchange.earned import EarnedPasses
 from shield.exchange.forwarder import Forwarder
 from shield.exchange.slot import Streams
 from shield.http.plain_head import PlainHeads
-from shield.replies.faults import FAULTS
 from shield.replies.own_pages import OwnPages
 from shield.replies.proof import ProofOfWork
 
@@ -94,7 +93,6 @@ class Edge:
             log=self.log,
             clock=self.clock,
             loop=self.loop,
-            statuses={fault: means.status for fault, means in FAULTS.items()},
             body_buffer_bytes=self.http.body_buffer_bytes,
             linger=self.timeouts.linger,
         )

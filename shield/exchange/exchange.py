@@ -498,7 +498,7 @@ class Exchange:
         if status == OF_RESPONSE and outcome is not None:
             status = outcome.status
         elif status == OF_FAULT and fault is not None:
-            status = forwarder.statuses[fault]
+            status = fault.status
         released: Sequence[Request] = ()
         if ending.told == LEARN:
             if fault is None and outcome is not None:

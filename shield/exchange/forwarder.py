@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shield.exchange.earned import EarnedPasses
     from shield.exchange.slot import Streams
-    from shield.model import Fault, Verdict
+    from shield.model import Verdict
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
     from shield.policy.engine import Engine
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 class Forwarder:
     """One per process, built by process/service.py. It holds no state of a request.
 
-    `statuses` are those that a client gets for a fault. `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is
-    timeouts.linger, in seconds.
+    `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is timeouts.linger, in seconds.
     """
 
     engine: Engine
@@ -33,7 +32,6 @@ class Forwarder:
     log: AccessLog
     clock: Callable[[], float]
     loop: Any
-    statuses: Mapping[Fault, int]
     body_buffer_bytes: int
     linger: float
 

@@ -81,9 +81,9 @@ class Replies:
                 self._limits[word] = self._for_both(said.status, wait, document, page)
         self._faults = {
             fault.value: self._for_both(
-                told.status,
+                fault.status,
                 told.fields,
-                problem(fault.value, told.status, told.title, told.detail, reason=fault.value),
+                problem(fault.value, fault.status, told.title, told.detail, reason=fault.value),
                 pages.error(told.title, told.detail, "", fault.value),
                 told.closes,
             )
