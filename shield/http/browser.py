@@ -1,9 +1,9 @@
-"""What a browser says about where a request comes from and what it wants: a page, a part of one, a form sent on.
+"""What a browser says about a request: whether it wants a page, where the request comes from, which form it posts.
 
-Pure functions over header fields and bodies, used by the gate to choose between a page and `application/problem+json`,
-and to decide whether a challenged form post may be done over. `headers` is a case-insensitive mapping of field names to
-their first values. The fields relied on: Accept (RFC 9110 section 12.5.1), Origin and Sec-Fetch-* (Fetch standard,
-Fetch Metadata). A program may forge all of them; that only changes how it is told the same thing.
+Shield chooses by it between a page and `application/problem+json`, and whether a challenged form may be posted again.
+`headers` is a case-insensitive mapping of field names to their first values. The fields relied on are Accept (RFC 9110
+section 12.5.1), Origin (Fetch standard) and Sec-Fetch-* (Fetch Metadata). A program may forge all of them; that only
+changes in which form it is told the same thing.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from typing import Final
 import orjson
 
 MAX_ANSWER_BYTES: Final = 8 * 1024
-"""A token of 52 characters and 255 nonces of 16 digits with commas and spaces come to 4.7 KiB."""
+"""bytes. A token of 52 characters and 255 nonces of 16 digits with commas and spaces come to 4.7 KiB."""
 
 MAX_TOKEN_CHARS: Final = 128
-"""Challenge tokens have 52 characters; room for other algorithms, not for abuse."""
+"""Challenge tokens have 52 characters; the rest is room for other algorithms."""
 
 MAX_NONCES: Final = 255
-"""k is one byte."""
+"""A challenge says in one byte how many it wants."""
 
 MAX_NONCE: Final = 2**53 - 1
 """The largest integer that JSON numbers keep exact in JavaScript."""
 
 MAX_FORM_BYTES: Final = 64 * 1024
-"""Larger posts are not carried through the challenge page."""
+"""bytes. A larger form is not carried through the challenge page."""
 
 MAX_FORM_FIELDS: Final = 1000
 """The limit of common form parsers (PHP's max_input_vars, Django's DATA_UPLOAD_MAX_NUMBER_FIELDS)."""
 
 PAGE_DESTINATIONS: Final = frozenset({"document", "iframe", "frame"})
+"""Values of Sec-Fetch-Dest with which a browser asks for a page."""
 
 
 def wants_page(headers: Mapping[str, str]) -> bool:
-    """True when a browser is about to show the answer as a page. Styles, images, fetch() and programs: False."""
+    """Whether a browser is about to show the response as a page: not for styles, images, fetch() and programs."""
     accept = headers.get("Accept")
     if accept is None or ("text/html" not in accept and "text/html" not in accept.lower()):
         return False
@@ -45,10 +46,10 @@ def wants_page(headers: Mapping[str, str]) -> bool:
 
 
 def cross_site(headers: Mapping[str, str], trusted: bool) -> bool:
-    """True when a browser says that a page of another origin made this request. Programs send no such field: False.
+    """Whether a browser says that a page of another origin made this request. Programs say no such thing.
 
-    Sec-Fetch-Site decides where it is sent. Without it (plain HTTP, old browsers) Origin must name the Host; not when a
-    `trusted` proxy brings the request, which may have put another Host in its place.
+    Sec-Fetch-Site decides if there is one. Without it, as over plain HTTP and from old browsers, Origin must name the
+    same host as Host; but not when a `trusted` proxy brings the request, which may have replaced Host.
     """
     site = headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -60,10 +61,10 @@ def cross_site(headers: Mapping[str, str], trusted: bool) -> bool:
 
 
 def same_origin(headers: Mapping[str, str], scheme: str) -> bool:
-    """True when a browser vouches that the request was made by a page of this very origin.
+    """Whether a browser vouches that a page of this very origin made the request.
 
-    Sec-Fetch-Site decides where it is sent (secure contexts); `none`, a request made by the user, is not enough for a
-    post. Otherwise Origin must equal `scheme`://Host. Neither field: False, since nothing is known.
+    Sec-Fetch-Site decides if there is one, as in secure contexts; `none`, a request made by the user, is not enough for
+    a post. Otherwise Origin must equal `scheme`://Host. With neither field nothing is known, so False.
     """
     site = headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -75,7 +76,7 @@ def same_origin(headers: Mapping[str, str], scheme: str) -> bool:
 def parse_answer(body: bytes) -> tuple[str, list[int]] | str | None:
     """The token and the nonces of an answer to a challenge, or the ticket of somebody who waits for a pass.
 
-    None when it is neither. Says nothing of their worth.
+    None when it is neither. Only the form is checked.
     """
     if len(body) > MAX_ANSWER_BYTES:
         return None
@@ -100,11 +101,10 @@ def parse_answer(body: bytes) -> tuple[str, list[int]] | str | None:
 
 
 def parse_form(body: bytes, content_type: str) -> list[tuple[str, str]] | None:
-    """The fields of a posted form, or None when the page could not have a browser post exactly these bytes again.
+    """The fields of a posted form, or None when the challenge page could not have a browser post the same bytes again.
 
-    So only application/x-www-form-urlencoded in UTF-8, and only what survives the way through hidden inputs: what a
-    browser would not send (a field without a name), would change (a lone CR or LF, NUL, `_charset_`) or would
-    encode otherwise is refused.
+    It can for application/x-www-form-urlencoded in UTF-8, as far as the fields survive hidden inputs. What a browser
+    would leave out (a field without a name), change (a lone CR or LF, NUL, `_charset_`) or encode otherwise, does not.
     """
     media, _, parameters = content_type.partition(";")
     if media.strip().lower() != "application/x-www-form-urlencoded":
@@ -139,6 +139,7 @@ def _quote(text: str) -> str:
 
 
 def _survives(name: str, value: str) -> bool:
+    """Whether a browser posts a hidden input of this name with this value as it is."""
     if not name or name == "_charset_":
         return False
     bare = (name + "=" + value).replace("\r\n", "")  # a browser turns a lone CR or LF into CRLF

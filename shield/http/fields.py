@@ -1,8 +1,8 @@
-"""The fields of a head: what happens to each on its way, decided by its name, and a mapping over those of a request.
+"""The fields of a head: what each is to Shield, by its name, and a mapping over those of a request.
 
-Both directions have one table, name in lower case -> what it is. A name that is in none is KEPT. Two rules hold for
-both: no field goes on that passes for the framing of a message without being it (`disguised`), and none that Connection
-names (`without_named`).
+Each direction has a table of names in lower case; a field whose name is not in it is KEPT. Two rules hold for both. A
+field that may pass for the framing of a message without being it is not forwarded (`disguised`), nor is one that
+Connection names (`without_named`).
 """
 
 from __future__ import annotations
@@ -118,7 +118,11 @@ def without_named(lines: list[bytes], names: AbstractSet[bytes]) -> list[bytes]:
 
 
 class Fields(Mapping[str, str]):
-    """Names in any case, in the order in which they came; of a repeated field the first value. Asked seldom."""
+    """The fields of a request by their names, in any case and in the order in which they came.
+
+    Of a repeated field it gives the first value. The lines are split when somebody asks for the first time, which for
+    most requests nobody does.
+    """
 
     __slots__ = ("_head", "_split")
 
@@ -141,7 +145,7 @@ class Fields(Mapping[str, str]):
                 yield line[length:].decode("utf-8", "surrogateescape").strip(" \t")
 
     def getall(self, name: str, default: list[str] | None = None) -> list[str] | None:
-        """All values of a field."""
+        """All values of a field, in order; `default` when there is none."""
         return list(self._values(name)) or default
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]

@@ -1,7 +1,7 @@
-"""Who a trusted proxy says the client is, and what Shield tells the upstream in turn (RFC 7239, X-Forwarded-*).
+"""Who the client is by the word of a trusted proxy, and what Shield tells the upstream (RFC 7239, X-Forwarded-*).
 
-A chain is believed only when the peer itself is trusted, only in the one field that the operator chose, and only
-from the right past trusted hops: everything left of the first untrusted hop is the client's own words.
+A chain of proxies is believed only when the peer itself is trusted, and only in the one field that the operator chose.
+It is read from the right, past trusted hops: everything left of the first untrusted hop is the client's own words.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_HOPS: Final = 32
 """Hops of a chain that are looked at, from the right; a longer one ends there."""
 MAX_CHARS: Final = 4096
-"""Of a Forwarded field, from the right: 32 hops of 128 characters. Reading it takes 2 µs a character at worst."""
+"""Characters of a Forwarded field that are read, from the right: 32 hops of 128. Each takes 2 µs at worst."""
 MAX_PAIRS: Final = 16
-"""Of one element; there are four (by, for, host, proto) and extensions that nobody has registered."""
+"""Pairs of one element; four are registered (by, for, host, proto), and no extensions."""
 
 
 def parse_node(node: str) -> str | None:
@@ -60,10 +60,10 @@ def parse_forwarded(value: str) -> list[dict[str, str]]:
 
 
 def _split(text: str, separator: str, most: int) -> list[str]:
-    """The last `most` parts of `text` between separators that are not in a quoted string; empty ones left out.
+    """The last `most` parts of `text` between separators that are not in a quoted string, without empty ones.
 
-    From the right, where the trusted proxy wrote: a quote left open by the client, further left, hides nothing of that.
-    In time of the text's length, whatever is in it.
+    It is read from the right, where the trusted proxy wrote, so that a quote which the client left open further left
+    hides nothing. The time is proportional to the text's length, whatever is in it.
     """
     parts: list[str] = []
     end = len(text)
@@ -94,16 +94,17 @@ def _escaped(text: str, at: int) -> bool:
 
 
 class Forwarding:
-    """The trust settings, and one connection's answers. `source` is "x-forwarded-for", "forwarded" or "none"."""
+    """Which proxies are trusted, and in which field they name the client."""
 
     __slots__ = ("_source", "_trusted")
 
     def __init__(self, trusted_proxies: Sequence[str], source: str) -> None:
+        """`trusted_proxies`: addresses and networks; `source`: "x-forwarded-for", "forwarded" or "none"."""
         self._trusted: list[Network] = [ipaddress.ip_network(text, strict=False) for text in trusted_proxies]
         self._source = source
 
     def trusts(self, address: str) -> bool:
-        """Whether `address` is one of the trusted proxies. Never raises."""
+        """Whether `address` is one of the trusted proxies. What is no address is not."""
         if not self._trusted:
             return False
         try:
@@ -113,10 +114,11 @@ class Forwarding:
         return any(parsed in network for network in self._trusted)
 
     def resolve(self, peer: str, scheme: str, head: Head) -> tuple[str, str, str]:
-        """(client address, scheme, host or "") of a request that came from the trusted proxy `peer`.
+        """The client's address, its scheme, and the host that it asked for or "", of a request that came from the
+        trusted proxy `peer`.
 
-        Chains in a field that the operator did not choose are removed from `head`: the proxy may have passed them on as
-        the client wrote them, and the upstream would take them for ours.
+        A chain in a field that the operator did not choose is removed from `head`: the proxy may have passed it on as
+        the client wrote it, and the upstream would take it for ours.
         """
         if self._source != "forwarded":
             head.forwarded = b""
@@ -142,8 +144,8 @@ class Forwarding:
         )
 
     def _walk(self, peer: str, hops: Sequence[str]) -> tuple[str, int]:
-        """From the right: the first hop that is not a trusted proxy; where a hop is not an address, the one before
-        it."""
+        """The first hop from the right that is not a trusted proxy, and its index; -1 is `peer` itself. Where a hop is
+        not an address, the one right of it counts."""
         address, at = peer, -1
         for index in range(len(hops) - 1, -1, -1):
             hop = parse_node(hops[index])
@@ -156,14 +158,13 @@ class Forwarding:
 
 
 def _last(head: Head, name: str) -> str:
-    """The last value of a list: the one that the proxy next to us has written."""
+    """The last value of a list, which the proxy next to us has written; "" when there is none."""
     values = head.headers.getall(name, None)
     return values[-1].rpartition(",")[2].strip() if values else ""
 
 
 def forwarding_fields(head: Head, peer: str, trusted: bool, scheme: str, host: str) -> bytes:
-    """The X-Forwarded-* and Forwarded fields for the upstream. From a trusted peer the chain it sent is kept and
-    continued."""
+    """The X-Forwarded-* and Forwarded fields for the upstream, as lines. The chain of a `trusted` peer is continued."""
     peer_bytes = peer.encode("ascii")
     node = b'"[%s]"' % peer_bytes if b":" in peer_bytes else peer_bytes
     chain = head.chain + b", " + peer_bytes if trusted and head.chain else peer_bytes

@@ -1,9 +1,9 @@
-"""Ranges of a resource that a request asks for: whether they are worth passing on.
+"""Ranges of a resource that a request asks for: whether the upstream should see them.
 
-A server that answers every range of a list may be made to send, or to hold in memory, many times the whole
-(CVE-2011-3192: "bytes=0-,5-0,5-1,..."). Nobody needs the same bytes three times, so such a field is left out: the
-answer is then the whole resource, which a client must expect in any case (RFC 9110 section 14.2). Single ranges are
-not looked into.
+A server that answers each range of a list may be made to send, or to hold in memory, many times the whole
+(CVE-2011-3192: "bytes=0-,5-0,5-1,..."). Nobody needs the same bytes three times, so such a Range is left out. The
+response is the whole resource then, which a client must expect in any case (RFC 9110 section 14.2). A single range is
+always forwarded.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Final
 from shield.http.grammar import RANGE_SPEC
 
 MOST: Final = 200
-"""Ranges of one field. Apache: 200. Players and PDF readers ask for one, or a dozen; package managers for up to 256 at
+"""Ranges of one field, as in Apache. Players and PDF readers ask for one, or a dozen; package managers for up to 256 at
 first, and then for fewer."""
 OVERLAPS: Final = 2
-"""RFC 9110 section 14.2: more than two overlapping ranges may be refused."""
+"""Overlapping ranges of one field; more may be refused (RFC 9110 section 14.2)."""
 
 _END: Final = 1 << 64  # of a resource whose length is not known
 
 
 def modest(value: bytes) -> bool:
-    """Whether a Range is worth passing on, whatever its unit."""
+    """Whether a Range asks for little enough to be forwarded. Only ranges of bytes are looked into."""
     count = value.count(b",") + 1
     if count == 1:
         return True

@@ -13,22 +13,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 MAX_CHECKS: Final = 16
-"""Look-ups at the same time; a flood of false Googlebots does not become a flood of DNS queries."""
+"""Look-ups at the same time, so that a flood of false Googlebots does not become a flood of DNS queries."""
 MAX_NAMES: Final = 4
-"""Names of one address that are followed; their number is the address's owner's choice."""
+"""Names of one address that are followed; whoever owns the address chooses how many it has."""
 
 
 class Names(Protocol):
-    """What is asked of the resolver."""
+    """What is asked of the resolver; see resolve.py."""
 
     def names(self, address: str) -> Awaitable[list[str]]: ...
     def ask(self, name: str) -> Awaitable[tuple[list[str], float]]: ...
 
 
 class Crawlers:
-    """Starts look-ups and hands their result to `vouch(address, ok)`.
+    """Looks addresses up, and hands the result to `vouch(address, ok)`.
 
-    One that got no answer is tried again at the next connection.
+    When DNS gives no answer, nobody is told; the next connection of the address asks again.
     """
 
     def __init__(self, resolver: Names, vouch: Callable[[str, bool], None]) -> None:
@@ -37,7 +37,7 @@ class Crawlers:
         self._checks: dict[str, asyncio.Task[None]] = {}
 
     def check(self, address: str, domains: Sequence[str]) -> None:
-        """Look `address` up, unless that is under way or too many are."""
+        """Look `address` up, unless it is being looked up, or MAX_CHECKS others are."""
         if address in self._checks or len(self._checks) >= MAX_CHECKS:
             return
         task = asyncio.get_running_loop().create_task(self._check(address, domains))
@@ -60,7 +60,7 @@ class Crawlers:
         return False
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the look-ups under way."""
         for task in list(self._checks.values()):
             task.cancel()
         await asyncio.gather(*self._checks.values(), return_exceptions=True)

@@ -16,7 +16,7 @@ from shield.upstream.server import Server
 from shield.wire.proxy_protocol import LOCAL
 
 MOST_HEAD: Final = 65_536
-"""bytes. Of the responses up to the final one's head."""
+"""bytes. A response is read up to here for the head of the final one, interim ones included."""
 Probe = Callable[[Server], Awaitable[bool | None]]
 """Whether a server is well; None: that could not be found out."""
 
@@ -36,9 +36,9 @@ async def watch(
 
 
 async def probe(pool: Pool, server: Server) -> bool | None:
-    """Whether `server` takes a connection and, with a health path, answers 2xx or 3xx to it. Never raises.
+    """Whether `server` takes a connection and, if there is a health path, answers a GET of it with 2xx or 3xx.
 
-    None: it could not be asked, for want of a file descriptor.
+    None: it could not be asked, for want of a file descriptor. Never raises.
     """
     settings = pool.settings
     preamble = LOCAL.get(settings.proxy_protocol, b"")

@@ -1,5 +1,7 @@
-"""Names of upstream servers -> addresses, kept as long as their records say (c-ares, which also reads the hosts
-file)."""
+"""The addresses of upstream servers' names, kept for as long as their DNS records say.
+
+c-ares does the asking, which also reads the hosts file.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,17 @@ from typing import Final
 import aiodns
 
 MIN_TTL: Final = 1.0
-"""s. A record that says 0 is still used for the requests of this second."""
+"""s. A record is used for so long at least, even one that says 0."""
 MAX_TTL: Final = 300.0
-"""s. A change is noticed after this at the latest."""
+"""s. A record is used for so long at most, so that a change is noticed."""
 STALE: Final = 3600.0
-"""s. For so long the last addresses are used when the name server does not answer."""
+"""s. The last addresses are used for so much longer when the name server does not answer."""
 
 _NO_SUCH_NAME: Final = frozenset({aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA})
 
 
 class Resolver:
-    """A cache of look-ups. Its names come from the config, so it is bounded by that."""
+    """Looks names up, and remembers their addresses. The names come from the config, which bounds them."""
 
     def __init__(self, nameserver: str, clock: Callable[[], float]) -> None:
         """`nameserver`: "address:port", or "" for the system's."""
@@ -43,7 +45,7 @@ class Resolver:
         return aiodns.DNSResolver(timeout=2.0, tries=2)
 
     async def lookup(self, name: str) -> list[str]:
-        """Addresses of `name`, IPv4 and IPv6. Raises OSError when there are none and none were known lately."""
+        """The addresses of `name`, IPv4 and IPv6. Raises OSError when there are none and none were known lately."""
         now = self._clock()
         known = self._known.get(name)
         if known is not None and now < known[0]:
@@ -58,7 +60,8 @@ class Resolver:
         return addresses
 
     async def ask(self, name: str) -> tuple[list[str], float]:
-        """Addresses of `name` and how long they hold (s), past the cache. Raises OSError when there are none."""
+        """The addresses of `name`, asked for anew, and for how many seconds they hold. Raises OSError when there are
+        none."""
         client = self._new_client()  # a kept one has a cache of its own, of up to an hour, that cannot be switched off
         try:
             result = await client.getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
@@ -78,9 +81,10 @@ class Resolver:
         return addresses, max(MIN_TTL, min(ttls))
 
     async def names(self, address: str) -> list[str]:
-        """What `address` is called in reverse DNS, lower case, without the final dot; empty when it has no name.
+        """The names of `address` in reverse DNS, in lower case and without the final dot; empty when it has none.
 
-        Raises OSError when the name server gives no answer, which is not the same."""
+        Raises OSError when the name server gives no answer, which is another thing.
+        """
         try:
             result = await self._client().gethostbyaddr(address)
         except aiodns.error.DNSError as error:
@@ -90,7 +94,7 @@ class Resolver:
         return [name.rstrip(".").lower() for name in (result.name, *result.aliases) if name]
 
     async def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets to the name server."""
         if self._resolver is not None:
             await self._resolver.close()
             self._resolver = None

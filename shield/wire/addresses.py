@@ -1,4 +1,4 @@
-"""Where a listener listens: "127.0.0.1:8080", "[::1]:8080", ":8080" (every interface) or "unix:/run/shield.sock"."""
+"""Addresses of listeners: "127.0.0.1:8080", "[::1]:8080", ":8080" (every interface) or "unix:/run/shield.sock"."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 UNIX_PATH_BYTES: Final = 107
-"""sun_path of unix(7) holds 108 bytes with the final NUL."""
+"""bytes. sun_path of unix(7) holds 108 with the final NUL."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """`host` is an IP address or a name; empty means every interface of both families. Port 0: the system chooses."""
+    """An address of TCP. `host`: an IP address or a name, empty for every interface of both families; `port`: 0 leaves
+    the choice to the system."""
 
     host: str
     port: int
@@ -23,6 +24,8 @@ class TcpAddress:
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
+    """The path of a unix socket."""
+
     path: str
 
     def __str__(self) -> str:
@@ -30,7 +33,7 @@ class UnixAddress:
 
 
 def parse_address(text: str) -> TcpAddress | UnixAddress:
-    """The address that `text` names. ValueError says in one phrase what is wrong."""
+    """The address that `text` names. Raises ValueError, whose text says in one phrase what is wrong."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path.startswith("/"):
@@ -66,6 +69,6 @@ def wrong_address(text: str) -> str:
 
 
 def wrong_tcp_address(text: str) -> str:
-    """The same for a listener that clients connect to."""
+    """What is wrong with an address that clients connect to, in one phrase; empty when nothing is."""
     wrong = wrong_address(text)
     return "clients connect by TCP: an IP address and a port" if not wrong and text.startswith("unix:") else wrong

@@ -1,7 +1,7 @@
-"""The names in a certificate and the kind of its key, which the ssl module tells of a peer's certificate only.
+"""The names in a certificate and the algorithm of its key. The ssl module tells these of a peer's certificate only.
 
-Just as much DER (X.690) as it takes to reach the subjectAltName extension (RFC 5280 section 4.2.1.6) and the algorithm
-of the key (section 4.1.2.7). The bytes are the operator's own; what has another form is a ValueError.
+This reads as much DER (X.690) as it takes to reach the subjectAltName extension (RFC 5280 section 4.2.1.6) and the
+algorithm of the key (section 4.1.2.7). The bytes are the operator's own; what has another form is a ValueError.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def first_in_chain(pem: str) -> bytes:
 
 
 def key_kind(der: bytes) -> str:
-    """Of which kind the certificate's key is. OpenSSL has place for one certificate of each. Raises ValueError."""
+    """The algorithm of the certificate's key. OpenSSL has room for one certificate of each. Raises ValueError."""
     # signature, issuer, validity, subject, subjectPublicKeyInfo
     sequences = _within(_to_be_signed(der), _SEQUENCE)
     if len(sequences) < 5:
@@ -53,7 +53,7 @@ def key_kind(der: bytes) -> str:
 
 
 def names(der: bytes) -> tuple[str, ...]:
-    """The names and IP addresses that a certificate is for, in lower case; "*.a.example" as it is.
+    """The names and IP addresses that a certificate is for, in lower case, wildcards as they are written.
 
     A name in the subject does not count: no browser has taken it since 2017 (RFC 9525 section 2). Raises ValueError.
     """

@@ -1,18 +1,18 @@
-"""The ClientHello, read before the handshake: who the client wants to reach, what it can, and what program it is.
+"""The ClientHello, read before the handshake: the name that the client asks for, what it offers, and its software.
 
-Bytes in, a `Hello` out; nothing here does I/O. The bytes are those of the first TLS records (RFC 8446 section 5.1), as
-they lie in the socket: they are looked at, not taken, and OpenSSL reads them again. Whatever breaks the form of RFC
-8446 section 4.1.2 is a BadHello, and costs no cryptography.
+Bytes in, a `Hello` out. The bytes are those of the first TLS records (RFC 8446 section 5.1), as they lie in the socket:
+they are looked at, not taken, and OpenSSL reads them again. What breaks the form of RFC 8446 section 4.1.2 is a
+BadHello, and costs no cryptography.
 
-JA4 (FoxIO, BSD-3-Clause) names the program behind a hello in three parts:
+JA4 (FoxIO, BSD-3-Clause) names the software behind a hello in three parts:
 
     t13d1516h2 _ 8daaf6152771 _ e5627efa2ab1
     |             |              sorted extensions and the signature algorithms, hashed
     |             sorted cipher suites, hashed
     transport, version, name or not, how many suites, how many extensions, first and last character of the ALPN
 
-`habit()` is the same without what one program changes from connection to connection, for use in a client's identity;
-the log has the whole one, which others publish.
+`habit()` is the same without what one program changes from connection to connection, for use in a client's identity.
+The log has the whole JA4, which is what others publish.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 MOST_BYTES: Final = 16 * 1024
-"""Of a hello. Browsers send 500 to 2,000 bytes, with a post-quantum key share and a ticket; curl 500."""
+"""bytes. Of a hello. Browsers send 500 to 2,000, with a post-quantum key share and a ticket; curl 500."""
 MOST_RECORDS: Final = 16
-"""Records that a hello may be cut into. Some programs cut one in two or three to get through filters; each record is
+"""Records that a hello may be cut into. Some programs cut it into two or three to get past filters. Each record costs
 two looks at the socket."""
 MOST_LISTED: Final = 512
-"""Entries of each list in a hello: suites, extensions, groups, keys, signature algorithms, ALPN names. IANA knows some
-350 suites, and less of everything else. A hello full of suites (7,900) was dearer to read and to name than a handshake.
-"""
+"""Entries of each list in a hello: suites, extensions, groups, keys, signature algorithms, ALPN names. IANA has some
+350 suites, and fewer of everything else. To read and name a hello full of suites (7,900) cost more than a handshake."""
 
 X25519: Final = 0x001D
 SECP256R1: Final = 0x0017
@@ -87,9 +86,9 @@ NO_PROGRAM: Final = Program()
 
 
 def read(data: bytes) -> Hello | int:
-    """The hello at the beginning of `data`, or, when it is not whole, how many bytes there must be to get further.
+    """The hello at the beginning of `data`, or, when it is not whole, how many bytes it takes to read on.
 
-    That number is greater than len(data) and at most MOST_BYTES and a record's header. Raises BadHello.
+    That number is greater than len(data), and at most MOST_BYTES and the header of a record. Raises BadHello.
     """
     body = b""
     at = 0
@@ -126,7 +125,7 @@ def read(data: bytes) -> Hello | int:
 
 
 def _begins_well(data: bytes, at: int) -> None:
-    """Tell what is no TLS at all by its first bytes, rather than wait for more of it."""
+    """Raise BadHello if the first bytes of a record show that this is no TLS, rather than wait for more of it."""
     if (len(data) > at and data[at] != _HANDSHAKE) or (len(data) > at + 1 and data[at + 1] != 3):
         raise BadHello("not a TLS handshake record")
 
@@ -197,7 +196,7 @@ def _grease(value: int) -> bool:
 
 
 def _numbers(data: bytes, size: int) -> tuple[int, ...]:
-    """A list of 16-bit numbers of `size` bytes, at least one, that is all of `data`; without GREASE."""
+    """The 16-bit numbers in `data`, a list of `size` bytes with at least one entry; without GREASE."""
     if size % 2 or not size or size != len(data):
         raise BadHello("a list of another length than it says")
     if size > 2 * MOST_LISTED:
@@ -210,7 +209,7 @@ def _vector(data: bytes | None) -> tuple[int, ...]:
 
 
 def _list(data: bytes) -> bytes:
-    """What a two-byte length and nothing else frames."""
+    """The list behind a two-byte length, which must be all of `data`."""
     if len(data) < 2 or len(data) != 2 + int.from_bytes(data[:2], "big"):
         raise BadHello("a list of another length than it says")
     return data[2:]
@@ -285,7 +284,7 @@ def ja4(hello: Hello) -> str:
 
 
 def habit(hello: Hello) -> str:
-    """The JA4 of a hello without ALPN and VARYING: one program has one, whether it resumes a session or opens a
+    """The JA4 of a hello without ALPN and VARYING. A program has the same one whether it resumes a session or opens a
     WebSocket."""
     kept = tuple([kind for kind in hello.extensions if kind != ALPN and kind not in VARYING])
     return ja4(hello._replace(extensions=kept, protocols=()))
@@ -297,7 +296,7 @@ def program(hello: Hello) -> Program:
 
 
 def _hex(numbers: Sequence[int]) -> str:
-    """Such as 002f,0035: each as four digits."""
+    """Each number as four hexadecimal digits, such as 002f,0035."""
     return struct.pack(f">{len(numbers)}H", *numbers).hex(",", 2) if numbers else ""
 
 

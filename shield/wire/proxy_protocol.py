@@ -1,14 +1,14 @@
-"""PROXY protocol, versions 1 and 2: what a load balancer that passes bytes on says first, whose bytes they are.
+"""The PROXY protocol, versions 1 and 2: a header by which a load balancer says whose bytes follow.
 
-Written to HAProxy's proxy-protocol.txt; sections are given where a rule comes from. Bytes in, a `Header` out, and the
-other way round; nothing here does I/O.
+It follows HAProxy's proxy-protocol.txt, whose sections are named where a rule comes from. Bytes in, a `Header` out, and
+the other way round.
 
-    read()     the header at the beginning of some bytes, or how many it takes to know more
+    read()     the header at the beginning of some bytes, or how many bytes it takes to know more
     write()    the header for a connection to an upstream
-    LOCAL      what a connection of our own, like a health check, begins with
+    LOCAL      how a connection of Shield's own begins, such as a health check
 
-Senders may use either version, and receivers must not guess whether there is a header at all (section 2): who calls
-read() knows that there must be one.
+A sender may use either version. A receiver must not guess whether there is a header (section 2), so read() is called
+only where there must be one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final, Literal, NamedTuple
 MOST_V1: Final = 107
 """bytes. The longest line with its CRLF (section 2.1)."""
 MOST_V2: Final = 4096
-"""bytes. Header, addresses and TLVs; the largest in use carry a client certificate's names."""
+"""bytes. Header, addresses and TLVs. The largest TLVs in use carry the names in a client's certificate."""
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _V1: Final = b"PROXY "
@@ -55,7 +55,7 @@ class BadHeader(Exception):
 
 
 class Ends(NamedTuple):
-    """Both ends of a client's connection, in text; port 0 where none is known."""
+    """The addresses of both ends of a client's connection, as text. A port that is not known is 0."""
 
     source: str
     source_port: int
@@ -64,17 +64,17 @@ class Ends(NamedTuple):
 
 
 class Header(NamedTuple):
-    """A whole header. `ends` is None when the connection is the sender's own, or of a kind that has no address for us:
-    the ends of the socket are to be used then (LOCAL, UNKNOWN, UNSPEC, UDP, unix; sections 2.1, 2.2)."""
+    """A whole header. `ends` is None when the connection is the sender's own or has no TCP addresses (LOCAL, UNKNOWN,
+    UNSPEC, UDP, unix; sections 2.1, 2.2). Then the ends of the socket count."""
 
     length: int  # bytes
     ends: Ends | None
 
 
 def read(data: bytes) -> Header | int:
-    """The header at the beginning of `data`, or, when it is not whole, how many bytes there must be to get further.
+    """The header at the beginning of `data`, or, when it is not whole, how many bytes it takes to read on.
 
-    Raises BadHeader, as soon as the bytes cannot become one.
+    Raises BadHeader as soon as the bytes cannot become a header.
     """
     if not data:
         return 1
@@ -164,8 +164,8 @@ def _from_bytes(data: bytes, family: int) -> Ends:
 
 
 def write(version: Literal["v1", "v2"], ends: Ends) -> bytes:
-    """The header that says `ends`. One IPv4 and one IPv6 address both go as IPv6 (::ffff:a.b.c.d), as one family is all
-    that a header has. Raises ValueError when one of them is no address."""
+    """The header that says `ends`. A header has one family, so an IPv4 address beside an IPv6 address is written as
+    ::ffff:a.b.c.d. Raises ValueError when one of them is no address."""
     source, destination = ends.source, ends.destination
     family, kind = socket.AF_INET, _TCP4
     if ":" in source or ":" in destination:

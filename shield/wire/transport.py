@@ -1,13 +1,12 @@
 """A plain connection, a client's or an upstream server's, read and written on the socket itself.
 
-The loop's own transports cost a flood of short connections more than its requests do: made, registered with the poller
-and torn down, before and after a single read. Here the first bytes are read as the connection is accepted, and one that
-is refused and closed at once never meets the poller. (Measured with one refused request per connection: the transport
-and its registration were a third of the time.)
+The transports of the loop cost a flood of short connections more than the requests do: each is made, registered with
+the poller and torn down for a single read. Here the first bytes are read as the connection is accepted, and one that is
+refused and closed at once never meets the poller (docs/platform.md has the figure).
 
-What is written during one turn of the loop leaves at its end, for all connections in one go: who is woken by the first
-message finds the others there, and need not be woken again. A large piece leaves at once, so that backpressure is felt
-at once.
+What is written during one turn of the loop is sent at its end, for all connections together: a peer that is woken by
+the first message finds the others there, and need not be woken again. A large piece is sent at once, so that
+backpressure is felt at once.
 
     TurnEnd            the transports with something left to send or to end in this turn of the loop
     SocketTransport    what Shield's connections use of asyncio.Transport, with the same meaning
@@ -23,13 +22,13 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 READ_BYTES: Final = 64 * 1024
-"""Of one read. Half of what malloc() takes from the kernel with each call."""
+"""bytes. Of one read: half of what malloc() takes from the kernel with each call (docs/platform.md)."""
 AT_ONCE: Final = 16 * 1024
-"""bytes. What is larger does not wait for the end of the turn."""
+"""bytes. As soon as so much is unsent, it is sent, and does not wait for the end of the turn."""
 WRITE_HIGH: Final = 64 * 1024
-"""bytes. Unsent, at which the protocol is asked to pause, unless it says otherwise."""
+"""bytes. When more is unsent, the protocol is asked to pause, unless it has set another limit."""
 MOST_PIECES: Final = 64
-"""Of one sendmsg(); the kernel takes 1,024."""
+"""Pieces of one sendmsg(); the kernel takes 1,024."""
 
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 
@@ -59,9 +58,10 @@ class TurnEnd:
 
 
 class SocketTransport(asyncio.Transport):
-    """One connection. Call start() once; it then calls the protocol's verbs as asyncio says.
+    """One connection. Call start() once; it then calls the protocol as asyncio.Transport does.
 
-    Unlike other transports it may call data_received() from within start().
+    Unlike other transports it may call data_received() from within start(). It has more than 15 attributes because both
+    directions and the end of a connection are one state: whether a descriptor may be closed depends on all of them.
     """
 
     __slots__ = (
@@ -110,13 +110,13 @@ class SocketTransport(asyncio.Transport):
         self._out: list[bytes | memoryview] = []
         self._size = 0  # bytes in _out
         self._high = WRITE_HIGH
-        self._queued = False  # in the TurnEnd
-        self._waiting = False  # until the socket takes more
+        self._queued = False  # it is in the TurnEnd
+        self._waiting = False  # for the socket to take more
         self._throttled = False  # the protocol was told to pause
         self._paused = False  # the protocol wants to read no more for now
-        self._watched = False  # the poller looks out for input
-        self._eof = False  # the client has closed its half
-        self._shut = False  # our half is to be closed when all is sent
+        self._watched = False  # the poller watches for input
+        self._eof = False  # the peer has closed its half
+        self._shut = False  # our half is to be closed when everything is sent
         self._closing = False
         self._reset = False  # what is unsent is dropped
         self._reading_out = False  # the peer takes no more, but what it has said is still to be read
@@ -128,7 +128,7 @@ class SocketTransport(asyncio.Transport):
         return f"<SocketTransport {self._peer} {state}, {self._size} unsent>"
 
     def start(self, first: Callable[[], None] | None = None) -> None:
-        """Begin: connection_made(), then `first()` in place of a read of what has come already."""
+        """Begin: call connection_made(), then read what has come already, or call `first()` in place of that."""
         try:
             self._protocol.connection_made(self)
             if first is not None and not self._closing:
@@ -152,7 +152,7 @@ class SocketTransport(asyncio.Transport):
         if data:
             self._protocol.data_received(data)
             return
-        if self._error is not None:  # no end in good order: _look() has found it reset
+        if self._error is not None:  # not an orderly end: _look() has found a reset
             self._break(self._error)
             return
         self._eof = True
@@ -163,14 +163,14 @@ class SocketTransport(asyncio.Transport):
     def _on_readable(self) -> None:
         try:
             self._read()
-            if self._watched and not self._queued:  # else sending will tell
+            if self._watched and not self._queued:  # else sending will find a reset
                 self._look()
         except Exception as error:
             self.fail(error)
 
     def _look(self) -> None:
-        """Find out whether the connection was reset. uvloop calls back once then, and never again, however much there
-        is still to read."""
+        """Find out whether the connection was reset. After a reset uvloop calls back once and never again, however much
+        there is still to read (docs/platform.md)."""
         number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._error = OSError(number, os.strerror(number))
@@ -178,7 +178,7 @@ class SocketTransport(asyncio.Transport):
             self._loop.add_reader(self._fd, self._on_readable)
 
     def _watch(self) -> None:
-        """Have the poller look out for input, or no longer."""
+        """Have the poller watch for input, or no longer."""
         wanted = not (self._paused or self._eof or self._closing)
         if wanted != self._watched:
             self._watched = wanted
@@ -201,7 +201,7 @@ class SocketTransport(asyncio.Transport):
     # writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send `data`, which must not change any more. Ignored once the connection, or our half, is closing."""
+        """Send `data`, which must not be changed afterwards; drop it if the connection or our half is closing."""
         if self._closing or self._shut or not data:
             return
         self._out.append(cast("bytes", data))
@@ -223,7 +223,7 @@ class SocketTransport(asyncio.Transport):
         return True
 
     def get_write_buffer_size(self) -> int:
-        """bytes. Those that the kernel has not taken."""
+        """bytes. What the kernel has not taken yet."""
         return self._size
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -282,7 +282,7 @@ class SocketTransport(asyncio.Transport):
             self._throttled = True
             try:
                 self._protocol.pause_writing()
-            except Exception as error:  # not the fault of whoever writes, which may be another connection
+            except Exception as error:  # not the fault of the caller, which may be another connection
                 self.fail(error)
 
     # the end
@@ -293,7 +293,7 @@ class SocketTransport(asyncio.Transport):
             self._turn_end.add(self)
 
     def settle(self) -> None:
-        """Send what was written in this turn; carry out what waits for that."""
+        """Send what was written in this turn, then end the connection or our half if that waits for it."""
         self._queued = False
         if self._lost:
             return
@@ -303,7 +303,7 @@ class SocketTransport(asyncio.Transport):
             self._read_rest()
             self._end()
         elif self._shut and not self._out:
-            with contextlib.suppress(OSError):  # it is gone: the next read says so
+            with contextlib.suppress(OSError):  # the peer is gone; the next read says so
                 self._sock.shutdown(socket.SHUT_WR)
 
     def _read_rest(self) -> None:
@@ -317,7 +317,7 @@ class SocketTransport(asyncio.Transport):
             self._protocol.data_received(data)
 
     def close(self) -> None:
-        """Close when everything is sent. Nothing more is read."""
+        """Close when everything is sent. Read no more."""
         self._reading_out = False
         if not self._closing:
             self._closing = True
@@ -325,7 +325,7 @@ class SocketTransport(asyncio.Transport):
             self._queue()
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now, and drop what is unsent."""
         self._reset = True
         self.close()
         self._queue()
@@ -334,7 +334,7 @@ class SocketTransport(asyncio.Transport):
         return self._closing
 
     def fail(self, error: BaseException) -> None:
-        """A bug: a verb of the protocol has raised. The loop's handler tells of it; the connection ends."""
+        """End the connection because of a bug: a method of the protocol has raised. The loop's handler reports it."""
         self._loop.call_exception_handler(
             {"message": "Fatal error on a connection", "exception": error, "transport": self}
         )
