@@ -129,7 +129,7 @@ class World:
         engine = self.engine
         weather = replace(engine._windows.weather, **changes)
         engine._windows._pressure.weather = weather
-        factor = engine._judge.bought_factor if bought_factor is None else bought_factor
+        factor = engine._judge._tiers._bought_factor if bought_factor is None else bought_factor
         engine._judge.close_window(weather, factor)
 
     def buy(self, client: Client) -> tuple[str, Pass]:

@@ -218,7 +218,7 @@ def test_of_bought_passes_the_one_that_has_taken_least_goes_first(make: Any) -> 
     for _ in range(6):
         often = world.visit(clients[0], token=tokens[0])
     assert often.tier is Tier.T2
-    ranks = [world.engine._judge.rank(request, world.now) for request in others]
-    assert world.engine._judge.rank(often, world.now) < min(ranks), "seven units, not one"
+    ranks = [world.engine._admission._ranks.of(request, world.now) for request in others]
+    assert world.engine._admission._ranks.of(often, world.now) < min(ranks), "seven units, not one"
     assert len(set(ranks)) == 19, "equals by lot"
     assert all(-1.0 <= rank < 0.0 for rank in ranks)

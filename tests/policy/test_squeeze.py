@@ -126,7 +126,7 @@ def test_a_bought_pass_counts_as_demand_for_its_nominal_rate(make: Any) -> None:
     world.storm(0.9)
     _, token = world.buy(client)
     world.engine._windows._tally.close()
-    world.engine._judge.bought_factor = 0.05
+    world.engine._judge._tiers._bought_factor = 0.05
     world.engine._passes.burst = 60.0
     for _ in range(100):
         world.now += 0.010

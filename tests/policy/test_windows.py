@@ -44,13 +44,13 @@ def test_when_the_service_is_ill_by_itself_the_log_says_so_and_newcomers_are_let
     refused = 0
     for i in range(600):
         world.pass_time(0.5)
-        world.engine._shed_in_window = 1  # the queue turned somebody away
+        world.engine._admission._shed_in_window = 1  # the queue turned somebody away
         if i % 20 == 0:
             newcomer = world.ask(world.client(f"198.51.100.{i // 20}"))
             refused += newcomer.verdict.action is Action.CHALLENGE
     assert refused == 6
     assert newcomer.verdict.action is Action.FORWARD
-    world.engine._slots.in_flight = 100
+    world.engine._concurrency.slots.in_flight = 100
     assert world.ask(world.client("198.51.100.99")).rank == -world.now  # after those who have been refused already
     assert world.engine._queue.pressed  # the better tier goes first all the same
     (onset, (name, fields)) = world.engine.events()
@@ -87,7 +87,7 @@ def test_everybody_is_told_what_the_weather_is(world: Any) -> None:
     engine = world.engine
 
     def told() -> tuple[bool, ...]:
-        return engine._judge.pressed, engine._passes.pressed, engine._queue.pressed, engine._history.frozen
+        return engine._judge._tiers.pressed, engine._passes.pressed, engine._queue.pressed, engine._history.frozen
 
     assert told() == (False, False, False, False)
     world.storm(0.5)

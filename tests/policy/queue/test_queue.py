@@ -35,7 +35,7 @@ def fill(world: Any) -> list[Request]:
 def press(world: Any) -> None:
     """Let there not be enough for all; nobody is challenged."""
     world.storm(0.5)
-    world.engine._judge._mode = "off"
+    world.engine._judge._tiers._mode = "off"
 
 
 def free(world: Any, request: Request) -> Any:
@@ -79,7 +79,7 @@ def test_nobody_overtakes_the_queue(make: Any) -> None:
     world = make(2)
     occupants = fill(world)
     waiting = [world.ask(world.client(f"192.0.2.{i}")) for i in range(3)]
-    world.engine._slots.give()  # as if the limit had been raised
+    world.engine._concurrency.slots.give()  # as if the limit had been raised
     late = world.ask(world.client("192.0.2.9"))
     assert late.verdict.action is Action.QUEUE
     changed = world.engine.tick(world.now)
@@ -482,7 +482,7 @@ def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) 
     (occupant,) = fill(world)
     clients = sorted(
         (world.client(f"192.0.2.{i}") for i in range(6)),
-        key=lambda c: world.engine._judge.rank(world.request(c), world.now),
+        key=lambda c: world.engine._admission._ranks.of(world.request(c), world.now),
     )
     last = world.ask(clients[0])
     began = world.now

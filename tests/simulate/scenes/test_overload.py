@@ -53,8 +53,10 @@ class Gradient2(Concurrency):
 
 
 def gradient2(engine: Engine) -> None:
-    engine._concurrency = Gradient2()
-    engine._slots = engine._concurrency.slots
+    """Put it in the place of the engine's own, wherever that is used."""
+    instead = Gradient2()
+    engine._concurrency = engine._windows._concurrency = engine._times._concurrency = instead
+    engine._admission._slots = engine._times._slots = instead.slots
 
 
 Prepare = Callable[[Engine], None]

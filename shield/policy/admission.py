@@ -1,0 +1,134 @@
+"""Slots and the queue: who goes to the service now, who waits, and who is turned away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from shield.model import Reason, Verdict
+from shield.policy.concurrency.slots import Slots
+from shield.policy.limits import Limits
+from shield.policy.queue.queue import Queue
+from shield.policy.ranks import Ranks
+from shield.policy.refusals import TimedRefusals
+from shield.policy.request import Request
+from shield.policy.settings import EngineSettings
+
+QUEUED: Final = Verdict(Reason.AT_CAPACITY)
+
+
+class Admission:
+    """Gives slots to requests that were admitted, and queues those for which none is free."""
+
+    __slots__ = (
+        "_dry_run",
+        "_least_cost",
+        "_limits",
+        "_meanwhile",
+        "_queue",
+        "_ranks",
+        "_refusals",
+        "_shed_in_window",
+        "_slots",
+    )
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        slots: Slots,
+        queue: Queue,
+        ranks: Ranks,
+        refusals: TimedRefusals,
+        limits: Limits,
+    ) -> None:
+        self._dry_run = settings.dry_run
+        self._least_cost = settings.routes.least_cost
+        self._slots = slots
+        self._queue = queue
+        self._ranks = ranks
+        self._refusals = refusals
+        self._limits = limits
+        self._meanwhile: list[Request] = []  # shed from the queue since the last call that returned requests
+        self._shed_in_window = 0  # requests
+
+    def enter(self, request: Request, now: float) -> Verdict:
+        """Give an admitted request a slot (its verdict to FORWARD), or a place in the queue (QUEUE), or none (SHED)."""
+        slots = self._slots
+        if self._dry_run or (slots.in_flight < slots.size and not self._queue.waiting):
+            request.has_slot = True
+            request.epoch = slots.epoch
+            slots.take()
+            return request.verdict
+        if self._queue.brownout:
+            # Nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
+            request.rank = -(request.client.entry.rare.refused_since or now)
+        else:
+            request.rank = self._ranks.of(request, now)
+        request.admitted = request.verdict
+        request.verdict = QUEUED
+        out = self._queue.push(request, now)
+        if out is request:
+            self._shed(request, Reason.QUEUE_FULL, now)
+        elif out is not None:
+            self._shed(out, Reason.OUTRANKED, now)
+            self._meanwhile.append(out)
+        return request.verdict
+
+    def release(self, request: Request, now: float) -> Sequence[Request]:
+        """Take a request's slot back, if it has one; the queued requests whose verdict has changed."""
+        if request.has_slot:
+            request.has_slot = False
+            self._slots.give()
+            if self._queue.waiting or self._meanwhile:
+                return self.advance(now)
+        return ()
+
+    def advance(self, now: float) -> Sequence[Request]:
+        """Fill free slots from the queue; the requests whose verdict has changed."""
+        changed, self._meanwhile = self._meanwhile, []
+        slots, queue = self._slots, self._queue
+        while queue.waiting and slots.in_flight < slots.size:
+            request = queue.pop(now)
+            request.queued_at = 0.0
+            if queue.brownout:
+                request.client.entry.refused_since = 0.0
+            request.verdict = request.admitted
+            request.has_slot = True
+            request.epoch = slots.epoch
+            slots.take()
+            changed.append(request)
+        return changed
+
+    def remove(self, request: Request) -> bool:
+        """Take a request out of the queue, whose client has left; whether it was in it."""
+        if not request.queued_at:
+            return False
+        request.queued_at = 0.0
+        self._queue.remove(request)
+        return True
+
+    def shed_late(self, now: float) -> None:
+        """Turn away those that have waited too long."""
+        for request in self._queue.tick(now):
+            self._shed(request, Reason.QUEUE_TIMEOUT, now)
+            self._meanwhile.append(request)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether somebody waits, or was shed and has not been told."""
+        return bool(self._queue.waiting or self._meanwhile)
+
+    def close_window(self) -> int:
+        """How many requests were turned away in the window that ends."""
+        shed, self._shed_in_window = self._shed_in_window, 0
+        return shed
+
+    def _shed(self, request: Request, reason: Reason, now: float) -> None:
+        """Turn away a request that was charged: it pays for the attempt only."""
+        self._shed_in_window += 1
+        client = request.client
+        if self._queue.brownout and not client.entry.rare.refused_since:
+            client.entry.refused_since = request.queued_at
+        request.queued_at = 0.0
+        request.verdict = self._refusals.of(reason, client.key, now)
+        self._limits.settle(request, self._least_cost, now)

@@ -1,0 +1,51 @@
+"""What a request pays in calm weather, and what hitting a limit says of its client.
+
+Each admitted request counts as demand in the tally of the open window.
+"""
+
+from __future__ import annotations
+
+from shield.model import Verdict
+from shield.policy.history import History
+from shield.policy.limits import CLIENT_RATE, PASS_RATE, Limits
+from shield.policy.pressure.window import Tally
+from shield.policy.reputation import Reputation
+from shield.policy.request import Request
+
+
+class Charges:
+    """Charges requests that no measure of pressure applies to."""
+
+    __slots__ = ("_history", "_limits", "_reputation", "_tally")
+
+    def __init__(self, limits: Limits, reputation: Reputation, history: History, tally: Tally) -> None:
+        self._limits = limits
+        self._reputation = reputation
+        self._history = history
+        self._tally = tally
+
+    def free(self, request: Request) -> None:
+        """Let a request pass that is never limited; it counts as demand all the same."""
+        self._tally.admitted(request.tier, request.cost)
+
+    def admit(self, request: Request, welcome: Verdict, now: float) -> Verdict:
+        """Charge a request that no measure of pressure applies to: `welcome`, or a limit."""
+        refusal = self._limits.admit(request, now)
+        if refusal is not None:
+            self.hit(request, refusal, now)
+            return refusal
+        self._tally.admitted(request.tier, request.cost)
+        return welcome
+
+    def ranked(self, rank: float, units: float) -> None:
+        """Note the rank of demand that was counted already."""
+        self._tally.ranked(rank, units)
+
+    def hit(self, request: Request, refusal: Verdict, now: float) -> None:
+        """Hold a limit against the client, if it is its own and not its neighbours'."""
+        if refusal.reason is CLIENT_RATE or refusal.reason is PASS_RATE:
+            client = request.client
+            self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
+            self._history.limited(client.entry, now)
+            if request.charged_pass is not None:
+                self._history.limited(request.charged_pass, now)

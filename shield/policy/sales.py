@@ -1,0 +1,180 @@
+"""Challenges and passes: what a challenge costs a client, what follows from its answer, and who is given a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from shield.policy.bucket import Bucket, Rate
+from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, Redeemed, Redemption
+from shield.policy.history import History
+from shield.policy.identity import Client, Identity
+from shield.policy.limits import Limits
+from shield.policy.passes import Passes
+from shield.policy.pricing import Pricing
+from shield.policy.reputation import Reputation
+from shield.policy.request import Request
+from shield.policy.waiting_room import Waiter
+
+HOUR: Final = 3600.0  # seconds
+
+
+class Sales:
+    """Sells passes for work, through the waiting room where they are scarce, and gives them to those who are known."""
+
+    __slots__ = (
+        "_challenger",
+        "_grants",
+        "_history",
+        "_identity",
+        "_limits",
+        "_passes",
+        "_pricing",
+        "_reputation",
+        "_settings",
+    )
+
+    def __init__(
+        self,
+        settings: ChallengeSettings,
+        challenger: Challenger,
+        pricing: Pricing,
+        passes: Passes,
+        identity: Identity,
+        history: History,
+        reputation: Reputation,
+        limits: Limits,
+    ) -> None:
+        self._settings = settings
+        self._grants = Rate(settings.earned_per_hour / HOUR, settings.earned_per_hour)  # of one network
+        self._challenger = challenger
+        self._pricing = pricing
+        self._passes = passes
+        self._identity = identity
+        self._history = history
+        self._reputation = reputation
+        self._limits = limits
+
+    def mint(self, client: Client, now: float) -> Challenge:
+        """A challenge at the client's price."""
+        score = max(self._reputation.of_client(client.entry, now), self._reputation.of_place(client.source, now))
+        known = self._history.known_since(client.network, now) is not None
+        client.entry.offered_until = now + self._settings.lifetime
+        return self._challenger.mint(client.key, self._challenger.price(self._pricing.hashes, score, known), now)
+
+    def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
+        """What an answer to a challenge buys: a pass, or a place in the waiting room when none is to be had.
+
+        A bad answer is charged, a false one raises the score.
+        """
+        if not self._hears(client, now):
+            return Redemption(Redeemed.BUSY)
+        network, room = client.network, self._pricing.room
+        attack = self._passes.attack
+        known = attack and self._history.known_since(network, now) is not None
+        scarce = attack and not self._pricing.ready
+        worse: Waiter | None = None
+        if scarce and room.full(known):
+            worse = room.worse(network, known)
+            if worse is None:
+                return self._reject(client, Redeemed.BUSY, now)
+        result, work = self._challenger.verify(client.key, token, nonces, now, self._identity.former(client))
+        if result is not Redeemed.ACCEPTED:
+            return self._reject(client, result, now)
+        client.entry.offered_until = 0.0
+        if attack:
+            self._pricing.solved(network, known)
+            if scarce:
+                return self._wait(room.enter(network, known, work, now, worse), now)
+            self._pricing.take()
+        return self._accept(self._sell(client, work, network, False, now))
+
+    def claim(self, client: Client, ticket: str, now: float) -> Redemption:
+        """What has become of a place in the waiting room: ACCEPTED (again and again, for a while), WAITING, or lost."""
+        if not self._hears(client, now):
+            return Redemption(Redeemed.BUSY)
+        found = self._pricing.room.find(ticket)
+        if isinstance(found, Redeemed):
+            return self._reject(client, found, now)
+        if not found.won:
+            return self._wait(found, now)
+        if not found.pass_token:
+            found.pass_token = self._sell(client, found.work, found.line.name, True, now)
+        return self._accept(found.pass_token)
+
+    def grant(self, request: Request, now: float) -> str | None:
+        """The token of a pass for a client that has just become a known one; None when it gets none."""
+        client = request.client
+        entry, network = client.entry, client.source.network
+        shared = entry.rare.overflow
+        if not request.grant or self._passes.attack:
+            return None
+        if entry.granted_at + self._settings.earned_every > now and (not shared or entry.granted_to == client.key):
+            return None
+        since = self._history.known_since(network.name, now)
+        if shared or since is None or since + self._settings.earned_known > now:
+            bucket = Bucket(self._grants)
+            bucket.tat = network.grants
+            if not bucket.take(1.0, now):
+                return None
+            network.grants = bucket.tat
+        entry.granted_at = now
+        if shared:
+            entry.granted_to = client.key
+        return self._passes.earn(now)
+
+    def stands_in(self, client: Client, now: float) -> bool:
+        """Whether the pass that a client bought last pays for a request that came without it; else it is forgotten.
+
+        A browser does not send its cookie along with a form that another site makes it post (a payment's or a login's
+        return; SameSite=Lax), and a client that refuses cookies cannot send one at all. Both have paid, and it is one
+        budget.
+        """
+        bought = client.entry.bought
+        if bought is not None and bought.issued + self._settings.stand_in > now:
+            return True
+        client.entry.bought = None
+        return False
+
+    def _hears(self, client: Client, now: float) -> bool:
+        """Whether a client's answers are heard: it is not banned, and can pay for a bad one. Renews the handle."""
+        if not client.live:
+            self._identity.renew(client, now)
+        return client.entry.banned_until <= now and self._limits.can_pay(client.entry, now)
+
+    def _reject(self, client: Client, result: Redeemed, now: float) -> Redemption:
+        """An answer, or a ticket, that was no good, or for which there is no room."""
+        if result is Redeemed.BUSY:
+            return Redemption(result, retry_after=self._pricing.again_after(now))
+        self._limits.fine(client.entry, client.source, now)
+        if result is Redeemed.FORGED or result is Redeemed.WRONG:
+            points = self._reputation.settings.false_work
+            self._reputation.hard(client.source, client.entry, points, "false_work", now)
+        return Redemption(result)
+
+    def _sell(self, client: Client, work: int, network: str, counted: bool, now: float) -> str:
+        """The token of a pass bought by a client in `network`; empty when the table is full.
+
+        `counted`: the network's live passes include it already.
+        """
+        bought = self._passes.buy(work, network, now)
+        if bought is None:
+            return ""
+        token, stand_in = bought
+        if stand_in.scarce is not counted:
+            self._pricing.room.hold(network, -1 if counted else 1)
+        if not client.entry.overflow:
+            client.entry.bought = stand_in
+        return token
+
+    def _accept(self, token: str) -> Redemption:
+        """The pass, or BUSY where there was no room for it."""
+        if not token:
+            return Redemption(Redeemed.BUSY)
+        return Redemption(Redeemed.ACCEPTED, token, int(self._settings.pass_lifetime))
+
+    def _wait(self, waiter: Waiter, now: float) -> Redemption:
+        """How long it will take, about, and when to ask again."""
+        wait = self._pricing.wait(waiter, now)
+        pause = self._pricing.pause(wait)
+        return Redemption(Redeemed.WAITING, ticket=self._pricing.room.ticket(waiter), wait=wait, retry_after=pause)

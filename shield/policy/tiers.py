@@ -1,0 +1,191 @@
+"""What its tier makes of a request under pressure, where everybody is challenged, and for bad scores.
+
+T0   a pass with history, an API key, a crawler: the limits of calm weather
+T1   a client with history, or an earned pass: the same. Challenged only below the cutoff, when T0 and T1 alone ask
+     for more than there is
+T2   a bought pass: its own small budget, and the network's
+T3   no pass, no history: challenged. With challenges off, and where the operator wants none (exempt.py), slowed by
+     `limits.newcomer_slowing` times the strictness. With a fingerprint that only strangers have (standouts.py):
+     limited together with all who have it
+T4   a score above `reputation.bad_score`: as T3, and slowed to `limits.bad_rate` times (1 - strictness), in calm
+     weather too
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shield.model import Reason, Tier, Verdict
+from shield.policy.charges import Charges
+from shield.policy.entries import Pass, PassKind
+from shield.policy.exempt import Exempt
+from shield.policy.limits import PASS_RATE
+from shield.policy.pressure.weather import Weather
+from shield.policy.ranks import Ranks
+from shield.policy.refusals import TimedRefusals
+from shield.policy.reputation import Reputation
+from shield.policy.request import Request
+from shield.policy.settings import EngineSettings
+from shield.policy.squeeze import Squeeze
+from shield.policy.standouts import Standouts
+
+# Names of their own: looking up a member of an Enum costs 70 ns.
+T0, T1, T2, T3, T4 = Tier
+CHALLENGE_ALWAYS: Final = Reason.CHALLENGE_ALWAYS
+NEWCOMER: Final = Reason.NEWCOMER
+BAD_REPUTATION: Final = Reason.BAD_REPUTATION
+FINGERPRINT_RATE: Final = Reason.FINGERPRINT_RATE
+
+FORWARD: Final = Verdict(Reason.OK)
+
+
+def tier_of(shown: Pass) -> Tier:
+    """The tier that a pass is worth."""
+    if shown.record is not None and shown.record.live:
+        return T0
+    return T1 if shown.kind is PassKind.EARNED else T2
+
+
+class Tiers:
+    """Judges requests by their tier. Goes by the weather of the last window."""
+
+    __slots__ = (
+        "_bought_factor",
+        "_bought_units",
+        "_charges",
+        "_exempt",
+        "_limits",
+        "_mode",
+        "_ranks",
+        "_refusals",
+        "_reputation",
+        "_squeeze",
+        "_standouts",
+        "_weather",
+        "pressed",
+    )
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        weather: Weather,
+        charges: Charges,
+        squeeze: Squeeze,
+        ranks: Ranks,
+        refusals: TimedRefusals,
+        reputation: Reputation,
+        standouts: Standouts,
+    ) -> None:
+        self._mode = settings.challenge.mode
+        self._limits = settings.limits
+        self._exempt = Exempt(settings.challenge.never)
+        self._charges = charges
+        self._squeeze = squeeze
+        self._ranks = ranks
+        self._refusals = refusals
+        self._reputation = reputation
+        self._standouts = standouts
+        # changed with each window
+        self._weather = weather
+        self.pressed = False
+        self._bought_factor = 1.0  # on the rate of bought passes
+        self._bought_units = 0.0  # that bought passes took in the window that is open
+
+    def close_window(self, weather: Weather, bought_factor: float) -> float:
+        """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
+        self._weather = weather
+        self.pressed = weather.pressed
+        self._bought_factor = bought_factor
+        taken, self._bought_units = self._bought_units, 0.0
+        return taken
+
+    def judge(self, request: Request, tier: Tier, now: float) -> Verdict:
+        """Forward, challenge or limit a request of this tier."""
+        if self.pressed:
+            self._standouts.count(request, tier <= T1)
+        spared = self._mode == "off" or request in self._exempt
+        if self._mode == "always" and request.shown_pass is None and not spared:
+            return self._challenge(request, CHALLENGE_ALWAYS, self._squeeze.demand(request, now), now)
+        if tier is T0:
+            return self._judge_best(request, now)
+        if tier is T1:
+            return self._judge_known(request, spared, now)
+        asked = self._squeeze.demand(request, now)
+        if tier is not T2:
+            if self._standouts.armed and self._standouts.refuses(request, now):
+                return self._refusals.of(FINGERPRINT_RATE, request.client.key, now)
+            if self.pressed and not spared:
+                reason = BAD_REPUTATION if tier is T4 else NEWCOMER
+                return self._challenge(request, reason, asked, now)
+        return self._judge_squeezed(request, asked, now)
+
+    def _judge_best(self, request: Request, now: float) -> Verdict:
+        """Judge a request of T0, which goes by rank among T1 where there is not enough for T0 alone."""
+        verdict = self._charges.admit(request, FORWARD, now)
+        if verdict is FORWARD and self._weather.merged:
+            self._charges.ranked(self._ranks.of(request, now), request.cost)
+            request.tier = T1
+        return verdict
+
+    def _judge_known(self, request: Request, spared: bool, now: float) -> Verdict:
+        """Judge a request of T1: below the cutoff it is challenged, or counts as T2 with a pass that was bought."""
+        rank = self._ranks.of(request, now)
+        if spared or rank >= self._weather.cutoff:
+            verdict = self._charges.admit(request, FORWARD, now)
+            if verdict is FORWARD:
+                self._charges.ranked(rank, request.cost)
+            return verdict
+        asked = self._squeeze.demand(request, now)
+        self._charges.ranked(rank, asked)
+        shown = request.shown_pass
+        if shown is None or shown.kind is not PassKind.BOUGHT:
+            return self._challenge(request, Reason.OVERSUBSCRIBED, asked, now)
+        request.charged_pass, request.tier = shown, T2
+        return self._judge_squeezed(request, asked, now)
+
+    def _judge_squeezed(self, request: Request, asked: float, now: float) -> Verdict:
+        """Forward a request as far as the pressure lets its buckets."""
+        refusal = self._squeeze.squeeze(request, self._factor(request), self.pressed, now)
+        if request.tier is T2:
+            self._note_use(request, refusal, now)
+        if refusal is None:
+            return FORWARD
+        if not asked:  # else it is the pressure that refuses, and no fault of the client's
+            self._charges.hit(request, refusal, now)
+        return refusal
+
+    def _challenge(self, request: Request, reason: Reason, asked: float, now: float) -> Verdict:
+        """Challenge, unless even asking is more than the client's limit. `asked`: what its nominal buckets admit."""
+        refusal = self._squeeze.attempt(request, now)
+        if refusal is not None:
+            if not asked:
+                self._charges.hit(request, refusal, now)
+            return refusal
+        client = request.client
+        entry = client.entry
+        if entry.rare.offered_until > now:
+            self._reputation.ignored(client.source, entry, now)
+        if not entry.rare.refused_since:
+            entry.refused_since = now  # goes first, should it be the service that is ill
+        return self._refusals.of(reason, client.key, now)
+
+    def _note_use(self, request: Request, refusal: Verdict | None, now: float) -> None:
+        """Note what a bought pass got, or that it asked for more than it has."""
+        shown = request.shown_pass
+        if shown is None:
+            return
+        if refusal is None:
+            self._bought_units += request.cost
+            shown.taken += request.cost
+        elif refusal.reason is PASS_RATE:
+            shown.limited_at = now
+
+    def _factor(self, request: Request) -> float:
+        """The factor on the rate that a tier has under the present pressure."""
+        strictness = self._weather.strictness if self.pressed else 0.0
+        if request.tier is T4:
+            return self._limits.bad_rate * (1.0 - strictness)
+        if request.tier is T3:
+            return 1.0 - self._limits.newcomer_slowing * strictness
+        shown = request.shown_pass
+        return self._bought_factor if shown is not None and shown.scarce else 1.0

@@ -1,0 +1,90 @@
+"""What is learned from the time that the service took: congestion, what routes cost, and what the request cost."""
+
+from __future__ import annotations
+
+from shield.model import UNIT_SECONDS
+from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.limits import Limits
+from shield.policy.queue.queue import Queue
+from shield.policy.request import Request
+from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
+
+
+class UpstreamTimes:
+    """Takes each upstream time as a sample, and settles the request's cost by it."""
+
+    __slots__ = (
+        "_completed",
+        "_concurrency",
+        "_least_time",
+        "_limits",
+        "_queue",
+        "_routes",
+        "_settings",
+        "_settled",
+        "_slots",
+    )
+
+    def __init__(
+        self, settings: RoutesSettings, routes: Routes, concurrency: Concurrency, queue: Queue, limits: Limits
+    ) -> None:
+        self._settings = settings
+        self._settled = settings.settled
+        self._least_time = settings.least_cost * UNIT_SECONDS
+        self._routes = routes
+        self._concurrency = concurrency
+        self._slots = concurrency.slots
+        self._queue = queue
+        self._limits = limits
+        self._completed = 0.0  # units, in the window that is open
+
+    def learn(self, request: Request, rtt: float, error: bool, now: float) -> None:
+        """Learn from a request that has ended. `rtt` is in seconds, negative when no response head came."""
+        concurrency = self._concurrency
+        route = request.route
+        typical = self._routes.typical
+        loaded = self._slots.in_flight >= self._slots.half
+        if rtt < 0.0:
+            if error and loaded:
+                usual = self._usual(route)
+                concurrency.sample(request.client.key, usual, usual, True, request.epoch)
+            return
+        if loaded:
+            seconds = max(rtt, self._least_time)
+            concurrency.sample(request.client.key, seconds, self._usual(route), error, request.epoch)
+        self._queue.sample(rtt)
+        self._completed += request.cost
+        seconds = rtt / concurrency.congestion
+        if not error:
+            # What is not loaded is undisturbed as it is: to divide it as well makes noise a lower baseline, and that
+            # more congestion, in a circle.
+            undisturbed = seconds if loaded else rtt
+            if not loaded or (route.samples < self._settled and self._may_teach(request)):
+                route.sample(undisturbed, now)
+            if not loaded or typical.samples < self._settled:
+                typical.sample(undisturbed, now)
+        if not route.fixed:
+            units = cost_of(seconds, self._settings)
+            if loaded and concurrency.congestion == 1.0:
+                units = min(units, request.cost)  # congestion that nobody has measured yet is not the client's
+            self._limits.settle(request, units, now)
+
+    def close_window(self) -> float:
+        """The units that were completed in the window that ends."""
+        completed, self._completed = self._completed, 0.0
+        return completed
+
+    def _may_teach(self, request: Request) -> bool:
+        """Whether the time of a request under load may be among the first of its route.
+
+        It may where nothing else is known, or in a probe. A path that a flood is the first to ask for would be taken to
+        be as slow as the flood makes it, and the congestion not be seen: a limit of 20 rose to 30 on a service of 4
+        slots.
+        """
+        return self._routes.typical.samples < self._settled or (
+            self._concurrency.probing and request.epoch == self._slots.epoch
+        )
+
+    def _usual(self, route: Route) -> float:
+        """Seconds that a route takes undisturbed, as far as is known."""
+        return route.baseline if route.samples >= self._settled else self._routes.typical.baseline
