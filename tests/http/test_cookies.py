@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shield.http.cookies import take_cookie
+from shield.http.cookies import MOST_LOOKED_AT, take_cookie
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,11 @@ from shield.http.cookies import take_cookie
         (b"shield_passport=t", b"", b"shield_passport=t"),
         (b"a=shield_pass", b"", b"a=shield_pass"),
         (b"shield_pass", b"", b"shield_pass"),
-        (b"a=1;shield_pass=t;b=2", b"t", b"a=1; b=2"),
+        (b"a=__Host-shield_pass=t", b"", b"a=__Host-shield_pass=t"),
+        (b"x__Host-shield_pass=t", b"", b"x__Host-shield_pass=t"),
+        (b"shield_pass= t ; a=1", b"t", b"a=1"),
+        (b"b=shield_pass=; shield_pass=t", b"t", b"b=shield_pass="),
+        (b"a=1;shield_pass=t;b=2", b"t", b"a=1;b=2"),
         (b" shield_pass =t", b"", b"shield_pass =t"),
     ],
 )
@@ -38,3 +42,11 @@ def test_the_pass_is_taken_out_of_the_cookies(cookies: bytes, token: bytes, rest
 def test_whatever_the_cookies_the_pass_does_not_go_on(parts: list[bytes]) -> None:
     _, rest = take_cookie(b";".join(parts), b"shield_pass")
     assert b"shield_pass=" not in rest
+
+
+def test_a_field_of_cookies_that_all_are_the_pass_is_not_read_to_its_end() -> None:
+    """No browser sends so many; and what was not read does not go on."""
+    cookies = b"a=1; " + b"shield_pass=t; " * (MOST_LOOKED_AT + 1) + b"b=2"
+    assert take_cookie(cookies, b"shield_pass") == (b"t", b"a=1")
+    cookies = b"a=1; " + b"shield_pass=t; " * (MOST_LOOKED_AT - 1) + b"b=2"
+    assert take_cookie(cookies, b"shield_pass") == (b"t", b"a=1; b=2")
