@@ -147,4 +147,4 @@ class Proxy:
 
     def counted(self, action: str) -> int:
         """Requests with that verdict so far, by the metrics."""
-        return sum(self.metrics.summary()["requests"].get(action, {}).values())
+        return sum(self.metrics.verdicts.get(action, {}).values())
