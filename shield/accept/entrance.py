@@ -21,7 +21,7 @@ MakeConnection = Callable[[Ends | None, Program], asyncio.Protocol]
 
 @dataclass(slots=True)
 class Entrance:
-    """One per process, built by process/service.py.
+    """One per process, built by process/build.py.
 
     `crowding` says who may have another connection, and whose is closed for it; `trusts`, whether an address is that of
     a trusted proxy. `on_room` is called when a connection is closed that had not come to HTTP yet.

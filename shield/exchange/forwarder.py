@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Forwarder:
-    """One per process, built by process/service.py. It holds no state of a request.
+    """One per process, built by process/build.py. It holds no state of a request.
 
     `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is timeouts.linger, in seconds.
     """

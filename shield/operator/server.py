@@ -51,8 +51,8 @@ class AdminSettings:
             yield ("address",), wrong
 
 
-class View(Protocol):
-    """What the service shows of itself. Called on the event loop, once per request; must not wait."""
+class AdminView(Protocol):
+    """What Shield shows of itself. Called on the event loop, once per request; must not wait."""
 
     def ready(self) -> tuple[bool, str]:
         """Whether requests are welcome, and why (not)."""
@@ -132,7 +132,7 @@ class AdminServer:
     """
 
     def __init__(
-        self, settings: AdminSettings, view: View, refresh: Callable[[str], Awaitable[None]] = _always_fresh
+        self, settings: AdminSettings, view: AdminView, refresh: Callable[[str], Awaitable[None]] = _always_fresh
     ) -> None:
         self._settings = settings
         self._view = view

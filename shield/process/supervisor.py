@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import os
 import shutil
 import signal
@@ -46,8 +45,9 @@ from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.process import systemd
-from shield.process.service import Share, warn_of_forgetting, welcome
+from shield.process.share import Share, share_out
 from shield.process.state import load_keys
+from shield.process.words import warn_of_forgetting, welcome
 from shield.process.worker import hand_over
 from shield.upstream.settings import DEMO
 
@@ -153,7 +153,7 @@ class Supervisor:
         self.addresses = sockets.names([group[0] for group in self._groups])
         self._redirects = sockets.bind_groups(config.tls.redirect_from, config.listen.backlog, self._number)
         steered = self._steer()
-        self._config = _cut(replace(config, upstream=replace(config.upstream, servers=servers)), self._number)
+        self._config = share_out(replace(config, upstream=replace(config.upstream, servers=servers)), self._number)
         for number in range(self._number):
             share = Share(number, keys, _descriptors(self._groups, number), _descriptors(self._redirects, number))
             self._workers.append(Worker(number, share))
@@ -314,22 +314,6 @@ class Supervisor:
 def _descriptors(groups: list[list[socket.socket]], number: int) -> tuple[int, ...]:
     """Those of one worker, one of each group."""
     return tuple(group[number].fileno() for group in groups)
-
-
-def _cut(config: Config, workers: int) -> Config:
-    """The config of one worker. What is for the whole service is divided, rounded up; 0 keeps its meaning."""
-    connections = math.ceil(config.listen.max_connections / workers)
-    ceiling = math.ceil(config.upstream.max_concurrency / workers)
-    concurrency = {key: math.ceil(getattr(config.concurrency, key) / workers) for key in ("start", "least", "most")}
-    streams = math.ceil(config.upstream.max_streams / workers)
-    handshakes = math.ceil(config.tls.handshakes / workers)
-    return replace(
-        config,
-        listen=replace(config.listen, max_connections=connections),
-        tls=replace(config.tls, handshakes=handshakes),
-        upstream=replace(config.upstream, max_concurrency=ceiling, max_streams=streams),
-        concurrency=replace(config.concurrency, **concurrency),
-    )
 
 
 @functools.cache

@@ -21,7 +21,8 @@ import uvloop
 
 from shield.config.settings import Config
 from shield.errors import StartError
-from shield.process.service import Service, Share, serve
+from shield.process.service import Service, serve
+from shield.process.share import Share
 from shield.wire.addresses import UnixAddress, parse_address
 
 NOT_STARTED: Final = 3

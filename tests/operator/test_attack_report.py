@@ -9,14 +9,14 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from shield.config.settings import Config
 from shield.operator.attack_report import AttackReport
 from shield.operator.log import AccessLog, LogSettings
+from shield.operator.metrics import Metrics
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
 from shield.policy.settings import EngineSettings
 from shield.policy.status import PolicyStatus, RouteStatus, StandoutsStatus
-from shield.process.service import Service
+from shield.process.decisions import Decisions
 
 Routes = list[tuple[str, int, float]]
 
@@ -90,14 +90,13 @@ class Lines:
 
 def test_while_an_attack_lasts_there_is_one_line_every_ten_seconds() -> None:
     lines = Lines()
-    service = Service(Config(), AccessLog(LogSettings(), lines, lambda: 0.0, 0.0), lambda: 0.0, 0.0)
     said = {10: ("attack_onset", {"cause": "demand"}), 50: ("ban", {}), 100: ("attack_end", {"seconds": 45.0})}
     engine = SimpleNamespace(attack=False, status=lambda now: status([]), events=lambda: ())
-    service.engine = cast("Any", engine)
+    decisions = Decisions(cast("Any", engine), Metrics(), AccessLog(LogSettings(), lines, lambda: 0.0, 0.0))
     for tick in range(120):  # half seconds: calm, 45 s of attack, calm
         engine.attack = 10 <= tick < 100
         engine.events = lambda tick=tick: [said[tick]] if tick in said else []
-        service._report(tick * 0.5)
+        decisions.tell(tick * 0.5)
     events = [(line["event"], line["level"]) for line in lines.lines if line["event"] != "attack"]
     assert events == [("attack_onset", "warning"), ("ban", "info"), ("attack_end", "warning")]
     assert [line["event"] for line in lines.lines].count("attack") == 4

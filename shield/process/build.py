@@ -1,0 +1,258 @@
+"""The composition root of one process: the one place that builds every part and hands each its settings.
+
+The order is that in which parts need each other: keys and history, the policy, the upstream, what serves clients, and
+the listening sockets last. Nothing is accepted yet when `build` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shield.accept import file_limit, sockets
+from shield.accept.certificates import Certificates
+from shield.accept.entrance import Entrance
+from shield.accept.first_read import FirstRead
+from shield.accept.handshakes import OUTCOMES, Handshakes
+from shield.accept.listener import Listener
+from shield.accept.prelude import Prelude
+from shield.accept.tls import hsts_field
+from shield.client.connection import ClientConnection
+from shield.client.crowding import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
+from shield.client.edge import Edge
+from shield.client.sweep import Sweep
+from shield.config.settings import Config
+from shield.demo.site import start_demo
+from shield.errors import StartError
+from shield.http.forwarded import Forwarding
+from shield.http.head import Examiner
+from shield.model import Fault
+from shield.operator.log import AccessLog
+from shield.operator.metrics import Metrics
+from shield.policy.engine import Engine
+from shield.policy.keys import Keys
+from shield.process.share import Share
+from shield.process.state import load_history, load_keys
+from shield.replies.redirect import Redirect
+from shield.replies.rendering import Replies
+from shield.upstream.connection import UpstreamConnection
+from shield.upstream.crawlers import Crawlers
+from shield.upstream.pool import Pool
+from shield.upstream.resolve import Resolver
+from shield.upstream.settings import DEMO, UpstreamSettings
+from shield.wire.client_hello import Program
+from shield.wire.proxy_protocol import Ends
+
+ADDRESS_SHARE: Final = 4
+"""One address gets at most one in so many connections where `listen.max_connections_per_address` is 0 ..."""
+NETWORK_SHARE: Final = 2
+"""... and one network one in so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What every part is built in: `clock` gives monotonic seconds, `share` is for one of several workers."""
+
+    config: Config
+    log: AccessLog
+    clock: Callable[[], float]
+    wall_offset: float
+    share: Share | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one process."""
+
+    metrics: Metrics
+    engine: Engine
+    known: int  # rows of history that were taken over
+    replies: Replies
+    pool: Pool
+    edge: Edge
+    deadlines: Sweep[ClientConnection]
+    certificates: Certificates | None
+    listeners: Sequence[Listener]  # the first is for the service, the second for tls.redirect_from
+    connections: int  # that clients may have at the same time
+
+
+async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
+    """Build everything. What must be closed at the end is pushed to `closing`. Raises StartError."""
+    config, log, clock = setting.config, setting.log, setting.clock
+    metrics = _metrics(log)
+    engine, known = _engine(setting)
+    certificates = None
+    if config.tls.certificates:
+        certificates = Certificates(config.tls.certificates, log.event)
+        metrics.handshakes.update((outcome, 0) for outcome in OUTCOMES)
+    upstream, connections = _within_file_limit(config)
+    resolver = Resolver(upstream.resolver, clock)
+    closing.push_async_callback(resolver.close)
+    crawlers = Crawlers(resolver, lambda address, ok: engine.vouch(address, ok, clock()))
+    closing.push_async_callback(crawlers.close)
+    pool = await _pool(setting, upstream, metrics, resolver, closing)
+    replies = Replies(config.challenge.cookie, config.challenge.header)
+    deadlines: Sweep[ClientConnection] = Sweep()
+    edge = Edge(
+        engine=engine,
+        pool=pool,
+        replies=replies,
+        metrics=metrics,
+        log=log,
+        forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from),
+        examiner=Examiner(config.http, config.challenge.header),
+        deadlines=deadlines,
+        crawlers=crawlers,
+        http=config.http,
+        timeouts=config.timeouts,
+        upstream=upstream,
+        cookie=config.challenge.cookie.encode("ascii"),
+        cookie_anywhere=config.challenge.earned_anywhere,
+        pass_lifetime=int(config.challenge.pass_lifetime),
+        clock=clock,
+        loop=asyncio.get_running_loop(),
+        request_ids=_request_ids(os.urandom(4).hex()),
+        max_streams=file_limit.stream_limit(upstream.max_streams, connections),
+        hsts=hsts_field(config.tls),
+    )
+    crowd, listen = edge.connections, config.listen
+    crowd.per_address = share_of(listen.max_connections_per_address, connections, ADDRESS_SHARE, MOST_PER_ADDRESS)
+    crowd.per_network = share_of(listen.max_connections_per_network, connections, NETWORK_SHARE, MOST_PER_NETWORK)
+    listeners = _listeners(setting, edge, certificates, connections, closing)
+    return Parts(metrics, engine, known, replies, pool, edge, deadlines, certificates, listeners, connections)
+
+
+def _metrics(log: AccessLog) -> Metrics:
+    metrics = Metrics()
+    metrics.log = log
+    metrics.faults.update((fault.value, 0) for fault in Fault)  # a counter that appears late loses its first step
+    return metrics
+
+
+def _engine(setting: Setting) -> tuple[Engine, int]:
+    """The policy, with the history of the last run; how many rows of it made sense."""
+    config, log = setting.config, setting.log
+    current, previous = load_keys(config.state, log) if setting.share is None else setting.share.keys
+    keys = Keys(current, previous)
+    engine = Engine(config.policy(), keys, os.urandom, setting.wall_offset, config.upstream.max_concurrency)
+    return engine, engine.import_history(load_history(config.state, log), setting.clock())
+
+
+def _within_file_limit(config: Config) -> tuple[UpstreamSettings, int]:
+    """The settings of the upstream with no more idle connections than there are descriptors for, and how many
+    connections clients may have beside them."""
+    upstream = config.upstream
+    files = file_limit.raise_file_limit()
+    idle = file_limit.idle_limit(upstream.keep_alive_connections, files, len(upstream.servers))
+    connections = file_limit.connection_limit(config.listen.max_connections, files, idle * len(upstream.servers))
+    return replace(upstream, keep_alive_connections=idle), connections
+
+
+async def _pool(
+    setting: Setting, upstream: UpstreamSettings, metrics: Metrics, resolver: Resolver, closing: AsyncExitStack
+) -> Pool:
+    servers = list(upstream.servers)
+    if DEMO in servers:
+        address, demo = await start_demo()
+        closing.push_async_callback(demo.cleanup)
+        servers = [address if server == DEMO else server for server in servers]
+    preserve_host, shared = setting.config.http.preserve_host, upstream.proxy_protocol == "off"
+    try:
+        pool = Pool(
+            upstream,
+            servers,
+            metrics,
+            resolver,
+            lambda server: UpstreamConnection(server, preserve_host, shared),
+            lambda event, server: setting.log.event(event, server=server),
+        )
+    except (OSError, ValueError) as error:
+        raise StartError(f"upstream: {error}") from error
+    closing.callback(pool.close)
+    return pool
+
+
+def _listeners(
+    setting: Setting, edge: Edge, certificates: Certificates | None, connections: int, closing: AsyncExitStack
+) -> Sequence[Listener]:
+    """Those for the service, and for plain HTTP that is sent on to https."""
+    config, share = setting.config, setting.share
+    made: list[Listener] = []
+
+    def accept_again() -> None:
+        for one in made:
+            one.check()
+
+    edge.on_close = accept_again
+    entrance = Entrance(
+        edge.loop, setting.clock, edge.metrics, setting.log, edge.connections, edge.forwarding.trusts, accept_again
+    )
+    inherited = None if share is None else share.listeners
+    listening = _sockets(config.listen.addresses, config.listen.backlog, inherited)
+    made.append(_listener(config, edge, entrance, listening, certificates, connections))
+    closing.callback(made[0].stop)
+    if certificates is not None and config.tls.redirect_from:
+        inherited = None if share is None else share.redirects
+        listening = _sockets(config.tls.redirect_from, config.listen.backlog, inherited)
+        redirect = Redirect(edge.replies, edge.metrics, config.tls.redirect_port, config.tls.acme, certificates.covers)
+        made.append(_redirect_listener(config, edge, entrance, listening, redirect, connections))
+        closing.callback(made[1].stop)
+    return made
+
+
+def _sockets(addresses: Sequence[str], backlog: int, inherited: Sequence[int] | None) -> list[socket.socket]:
+    """Sockets that listen on `addresses`, or those that this worker has inherited for them. Raises StartError."""
+    if inherited is None:
+        return sockets.bind(addresses, backlog, reuse_port=False)
+    return [socket.socket(fileno=number) for number in inherited]
+
+
+def _listener(
+    config: Config,
+    edge: Edge,
+    entrance: Entrance,
+    listening: Sequence[socket.socket],
+    certificates: Certificates | None,
+    connections: int,
+) -> Listener:
+    def connect(ends: Ends | None, program: Program) -> ClientConnection:
+        return ClientConnection(edge, ends, program, None)
+
+    handshakes = prelude = None
+    if certificates is not None:
+        handshakes = Handshakes(entrance, config.tls, certificates, connect)
+    if certificates is not None or config.listen.proxy_protocol:
+        prelude = Prelude(entrance, config.tls.handshake_timeout, config.listen.proxy_protocol, handshakes)
+    most = config.http.max_head_bytes
+    first_read = FirstRead(entrance, edge.engine, edge.plain, most, edge.recognition, edge.replies)
+    return Listener(entrance, listening, connections, connect, prelude, first_read)
+
+
+def _redirect_listener(
+    config: Config,
+    edge: Edge,
+    entrance: Entrance,
+    listening: Sequence[socket.socket],
+    redirect: Redirect,
+    connections: int,
+) -> Listener:
+    def connect(ends: Ends | None, program: Program) -> ClientConnection:
+        return ClientConnection(edge, ends, program, redirect)
+
+    prelude = None
+    if config.listen.proxy_protocol:
+        prelude = Prelude(entrance, config.tls.handshake_timeout, config.listen.proxy_protocol, None)
+    return Listener(entrance, listening, connections, connect, prelude, None)
+
+
+def _request_ids(prefix: str) -> Callable[[], bytes]:
+    """Unique within this process; the prefix, random per process, makes them unique beyond."""
+    count = itertools.count(1)
+    text = prefix.encode("ascii") + b"-%x"
+    return lambda: text % next(count)

@@ -1,0 +1,41 @@
+"""What each of several workers is given: its part of what is for the whole service."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from shield.config.settings import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker gets from its supervisor, besides its config."""
+
+    worker: int  # from 0
+    keys: tuple[bytes, bytes | None]
+    listeners: tuple[int, ...]  # descriptors of listening sockets
+    redirects: tuple[int, ...] = ()  # likewise, for tls.redirect_from
+
+
+def share_out(config: Config, workers: int) -> Config:
+    """The config of one worker. What is for the whole service is divided, rounded up; 0 keeps its meaning."""
+
+    def part(whole: int) -> int:
+        return math.ceil(whole / workers)
+
+    listen, tls, upstream, concurrency = config.listen, config.tls, config.upstream, config.concurrency
+    return replace(
+        config,
+        listen=replace(listen, max_connections=part(listen.max_connections)),
+        tls=replace(tls, handshakes=part(tls.handshakes)),
+        upstream=replace(
+            upstream, max_concurrency=part(upstream.max_concurrency), max_streams=part(upstream.max_streams)
+        ),
+        concurrency=replace(
+            concurrency,
+            start=part(concurrency.start),
+            least=part(concurrency.least),
+            most=part(concurrency.most),
+        ),
+    )

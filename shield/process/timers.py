@@ -1,0 +1,79 @@
+"""What goes on by itself in one process, from one timer and one reading of the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from shield.client.sweep import SWEEP_SECONDS
+from shield.process.build import Parts, Setting
+from shield.process.decisions import Decisions
+from shield.process.load_meter import LoadMeter, busy_clock
+
+TICK_SECONDS: Final = 0.020
+"""How often queued requests are looked at: half of the shortest time that one is kept (`queue.patience`)."""
+
+
+class Timers:
+    """Runs what is periodic from `start` to `stop`: the policy's ticks, deadlines, and what is done once a second."""
+
+    __slots__ = (
+        "_busy", "_decisions", "_due", "_meter", "_next_second", "_next_sweep", "_next_tick", "_parts", "_setting",
+        "_timer",
+    )  # fmt: skip
+
+    def __init__(self, setting: Setting, parts: Parts) -> None:
+        self._setting = setting
+        self._parts = parts
+        self._decisions = Decisions(parts.engine, parts.metrics, setting.log)
+        self._next_tick = self._next_second = self._next_sweep = 0.0
+        self._busy = busy_clock()
+        self._due = setting.clock()  # when the timer ought to run
+        self._meter = LoadMeter(self._due, self._busy())
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Run now, and from now on."""
+        self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self.start)
+        now = self._setting.clock()
+        if self._meter.turn(now, self._due):
+            self._meter.read(now, self._busy())
+        self._due = now + TICK_SECONDS
+        if self._parts.engine.waiting or now >= self._next_tick:
+            self._tick(now)
+        if now >= self._next_sweep:
+            self._sweep(now)
+        if now >= self._next_second:
+            self._second(now)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self, now: float) -> None:
+        """Let the policy look at the queue, and once per window at everything."""
+        if now >= self._next_tick:
+            self._next_tick = now + self._setting.config.pressure.window
+        parts = self._parts
+        parts.edge.forwarder.resume(parts.engine.tick(now, self._meter.load), now)
+        self._decisions.tell(now)
+
+    def _sweep(self, now: float) -> None:
+        """End what is beyond its deadline."""
+        self._next_sweep = now + SWEEP_SECONDS
+        self._parts.deadlines.sweep(now)
+        self._parts.edge.forwarder.streams.sweep(now)
+        for listener in self._parts.listeners:
+            listener.retry()
+
+    def _second(self, now: float) -> None:
+        """What is done at each full second of the wall clock, as replies carry the date."""
+        parts, wall = self._parts, now + self._setting.wall_offset
+        self._next_second = now + 1.0 - wall % 1.0
+        parts.replies.set_date(wall)
+        parts.pool.sweep(now)
+        for listener in parts.listeners:
+            listener.check()
+            listener.expire(now)
+        if parts.certificates is not None:
+            parts.certificates.check(now)

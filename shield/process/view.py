@@ -1,0 +1,59 @@
+"""What one process shows of itself to its admin listener."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from shield.operator.exposition import families
+from shield.operator.status import ServerStatus, Status, plain
+from shield.process.build import Parts, Setting
+
+
+class ProcessView:
+    """The AdminView of one process. `draining()` says whether its end has begun."""
+
+    __slots__ = ("_draining", "_parts", "_setting")
+
+    def __init__(self, setting: Setting, parts: Parts, draining: Callable[[], bool]) -> None:
+        self._setting = setting
+        self._parts = parts
+        self._draining = draining
+
+    def ready(self) -> tuple[bool, str]:
+        if self._draining():
+            return False, "draining"
+        if not self._parts.pool.available(self._setting.clock()):
+            return False, "no upstream server is healthy"
+        return True, "ready"
+
+    def status(self) -> dict[str, Any]:
+        shown: dict[str, Any] = plain(self._status())
+        return shown
+
+    def metrics(self) -> Iterable[Metric]:
+        yield from self._parts.metrics.families()
+        yield from families(self._status())
+
+    def _status(self) -> Status:
+        parts, now = self._parts, self._setting.clock()
+        return Status(
+            ready=self.ready()[0],
+            dry_run=self._setting.config.dry_run,
+            policy=parts.engine.status(now),
+            counters=parts.metrics.counters(),
+            tasks=len(asyncio.all_tasks()),
+            upstream=[
+                ServerStatus(
+                    server=server.name,
+                    healthy=server.healthy,
+                    ejected=server.ejected_until > now,
+                    outstanding=server.outstanding,
+                    idle=len(server.idle),
+                )
+                for server in parts.pool.servers
+            ],
+        )
