@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -15,15 +16,26 @@ from shield.http.response_head import (
     MAX_HEAD_BYTES,
     MAX_INTERIM,
     STATUS_LINES,
-    ResponseHead,
     ResponseHeadReader,
     Unacceptable,
     parse,
 )
 
 
-def head(*lines: bytes, first: bytes = b"HTTP/1.1 200 OK", head_only: bool = False) -> ResponseHead:
-    return parse(b"\r\n".join((first, *lines)), head_only)
+class Told(NamedTuple):
+    """A ResponseHead, by names."""
+
+    status: int
+    fields: list[bytes]
+    length: int
+    declared: int
+    event_stream: bool
+    last: bool
+    websocket: bool
+
+
+def head(*lines: bytes, first: bytes = b"HTTP/1.1 200 OK", head_only: bool = False) -> Told:
+    return Told(*parse(b"\r\n".join((first, *lines)), head_only))
 
 
 def test_every_status_has_a_line() -> None:
@@ -36,7 +48,7 @@ def test_fields_are_written_anew_without_those_of_this_hop() -> None:
     told = head(
         b"Server:a ", b"Content-Length: 3", b"Connection: x-hop", b"X-Hop: 1", b"Keep-Alive: 5", b"Content--Length: 9"
     )
-    assert told == ResponseHead(200, [b"Server: a\r\n"], 3, -1, False, False, False)
+    assert told == Told(200, [b"Server: a\r\n"], 3, -1, False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +140,8 @@ def test_any_cut_gives_the_same_heads_and_the_same_rest(cuts: list[int]) -> None
         while at < len(data) and (not heads or heads[-1].status < 200):
             told, at = reader.read(data, at, False)
             if told is not None:
-                heads.append(told)
-            assert reader.silent() == (told is not None and told.status == 200)
+                heads.append(Told(*told))
+            assert reader.silent() == (told is not None and told[0] == 200)
         body += data[at:]
     assert [(told.status, told.length) for told in heads] == [(103, 0), (200, 4)]
     assert body == b"body"
