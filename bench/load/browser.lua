@@ -1,4 +1,4 @@
--- wrk sends what a browser sends, and ends with one line of JSON for bench/load/closed_loop.py.
+-- wrk sends what a browser sends, and ends with one line of JSON for bench/load/plan.py.
 -- Arguments: close or keep; bytes of body, 0 for a GET; varied or same.
 local session = "0123456789abcdef0123456789abcdef"
 local threads = 0

@@ -44,7 +44,7 @@ from typing import Any, Final, Protocol
 from bench.common.guard import MOST_RATE, MOST_SECONDS, Target, bounded, target
 from bench.common.processes import ROOT, pinned
 from bench.common.stats import quantile
-from bench.load.closed_loop import BROWSER_FIELDS
+from bench.load.plan import BROWSER_FIELDS
 
 CONNECTIONS: Final = 128
 LEAD: Final = 0.01  # s between opening the connections and the first arrival

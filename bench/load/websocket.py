@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.common.guard import MOST_CONNECTIONS, MOST_REQUESTS, MOST_SECONDS, bounded, target
+from bench.common.guard import MOST_REQUESTS, target
 from bench.common.stats import quantile
-from bench.load.closed_loop import BROWSER_FIELDS, Plan, Result, report
+from bench.load.plan import BROWSER_FIELDS, Plan, Result, add_arguments, reported
 
 MESSAGE_BYTES: Final = 32  # of payload, such as a line of chat or a position in a game
 TEXT: Final = 0x81  # a final frame of text (RFC 6455, section 5.2)
@@ -35,7 +35,7 @@ def run(plan: Plan, cores: frozenset[int]) -> Result:
     """In a process of its own on these cores. Of the result, `requests` are messages, `upgrades` connections."""
     argv = [sys.executable, "-m", "bench.load.websocket", "--target", plan.target.url]
     argv += ["--connections", str(plan.connections), "--seconds", str(plan.seconds), "--requests", str(plan.requests)]
-    return report(argv, cores, plan.seconds)
+    return reported(argv, cores, plan.seconds)
 
 
 def masked(payload: bytes) -> bytes:
@@ -186,12 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.load.websocket", description="WebSocket load, loopback only."
     )
-    parser.add_argument("--target", type=target, required=True, help="http://127.0.0.1:PORT/PATH")
-    parser.add_argument("--connections", type=bounded(int, 1, MOST_CONNECTIONS), default=64)
-    parser.add_argument("--seconds", type=bounded(float, 0.1, MOST_SECONDS), default=4.0, help="at most")
-    parser.add_argument(
-        "--requests", type=bounded(int, 0, MOST_REQUESTS), default=0, help="messages; 0: as many as fit"
-    )
+    add_arguments(parser, target, "messages")
     plan = Plan(**vars(parser.parse_args()))
     print(json.dumps(asdict(uvloop.run(_run(plan)))))
 

@@ -49,9 +49,7 @@ def markdown(results: dict[str, Any]) -> str:
             f"{LATE:.0%} of the p99 that it measured."
         )
     lines += [f"\nLeft out: {PEERS[name].TITLE} ({why})." for name, why in results["missing"].items()]
-    for problem in results["problems"]:
-        lines.append(f"\n**{'Not as wanted' if problem in results['missed'] else 'Problem'}**: {problem}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *report.verdicts(results)])
 
 
 def lateness(peers: dict[str, Any]) -> str:

@@ -65,6 +65,14 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def verdicts(results: dict[str, Any]) -> list[str]:
+    """Lines about what falls short of what is wanted (`missed`), and about what makes the figures worthless."""
+    return [
+        f"\n**{'Not as wanted' if problem in results['missed'] else 'Problem'}**: {problem}."
+        for problem in results["problems"]
+    ]
+
+
 def figure(value: float | None, digits: int = 2, unit: str = "") -> str:
     """A number for a table; a dash for none."""
     return "-" if value is None or math.isnan(value) else f"{value:,.{digits}f}{unit}"

@@ -18,7 +18,8 @@ from bench.common.guard import Target
 from bench.common.processes import Cores, Process, ask, running
 from bench.common.progress import Bar
 from bench.common.stats import median, ratio_of_rounds, spread
-from bench.load import closed_loop
+from bench.load import generators
+from bench.load.plan import Plan, Result
 from bench.peers import certificate
 from bench.peers.contender import Contender, start_origins
 from bench.peers.plan import Setup
@@ -39,7 +40,7 @@ class Turn:
 
     peer: str
     round: int
-    result: closed_loop.Result
+    result: Result
     cpu_seconds: float
     counted: dict[str, float] | None
 
@@ -124,7 +125,7 @@ class Contest:
             self.problems += self.judge(contender, result, counted)
         return Turn(contender.name, number, result, cpu, counted)
 
-    def judge(self, contender: Contender, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
+    def judge(self, contender: Contender, result: Result, counted: dict[str, float] | None) -> list[str]:
         """A fast wrong answer is no answer."""
         title = f"{self.workload.name}, {contender.title}"
         problems = []
@@ -156,12 +157,12 @@ class Contest:
     def calibrate(self, contenders: list[Contender]) -> dict[str, Any] | None:
         """Our own generator against wrk on a proxy that is slower than both: they have to see the same rate."""
         slow = next((contender for contender in contenders if contender.name == "aiohttp"), None)
-        if slow is None or self.workload.name != "proxied" or not closed_loop.have_wrk():
+        if slow is None or self.workload.name != "proxied" or not generators.have_wrk():
             return None
-        plan = closed_loop.Plan(Target("127.0.0.1", slow.port), CONNECTIONS, min(2.0, self.seconds))
+        plan = Plan(Target("127.0.0.1", slow.port), CONNECTIONS, min(2.0, self.seconds))
         self.shown.step(self.done * (self.seconds + PAUSE), "our own load generator against wrk")
         pairs = [
-            (closed_loop.with_own(plan, self.cores.load), closed_loop.with_wrk(plan, self.cores.load)) for _ in range(3)
+            (generators.with_own(plan, self.cores.load), generators.with_wrk(plan, self.cores.load)) for _ in range(3)
         ]
         own, wrk = [one.rate for one, _ in pairs], [other.rate for _, other in pairs]
         ratio = ratio_of_rounds(own, wrk)

@@ -36,7 +36,8 @@ from bench.common.processes import (
 )
 from bench.common.progress import Bar, bar
 from bench.common.stats import median
-from bench.load import closed_loop, open_loop
+from bench.load import generators, open_loop
+from bench.load.plan import Plan
 from bench.peers import PEERS
 from bench.peers.contender import Contender, choose, start_all, start_origins
 from bench.peers.plan import Limits, Setup
@@ -182,8 +183,8 @@ def judge_checks(checks: dict[str, dict[str, float]]) -> list[str]:
 
 def capacity(contender: Contender, cores: frozenset[int]) -> float:
     """Requests/s in a closed loop."""
-    plan = closed_loop.Plan(Target("127.0.0.1", contender.port), CONNECTIONS, CAPACITY_SECONDS)
-    generate = closed_loop.with_wrk if closed_loop.have_wrk() else closed_loop.with_own
+    plan = Plan(Target("127.0.0.1", contender.port), CONNECTIONS, CAPACITY_SECONDS)
+    generate = generators.with_wrk if generators.have_wrk() else generators.with_own
     generate(plan, cores)  # warms up
     return generate(plan, cores).rate
 

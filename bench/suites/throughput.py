@@ -15,7 +15,7 @@ from typing import Any, Final
 from bench.common.guard import MOST_ROUNDS, bounded
 from bench.common.processes import own_cores, share_out
 from bench.common.progress import bar
-from bench.load import closed_loop
+from bench.load import generators
 from bench.peers import PEERS, certificate
 from bench.peers.contender import choose, start_all
 from bench.plots import report
@@ -47,7 +47,7 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
     for name, why in missing.items():
         print(f"left out: {PEERS[name].TITLE}: {why}", file=sys.stderr)
     cores = share_out(own_cores())
-    wrk = closed_loop.have_wrk() and not arguments.own_load
+    wrk = generators.have_wrk() and not arguments.own_load
     chosen = [WORKLOADS[name] for name in arguments.workloads]
     if why := certificate.missing():
         missing |= {f"the table {workload.title}": why for workload in chosen if workload.tls}

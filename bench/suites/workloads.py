@@ -8,7 +8,8 @@ from typing import Final
 
 from bench.common.guard import Target
 from bench.common.processes import Cores
-from bench.load import closed_loop, websocket
+from bench.load import generators, websocket
+from bench.load.plan import Plan, Result
 from bench.peers import PEERS
 from bench.peers.plan import Limits
 
@@ -45,19 +46,19 @@ class Workload:
         """Whether wrk cannot do it: it speaks no WebSocket, and it resumes TLS sessions."""
         return self.websocket or (self.tls and self.close)
 
-    def plan(self, port: int, seconds: float, requests: int = 0) -> closed_loop.Plan:
+    def plan(self, port: int, seconds: float, requests: int = 0) -> Plan:
         where = Target("127.0.0.1", port, self.path, self.tls)
-        return closed_loop.Plan(where, self.connections, seconds, requests, self.close, self.body, self.varied)
+        return Plan(where, self.connections, seconds, requests, self.close, self.body, self.varied)
 
-    def by_time(self, plan: closed_loop.Plan, cores: Cores, wrk: bool) -> closed_loop.Result:
+    def by_time(self, plan: Plan, cores: Cores, wrk: bool) -> Result:
         """Load on all cores that it may use."""
         if self.websocket:
             return websocket.run(plan, cores.load)
-        generate = closed_loop.with_wrk if wrk and not self.own_load else closed_loop.with_own
+        generate = generators.with_wrk if wrk and not self.own_load else generators.with_own
         return generate(plan, cores.load | cores.origin if self.idle_origin else cores.load)
 
-    def by_number(self, plan: closed_loop.Plan, cores: Cores) -> closed_loop.Result:
-        return websocket.run(plan, cores.load) if self.websocket else closed_loop.with_own(plan, cores.load)
+    def by_number(self, plan: Plan, cores: Cores) -> Result:
+        return websocket.run(plan, cores.load) if self.websocket else generators.with_own(plan, cores.load)
 
 
 POST_BYTES: Final = 10 << 10

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.common.processes import Process, own_cores, share_out
 from bench.common.progress import bar
-from bench.load import closed_loop
+from bench.load import generators
 from bench.peers.contender import Contender, start_all
 from bench.peers.plan import Setup
 from bench.plots.throughput_tables import BUSY
@@ -29,7 +29,7 @@ def measure(both: Sequence[Checkout], arguments: argparse.Namespace) -> Measured
     names = list(dict.fromkeys(arguments.workloads))
     with bar("compare", len(names) * turns * (arguments.seconds + PAUSE)) as shown:
         for number, name in enumerate(names):
-            contest = Contest(WORKLOADS[name], cores, arguments.seconds, closed_loop.have_wrk(), shown, number * turns)
+            contest = Contest(WORKLOADS[name], cores, arguments.seconds, generators.have_wrk(), shown, number * turns)
             detail[name] = contest.run(partial(start_both, both, cores.proxy), arguments.rounds)
             wrong += contest.problems
             rows += rows_of(name, detail[name])

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
-from bench.load.closed_loop import BROWSER_FIELDS
+from bench.load.plan import BROWSER_FIELDS
 from bench.suites import rig
 from bench.suites.micro.case import Batch, timed
 from shield.model import Reason, Verdict

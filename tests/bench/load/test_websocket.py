@@ -6,15 +6,16 @@ import asyncio
 from typing import Any
 
 from bench.common import guard
-from bench.load import closed_loop, websocket
+from bench.load import websocket
+from bench.load.plan import Plan, Result
 from bench.origins import small_origin
 from tests.bench.serving import SMALL, listening
 
 
 class TestWebSocketLoad:
-    async def play(self, port: int, **changes: Any) -> closed_loop.Result:
+    async def play(self, port: int, **changes: Any) -> Result:
         where = guard.Target("127.0.0.1", port, "/echo")
-        plan = closed_loop.Plan(where, **{"connections": 3, "seconds": 5.0, **changes})
+        plan = Plan(where, **{"connections": 3, "seconds": 5.0, **changes})
         return await websocket.Generator(plan).run()
 
     def test_a_frame_is_masked(self) -> None:

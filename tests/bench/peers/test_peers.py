@@ -23,6 +23,7 @@ from bench.common.processes import (
     wait_until_answers,
 )
 from bench.load import closed_loop, websocket
+from bench.load.plan import Plan
 from bench.peers import PEERS, anubis, caddy, contender, envoy, haproxy, nginx, shield
 from bench.peers.plan import Certificate, Limits, Setup
 from bench.suites import contest
@@ -167,12 +168,10 @@ class TestTls:
                 started.append(launch("aiohttp", plan.argv, tmp_path, frozenset(own_cores())))
                 await asyncio.to_thread(wait_until_answers, started[0], port, tls=tls)
                 where = guard.Target("127.0.0.1", port, tls=tls)
-                result = await closed_loop.Generator(
-                    closed_loop.Plan(where, connections=2, seconds=10, requests=20)
-                ).run()
+                result = await closed_loop.Generator(Plan(where, connections=2, seconds=10, requests=20)).run()
                 assert result.statuses == {"200": 20}
                 if not tls:
                     where = guard.Target("127.0.0.1", port, "/echo")
-                    plan = closed_loop.Plan(where, connections=2, seconds=10, requests=20)
+                    plan = Plan(where, connections=2, seconds=10, requests=20)
                     result = await websocket.Generator(plan).run()
                     assert (result.requests, result.failed) == (20, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.load import closed_loop
+from bench.load.plan import Result
 from bench.peers import PEERS, contender
 from bench.plots import report
 from bench.suites import contest, throughput
@@ -13,7 +13,7 @@ from bench.suites.workloads import WORKLOADS
 
 class TestTables:
     def turn(self, peer: str, number: int, rate: int, cpu: float) -> contest.Turn:
-        return contest.Turn(peer, number, closed_loop.Result(rate, 1.0, 1000 * rate, 0, 0, 0.001, 0.002), cpu, None)
+        return contest.Turn(peer, number, Result(rate, 1.0, 1000 * rate, 0, 0, 0.001, 0.002), cpu, None)
 
     def results(self, rounds: int = 5, **changes: Any) -> dict[str, Any]:
         turns = [self.turn("nginx", n, 2000, 0.5) for n in range(rounds)]

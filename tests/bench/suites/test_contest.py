@@ -7,7 +7,7 @@ import dataclasses
 from bench.common.processes import (
     share_out,
 )
-from bench.load import closed_loop
+from bench.load.plan import Result
 from bench.peers import contender
 from bench.suites import contest
 from bench.suites.workloads import WORKLOADS
@@ -16,14 +16,14 @@ from bench.suites.workloads import WORKLOADS
 class TestRequests:
     """A fast wrong answer is no answer, and the bench says so."""
 
-    def judge(self, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
+    def judge(self, result: Result, counted: dict[str, float] | None) -> list[str]:
         bench = contest.Contest(
             WORKLOADS["proxied"], share_out([0, 1]), 1.0, False, None, 0  # type: ignore[arg-type]
         )  # fmt: skip
         return bench.judge(contender.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
 
-    def result(self, requests: int, refused: int = 0) -> closed_loop.Result:
-        return closed_loop.Result(requests, 1.0, 1, refused, 0, 0.001, 0.002)
+    def result(self, requests: int, refused: int = 0) -> Result:
+        return Result(requests, 1.0, 1, refused, 0, 0.001, 0.002)
 
     def test_the_metrics_have_to_show_what_was_sent(self) -> None:
         assert self.judge(self.result(1000), {"forward/ok": 1000.0}) == []
@@ -37,20 +37,20 @@ class TestRequests:
 
 
 class TestJudgement:
-    def judge(self, name: str, result: closed_loop.Result, counted: dict[str, float] | None) -> list[str]:
+    def judge(self, name: str, result: Result, counted: dict[str, float] | None) -> list[str]:
         cores = share_out([0, 1])
         bench = contest.Contest(WORKLOADS[name], cores, 1.0, False, None, 0)  # type: ignore[arg-type]
         return bench.judge(contender.Contender("shield", "Shield", "", 1, None, (2, "/metrics")), result, counted)
 
     def test_a_websocket_counts_once_and_no_message_may_be_lost(self) -> None:
-        good = closed_loop.Result(5000, 1.0, 1, 0, 0, 0.001, 0.002, {"101": 64}, upgrades=64)
+        good = Result(5000, 1.0, 1, 0, 0, 0.001, 0.002, {"101": 64}, upgrades=64)
         assert self.judge("websocket", good, {"forward/ok": 64.0}) == []
         assert len(self.judge("websocket", good, {"forward/ok": 65.0})) == 1
         assert len(self.judge("websocket", dataclasses.replace(good, failed=1), None)) == 1
         assert len(self.judge("websocket", dataclasses.replace(good, upgrades=63), {"forward/ok": 63.0})) == 1
 
     def test_nothing_is_no_answer(self) -> None:
-        nothing = closed_loop.Result(0, 1.0, 0, 0, 0, 0.0, 0.0)
+        nothing = Result(0, 1.0, 0, 0, 0, 0.0, 0.0)
         assert len(self.judge("proxied", nothing, None)) == 1
         assert self.judge("download-large", dataclasses.replace(nothing, bytes=5), None) == []  # none was complete
 
