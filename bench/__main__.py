@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from bench.plots import readme, report
 from bench.suites import attack, compare, latency, memory, micro, slow, soak, throughput
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     everything = suites.add_parser("all", help="every suite as it is by default, one after the other")
     everything.add_argument("--suites", nargs="+", choices=list(SUITES), default=list(SUITES), metavar="SUITE")
     everything.add_argument("--quick", action="store_true", help="few and short rounds: for a look, not to quote")
-    everything.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    everything.add_argument("--json", type=Path, help="one file for all raw results (default: each suite's own)")
     everything.set_defaults(run=run_all)
     for name, (module, says) in TOOLS.items():
         tool = suites.add_parser(name, help=says)
@@ -63,23 +63,29 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_all(arguments: argparse.Namespace) -> int:
-    """Every suite into one file. A suite that fails is a problem, and the others still run."""
+    """Every suite into files of its own; a quick run, and one with --json, into one file.
+
+    A suite that fails is a problem, and the others still run.
+    """
+    together = arguments.quick or arguments.json is not None
     played, problems = {}, []
     texts = ["**A quick look**: few and short rounds, not to quote."] if arguments.quick else []
     for number, name in enumerate(arguments.suites, 1):
         print(f"[{number}/{len(arguments.suites)}] {name}", file=sys.stderr, flush=True)
-        module, _ = SUITES[name]
-        parser = argparse.ArgumentParser()
-        module.add_arguments(parser)
         try:
-            results = module.play(parser.parse_args(QUICK.get(name, []) if arguments.quick else []))
+            results = play(name, QUICK[name] if arguments.quick else [])
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             problems.append(f"{name} failed: {error}")
             texts.append(f"**Problem**: {problems[-1]}")
             continue
         played[name] = results
-        texts.append(module.markdown(results))
+        texts.append(SUITES[name][0].markdown(results))
         problems += [f"{name}: {problem}" for problem in results["problems"]]
+        if not together:
+            report.publish(results, texts[-1], None)
+    if not together:
+        print(*(f"**Problem**: {problem}" for problem in problems if " failed: " in problem), sep="\n")
+        return 1 if problems else 0
     results = {
         "suite": "all",
         "machine": report.machine(),
@@ -88,6 +94,15 @@ def run_all(arguments: argparse.Namespace) -> int:
         "problems": problems,
     }
     return report.publish(results, "\n\n".join(texts), arguments.json)
+
+
+def play(name: str, options: list[str]) -> dict[str, Any]:
+    """A suite's raw results with these options."""
+    module = SUITES[name][0]
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    results: dict[str, Any] = module.play(parser.parse_args(options))
+    return results
 
 
 if __name__ == "__main__":

@@ -19,11 +19,10 @@ COLOURS: Final = {"user": "#2b6cb0", "attacker": "#c53030", "other": "#a0aec0"}
 
 
 def draw(results: dict[str, Any], json_file: Path) -> list[str]:
-    """The plot of a suite, beside its JSON file; the file names. Those of all suites are `...-all-SUITE`, because
-    `...-SUITE` is the plot of a suite that was run alone."""
+    """The plot of a suite, beside its JSON file; the file names. Those of all suites in one file are `...-SUITE`."""
     if results["suite"] == "all":
         parts = results["suites"].items()
-        names = {suite: json_file.with_stem(f"{json_file.stem}-all-{suite}") for suite in results["suites"]}
+        names = {suite: json_file.with_stem(f"{json_file.stem}-{suite}") for suite in results["suites"]}
         return [name for suite, part in parts for name in draw(part, names[suite])]
     plots = {
         "throughput": throughput,

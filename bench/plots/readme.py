@@ -1,6 +1,6 @@
 """The figures in the project's README.md, between two comments, as results files have them.
 
-    python -m bench readme              the newest figures of each suite under bench/results
+    python -m bench readme              the figures of each suite under bench/results
     python -m bench readme FILE...      those of these files only
 
 The first comment names the files, so that a test can make the block again and compare.
@@ -72,10 +72,9 @@ def sources(files: Sequence[Path]) -> dict[str, Source]:
     return found
 
 
-def newest(folder: Path = report.RESULTS) -> list[Path]:
-    """The results files, last day first; of a day, that of all suites first."""
-    files = sorted(folder.glob("????-??-??-*.json"), key=lambda path: (len(path.stem), path.name))
-    return sorted(files, key=lambda path: path.name[:10], reverse=True)
+def committed(folder: Path = report.RESULTS) -> list[Path]:
+    """The results files, one for each suite."""
+    return sorted(folder.glob("*.json"))
 
 
 def block(found: Mapping[str, Source]) -> str:
@@ -92,9 +91,9 @@ def fill(text: str) -> str:
 
 def throughput(source: Source) -> str:
     """Shield's ratios."""
-    results = source.results
+    results, machine = source.results, source.results["machine"]
     intro = (
-        f"On loopback ({results['machine']['cpu']}, {source.file[:10]}), one core for each proxy, its limiter on, logs "
+        f"On loopback ({machine['cpu']}, {machine['date']}), one core for each proxy, its limiter on, logs "
         f"off, interleaved rounds ([the whole table]({source.page}), `make bench` for your own machine). Ratios count; "
         "the machine was a shared one."
     )
@@ -189,12 +188,12 @@ def replaced(readme: str, text: str) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="results files (default: the newest)")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="results files (default: bench/results)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the block; the exit status."""
-    found = sources(arguments.files or newest())
+    found = sources(arguments.files or committed())
     if not found:
         print("no results to show")
         return 1

@@ -9,13 +9,14 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from bench.common.processes import ROOT
 
-RESULTS: Final = ROOT / "bench" / "results"
+RESULTS: Final = ROOT / "bench" / "results"  # one set for each suite: the next run takes its place
+LOOKS: Final = ROOT / "build" / "bench"  # what is not to be quoted, and is ignored by git
 
 
 def cpu_name() -> str:
@@ -31,6 +32,7 @@ def cpu_name() -> str:
 def machine() -> dict[str, Any]:
     """What a reader needs to judge the figures; nothing that identifies the machine."""
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release().split("-")[0],
@@ -39,13 +41,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def stem(suite: str, quick: bool = False) -> str:
-    """`2026-01-31-amd-epyc-throughput`: date, processor, suite; without the last for all of them.
-
-    A quick run of all ends in `-quick`, so that it never replaces figures that are to be quoted.
-    """
-    cpu = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)|@.*|CPU|Processor", "", cpu_name()).lower()).strip("-")
-    return f"{time.strftime('%Y-%m-%d')}-{cpu}{'' if suite == 'all' else f'-{suite}'}{'-quick' if quick else ''}"
+def place(results: Mapping[str, Any]) -> Path:
+    """Where raw results go unless somebody says otherwise. Those of all suites in one file are a look only."""
+    suite = results["suite"]
+    return (LOOKS if suite == "all" or results.get("quick") else RESULTS) / f"{suite}.json"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -103,8 +102,8 @@ def publish(results: dict[str, Any], text: str, json_file: Path | None) -> int:
 
 
 def write(results: dict[str, Any], markdown: str, json_file: Path | None) -> Path:
-    """Raw results as JSON and the tables beside them; where `json_file` says, else under bench/results."""
-    path = json_file or RESULTS / f"{stem(results['suite'], results.get('quick', False))}.json"
+    """Raw results as JSON and the tables beside them; where `json_file` says, else in their place."""
+    path = json_file or place(results)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(clean(results), separators=(",", ":")) + "\n")
     path.with_suffix(".md").write_text(markdown + "\n")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
-from bench.suites import micro, throughput
+from bench.plots import report
+from bench.suites import micro, slow, throughput
 
 
 class TestAll:
@@ -29,3 +30,11 @@ class TestAll:
         assert json.loads(json_file.read_text())["suites"]["micro"]["suite"] == "micro"
         assert main(["all", "--quick", "--suites", "micro", "--json", str(json_file)]) == 0
         assert "not to quote" in json_file.with_suffix(".md").read_text()
+
+    def test_each_suite_has_files_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        results = {"suite": "slow", "modes": {}, "problems": ["it is slow"], "missing": "no tool", "machine": {}}
+        monkeypatch.setattr(slow, "play", lambda arguments: results)
+        monkeypatch.setattr(report, "RESULTS", tmp_path)
+        assert main(["all", "--suites", "slow"]) == 1
+        assert {path.name for path in tmp_path.iterdir()} == {"slow.json", "slow.md"}
+        assert json.loads((tmp_path / "slow.json").read_text()) == results

@@ -38,6 +38,6 @@ class TestPlots:
         }
         names = plot.draw({"suite": "all", "suites": suites}, tmp_path / "day.json")
         assert {Path(name).name for name in names} == {
-            f"day-all-{suite}.{kind}" for suite in suites for kind in ("png", "svg")
+            f"day-{suite}.{kind}" for suite in suites for kind in ("png", "svg")
         }
         assert all(Path(name).stat().st_size > 1000 for name in names)

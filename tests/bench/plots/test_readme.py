@@ -19,7 +19,11 @@ def throughput(busy: float = 1.0) -> dict[str, Any]:
     peers = {name: {"title": name, "busy": busy if name == "nginx" else 1.0} for name in ("nginx", "envoy", "shield")}
     ratios = {"nginx": {"shield": 0.5, "nginx": 1.0}, "envoy": {"shield": 2.0, "envoy": 1.0}}
     workload = {"peers": peers, "ratios": ratios}
-    return {"suite": "throughput", "machine": {"cpu": "A Processor"}, "workloads": {"proxied": workload}}
+    return {
+        "suite": "throughput",
+        "machine": {"cpu": "A Processor", "date": "2026-01-02"},
+        "workloads": {"proxied": workload},
+    }
 
 
 def everything() -> dict[str, Any]:
@@ -58,9 +62,9 @@ def test_the_readme_shows_what_its_results_files_say() -> None:
 
 
 def test_every_suite_has_its_sentence(tmp_path: Path) -> None:
-    path = write(tmp_path, "2026-01-02-cpu.json", {"suite": "all", "quick": False, "suites": everything()})
+    path = write(tmp_path, "all.json", {"suite": "all", "quick": False, "suites": everything()})
     text = readme.block(readme.sources([path]))
-    assert text.startswith("<!-- bench: 2026-01-02-cpu.json; ")
+    assert text.startswith("<!-- bench: all.json; ")
     flat = " ".join(text.split())
     for part in (
         "(A Processor, 2026-01-02)",
@@ -77,44 +81,46 @@ def test_every_suite_has_its_sentence(tmp_path: Path) -> None:
 
 
 def test_a_ratio_to_a_peer_with_time_to_spare_is_a_bound(tmp_path: Path) -> None:
-    path = write(tmp_path, "2026-01-02-cpu-throughput.json", throughput(busy=0.5))
+    path = write(tmp_path, "throughput.json", throughput(busy=0.5))
     text = readme.block(readme.sources([path]))
     assert "| ≤ 0.50 | 2.00 |" in text
     assert "time to spare" in text
-    assert "≤" not in readme.block(readme.sources([write(tmp_path, "2026-01-03-cpu-throughput.json", throughput())]))
+    assert "≤" not in readme.block(readme.sources([write(tmp_path, "throughput.json", throughput())]))
 
 
-def test_the_newest_come_first_and_quick_ones_never(tmp_path: Path) -> None:
+def test_each_suite_has_its_file_and_quick_ones_are_left_out(tmp_path: Path) -> None:
     one = everything()["micro"] | {"suite": "micro"}
-    write(tmp_path, "2026-01-01-cpu-attack.json", everything()["attack"] | {"suite": "attack"})
-    write(tmp_path, "2026-01-02-cpu-micro.json", one)
-    write(tmp_path, "2026-01-02-cpu.json", {"suite": "all", "suites": {"micro": one, "throughput": throughput()}})
-    write(tmp_path, "2026-01-03-cpu-quick.json", {"suite": "all", "quick": True, "suites": {"micro": one}})
-    found = readme.sources(readme.newest(tmp_path))
-    assert {suite: source.file for suite, source in found.items()} == {
-        "micro": "2026-01-02-cpu.json",
-        "throughput": "2026-01-02-cpu.json",
-        "attack": "2026-01-01-cpu-attack.json",
-    }
+    write(tmp_path, "attack.json", everything()["attack"] | {"suite": "attack"})
+    write(tmp_path, "micro.json", one)
+    write(tmp_path, "quick.json", {"suite": "all", "quick": True, "suites": {"throughput": throughput()}})
+    found = readme.sources(readme.committed(tmp_path))
+    assert {suite: source.file for suite, source in found.items()} == {"micro": "micro.json", "attack": "attack.json"}
+
+
+def test_only_one_set_of_results_is_kept() -> None:
+    suites = [json.loads(path.read_text())["suite"] for path in readme.committed()]
+    assert [f"{suite}.json" for suite in suites] == [path.name for path in readme.committed()]
+    others = {path.name.partition(".")[0] for path in report.RESULTS.iterdir() if path.suffix != ".json"}
+    assert {name.partition("-")[0] for name in others} == set(suites)
 
 
 def test_the_command_replaces_the_block_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write(tmp_path, "2026-01-02-cpu-throughput.json", throughput())
+    path = write(tmp_path, "throughput.json", throughput())
     page = tmp_path / "README.md"
     page.write_text(BLOCK)
     monkeypatch.setattr(readme, "README", page)
     assert main(["readme", str(path)]) == 0
     text = page.read_text()
-    assert text.startswith("# Shield\n\n<!-- bench: 2026-01-02-cpu-throughput.json; ")
+    assert text.startswith("# Shield\n\n<!-- bench: throughput.json; ")
     assert text.endswith("<!-- bench: end -->\n\nMore.\n")
     assert "old" not in text
     assert "shows:" in capsys.readouterr().out
     assert main(["readme", str(path)]) == 0
     assert "showed already" in capsys.readouterr().out
     assert page.read_text() == text
-    monkeypatch.setattr(readme, "newest", list)
+    monkeypatch.setattr(readme, "committed", list)
     assert main(["readme"]) == 1
 
 
@@ -123,11 +129,11 @@ def test_a_readme_without_the_block_is_an_error() -> None:
         readme.replaced("# Shield\n", "")
 
 
-def test_no_two_runs_of_a_day_share_a_file(tmp_path: Path) -> None:
-    names = [report.stem(suite) for suite in ("all", "throughput", "attack")] + [report.stem("all", quick=True)]
-    assert len(set(names)) == 4
+def test_what_is_not_to_be_quoted_takes_no_place_of_what_is(tmp_path: Path) -> None:
+    assert report.place({"suite": "micro"}) == report.RESULTS / "micro.json"
+    assert report.place({"suite": "all", "quick": True}).parent == report.LOOKS
     plot = pytest.importorskip("bench.plots.plot", reason="matplotlib is not installed", exc_type=ImportError)
     micro = {"suite": "micro", "cases": {"gcra": {"title": "one", "median": 1.0, "wanted": None}}}
-    alone = plot.draw(micro, tmp_path / f"{report.stem('micro')}.json")
-    among = plot.draw({"suite": "all", "suites": {"micro": micro}}, tmp_path / f"{report.stem('all')}.json")
+    alone = plot.draw(micro, tmp_path / "micro.json")
+    among = plot.draw({"suite": "all", "suites": {"micro": micro}}, tmp_path / "all.json")
     assert len({*alone, *among}) == 4
