@@ -30,7 +30,7 @@ from bench.suites import contest
 from bench.suites.workloads import NO_TLS
 from shield.config.load import load as load_config
 from shield.config.settings import Config
-from shield.operator.exposition import registry
+from shield.operator.exposition import families, registry
 from shield.operator.metrics import Metrics
 from tests.bench.serving import listening
 
@@ -97,7 +97,7 @@ class TestPeers:
         metrics = Metrics()
         metrics.verdicts["forward"]["ok"] += 5
         metrics.verdicts["limit"]["client_rate"] += 3
-        text = generate_latest(registry(metrics.families)).decode()
+        text = generate_latest(registry(lambda: families(metrics.counters()))).decode()
         assert contest.gained({}, contender.verdicts(text)) == {"forward/ok": 5.0, "limit/client_rate": 3.0}
 
 
