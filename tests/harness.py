@@ -31,15 +31,16 @@ from shield.accept.prelude import Prelude
 from shield.accept.sockets import bind
 from shield.accept.tls import TlsSettings, hsts_field
 from shield.client.connection import ClientConnection
-from shield.client.edge import Edge
-from shield.client.sweep import SHARDS, Sweep
+from shield.client.sweep import SHARDS
 from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner, Head
+from shield.http.head import Head
 from shield.http.settings import HttpSettings
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
+from shield.policy.challenge import ChallengeSettings
 from shield.policy.request import Request
+from shield.process.assembly import assemble
 from shield.replies.redirect import Redirect
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
@@ -296,39 +297,36 @@ class Shield:
             lambda event, server: self.notes.append((event, server)),
         )
         count = itertools.count(1)
-        self.edge = Edge(
+        self.serving = assemble(
             engine=self.engine,
             pool=self.pool,
             replies=replies(),
-            metrics=self.metrics,
-            log=self.log,  # type: ignore[arg-type]
-            forwarding=self.forwarding,
-            examiner=Examiner(self.http, "Shield-Pass"),
-            deadlines=Sweep(),
             crawlers=Crawlers(self.resolver, lambda address, ok: None),
+            forwarding=self.forwarding,
             http=self.http,
             timeouts=self.timeouts,
-            upstream=self.settings,
-            cookie=b"shield_pass",
-            cookie_anywhere=False,
-            pass_lifetime=3600,
+            challenge=ChallengeSettings(pass_lifetime=3600.0),
+            metrics=self.metrics,
+            log=self.log,  # type: ignore[arg-type]
             clock=self.clock,
             loop=loop,
             request_ids=lambda: b"id-%x" % next(count),
             hsts=hsts_field(self.tls),
+            on_close=lambda: self.listener.check(),  # noqa: PLW0108 - there is none yet
         )
-        self.forwarder = self.edge.forwarder
+        self.connections = self.serving.connections
+        self.crowding = self.connections.crowding
+        self.forwarder = self.serving.forwarder
         self.streams = self.forwarder.streams
-        self.ahead = self.edge.ahead
+        self.ahead = self.connections.ahead
         self.gates: list[ClientConnection] = []
         self.certificates = Certificates(self.tls.certificates, self._noted) if self.tls.certificates else None
-        edge = self.edge
         entrance = Entrance(
             loop,
             self.clock,
             self.metrics,
             self.log,  # type: ignore[arg-type]
-            edge.connections,
+            self.crowding,
             self.forwarding.trusts,
             lambda: self.listener.check(),  # noqa: PLW0108 - there is none yet
         )
@@ -339,12 +337,12 @@ class Shield:
             self.prelude = Prelude(entrance, self.tls.handshake_timeout, self.proxied, self.handshakes)
         if self.redirect is None:
             most = self.http.max_head_bytes
-            first_read = FirstRead(entrance, self.engine, edge.plain, most, edge.recognition, edge.replies)
+            serving = self.serving
+            first_read = FirstRead(entrance, self.engine, serving.heads, most, serving.recognition, serving.replies)
         listening = bind([self.address], 128, reuse_port=False)
         self.listener = Listener(entrance, listening, self.limit, self._gate, self.prelude, first_read)
-        self.edge.connections.per_address = self.per_address
-        self.edge.connections.per_network = self.per_network
-        self.edge.on_close = self.listener.check
+        self.crowding.per_address = self.per_address
+        self.crowding.per_network = self.per_network
         self.listener.start()
         host, _, port = self.listener.addresses[0].rpartition(":")
         self.host = host.strip("[]")
@@ -355,14 +353,13 @@ class Shield:
         self.notes.append((event, str(fields)))
 
     def _gate(self, ends: Ends | None, program: Program) -> ClientConnection:
-        gate = ClientConnection(self.edge, ends, program, self.redirect)
+        gate = ClientConnection(self.serving, ends, program, self.redirect)
         self.gates.append(gate)
         return gate
 
     async def __aexit__(self, *exc: object) -> None:
         self.listener.stop()
-        for gate in self.edge.deadlines:
-            gate.transport.abort()
+        self.connections.cut()
         self.pool.close()
         await self.resolver.close()
         await soon(lambda: self.metrics.connections_open == 0, "all client connections closed")
@@ -381,7 +378,7 @@ class Shield:
         """Let time pass for deadlines and the pool."""
         self.clock.offset += seconds
         for _ in range(SHARDS):
-            self.edge.deadlines.sweep(self.clock())
+            self.connections.sweep.sweep(self.clock())
             self.streams.sweep(self.clock())
         self.pool.sweep(self.clock())
 

@@ -132,7 +132,6 @@ def test_imports_point_down() -> None:
     assert upward() == set()
 
 
-@pytest.mark.xfail(reason="the client and the exchange still know each other")
 def test_no_files_import_each_other() -> None:
     assert circular() == set()
 

@@ -10,19 +10,17 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
 from shield.client.connection import ClientConnection
-from shield.client.edge import Edge
-from shield.client.sweep import Sweep
 from shield.config.load import parse
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner
 from shield.operator.metrics import Metrics
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
+from shield.process.assembly import assemble
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.pool import Pool
@@ -103,32 +101,28 @@ class FakeTransport:
 
 
 class Proxy:
-    """A whole edge whose one upstream connection is fake. Needs a running event loop."""
+    """A whole data path whose one upstream connection is fake. Needs a running event loop."""
 
-    def __init__(self, tables: str = OUT_OF_REACH) -> None:
+    def __init__(self, tables: str = OUT_OF_REACH, clock: Callable[[], float] = time.monotonic) -> None:
         loaded = parse(f'[upstream]\nservers = ["http://127.0.0.1:1"]\n{tables}')
         self.metrics = Metrics()
         self.pool = Pool(
             loaded.upstream, loaded.upstream.servers, self.metrics, None, UpstreamConnection, lambda *_: None
         )
         numbers = itertools.count(1)
-        self.edge = Edge(
-            engine=engine(tables, concurrency=1000),
+        self.engine = engine(tables, concurrency=1000)
+        self.serving = assemble(
+            engine=self.engine,
             pool=self.pool,
             replies=Replies("shield_pass", "Shield-Pass"),
-            metrics=self.metrics,
-            log=SilentLog(),  # type: ignore[arg-type]
-            forwarding=Forwarding((), "none"),
-            examiner=Examiner(loaded.http, "Shield-Pass"),
-            deadlines=Sweep(),
             crawlers=None,  # type: ignore[arg-type]  # none is configured, so nobody is asked
+            forwarding=Forwarding((), "none"),
             http=loaded.http,
             timeouts=loaded.timeouts,
-            upstream=loaded.upstream,
-            cookie=b"shield_pass",
-            cookie_anywhere=False,
-            pass_lifetime=3600,
-            clock=time.monotonic,
+            challenge=loaded.challenge,
+            metrics=self.metrics,
+            log=SilentLog(),  # type: ignore[arg-type]
+            clock=clock,
             loop=asyncio.get_running_loop(),
             request_ids=lambda: b"bench-%x" % next(numbers),
         )
@@ -141,7 +135,7 @@ class Proxy:
     def connect(self) -> ClientConnection:
         """A new client connection; also kept as `gate`."""
         self.transport = FakeTransport()
-        self.gate = ClientConnection(self.edge)
+        self.gate = ClientConnection(self.serving)
         self.gate.connection_made(self.transport)  # type: ignore[arg-type]
         return self.gate
 

@@ -10,12 +10,12 @@ between; what a client pipelines meanwhile waits unread, up to one head's size, 
                               +-> broken -------> LINGER -> closed
                                                   TUNNEL (after 101) -> closed
 
-What it needs is beside it: heads.py cuts out and reads heads, caller.py knows who asks, framing.py where a body ends,
-replies/ what Shield says itself, exchange.py takes a request to the upstream, tunnel.py a WebSocket from then on,
-response.py frames what comes back, watch.py knows what is waited for, flow.py who is faster than the other.
+What it needs is beside it: http/head_reader.py cuts out and reads heads, peer.py knows who asks, request_body.py where
+a body ends, replies/ what Shield says itself; exchange/ takes a request to the upstream, response.py frames what comes
+back, watch.py knows what is waited for, flow.py who is faster than the other. Only the connection sends.
 
-Bytes pinned per connection: those of heads.py, one read (64 KiB; over TLS 256 KiB), and what the transport's high-water
-mark allows (`WRITE_HIGH`).
+Bytes pinned per connection: those of the head reader, one read (64 KiB; over TLS 256 KiB), and what the transport's
+high-water mark allows (flow.WRITE_HIGH).
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ import struct
 from typing import TYPE_CHECKING, Final, cast
 
 from shield.client.collecting import Collecting
-from shield.client.crowding import NOTHING_UNDER_WAY, UNDER_WAY, UNSENT
+from shield.client.crowding import NOTHING_UNDER_WAY, NOWHERE, UNDER_WAY, UNSENT
 from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.peer import Peer
+from shield.client.request_body import IncomingBody
 from shield.client.response import Http1Response
 from shield.client.watch import Watch
 from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
-from shield.http.framing import CHUNKED, ChunkedBody, FramingError, LengthBody, TooLarge
+from shield.http.framing import CHUNKED, FramingError, TooLarge
 from shield.http.head import Head, Refused
 from shield.http.head_reader import HeadReader
 from shield.model import Action, Fault, Signal, Verdict
@@ -44,9 +45,8 @@ from shield.wire.client_hello import NO_PROGRAM, Program
 from shield.wire.proxy_protocol import Ends
 
 if TYPE_CHECKING:
-    from shield.client.edge import Edge
+    from shield.client.serving import Serving
     from shield.exchange.ports import Passage
-    from shield.policy.identity import Client
     from shield.replies.redirect import Redirect
     from shield.replies.reply import BodyWanted
 
@@ -61,15 +61,18 @@ PIPELINE_BURST: Final = 16
 """Requests served from one read before other connections get their turn."""
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-NEVER: Final = float("inf")
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client's connection, and while it serves a request, that request's end (exchange.ports.ClientSide)."""
+    """One client's connection, and while it serves a request, that request's end (exchange.ports.ClientSide).
+
+    More than 15 attributes: everything that belongs to a connection meets here, and a part that has a worry of its own
+    is an object of its own already.
+    """
 
     __slots__ = (
         "_body",
-        "_collecting",
+        "_ends",
         "_eof",
         "_exchange",
         "_heads",
@@ -77,67 +80,58 @@ class ClientConnection(asyncio.Protocol):
         "_pending",
         "_phase",
         "_program",
-        "_received",
         "_redirect",
-        "_shard",
+        "_serving",
         "_tunnel",
-        "caller",
-        "edge",
-        "ends",
-        "expires",
         "flow",
-        "home",
-        "hsts",
         "ja4",
-        "network",
+        "peer",
         "response",
-        "scheme",
         "seat",
         "secure",
         "transport",
         "watch",
+        "whereabouts",
     )
 
     def __init__(
-        self, edge: Edge, ends: Ends | None = None, program: Program = NO_PROGRAM, redirect: Redirect | None = None
+        self,
+        serving: Serving,
+        ends: Ends | None = None,
+        program: Program = NO_PROGRAM,
+        redirect: Redirect | None = None,
     ) -> None:
         """`ends` as a PROXY header has told them; the client's `program`, over TLS; `redirect` if all that is asked
         over this connection is to be asked over https."""
         # shared
-        self.edge = edge
+        self._serving = serving
         self._redirect = redirect
         # per connection
-        self.ends = ends
+        self._ends = ends
         self._program = program
-        self.hsts = b""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self.scheme = "http"
+        self.peer: Peer = cast("Peer", None)
         self.secure = False
         self.ja4 = ""
-        self.caller: Peer = cast("Peer", None)
-        self._shard = 0
-        self.seat = -1  # these three are connections.py's
-        self.home = self.network = ""
-        self.expires = NEVER
-        self.watch = Watch(edge.timeouts, edge.upstream)
+        self.seat = -1
+        self.whereabouts = NOWHERE
+        self.watch = Watch(serving.limits)
         self.flow: Flow = cast("Flow", None)
-        self.response = _NO_RESPONSE
+        self.response = _NO_RESPONSE  # until one is forwarded
+        self._heads = HeadReader(serving.heads)
         self._eof = False
-        self._received = 0
-        self._heads = HeadReader(edge.plain)
         # per request
         self._phase = IDLE
         self._pending = b""
-        self._body: LengthBody | ChunkedBody | None = None
+        self._body: IncomingBody | None = None
         self._exchange: Exchange | None = None
         self._tunnel: Passage | None = None
-        self._collecting: Collecting | None = None
         self._linger_left = 0
 
     def __repr__(self) -> str:
-        address = self.caller.address if self.caller is not None else "?"
         work = self._tunnel or self._exchange
-        parts = [address, PHASES[self._phase], self.watch, self.flow, work]
+        address = "" if self.transport is None else self.peer.address
+        parts = [address, PHASES[self._phase], self.watch, self.flow, self._body, work]
         return f"<ClientConnection {' '.join(str(part) for part in parts if part is not None)}>"
 
     # asyncio.Protocol
@@ -145,42 +139,33 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH)
-        edge = self.edge
-        peer = transport.get_extra_info("peername") if self.ends is None else self.ends
+        serving = self._serving
+        name = transport.get_extra_info("peername") if self._ends is None else self._ends
         # Without the prefix of an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64.
-        address = peer[0].removeprefix("::ffff:") if peer else ""
-        if transport.get_extra_info("sslcontext") is not None:
-            self.scheme = "https"
-            self.secure = True
-            self.hsts = edge.hsts
-        self.caller = Peer(edge.recognition, address, self.scheme, self._program)
-        self.ja4 = self.caller.ja4
-        self.flow = Flow(transport, edge.ahead)
-        self._shard = edge.deadlines.add(self)
-        now = edge.clock()
-        self.watch.head(now, edge.draining)
-        self.expires = now + edge.timeouts.connection
-        edge.metrics.connections_total += 1
-        edge.metrics.connections_open += 1
+        address = name[0].removeprefix("::ffff:") if name else ""
+        self.secure = transport.get_extra_info("sslcontext") is not None
+        self.peer = Peer(serving.recognition, address, "https" if self.secure else "http", self._program)
+        self.ja4 = self.peer.ja4
+        connections = serving.connections
+        self.flow = Flow(transport, connections.ahead)
+        connections.opened(self)
+        self.watch.begin(serving.clock(), connections.draining)
+        crowding = connections.crowding
         if not address:  # it was reset before it was accepted: nobody is left to answer, and nobody to charge
             transport.abort()
-        elif self.scheme == "https" and not edge.connections.admit(address):  # of plain ones the listener has asked
+        elif self.secure and not crowding.admit(address):  # of plain ones the listener has asked
             self.reset()
         else:
-            edge.connections.add(self)
+            crowding.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        edge = self.edge
         self._phase = CLOSED
-        edge.deadlines.remove(self, self._shard)
-        edge.connections.remove(self)
-        edge.metrics.connections_open -= 1
         self.flow.caught_up()
         work = self._tunnel or self._exchange
         if work is not None:
-            work.abandon(edge.clock())
+            work.abandon(self._serving.clock())
         self._forget()
-        edge.on_close()
+        self._serving.connections.closed(self)
 
     def eof_received(self) -> bool:
         """A client may close its half and still wait for the answer (RFC 9112 section 9.6)."""
@@ -189,7 +174,7 @@ class ClientConnection(asyncio.Protocol):
         if phase == EXCHANGE or (phase == IDLE and self._pending):
             return not self.secure  # over TLS there is no half-close to keep
         if phase == TUNNEL:
-            cast("Passage", self._tunnel).abandon(self.edge.clock())
+            cast("Passage", self._tunnel).abandon(self._serving.clock())
         return False
 
     def pause_writing(self) -> None:
@@ -198,7 +183,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         flow = self.flow
         flow.caught_up()
-        now = self.edge.clock()
+        now = self._serving.clock()
         work = self._tunnel or self._exchange
         if work is not None:
             work.client_drained(now)
@@ -208,15 +193,16 @@ class ClientConnection(asyncio.Protocol):
                 self._continue()
 
     def data_received(self, data: bytes) -> None:
-        edge = self.edge
-        now = edge.clock()
-        edge.metrics.bytes_in += len(data)
+        serving = self._serving
+        now = serving.clock()
+        serving.metrics.bytes_in += len(data)
+        heads = self._heads
         if self._pending:
             data = self._pending + data
             self._pending = b""
-        elif data == self._heads.last and self._phase == IDLE and not self.flow.blocked:
-            self._heads.blank = False  # the very same request again, as programs and floods send it
-            self._serve(cast("Head", self._heads.kept), now)
+        elif data == heads.last and heads.kept is not None and self._phase == IDLE and not self.flow.blocked:
+            heads.blank = False  # the very same request again, as programs and floods send it
+            self._serve(heads.kept, now)
             return
         self._consume(data, now)
 
@@ -232,7 +218,7 @@ class ClientConnection(asyncio.Protocol):
                 if self.flow.blocked or served == PIPELINE_BURST:
                     self._keep(data[at:])
                     if not self.flow.blocked:
-                        self.edge.loop.call_soon(self._continue)
+                        self._serving.loop.call_soon(self._continue)
                     return
                 stop = data.find(b"\r\n\r\n", at)
                 if stop < 0 or data[at] == 13:  # 13: CR, an empty line before the request
@@ -262,7 +248,7 @@ class ClientConnection(asyncio.Protocol):
     def _keep(self, rest: bytes) -> None:
         """Bytes of a later request: they wait here, and beyond one head's size in the kernel."""
         self._pending = rest
-        if len(rest) >= self.edge.http.max_head_bytes:
+        if len(rest) >= self._serving.heads.examiner.max_head:
             self.flow.pause()
 
     def _continue(self) -> None:
@@ -271,7 +257,7 @@ class ClientConnection(asyncio.Protocol):
             data, self._pending = self._pending, b""
             self.flow.resume()
             if data:
-                self._consume(data, self.edge.clock())
+                self._consume(data, self._serving.clock())
             if self._eof and self._phase in _INCOMPLETE and not self._pending:
                 self.transport.close()
 
@@ -298,23 +284,20 @@ class ClientConnection(asyncio.Protocol):
         if body is None:
             return len(data)
         try:
-            pieces, stop = body.feed(data, at)
+            pieces, stop, done = body.feed(data, at)
         except FramingError as error:
             self._break(Fault.BODY_TOO_LARGE if isinstance(error, TooLarge) else Fault.BAD_FRAMING, now)
             return len(data)
-        for piece in pieces:
-            self._received += len(piece)  # payload only: chunk framing is no progress
-        done = body.done
         if done:
             self._body = None
         if self._exchange is not None:
             if done:
                 self._phase = EXCHANGE
             self._exchange.send_body(pieces, done, now)
-        elif self._collecting is not None:
-            collecting = self._collecting
+        elif body.collecting is not None:
+            collecting = body.collecting
             if not collecting.add(pieces) or done:
-                self._collecting = None
+                body.collecting = None
                 self.answer(collecting.reply(now), collecting.head, now)
         elif self._phase == DISCARD:
             self._linger_left -= stop - at
@@ -343,57 +326,59 @@ class ClientConnection(asyncio.Protocol):
             if reply is not None:
                 self.answer(reply, head, now)
                 return
-        edge = self.edge
-        if now >= self.expires:
+        serving = self._serving
+        if now >= self.watch.expires:
             head.close = True
-            edge.connections.expired()
-        caller = self.caller
+            serving.connections.crowding.expired()
+        peer = self.peer
         suffix = b""
-        if caller.trusted:
-            suffix = caller.recognize_behind(head, now)
-        elif head is not caller.known_head:
-            caller.recognize(head, self._heads.kept, now)
-        client = cast("Client", caller.client)
-        request = Request(client, head.method, head.path, head.headers, caller.shown_pass, head.length != 0, None)
+        if peer.trusted:
+            suffix = peer.recognize_behind(head, now)
+        elif head is not peer.known_head:
+            peer.recognize(head, self._heads.kept, now)
+        client = peer.client
+        assert client is not None  # noqa: S101 - it has just been recognized, and cast() costs 50 ns
+        request = Request(client, head.method, head.path, head.headers, peer.shown_pass, head.length != 0, None)
         if head.path.startswith(PREFIX):
             self._serve_own(request, head, now)
             return
-        verdict = edge.engine.decide(request, now)
+        verdict = serving.engine.decide(request, now)
         action = verdict.action
         if not request.body_pending or action is not _FORWARD:  # a held request is counted when it is let in
-            edge.metrics.verdicts[action._value_][verdict.reason._value_] += 1
+            serving.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         self._carry_out(request, head, verdict, suffix, now)
 
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
-        edge = self.edge
-        verdict = edge.engine.toll(request, now)
-        edge.forwarder.count(verdict)
+        serving = self._serving
+        verdict = serving.engine.toll(request, now)
+        serving.forwarder.count(verdict)
         if verdict.action in _ANSWERED:
             self._refuse(request, head, verdict, now)
         else:
-            secure = self.scheme == "https" or head.secure
-            self._say(edge.own_pages.serve(request, head, self.caller.trusted, secure), head, now)
+            secure = self.secure or head.secure
+            self._say(serving.own_pages.serve(request, head, self.peer.trusted, secure), head, now)
 
     def serve_judged(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         """Serve the first request, which was read and judged before there was a connection (accept/first_read.py)."""
-        self.caller.take_over(request.client)
+        self.peer.take_over(request.client)
         self._carry_out(request, head, verdict, b"", now)
 
     def _carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
         """Refuse a request or send it on, with `suffix` if it came from a trusted proxy."""
-        edge = self.edge
+        serving = self._serving
         action = verdict.action
-        caller = self.caller
+        peer = self.peer
         if action in _ANSWERED:
             self._refuse(request, head, verdict, now)
             return
         if not suffix:  # made for what is forwarded only; a refusal needs none
-            suffix = caller.forwarding_lines(head)
+            suffix = peer.forwarding_lines(head)
         if self.response is _NO_RESPONSE:
-            self.response = Http1Response(edge, self.hsts)
-        request_id = head.request_id if caller.trusted and head.request_id else edge.request_ids()
-        request.owner = exchange = Exchange(edge.forwarder, self, request, head, suffix, request_id, now)
+            self.response = Http1Response(serving.connections, serving.hsts if self.secure else b"")
+        forwarder = serving.forwarder
+        request_id = head.request_id if peer.trusted and head.request_id else forwarder.request_ids()
+        request.owner = exchange = Exchange(forwarder, self, request, head, suffix, request_id, now)
         self._exchange = exchange
         if head.length == 0:
             self._phase = EXCHANGE
@@ -403,42 +388,39 @@ class ClientConnection(asyncio.Protocol):
                 exchange.start(now)
             return
         self._begin_body(head, now)
+
+    def _begin_body(self, head: Head, now: float, collecting: Collecting | None = None) -> None:
+        self._phase = BODY
+        self._body = IncomingBody(head.length, self._serving.heads.examiner.max_body, collecting)
+        self.expect_progress(now)
         if head.expect:
             self.write(CONTINUE)
-
-    def _begin_body(self, head: Head, now: float) -> None:
-        self._phase = BODY
-        if head.length == CHUNKED:
-            self._body = ChunkedBody(self.edge.http.max_body_bytes)
-        else:
-            self._body = LengthBody(head.length)
-        self.expect_progress(now)
 
     # replies of our own, as replies/ returns them
 
     def must_close(self, head: Head) -> bool:
         """Whether the connection ends with this answer: asked for, draining, or a body too long to read for nothing."""
-        if head.close or self.edge.draining:
+        if head.close or self._serving.connections.draining:
             return True
         body = self._body
         if self._phase == IDLE:  # nothing of the body was read yet
             if head.length == 0:
                 return False
             return head.expect or head.length == CHUNKED or head.length > DISCARD_LIMIT
-        return body is not None and (isinstance(body, ChunkedBody) or body.left > DISCARD_LIMIT)
+        return body is not None and body.may_exceed(DISCARD_LIMIT)
 
     def _refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         """Answer a request that the policy does not let through."""
-        edge = self.edge
-        caller = self.caller
+        serving = self._serving
+        peer = self.peer
         # Only a trusted proxy may have given it an id; what is refused at once gets none from us.
-        request_id = head.request_id.decode("ascii") if caller.trusted else ""
+        request_id = head.request_id.decode("ascii") if peer.trusted else ""
         if verdict.action is _CHALLENGE:
-            edge.log.refused(now, request, 503, request_id, caller.ja4)
-            self._say(edge.proof.ask(request, head, self.scheme, now), head, now)
+            serving.log.refused(now, request, 503, request_id, peer.ja4)
+            self._say(serving.proof.ask(request, head, peer.scheme, now), head, now)
             return
-        reply = edge.replies.refusal(verdict, head.page)
-        edge.log.refused(now, request, reply.status, request_id, caller.ja4)
+        reply = serving.replies.refusal(verdict, head.page)
+        serving.log.refused(now, request, reply.status, request_id, peer.ja4)
         self.answer(reply, head, now)
 
     def _say(self, reply: Reply | BodyWanted, head: Head, now: float) -> None:
@@ -448,21 +430,18 @@ class ClientConnection(asyncio.Protocol):
         elif head.length == 0:
             self.answer(reply.reply(b"", now), head, now)
         else:
-            self._begin_body(head, now)
-            self._collecting = Collecting(reply, head)
-            if head.expect:
-                self.write(CONTINUE)
+            self._begin_body(head, now, Collecting(reply, head))
 
     def answer(self, reply: Reply, head: Head, now: float) -> None:
         """Send a reply of our own to a request whose body may not have been read."""
         close = reply.closes or self.must_close(head)
-        self.edge.metrics.own_responses[reply.status // 100] += 1
+        self._serving.metrics.own_responses[reply.status // 100] += 1
         self._send(reply, head.method == "HEAD", close)
         if close:
             self.end(now, linger=head.length != 0 and self._phase == IDLE)
             return
         if self._phase == IDLE and head.length:
-            self._body = LengthBody(head.length)
+            self._body = IncomingBody(head.length, 0)
         if self._body is not None:
             self._phase = DISCARD
             self.flow.resume()
@@ -480,22 +459,23 @@ class ClientConnection(asyncio.Protocol):
 
     def _send(self, reply: Reply, head_only: bool, close: bool) -> None:
         message = reply.message(head_only, close)
-        if self.hsts:  # RFC 6797 section 7.1
-            message = message.replace(b"\r\n", b"\r\n" + self.hsts, 1)
+        hsts = self._serving.hsts
+        if self.secure and hsts:  # RFC 6797 section 7.1
+            message = message.replace(b"\r\n", b"\r\n" + hsts, 1)
         self.write(message)
 
     def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"") -> None:
         """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
 
         `head` is what there is of a head, as far as it tells whom the answer is for."""
-        edge = self.edge
-        edge.metrics.faults[fault.value] += 1
+        serving = self._serving
+        serving.metrics.faults[fault.value] += 1
         exchange = self._exchange
         # Of a request that was understood only the body went wrong; of another, the bytes tell whom the reply is for.
         page = b"text/html" in head if exchange is None else exchange.head.page
         head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
-        reply = edge.replies.fault(fault, page)
-        edge.log.fault(now, self.caller.address, fault.value, reply.status, ja4=self.caller.ja4)
+        reply = serving.replies.fault(fault, page)
+        serving.log.fault(now, self.peer.address, fault.value, reply.status, ja4=self.peer.ja4)
         if exchange is not None:
             responding = exchange.state == RESPONDING
             exchange.abandon(now)
@@ -504,7 +484,7 @@ class ClientConnection(asyncio.Protocol):
                 return
         if fault in _MALFORMED:
             self._report(Signal.MALFORMED, now)
-        edge.metrics.own_responses[reply.status // 100] += 1
+        serving.metrics.own_responses[reply.status // 100] += 1
         self._send(reply, head_only, True)
         self.end(now, linger=True)
 
@@ -513,18 +493,18 @@ class ClientConnection(asyncio.Protocol):
     def ends_of(self, address: str) -> Ends:
         """Both ends of the connection of the client at `address`, for a PROXY header. Of one that a trusted proxy has
         named in a field, only the address is known."""
-        ends = self.ends
+        ends = self._ends
         if ends is None:
             here = self.transport.get_extra_info("socket").getsockname()
             port = self.transport.get_extra_info("peername")[1]
-            ends = Ends(self.caller.address.partition("%")[0], port, _bare(here[0]), here[1])
+            ends = Ends(self.peer.address.partition("%")[0], port, _bare(here[0]), here[1])
         return ends if _bare(ends.source) == _bare(address) else ends._replace(source=_bare(address), source_port=0)
 
     def write(self, data: bytes) -> None:
         """Send to the client."""
         if not self.transport.is_closing():
             self.flow.sent += len(data)
-            self.edge.metrics.bytes_out += len(data)
+            self._serving.metrics.bytes_out += len(data)
             self.transport.write(data)
 
     def flush(self) -> None:
@@ -573,11 +553,11 @@ class ClientConnection(asyncio.Protocol):
             return
         head = exchange.head
         if seen is Seen.STAND_IN:
-            self.answer(self.edge.replies.fault(cast("Fault", fault), head.page), head, now)
+            self.answer(self._serving.replies.fault(cast("Fault", fault), head.page), head, now)
         elif seen is Seen.REFUSAL:
             request = exchange.request
-            reply = self.edge.replies.refusal(request.verdict, head.page)
-            self.edge.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.ja4)
+            reply = self._serving.replies.refusal(request.verdict, head.page)
+            self._serving.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.ja4)
             self.answer(reply, head, now)
         elif seen is Seen.CUT:
             self.reset()
@@ -586,7 +566,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _ready(self, now: float) -> None:
         """Wait for the next request, or serve the one that waits."""
-        if self.edge.draining and not self._pending:
+        if self._serving.connections.draining and not self._pending:
             self.end(now)
             return
         flow = self.flow
@@ -597,7 +577,7 @@ class ClientConnection(asyncio.Protocol):
         if self._pending or self._eof:
             # From a fresh stack: a client that pipelines must not make us recurse, and one that has closed its half may
             # have sent another request before.
-            self.edge.loop.call_soon(self._continue)
+            self._serving.loop.call_soon(self._continue)
         elif flow.paused:
             flow.resume()
 
@@ -628,7 +608,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _forget(self) -> None:
         """Drop what was kept of requests that are no longer served."""
-        self._heads.partial = self._collecting = self._body = None
+        self._heads.partial = self._body = None
         self._pending = b""
 
     def reset(self) -> None:
@@ -642,8 +622,8 @@ class ClientConnection(asyncio.Protocol):
 
     def expect_progress(self, now: float) -> None:
         """From now on the client must move min_rate bytes a second, in whichever direction it is its turn."""
-        if self._phase == BODY:
-            self.watch.body(now, self._received)
+        if self._body is not None and self._phase == BODY:
+            self.watch.body(now, self._body.received)
         else:
             self.watch.client_reading(now, self.flow.taken())
 
@@ -658,7 +638,7 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def stake(self) -> int:
-        """What would be lost if the connection were closed now (connections.py)."""
+        """What would be lost if the connection were closed now, as crowding.py puts it."""
         phase = self._phase
         if phase == BODY:
             exchange = self._exchange
@@ -682,9 +662,13 @@ class ClientConnection(asyncio.Protocol):
         if self._phase == IDLE and not self._pending:
             self.end(now)
 
+    def cut(self) -> None:
+        """Close at once, whatever is in flight."""
+        self.transport.abort()
+
     def on_deadline(self, now: float) -> None:
         """What the connection waited for has not come in time."""
-        edge = self.edge
+        serving = self._serving
         phase = self._phase
         flow = self.flow
         exchange = self._exchange
@@ -693,7 +677,7 @@ class ClientConnection(asyncio.Protocol):
             if self.watch.kept_pace(flow.taken()):
                 self.expect_progress(now)
                 return
-            edge.metrics.faults["read_timeout"] += 1
+            serving.metrics.faults["read_timeout"] += 1
             self._report(Signal.SLOW_ABORT, now)
             self.reset()
             work = self._tunnel or exchange
@@ -707,7 +691,7 @@ class ClientConnection(asyncio.Protocol):
         elif phase == BODY:
             if flow.paused and exchange is not None:  # not the client's turn: the upstream takes no more
                 exchange.on_deadline(now)
-            elif self.watch.kept_pace(self._received):
+            elif self._body is not None and self.watch.kept_pace(self._body.received):
                 self.expect_progress(now)
             else:
                 self._report(Signal.SLOW_ABORT, now)
@@ -721,9 +705,9 @@ class ClientConnection(asyncio.Protocol):
             self.watch.nothing()
 
     def _report(self, signal: Signal, now: float) -> None:
-        caller = self.caller
-        if not caller.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
-            self.edge.engine.report(caller.client or caller.address, signal, now)
+        peer = self.peer
+        if not peer.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
+            self._serving.engine.report(peer.client or peer.address, signal, now)
 
 
 def _bare(address: str) -> str:

@@ -25,12 +25,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from random import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shield.policy.locations import locate
 
 if TYPE_CHECKING:
-    from shield.client.connection import ClientConnection
+    from shield.client.peer import Peer
+    from shield.client.watch import Watch
     from shield.operator.log import AccessLog
     from shield.policy.engine import Engine
 
@@ -46,7 +47,7 @@ MOST_PER_NETWORK: Final = 16_384
 used within `timeouts.keep_alive`, are not too many, nor are 2,700 in a network."""
 
 NOTHING_UNDER_WAY, UNSENT, UNDER_WAY = range(3)
-"""What ClientConnection.stake() says: what would be lost."""
+"""What Guest.stake() says: what would be lost."""
 _KNOWN: Final = 2  # rank of a known client's connection with nothing under way
 
 REASONS: Final = (
@@ -65,8 +66,34 @@ def share_of(configured: int, total: int, parts: int, most: int) -> int:
     return min(configured or min(max(1, total // parts), most), total)
 
 
+NOWHERE: Final = ("", "")
+"""The whereabouts of a connection that is not limited."""
+
+
+class Guest(Protocol):
+    """A client connection, as far as it matters here. `seat` and `whereabouts` are Crowding's: its place in the list of
+    all, and the line and the network that it is counted for, both empty where it is not limited."""
+
+    seat: int
+    whereabouts: tuple[str, str]
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+
+    @property
+    def watch(self) -> Watch:
+        """Until when it would live anyway."""
+
+    def stake(self) -> int:
+        """What would be lost if it were closed now."""
+
+    def displace(self, now: float) -> None:
+        """Close to make room for another one."""
+
+
 class Crowding:
-    """The open connections of clients: one gate each. Bounded by the listener's limit."""
+    """How many connections clients have, and which ones. Bounded by the listener's limit."""
 
     __slots__ = (
         "_addresses",
@@ -99,7 +126,7 @@ class Crowding:
         self._clock = clock
         self.per_address = MOST_PER_ADDRESS
         self.per_network = MOST_PER_NETWORK
-        self._all: list[ClientConnection] = []  # each knows its index, its `seat`
+        self._all: list[Guest] = []  # each knows its index, its `seat`
         self._addresses: dict[str, int] = {}  # how many each has
         self._networks: dict[str, int] = {}
         self._said: dict[str, tuple[float, int]] = {}  # by reason: when, and how many there had been by then
@@ -110,30 +137,30 @@ class Crowding:
     def __repr__(self) -> str:
         return f"<Crowding {len(self._all)} of {len(self._addresses)} addresses in {len(self._networks)} networks>"
 
-    def add(self, gate: ClientConnection) -> None:
-        """A connection is open; its caller is known by address."""
-        gate.seat = len(self._all)
-        self._all.append(gate)
-        address = gate.caller.address
-        if address and not gate.caller.trusted:
-            gate.home, gate.network = home, network = whereabouts(address)
+    def add(self, connection: Guest) -> None:
+        """A connection is open; its peer is known by address."""
+        connection.seat = len(self._all)
+        self._all.append(connection)
+        address = connection.peer.address
+        if address and not connection.peer.trusted:
+            connection.whereabouts = home, network = whereabouts(address)
             self._addresses[home] = self._addresses.get(home, 0) + 1
             self._networks[network] = self._networks.get(network, 0) + 1
 
-    def remove(self, gate: ClientConnection) -> None:
+    def remove(self, connection: Guest) -> None:
         """It is closed, or as good as that."""
-        seat = gate.seat
+        seat = connection.seat
         if seat < 0:
             return
-        gate.seat = -1
+        connection.seat = -1
         last = self._all.pop()
-        if last is not gate:
+        if last is not connection:
             self._all[seat] = last
             last.seat = seat
-        home = gate.home
+        home, network = connection.whereabouts
         if home:
             _lower(self._addresses, home)
-            _lower(self._networks, gate.network)
+            _lower(self._networks, network)
 
     def admit(self, address: str) -> bool:
         """Whether a connection from `address` may stay. Closes another one of its address or network if need be."""
@@ -148,66 +175,68 @@ class Crowding:
         return True
 
     def _make_room_at(self, home: str, network: str, kind: str) -> bool:
-        gate = self._least(home, network)
-        if gate is None:
+        connection = self._least(home, network)
+        if connection is None:
             self._count(f"refused_{kind}", home or network)
             return False
-        self._close(gate, f"displaced_{kind}", home or network)
+        self._close(connection, f"displaced_{kind}", home or network)
         return True
 
-    def least(self) -> ClientConnection | None:
+    def least(self) -> Guest | None:
         """The least deserving of all, for make_room(); None when none of those looked at may be closed."""
         return self._least("", "")
 
-    def make_room(self, gate: ClientConnection) -> None:
-        """Close `gate` for a newcomer."""
-        self._close(gate, "displaced", gate.network)
+    def make_room(self, connection: Guest) -> None:
+        """Close `connection` for a newcomer."""
+        self._close(connection, "displaced", connection.whereabouts[1])
 
     def expired(self) -> None:
         """One is about to be closed for its age."""
         self._closed["expired"] += 1
 
-    def _close(self, gate: ClientConnection, reason: str, where: str) -> None:
+    def _close(self, connection: Guest, reason: str, where: str) -> None:
         self._count(reason, where)
-        self.remove(gate)
-        gate.displace(self._clock())
+        self.remove(connection)
+        connection.displace(self._clock())
 
-    def _least(self, home: str, network: str) -> ClientConnection | None:
+    def _least(self, home: str, network: str) -> Guest | None:
         """The least deserving of an address, of a network, or of all, as far as LOOKS tell."""
-        gates = self._all
-        count = len(gates)
-        best: ClientConnection | None = None
+        connections = self._all
+        count = len(connections)
+        best: Guest | None = None
         best_rank, best_share, best_end = UNDER_WAY + 1, 0.0, 0.0
         for look in range(min(count, LOOKS)):
             if look == GLANCE and best_rank == NOTHING_UNDER_WAY:
                 break
-            gate = gates[look] if count <= LOOKS else gates[int(random() * count)]  # noqa: S311 - no secret
-            if (home and gate.home != home) or (network and gate.network != network):
+            connection = connections[look] if count <= LOOKS else connections[int(random() * count)]  # noqa: S311 - no secret
+            if (home and connection.whereabouts[0] != home) or (network and connection.whereabouts[1] != network):
                 continue
-            stake = gate.stake()
+            stake = connection.stake()
             if stake == UNDER_WAY:
                 continue
-            if self._deserves(gate):
+            if self._deserves(connection):
                 if stake != NOTHING_UNDER_WAY:
                     continue
                 stake = _KNOWN
             if stake > best_rank:
                 continue
-            share = self._share(gate)
-            if stake < best_rank or share > best_share or (share == best_share and gate.watch.deadline < best_end):
-                best, best_rank, best_share, best_end = gate, stake, share, gate.watch.deadline
+            share = self._share(connection)
+            if (
+                stake < best_rank
+                or share > best_share
+                or (share == best_share and connection.watch.deadline < best_end)
+            ):
+                best, best_rank, best_share, best_end = connection, stake, share, connection.watch.deadline
         return best
 
-    def _deserves(self, gate: ClientConnection) -> bool:
-        caller = gate.caller
-        return caller.trusted or self._engine.deserves(caller.client or gate.home, caller.shown_pass)
+    def _deserves(self, connection: Guest) -> bool:
+        peer = connection.peer
+        return peer.trusted or self._engine.deserves(peer.client or connection.whereabouts[0], peer.shown_pass)
 
-    def _share(self, gate: ClientConnection) -> float:
+    def _share(self, connection: Guest) -> float:
         """How near its address and its network are to their limits, in sum: 0 to 2."""
-        return (
-            self._addresses.get(gate.home, 0) / self.per_address
-            + self._networks.get(gate.network, 0) / self.per_network
-        )
+        home, network = connection.whereabouts
+        return self._addresses.get(home, 0) / self.per_address + self._networks.get(network, 0) / self.per_network
 
     def _count(self, reason: str, where: str) -> None:
         """Count a connection that was closed, and tell the log now and then."""

@@ -19,7 +19,9 @@ SWEEP_SECONDS: Final = 1.0 / SHARDS
 class Watched(Protocol):
     """A client connection."""
 
-    watch: Watch
+    @property
+    def watch(self) -> Watch:
+        """What it waits for."""
 
     def on_deadline(self, now: float) -> None:
         """What it waited for has not come in time."""
@@ -38,15 +40,15 @@ class Sweep(Generic[T]):
         self._turn = 0
         self._next = 0
 
-    def add(self, connection: T) -> int:
-        """Look after `connection`; returns what remove() wants."""
+    def add(self, connection: T) -> None:
+        """Look after `connection`."""
         self._next = shard = (self._next + 1) % SHARDS
+        connection.watch.shard = shard
         self._shards[shard].add(connection)
-        return shard
 
-    def remove(self, connection: T, shard: int) -> None:
+    def remove(self, connection: T) -> None:
         """Look after it no longer."""
-        self._shards[shard].discard(connection)
+        self._shards[connection.watch.shard].discard(connection)
 
     def sweep(self, now: float) -> None:
         """One eighth of the connections: call on_deadline() of those that are late."""

@@ -142,18 +142,37 @@ class TimeoutSettings:
     ] = 30.0
 
 
-class Watch:
-    """What one client connection waits for: `why`, one of WAITS by number, and until when, its `deadline` in monotonic
-    seconds. Most of its verbs are those of exchange.ports.Waits."""
+class Limits:
+    """How long a wait may take, in seconds, for all connections: the [timeouts] table, and of [upstream] what the
+    upstream may take. `least` is in bytes: what must move within `progress`."""
 
-    __slots__ = ("_client", "_mark", "_upstream", "deadline", "why")
+    __slots__ = ("first_byte", "head", "idle", "keep_alive", "least", "life", "linger", "progress", "tunnel")
 
     def __init__(self, client: TimeoutSettings, upstream: UpstreamSettings) -> None:
-        self._client = client
-        self._upstream = upstream
+        self.head = client.header
+        self.keep_alive = client.keep_alive
+        self.life = client.connection
+        self.progress = client.progress
+        self.least = client.min_rate * client.progress
+        self.linger = client.linger
+        self.first_byte = upstream.first_byte_timeout
+        self.idle = upstream.idle_timeout
+        self.tunnel = upstream.tunnel_idle_timeout
+
+
+class Watch:
+    """What one client connection waits for: `why`, one of WAITS by number, and until when, its `deadline` in monotonic
+    seconds. `expires` is when the connection has lived long enough. Most of the verbs are those of
+    exchange.ports.Waits; `shard` is Sweep's."""
+
+    __slots__ = ("_limits", "_mark", "deadline", "expires", "shard", "why")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._mark = 0  # bytes that had moved when the wait began, where the pace matters
         self.why = NOTHING
-        self.deadline = NEVER
+        self.deadline = self.expires = NEVER
+        self.shard = 0
 
     def __repr__(self) -> str:
         until = "" if self.deadline == NEVER else f" until {self.deadline:.1f}"
@@ -161,43 +180,49 @@ class Watch:
 
     # for the client
 
-    def head(self, now: float, last: bool = False) -> None:
-        """A request's head; the `last` one if Shield is stopping."""
+    def begin(self, now: float, last: bool) -> None:
+        """The first request of a new connection, and the `last` one if Shield is stopping."""
         self.why = LAST_HEAD if last else HEAD
-        self.deadline = now + (LAST_SECONDS if last else self._client.header)
+        self.deadline = now + (LAST_SECONDS if last else self._limits.head)
+        self.expires = now + self._limits.life
+
+    def head(self, now: float) -> None:
+        """The rest of a request's head."""
+        self.why = HEAD
+        self.deadline = now + self._limits.head
 
     def next_request(self, now: float, moved: int) -> None:
         """The next request; `moved` bytes were sent to the client so far, which need not have taken them yet."""
         self.why = NEXT_REQUEST
-        self.deadline = now + self._client.keep_alive
+        self.deadline = now + self._limits.keep_alive
         self._mark = moved
 
     def body(self, now: float, moved: int) -> None:
         """The client sends the request's body; `moved` bytes of it have come."""
         self.why = BODY
-        self.deadline = now + self._client.progress
+        self.deadline = now + self._limits.progress
         self._mark = moved
 
     def client_reading(self, now: float, moved: int) -> None:
         """The client takes what waits for it; it has taken `moved` bytes so far."""
         self.why = CLIENT_READING
-        self.deadline = now + self._client.progress
+        self.deadline = now + self._limits.progress
         self._mark = moved
 
     def rest(self, now: float) -> None:
         """The rest of a body that nobody wants."""
         self.why = REST
-        self.deadline = now + self._client.progress
+        self.deadline = now + self._limits.progress
 
     def lingering(self, now: float) -> None:
         """The client's end, after an early reply."""
         self.why = LINGERING
-        self.deadline = now + self._client.linger
+        self.deadline = now + self._limits.linger
 
     def closing(self, now: float) -> None:
         """The transport, which has the last bytes."""
         self.why = CLOSING
-        self.deadline = now + self._client.progress
+        self.deadline = now + self._limits.progress
 
     def nothing(self) -> None:
         """It is over."""
@@ -219,22 +244,22 @@ class Watch:
     def first_byte(self, now: float) -> None:
         """The head of the response."""
         self.why = FIRST_BYTE
-        self.deadline = now + self._upstream.first_byte_timeout
+        self.deadline = now + self._limits.first_byte
 
     def upstream_reading(self, now: float) -> None:
         """The server, which takes no more of the body for now."""
         self.why = UPSTREAM_READING
-        self.deadline = now + self._upstream.first_byte_timeout
+        self.deadline = now + self._limits.first_byte
 
     def response(self, now: float) -> None:
         """More of the response."""
         self.why = RESPONSE
-        self.deadline = now + self._upstream.idle_timeout
+        self.deadline = now + self._limits.idle
 
     def tunnel(self, now: float) -> None:
         """Bytes of a tunnel."""
         self.why = TUNNEL
-        self.deadline = now + self._upstream.tunnel_idle_timeout
+        self.deadline = now + self._limits.tunnel
 
     def met(self) -> None:
         """The deadline has come, once. Were whoever is told of it to fail, the others would wait behind it for ever."""
@@ -246,4 +271,4 @@ class Watch:
         """Whether enough has moved since the wait began. True as well when nobody has looked since the last bytes were
         handed over: less had been taken than the mark says."""
         moved -= self._mark
-        return moved < 0 or moved >= self._client.min_rate * self._client.progress
+        return moved < 0 or moved >= self._limits.least

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Forwarder:
-    """One per process, built by process/build.py. It holds no state of a request.
+    """One per process, put together by process/assembly.py. It holds no state of a request.
 
+    `request_ids` gives another one with each call, for requests that bring none.
     `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is timeouts.linger, in seconds.
     """
 
@@ -32,6 +33,7 @@ class Forwarder:
     log: AccessLog
     clock: Callable[[], float]
     loop: Any
+    request_ids: Callable[[], bytes]
     body_buffer_bytes: int
     linger: float
 

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,18 +25,17 @@ from shield.accept.prelude import Prelude
 from shield.accept.tls import hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.crowding import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
-from shield.client.edge import Edge
-from shield.client.sweep import Sweep
+from shield.client.serving import Serving
 from shield.config.settings import Config
 from shield.demo.site import start_demo
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner
 from shield.model import Fault
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
+from shield.process.assembly import assemble
 from shield.process.share import Share
 from shield.process.state import load_history, load_keys
 from shield.replies.redirect import Redirect
@@ -75,8 +74,7 @@ class Parts:
     known: int  # rows of history that were taken over
     replies: Replies
     pool: Pool
-    edge: Edge
-    deadlines: Sweep[ClientConnection]
+    serving: Serving
     certificates: Certificates | None
     listeners: Sequence[Listener]  # the first is for the service, the second for tls.redirect_from
     connections: int  # that clients may have at the same time
@@ -98,34 +96,39 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     closing.push_async_callback(crawlers.close)
     pool = await _pool(setting, upstream, metrics, resolver, closing)
     replies = Replies(config.challenge.cookie, config.challenge.header)
-    deadlines: Sweep[ClientConnection] = Sweep()
-    edge = Edge(
+    listeners: list[Listener] = []
+
+    def accept_again() -> None:
+        for listener in listeners:
+            listener.check()
+
+    serving = assemble(
         engine=engine,
         pool=pool,
         replies=replies,
-        metrics=metrics,
-        log=log,
-        forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from),
-        examiner=Examiner(config.http, config.challenge.header),
-        deadlines=deadlines,
         crawlers=crawlers,
+        forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from),
         http=config.http,
         timeouts=config.timeouts,
-        upstream=upstream,
-        cookie=config.challenge.cookie.encode("ascii"),
-        cookie_anywhere=config.challenge.earned_anywhere,
-        pass_lifetime=int(config.challenge.pass_lifetime),
+        challenge=config.challenge,
+        metrics=metrics,
+        log=log,
         clock=clock,
         loop=asyncio.get_running_loop(),
         request_ids=_request_ids(os.urandom(4).hex()),
-        max_streams=file_limit.stream_limit(upstream.max_streams, connections),
+        most_streams=file_limit.stream_limit(upstream.max_streams, connections),
         hsts=hsts_field(config.tls),
+        on_close=accept_again,
     )
-    crowd, listen = edge.connections, config.listen
+    crowd, listen = serving.connections.crowding, config.listen
     crowd.per_address = share_of(listen.max_connections_per_address, connections, ADDRESS_SHARE, MOST_PER_ADDRESS)
     crowd.per_network = share_of(listen.max_connections_per_network, connections, NETWORK_SHARE, MOST_PER_NETWORK)
-    listeners = _listeners(setting, edge, certificates, connections, closing)
-    return Parts(metrics, engine, known, replies, pool, edge, deadlines, certificates, listeners, connections)
+    trusts = serving.recognition.forwarding.trusts
+    entrance = Entrance(serving.loop, clock, metrics, log, crowd, trusts, accept_again)
+    for listener in _listeners(setting, serving, entrance, certificates, connections):
+        listeners.append(listener)
+        closing.callback(listener.stop)
+    return Parts(metrics, engine, known, replies, pool, serving, certificates, listeners, connections)
 
 
 def _metrics(log: AccessLog) -> Metrics:
@@ -179,31 +182,19 @@ async def _pool(
 
 
 def _listeners(
-    setting: Setting, edge: Edge, certificates: Certificates | None, connections: int, closing: AsyncExitStack
-) -> Sequence[Listener]:
+    setting: Setting, serving: Serving, entrance: Entrance, certificates: Certificates | None, connections: int
+) -> Iterator[Listener]:
     """Those for the service, and for plain HTTP that is sent on to https."""
     config, share = setting.config, setting.share
-    made: list[Listener] = []
-
-    def accept_again() -> None:
-        for one in made:
-            one.check()
-
-    edge.on_close = accept_again
-    entrance = Entrance(
-        edge.loop, setting.clock, edge.metrics, setting.log, edge.connections, edge.forwarding.trusts, accept_again
-    )
     inherited = None if share is None else share.listeners
     listening = _sockets(config.listen.addresses, config.listen.backlog, inherited)
-    made.append(_listener(config, edge, entrance, listening, certificates, connections))
-    closing.callback(made[0].stop)
+    yield _listener(config, serving, entrance, listening, certificates, connections)
     if certificates is not None and config.tls.redirect_from:
         inherited = None if share is None else share.redirects
         listening = _sockets(config.tls.redirect_from, config.listen.backlog, inherited)
-        redirect = Redirect(edge.replies, edge.metrics, config.tls.redirect_port, config.tls.acme, certificates.covers)
-        made.append(_redirect_listener(config, edge, entrance, listening, redirect, connections))
-        closing.callback(made[1].stop)
-    return made
+        tls = config.tls
+        redirect = Redirect(serving.replies, serving.metrics, tls.redirect_port, tls.acme, certificates.covers)
+        yield _redirect_listener(config, serving, entrance, listening, redirect, connections)
 
 
 def _sockets(addresses: Sequence[str], backlog: int, inherited: Sequence[int] | None) -> list[socket.socket]:
@@ -215,14 +206,14 @@ def _sockets(addresses: Sequence[str], backlog: int, inherited: Sequence[int] | 
 
 def _listener(
     config: Config,
-    edge: Edge,
+    serving: Serving,
     entrance: Entrance,
     listening: Sequence[socket.socket],
     certificates: Certificates | None,
     connections: int,
 ) -> Listener:
     def connect(ends: Ends | None, program: Program) -> ClientConnection:
-        return ClientConnection(edge, ends, program, None)
+        return ClientConnection(serving, ends, program, None)
 
     handshakes = prelude = None
     if certificates is not None:
@@ -230,20 +221,20 @@ def _listener(
     if certificates is not None or config.listen.proxy_protocol:
         prelude = Prelude(entrance, config.tls.handshake_timeout, config.listen.proxy_protocol, handshakes)
     most = config.http.max_head_bytes
-    first_read = FirstRead(entrance, edge.engine, edge.plain, most, edge.recognition, edge.replies)
+    first_read = FirstRead(entrance, serving.engine, serving.heads, most, serving.recognition, serving.replies)
     return Listener(entrance, listening, connections, connect, prelude, first_read)
 
 
 def _redirect_listener(
     config: Config,
-    edge: Edge,
+    serving: Serving,
     entrance: Entrance,
     listening: Sequence[socket.socket],
     redirect: Redirect,
     connections: int,
 ) -> Listener:
     def connect(ends: Ends | None, program: Program) -> ClientConnection:
-        return ClientConnection(edge, ends, program, redirect)
+        return ClientConnection(serving, ends, program, redirect)
 
     prelude = None
     if config.listen.proxy_protocol:

@@ -95,7 +95,7 @@ class Service:
     def _tell(self, parts: Parts, admin: str) -> None:
         """The first lines of the log."""
         setting = self._setting
-        config, log, crowd = setting.config, setting.log, parts.edge.connections
+        config, log, crowd = setting.config, setting.log, parts.serving.connections.crowding
         log.event(
             "started" if setting.share is None else "worker_started",
             listen=self.addresses,
@@ -108,7 +108,7 @@ class Service:
             connections=parts.connections,
             connections_per_address=crowd.per_address,
             connections_per_network=crowd.per_network,
-            streams=parts.edge.forwarder.streams.most,
+            streams=parts.serving.forwarder.streams.most,
             pid=os.getpid(),
         )
         if setting.share is None:
@@ -135,21 +135,17 @@ class Service:
         """Stop accepting; wait until nothing is in flight, at most `timeouts.drain` seconds."""
         setting, parts = self._setting, self._parts
         assert parts is not None  # noqa: S101 - it has started
-        self._draining = parts.edge.draining = True
+        self._draining = True
         for listener in parts.listeners:
             listener.stop()
         setting.log.event("draining", connections=parts.metrics.connections_open)
-        open_ones = parts.deadlines  # every connection has a deadline
+        connections = parts.serving.connections
         now = setting.clock()
-        for connection in open_ones:
-            connection.drain(now)
+        connections.drain(now)
         end = now + setting.config.timeouts.drain
-        while len(open_ones) and setting.clock() < end:  # noqa: ASYNC110 - an event would have to be set per connection
+        while len(connections) and setting.clock() < end:  # noqa: ASYNC110 - an event would have to be set per connection
             await asyncio.sleep(DRAIN_LOOKS_SECONDS)
-        cut = len(open_ones)
-        for connection in open_ones:
-            connection.transport.abort()
-        setting.log.event("drained", cut=cut)
+        setting.log.event("drained", cut=connections.cut())
 
     async def close(self) -> None:
         """Free everything. Safe to call after a failed start."""

@@ -55,14 +55,15 @@ class Timers:
         if now >= self._next_tick:
             self._next_tick = now + self._setting.config.pressure.window
         parts = self._parts
-        parts.edge.forwarder.resume(parts.engine.tick(now, self._meter.load), now)
+        parts.serving.forwarder.resume(parts.engine.tick(now, self._meter.load), now)
         self._decisions.tell(now)
 
     def _sweep(self, now: float) -> None:
         """End what is beyond its deadline."""
         self._next_sweep = now + SWEEP_SECONDS
-        self._parts.deadlines.sweep(now)
-        self._parts.edge.forwarder.streams.sweep(now)
+        serving = self._parts.serving
+        serving.connections.sweep.sweep(now)
+        serving.forwarder.streams.sweep(now)
         for listener in self._parts.listeners:
             listener.retry()
 

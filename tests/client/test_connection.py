@@ -542,9 +542,9 @@ async def test_draining_answers_what_is_in_flight_and_closes_what_is_idle() -> N
             await idle.ask(get())
             await busy.send(get("/slow") + get("/never"))
             await origin.got(2)
-            shield.edge.draining = True
+            shield.connections.draining = True
             shield.listener.stop()
-            for gate in shield.edge.deadlines:
+            for gate in shield.connections:
                 gate.drain(shield.clock())
             assert await idle.gone()
             gate_open.set()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shield.client.crowding import LOOKS, NOTHING_UNDER_WAY, REASONS, UNDER_WAY, UNSENT, Crowding, share_of
-from shield.client.watch import TimeoutSettings, Watch
+from shield.client.watch import Limits, TimeoutSettings, Watch
 from shield.http.forwarded import Forwarding
 from shield.upstream.settings import UpstreamSettings
 from tests.exchange.test_exchange import SWITCHED, WEBSOCKET
@@ -30,7 +30,7 @@ from tests.harness import (
 )
 
 
-class FakeCaller:
+class FakePeer:
     def __init__(self, address: str, trusted: bool) -> None:
         self.address = address
         self.trusted = trusted
@@ -40,10 +40,10 @@ class FakeCaller:
 
 class FakeGate:
     def __init__(self, address: str, stake: int = NOTHING_UNDER_WAY, deadline: float = 0.0, trusted: bool = False):
-        self.caller = FakeCaller(address, trusted)
+        self.peer = FakePeer(address, trusted)
         self.seat = -1
-        self.home = self.network = ""
-        self.watch = Watch(TimeoutSettings(), UpstreamSettings())
+        self.whereabouts = ("", "")
+        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()))
         self.watch.deadline = deadline
         self.at_stake = stake
         self.displaced = 0
@@ -221,11 +221,11 @@ def test_the_log_is_told_once_a_second() -> None:
 
 async def silent(shield: Shield, stack: contextlib.AsyncExitStack, number: int, **options: Any) -> list[Client]:
     """So many connections in the middle of a head."""
-    before = len(shield.edge.connections)
+    before = len(shield.crowding)
     clients = [await stack.enter_async_context(await shield.client(**options)) for _ in range(number)]
     for client in clients:
         await client.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n")
-    await soon(lambda: len(shield.edge.connections) >= before + number)
+    await soon(lambda: len(shield.crowding) >= before + number)
     return clients
 
 
@@ -237,7 +237,7 @@ async def test_a_newcomer_gets_in_when_silent_connections_hold_all_places() -> N
             assert (await user.ask(get("/page"))).status == 200
         assert shield.metrics.connections_closed["displaced"] == 5
         assert not shield.told("accepting_paused")
-        await soon(lambda: shield.metrics.connections_open == len(shield.edge.connections) == 20)
+        await soon(lambda: shield.metrics.connections_open == len(shield.crowding) == 20)
         shield.advance(11)
         answers = [await client.rest() for client in flood]
         assert Counter(answer[:12] for answer in answers) == {b"": 5, b"HTTP/1.1 408": 15}
@@ -253,7 +253,7 @@ async def test_one_whose_request_is_under_way_is_never_closed_for_others() -> No
         await late.send(get("/x"))
         await soon(lambda: shield.told("accepting_paused"))
         shield.listener.retry()
-        assert len(shield.edge.connections) == 4, "nothing has changed"
+        assert len(shield.crowding) == 4, "nothing has changed"
         await origin.links[0].send(reply())
         await soon(lambda: any(gate.stake() == NOTHING_UNDER_WAY for gate in shield.gates))
         shield.listener.retry()

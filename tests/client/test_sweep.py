@@ -6,13 +6,13 @@ import contextlib
 import random
 
 from shield.client.sweep import SHARDS, Sweep
-from shield.client.watch import TimeoutSettings, Watch
+from shield.client.watch import Limits, TimeoutSettings, Watch
 from shield.upstream.settings import UpstreamSettings
 
 
 class Thing:
     def __init__(self, deadline: float) -> None:
-        self.watch = Watch(TimeoutSettings(), UpstreamSettings())
+        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()))
         self.watch.deadline = deadline
         self.called: list[float] = []
 
@@ -37,12 +37,13 @@ def test_each_deadline_is_met_within_one_round_and_not_before() -> None:
 def test_what_was_removed_is_left_alone() -> None:
     deadlines = Sweep()
     things = [Thing(1.0) for _ in range(20)]
-    shards = [deadlines.add(thing) for thing in things]
+    for thing in things:
+        deadlines.add(thing)
     assert len(deadlines) == 20
     assert set(deadlines) == set(things)
-    for thing, shard in zip(things[:10], shards, strict=False):
-        deadlines.remove(thing, shard)
-        deadlines.remove(thing, shard)
+    for thing in things[:10]:
+        deadlines.remove(thing)
+        deadlines.remove(thing)
     for _ in range(SHARDS):
         deadlines.sweep(2.0)
     assert [len(thing.called) for thing in things] == [0] * 10 + [1] * 10
@@ -62,11 +63,12 @@ def test_a_deadline_may_remove_itself_and_others() -> None:
     class Closer(Thing):
         def on_deadline(self, now: float) -> None:
             super().on_deadline(now)
-            for thing, shard in zip(things, shards, strict=True):
-                deadlines.remove(thing, shard)
+            for thing in things:
+                deadlines.remove(thing)
 
     things += [Closer(0.0) for _ in range(SHARDS * 3)]
-    shards = [deadlines.add(thing) for thing in things]
+    for thing in things:
+        deadlines.add(thing)
     for _ in range(SHARDS):
         deadlines.sweep(1.0)
     assert len(deadlines) == 0

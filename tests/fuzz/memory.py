@@ -17,14 +17,12 @@ from typing import Any, Final
 import h11
 
 from shield.client.connection import ClientConnection
-from shield.client.edge import Edge
-from shield.client.sweep import Sweep
 from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner
 from shield.http.settings import HttpSettings
 from shield.operator.metrics import Metrics
-from shield.policy.challenge import Redeemed, Redemption
+from shield.policy.challenge import ChallengeSettings, Redeemed, Redemption
+from shield.process.assembly import assemble
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
@@ -226,24 +224,19 @@ class Memory:
         self.engine: Any = Unbelieving()
         self.log: Any = QuietLog()
         count = itertools.count(1)
-        self.edge = Edge(
+        self.serving = assemble(
             engine=self.engine,
             pool=self.pool,
             replies=replies(),
-            metrics=metrics,
-            log=self.log,
-            forwarding=forwarding or Forwarding((), "none"),
-            examiner=Examiner(http, "Shield-Pass"),
-            deadlines=Sweep(),
             crawlers=Crawlers(nobody, lambda address, ok: None),
+            forwarding=forwarding or Forwarding((), "none"),
             http=http,
             timeouts=TimeoutSettings(),
-            upstream=settings,
-            cookie=b"shield_pass",
-            cookie_anywhere=False,
-            pass_lifetime=3600,
+            challenge=ChallengeSettings(pass_lifetime=3600.0),
+            metrics=metrics,
+            log=self.log,
             clock=lambda: self.now,
-            loop=self.loop,
+            loop=self.loop,  # type: ignore[arg-type]
             request_ids=lambda: b"id-%x" % next(count),
         )
 
@@ -257,8 +250,8 @@ class Memory:
         assert not self.engine.slots, "a concurrency slot leaked"
         assert not self.engine.queued
         assert self.server.outstanding == 0, "an exchange leaked"
-        assert self.edge.metrics.connections_open == 0
-        assert self.edge.ahead.total == 0
+        assert self.serving.metrics.connections_open == 0
+        assert self.serving.connections.ahead.total == 0
 
 
 class Peer:
@@ -266,7 +259,7 @@ class Peer:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self.gate = ClientConnection(memory.edge)
+        self.gate = ClientConnection(memory.serving)
         self.transport = Transport(memory.loop, self.gate)
         self.gate.connection_made(self.transport)  # type: ignore[arg-type]
 

@@ -275,7 +275,7 @@ async def test_what_looks_like_the_prefix_is_the_sites_and_judged_like_all_of_it
 
 async def test_files_are_kept_for_ever_only_under_the_name_of_their_content() -> None:
     async with Shield(NOBODY) as shield, await shield.client() as client:
-        version = shield.edge.replies.version
+        version = shield.serving.replies.version
         for query, kept in ((f"?v={version}", True), ("", False), ("?v=0", False), (f"?v={version}&x", False)):
             response = await client.ask(get(PREFIX + "solver.js" + query))
             assert response.status == 200

@@ -29,21 +29,21 @@ def parse() -> Batch:
 
 
 def examine() -> Batch:
-    parser, examiner = new_parser(), rig.Proxy().edge.examiner
+    parser, examiner = new_parser(), rig.Proxy().serving.heads.examiner
     (message, _), *_ = parser.feed_data(GET)[0]
     assert examiner.examine(message).path == "/index.html"
     return timed(examiner.examine, message)
 
 
 def plain() -> Batch:
-    heads = rig.Proxy().edge.plain
+    heads = rig.Proxy().serving.heads
     stop = GET.index(b"\r\n")
     assert heads.read(GET, stop) is not None
     return timed(heads.read, GET, stop)
 
 
 def plain_again() -> Batch:
-    heads = rig.Proxy().edge.plain
+    heads = rig.Proxy().serving.heads
     stop = GET.index(b"\r\n")
     head = heads.read(GET, stop)
     assert head is not None
@@ -52,7 +52,7 @@ def plain_again() -> Batch:
 
 
 def refusal() -> Batch:
-    replies = rig.Proxy().edge.replies
+    replies = rig.Proxy().serving.replies
     replies.set_date(1_700_000_000.0)
     verdict = Verdict(Reason.CLIENT_RATE, 7, (10.0, 200.0), 0.0)
     assert replies.refusal(verdict, False).status == 429

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from bench.suites import rig
@@ -13,23 +12,21 @@ from bench.suites.micro.policy import CHEAP, buy
 
 def with_pass(proxy: rig.Proxy) -> bytes:
     """A request that shows a pass, as the gate's engine takes it."""
-    proxy.edge.clock = lambda: rig.START
-    proxy.gate.expires = math.inf  # of another clock
-    token = buy(proxy.edge.engine, "127.0.0.1")
+    token = buy(proxy.engine, "127.0.0.1")
     return GET.replace(b"Cookie: ", b"Cookie: shield_pass=%s; " % token.encode())
 
 
 def present_again() -> Batch:
     """What the gate does with the pass of a request whose connection has shown it before."""
-    proxy = rig.Proxy(rig.OUT_OF_REACH + CHEAP)
+    proxy = rig.Proxy(rig.OUT_OF_REACH + CHEAP, lambda: rig.START)
     head = with_pass(proxy)
     forwarded(proxy, [head])
-    with rig.calls(proxy.edge.engine, "present") as verified:
+    with rig.calls(proxy.engine, "present") as verified:
         proxy.gate.data_received(head)
     assert not verified, "the connection did not remember the pass"
     shown = proxy.gate._exchange.head  # type: ignore[union-attr]
-    assert proxy.gate.caller.shown_pass is not None
-    return timed(proxy.gate.caller.present, shown, rig.START)
+    assert proxy.gate.peer.shown_pass is not None
+    return timed(proxy.gate.peer.present, shown, rig.START)
 
 
 def forwarded(proxy: rig.Proxy, heads: Sequence[bytes]) -> float:
@@ -59,7 +56,7 @@ def forward_repeated() -> Batch:
 
 
 def forward_with_pass() -> Batch:
-    proxy = rig.Proxy(rig.OUT_OF_REACH + CHEAP)
+    proxy = rig.Proxy(rig.OUT_OF_REACH + CHEAP, lambda: rig.START)
     head = with_pass(proxy)
     return lambda number: forwarded(proxy, [head] * number)
 

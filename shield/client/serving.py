@@ -1,0 +1,45 @@
+"""What every client connection of a process serves requests with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shield.client.connections import Connections
+    from shield.client.peer import Recognition
+    from shield.client.watch import Limits
+    from shield.exchange.forwarder import Forwarder
+    from shield.http.plain_head import PlainHeads
+    from shield.operator.log import AccessLog
+    from shield.operator.metrics import Metrics
+    from shield.policy.engine import Engine
+    from shield.replies.own_pages import OwnPages
+    from shield.replies.proof import ProofOfWork
+    from shield.replies.rendering import Replies
+
+
+@dataclass(slots=True)
+class Serving:
+    """One per process, put together by process/assembly.py. It holds no state of a request.
+
+    A connection reads with `heads`, finds out who asks with `recognition`, asks `engine`, sends on with `forwarder`,
+    and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is a field line for what is sent over TLS,
+    with its CRLF, or empty.
+    """
+
+    connections: Connections
+    limits: Limits
+    heads: PlainHeads
+    recognition: Recognition
+    engine: Engine
+    forwarder: Forwarder
+    replies: Replies
+    proof: ProofOfWork
+    own_pages: OwnPages
+    metrics: Metrics
+    log: AccessLog
+    clock: Callable[[], float]
+    loop: Any
+    hsts: bytes

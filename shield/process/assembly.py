@@ -1,0 +1,95 @@
+"""Puts together what client connections are served with, from the policy to the pool. Tests and benchmarks do the same
+with parts of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from shield.client.connections import Connections
+from shield.client.crowding import Crowding
+from shield.client.flow import ReadAhead
+from shield.client.peer import Recognition
+from shield.client.serving import Serving
+from shield.client.watch import Limits, TimeoutSettings
+from shield.exchange.earned import EarnedPasses
+from shield.exchange.forwarder import Forwarder
+from shield.exchange.slot import Streams
+from shield.http.head import Examiner
+from shield.http.plain_head import PlainHeads
+from shield.http.settings import HttpSettings
+from shield.replies.own_pages import OwnPages
+from shield.replies.proof import ProofOfWork
+
+if TYPE_CHECKING:
+    from shield.http.forwarded import Forwarding
+    from shield.operator.log import AccessLog
+    from shield.operator.metrics import Metrics
+    from shield.policy.challenge import ChallengeSettings
+    from shield.policy.engine import Engine
+    from shield.replies.rendering import Replies
+    from shield.upstream.crawlers import Crawlers
+    from shield.upstream.pool import Pool
+
+
+def assemble(
+    *,
+    engine: Engine,
+    pool: Pool,
+    replies: Replies,
+    crawlers: Crawlers,
+    forwarding: Forwarding,
+    http: HttpSettings,
+    timeouts: TimeoutSettings,
+    challenge: ChallengeSettings,
+    metrics: Metrics,
+    log: AccessLog,
+    clock: Callable[[], float],
+    loop: asyncio.AbstractEventLoop,
+    request_ids: Callable[[], bytes],
+    most_streams: int = sys.maxsize,
+    hsts: bytes = b"",
+    on_close: Callable[[], None] = lambda: None,
+) -> Serving:
+    """`request_ids` gives another one with each call, `most_streams` exchanges may go on without a slot, and `on_close`
+    is called when a client connection has been closed. For `hsts` see Serving."""
+
+    def set_cookie(token: str, secure: bool) -> bytes:
+        return replies.set_cookie(token, int(challenge.pass_lifetime), secure)
+
+    proof = ProofOfWork(engine, replies, metrics)
+    return Serving(
+        connections=Connections(
+            Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock),
+            ReadAhead(http.response_buffer_bytes, http.response_buffers_bytes),
+            metrics,
+            on_close,
+        ),
+        limits=Limits(timeouts, pool.settings),
+        heads=PlainHeads(Examiner(http, challenge.header)),
+        recognition=Recognition(engine, forwarding, crawlers, challenge.cookie.encode("ascii")),
+        engine=engine,
+        forwarder=Forwarder(
+            engine=engine,
+            pool=pool,
+            streams=Streams(metrics, most_streams),
+            earned=EarnedPasses(engine, metrics, set_cookie, challenge.earned_anywhere),
+            metrics=metrics,
+            log=log,
+            clock=clock,
+            loop=loop,
+            request_ids=request_ids,
+            body_buffer_bytes=http.body_buffer_bytes,
+            linger=timeouts.linger,
+        ),
+        replies=replies,
+        proof=proof,
+        own_pages=OwnPages(proof, replies, metrics),
+        metrics=metrics,
+        log=log,
+        clock=clock,
+        loop=loop,
+        hsts=hsts,
+    )
