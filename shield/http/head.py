@@ -151,13 +151,13 @@ class Examiner:
             if kind is None:
                 kind = self._classify(name)
             if kind is _KEPT:
-                fields.append(name + b": " + value + b"\r\n")
+                fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _AGENT:
                 head.agent = value
-                fields.append(name + b": " + value + b"\r\n")
+                fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _LANGUAGE:
                 head.language = value
-                fields.append(name + b": " + value + b"\r\n")
+                fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _HOST:
                 hosts += 1
                 head.host = value
@@ -184,7 +184,7 @@ class Examiner:
                 upgrade = value.lower()
             elif kind is _WEBSOCKET_KEY:
                 keys += 1
-                fields.append(name + b": " + value + b"\r\n")
+                fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _SHOWN_PASS:
                 head.token = value
             elif kind is _X_FORWARDED_FOR:
@@ -195,7 +195,7 @@ class Examiner:
                 if REQUEST_ID.fullmatch(value) is not None:
                     head.request_id = value
             elif kind is _RANGE:
-                ranges.append(name + b": " + value + b"\r\n")
+                ranges.append(b"".join((name, b": ", value, b"\r\n")))
                 modestly = modestly and modest(value)
             elif kind is _DISGUISED:
                 raise Refused(Fault.BAD_FRAMING)
