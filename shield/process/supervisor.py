@@ -16,26 +16,18 @@ kills them. A supervisor that is killed leaves no orphans: its workers see it, d
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import os
 import shutil
 import signal
-import socket
-import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import uvloop
 
-from shield.accept import sockets
-from shield.accept import steering as kernel
 from shield.config.settings import Config
 from shield.demo.site import start_demo
 from shield.errors import StartError
@@ -46,16 +38,12 @@ from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.process import systemd
 from shield.process.share import Share, share_out
+from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_keys
 from shield.process.words import warn_of_forgetting, welcome
-from shield.process.worker import hand_over
+from shield.process.worker_handle import DEATHS_SECONDS, MOST_DEATHS, WorkerHandle
 from shield.upstream.settings import DEMO
 
-FIRST_PAUSE: Final = 0.1
-"""Seconds between a worker's death and its replacement; twice as long after each further death, up to LONGEST_PAUSE."""
-LONGEST_PAUSE: Final = 5.0
-MOST_DEATHS: Final = 5
-DEATHS_SECONDS: Final = 60.0
 CLOSE_SECONDS: Final = 5.0
 """Beyond timeouts.drain, for a worker to save its history; then it is killed."""
 
@@ -95,81 +83,59 @@ async def _run(config: Config, config_path: str, number: int) -> int:
     return 0
 
 
-class Worker:
-    """What the supervisor knows of one worker. It has one process, or none while it pauses after a death."""
-
-    __slots__ = ("control", "deaths", "number", "process", "restarts", "share")
-
-    def __init__(self, number: int, share: Share) -> None:
-        self.number = number
-        self.share = share
-        self.process: asyncio.subprocess.Process | None = None
-        self.control: socket.socket | None = None  # its other end is the process's standard input
-        self.restarts = 0
-        self.deaths: deque[float] = deque(maxlen=MOST_DEATHS)  # when; monotonic seconds
-
-    def signal(self, number: signal.Signals) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
-
-    def pause(self, now: float) -> float | None:
-        """Note a death at `now`: seconds to wait, or None when there were too many."""
-        self.deaths.append(now)
-        lately = sum(now - at < DEATHS_SECONDS for at in self.deaths)
-        return min(FIRST_PAUSE * 2 ** (lately - 1), LONGEST_PAUSE) if lately < MOST_DEATHS else None
-
-
 class Supervisor:
     """`start`, `wait` until `stop` was called or a worker keeps dying, `close`. `clock` gives monotonic seconds."""
 
+    __slots__ = (
+        "_clock", "_closing", "_config", "_directory", "_failure", "_log", "_number", "_sockets", "_stop", "_workers",
+        "addresses",
+    )  # fmt: skip
+
     def __init__(self, config: Config, number: int, log: AccessLog, clock: Callable[[], float]) -> None:
-        self.config = config
         self.addresses: list[str] = []
+        """Where clients are served, once it has started."""
+        self._config = config
         self._number = number
         self._log = log
         self._clock = clock
-        self._workers: list[Worker] = []
-        self._groups: list[list[socket.socket]] = []
-        self._redirects: list[list[socket.socket]] = []
-        self._keepers: list[asyncio.Task[None]] = []
+        self._closing = AsyncExitStack()
+        self._sockets: SharedSockets | None = None
+        self._workers: list[WorkerHandle] = []
         self._stop = asyncio.Event()
         self._failure = ""
         self._directory = ""
-        self._demo: Any = None
-        self._view: WorkersView | None = None
-        self._admin: AdminServer | None = None
 
     async def start(self) -> None:
         """Everything, in the order of a single process; returns when all workers listen. Raises StartError."""
-        config = self.config
+        config, closing = self._config, self._closing
+        closing.callback(self._log.close)
+        closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
         keys = load_keys(config.state, self._log)
         self._directory = tempfile.mkdtemp(prefix="shield-workers-")  # mode 0700
-        servers = config.upstream.servers
-        if DEMO in servers:
-            address, self._demo = await start_demo()
-            servers = tuple(address if server == DEMO else server for server in servers)
-        self._groups = sockets.bind_groups(config.listen.addresses, config.listen.backlog, self._number)
-        self.addresses = sockets.names([group[0] for group in self._groups])
-        self._redirects = sockets.bind_groups(config.tls.redirect_from, config.listen.backlog, self._number)
-        steered = self._steer()
-        self._config = share_out(replace(config, upstream=replace(config.upstream, servers=servers)), self._number)
+        closing.callback(shutil.rmtree, self._directory, ignore_errors=True)
+        served = await self._with_demo()
+        listening = self._sockets = SharedSockets(config, self._number)
+        closing.callback(listening.close)
+        self.addresses = listening.addresses
+        steered = self._steer(listening)
         for number in range(self._number):
-            share = Share(number, keys, _descriptors(self._groups, number), _descriptors(self._redirects, number))
-            self._workers.append(Worker(number, share))
-        self._view = WorkersView([self._socket(worker) for worker in self._workers], self._facts, self.stopping)
-        self._admin = AdminServer(config.admin, self._view, self._view.refresh)
-        await self._admin.start()
-        results = await asyncio.gather(*map(self._launch, self._workers), return_exceptions=True)
-        for error in results:
-            if error is not None and not self.stopping():
-                raise error
-        self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
+            share = Share(number, keys, listening.descriptors(number), listening.redirect_descriptors(number))
+            self._workers.append(WorkerHandle(share))
+        view = WorkersView([self._socket(worker) for worker in self._workers], self._facts, self.stopping)
+        closing.push_async_callback(view.close)
+        admin = AdminServer(config.admin, view, view.refresh)
+        closing.push_async_callback(admin.close)
+        await admin.start()
+        closing.push_async_callback(self._end_workers)
+        share_of_each = share_out(served, self._number)
+        await self._launch_all(share_of_each)
+        for worker in self._workers:
+            self._keep_running(self._keep(worker, share_of_each))
         self._log.event(
             "started",
             listen=self.addresses,
-            redirect_from=sockets.names([group[0] for group in self._redirects]),
-            admin=self._admin.address,
+            redirect_from=listening.redirect_addresses,
+            admin=admin.address,
             upstream=list(config.upstream.servers),
             dry_run=config.dry_run,
             state=config.state.directory,
@@ -201,43 +167,28 @@ class Supervisor:
     async def close(self) -> None:
         """Free everything. Safe to call after a failed start: whoever runs is killed."""
         self._stop.set()
-        for worker in self._workers:
-            worker.signal(signal.SIGKILL)
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        for worker in self._workers:
-            if worker.process is not None:
-                await worker.process.wait()  # no zombies
-            if worker.control is not None:
-                worker.control.close()
-        self._leave()
-        if self._admin is not None:
-            await self._admin.close()
-        if self._view is not None:
-            await self._view.close()
-        if self._demo is not None:
-            await self._demo.cleanup()
-        if self._directory:
-            shutil.rmtree(self._directory, ignore_errors=True)
-        await asyncio.sleep(0)
-        self._log.close()
+        await self._closing.aclose()
 
-    def _steer(self) -> bool:
+    async def _with_demo(self) -> Config:
+        """The config, with the address of the demo site in its place, which runs here for all workers."""
+        upstream = self._config.upstream
+        if DEMO not in upstream.servers:
+            return self._config
+        address, demo = await start_demo()
+        self._closing.push_async_callback(demo.cleanup)
+        servers = tuple(address if server == DEMO else server for server in upstream.servers)
+        return replace(self._config, upstream=replace(upstream, servers=servers))
+
+    def _steer(self, listening: SharedSockets) -> bool:
         """Whether the kernel brings each network to one worker."""
-        if self.config.listen.trusted_proxies:
-            # All connections come from the proxies' few networks: steered, they would meet one worker.
-            return False
-        program = kernel.steering(self._number, int.from_bytes(os.urandom(4), "big"))
         try:
-            for group in (*self._groups, *self._redirects):
-                kernel.attach(group[0], program)
+            return listening.steer()
         except OSError as error:
             self._log.event("not_steered", error=str(error), effect="limits count per worker")
             return False
-        return True
 
-    def _socket(self, worker: Worker) -> str:
+    def _socket(self, worker: WorkerHandle) -> str:
+        """The path of its admin listener."""
         return f"{self._directory}/worker-{worker.number}.sock"
 
     def _facts(self) -> list[dict[str, Any]]:
@@ -246,33 +197,29 @@ class Supervisor:
             for w in self._workers
         ]
 
-    async def _launch(self, worker: Worker) -> None:
-        """Start its process; returns when it listens. Raises StartError with what it says, or OSError."""
-        if worker.control is not None:
-            worker.control.close()
-        worker.control, theirs = socket.socketpair()
-        worker.control.setblocking(False)
-        with theirs:
-            worker.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "shield.process.worker", str(worker.number)),
-                stdin=theirs.fileno(),
-                pass_fds=(*worker.share.listeners, *worker.share.redirects),
-                env=_environment(),
-            )
-        loop = asyncio.get_running_loop()
-        config = replace(self._config, admin=replace(self.config.admin, address=f"unix:{self._socket(worker)}"))
-        answer = b""
-        with contextlib.suppress(ConnectionError):
-            await loop.sock_sendall(worker.control, hand_over(config, worker.share))
-            while not answer.endswith(b"\n") and (data := await loop.sock_recv(worker.control, 4096)):
-                answer += data
-        if not answer.endswith(b"\n"):
-            raise StartError(f"worker {worker.number} ended before it listened")
-        error = orjson.loads(answer).get("error", "")
-        if error:
-            raise StartError(error)
+    async def _launch(self, worker: WorkerHandle, config: Config) -> None:
+        admin = replace(config.admin, address=f"unix:{self._socket(worker)}")
+        await worker.launch(replace(config, admin=admin))
 
-    async def _keep(self, worker: Worker) -> None:
+    async def _launch_all(self, config: Config) -> None:
+        """Start all at once; StartError or OSError of the first that could not."""
+        results = await asyncio.gather(
+            *(self._launch(worker, config) for worker in self._workers), return_exceptions=True
+        )
+        for error in results:
+            if error is not None and not self.stopping():
+                raise error
+
+    def _keep_running(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._closing.push_async_callback(end)
+
+    async def _keep(self, worker: WorkerHandle, config: Config) -> None:
         """Wait for the end of a worker and start the next one, until it is time to end."""
         while not self.stopping():
             if worker.process is not None:
@@ -289,38 +236,26 @@ class Supervisor:
             await asyncio.sleep(pause)
             worker.restarts += 1
             try:
-                await self._launch(worker)
+                await self._launch(worker, config)
             except (StartError, OSError) as error:  # if there is a process, it ends, too
                 self._log.event("worker_not_started", worker=worker.number, error=str(error))
 
     async def _drain(self) -> None:
         """Let every worker end by itself, within its time."""
-        self._leave()  # a socket that we kept open would still be given connections
+        if self._sockets is not None:
+            self._sockets.close()  # one that we kept open would still be given connections
         for worker in self._workers:
             worker.signal(signal.SIGTERM)
         running = [worker.process.wait() for worker in self._workers if worker.process is not None]
         try:
-            async with asyncio.timeout(self.config.timeouts.drain + CLOSE_SECONDS):
+            async with asyncio.timeout(self._config.timeouts.drain + CLOSE_SECONDS):
                 await asyncio.gather(*running)
         except TimeoutError:
             self._log.event("workers_killed")
 
-    def _leave(self) -> None:
-        for group in (*self._groups, *self._redirects):
-            for sock in group:
-                sock.close()
-
-
-def _descriptors(groups: list[list[socket.socket]], number: int) -> tuple[int, ...]:
-    """Those of one worker, one of each group."""
-    return tuple(group[number].fileno() for group in groups)
-
-
-@functools.cache
-def _environment() -> dict[str, str]:
-    """Ours, with this very package first; the service manager hears of one process only."""
-    package = str(Path(__file__).parents[2])
-    path = os.environ.get("PYTHONPATH", "")
-    environment = {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package}
-    environment.pop("NOTIFY_SOCKET", None)
-    return environment
+    async def _end_workers(self) -> None:
+        """Kill whoever is left."""
+        for worker in self._workers:
+            worker.signal(signal.SIGKILL)
+        for worker in self._workers:
+            await worker.close()
