@@ -38,7 +38,7 @@ from shield.http.head import Head
 from shield.http.settings import HttpSettings
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
-from shield.policy.challenge import ChallengeSettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.request import Request
 from shield.process.assembly import assemble
 from shield.replies.redirect import Redirect

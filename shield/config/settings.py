@@ -15,13 +15,13 @@ from shield.config.validation import STRICT
 from shield.http.settings import HttpSettings
 from shield.operator.log import LogSettings
 from shield.operator.server import AdminSettings
-from shield.policy.challenge import ChallengeSettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
-from shield.policy.limits import LimitsSettings
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.pressure.settings import PressureSettings
-from shield.policy.pricing import PricingSettings
+from shield.policy.pricing.settings import PricingSettings
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import ReputationSettings
 from shield.policy.routes import RoutesSettings

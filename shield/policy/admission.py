@@ -7,7 +7,7 @@ from typing import Final
 
 from shield.model import Reason, Verdict
 from shield.policy.concurrency.slots import Slots
-from shield.policy.limits import Limits
+from shield.policy.limits.limits import Limits
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals

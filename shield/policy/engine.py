@@ -22,21 +22,23 @@ from typing import Any, Final
 
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.admission import Admission
-from shield.policy.challenge import Challenge, Challenger, CheckWork, Redemption, solved
-from shield.policy.charges import Charges
+from shield.policy.challenge.challenge import Challenge, Challenger, CheckWork, Redemption, solved
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.entries import Pass
 from shield.policy.history import History
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, Client, Identity
 from shield.policy.judge import Judge
 from shield.policy.keys import Keys
-from shield.policy.limits import NOT_CHARGED, Limits
+from shield.policy.limits.charges import Charges
+from shield.policy.limits.limits import NOT_CHARGED, Limits
+from shield.policy.limits.squeeze import Squeeze
 from shield.policy.notes import Note, Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.window import IDLE, OwnLoad, Tally
-from shield.policy.pricing import Pricing
+from shield.policy.pricing.pricing import Pricing
+from shield.policy.pricing.waiting_room import Room
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
@@ -45,12 +47,10 @@ from shield.policy.request import Request
 from shield.policy.routes import Routes
 from shield.policy.sales import Sales
 from shield.policy.settings import EngineSettings
-from shield.policy.squeeze import Squeeze
 from shield.policy.standouts import Standouts
 from shield.policy.status import OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
 from shield.policy.tiers import Tiers
 from shield.policy.upstream_times import UpstreamTimes
-from shield.policy.waiting_room import Room
 from shield.policy.windows import Windows
 
 PATH_CHARS: Final = 256

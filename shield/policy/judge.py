@@ -12,15 +12,15 @@ from typing import Final
 
 from shield.model import Reason, Tier, Verdict
 from shield.policy.api_keys import ApiKeys
-from shield.policy.charges import Charges
 from shield.policy.honeypots import meant
 from shield.policy.identity import Client
+from shield.policy.limits.charges import Charges
+from shield.policy.limits.squeeze import Squeeze
 from shield.policy.pressure.weather import Weather
 from shield.policy.refusals import banned
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
-from shield.policy.squeeze import Squeeze
 from shield.policy.tiers import FORWARD, Tiers, tier_of
 
 T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum costs 70 ns

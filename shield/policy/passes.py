@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shield.policy.bucket import Rate
-from shield.policy.challenge import ChallengeSettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import Pass, PassKind
 from shield.policy.history import History
 from shield.policy.notes import Notes

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from shield.policy.bucket import Bucket, Rate
-from shield.policy.challenge import Challenge, Challenger, ChallengeSettings, Redeemed, Redemption
+from shield.policy.challenge.challenge import Challenge, Challenger, Redeemed, Redemption
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.history import History
 from shield.policy.identity import Client, Identity
-from shield.policy.limits import Limits
+from shield.policy.limits.limits import Limits
 from shield.policy.passes import Passes
-from shield.policy.pricing import Pricing
+from shield.policy.pricing.pricing import Pricing
+from shield.policy.pricing.waiting_room import Waiter
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
-from shield.policy.waiting_room import Waiter
 
 HOUR: Final = 3600.0  # seconds
 

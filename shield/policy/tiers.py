@@ -16,17 +16,17 @@ from __future__ import annotations
 from typing import Final
 
 from shield.model import Reason, Tier, Verdict
-from shield.policy.charges import Charges
 from shield.policy.entries import Pass, PassKind
 from shield.policy.exempt import Exempt
-from shield.policy.limits import PASS_RATE
+from shield.policy.limits.charges import Charges
+from shield.policy.limits.limits import PASS_RATE
+from shield.policy.limits.squeeze import Squeeze
 from shield.policy.pressure.weather import Weather
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
-from shield.policy.squeeze import Squeeze
 from shield.policy.standouts import Standouts
 
 # Names of their own: looking up a member of an Enum costs 70 ns.
@@ -146,8 +146,9 @@ class Tiers:
     def _judge_squeezed(self, request: Request, asked: float, now: float) -> Verdict:
         """Forward a request as far as the pressure lets its buckets."""
         refusal = self._squeeze.squeeze(request, self._factor(request), self.pressed, now)
-        if request.tier is T2:
-            self._note_use(request, refusal, now)
+        shown = request.shown_pass
+        if shown is not None and request.tier is T2:
+            self._note_use(shown, request.cost, refusal, now)
         if refusal is None:
             return FORWARD
         if not asked:  # else it is the pressure that refuses, and no fault of the client's
@@ -169,16 +170,13 @@ class Tiers:
             entry.refused_since = now  # goes first, should it be the service that is ill
         return self._refusals.of(reason, client.key, now)
 
-    def _note_use(self, request: Request, refusal: Verdict | None, now: float) -> None:
+    def _note_use(self, bought: Pass, cost: float, refusal: Verdict | None, now: float) -> None:
         """Note what a bought pass got, or that it asked for more than it has."""
-        shown = request.shown_pass
-        if shown is None:
-            return
         if refusal is None:
-            self._bought_units += request.cost
-            shown.taken += request.cost
+            self._bought_units += cost
+            bought.taken += cost
         elif refusal.reason is PASS_RATE:
-            shown.limited_at = now
+            bought.limited_at = now
 
     def _factor(self, request: Request) -> float:
         """The factor on the rate that a tier has under the present pressure."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shield.model import UNIT_SECONDS
 from shield.policy.concurrency.concurrency import Concurrency
-from shield.policy.limits import Limits
+from shield.policy.limits.limits import Limits
 from shield.policy.queue.queue import Queue
 from shield.policy.request import Request
 from shield.policy.routes import Route, Routes, RoutesSettings, cost_of

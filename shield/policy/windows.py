@@ -19,7 +19,7 @@ from shield.policy.passes import Passes
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.weather import Weather
 from shield.policy.pressure.window import OwnLoad, Tally, Window
-from shield.policy.pricing import Pricing
+from shield.policy.pricing.pricing import Pricing
 from shield.policy.queue.queue import Queue
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import Standouts

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shield.http.forwarded import Forwarding
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
-    from shield.policy.challenge import ChallengeSettings
+    from shield.policy.challenge.settings import ChallengeSettings
     from shield.policy.engine import Engine
     from shield.replies.rendering import Replies
     from shield.upstream.crawlers import Crawlers

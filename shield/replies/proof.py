@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from shield.http.browser import MAX_ANSWER_BYTES, MAX_FORM_BYTES, cross_site, parse_answer, parse_form, same_origin
 from shield.model import Fault
-from shield.policy.challenge import Redeemed, Redemption
+from shield.policy.challenge.challenge import Redeemed, Redemption
 from shield.replies.reply import BodyWanted, Reply
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from shield.replies.wording import ANSWER_KIND, ANSWER_TITLE, ANSWERS, BAN, CHAL
 
 if TYPE_CHECKING:
     from shield.model import Fault, Reason, Verdict
-    from shield.policy.challenge import Challenge, Redemption
+    from shield.policy.challenge.challenge import Challenge, Redemption
 
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"

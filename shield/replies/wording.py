@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from shield.model import Reason
+from shield.model import Action, Reason
 from shield.replies.faults import FAULTS
 
 
@@ -50,21 +50,11 @@ CHALLENGE: Final = Wording(
     "Solve the challenge, send the answer, and repeat the request with the pass.",
 )
 
+_BY_ACTION: Final = {Action.LIMIT: LIMIT, Action.SHED: SHED, Action.BAN: BAN}
 REFUSALS: Final[Mapping[Reason, Wording]] = {
-    Reason.PASS_RATE: LIMIT,
-    Reason.CLIENT_RATE: LIMIT,
-    Reason.ADDRESS_RATE: LIMIT,
-    Reason.NETWORK_RATE: LIMIT,
-    Reason.FINGERPRINT_RATE: LIMIT,
-    Reason.QUEUE_FULL: SHED,
-    Reason.OUTRANKED: SHED,
-    Reason.QUEUE_TIMEOUT: SHED,
-    Reason.DENYLISTED: BAN,
-    Reason.CLIENT_BANNED: BAN,
-    Reason.ADDRESS_BANNED: BAN,
-    Reason.HONEYPOT: BAN,
+    reason: _BY_ACTION[reason.action] for reason in Reason if reason.action in _BY_ACTION
 }
-CHALLENGES: Final = (Reason.CHALLENGE_ALWAYS, Reason.NEWCOMER, Reason.BAD_REPUTATION, Reason.OVERSUBSCRIBED)
+CHALLENGES: Final = tuple(reason for reason in Reason if reason.action is Action.CHALLENGE)
 
 ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
     "accepted": (200, ""),

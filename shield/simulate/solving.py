@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, Final, Protocol
 
 from shield.model import Action
-from shield.policy.challenge import TOKEN_CHARS, Challenge, Redeemed, Redemption
+from shield.policy.challenge.challenge import TOKEN_CHARS, Challenge, Redeemed, Redemption
 from shield.policy.engine import Engine
 from shield.policy.request import Request
 from shield.simulate.calendar import Calendar

@@ -15,7 +15,8 @@ import pytest
 from shield.demo.solver import solve
 from shield.http.browser import encode_form, parse_answer, parse_form, wants_page
 from shield.model import Reason, Verdict
-from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, Redemption, solved
+from shield.policy.challenge.challenge import Challenger, Redeemed, Redemption, solved
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import Keys
 from shield.replies.pages import ANSWER_TO
 from shield.replies.rendering import Replies

@@ -11,7 +11,7 @@ import pytest
 
 from shield.demo.solver import solve
 from shield.model import Fault, Reason
-from shield.policy.challenge import Redeemed
+from shield.policy.challenge.challenge import Redeemed
 from shield.replies import faults
 from shield.replies.wording import CHALLENGES, REFUSALS
 

@@ -21,7 +21,8 @@ from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
 from shield.http.settings import HttpSettings
 from shield.operator.metrics import Metrics
-from shield.policy.challenge import ChallengeSettings, Redeemed, Redemption
+from shield.policy.challenge.challenge import Redeemed, Redemption
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.process.assembly import assemble
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection

@@ -48,15 +48,16 @@ from shield.http.head_reader import new_parser
 from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.policy.bucket import Rate
-from shield.policy.challenge import Challenger, ChallengeSettings, Redeemed, solved
+from shield.policy.challenge.challenge import Challenger, Redeemed, solved
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import PassKind
 from shield.policy.history import History, HistorySettings
 from shield.policy.keys import Keys
 from shield.policy.notes import Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import Passes
-from shield.policy.pricing import PricingSettings
-from shield.policy.waiting_room import Room, Waiter
+from shield.policy.pricing.settings import PricingSettings
+from shield.policy.pricing.waiting_room import Room, Waiter
 from shield.process.state import StateSettings, load_history, load_keys
 from shield.wire import client_hello as hello
 from shield.wire import proxy_protocol as prefix

@@ -12,7 +12,8 @@ import pytest
 
 from shield.demo.solver import solve
 from shield.model import Action, Outcome, Reason, Verdict
-from shield.policy.challenge import Challenge, ChallengeSettings, CheckWork, solved
+from shield.policy.challenge.challenge import Challenge, CheckWork, solved
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import Engine
 from shield.policy.entries import Pass

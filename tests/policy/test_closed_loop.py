@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason
-from shield.policy.challenge import ChallengeSettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.history import HistorySettings
 from shield.policy.request import Request

@@ -9,69 +9,14 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Outcome, Reason, Signal, Tier
-from shield.policy.challenge import ChallengeSettings
-from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.identity import IdentitySettings
-from shield.policy.limits import LimitsSettings
-from shield.policy.queue.settings import QueueSettings
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.request import Request
-from shield.policy.routes import Route, RoutesSettings
 from shield.policy.settings import EngineSettings
 from shield.policy.table import TableSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
-
-
-def test_a_held_request_takes_its_slot_when_its_body_is_there(make: Any, says: Any) -> None:
-    world = make(1)
-    client = world.client()
-    held = world.ask(client, held=True)
-    assert says(held) == (Action.FORWARD, Reason.OK)
-    assert world.engine.in_flight == 0
-    other = world.ask(client)
-    assert other.verdict.action is Action.FORWARD
-    assert world.engine.enter(held, world.now).action is Action.QUEUE
-    assert world.end(other) == [held]
-    assert world.engine.in_flight == 1
-    assert world.engine.concurrency_limit >= 1
-
-
-def test_a_client_that_leaves_in_the_middle_of_its_body_pays_for_the_attempt_only(world: Any) -> None:
-    client = world.client()
-    held = world.ask(client, held=True)
-    assert world.engine.cancel(held, world.now) == ()
-    assert client.entry.tat - world.now == pytest.approx(0.02)
-
-
-def test_a_client_that_leaves_in_flight_pays_what_was_estimated_and_frees_its_slot(make: Any) -> None:
-    world = make(1)
-    client = world.client()
-    request = world.ask(client)
-    waiting = world.ask(world.client("192.0.2.2"))
-    assert world.engine.cancel(request, world.now) == [waiting]
-    assert client.entry.tat - world.now == pytest.approx(0.1)
-    assert world.engine.cancel(request, world.now) == ()
-
-
-def test_a_slot_is_given_back_once(make: Any) -> None:
-    world = make(2)
-    stream, other = world.ask(world.client()), world.ask(world.client())
-    assert world.engine.release(stream, world.now) == ()
-    assert world.engine.release(stream, world.now) == ()
-    assert world.engine.in_flight == 1
-    world.end(stream, 101, stream=True)
-    assert world.engine.in_flight == 1
-    world.end(other)
-    assert world.engine.in_flight == 0
-
-
-def test_streams_are_no_samples_of_the_upstream_s_time(make: Any) -> None:
-    world = make(2)
-    for _ in range(100):
-        world.visit(world.client())
-        request = world.ask(world.client())
-        world.end(request, 200, rtt=60.0, stream=True)
-    assert world.engine.status(world.now).median_rtt < 0.01 or world.engine._queue.median_rtt == 0.0
 
 
 def test_a_dry_run_reports_and_changes_nothing(make: Any, says: Any) -> None:
@@ -119,77 +64,6 @@ def test_a_long_path_pins_no_more_than_its_beginning(world: Any) -> None:
     assert max(map(len, world.engine._routes)) == 256 + len("GET")
 
 
-def test_noise_that_looks_like_congestion_does_not_make_a_route_cheaper(make: Any) -> None:
-    """A service of 20 ms that was half busy was taken for one of 2 ms after minutes, and its floods for nothing."""
-    world = make(concurrency=4)
-    for i in range(300):
-        world.engine._concurrency.congestion = 1.5
-        world.visit(world.client(f"192.0.2.{i % 200}"), rtt=0.020)
-        world.now += 1.0
-    assert world.ask(world.client()).route.baseline == pytest.approx(0.020, rel=0.05)
-
-
-def test_congestion_that_nobody_has_measured_yet_is_not_billed(make: Any) -> None:
-    world = make(2)
-    client = world.client()
-    for _ in range(10):
-        world.visit(client)
-        world.pass_time(1)
-    world.ask(world.client("192.0.2.9"))
-    debt = client.entry.tat - world.now
-    request = world.ask(client)
-    world.end(request, rtt=5.0)
-    assert client.entry.tat - max(world.now, world.now + debt) < RoutesSettings().most_cost / 10 / 4
-
-
-def test_an_unknown_route_is_compared_with_what_is_typical(make: Any) -> None:
-    """A flood of paths that nobody ever saw shows its slowness too."""
-    world = make(8)
-    clients = [world.client(f"192.0.2.{i}") for i in range(20)]
-    for i in range(60):
-        world.visit(clients[i % 20], rtt=0.020)
-        world.pass_time(0.5)
-    n = 0
-    for _ in range(4):
-        requests = []
-        for _ in range(40):
-            n += 1
-            name = "".join("abcdefghij"[int(d)] for d in str(n))
-            requests.append(world.ask(clients[n % 20], f"/never/{name}"))
-        served = [request for request in requests if request.verdict.action is Action.FORWARD]
-        for request in served:
-            served.extend(world.end(request, rtt=0.400))
-        world.pass_time(0.5, step=0.02)
-    assert world.engine.pressure > 0.05
-
-
-def test_a_path_that_a_flood_is_the_first_to_ask_for_is_not_taken_for_a_slow_one(make: Any) -> None:
-    """Eight congested answers were its baseline, and a limit of 20 rose to 30 on a service of 4 slots."""
-    world = make(8, limit=ConcurrencySettings())
-    clients = [world.client(f"192.0.2.{i}") for i in range(20)]
-    for i in range(60):
-        world.visit(clients[i % 20], rtt=0.020)
-        world.pass_time(0.5)
-
-    def flood(rtt: float, left: int) -> Route:
-        """40 are asked for at once, and all but `left` come back."""
-        asked = [world.ask(clients[i % 20], "/abuse") for i in range(40)]
-        served = [request for request in asked if request.verdict.action is Action.FORWARD]
-        for i in range(40 - left):
-            served.extend(world.end(served[i], rtt=rtt))
-        world.pass_time(0.5, step=0.02)
-        route: Route = asked[0].route
-        return route
-
-    concurrency = world.engine._concurrency
-    assert flood(0.400, left=6).samples == 0
-    assert concurrency.probing
-    while concurrency.slots.in_flight:
-        concurrency.slots.give()
-    assert flood(0.030, left=0).samples > 0
-    assert not concurrency.probing
-
-
 @pytest.mark.parametrize("rtt", [-1.0, 0.001])
 def test_an_upstream_that_fails_is_pressure(make: Any, rtt: float) -> None:
     world = make(2)
@@ -201,14 +75,6 @@ def test_an_upstream_that_fails_is_pressure(make: Any, rtt: float) -> None:
             world.end(two, 504, rtt=rtt)
         world.pass_time(0.5)
     assert world.engine.pressure > 0.05
-
-
-def test_failures_of_an_idle_upstream_say_nothing_of_load(make: Any) -> None:
-    world = make(100)
-    for i in range(100):
-        world.visit(world.client(f"192.0.2.{i}"), status=504, rtt=-1.0)
-    world.pass_time(5)
-    assert world.engine.pressure == 0.0
 
 
 def test_the_status_says_what_the_policy_sees(world: Any) -> None:
@@ -321,15 +187,6 @@ def test_a_network_s_tier_does_not_matter_to_a_report(world: Any) -> None:
     world.engine.report(client, Signal.SLOW_ABORT, world.now)
     assert client.source.score == 2.0
     assert world.ask(client).tier is Tier.T3
-
-
-def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=50, least_length=0))
-    world.ask(world.client())
-    waiting = [world.ask(world.client()) for _ in range(50)]
-    world.now += 10
-    assert sorted(map(id, world.engine.tick(world.now))) == sorted(map(id, waiting))
-    assert {request.verdict.reason for request in waiting} == {Reason.QUEUE_TIMEOUT}
 
 
 def test_a_flood_of_bans_does_not_push_the_onset_out_of_the_log(world: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shield.model import Outcome
-from shield.policy.challenge import SPENT_BYTES, Spent
+from shield.policy.challenge.challenge import SPENT_BYTES, Spent
 from shield.policy.entries import NOTHING, AddressEntry, ClientEntry, NetworkEntry, Record
 from shield.policy.history import RECORD_BYTES, History, HistorySettings
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, IdentitySettings

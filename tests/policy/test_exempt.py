@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason
-from shield.policy.challenge import ChallengeSettings
-from shield.policy.limits import LimitsSettings
+from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.limits.settings import LimitsSettings
 
 NEVER = ("/feed", "/hooks/", "203.0.113.0/24", "2001:db8::/32")
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256, never=NEVER)

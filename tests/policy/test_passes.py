@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from shield.demo.solver import solve
 from shield.model import Action, Reason, Tier
 from shield.policy.bucket import Rate
-from shield.policy.challenge import ChallengeSettings, Redeemed
+from shield.policy.challenge.challenge import Redeemed
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.history import DAY
 from shield.policy.keys import Keys
 from shield.policy.notes import Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import Passes
 from shield.policy.pressure.onset import PEACE
-from shield.policy.pricing import PricingSettings
+from shield.policy.pricing.settings import PricingSettings
 from shield.policy.table import TableSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)

@@ -8,7 +8,6 @@ import pytest
 
 from shield.model import Action, Reason, Signal, Tier
 from shield.policy.identity import IdentitySettings
-from shield.policy.limits import LimitsSettings
 from shield.policy.reputation import ReputationSettings
 
 
@@ -231,69 +230,6 @@ def test_the_allowlisted_are_not_reported(make: Any) -> None:
     client = world.client()
     world.engine.report(client, Signal.MALFORMED, world.now)
     assert client.entry.score == 0.0
-
-
-HONEYPOT = LimitsSettings(honeypots=("/wp-login.php",))
-
-
-def test_who_asks_for_a_honeypot_is_banned(make: Any, says: Any) -> None:
-    world = make(limits=HONEYPOT)
-    client = world.client()
-    request = world.ask(client, "/wp-login.php")
-    assert says(request) == (Action.BAN, Reason.HONEYPOT)
-    assert request.verdict.retry_after == 60
-    assert says(world.ask(client)) == (Action.BAN, Reason.CLIENT_BANNED)
-
-
-PAGE = {"Host": "shop.example", "Accept-Language": "de", "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-IMAGE = {"Host": "shop.example", "Accept-Language": "de", "Accept": "image/avif,image/webp,*/*;q=0.8"}
-SCRIPT = {"Host": "shop.example", "Accept-Language": "de", "Accept": "*/*"}
-TOOL = {"Host": "shop.example", "Accept": "*/*", "User-Agent": "Mozilla/5.0"}
-ELSEWHERE = {"Referer": "https://forum.example/thread"}
-HERE = {"Referer": "https://SHOP.example/cart"}
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        TOOL,
-        TOOL | HERE,
-        PAGE | {"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document"},
-        PAGE | {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"},
-        SCRIPT | {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"},
-        TOOL | {"Sec-Fetch-Site": "none"},
-        PAGE | HERE,
-    ],
-)
-def test_who_means_to_ask_for_a_honeypot_is_banned(make: Any, headers: dict[str, str]) -> None:
-    world = make(limits=HONEYPOT)
-    assert world.ask(world.client(), "/wp-login.php", headers=headers).verdict.action is Action.BAN
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        PAGE | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"},
-        PAGE | {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "document"},
-        IMAGE | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"},
-        IMAGE | {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "image"},  # in a comment here
-        PAGE | {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "iframe"},
-        PAGE | ELSEWHERE,
-        IMAGE | ELSEWHERE,
-        TOOL | ELSEWHERE,
-        IMAGE | HERE,  # in a comment here, over plain HTTP
-        PAGE,  # from elsewhere over plain HTTP, the Referer suppressed: a link or a frame,
-        IMAGE,  # an image,
-        SCRIPT,  # or a script
-        {"Referer": "https://shop.example/"},
-    ],
-)
-def test_what_somebody_else_put_on_a_page_gets_no_reader_banned(make: Any, headers: dict[str, str]) -> None:
-    world = make(limits=HONEYPOT)
-    request = world.ask(world.client(), "/wp-login.php", headers=headers)
-    assert request.verdict.action is Action.FORWARD
-    assert request.client.entry.score == 0.0
 
 
 def test_ignoring_a_challenge_counts_at_most_once_a_second(world: Any) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from shield.policy.bucket import Rate
-from shield.policy.challenge import ChallengeSettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.identity import CrawlerSettings, IdentitySettings
-from shield.policy.limits import LimitsSettings
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.pressure.settings import PressureSettings
-from shield.policy.pricing import PricingSettings
+from shield.policy.pricing.settings import PricingSettings
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.reputation import ReputationSettings
 from shield.policy.routes import RoutesSettings

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Tier
-from shield.policy.challenge import ChallengeSettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import Record
-from shield.policy.limits import LimitsSettings
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.notes import Notes
 from shield.policy.standouts import Standouts, StandoutsSettings, pattern
 from shield.policy.status import StandoutsStatus

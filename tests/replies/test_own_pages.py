@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shield.policy.challenge import Redeemed, Redemption
+from shield.policy.challenge.challenge import Redeemed, Redemption
 from tests.harness import PermissiveEngine, Shield, post
 
 ANSWER = "/.well-known/shield/answer"

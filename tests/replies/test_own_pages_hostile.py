@@ -14,7 +14,7 @@ from shield.http.browser import MAX_ANSWER_BYTES
 from shield.http.forwarded import Forwarding
 from shield.http.settings import HttpSettings
 from shield.model import Tier
-from shield.policy.challenge import Redeemed, Redemption
+from shield.policy.challenge.challenge import Redeemed, Redemption
 from tests.harness import (
     BANNED,
     CHALLENGED,

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from shield.model import Action, Fault, Reason, Verdict
-from shield.policy.challenge import Challenge, Redeemed, Redemption
+from shield.policy.challenge.challenge import Challenge, Redeemed, Redemption
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, PREFIX
 from shield.replies.rendering import MOST_READY, Replies

@@ -10,7 +10,7 @@ from bench.suites.micro.case import Batch, cpu, timed
 from shield.demo.solver import solve
 from shield.model import Action, Outcome
 from shield.policy.bucket import Bucket, Rate
-from shield.policy.challenge import Redeemed
+from shield.policy.challenge.challenge import Redeemed
 from shield.policy.engine import Engine
 from shield.policy.request import Request
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Tier
-from shield.policy.challenge import ChallengeSettings
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.history import Record
 from shield.policy.identity import IdentitySettings
 from shield.policy.queue.settings import QueueSettings

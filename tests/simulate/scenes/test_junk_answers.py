@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shield.policy.challenge import HASH_SECONDS
+from shield.policy.challenge.challenge import HASH_SECONDS
 from shield.simulate.result import Result
 from shield.simulate.scene import Scene, load
 from shield.simulate.world import run

@@ -21,7 +21,7 @@ from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.engine import Engine
 from shield.policy.identity import Client
 from shield.policy.keys import Keys
-from shield.policy.limits import LimitsSettings
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.reputation import ReputationSettings
 from shield.policy.request import Request
 from shield.policy.settings import EngineSettings

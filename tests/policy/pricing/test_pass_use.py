@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shield.policy.pass_use import PassUse
-from shield.policy.pricing import PricingSettings
+from shield.policy.pricing.pass_use import PassUse
+from shield.policy.pricing.settings import PricingSettings
 
 WORTH = 100.0
 

@@ -8,25 +8,12 @@ networks (`least_usual`), that tells nobody from another, and there is no flash 
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
+
+from shield.policy.pricing.settings import PricingSettings
 
 MOST_SEEN: Final = 4096
 """Networks told apart in one window."""
-
-
-class FlashSettings(Protocol):
-    """What is read here of `PricingSettings`, which explains it."""
-
-    @property
-    def flash_kept(self) -> float: ...
-    @property
-    def flash_share(self) -> float: ...
-    @property
-    def least_solves(self) -> float: ...
-    @property
-    def least_usual(self) -> float: ...
-    @property
-    def solves_kept(self) -> float: ...
 
 
 class FlashCrowd:
@@ -34,7 +21,7 @@ class FlashCrowd:
 
     __slots__ = ("_known", "_seen", "_settings", "_solvers", "on")
 
-    def __init__(self, settings: FlashSettings) -> None:
+    def __init__(self, settings: PricingSettings) -> None:
         self._settings = settings
         self.on = False
         self._seen: dict[str, bool] = {}  # networks that solved in the open window, and whether they are known

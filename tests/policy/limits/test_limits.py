@@ -9,8 +9,8 @@ import pytest
 
 from shield.model import Action, Outcome, Reason, Signal
 from shield.policy.bucket import Rate
-from shield.policy.challenge import ChallengeSettings
-from shield.policy.limits import LimitsSettings
+from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.limits.settings import LimitsSettings
 
 FLAT = LimitsSettings(costs={"/": 1.0, "/dear": 50.0})
 OFF = ChallengeSettings(mode="off")

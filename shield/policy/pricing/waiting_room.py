@@ -31,10 +31,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
-from typing import Final, Protocol
+from typing import Final
 
-from shield.policy.challenge import Redeemed
+from shield.policy.challenge.challenge import Redeemed
 from shield.policy.keys import TAG_BYTES, Keys, ticket_tag
+from shield.policy.pricing.settings import PricingSettings
 from shield.policy.status import TableStatus
 
 VERSION: Final = b"\x01"
@@ -76,17 +77,6 @@ class Waiter:
         self.pass_token = ""
 
 
-class RoomSettings(Protocol):
-    """What the room reads of `PricingSettings`, which explains it."""
-
-    @property
-    def most_wait(self) -> float: ...
-    @property
-    def by_network(self) -> bool: ...
-    @property
-    def strangers(self) -> float: ...
-
-
 class Room:
     """Who waits, at most `size` of them. `entropy(n)` returns n random bytes."""
 
@@ -107,7 +97,7 @@ class Room:
         "_won",
     )
 
-    def __init__(self, settings: RoomSettings, size: int, keys: Keys, entropy: Callable[[int], bytes]) -> None:
+    def __init__(self, settings: PricingSettings, size: int, keys: Keys, entropy: Callable[[int], bytes]) -> None:
         self._by_network = by_network = settings.by_network
         self._strangers = settings.strangers
         self._keys = keys

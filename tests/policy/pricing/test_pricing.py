@@ -10,13 +10,15 @@ import pytest
 
 from shield.model import Action, Reason, Tier
 from shield.policy.bucket import Rate
-from shield.policy.challenge import ChallengeSettings, Redeemed
+from shield.policy.challenge.challenge import Redeemed
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import Keys
-from shield.policy.limits import LimitsSettings
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.pressure.settings import PressureSettings
-from shield.policy.pricing import Pricing, PricingSettings
+from shield.policy.pricing.pricing import Pricing
+from shield.policy.pricing.settings import PricingSettings
+from shield.policy.pricing.waiting_room import Room
 from shield.policy.table import TableSettings
-from shield.policy.waiting_room import Room
 
 NOW = 5_000.0
 KEYS = Keys(b"\x01" * 32)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shield.policy.flash_crowd import FlashCrowd
-from shield.policy.pricing import PricingSettings
+from shield.policy.pricing.flash_crowd import FlashCrowd
+from shield.policy.pricing.settings import PricingSettings
 
 
 def crowd(**settings: Any) -> FlashCrowd:

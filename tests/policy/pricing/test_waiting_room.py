@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shield.policy.challenge import Redeemed
+from shield.policy.challenge.challenge import Redeemed
 from shield.policy.keys import Keys
-from shield.policy.pricing import PricingSettings
+from shield.policy.pricing.settings import PricingSettings
+from shield.policy.pricing.waiting_room import TICKET_CHARS, WAITER_BYTES, Room, Waiter
 from shield.policy.status import TableStatus
-from shield.policy.waiting_room import TICKET_CHARS, WAITER_BYTES, Room, Waiter
 
 NOW = 5_000.0
 KEYS = Keys(b"\x01" * 32)

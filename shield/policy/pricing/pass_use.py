@@ -7,26 +7,8 @@ passes are used less than was thought, and quickly that they are used more: idle
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
-
-class UseSettings(Protocol):
-    """What is read here of `PricingSettings`, which explains it."""
-
-    @property
-    def alarm_seconds(self) -> float: ...
-    @property
-    def first_used(self) -> float: ...
-    @property
-    def learn_seconds(self) -> float: ...
-    @property
-    def least_issued(self) -> float: ...
-    @property
-    def least_used(self) -> float: ...
-    @property
-    def use_seconds(self) -> float: ...
-    @property
-    def worth_seconds(self) -> float: ...
+from shield.policy.pricing.settings import PricingSettings
 
 
 class PassUse:
@@ -34,7 +16,7 @@ class PassUse:
 
     __slots__ = ("_issued", "_settings", "_taken", "_units", "_worth", "rate", "share")
 
-    def __init__(self, settings: UseSettings, worth: float) -> None:
+    def __init__(self, settings: PricingSettings, worth: float) -> None:
         self._settings = settings
         self._worth = worth
         self.share = settings.first_used

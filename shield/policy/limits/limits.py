@@ -19,18 +19,12 @@ What holds under pressure is in squeeze.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Final
 
-from annotated_types import Ge, Gt, Le
-from typing_extensions import Doc
-
-from shield.complaints import Complaint
-from shield.marks import Unit, Why
 from shield.model import Reason, Verdict
-from shield.policy.bucket import SLACK, Rate, refused
-from shield.policy.entries import AddressEntry, ClientEntry, NetworkRates
+from shield.policy.bucket import SLACK, refused
+from shield.policy.entries import AddressEntry, ClientEntry
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.refusals import limited
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
@@ -42,123 +36,6 @@ ADDRESS_RATE: Final = Reason.ADDRESS_RATE
 
 NOT_CHARGED: Final = -1.0
 """`Request.charged_factor` of a request that was not charged its cost."""
-
-
-@dataclass(frozen=True, slots=True)
-class LimitsSettings:
-    """Rates in units/s and bursts in units; a unit is 10 ms of undisturbed upstream time."""
-
-    pass_: Annotated[Rate, Doc("Bucket of a pass."), Why("Chosen", "somebody known, with several tabs")] = Rate(20, 300)
-    client: Annotated[
-        Rate,
-        Doc("Bucket of a client without a pass."),
-        Why("Measured", "a page of eighty parts loads at once (`tests/integration/test_calm.py`)"),
-    ] = Rate(10, 200)
-    address: Annotated[
-        Rate,
-        Doc("Bucket of all clients without a pass behind an address."),
-        Why("Chosen", "five of these clients at once, two at full burst"),
-    ] = Rate(50, 400)
-    network: Annotated[
-        Rate,
-        Doc("Bucket of an IPv4 /24, under pressure, for those without a history."),
-        Why("Chosen", "more than one address, far less than its 256"),
-    ] = Rate(80, 320)
-    network_v6_56: Annotated[
-        Rate, Doc("Bucket of an IPv6 /56 likewise."), Why("Chosen", "half of a /24, as one customer's (RFC 6177)")
-    ] = Rate(40, 160)
-    network_v6_48: Annotated[
-        Rate, Doc("Bucket of an IPv6 /48 likewise."), Why("Chosen", "twice a /24, as one site's (RFC 6177)")
-    ] = Rate(160, 640)
-    calm_cost: Annotated[
-        float,
-        Gt(0),
-        Unit("units"),
-        Doc(
-            "Most that a request counts for while no measure of pressure applies to it, unless `costs` names its route."
-        ),
-        Why(
-            "Measured",
-            "with its full cost 40 of the 81 parts of a page were refused on a site that takes 50 ms for each",
-        ),
-    ] = 1.0
-    wide: Annotated[
-        float,
-        Ge(1),
-        Unit("times"),
-        Doc("Size of the bucket for what requests really cost in calm weather, as a multiple of the burst."),
-        Why(
-            "Measured",
-            "81 parts of 200 ms are 1,620 units, eight times a client's burst; without this bucket four "
-            "clients took most of a small service",
-        ),
-    ] = 10.0
-    newcomer_slowing: Annotated[
-        float,
-        Ge(0),
-        Le(1),
-        Unit("share"),
-        Doc(
-            "Part of their rate that those without pass and history lose at full pressure, where nobody is challenged."
-        ),
-        Why("Chosen", "a tenth is left, as for bad scores"),
-    ] = 0.9
-    bad_rate: Annotated[
-        float,
-        Gt(0),
-        Le(1),
-        Unit("share"),
-        Doc("Part of their rate that bad scores keep, times what is missing to full pressure."),
-        Why("Chosen", "a tenth, and that fades with p"),
-    ] = 0.1
-    refused_cost: Annotated[
-        float,
-        Ge(0),
-        Unit("units"),
-        Doc("Cost of an attempt that is refused or challenged."),
-        Why(
-            "Chosen",
-            "as the cheapest request, so hammering keeps a bucket empty and digs no hole; refusing costs "
-            "Shield as much",
-        ),
-    ] = 0.2
-    least_factor: Annotated[
-        float,
-        Gt(0),
-        Le(1),
-        Unit("share"),
-        Doc(
-            "Least part of its rate that a bucket keeps, whatever score and pressure say. It also bounds "
-            "what one request counts for, so that debts end."
-        ),
-        Why("Chosen", "twenty times slower is a wait, more would be a lockout"),
-    ] = 0.05
-    costs: Annotated[
-        dict[str, Annotated[float, Gt(0)]], Unit("units"), Doc("Costs by path template, in place of what is measured.")
-    ] = field(default_factory=dict)
-    honeypots: Annotated[
-        tuple[str, ...],
-        Doc("Paths that no link leads to. Whoever asks for one is a scanner and banned, unless another site sent it."),
-    ] = ()
-
-    def of_networks(self) -> NetworkRates:
-        """The rates of the three kinds of network, as their entries keep them."""
-        return NetworkRates(
-            *((rate.rate, rate.burst / rate.rate) for rate in (self.network, self.network_v6_48, self.network_v6_56))
-        )
-
-    def complaints(self) -> Iterator[Complaint]:
-        for template in self.costs:
-            if not template.startswith("/"):
-                yield ("costs", template), 'a path template must begin with "/"'
-        for number, path in enumerate(self.honeypots):
-            if not path.startswith("/") or path == "/":
-                yield ("honeypots", number), 'a path that begins with "/", and not the front page'
-        for name, bucket in (("pass", self.pass_), ("client", self.client), ("address", self.address)):
-            if self.refused_cost >= bucket.burst:
-                which = f"limits.{name}, which is {bucket.burst}"
-                yield ("refused_cost",), f"less than the burst of {which}, or who is challenged once is refused"
-                break
 
 
 class Limits:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shield.model import Verdict
 from shield.policy.history import History
-from shield.policy.limits import CLIENT_RATE, PASS_RATE, Limits
+from shield.policy.limits.limits import CLIENT_RATE, PASS_RATE, Limits
 from shield.policy.pressure.window import Tally
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request

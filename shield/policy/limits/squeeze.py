@@ -20,7 +20,8 @@ from typing import Final
 from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, refused
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Pass
-from shield.policy.limits import ADDRESS_RATE, CLIENT_RATE, PASS_RATE, LimitsSettings
+from shield.policy.limits.limits import ADDRESS_RATE, CLIENT_RATE, PASS_RATE
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.pressure.window import Tally
 from shield.policy.refusals import limited
 from shield.policy.reputation import Reputation

@@ -1,0 +1,1 @@
+"""Challenges: proofs of work that a client must solve to buy a pass."""

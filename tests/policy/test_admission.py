@@ -1,0 +1,65 @@
+"""Slots and the queue, as the engine's verbs use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason
+from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.queue.settings import QueueSettings
+
+CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
+
+
+def test_a_held_request_takes_its_slot_when_its_body_is_there(make: Any, says: Any) -> None:
+    world = make(1)
+    client = world.client()
+    held = world.ask(client, held=True)
+    assert says(held) == (Action.FORWARD, Reason.OK)
+    assert world.engine.in_flight == 0
+    other = world.ask(client)
+    assert other.verdict.action is Action.FORWARD
+    assert world.engine.enter(held, world.now).action is Action.QUEUE
+    assert world.end(other) == [held]
+    assert world.engine.in_flight == 1
+    assert world.engine.concurrency_limit >= 1
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_pays_for_the_attempt_only(world: Any) -> None:
+    client = world.client()
+    held = world.ask(client, held=True)
+    assert world.engine.cancel(held, world.now) == ()
+    assert client.entry.tat - world.now == pytest.approx(0.02)
+
+
+def test_a_client_that_leaves_in_flight_pays_what_was_estimated_and_frees_its_slot(make: Any) -> None:
+    world = make(1)
+    client = world.client()
+    request = world.ask(client)
+    waiting = world.ask(world.client("192.0.2.2"))
+    assert world.engine.cancel(request, world.now) == [waiting]
+    assert client.entry.tat - world.now == pytest.approx(0.1)
+    assert world.engine.cancel(request, world.now) == ()
+
+
+def test_a_slot_is_given_back_once(make: Any) -> None:
+    world = make(2)
+    stream, other = world.ask(world.client()), world.ask(world.client())
+    assert world.engine.release(stream, world.now) == ()
+    assert world.engine.release(stream, world.now) == ()
+    assert world.engine.in_flight == 1
+    world.end(stream, 101, stream=True)
+    assert world.engine.in_flight == 1
+    world.end(other)
+    assert world.engine.in_flight == 0
+
+
+def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=50, least_length=0))
+    world.ask(world.client())
+    waiting = [world.ask(world.client()) for _ in range(50)]
+    world.now += 10
+    assert sorted(map(id, world.engine.tick(world.now))) == sorted(map(id, waiting))
+    assert {request.verdict.reason for request in waiting} == {Reason.QUEUE_TIMEOUT}
