@@ -1,7 +1,7 @@
 """A solver for programs: answers a challenge of docs/protocol.md with the standard library alone.
 
-For tests, the documentation's example and the benchmarks. Slow on purpose of being short: about a million hashes a
-second on one core; a challenge at the lowest price takes it about a second.
+For tests, the documentation's example and the benchmarks. It is short and therefore slow: about a million hashes a
+second on one core, so that a challenge at the lowest price takes about a second.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ def _search(start: hashlib._Hash, target: bytes) -> int:
     for nonce in itertools.count():
         state = start.copy()
         state.update(nonce.to_bytes(8, "big"))
-        if (
-            state.digest() < target
-        ):  # bytes compare as big-endian numbers do; equal in the first eight is longer, so not below
+        # Bytes compare as big-endian numbers do; a digest that begins with the target is longer, so not below it.
+        if state.digest() < target:
             return nonce
     raise AssertionError  # count() does not end

@@ -42,6 +42,8 @@ SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
+    """JSON lines on stderr."""
+
     level: Annotated[
         Level, Doc("Least severity that is written. Requests and refusals are info; off writes nothing.")
     ] = "info"

@@ -32,6 +32,8 @@ from shield.wire.addresses import TcpAddress, UnixAddress, parse_address, wrong_
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
+    """The operator's listener."""
+
     address: Annotated[
         str,
         Doc(

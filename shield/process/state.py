@@ -38,6 +38,8 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 @dataclass(frozen=True, slots=True)
 class StateSettings:
+    """What survives a restart."""
+
     directory: Annotated[
         str,
         Doc(
@@ -160,8 +162,8 @@ def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog, wo
 def load_history(settings: StateSettings, log: EventLog) -> list[Any]:
     """The rows saved last, by a single process and by every worker, whichever of them this is.
 
-    So a changed number of workers forgets nobody; a subject may come more than once. A file that cannot be used gives
-    no rows: it is put aside and reported.
+    So a changed number of workers forgets nobody; a client or pass may have several rows. A file that cannot be used
+    gives no rows: it is put aside and reported.
     """
     if not settings.directory:
         return []
@@ -193,7 +195,7 @@ def _read_history(path: Path, log: EventLog) -> list[Any]:
 def _set_aside(path: Path, log: EventLog, error: str) -> list[Any]:
     """Keep an unusable file under another name: the next save must not destroy what somebody may want to see.
 
-    Nine are kept; of more the last one is.
+    Nine are kept; a further one replaces the last.
     """
     names = [path.with_suffix(".unusable"), *(path.with_suffix(f".unusable{number}") for number in range(2, 10))]
     aside = next((name for name in names if not os.path.lexists(name)), names[-1])

@@ -119,10 +119,7 @@ class ConcurrencySettings:
         Gt(0),
         Lt(1),
         Unit("times"),
-        Doc(
-            "Factor by which the limit falls at a time, at most. Between windows it may fall further "
-            "(docs/defences/upstream-failure.md)."
-        ),
+        Doc("Factor by which the limit falls at a time, at most. Between windows it may fall further."),
         Why("Chosen", "one bad window is not the end"),
     ] = 0.7
     error_share: Annotated[
