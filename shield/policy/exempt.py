@@ -1,9 +1,11 @@
-"""Whom Shield must never challenge, in the operator's words: networks and path prefixes.
+"""Requests that the operator never wants challenged: by network, or by path prefix.
 
-They are programs that cannot answer: payment callbacks, feeds, monitors. Limits, pressure and tiers hold for them as
-they do with `challenge.mode = "off"`. A prefix is of whole segments: "/api" is for /api and /api/users, not /apis. A
-path that an upstream may read as another one (dot segments, empty segments, backslashes, escaped slashes and dots) is
-under no prefix, or "/api/../search" would be a way around.
+They come from programs that cannot answer: payment callbacks, feeds, monitors. Limits, pressure and tiers hold for them
+as they do with `challenge.mode = "off"`.
+
+A prefix is made of whole segments: "/api" is for /api and /api/users, not for /apis. A path that an upstream may read
+as another one (dot segments, empty segments, backslashes, escaped slashes and dots) is under no prefix: otherwise
+"/api/../search" would be a way around.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _AMBIGUOUS: Final = re.compile(r"/\.|//|\\|%(?:2[ef5]|5c)", re.IGNORECASE)
 
 
 class Exempt:
-    """Answers whether a request is one of them; false at once where there are none."""
+    """Says whether a request is exempt; false at once where the operator named nothing."""
 
     __slots__ = ("_anybody", "_networks", "_paths", "_prefixes")
 

@@ -1,16 +1,19 @@
-"""Who was here, and behaved, before the attack.
+"""Which clients and passes behaved well before the attack.
 
-A subject (a client or a pass) gets a record at its second good window. A window begins with a good response (2xx or
-3xx) at least `window` seconds after the last one began; being limited begins it anew, so time spent above the limit
-never counts. From the onset of an attack to its end the history is frozen, and before that while the queue does not
-move on: what an attacker does under attack makes none, however long it takes to be noticed. When the table is full
-the least served record goes first, so a flood of visitors that came twice cannot push out those who use the site.
+A client or pass gets a record at its second good window (`history.windows`). A window begins with a good response (2xx
+or 3xx) at least `history.window` seconds after the last one began. Being limited begins it anew, so time spent above
+the limit never counts.
 
-Table: key = client key or pass id; at most `tables.history`; lifetime `keep`; `RECORD_BYTES` each; eviction = least
-units served (a lazy heap, exact because units only grow); a newcomer that was served less than everybody in a full
-table still enters, in place of the last.
+The history is frozen from the onset of an attack to its end, and before that while the queue does not move on. So what
+an attacker does under attack makes no history, however long it takes to be noticed.
 
-The records also say which networks are *known*: those that held such a client within the last `known` seconds.
+The records also say which networks are **known**: those that held such a client within the last `history.known`
+seconds.
+
+Table: key = client key or pass id; at most `tables.history`; lifetime `history.keep`; `RECORD_BYTES` each; eviction =
+least units served (a lazy heap, exact because units only grow), so a flood of visitors that came twice cannot push out
+those who use the site. A newcomer that was served less than everybody in a full table still enters, in place of the
+least served.
 """
 
 from __future__ import annotations
@@ -121,7 +124,7 @@ class History(Cache[bytes, Record]):
         self.frozen = frozen
 
     def good(self, subject: ClientEntry | Pass, address: str, network: str, units: float, now: float) -> None:
-        """Count a good response of `units` for a client or pass, seen at `address` in `network`."""
+        """Count a good response that cost `units`, to a client or pass seen at `address` in `network`."""
         if self.frozen:
             return
         record = subject.record
@@ -146,7 +149,7 @@ class History(Cache[bytes, Record]):
                 subject.record = self.remember(Record(subject.key, address, network, first, now, windows, units))
 
     def recall(self, key: bytes, former: bytes | None) -> Record | None:
-        """The record of a client, found by the name it had under the previous key if need be, and moved."""
+        """The record of a client. One that stands under its name of the previous key is moved to the present name."""
         record = self.get(key)
         if record is None and former is not None:
             record = self.pop(former, None)
@@ -156,7 +159,7 @@ class History(Cache[bytes, Record]):
         return record
 
     def limited(self, subject: ClientEntry | Pass, now: float) -> None:
-        """A subject went above its limit: the window that it is in does not count."""
+        """Let the present window of a client or pass not count, since it went above its limit."""
         subject.window = now
 
     def remember(self, record: Record) -> Record:

@@ -1,21 +1,19 @@
 """Who is asking: an address, the networks around it, and one client among those behind it.
 
-    address   IPv4 /32 or IPv6 /64 (one subscriber line has at least a /64 to itself, RFC 6177);
-              ::ffff:a.b.c.d is IPv4 a.b.c.d, or all IPv4 clients of a dual-stack socket would share one /64
-    network   IPv4 /24 or IPv6 /48, and the /56 between (the usual delegations to a site and to a customer)
-    client    address + a keyed hash of what one program does not change between requests: User-Agent,
-              Accept-Language and, where Shield ends TLS, the JA4 of the ClientHello (client_hello.habit). Not
-              header order, Accept or Cookie: one browser sends several orders, and a pass adds a cookie.
+    address   IPv4 /32 or IPv6 /64 (locations.py)
+    network   IPv4 /24 or IPv6 /48, and the /56 between
+    client    the address, and a keyed hash of what one program does not change between requests: User-Agent,
+              Accept-Language and, where Shield ends TLS, the JA4 of the ClientHello. Not the order of fields, Accept or
+              Cookie: one browser sends several orders, and a pass adds a cookie
 
-At most `clients_per_address` clients are told apart behind an address. Further ones are dealt by their hash to as many
-entries that they share (stochastic fairness queueing, McKenney 1990): each has a bucket, so one of them who asks for
-too much takes it from few others; none takes a score, a ban or a bought pass, which would be strangers'. Rotating the
-User-Agent buys that many buckets and no more, of which the address's binds five. A client with a history always has
-an entry of its own. The handle that `identify` returns is kept by the edge for a connection.
+At most `identity.clients_per_address` clients are told apart behind an address. Further ones are dealt by their hash to
+as many entries that they share (stochastic fairness queueing, McKenney 1990). Each of these has a bucket, so a client
+that asks for too much takes it from few others. None has a score, a ban or a bought pass, since those would be
+strangers'. So rotating the User-Agent buys that many buckets and no more, and the bucket of the address binds before.
+A client with a history always has an entry of its own.
 
-Operators name subjects: allowed and denied networks, API keys (configured as SHA-256, so that the config is no
-secret), and crawlers, which are believed when their address has been confirmed by forward-confirmed reverse DNS
-(`vouch`).
+The operator names networks that are allowed or denied, and crawlers. A crawler is believed when its address has been
+confirmed by forward-confirmed reverse DNS (`vouch`).
 """
 
 from __future__ import annotations
@@ -112,11 +110,11 @@ class IdentitySettings:
 
 
 class Client:
-    """The edge's handle on one client: kept per connection while the address and the named headers do not change.
+    """The handle on one client: kept by a connection while the address and the fields that name it do not change.
 
-    `live` turns False when one of its entries was forgotten; the engine then identifies it again by itself.
-    `address` is the client's as the edge gave it (without ::ffff:), `home` what is remembered of it (IPv6: the /64).
-    `named` is ALLOWLISTED, DENYLISTED or None; `crawler` the configured crawler that the User-Agent claims to be.
+    `live` turns False when one of its entries was forgotten; the engine then renews the handle by itself. `address` is
+    the client's address without ::ffff:, `home` the part of it that is remembered (IPv6: the /64). `named` is
+    ALLOWLISTED, DENYLISTED or None; `crawler` is the configured crawler that the User-Agent claims to be.
     """
 
     __slots__ = (
@@ -206,7 +204,7 @@ class Identity:
         )
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> Client:
-        """The handle on whoever asks from `address` (textual; ValueError when it is no address)."""
+        """The handle on the client that asks from `address` (textual; ValueError when it is no address)."""
         user_agent, language = user_agent[:VALUE_CHARS], language[:VALUE_CHARS]
         source = self.addresses.get(address)  # the text of an IPv4 address is the key itself
         if source is not None and source.site is None and source.network.live and not source.network.overflow:
@@ -277,7 +275,7 @@ class Identity:
         client.entry = self._entry(client, record, now)
 
     def _source(self, where: Location, named: Reason | None, now: float, known: bool = False) -> AddressEntry:
-        """The entry of an address. `known`: of somebody with a history, who must not share one with strangers."""
+        """The entry of an address. `known`: somebody there has a history, and must not share one with strangers."""
         _, home, around, inner = where
         source = self.addresses.get(home)
         if source is None:
@@ -298,7 +296,7 @@ class Identity:
         return self._history.recall(client.key, self.former(client))
 
     def _entry(self, client: Client, record: Record | None, now: float) -> ClientEntry:
-        """The entry of a client, or the one that it shares with others of the address's further clients."""
+        """The entry of a client, or the one that it shares with further clients of its address."""
         key, source = client.key, client.source
         entry = self.clients.get(key)
         if entry is None:
@@ -312,7 +310,7 @@ class Identity:
         return entry
 
     def _crowded(self, client: Client, now: float) -> ClientEntry:
-        """The entry of one for whom there is none of its own at its address: always the same one."""
+        """The shared entry of a client that has none of its own at its address: always the same one."""
         source, lot = client.source, int.from_bytes(client.key[:4], "big") % self._clients_per_address
         key = client_tag(self._key, f"{source.name}\0{lot}".encode())  # an identity has more NULs
         entry = self.clients.get(key)

@@ -1,21 +1,25 @@
 """A score for each client, address and network: what raises it, what earns it back, how it decays.
 
-    soft signals   limit hit +0.2; challenge ignored +1, at most one a second; 404, 400 or 401 +0.5.
-                   An honest program does these too, so together they never lift a score above 8, and never ban.
-    hard signals   forged or false proof of work +5, malformed request +3, slow-request abort +2, honeypot +20.
-    good responses earn back 0.05 each, down to -4.
+    soft signals      A limit that was hit, a challenge that was ignored, a response 400, 401 or 404. Honest programs do
+                      these too, so together they never lift a score above `most_soft`, and never ban.
+    hard signals      A forged or false proof of work, a malformed request, a request cut because it was slow, a
+                      honeypot.
+    good responses    They earn back a little, down to `most_credit` below zero.
 
-Scores decay by half in 10 minutes (client) or 60 (address, network), evaluated when they are read: a score is kept as
-its value at `scored_at`. They are capped at 32. A score s slows every bucket of its holder by 2^(-clip(s, 0, 16)/4).
+What each weighs is a setting of [reputation]. A score decays by half in a half-life, and is evaluated when it is read:
+it is kept as its value at `scored_at`. It is capped at `most_score`. A score s slows every bucket of its holder by
+2^(-clip(s, 0, most_slowing) / halving).
 
-At 16 a client is banned: for a minute, twice as long at each relapse, up to a day; a day without a ban forgets the
-relapses. An address is banned only by hard signals. Of one client's score at most 4 points reach its address and its
-network, divided by how many clients or addresses with a history are there: a crowd behind one address is not a
-criminal. A hard signal that came before anything told whose it was (a malformed head on a new connection) is the
-address's alone, divided likewise; its network is spared, since nothing there says how much of it is one client's.
+At `ban_score` a client is banned: for `least_ban` seconds, `relapse` times as long at each relapse, at most for
+`most_ban`. So long without a ban forgets the relapses.
 
-Entries that strangers share take no score and no ban. Of those of one address the points for hard signals still reach
-the address, at most 4 of each entry; while the table is full, all of them.
+An address is banned only by hard signals. Of one client's score at most `most_shared` points reach its address and its
+network. They are divided by how many clients, or addresses, with a history are there: a crowd behind one address is not
+a criminal. A hard signal that came before anything told whose it was (a malformed head on a new connection) is the
+address's alone, divided likewise. Its network is spared, since nothing says how much of the network is one client's.
+
+Entries that strangers share take no score and no ban. When clients of one address share an entry, the points for hard
+signals still reach the address, at most `most_shared` of each entry; while the table is full, all of them do.
 """
 
 from __future__ import annotations
@@ -197,7 +201,7 @@ class ReputationSettings:
 
 
 class Reputation:
-    """Applies signals to entries."""
+    """Applies signals to entries. Its rates are attributes of their own, since the hot path reads them."""
 
     __slots__ = (
         "_address_half_life",
@@ -239,7 +243,7 @@ class Reputation:
         score = entry.score
         return score * 2.0 ** ((entry.scored_at - now) / self._client_half_life) if score else 0.0
 
-    def of_place(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
+    def of_source(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
         """The score of an address or a network at `now`."""
         score = entry.score
         return score * 2.0 ** ((entry.scored_at - now) / self._address_half_life) if score else 0.0
@@ -249,7 +253,7 @@ class Reputation:
         score = entry.score
         return self.slowing(score * 2.0 ** ((entry.scored_at - now) / self._client_half_life)) if score > 0.0 else 1.0
 
-    def slowing_of_place(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
+    def slowing_of_source(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
         """The same for an address or a network."""
         score = entry.score
         return self.slowing(score * 2.0 ** ((entry.scored_at - now) / self._address_half_life)) if score > 0.0 else 1.0
@@ -262,7 +266,7 @@ class Reputation:
         return factor
 
     def good(self, entry: ClientEntry, now: float) -> None:
-        """A good response."""
+        """Earn a client back what a good response is worth."""
         if entry.rare.overflow:
             return
         score = entry.score
@@ -276,7 +280,7 @@ class Reputation:
         entry.scored_at = now
 
     def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
-        """A soft signal: up to `most_soft` in all, and no ban."""
+        """Apply a soft signal: up to `most_soft` in all, and no ban."""
         if entry.rare.overflow:
             return
         score = entry.score
@@ -291,7 +295,7 @@ class Reputation:
         self._share(source, entry, points, False, now)
 
     def hard(self, source: AddressEntry, entry: ClientEntry, points: float, signal: str, now: float) -> None:
-        """A hard signal: may ban the client, and its address."""
+        """Apply a hard signal, which may ban the client and its address."""
         if entry.rare.overflow:
             if entry.source is not source:  # there was no room for its client
                 self.hard_of(source, points, signal, now)
@@ -308,7 +312,7 @@ class Reputation:
             self._ban(source, signal, now)
 
     def hard_of(self, source: AddressEntry, points: float, signal: str, now: float) -> None:
-        """A hard signal of nobody in particular at an address: may ban the address."""
+        """Apply a hard signal of nobody in particular at an address, which may ban the address."""
         if source.rare.overflow:
             return
         self._raise(source, points, True, now)
@@ -316,7 +320,7 @@ class Reputation:
             self._ban(source, signal, now)
 
     def ignored(self, source: AddressEntry, entry: ClientEntry, now: float) -> None:
-        """A request came while a challenge was unanswered; counts at most once a second."""
+        """Count a request that came while a challenge was unanswered, at most once in `ignored_every` seconds."""
         if entry.ignored_at + self.settings.ignored_every <= now:
             entry.ignored_at = now
             self.soft(source, entry, self.settings.ignored, now)
@@ -337,7 +341,7 @@ class Reputation:
         around = part / max(1, self._history.addresses_in(source.network.name))
         for network in (source.network, source.site):
             if network is not None and not network.overflow:
-                network.score = min(self.of_place(network, now) + around, self.settings.most_score)
+                network.score = min(self.of_source(network, now) + around, self.settings.most_score)
                 network.scored_at = now
 
     def _raise(self, source: AddressEntry, points: float, hard: bool, now: float) -> None:

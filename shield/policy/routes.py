@@ -1,16 +1,17 @@
-"""What a request costs before it has run: routes, found in the paths as they come, and their undisturbed time.
+"""What a request costs before it has run: the route that its path belongs to, and what that route takes undisturbed.
 
-A route is a method and a path template: segments that look like names of things (numbers, hexadecimal, UUIDs, long
-mixed strings) are replaced by `*`. Templates are bounded by a heavy-hitter sketch, Space-Saving (Metwally, Agrawal and
-El Abbadi 2005): when it is full a new template takes the place, and the count, of the least counted one, so with k
-places every route with more than 1/k of the requests is in it, and random paths only displace each other.
+A route is a method and a path template. In a template, segments that look like names of things (numbers, hexadecimal,
+UUIDs, long mixed strings) are replaced by `*`. Templates are bounded by Space-Saving (Metwally, Agrawal and El Abbadi
+2005): when there are too many, a new template takes the place, and the count, of the least counted one. So with k
+places every route that makes more than 1/k of the requests is known, and random paths only displace each other.
 
 The baseline of a route is the median of its upstream times, by stochastic approximation on a log scale: each sample
-moves it a step towards itself, 1/n at first and 2 % later (the frugal estimator of Ma, Muthukrishnan and Sandler 2013),
-so one outlier moves it as little as any sample. The later steps are at most one a second: a flood that slows the
-service sends hundreds of slow samples before it is noticed, and must not teach them as what is usual.
-Cost in units = baseline / 10 ms, within [0.2, 50]. A response time below the least cost's says more of the scheduler
-than of the service.
+moves it a step towards itself, 1/n at first and `step` later (the frugal estimator of Ma, Muthukrishnan and Sandler
+2013), so an outlier moves it no more than any sample. The later steps are at least `step_every` seconds apart: a flood
+that slows the service sends hundreds of slow samples before it is noticed, and must not teach them as what is usual.
+
+Cost in units = baseline / 10 ms, within `least_cost` and `most_cost`. A time below the least cost's says more of the
+scheduler than of the service.
 """
 
 from __future__ import annotations

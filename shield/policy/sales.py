@@ -58,7 +58,7 @@ class Sales:
 
     def mint(self, client: Client, now: float) -> Challenge:
         """A challenge at the client's price."""
-        score = max(self._reputation.of_client(client.entry, now), self._reputation.of_place(client.source, now))
+        score = max(self._reputation.of_client(client.entry, now), self._reputation.of_source(client.source, now))
         known = self._history.known_since(client.network, now) is not None
         client.entry.offered_until = now + self._settings.lifetime
         return self._challenger.mint(client.key, self._challenger.price(self._pricing.hashes, score, known), now)

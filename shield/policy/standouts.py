@@ -1,27 +1,28 @@
-"""Who stands out under pressure: programs, networks and routes that ask for much of it, and how many clients do.
+"""Programs, networks and routes that stand out under pressure, and how many clients ask.
 
-A botnet whose every address asks once stands out in nothing that is counted by address. It mostly does in what all its
-hosts run: one program, with one User-Agent, Accept-Language and TLS hello (together its **fingerprint**), or in the
-networks it rents, or in the route it aims at. Requests of those without a history (T2 to T4) are counted by all three
-while p is above the threshold, and never before: in calm weather this costs nothing.
+A botnet whose every address asks once stands out in nothing that is counted by address. It mostly stands out in what
+all its hosts have in common: the program that they run, with one User-Agent, Accept-Language and TLS hello (together
+its **fingerprint**), the networks that it rents, or the route that it aims at. Requests of those without a history (T2
+to T4) are counted by all three while p is above the threshold, and never before: calm weather pays nothing for it.
 
-    sketch     Space-Saving (Metwally, Agrawal and El Abbadi 2005): with k places, everything that makes more than 1/k
-               of the requests is in it, and each count is known to within the count that its place was taken over
-               with. Counts decay by half in 60 s: newer requests weigh more (forward decay, Cormode et al. 2009)
-    clients    different ones within a minute, by linear counting (Whang, Vander-Zanden and Taylor 1990)
-    sample     beyond 1,000 requests/s, every n-th request counts for n: a flood costs no more for being larger
+    sketch     Who asks most, by Space-Saving (sketch.py). Counts decay by half in `half_life`, so that newer requests
+               weigh more (forward decay, Cormode et al. 2009).
+    clients    How many different ones ask within a minute.
+    sample     Beyond `per_second` every n-th request counts for n: a flood costs no more for being larger.
 
-A fingerprint is **armed**: all who carry it and have neither pass nor history (T3, T4) share one token bucket, so a
-botnet that is one program is limited as one client is. But people who come for the first time carry the same ones as
-people who came before, so it is armed only while it makes at least 5 % of the strangers' requests, of at least 1,000,
-and at most a fifth of that, and 5 %, of the known clients (T0, T1) may have it. May: of n known clients k were seen
-with it, so it is at most (k + 2 sqrt(k) + 3) / n beyond chance (two standard deviations; the rule of three for k = 0).
-A known client counts once a minute, however much it asks: one sleeper cannot make its botnet's program look like
-everybody's. All bounds are on the safe side of what the sketch leaves open, and what is armed is released at half
-(share, requests) or twice (known) of what armed it.
+A fingerprint is **armed** when all who carry it and have neither pass nor history (T3, T4) share one token bucket: a
+botnet that is one program is limited as one client is. But people who come for the first time carry the same
+fingerprints as people who came before. So a fingerprint is armed only while it makes at least `share` of the strangers'
+requests, of at least `least_to_limit`, and at most `known_share` of the known clients (T0, T1), and a share smaller by
+`contrast`, may have it.
+
+May: when k of n known clients were seen with it, at most (k + 2 sqrt(k) + 3) / n have it, beyond chance (two standard
+deviations; the rule of three for k = 0). A known client counts once a minute, however much it asks: otherwise one
+sleeper could make its botnet's program look like everybody's. All bounds are on the safe side of what the sketch leaves
+open. An armed fingerprint is released only at `release` of these bounds.
 
 Bounded: three sketches of strangers and one of known clients, `places` entries each of at most `PLACE_BYTES`; a bitmap
-of 64 KiB; 4,096 keys of known clients.
+of 64 KiB; `MOST_SEEN` keys of known clients.
 """
 
 from __future__ import annotations

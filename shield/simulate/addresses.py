@@ -1,4 +1,4 @@
-"""Where everybody is: each population gets networks of its own, or addresses in another's."""
+"""The addresses of populations: each gets networks of its own, or addresses in another's networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens when: a calendar queue (Brown 1988). Far events lie unsorted in days; only the present day is a heap.
+"""Events in the order of time: a calendar queue (Brown 1988). Far events lie unsorted in days; the present is a heap.
 
 An event is (time, number, handler, what it is about). Pushing a far event is an append; a day's events are made a heap
 when it begins, so the heap stays small whatever the number of events: a push and a pop take 0.7 µs together with

@@ -1,4 +1,4 @@
-"""Shield's own core: what it does takes time, what comes meanwhile waits, and what waits too long is lost."""
+"""The processor core that Shield runs on: work takes time, what arrives meanwhile waits, and some of it is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Core:
-    """A queue in order, known by when it will be empty. `load` is what own_load.py would have measured."""
+    """A queue in order, known by when it will be empty. `load` is what process/load_meter.py would have measured."""
 
     __slots__ = ("_backlog", "_busy_until", "_late", "_set_aside", "_turns", "_worked", "load")
 
@@ -37,17 +37,17 @@ class Core:
         return busy
 
     def begin(self) -> None:
-        """A request that waited is read."""
+        """Read a request that waited."""
         self._busy_until -= self._set_aside
 
     def work(self, seconds: float, now: float) -> None:
-        """Something is done."""
+        """Do some work."""
         self._worked += seconds
         busy = self._busy_until
         self._busy_until = busy + seconds if busy > now else now + seconds
 
     def turn(self, now: float) -> None:
-        """The timer would run now."""
+        """Note how late the timer runs, which is due now."""
         self._turns += 1
         if self._busy_until > now:
             self._late += self._busy_until - now

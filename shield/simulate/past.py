@@ -1,4 +1,4 @@
-"""What Shield remembers when a scene begins, as after a restart: the histories of clients and the passes they hold."""
+"""The past of a scene, as after a restart: the histories that Shield remembers, and the passes that clients hold."""
 
 from __future__ import annotations
 

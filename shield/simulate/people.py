@@ -1,4 +1,4 @@
-"""Who asks: members, what each of them wants, and the crowd that a population is while a scene runs."""
+"""Members of a population, what each of them wants, and the crowd that they are while a scene runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AGAIN: Final = (1.0, 3.0)  # seconds, within which one tries again that got an e
 
 
 class Member:
-    """One of a crowd: a person, a program, a host."""
+    """One member of a crowd: a person, a program, a host."""
 
     __slots__ = ("armed", "client", "crowd", "failing_since", "served_at", "shown_pass", "solving", "waiting")
 
@@ -210,7 +210,7 @@ class Crowd:
         return now if into < pulse.on else now - into + cycle
 
     def pick(self) -> int:
-        """Whose visit it is."""
+        """The number of the member whose visit it is."""
         if self.model.fresh:
             self._next += 1
             return (self._next - 1) % self.model.members
@@ -226,7 +226,7 @@ class Crowd:
         return engine.identify(self.block.address(member), self.agent(member), self.model.language, "", now)
 
     def path(self) -> Path:
-        """What a visit is for."""
+        """The path that a visit asks for."""
         if len(self.paths) == 1:
             return self.paths[0]
         return self.paths[bisect(self.weights, self.random.random() * self.weights[-1])]

@@ -1,4 +1,4 @@
-"""What everybody got, how the service fared, and what Shield saw: the outcome of a scene, to be read or asserted on."""
+"""The outcome of a scene, to be read or asserted on: what everybody got, how the service fared, what Shield saw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scene is: a service, those who use it, those who attack it. Written as TOML, validated as the config is.
+"""A scene: a service, those who use it, those who attack it. It is written as TOML and validated as the config is.
 
 All times are seconds of the story, which begins at 0; before that lies `calm`, in which the service has ordinary
 traffic and Shield learns what is usual.

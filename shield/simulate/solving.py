@@ -35,7 +35,7 @@ class CheckedWork:
 
 
 class Asking(Protocol):
-    """Who lets members ask: the world."""
+    """The world, which lets members ask."""
 
     def ask(self, want: Want, now: float) -> None:
         """Make one try."""
@@ -69,7 +69,7 @@ class Solving:
         self._asking = asking
 
     def solve(self, want: Want, challenge: Challenge, now: float) -> None:
-        """Set to work, unless that member is at it already."""
+        """Set a member to work on a challenge, unless it solves one already."""
         member = want.member
         crowd = member.crowd
         want.challenged = True
@@ -104,7 +104,7 @@ class Solving:
         self._calendar.at(sent, self._post, (self._answer, (member, token, (right,) * challenge.k, now, sent)))
 
     def _post(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
-        """An answer, or a claim, arrives. It waits for Shield to read it if that is late, and is sent again if lost."""
+        """Let an answer or a claim arrive. It waits for Shield to read it, and is sent again if it is lost."""
         begins = self._core.arrive(now)
         then, about = what
         if begins <= now:
@@ -125,7 +125,7 @@ class Solving:
         then(about, now)
 
     def _answer(self, answer: tuple[Member, str, tuple[int, ...], float, float], now: float) -> None:
-        """The answer to a challenge arrives, which was first sent some time ago if there was no room for it."""
+        """Redeem an answer to a challenge. It was first sent some time ago if there was no room for it."""
         member, token, nonces, since, sent = answer
         tally = member.crowd.tally
         client = member.client
@@ -146,7 +146,7 @@ class Solving:
             self._redeemed(member, redemption, since, now)
 
     def _claim(self, place: tuple[Member, str, float], now: float) -> None:
-        """One who is in the waiting room asks whether it is its turn."""
+        """Let a member in the waiting room ask whether it is its turn."""
         member, ticket, since = place
         if member.gave_up(now):
             self._no_pass(member, now)
@@ -157,7 +157,7 @@ class Solving:
             self._no_pass(member, now)
 
     def _redeemed(self, member: Member, redemption: Redemption, since: float, now: float) -> None:
-        """What came of an answer or a claim."""
+        """Go on with what came of an answer or a claim."""
         member.crowd.tally.answers[redemption.result.value] += 1
         if redemption.result is Redeemed.ACCEPTED:
             self._accepted(member, redemption.pass_token, since, now)
@@ -177,7 +177,7 @@ class Solving:
         return True
 
     def _accepted(self, member: Member, token: str, since: float, now: float) -> None:
-        """A pass was bought: everything that waited for it is asked again."""
+        """Take a pass that was bought: everything that waited for it is asked again."""
         crowd = member.crowd
         crowd.tally.solved += 1
         crowd.tally.solving.add(now - BEGINS, now - since)
@@ -193,7 +193,7 @@ class Solving:
             self._asking.try_again(want, member.crowd.random.uniform(*AGAIN), now)
 
     def _use_pass(self, member: Member, now: float) -> None:
-        """One who has bought a pass uses it as long as it has it."""
+        """Let a member that has bought a pass use it as long as it has it."""
         crowd = member.crowd
         if member.shown_pass is None or now >= crowd.ends:
             member.armed = False

@@ -38,7 +38,7 @@ def story(result: Result) -> list[Point]:
 
 
 def _outside(result: Result) -> Iterator[Point]:
-    """What the scene itself brings."""
+    """The changes that the scene itself brings."""
     for name, population in result.scene.populations.items():
         how = f"{population.rate:g}/s, {population.members:,} of them"
         if population.from_ > -ALWAYS:
@@ -53,7 +53,7 @@ def _outside(result: Result) -> Iterator[Point]:
 
 
 def _events(result: Result) -> Iterator[Point]:
-    """What the engine said itself."""
+    """The events that the engine told of."""
     told: dict[str, int] = {}
     for at, name, fields in result.events:
         told[name] = told.get(name, 0) + 1

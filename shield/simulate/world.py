@@ -1,4 +1,4 @@
-"""Lets time pass: the very engine that serves, before a model of the service and of people, on a simulated clock.
+"""The world of a scene: the engine that serves, before a model of the service and of people, on a simulated clock.
 
 What happens between a client and the engine (client/, replies/own_pages.py, process/service.py) is done here in the
 same order: decide, forward or queue or refuse, learn, grant, mint, redeem, claim, tick. Shield's own core is a queue in
@@ -180,7 +180,7 @@ class World:
     # asking
 
     def _visit(self, crowd: Crowd, now: float) -> None:
-        """Somebody comes."""
+        """Let somebody come."""
         following = crowd.after(now)
         if following < inf:
             self.calendar.at(following, self._visit, crowd)
@@ -189,7 +189,7 @@ class World:
         self.ask(Want(member, path.text(crowd.random), path.times, None, now), now)
 
     def ask(self, want: Want, now: float) -> None:
-        """One try: it arrives, and waits for Shield to read it if that is late."""
+        """Make one try: it arrives, and waits for Shield to read it if that is late."""
         begins = self._core.arrive(now)
         if begins <= now:
             self._try(want, now)
@@ -205,7 +205,7 @@ class World:
         self._try(want, now)
 
     def _try(self, want: Want, now: float) -> None:
-        """Shield has read a request."""
+        """Decide about a request that Shield has read."""
         member = want.member
         crowd = member.crowd
         model = crowd.model
@@ -232,7 +232,7 @@ class World:
         self.origin.enter(request, want.times, now)
 
     def _answered(self, request: Request, status: int, now: float) -> None:
-        """The service has answered."""
+        """Take the service's answer."""
         want: Want | None = request.owner
         if want is None:  # its client has left
             return
@@ -252,7 +252,7 @@ class World:
         self.ended(want, now, now - want.asked_at <= want.patience)
 
     def _go_on(self, requests: Sequence[Request], now: float) -> None:
-        """Requests that waited in the queue: each has a slot now, or was turned away."""
+        """Go on with requests that waited in the queue: each has a slot now, or was turned away."""
         for request in requests:
             if request.has_slot:
                 self._forward(request, request.owner, now)
@@ -261,7 +261,7 @@ class World:
                 self._refused(request, request.owner, request.verdict, now)
 
     def _leave(self, request: Request, now: float) -> None:
-        """The client closes the connection, if it waits still."""
+        """Let the client close the connection, if it waits still."""
         want: Want = request.owner
         if want is None or want.request is not request:
             return
@@ -296,7 +296,7 @@ class World:
             self.ended(want, now, False)
 
     def ended(self, want: Want, now: float, served: bool) -> None:
-        """It was had, or given up."""
+        """Count a want that was had, or given up."""
         member = want.member
         crowd = member.crowd
         at_once = served and not want.tries and not want.challenged

@@ -70,12 +70,12 @@ class World:
         client: Client,
         path: str = "/",
         *,
-        token: Pass | None = None,
-        held: bool = False,
+        shown: Pass | None = None,
+        body_pending: bool = False,
         headers: Mapping[str, str] | None = None,
         method: str = "GET",
     ) -> Request:
-        return Request(client, method, path, headers or {}, token, held, None)
+        return Request(client, method, path, headers or {}, shown, body_pending, None)
 
     def ask(self, client: Client, path: str = "/", **more: Any) -> Request:
         """Ask; the verdict is in the request."""

@@ -16,7 +16,7 @@ CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
 def test_a_held_request_takes_its_slot_when_its_body_is_there(make: Any, says: Any) -> None:
     world = make(1)
     client = world.client()
-    held = world.ask(client, held=True)
+    held = world.ask(client, body_pending=True)
     assert says(held) == (Action.FORWARD, Reason.OK)
     assert world.engine.in_flight == 0
     other = world.ask(client)
@@ -29,7 +29,7 @@ def test_a_held_request_takes_its_slot_when_its_body_is_there(make: Any, says: A
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_pays_for_the_attempt_only(world: Any) -> None:
     client = world.client()
-    held = world.ask(client, held=True)
+    held = world.ask(client, body_pending=True)
     assert world.engine.cancel(held, world.now) == ()
     assert client.entry.tat - world.now == pytest.approx(0.02)
 

@@ -37,7 +37,7 @@ def test_a_dry_run_reports_and_changes_nothing(make: Any, says: Any) -> None:
     assert world.engine.waiting == 0
     in_flight = world.engine.in_flight
     world.storm(0.5)
-    held = world.ask(world.client("203.0.113.9"), held=True)
+    held = world.ask(world.client("203.0.113.9"), body_pending=True)
     assert says(held) == (Action.CHALLENGE_DRY_RUN, Reason.NEWCOMER)
     assert world.engine.enter(held, world.now).action is Action.CHALLENGE_DRY_RUN
     assert world.engine.in_flight == in_flight + 1
@@ -207,7 +207,7 @@ def test_at_three_in_the_morning_the_status_says_why_and_who(make: Any) -> None:
     world.storm(0.5)
     world.visit(user)
     _, token = world.buy(world.client("198.51.100.1"))
-    world.visit(world.client("198.51.100.1"), token=token)
+    world.visit(world.client("198.51.100.1"), shown=token)
     for _ in range(6):
         world.engine.report(world.client("203.0.113.1"), Signal.MALFORMED, world.now)
         world.engine.report("203.0.113.2", Signal.MALFORMED, world.now)

@@ -303,7 +303,7 @@ def test_what_one_stranger_without_room_buys_or_proves_is_not_everybody_s(make: 
     crowd_out(world)
     buyer, other = world.client("198.51.100.1"), world.client("203.0.113.1")
     _, token = world.buy(buyer)
-    assert world.ask(buyer, token=token).verdict.action is Action.FORWARD
+    assert world.ask(buyer, shown=token).verdict.action is Action.FORWARD
     assert world.ask(other).verdict.action is Action.CHALLENGE
     world.engine.vouch("198.51.100.1", True, world.now)
     assert world.client("203.0.113.1", agent="Goodbot/1").unverified

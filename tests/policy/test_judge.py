@@ -38,7 +38,7 @@ def test_a_pass_lifts_a_bad_score_because_the_better_of_the_two_counts(world: An
     for _ in range(3):
         world.engine.report(client, Signal.MALFORMED, world.now)
     _, token = world.buy(client)
-    request = world.ask(client, token=token)
+    request = world.ask(client, shown=token)
     assert (request.tier, request.verdict.action) == (Tier.T2, Action.FORWARD)
 
 

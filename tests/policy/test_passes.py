@@ -51,8 +51,8 @@ def test_a_client_that_becomes_known_in_calm_weather_gets_a_pass_silently(world:
     assert world.engine.grant(world.ask(client), world.now) is None
     token = world.engine.present(earn(world, client), world.now)
     assert token is not None
-    assert world.ask(client, token=token).tier is Tier.T1
-    assert not world.ask(client, token=token).grant
+    assert world.ask(client, shown=token).tier is Tier.T1
+    assert not world.ask(client, shown=token).grant
 
 
 def test_a_client_that_keeps_no_cookie_is_not_given_one_at_every_page(world: Any) -> None:
@@ -96,17 +96,17 @@ def test_a_pass_used_in_two_windows_is_the_best_tier(world: Any) -> None:
     client = world.client()
     token = world.engine.present(earn(world, client), world.now)
     elsewhere = world.client("198.51.100.1")
-    world.settle_down(elsewhere, token=token)
-    assert world.ask(world.client("203.0.113.1"), token=token).tier is Tier.T0
+    world.settle_down(elsewhere, shown=token)
+    assert world.ask(world.client("203.0.113.1"), shown=token).tier is Tier.T0
     world.storm()
-    request = world.visit(world.client("203.0.113.1"), token=token)
+    request = world.visit(world.client("203.0.113.1"), shown=token)
     assert (request.tier, request.verdict.action) == (Tier.T0, Action.FORWARD)
 
 
 def test_an_earned_pass_survives_a_new_address_in_an_attack(world: Any) -> None:
     token = world.engine.present(earn(world, world.client()), world.now)
     world.storm()
-    request = world.visit(world.client("198.51.100.1"), token=token)
+    request = world.visit(world.client("198.51.100.1"), shown=token)
     assert (request.tier, request.verdict.action) == (Tier.T1, Action.FORWARD)
 
 
@@ -160,9 +160,9 @@ def test_a_pass_ends(make: Any) -> None:
     text = earn(world, client)
     token = world.engine.present(text, world.now)
     world.now += 3599
-    assert world.visit(client, token=token).shown_pass is token
+    assert world.visit(client, shown=token).shown_pass is token
     world.now += 2
-    assert world.visit(client, token=token).shown_pass is None
+    assert world.visit(client, shown=token).shown_pass is None
     assert world.engine.present(text, world.now) is None
 
 
@@ -170,11 +170,11 @@ def test_a_pass_seen_from_more_than_eight_networks_in_ten_minutes_is_revoked(wor
     text = earn(world, world.client())
     token = world.engine.present(text, world.now)
     for i in range(8):
-        assert world.visit(world.client(f"10.0.{i}.1"), token=token).shown_pass is token
-        assert world.visit(world.client(f"10.0.{i}.2"), token=token).shown_pass is token
-    assert world.visit(world.client("10.0.8.1"), token=token).shown_pass is None
+        assert world.visit(world.client(f"10.0.{i}.1"), shown=token).shown_pass is token
+        assert world.visit(world.client(f"10.0.{i}.2"), shown=token).shown_pass is token
+    assert world.visit(world.client("10.0.8.1"), shown=token).shown_pass is None
     assert world.engine.events() == [("pass_revoked", {"pass": token.key.hex(), "networks": 9})]
-    assert world.visit(world.client("10.0.0.1"), token=token).shown_pass is None
+    assert world.visit(world.client("10.0.0.1"), shown=token).shown_pass is None
     assert world.engine.present(text, world.now) is None
     world.now += 3 * 3600
     world.pass_time(1)
@@ -185,7 +185,7 @@ def test_a_traveller_keeps_the_pass(world: Any) -> None:
     token = world.engine.present(earn(world, world.client()), world.now)
     for i in range(40):
         world.now += 80
-        assert world.visit(world.client(f"10.0.{i}.1"), token=token).shown_pass is token
+        assert world.visit(world.client(f"10.0.{i}.1"), shown=token).shown_pass is token
 
 
 def test_a_bought_pass_lapses_in_an_attack_when_it_is_not_used(world: Any) -> None:
@@ -195,12 +195,12 @@ def test_a_bought_pass_lapses_in_an_attack_when_it_is_not_used(world: Any) -> No
     for _ in range(4):
         world.pass_time(100)
         world.storm()
-        request = world.visit(client, token=token)
+        request = world.visit(client, shown=token)
         assert (request.tier, request.verdict.action) == (Tier.T2, Action.FORWARD)
     assert world.engine.status(world.now).bought_passes == 1
     world.pass_time(121)
     world.storm()
-    assert world.visit(client, token=token).verdict.action is Action.CHALLENGE
+    assert world.visit(client, shown=token).verdict.action is Action.CHALLENGE
     assert world.engine.present(text, world.now) is None
     assert world.engine.status(world.now).bought_passes == 0
 
@@ -245,14 +245,14 @@ def test_who_has_bought_a_page_gets_it_at_once_and_more_as_slowly_as_there_is_ro
     world.engine._passes.burst = 60.0
     world.see(bought_factor=0.05, pressed=True)
     served = 0
-    while world.ask(client, token=token).verdict.action is Action.FORWARD:
+    while world.ask(client, shown=token).verdict.action is Action.FORWARD:
         served += 1
     assert served == 60  # its burst, of a unit each
     world.now += 1.5
-    assert world.ask(client, token=token).verdict.reason is Reason.PASS_RATE
+    assert world.ask(client, shown=token).verdict.reason is Reason.PASS_RATE
     world.now += 1.0
-    assert world.ask(client, token=token).verdict.action is Action.FORWARD
-    assert 2 <= world.ask(client, token=token).verdict.retry_after <= 3
+    assert world.ask(client, shown=token).verdict.action is Action.FORWARD
+    assert 2 <= world.ask(client, shown=token).verdict.retry_after <= 3
 
 
 def test_where_there_is_plenty_who_has_bought_a_page_gets_a_slow_one_too(world: Any) -> None:
@@ -262,11 +262,11 @@ def test_where_there_is_plenty_who_has_bought_a_page_gets_a_slow_one_too(world: 
     _, token = world.buy(client)
     world.storm()
     served = 0
-    while world.visit(client, token=token, rtt=0.010).verdict.action is Action.FORWARD:
+    while world.visit(client, shown=token, rtt=0.010).verdict.action is Action.FORWARD:
         served += 1
     assert served == 300  # units, as anybody with a pass
     world.engine._passes.burst = 60.0
-    world.ask(client, token=token)
+    world.ask(client, shown=token)
     assert (token.burst, token.span) == (60.0, 6.0)
 
 
@@ -279,7 +279,7 @@ def test_a_form_that_another_site_posts_without_the_cookie_is_served_from_the_pa
     assert world.visit(world.client("192.0.2.2")).verdict.action is Action.CHALLENGE
     for _ in range(5):
         world.pass_time(25)
-        world.visit(client, token=token)
+        world.visit(client, shown=token)
     assert world.visit(client).verdict.action is Action.CHALLENGE  # 125 s later it has to come with the pass
     assert client.entry.bought is None
 
@@ -293,12 +293,12 @@ def test_a_bought_pass_becomes_an_ordinary_one_after_the_attack(world: Any) -> N
     world.lull()
     while world.engine.attack:
         world.pass_time(60)
-        world.visit(client, token=token)
+        world.visit(client, shown=token)
     world.pass_time(3000)
     assert world.engine.present(text, world.now) is token
     assert (token.scarce, token.rate, token.burst) == (False, 20, 300)
-    assert world.visit(client, token=token).tier is Tier.T2
-    assert world.visit(client, token=idle).shown_pass is None
+    assert world.visit(client, shown=token).tier is Tier.T2
+    assert world.visit(client, shown=idle).shown_pass is None
     assert world.engine.status(world.now).bought_passes == 0
 
 
@@ -308,7 +308,7 @@ def test_a_pass_bought_in_calm_weather_is_an_ordinary_one_at_once(make: Any) -> 
     text, token = world.buy(client)
     assert not token.scarce
     world.pass_time(1800)
-    assert world.visit(client, token=token).verdict.action is Action.FORWARD
+    assert world.visit(client, shown=token).verdict.action is Action.FORWARD
     assert world.engine.present(text, world.now) is token
 
 
@@ -317,31 +317,31 @@ def test_a_bought_pass_that_nobody_remembers_is_void_and_one_with_a_history_is_n
     client, other = world.client(), world.client("192.0.2.2")
     text, token = world.buy(client)
     forgotten, _ = world.buy(other)
-    world.settle_down(client, token=token)
+    world.settle_down(client, shown=token)
     world.now += 5 * 3600
     world.pass_time(30)
     assert not token.live
     assert world.engine.present(forgotten, world.now) is None
     again = world.engine.present(text, world.now)
     assert again is not token
-    assert world.visit(client, token=again).tier is Tier.T0
+    assert world.visit(client, shown=again).tier is Tier.T0
 
 
 def test_a_connection_s_forgotten_pass_is_taken_up_again(world: Any) -> None:
     client = world.client()
     text = earn(world, client)
     token = world.engine.present(text, world.now)
-    world.visit(client, token=token)
+    world.visit(client, shown=token)
     world.now += 5 * 3600
     world.pass_time(1)
     assert not token.live
-    assert world.visit(client, token=token).shown_pass is token
+    assert world.visit(client, shown=token).shown_pass is token
     assert token.live
     world.now += 5 * 3600
     world.pass_time(1)
     other = world.engine.present(text, world.now)  # on another connection, first
     assert other is not token
-    assert world.visit(client, token=token).shown_pass is other
+    assert world.visit(client, shown=token).shown_pass is other
 
 
 @pytest.mark.parametrize("attack", [False, True])
@@ -355,7 +355,7 @@ def test_a_pass_that_was_just_bought_survives_a_restart(make: Any, attack: bool)
     token = after.engine.present(text, after.now)
     assert token.scarce is attack
     assert after.engine.status(after.now).bought_passes == attack
-    assert after.ask(after.client(), token=token).tier is Tier.T2
+    assert after.ask(after.client(), shown=token).tier is Tier.T2
     late = make(challenge=CHEAP)
     late.now += 122
     assert late.engine.present(text, late.now) is None
@@ -369,7 +369,7 @@ def test_a_connection_s_pass_shares_when_there_is_no_room_to_take_it_up_again(ma
     for i in range(16):
         world.buy(world.client(f"10.0.{i}.1"))
     assert not token.live
-    assert world.visit(client, token=token).shown_pass is world.engine._passes.table.shared
+    assert world.visit(client, shown=token).shown_pass is world.engine._passes.table.shared
     assert not token.live
 
 
@@ -380,7 +380,7 @@ def test_a_scarce_pass_that_was_forgotten_stays_void(world: Any) -> None:
     world.now += 5 * 3600
     world.pass_time(1)
     assert not token.live
-    assert world.visit(client, token=token).shown_pass is None
+    assert world.visit(client, shown=token).shown_pass is None
 
 
 def test_a_full_table_of_passes_keeps_what_was_paid_for(make: Any) -> None:
@@ -399,12 +399,12 @@ def test_a_full_table_of_passes_keeps_what_was_paid_for(make: Any) -> None:
     assert len(shared) == 1  # all the others share one budget
     (token,) = shared
     for i in range(30):
-        assert world.visit(world.client(f"10.1.{i}.1"), token=token).shown_pass is token  # and are not revoked together
+        assert world.visit(world.client(f"10.1.{i}.1"), shown=token).shown_pass is token  # and are not revoked together
     assert world.engine.status(world.now).tables.passes.entries == 16
     world.lull()
     world.engine._windows._pressure._onset.attack = PEACE
     world.pass_time(1)
-    world.settle_down(users[0], token=token)
+    world.settle_down(users[0], shown=token)
     assert token.record is None
 
 
@@ -421,7 +421,7 @@ def test_a_known_client_does_not_suffer_from_its_small_pass(world: Any) -> None:
     token.scarce = True  # as if it had been bought in the next attack
     token.check_at = token.expires
     world.storm()
-    request = world.ask(client, token=token)
+    request = world.ask(client, shown=token)
     assert request.tier is Tier.T1
     assert request.charged_pass is None
 
@@ -432,4 +432,4 @@ def test_a_pass_holder_behind_a_banned_address_does_not_pay(world: Any) -> None:
     stranger = world.client(agent="Other")
     stranger.source.banned_until = world.now + 100
     assert world.ask(stranger).verdict.reason is Reason.ADDRESS_BANNED
-    assert world.ask(stranger, token=token).verdict.action is Action.FORWARD
+    assert world.ask(stranger, shown=token).verdict.action is Action.FORWARD

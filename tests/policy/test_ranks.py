@@ -25,9 +25,9 @@ def test_of_bought_passes_the_one_that_has_taken_least_goes_first(make: Any) -> 
     world.storm()
     clients = [world.client(f"198.18.{i}.1") for i in range(20)]
     tokens = [world.buy(client)[1] for client in clients]
-    often, *others = (world.visit(client, token=token) for client, token in zip(clients, tokens, strict=True))
+    often, *others = (world.visit(client, shown=token) for client, token in zip(clients, tokens, strict=True))
     for _ in range(6):
-        often = world.visit(clients[0], token=tokens[0])
+        often = world.visit(clients[0], shown=tokens[0])
     assert often.tier is Tier.T2
     ranks = [world.engine._admission._ranks.of(request, world.now) for request in others]
     assert world.engine._admission._ranks.of(often, world.now) < min(ranks), "seven units, not one"

@@ -165,7 +165,7 @@ def test_what_nobody_in_particular_did_spares_those_who_are_known(world: Any, sa
     world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
     stranger = world.client(agent="Stranger")
     assert says(world.ask(stranger)) == (Action.BAN, Reason.ADDRESS_BANNED)
-    assert says(world.ask(stranger, token=token)) == (Action.FORWARD, Reason.OK)
+    assert says(world.ask(stranger, shown=token)) == (Action.FORWARD, Reason.OK)
     for user in crowd:
         assert says(world.ask(user)) == (Action.FORWARD, Reason.OK)
 

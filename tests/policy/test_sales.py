@@ -44,7 +44,7 @@ def test_a_solved_challenge_buys_a_pass_and_counts_nothing_against_its_client(ma
     _, token = world.buy(client)
     assert client.entry.score == 0.0
     assert client.entry.offered_until == 0.0
-    assert world.visit(client, token=token).verdict.action is Action.FORWARD
+    assert world.visit(client, shown=token).verdict.action is Action.FORWARD
 
 
 @pytest.mark.parametrize("how", ["forged", "wrong"])
@@ -153,7 +153,7 @@ def test_a_bad_score_and_a_known_network_set_the_price(make: Any) -> None:
     assert challenged(world, bad).expected_hashes == 256
     known = world.client("203.0.113.1")
     _, token = world.buy(known)
-    world.settle_down(known, token=token)
+    world.settle_down(known, shown=token)
     world.engine._pricing.hashes = 2.0**18
     assert (
         challenged(world, world.client("203.0.113.2")).expected_hashes

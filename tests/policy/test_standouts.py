@@ -353,7 +353,7 @@ def test_who_bought_a_pass_is_not_slowed_by_what_their_program_does(make: Any, s
     client = world.client("192.0.2.1", BOT)
     _, token = world.buy(client)
     world.engine._standouts.armed = {(BOT, "en", ""): SimpleNamespace(take=lambda cost, now: False)}
-    paid = world.visit(client, token=token)
+    paid = world.visit(client, shown=token)
     assert paid.tier is Tier.T2
     assert says(paid)[0] is Action.FORWARD
     stranger = world.ask(world.client("192.0.2.2", BOT))

@@ -56,13 +56,13 @@ def test_always_means_everybody_without_a_pass(make: Any, says: Any) -> None:
     assert says(world.ask(user)) == (Action.CHALLENGE, Reason.CHALLENGE_ALWAYS)
     assert says(world.ask(world.client("203.0.113.1"))) == (Action.FORWARD, Reason.ALLOWLISTED)
     _, token = world.buy(user)
-    assert says(world.visit(user, token=token)) == (Action.FORWARD, Reason.OK)
+    assert says(world.visit(user, shown=token)) == (Action.FORWARD, Reason.OK)
     stranger = world.client("198.51.100.1")
     _, bought = world.buy(stranger)
-    request = world.visit(stranger, token=bought)
+    request = world.visit(stranger, shown=bought)
     assert (request.tier, request.verdict.action) == (Tier.T2, Action.FORWARD)
-    world.settle_down(stranger, token=bought)
-    assert world.visit(stranger, token=bought).tier is Tier.T0
+    world.settle_down(stranger, shown=bought)
+    assert world.visit(stranger, shown=bought).tier is Tier.T0
 
 
 def test_off_means_nobody(make: Any) -> None:
@@ -100,7 +100,7 @@ def test_when_known_users_alone_ask_for_too_much_those_served_least_are_challeng
     assert 0.3 * asked[False] < served[False] < 0.6 * asked[False]
     sleeper = next(c for c in sleepers if world.ask(c).verdict.action is Action.CHALLENGE)
     _, token = world.buy(sleeper)
-    request = world.visit(sleeper, token=token)
+    request = world.visit(sleeper, shown=token)
     assert (request.tier, says(request)) == (Tier.T2, (Action.FORWARD, Reason.OK))
 
 
@@ -110,15 +110,15 @@ def test_where_passes_ask_for_all_there_is_they_go_by_rank_among_those_without(w
     world.settle_down(visitor)
     earned = world.engine.grant(world.visit(visitor), world.now)
     token = world.engine.present(earned, world.now)
-    world.settle_down(visitor, token=token)
+    world.settle_down(visitor, shown=token)
     world.storm(0.9)
-    assert world.visit(visitor, token=token).tier is Tier.T0
+    assert world.visit(visitor, shown=token).tier is Tier.T0
     world.see(merged=True)
-    request = world.visit(visitor, token=token)
+    request = world.visit(visitor, shown=token)
     assert (request.tier, says(request)) == (Tier.T1, (Action.FORWARD, Reason.OK))
     assert sum(world.engine._windows._tally.so_far().ranks) == request.cost
     world.see(cutoff=33.0)  # and is not challenged for it
-    assert says(world.visit(visitor, token=token)) == (Action.FORWARD, Reason.OK)
+    assert says(world.visit(visitor, shown=token)) == (Action.FORWARD, Reason.OK)
     assert says(world.visit(user)) == (Action.CHALLENGE, Reason.OVERSUBSCRIBED)
 
 

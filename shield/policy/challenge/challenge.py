@@ -1,4 +1,4 @@
-"""Challenges: a price in computing for the marginal newcomer, not a proof of humanity.
+"""Challenges: a price in computing for one more newcomer, not a proof of humanity.
 
 Native solvers are 30 to 1000 times faster than a phone. The bucket is the defence; the puzzle sets the rate at which
 new buckets can be had. A challenge is stateless and costs one MAC to mint:
@@ -7,15 +7,16 @@ new buckets can be had. A challenge is stateless and costs one MAC to mint:
                mac 16 bytes )
 
 The MAC also covers the client's key, so an answer is worth nothing to somebody else. The mark is a short MAC without
-it: it tells the answer of somebody whose address changed meanwhile (FOREIGN) from a forged one. With seed =
+it. It tells the answer of a client whose address changed meanwhile (FOREIGN) from a forged one. With seed =
 SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (all
 big-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them
 make the p99 of the solving time 1.67 times the mean (one puzzle: 4.6 times).
 
 An answer is verified in the order MAC, expiry, not spent, hashes: what is cheap and stops most comes first. Only
-accepted challenges are remembered, until they expire; when that memory is full, answers are refused as BUSY rather
-than accepted twice. Hashing has a time budget, a bucket that fills at `verify_share` seconds a second. The MAC is not
-charged to it: it costs less than reading the request did, and forged answers must not use up the honest ones' budget.
+accepted challenges are remembered, until they expire. When that memory is full, answers are refused as BUSY rather than
+accepted twice. Hashing has a time budget: a bucket that fills at `verify_share` seconds a second. The MAC is not
+charged to it, since it costs less than reading the request did, and forged answers must not use up the honest ones'
+budget.
 
 Table of spent challenges: key = the token's MAC; at most `tables.spent`; lifetime = the challenge's; nothing is evicted
 before it has expired; `SPENT_BYTES` each.

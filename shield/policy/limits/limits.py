@@ -133,7 +133,7 @@ class Limits:
             self._refuse_client(entry, now)
             return limited(CLIENT_RATE, rate, burst, admits_at - now)
         if source.score > 0.0:
-            slowed = self._reputation.slowing_of_place(source, now)
+            slowed = self._reputation.slowing_of_source(source, now)
             if slowed < self._least_factor:
                 slowed = self._least_factor
             cost /= slowed
@@ -186,7 +186,7 @@ class Limits:
         entry.tat += extra / self._client_rate
         entry.shadow += really / self._client_rate
         if source.score > 0.0:
-            slowed = max(self._reputation.slowing_of_place(source, now), self._least_factor)
+            slowed = max(self._reputation.slowing_of_source(source, now), self._least_factor)
             extra, really = (units - estimated) / slowed, (real - request.cost) / slowed
         else:
             extra, really = units - estimated, real - request.cost

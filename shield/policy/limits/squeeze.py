@@ -75,7 +75,7 @@ class Squeeze:
             self._tally.asked(cost)
             return cost
         at = max(entry.shadow, now) + min(units, self._client_burst) / self._client_rate
-        slowed = self._reputation.slowing_of_place(source, now)
+        slowed = self._reputation.slowing_of_source(source, now)
         units = cost / (slowed if slowed > least else least)
         address_at = max(source.shadow, now) + min(units, self._address_burst) / self._address_rate
         if at - now > self._client_span or address_at - now > self._address_span:
@@ -142,7 +142,7 @@ class Squeeze:
         source, reputation = request.client.source, self._reputation
         slowed = (
             factor * reputation.slowing_of_client(request.client.entry, now),
-            reputation.slowing_of_place(source, now),
+            reputation.slowing_of_source(source, now),
         )
         levels = [(*bucket, by) for bucket, by in zip(self._buckets(request), slowed, strict=False)]
         if networks:
@@ -152,7 +152,7 @@ class Squeeze:
                     network,
                     network.rate,
                     network.span * network.rate,
-                    reputation.slowing_of_place(network, now),
+                    reputation.slowing_of_source(network, now),
                 )
                 for network in (source.site, source.network)
                 if network is not None

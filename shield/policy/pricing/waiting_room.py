@@ -1,13 +1,14 @@
-"""The waiting room: who has solved a challenge under attack, and gets a pass as soon as one can be had.
+"""The waiting room: clients that have solved a challenge under attack, and get a pass as soon as one can be had.
 
-Passes are issued at a rate (market.py). Who goes next is asked of the network, not of the client, so that a thousand
-solvers behind one network come after one behind another:
+Passes are issued at a rate (pricing.py). Who is next is decided by network, not by client, so that a thousand solvers
+behind one network come after one behind another:
 
-    known networks first, but every twentieth pass (`strangers`) goes to the others while some of them wait;
-    then the networks with the fewest live bought passes; then one drawn by lot;
-    within a network the one who has waited longest
+    1. known networks; but `strangers` of the passes goes to the others while some of them wait
+    2. of these, the networks with the fewest live bought passes
+    3. of these, one network drawn by lot
+    4. within a network, the client that has waited longest
 
-The operator may turn that off (`market.by_network`): then it goes by who has waited longest, as if all were in one.
+With `market.by_network` off, the client that has waited longest is next, as if all were in one network.
 
 Nobody waits for more than `most_wait` seconds: then the place is lost, and the challenge has to be solved again. Half
 of the places are for known networks and half for the others, so neither keeps the other out. Where a half is full,
@@ -15,13 +16,13 @@ of the places are for known networks and half for the others, so neither keeps t
 more passes are live, behind that one's network than behind its own. An equal never loses its place to a newcomer.
 Otherwise the newcomer is told to send the same answer again.
 
-A place is claimed with a ticket, `base64url( version u8 = 1 | id 10 bytes | mac 16 bytes )`. It is bound to nobody, as
-the pass is not: an address may change while one waits. Who has won keeps the place for `most_wait` seconds more, and
-may claim the same pass again, since an answer may be lost on the way.
+A place is claimed with a ticket, `base64url( version u8 = 1 | id 10 bytes | mac 16 bytes )`. The ticket is bound to
+nobody, as a pass is not: an address may change while its client waits. A place that was won is kept for `most_wait`
+seconds more, and the same pass may be claimed again, since an answer may be lost on the way.
 
 Table: key = the ticket's id; at most `tables.waiting` that wait, and as many that have won; lifetime at most twice
-`most_wait`; `WAITER_BYTES` each. The networks kept are those that wait or hold live bought passes, so no more than
-there are of these.
+`most_wait`; `WAITER_BYTES` each. The networks kept are those that wait or hold live bought passes, so there are no more
+of them than of these.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class NetworkLine:
 
 
 class Waiter:
-    """One place. `won`: it may be claimed; `pass_token` once it was."""
+    """One place in the room. `won`: it may be claimed; `pass_token` is set once it was."""
 
     __slots__ = ("among", "id", "index", "line", "pass_token", "since", "until", "won", "work")
 
@@ -78,7 +79,7 @@ class Waiter:
 
 
 class Room:
-    """Who waits, at most `size` of them. `entropy(n)` returns n random bytes."""
+    """The waiters, at most `size` of them. `entropy(n)` returns n random bytes."""
 
     __slots__ = (
         "_by_network",
@@ -115,7 +116,7 @@ class Room:
 
     @property
     def waiting(self) -> int:
-        """Who has not won yet."""
+        """How many have not won yet."""
         return len(self._halves[False]) + len(self._halves[True])
 
     def fresh(self, network: str) -> bool:
@@ -161,7 +162,7 @@ class Room:
         return waiter
 
     def issue(self, now: float) -> None:
-        """Whose turn it is wins; somebody must wait."""
+        """Let the waiter whose turn it is win; somebody must wait."""
         rank = min(self._ranks)
         if not rank[0]:
             self._due = min(self._due + self._strangers, 1.0)

@@ -87,8 +87,8 @@ def test_a_pass_is_a_subject_and_its_neighbours_do_not_pay(make: Any) -> None:
     world = make(limits=FLAT)
     client = world.client()
     token = world.engine.present(world.engine._passes.earn(world.now), world.now)
-    assert admitted(world, client, token=token) == 300
-    assert says_limit(world.ask(client, token=token)) == (Reason.PASS_RATE, (20, 300))
+    assert admitted(world, client, shown=token) == 300
+    assert says_limit(world.ask(client, shown=token)) == (Reason.PASS_RATE, (20, 300))
     client.entry.score = 0.0
     assert admitted(world, client) == 200
 
@@ -101,7 +101,7 @@ def test_sharing_a_pass_shares_its_budget(make: Any) -> None:
     world = make(limits=FLAT)
     token = world.engine.present(world.engine._passes.earn(world.now), world.now)
     crowd = [world.client(f"192.0.2.{i}") for i in range(10)]
-    assert sum(admitted(world, client, token=token, most=100) for client in crowd) == 300
+    assert sum(admitted(world, client, shown=token, most=100) for client in crowd) == 300
 
 
 def test_a_score_slows_the_buckets_of_its_holder(make: Any) -> None:
@@ -113,7 +113,7 @@ def test_a_score_slows_the_buckets_of_its_holder(make: Any) -> None:
     client.source.score = 4.0
     slowed = 2 ** (-6 / 4)
     assert admitted(world, client, status=500) == int(200 * slowed)
-    assert admitted(world, client, token=token, status=500) == pytest.approx(300 * slowed, abs=8)
+    assert admitted(world, client, shown=token, status=500) == pytest.approx(300 * slowed, abs=8)
     source = world.client("192.0.2.2", agent="A").source
     source.score, source.scored_at = 4.0, world.now
     total = sum(admitted(world, world.client("192.0.2.2", agent=f"{i}"), most=100, status=500) for i in range(10))
@@ -137,7 +137,7 @@ def test_a_request_pays_what_it_took_in_the_end(make: Any) -> None:
     assert client.entry.tat - world.now == pytest.approx(5 * 10 / 10)
     assert client.source.tat - world.now == pytest.approx(5 * 10 / 50)
     token = world.engine.present(world.engine._passes.earn(world.now), world.now)
-    world.visit(client, token=token, rtt=0.300)
+    world.visit(client, shown=token, rtt=0.300)
     assert token.tat - world.now == pytest.approx(30 / 20)
     assert token.shadow == token.tat
 
@@ -163,7 +163,7 @@ def test_who_asks_for_dear_things_again_and_again_is_held_to_the_rate_in_calm_we
     units, refused = 0.0, set()
     for _ in range(2000):
         world.now += 0.2
-        request = world.visit(client, "/report", rtt=0.2, token=token)
+        request = world.visit(client, "/report", rtt=0.2, shown=token)
         if request.verdict.action is Action.FORWARD:
             units += 20
         else:
@@ -200,7 +200,7 @@ def test_a_cost_above_the_burst_takes_the_burst_and_passes(make: Any) -> None:
     client = world.client()
     assert world.ask(client, "/dear").verdict.action is Action.FORWARD
     token = world.engine.present(world.engine._passes.earn(world.now), world.now)
-    assert world.ask(client, "/dear", token=token).verdict.action is Action.FORWARD
+    assert world.ask(client, "/dear", shown=token).verdict.action is Action.FORWARD
 
 
 def test_what_a_refused_attempt_costs_is_a_setting(make: Any) -> None:
@@ -232,7 +232,7 @@ def test_the_least_factor_bounds_what_a_score_makes_of_a_request(make: Any, stor
     client = world.client()
     client.entry.score = client.source.score = 7.9  # a quarter of the rate, and a tier that is slowed under pressure
     client.entry.scored_at = client.source.scored_at = world.now
-    request = world.ask(client, held=True)
+    request = world.ask(client, body_pending=True)
     assert request.verdict.action is Action.FORWARD
     assert client.entry.tat - world.now == pytest.approx(2.0 / 10)
     assert client.source.tat - world.now == pytest.approx(2.0 / 50)
@@ -246,7 +246,7 @@ def test_a_request_of_a_cost_that_the_operator_set_gives_all_of_it_back_when_its
     world = make(limits=LimitsSettings(costs={"/": 80.0}), challenge=OFF)
     world.storm(0.5)
     client = world.client()
-    request = world.ask(client, held=True)
+    request = world.ask(client, body_pending=True)
     assert request.verdict.action is Action.FORWARD
     world.engine.cancel(request, world.now)
     assert client.entry.tat - world.now == pytest.approx(0.2 / (1 - 0.9 * world.engine.pressure) / 10)
@@ -262,7 +262,7 @@ def test_who_leaves_gives_its_address_back_what_it_took_and_no_more(make: Any, o
     world.visit(client)
     before = client.source.tat
     for _ in range(5):
-        request = world.ask(client, held=True)
+        request = world.ask(client, body_pending=True)
         assert request.verdict.action is Action.FORWARD
         world.engine.cancel(request, world.now)
     assert client.source.tat - before == pytest.approx(5 * 0.2 * 2 ** (of_address / 4) / 50)

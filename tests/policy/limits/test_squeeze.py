@@ -130,7 +130,7 @@ def test_a_bought_pass_counts_as_demand_for_its_nominal_rate(make: Any) -> None:
     world.engine._passes.burst = 60.0
     for _ in range(100):
         world.now += 0.010
-        world.ask(client, token=token)
+        world.ask(client, shown=token)
     assert 65 < world.engine._windows._tally.so_far().units <= 60 + 10
 
 

@@ -280,7 +280,7 @@ def test_who_solves_when_no_pass_is_to_be_had_waits_and_then_gets_one(make: Any)
     assert {claim.result for claim in claims} == {Redeemed.ACCEPTED}
     assert world.engine.claim(client, waiting[0].ticket, world.now) == claims[0], "the answer may have been lost"
     token = world.engine.present(claims[0].pass_token, world.now)
-    assert world.visit(client, token=token).tier is Tier.T2
+    assert world.visit(client, shown=token).tier is Tier.T2
     assert client.entry.offered_until == 0.0
 
 
@@ -414,9 +414,9 @@ def test_a_bought_pass_is_renewed_by_behaving_and_not_by_asking_for_too_much(mak
     for _ in range(26):
         world.pass_time(5)
         world.storm()
-        assert world.visit(buyer, token=modest).tier is Tier.T2
+        assert world.visit(buyer, shown=modest).tier is Tier.T2
         for _ in range(900):
-            if world.visit(greedy, token=wasted).verdict.action is not Action.FORWARD:
+            if world.visit(greedy, shown=wasted).verdict.action is not Action.FORWARD:
                 break
     assert modest.expires > world.now
     assert wasted.limited_at > 0.0
@@ -428,7 +428,7 @@ def test_what_its_neighbours_ask_for_is_not_held_against_a_pass(make: Any) -> No
     world.storm()
     client = world.client()
     _, token = world.buy(client)
-    refused = [world.visit(client, token=token).verdict.reason for _ in range(10)][-1]
+    refused = [world.visit(client, shown=token).verdict.reason for _ in range(10)][-1]
     assert refused is Reason.NETWORK_RATE
     assert token.limited_at == 0.0
 
@@ -454,7 +454,7 @@ def test_under_pressure_the_price_is_due_anew_after_ten_minutes(make: Any) -> No
     for _ in range(8):
         world.pass_time(50)
         world.storm()
-        served.append(world.visit(client, token=token).verdict.action is Action.FORWARD)
+        served.append(world.visit(client, shown=token).verdict.action is Action.FORWARD)
     assert served == [True] * 5 + [False] * 3
 
 
@@ -466,6 +466,6 @@ def test_between_two_floods_a_pass_is_renewed_for_nothing(make: Any) -> None:
     for _ in range(8):
         world.lull()
         world.pass_time(50)
-        assert world.visit(client, token=token).verdict.action is Action.FORWARD
+        assert world.visit(client, shown=token).verdict.action is Action.FORWARD
     world.storm()
-    assert world.visit(client, token=token).tier is Tier.T2
+    assert world.visit(client, shown=token).tier is Tier.T2

@@ -60,7 +60,7 @@ def test_requests_wait_when_every_slot_is_taken_and_go_when_one_is_free(make: An
 def test_who_has_waited_is_forwarded_for_the_reason_that_admitted_it(make: Any, says: Any) -> None:
     world = make(2, identity=IdentitySettings(allow=("192.0.2.1",)))
     first, second = fill(world)
-    named, held = world.ask(world.client()), world.ask(world.client(), held=True)
+    named, held = world.ask(world.client()), world.ask(world.client(), body_pending=True)
     assert says(held) == (Action.FORWARD, Reason.ALLOWLISTED)
     world.engine.enter(held, world.now)
     assert says(named) == says(held) == (Action.QUEUE, Reason.AT_CAPACITY)
@@ -109,11 +109,11 @@ def test_a_pass_ranks_by_its_own_history(make: Any) -> None:
     request = world.ask(holder)
     token = world.engine.present(world.engine.grant(request, world.now), world.now)
     world.end(request)
-    world.settle_down(holder, token=token)
+    world.settle_down(holder, shown=token)
     assert token.record is not None
     token.record.units = 5000.0
     (occupant,) = fill(world)
-    stranger, abroad = world.ask(world.client("192.0.2.9")), world.ask(world.client("198.51.100.1"), token=token)
+    stranger, abroad = world.ask(world.client("192.0.2.9")), world.ask(world.client("198.51.100.1"), shown=token)
     assert int(abroad.rank) == 12
     assert [free(world, occupant), free(world, abroad)] == [abroad, stranger]
 
@@ -378,12 +378,12 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
             world.ask(others[world.engine.waiting])
 
     crowd()
-    assert says(world.ask(buyer, token=token)) == (Action.SHED, Reason.QUEUE_FULL)
+    assert says(world.ask(buyer, shown=token)) == (Action.SHED, Reason.QUEUE_FULL)
     world.engine._windows._pressure._demand.known = 200.0
     world.pass_time(0.5)
     assert world.engine.status(world.now).bought_kept == pytest.approx(5.0)
     crowd()
-    bought = [world.ask(each, token=fresh) for each, fresh in zip(buyers, passes, strict=True)]
+    bought = [world.ask(each, shown=fresh) for each, fresh in zip(buyers, passes, strict=True)]
     kept = [request for request in bought if says(request)[0] is Action.QUEUE]
     # a second of 0.05 of what a slot can do; no rank of the others goes before, or puts them out
     assert sum(request.cost for request in kept) == pytest.approx(5.0, abs=kept[0].cost)
@@ -410,9 +410,9 @@ def test_of_what_is_kept_more_is_left_to_those_whose_pass_has_taken_less(make: A
     world.engine._queue._kept.rate = 10.0
     while world.engine.waiting < 8:
         world.ask(others[world.engine.waiting])
-    queued = [says(world.ask(farmer, token=old))[0] is Action.QUEUE for _ in range(9)]
+    queued = [says(world.ask(farmer, shown=old))[0] is Action.QUEUE for _ in range(9)]
     assert queued == [True] * 4 + [False] * 5
-    queued = [says(world.ask(page, token=new))[0] is Action.QUEUE for _ in range(3)]
+    queued = [says(world.ask(page, shown=new))[0] is Action.QUEUE for _ in range(3)]
     assert queued == [True] * 3
 
 
