@@ -5,7 +5,9 @@ For demand D and capacity C:
     target  clip((D/C - used) / span, 0, 1), once D/C - used, summed over seconds, exceeds `most_asked`: that is too
             much for a page that loads. At least `overload` while a sign of overload lasts
     p       goes towards the target, up by `rise` and down by `fall` of the way a second: a flood is met in a second,
-            and not trusted to be over for a minute
+            and not trusted to be over while it may be the pause of one that pulses
+    rest    seconds for which the target has been below `release` of p. After `most_rest` of them it was no pause, and
+            p falls as fast as it rises: a flood that has ended is over within a minute
     high    p is above `threshold`, and stays high until p is below `release` of that: a flood that pulses, however
             weak, does not make the defence flap
 """
@@ -21,7 +23,7 @@ from shield.policy.pressure.signs import Overload
 class Level:
     """p, one window at a time."""
 
-    __slots__ = ("_asked", "_settings", "high", "p", "reason", "target")
+    __slots__ = ("_asked", "_rest", "_settings", "high", "p", "reason", "target")
 
     def __init__(self, settings: PressureSettings) -> None:
         self._settings = settings
@@ -30,6 +32,7 @@ class Level:
         self.reason = ""  # of the target: demand, or a sign of overload
         self.high = False
         self._asked = 0.0  # demand beyond `used`, as a share of the capacity, times seconds
+        self._rest = 0.0  # seconds for which far less than p was called for
 
     def read(self, load: float, overload: Overload, seconds: float) -> float:
         """p after a window. `load`: demand over capacity; 0 where the capacity is only a lower bound."""
@@ -42,7 +45,9 @@ class Level:
         if overload.lasts and self.target < settings.overload:
             self.target = settings.overload
             self.reason = overload.signs[0]
-        speed = settings.rise if self.target > self.p else settings.fall
+        self._rest = self._rest + seconds if self.target < settings.release * self.p else 0.0
+        fast = self.target > self.p or self._rest > settings.most_rest
+        speed = settings.rise if fast else settings.fall
         self.p += (1.0 - math.exp(-speed * seconds)) * (self.target - self.p)
         self.high = self.p > (settings.release * settings.threshold if self.high else settings.threshold)
         return self.p

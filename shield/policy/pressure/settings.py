@@ -92,13 +92,24 @@ class PressureSettings:
         Gt(0),
         Le(1),
         Unit("1/s"),
-        Doc("Part of the way that it falls."),
+        Doc("Part of the way that it falls, for the first `most_rest`."),
         Why(
             "Simulated",
             "`pulses`: from 1, half a minute of rest leaves 0.55; the defence went up once and down once "
             "in twenty minutes",
         ),
     ] = 0.02
+    most_rest: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time for which far less than the pressure is called for, after which it falls as fast as it rises."),
+        Why(
+            "Simulated",
+            "`leftover`: a flood that has ended is over within a minute; `pulses`: the half minute between two "
+            "pulses is shorter, with the 8 s in which a weak one shows",
+        ),
+    ] = 40.0
     release: Annotated[
         float,
         Gt(0),

@@ -53,3 +53,31 @@ def test_a_flood_that_pulses_does_not_make_the_defence_flap(demand: float) -> No
                 turns += weather.seen.pressed != pressed
     assert turns == 1
     assert not weather.seen.brownout
+
+
+@pytest.mark.parametrize("demand", [10_500, 40_000, 400_000])
+def test_a_flood_is_over_within_a_minute_of_its_end(demand: float) -> None:
+    weather = Skies()
+    for _ in range(120):
+        weather.window(50, 500)
+    for _ in range(120):
+        weather.window(1000, demand, completed=min(demand, 10_000))
+    assert weather.seen.pressed
+    for _ in range(80):
+        weather.window(50, 500)
+    assert weather.seen.high  # the pause of a flood that pulses may be as long
+    for _ in range(40):
+        weather.window(50, 500)
+    assert not weather.seen.high
+
+
+def test_pressure_falls_fast_to_what_a_weaker_flood_that_goes_on_is_worth() -> None:
+    weather = Skies()
+    for _ in range(120):
+        weather.window(1000, 40_000, completed=10_000)
+    for _ in range(120):
+        weather.window(50, 9600, completed=9600)
+    assert 0.1 < weather.seen.p < 0.21  # fast to twice of that, and then as slowly as before
+    for _ in range(60):  # and a pause of this one is one again
+        weather.window(50, 500)
+    assert weather.seen.pressed
