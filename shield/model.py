@@ -119,6 +119,7 @@ class Fault(enum.Enum):
     MISDIRECTED = "misdirected", 421
     BAD_TARGET = "bad_target", 400
     BAD_FRAMING = "bad_framing", 400
+    REPEATED_FIELD = "repeated_field", 400  # one that says nothing about framing
     VERSION_UNSUPPORTED = "version_unsupported", 505
     METHOD_UNKNOWN = "method_unknown", 501
     METHOD_NOT_ALLOWED = "method_not_allowed", 405

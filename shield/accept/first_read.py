@@ -12,6 +12,7 @@ tools do that, and so do monitors.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ from shield.http.head import Refused
 from shield.model import Action
 from shield.policy.request import Request
 from shield.replies.pages import PREFIX
+from shield.wire import client_hello
 from shield.wire.transport import READ_BYTES
 
 if TYPE_CHECKING:
@@ -102,6 +104,9 @@ class FirstRead:
         if first is None:
             first = self._read(address, data, now)
             if first is None:
+                if client_hello.begins(data):
+                    self._turn_tls_away(sock, address, len(data), now)
+                    return None
                 return _go_on(data)
         head, client, shown_pass = first
         metrics = self._metrics
@@ -124,6 +129,19 @@ class FirstRead:
             pass  # the client is gone; its request was counted, and that is all
         sock.close()
         return None
+
+    def _turn_tls_away(self, sock: socket.SocketType, address: str, received: int, now: float) -> None:
+        """Tell a client that speaks TLS that it is not spoken here, and close. Nobody is blamed for it."""
+        alert = client_hello.alert(client_hello.UNEXPECTED_MESSAGE)
+        metrics = self._metrics
+        metrics.bytes_in += received
+        metrics.bytes_out += len(alert)
+        metrics.connections_total += 1
+        metrics.faults[client_hello.TLS_ON_PLAIN_PORT] += 1
+        self._log.fault(now, address, client_hello.TLS_ON_PLAIN_PORT)
+        with contextlib.suppress(OSError):  # it is gone
+            sock.send(alert, socket.MSG_DONTWAIT)
+        sock.close()
 
     def _read(self, address: str, data: bytes, now: float) -> FirstRequest | None:
         """Who asks, and what, if `data` is one whole request that ends its connection. None: a connection is needed."""

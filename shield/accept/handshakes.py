@@ -89,6 +89,10 @@ class Handshakes:
         entry.tat = tat
         return True
 
+    def repay(self, arrival: Arrival) -> None:
+        """Give back to the address of `arrival` what `admit` has charged: it was no handshake."""
+        arrival.handshaker.tat -= self._interval
+
     def make_room(self, newcomer: Arrival) -> bool:
         """Whether there is room for the handshake of `newcomer`; if need be, at the cost of another one.
 

@@ -15,6 +15,7 @@ against the limit of connections; each takes 1.5 KiB, and while OpenSSL is at wo
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 from collections.abc import Callable
@@ -35,6 +36,15 @@ Begin = Callable[[socket.SocketType, Any, Ends | None], None]
 AGAIN_SECONDS: Final = 0.05
 """When a socket is looked at again whose peer has sent too little, and which the kernel calls readable all the same, as
 it may when it is short of memory."""
+
+HTTP_ON_TLS_PORT: Final = "http_on_tls_port"
+"""The fault of a connection that begins with plain HTTP where TLS is spoken."""
+_HTTP: Final = re.compile(rb"[A-Z]{3,16} |[A-Z]{5}")
+_WORDS: Final = b"This port speaks HTTPS: the address has to begin with https://\n"
+_SPEAKS_TLS: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%b" % (len(_WORDS), _WORDS)
+)
 
 _PEEK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
 _MOST_PEEKED: Final = max(client_hello.MOST_BYTES + 5, proxy_protocol.MOST_V2)
@@ -214,7 +224,7 @@ class Prelude:
         try:
             hello = client_hello.read(data)
         except BadHello:
-            self._refuse(arrival, "no_hello")
+            self._turn_away(arrival, data)
             return 0
         if isinstance(hello, int):
             return hello
@@ -223,7 +233,7 @@ class Prelude:
         if alert:
             with contextlib.suppress(OSError):  # it is gone
                 arrival.sock.recv(len(data), socket.MSG_DONTWAIT)  # what is unread would make close() send a reset
-                arrival.sock.send(bytes((21, 3, 3, 0, 2, 2, alert)), socket.MSG_DONTWAIT)  # RFC 8446 section 6
+                arrival.sock.send(client_hello.alert(alert), socket.MSG_DONTWAIT)
             self._refuse(arrival, "incompatible")
         elif not handshakes.make_room(arrival):
             self._refuse(arrival, "crowded")
@@ -231,6 +241,22 @@ class Prelude:
             self._leave(arrival)
             handshakes.begin(arrival, hello)
         return 0
+
+    def _turn_away(self, arrival: Arrival, data: bytes) -> None:
+        """Drop a connection that does not begin with a hello. Plain HTTP is told where it is.
+
+        Neither is blamed on anybody, nor counted as a handshake of the address: any page can have a browser ask for
+        http://site:443/ as often as it likes, and its neighbours would find no handshake left.
+        """
+        cast("Handshakes", self._handshakes).repay(arrival)
+        if _HTTP.match(data) is not None:
+            entrance = self._entrance
+            entrance.metrics.faults[HTTP_ON_TLS_PORT] += 1
+            entrance.log.fault(entrance.clock(), arrival.address, HTTP_ON_TLS_PORT, 400)
+            with contextlib.suppress(OSError):  # it is gone
+                arrival.sock.recv(len(data), socket.MSG_DONTWAIT)  # what is unread would make close() send a reset
+                arrival.sock.send(_SPEAKS_TLS, socket.MSG_DONTWAIT)
+        self._refuse(arrival, "no_hello")
 
 
 def _hung_up(sock: socket.SocketType) -> bool:

@@ -35,12 +35,14 @@ from shield.client.watch import Watch
 from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
 from shield.http.framing import CHUNKED, FramingError, TooLarge
+from shield.http.grammar import TCHARS
 from shield.http.head import Head, Refused
 from shield.http.head_reader import HeadReader
 from shield.model import Action, Fault, Signal, Verdict
 from shield.policy.request import Request
 from shield.replies.pages import PREFIX
 from shield.replies.reply import Reply
+from shield.wire import client_hello
 from shield.wire.client_hello import NO_PROGRAM, Program
 from shield.wire.proxy_protocol import Ends
 
@@ -268,7 +270,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             head, at = heads.collect(data, at)
         except Refused as refused:
-            self._break(refused.fault, now, heads.partial or b"")
+            self._break(refused.fault, now, heads.partial or data[at:])
             return len(data)
         if heads.partial is None:
             self._phase = IDLE
@@ -469,6 +471,10 @@ class ClientConnection(asyncio.Protocol):
 
         `head` is what there is of a head, as far as it tells whom the answer is for."""
         serving = self._serving
+        foreign = fault is _MALFORMED_HEAD and _is_foreign(head) and self.peer.client is None
+        if foreign and client_hello.begins(head) and self.peer.scheme == "http":
+            self._turn_tls_away(now)
+            return
         serving.metrics.faults[fault.value] += 1
         exchange = self._exchange
         # Of a request that was understood only the body went wrong; of another, the bytes tell whom the reply is for.
@@ -482,10 +488,18 @@ class ClientConnection(asyncio.Protocol):
             if responding:  # a second answer would be read as part of the first
                 self.reset()
                 return
-        if fault in _MALFORMED:
+        if fault in _MALFORMED and not foreign:
             self._report(Signal.MALFORMED, now)
         serving.metrics.own_responses[reply.status // 100] += 1
         self._send(reply, head_only, True)
+        self.end(now, linger=True)
+
+    def _turn_tls_away(self, now: float) -> None:
+        """Tell a client that speaks TLS that it is not spoken here. Nobody is blamed for it."""
+        serving = self._serving
+        serving.metrics.faults[client_hello.TLS_ON_PLAIN_PORT] += 1
+        serving.log.fault(now, self.peer.address, client_hello.TLS_ON_PLAIN_PORT)
+        self.write(client_hello.alert(client_hello.UNEXPECTED_MESSAGE))
         self.end(now, linger=True)
 
     # the exchange's half of the connection: exchange.ports.ClientSide
@@ -710,6 +724,12 @@ class ClientConnection(asyncio.Protocol):
             self._serving.engine.report(peer.client or peer.address, signal, now)
 
 
+def _is_foreign(head: bytes | bytearray) -> bool:
+    """Whether a connection that begins so speaks another protocol. Pages can have a browser do that: TLS on the plain
+    port, and STUN for WebRTC over TCP (RFC 8489, RFC 6544), whose first byte is below 4."""
+    return len(head) > 0 and head[0] not in TCHARS
+
+
 def _bare(address: str) -> str:
     """Without the prefix of IPv4 on a dual-stack socket, and without a zone (fe80::1%eth0), which means nothing
     elsewhere."""
@@ -723,4 +743,7 @@ _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Actio
 _AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
 _READING_BODY: Final = frozenset({BODY, DISCARD})
-_MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_HOST, Fault.BAD_TARGET, Fault.BAD_FRAMING})
+_MALFORMED_HEAD: Final = Fault.MALFORMED_HEAD
+_MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_FRAMING})
+"""Faults that only a program makes, so that they are held against it. A page can have a browser send a Host or a target
+that is refused here (docs/threat-model.md)."""

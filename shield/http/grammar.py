@@ -48,6 +48,9 @@ TARGET = re.compile(r"[!-\"$-~]+")
 # A request-line whose method nobody knows, in capitals as all registered ones are; for `match`. Not the first line of
 # the PROXY protocol, which ends in another way.
 UNKNOWN_METHOD_LINE = re.compile(rb"[A-Z][A-Z0-9_-]{0,31} [!-~]+ HTTP/1\.[01]\r\n")
+# A request-line whose target has characters that none may have, but no control characters: older browsers and sloppy
+# programs leave spaces and bytes beyond ASCII as they are. For `match`.
+SLOPPY_REQUEST_LINE = re.compile(rb"[A-Z]{3,16} [^\x00-\x1f\x7f]+ HTTP/1\.[01]\r\n")
 # RFC 9112 section 2.3:  HTTP-version = HTTP-name "/" DIGIT "." DIGIT.  Any but 1.0 and 1.1; for `search` in a line.
 OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
 

@@ -28,7 +28,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
-from shield.http.grammar import BARE_LF, OTHER_VERSION, TCHARS, UNKNOWN_METHOD_LINE
+from shield.http.grammar import BARE_LF, OTHER_VERSION, SLOPPY_REQUEST_LINE, TARGET, TCHARS, UNKNOWN_METHOD_LINE
 from shield.http.head import Head, Refused
 from shield.http.plain_head import PlainHeads
 from shield.model import Fault
@@ -155,10 +155,8 @@ class HeadReader:
         except BadHttpMethod:
             well_formed = UNKNOWN_METHOD_LINE.match(data) is not None
             raise Refused(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD) from None
-        except HttpProcessingError:
-            # llhttp turns the version away before we see it; say which of the two mistakes it was.
-            other = OTHER_VERSION.search(data[:stop]) is not None
-            raise Refused(Fault.VERSION_UNSUPPORTED if other else Fault.MALFORMED_HEAD) from None
+        except HttpProcessingError as error:
+            raise Refused(_mistake(data, stop, error.message)) from None
         if len(messages) != 1:
             raise Refused(Fault.MALFORMED_HEAD)
         message = messages[0][0]
@@ -177,6 +175,29 @@ class HeadReader:
             self._parser = None  # it waits for a body that is framed here
         return head
 
+
+def _mistake(data: bytes, stop: int, said: str) -> Fault:
+    """What is wrong with a head that the parser refuses; its first line ends at `stop`.
+
+    Mistakes that change nothing about where a message ends have names of their own: they are not held against anybody.
+    """
+    line = data[:stop]
+    if OTHER_VERSION.search(line) is not None:  # llhttp turns the version away before we see it
+        return Fault.VERSION_UNSUPPORTED
+    if said.startswith(_REPEATED) and not said.startswith(_OF_FRAMING, len(_REPEATED)):
+        return Fault.REPEATED_FIELD
+    if said.startswith(_NO_HOST):
+        return Fault.BAD_HOST
+    target = line[line.find(b" ") + 1 : -9]
+    if SLOPPY_REQUEST_LINE.match(data) is not None and TARGET.fullmatch(target.decode("latin-1")) is None:
+        return Fault.BAD_TARGET
+    return Fault.MALFORMED_HEAD
+
+
+_REPEATED: Final = "Duplicate '"
+"""How aiohttp begins to say that a field came twice that may come once."""
+_NO_HOST: Final = "Missing 'Host'"
+_OF_FRAMING: Final = ("Content-Length'", "Transfer-Encoding'", "Host'")
 
 _NO_LOOP: Final[Any] = object()
 """In place of an event loop, which the parser wants for who waits for a body. It is fed no body, so nobody waits."""

@@ -33,6 +33,7 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.MISDIRECTED: FaultReply("Misdirected request", "This host is not served here."),
     Fault.BAD_TARGET: FaultReply("Bad request", "The request target is not valid.", closes=True),
     Fault.BAD_FRAMING: FaultReply("Bad request", "The length of the body cannot be told with certainty.", closes=True),
+    Fault.REPEATED_FIELD: FaultReply("Bad request", "A field that may come once has come twice.", closes=True),
     Fault.VERSION_UNSUPPORTED: FaultReply(
         "HTTP version not supported", "This server speaks HTTP/1.1 and HTTP/1.0.", closes=True
     ),

@@ -31,6 +31,13 @@ MOST_LISTED: Final = 512
 """Entries of each list in a hello: suites, extensions, groups, keys, signature algorithms, ALPN names. IANA has some
 350 suites, and fewer of everything else. To read and name a hello full of suites (7,900) cost more than a handshake."""
 
+TLS_ON_PLAIN_PORT: Final = "tls_on_plain_port"
+"""The fault of a connection that begins with a ClientHello where plain HTTP is spoken. Any page can have a browser do
+so, by an image from https://site:80/, so nobody is blamed for it."""
+UNEXPECTED_MESSAGE: Final = 10
+"""The alert for it (RFC 8446 section 6.2). Browsers show it as a protocol error, and none tries an older version after
+it, as some do after protocol_version or handshake_failure."""
+
 X25519: Final = 0x001D
 SECP256R1: Final = 0x0017
 SECP384R1: Final = 0x0018
@@ -281,6 +288,17 @@ def ja4(hello: Hello) -> str:
     if listed and hello.signature_algorithms:
         listed += "_" + _hex(hello.signature_algorithms)
     return f"{first}_{_hash(_hex(sorted(hello.ciphers)))}_{_hash(listed)}"
+
+
+def begins(data: bytes | bytearray) -> bool:
+    """Whether bytes that are no HTTP are the beginning of a ClientHello: a handshake record of TLS (RFC 8446 section
+    5.1), or of SSL 3, as far as there are bytes."""
+    return data[:2] == b"\x16\x03" or data == b"\x16"
+
+
+def alert(description: int) -> bytes:
+    """A fatal alert (RFC 8446 section 6), as a record of its own."""
+    return bytes((21, 3, 3, 0, 2, 2, description))
 
 
 def habit(hello: Hello) -> str:

@@ -248,7 +248,7 @@ async def test_looks_are_few_however_small_the_pieces(tls: Any, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     "data",
-    [get("/"), b"\x16\x03\x01\x00\x05\x02\0\0\x01\0", b"\x80\x2e\x01\x00\x02", b"\x16\x03\x01\x40\x01" + b"x" * 9],
+    [b"\x16\x03\x01\x00\x05\x02\0\0\x01\0", b"\x80\x2e\x01\x00\x02", b"\x16\x03\x01\x40\x01" + b"x" * 9],
 )
 async def test_what_is_no_hello_is_closed_without_a_word(tls: Any, data: bytes) -> None:
     async with shielded(tls=settings(tls)) as (shield, _), await shield.client() as client:
@@ -257,6 +257,34 @@ async def test_what_is_no_hello_is_closed_without_a_word(tls: Any, data: bytes) 
         assert not client.buffer
         assert shield.metrics.handshakes == {"no_hello": 1}
         assert shield.metrics.connections_total == 0
+
+
+@pytest.mark.parametrize("data", [get("/"), get("/", method="OPTIONS"), b"GET / ", b"DELET"])
+async def test_plain_http_on_the_tls_port_is_told_where_it_is(tls: Any, data: bytes) -> None:
+    async with shielded(tls=settings(tls)) as (shield, _), await shield.client() as client:
+        await client.send(data)
+        answer = await client.response()
+        assert (answer.status, answer.get("Connection")) == (400, "close")
+        assert b"https://" in answer.body
+        assert await client.gone()
+        assert shield.metrics.handshakes == {"no_hello": 1}
+        assert shield.metrics.faults == {"http_on_tls_port": 1}
+        assert shield.log.faults == ["http_on_tls_port"]
+        assert shield.engine.signals == []
+
+
+async def test_a_page_full_of_plain_pictures_takes_no_handshake_from_the_neighbours(tls: Any) -> None:
+    """`<img src="http://site:443/1.png">` took one of the handshakes that the visitor's address has a second."""
+    async with shielded(tls=settings(tls, handshake_rate=Rate(1.0, 2.0))) as (shield, _):
+        for _ in range(9):
+            async with await shield.client() as client:
+                await client.send(get("/"))
+                assert (await client.response()).status == 400
+        async with await shield.client() as client:
+            neighbour = TlsClient(client, tls)
+            await client.send(neighbour.hello())
+            await neighbour.shake_hands()
+        await soon(lambda: shield.metrics.handshakes == {"no_hello": 9, "completed": 1})
 
 
 async def test_a_client_with_nothing_in_common_is_told(tls: Any) -> None:

@@ -610,7 +610,7 @@ async def test_the_pass_is_presented_once_per_cookie_and_never_reaches_the_origi
 async def test_malformed_requests_are_reported_once_each() -> None:
     async with shielded() as (shield, _):
         async with await shield.client() as client:
-            await client.ask(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+            await client.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n")
         assert shield.engine.signals == [("127.0.0.1", Signal.MALFORMED)]
 
 

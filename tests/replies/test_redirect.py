@@ -158,7 +158,6 @@ async def test_a_host_that_only_looks_like_ours_leads_nowhere(host: str) -> None
         b"GET //evil.example@a.example HTTP/0.9\r\nHost: a.example\r\n\r\n",
         b"CONNECT evil.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n",
         b"TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 60,  # a ClientHello at the wrong door
     ],
 )
 async def test_a_head_that_would_write_a_line_or_another_host_is_refused(head: bytes) -> None:
