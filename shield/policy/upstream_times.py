@@ -67,7 +67,8 @@ class UpstreamTimes:
             units = cost_of(seconds, self._settings)
             if loaded and concurrency.congestion == 1.0:
                 units = min(units, request.cost)  # congestion that nobody has measured yet is not the client's
-            self._limits.settle(request, units, now)
+            if units != request.cost:  # mostly they are equal: what is quick costs the least there is
+                self._limits.settle(request, units, now)
 
     def close_window(self) -> float:
         """The units that were completed in the window that ends."""

@@ -166,8 +166,8 @@ class Limits:
         (With the client's for both, a client with a bad score that left before its turn gave its address more back
         than it had taken.)
         """
-        if units == request.cost or request.charged_factor == NOT_CHARGED:
-            return  # as for most: what is quick costs the least there is
+        if request.charged_factor == NOT_CHARGED:
+            return
         most, estimated, real = request.most_charged, request.cost, units
         if estimated > most:
             estimated = most
