@@ -98,4 +98,4 @@ def test_a_site_with_noisy_times_never_shows_pressure(rate: float, minutes: int)
             for ended in [item for item in running if item[0] <= arrives]:
                 running.remove(ended)
                 engine.learn(ended[1], Outcome(500 if site.random.random() < 0.001 else 200, ended[2]), ended[0])
-    assert engine.status(now)["requests_per_second"] == pytest.approx(rate, rel=3.0)
+    assert engine.status(now).requests_per_second == pytest.approx(rate, rel=3.0)
