@@ -25,7 +25,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 DEADLINE = 120.0
 """Seconds for one client, and for Shield to start. The slowest are compilers, and the machine may be busy."""
 
-launch, serve = processes.launch, processes.serve
+launch, serve, warm = processes.launch, processes.serve, processes.warm
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ([0-9.e+]+)$", re.MULTILINE)
 _FINE = {

@@ -1,5 +1,7 @@
 """Whole processes: `python -m shield run` between real clients and real services, watched as an operator watches it.
 
+A Shield is forked by a process that has imported it already (warm.py); one with a prefix is a new interpreter.
+
 Nothing sleeps: a test waits for a line of the log or for /api/status to say something, with a deadline. At the end of
 every test each Shield must stop on SIGTERM with status 0, have written nothing but JSON lines and its welcome, and no
 event that means a bug; `shield.expected` names the errors that a test provokes.
@@ -8,12 +10,15 @@ event that means a bug; `shield.expected` names the errors that a test provokes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +58,82 @@ def toml(settings: dict[str, Any]) -> str:
     return "\n".join(top) + "\n"
 
 
+class Pipe:
+    """What comes out of a pipe."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.reader = asyncio.StreamReader(limit=1 << 20)
+        self._file = os.fdopen(descriptor, "rb", buffering=0)
+
+    async def open(self) -> Pipe:
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self.reader), self._file)
+        return self
+
+
+class Fork:
+    """A Shield that warm.py has started, with what the tests need of asyncio.subprocess.Process."""
+
+    def __init__(self, pid: int, stderr: Pipe, told: Pipe) -> None:
+        self.pid = pid
+        self.stderr = stderr.reader
+        self.returncode: int | None = None
+        self._pipes = (stderr, told)
+        self._told = told.reader
+
+    async def wait(self) -> int:
+        """Its exit status, once it has ended and said all; negative for a signal."""
+        if self.returncode is None:
+            self.returncode = int(await self._told.read())
+            for pipe in self._pipes:
+                pipe.transport.close()
+            await asyncio.sleep(0)  # and they are closed
+        return self.returncode
+
+    def send_signal(self, with_signal: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, with_signal)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Warm:
+    """warm.py, for all tests of this process."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            argv = [sys.executable, "-P", str(Path(__file__).with_name("warm.py")), str(theirs.fileno())]
+            self._process = subprocess.Popen(argv, env=environment(), pass_fds=[theirs.fileno()])
+
+    async def start(self, arguments: list[str], folder: Path) -> Fork:
+        wanted = {"arguments": arguments, "folder": str(folder), "environment": environment()}
+        (stderr, its_stderr), (told, its_told) = os.pipe(), os.pipe()
+        try:
+            socket.send_fds(self._socket, [json.dumps(wanted).encode()], [its_stderr, its_told])
+        finally:
+            os.close(its_stderr)
+            os.close(its_told)
+        lines, news = await Pipe(stderr).open(), await Pipe(told).open()
+        return Fork(int(await news.reader.readline()), lines, news)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    made = Warm()
+    yield made
+    made.close()
+
+
 class Shield:
     """One process. `lines` are its log lines so far, `text` what else it said on stderr."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Fork) -> None:
         self.process = process
         self.pid = process.pid
         self.lines: list[dict[str, Any]] = []
@@ -169,30 +246,39 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Finds the package under test wherever it is, and makes every warning visible: it is no JSON."""
-    return {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1]), "PYTHONWARNINGS": "always"}
+    """Finds the package under test wherever it is, and makes every warning visible: it is no JSON.
+
+    aiohttp reads the system's certificates twice when it is imported, a tenth of a second; no test needs them.
+    """
+    none = dict.fromkeys(("SSL_CERT_FILE", "SSL_CERT_DIR"), os.devnull)
+    found = {"PYTHONPATH": str(Path(package.__file__).parents[1]), "PYTHONWARNINGS": "always"}
+    return {**os.environ, **none, **found}
 
 
 @pytest.fixture
-async def launch(tmp_path: Path) -> AsyncIterator[Start]:
-    """launch(prefix=[...], dry_run=..., table={...}) runs Shield; the caller waits for its start or its end."""
+async def launch(tmp_path: Path, warm: Warm) -> AsyncIterator[Start]:
+    """launch(prefix=(...), dry_run=..., table={...}) runs Shield; the caller waits for its start or its end."""
     running: list[Shield] = []
     numbers = itertools.count()
 
-    async def launch_one(prefix: tuple[str, ...] = (), **settings: Any) -> Shield:
-        settings["listen"] = {"address": "127.0.0.1:0", **settings.get("listen", {})}
-        settings["admin"] = {"address": "127.0.0.1:0", **settings.get("admin", {})}
-        path = tmp_path / f"shield-{next(numbers)}.toml"
-        path.write_text(toml(settings))
-        process = await asyncio.create_subprocess_exec(
+    async def exec_one(prefix: tuple[str, ...], arguments: list[str]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *prefix,
-            *command("run", "--config", str(path)),
+            *command(*arguments),
             cwd=tmp_path,
             env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )
+
+    async def launch_one(prefix: tuple[str, ...] = (), **settings: Any) -> Shield:
+        settings["listen"] = {"address": "127.0.0.1:0", **settings.get("listen", {})}
+        settings["admin"] = {"address": "127.0.0.1:0", **settings.get("admin", {})}
+        path = tmp_path / f"shield-{next(numbers)}.toml"
+        path.write_text(toml(settings))
+        arguments = ["run", "--config", str(path)]
+        process = await (exec_one(prefix, arguments) if prefix else warm.start(arguments, tmp_path))
         running.append(Shield(process))
         return running[-1]
 

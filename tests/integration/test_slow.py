@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import struct
 import subprocess
@@ -294,10 +293,7 @@ def test_keys_that_clients_choose_are_hashed_with_a_secret() -> None:
     assert len(said) == 3
 
 
-async def test_it_says_so_when_the_secret_is_a_known_one(
-    launch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(os.environ, "PYTHONHASHSEED", "0")
-    shield = await launch()
+async def test_it_says_so_when_the_secret_is_a_known_one(launch: Callable[..., Any]) -> None:
+    shield = await launch(prefix=("env", "PYTHONHASHSEED=0"))
     await shield.begin()
     assert (await shield.logged("hash_randomization_off"))["level"] == "warning"
