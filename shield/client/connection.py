@@ -516,10 +516,12 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send to the client."""
-        if not self.transport.is_closing():
-            self.flow.sent += len(data)
-            self._serving.metrics.bytes_out += len(data)
-            self.transport.write(data)
+        transport = self.transport
+        if not transport.is_closing():
+            size = len(data)
+            self.flow.sent += size
+            self._serving.metrics.bytes_out += size
+            transport.write(data)
 
     def flush(self) -> None:
         """Send what has been framed of the response."""

@@ -13,7 +13,7 @@ A connection waits for one thing at a time, and each has its limit:
     connecting         - (upstream.connect_timeout)
     first byte         upstream.first_byte_timeout    504
     upstream reading   upstream.first_byte_timeout    504
-    response           upstream.idle_timeout          the response is cut
+    next byte          upstream.idle_timeout          the response is cut
     tunnel             upstream.tunnel_idle_timeout   closed
     rest of a body     timeouts.progress              reset
     lingering          timeouts.linger                reset
@@ -51,7 +51,7 @@ LAST_SECONDS: Final = 1.0
     CONNECTING,
     FIRST_BYTE,
     UPSTREAM_READING,
-    RESPONSE,
+    NEXT_BYTE,
     TUNNEL,
     REST,
     LINGERING,
@@ -68,7 +68,7 @@ WAITS: Final = (
     "connecting",
     "first byte",
     "upstream reading",
-    "response",
+    "next byte",
     "tunnel",
     "rest of a body",
     "lingering",
@@ -251,9 +251,9 @@ class Watch:
         self.why = UPSTREAM_READING
         self.deadline = now + self._limits.first_byte
 
-    def response(self, now: float) -> None:
+    def next_byte(self, now: float) -> None:
         """More of the response."""
-        self.why = RESPONSE
+        self.why = NEXT_BYTE
         self.deadline = now + self._limits.idle
 
     def tunnel(self, now: float) -> None:

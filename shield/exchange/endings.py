@@ -33,26 +33,26 @@ CLIENT_LEFT: Final = 499
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """One row. `learned` and `logged` are statuses, OF_RESPONSE or OF_FAULT; `counter` is a word of Metrics.faults,
-    empty where a fault, if any, is counted by its own."""
+    """One row. `logged` is a status, OF_RESPONSE or OF_FAULT; `learned` the status that the policy learns where it is
+    another one, else 0; `counter` a word of Metrics.faults, empty where a fault, if any, is counted by its own."""
 
     name: str
     told: int
-    learned: int
     logged: int
     seen: Seen
+    learned: int = 0
     counter: str = ""
 
     def __repr__(self) -> str:
         return f"<Ending {self.name}>"
 
 
-RESPONDED: Final = Ending("responded", LEARN, OF_RESPONSE, OF_RESPONSE, Seen.WHOLE)
-TUNNELLED: Final = Ending("tunnelled", LEARN, OF_RESPONSE, OF_RESPONSE, Seen.CLOSE)
-FAILED: Final = Ending("failed", LEARN, OF_FAULT, OF_FAULT, Seen.STAND_IN)
-NO_ROOM: Final = Ending("no room", CANCEL, OF_FAULT, OF_FAULT, Seen.STAND_IN)
-BROKEN: Final = Ending("broken", LEARN, 502, OF_RESPONSE, Seen.CUT)
-SLOW_READER: Final = Ending("slow reader", CANCEL, CLIENT_LEFT, CLIENT_LEFT, Seen.CUT, "slow_reader")
-TRICKLED: Final = Ending("trickled", CANCEL, CLIENT_LEFT, CLIENT_LEFT, Seen.CUT, "streams_full")
-LEFT: Final = Ending("left", CANCEL, CLIENT_LEFT, CLIENT_LEFT, Seen.NOTHING)
-SHED: Final = Ending("shed", NOTHING, 503, 503, Seen.REFUSAL)
+RESPONDED: Final = Ending("responded", LEARN, OF_RESPONSE, Seen.WHOLE)
+TUNNELLED: Final = Ending("tunnelled", LEARN, OF_RESPONSE, Seen.CLOSE)
+FAILED: Final = Ending("failed", LEARN, OF_FAULT, Seen.STAND_IN)
+NO_ROOM: Final = Ending("no room", CANCEL, OF_FAULT, Seen.STAND_IN)
+BROKEN: Final = Ending("broken", LEARN, OF_RESPONSE, Seen.CUT, learned=502)
+SLOW_READER: Final = Ending("slow reader", CANCEL, CLIENT_LEFT, Seen.CUT, counter="slow_reader")
+TRICKLED: Final = Ending("trickled", CANCEL, CLIENT_LEFT, Seen.CUT, counter="streams_full")
+LEFT: Final = Ending("left", CANCEL, CLIENT_LEFT, Seen.NOTHING)
+SHED: Final = Ending("shed", NOTHING, 0, Seen.REFUSAL)

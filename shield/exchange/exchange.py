@@ -320,7 +320,7 @@ class Exchange:
             if slot is None or not (slot.returned or slot.measured()):
                 self._pace(now)
             if not client.flow.blocked:
-                client.watch.response(now)
+                client.watch.next_byte(now)
             elif not client.read_ahead(now):
                 self._lag(now)
 
@@ -368,7 +368,7 @@ class Exchange:
         """The client has caught up: read on."""
         if self._connection is not None:
             self._connection.resume()
-            self._client.watch.response(now)
+            self._client.watch.next_byte(now)
 
     def on_deadline(self, now: float) -> None:
         """The client's side has waited for the upstream for too long."""
@@ -509,7 +509,7 @@ class Exchange:
             elif outcome is None:
                 outcome = Outcome(status, NO_RTT)
             else:
-                outcome = Outcome(ending.learned, outcome.rtt, outcome.stream)
+                outcome = Outcome(ending.learned or status, outcome.rtt, outcome.stream)
             released = forwarder.engine.learn(request, outcome, now)
         elif ending.told == CANCEL:
             if ending is NO_ROOM:

@@ -45,7 +45,7 @@ class Waits(Protocol):
     def upstream_reading(self, now: float) -> None:
         """The server, which takes no more of the request's body for now."""
 
-    def response(self, now: float) -> None:
+    def next_byte(self, now: float) -> None:
         """More of the response."""
 
     def tunnel(self, now: float) -> None:

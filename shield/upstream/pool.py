@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from shield.model import Fault
 from shield.upstream.dial import Dialer, Lookup
@@ -83,7 +83,7 @@ class Pool:
         """
         idle = server.idle
         while idle:
-            connection = cast("UpstreamConnection", idle.pop())
+            connection: UpstreamConnection = idle.pop()  # type: ignore[assignment]  # cast() would cost 50 ns
             if connection.usable():
                 if fresh and now - connection.idle_since > FRESH_SECONDS:
                     idle.append(connection)
