@@ -76,7 +76,8 @@ async def soon(predicate: Callable[[], Any], what: str = "") -> None:
 
 class FakeClient:
     def __init__(self, address: str, agent: str, language: str) -> None:
-        self.address = address
+        self.address = self.home = address
+        self.network = address.rpartition(".")[0]
         self.agent = agent
         self.language = language
         self.key = b"client"

@@ -647,7 +647,8 @@ class ClientConnection(asyncio.Protocol):
         """Whether there is room to read more from the upstream although the client is behind. It is watched then."""
         flow = self.flow
         begins = not flow.ahead
-        if not flow.read_ahead():
+        exchange = self._exchange
+        if exchange is None or not flow.read_ahead(exchange.request):
             return False
         if begins:
             self.expect_progress(now)

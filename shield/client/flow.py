@@ -7,36 +7,50 @@ ReadAhead   what all of them together may read ahead
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from shield.policy.shares import Holding, Shares
+
+if TYPE_CHECKING:
+    from shield.policy.request import Request
 
 WRITE_HIGH: Final = 256 * 1024
 """bytes. Unsent response at which the client is `blocked`."""
 
 
-class ReadAhead:
-    """bytes. `each` is what may be read ahead of one slow client, `most` of all together; `total` is now."""
+STEP: Final = 256 * 1024
+"""bytes. What is read ahead is accounted for in such steps, if there is room for a whole one."""
 
-    __slots__ = ("each", "most", "total")
+
+class ReadAhead:
+    """bytes. `each` is what may be read ahead of one slow client; `shares` says who has how much of what there is for
+    all together. It cannot be taken back from a client that does not read, so some of it is always kept free."""
+
+    __slots__ = ("each", "shares")
 
     def __init__(self, each: int, most: int) -> None:
         self.each = each
-        self.most = most
-        self.total = 0
+        self.shares: Shares[None] = Shares(most, recallable=False)
 
     def __repr__(self) -> str:
-        return f"<ReadAhead {self.total} of {self.most} bytes>"
+        return f"<ReadAhead {self.total} of {self.shares.most} bytes>"
+
+    @property
+    def total(self) -> int:
+        """What is set aside for all now."""
+        return self.shares.total
 
 
 class Flow:
     """The flow over one client connection. `blocked`: more than WRITE_HIGH waits for the client; `paused`: nothing is
-    read from it; `sent` bytes were given to the transport, `ahead` bytes of them are read ahead."""
+    read from it; `sent` bytes were given to the transport."""
 
-    __slots__ = ("_shared", "_transport", "ahead", "blocked", "paused", "sent")
+    __slots__ = ("_ahead", "_shared", "_transport", "blocked", "paused", "sent")
 
     def __init__(self, transport: asyncio.Transport, shared: ReadAhead) -> None:
         self._transport = transport
         self._shared = shared
-        self.ahead = 0
+        self._ahead: Holding[None] | None = None  # while something is read ahead
         self.blocked = False
         self.paused = False
         self.sent = 0
@@ -66,19 +80,31 @@ class Flow:
         """bytes that the client's kernel, or ours, has taken so far."""
         return self.sent - self._transport.get_write_buffer_size()
 
-    def read_ahead(self) -> bool:
-        """Whether there is room to read more of a response although the client is behind."""
+    @property
+    def ahead(self) -> int:
+        """bytes that are set aside for what is read ahead of the client."""
+        return 0 if self._ahead is None else self._ahead.amount
+
+    def read_ahead(self, request: Request) -> bool:
+        """Whether there is room to read more of the response to `request` although the client is behind."""
         shared = self._shared
         unsent = self.unsent()
-        more = unsent - self.ahead
-        if unsent > shared.each or shared.total + more > shared.most:
+        if unsent > shared.each:
             return False
-        shared.total += more
-        self.ahead = unsent
+        holding = self._ahead
+        if holding is None:
+            client = request.client
+            holding = Holding(None, request.tier, client.key, client.home, client.network)
+        more = unsent - holding.amount
+        if more > 0 and not (shared.shares.take(holding, max(more, STEP)) or shared.shares.take(holding, more)):
+            return False
+        self._ahead = holding
         return True
 
     def caught_up(self) -> None:
         """The client has taken what was read ahead of it, or is gone."""
         self.blocked = False
-        self._shared.total -= self.ahead
-        self.ahead = 0
+        holding = self._ahead
+        if holding is not None:
+            self._ahead = None
+            self._shared.shares.give(holding, holding.amount)

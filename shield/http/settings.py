@@ -73,10 +73,10 @@ class HttpSettings:
         Ge(0),
         Unit("bytes"),
         Doc(
-            "What is read ahead for all clients together. Beyond it, slow ones hold their upstream "
-            "connection, or are cut."
+            "What is read ahead for all clients together. An address has at most as much of it as it leaves free, "
+            "a client with a history four times that. Beyond it, slow ones hold their upstream connection."
         ),
-        Why("Chosen", "sixteen clients at their most"),
+        Why("Chosen", "sixteen clients at their most; eight of one address"),
     ] = 128 << 20
     preserve_host: Annotated[
         bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
