@@ -7,7 +7,8 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 
-from bench.origins import small_origin
+from bench.common import guard
+from bench.origins import capacity_origin, small_origin
 from bench.peers.plan import Certificate
 
 SMALL = small_origin.render(b"hello")
@@ -40,3 +41,11 @@ def server_context(made: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.chain, made.key)
     return context
+
+
+@contextlib.asynccontextmanager
+async def capacity() -> AsyncIterator[tuple[guard.Target, capacity_origin.Service]]:
+    later = asyncio.get_running_loop().call_later
+    service = capacity_origin.Service(4, 0.001, 64, 0.02, later)
+    async with listening(lambda: capacity_origin.Connection(service)) as port:
+        yield guard.Target("127.0.0.1", port), service

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import re
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +15,7 @@ from bench.common import guard
 from bench.load import attackers, drips
 from bench.load.attackers import Attacker, Flood, Wave, address
 from bench.origins import capacity_origin
-from tests.bench.serving import listening
-
-
-@contextlib.asynccontextmanager
-async def capacity() -> AsyncIterator[tuple[guard.Target, capacity_origin.Service]]:
-    later = asyncio.get_running_loop().call_later
-    service = capacity_origin.Service(4, 0.001, 64, 0.02, later)
-    async with listening(lambda: capacity_origin.Connection(service)) as port:
-        yield guard.Target("127.0.0.1", port), service
+from tests.bench.serving import capacity
 
 
 class TestAttackers:

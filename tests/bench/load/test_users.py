@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 
 from bench.common import guard
 from bench.load import users
-from bench.origins import capacity_origin, small_origin
+from bench.origins import small_origin
 from bench.suites import experience
-from tests.bench.serving import listening
-
-
-@contextlib.asynccontextmanager
-async def capacity() -> AsyncIterator[tuple[guard.Target, capacity_origin.Service]]:
-    later = asyncio.get_running_loop().call_later
-    service = capacity_origin.Service(4, 0.001, 64, 0.02, later)
-    async with listening(lambda: capacity_origin.Connection(service)) as port:
-        yield guard.Target("127.0.0.1", port), service
+from tests.bench.serving import capacity, listening
 
 
 class TestUsers:

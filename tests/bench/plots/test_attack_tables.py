@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 import pytest
 
 from bench.plots import attack_tables
+from tests.bench.outcomes import outcome
 
 
 class TestJudgement:
-    def outcome(self, **changes: Any) -> dict[str, Any]:
-        figures = {"success": 1.0, "p95": 0.1, "p50": 0.05, "pages": 1.0, "requests": 5}
-        return {
-            "title": "Shield",
-            "says": "as shipped",
-            "visits": figures,
-            "calm": figures,
-            "attack": figures,
-            "later": figures,
-            "recovery": {"seconds": 1.0, "later": 0.0},
-            "challenges": 0,
-            "groups": {},
-            "cookies": 20,
-            "calm_windows_above": 0.0,
-            "attackers": {"statuses": {"503": 5}, "sent": 5, "first_byte": 0.0},
-            "origin": {"during": {"user": 5}, "most_taken": 4},
-            "cpu_seconds": 0.0,
-        } | changes
-
     def test_shield_is_held_to_what_is_wanted(self) -> None:
-        assert attack_tables.problems({"shield": self.outcome()}) == []
-        assert attack_tables.problems({"nginx": self.outcome(challenges=5)}) == []
+        assert attack_tables.problems({"shield": outcome()}) == []
+        assert attack_tables.problems({"nginx": outcome(challenges=5)}) == []
         for change in (
             {"attack": {"success": 0.98, "p95": 0.1}},
             {"attack": {"success": math.nan, "p95": 0.1}},
@@ -44,7 +25,7 @@ class TestJudgement:
             {"visits": {"success": 0.99, "p95": 0.1}},
             {"groups": {"shared": {"attack": {"success": 0.94}}}},
         ):
-            assert len(attack_tables.problems({"shield": self.outcome(**change)})) == 1, change
+            assert len(attack_tables.problems({"shield": outcome(**change)})) == 1, change
 
     @pytest.mark.parametrize(
         ("success", "p95", "is_better"),
@@ -56,10 +37,10 @@ class TestJudgement:
         ],
     )
     def test_a_peer_that_is_better_is_named(self, success: float, p95: float, is_better: bool) -> None:
-        peer = self.outcome(title="peer", attack={"success": success, "p95": p95})
-        found = attack_tables.problems({"shield": self.outcome(), "nginx": peer})
+        peer = outcome(title="peer", attack={"success": success, "p95": p95})
+        found = attack_tables.problems({"shield": outcome(), "nginx": peer})
         assert found == (["peer is better"] if is_better else [])
-        worse = self.outcome(attack={"success": 0.5, "p95": 10.0})
+        worse = outcome(attack={"success": 0.5, "p95": 10.0})
         assert attack_tables.better({"shield": worse, "nginx": peer}) == ["peer"]
 
     def test_the_tables_name_what_falls_short(self) -> None:
@@ -69,7 +50,7 @@ class TestJudgement:
             "says": "it happens",
             "number": 13,
             "seconds": 20.0,
-            "contenders": {"shield": self.outcome(groups=groups)},
+            "contenders": {"shield": outcome(groups=groups)},
             "problems": ["it did not work"],
         }
         results = {
@@ -77,7 +58,7 @@ class TestJudgement:
             "cores": "nothing pinned",
             "origin": {"parallel": 4, "service": 0.02},
             "size": {"users": 20},
-            "scenes": {"some": scene, "other": scene | {"contenders": {"direct": self.outcome(title="no proxy")}}},
+            "scenes": {"some": scene, "other": scene | {"contenders": {"direct": outcome(title="no proxy")}}},
             "missing": {},
         }
         text = re.sub(" +", " ", attack_tables.markdown(results))
@@ -91,5 +72,5 @@ class TestJudgement:
             assert part in text
 
     def test_what_shield_is_told_does_not_count_against_it(self) -> None:
-        told = self.outcome(title="Shield told", attack={"success": 1.0, "p95": 0.05})
-        assert attack_tables.problems({"shield": self.outcome(), "told": told}) == []
+        told = outcome(title="Shield told", attack={"success": 1.0, "p95": 0.05})
+        assert attack_tables.problems({"shield": outcome(), "told": told}) == []

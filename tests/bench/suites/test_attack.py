@@ -7,28 +7,10 @@ from typing import Any
 import pytest
 
 from bench.suites import attack
+from tests.bench.outcomes import outcome
 
 
 class TestJudgement:
-    def outcome(self, **changes: Any) -> dict[str, Any]:
-        figures = {"success": 1.0, "p95": 0.1, "p50": 0.05, "pages": 1.0, "requests": 5}
-        return {
-            "title": "Shield",
-            "says": "as shipped",
-            "visits": figures,
-            "calm": figures,
-            "attack": figures,
-            "later": figures,
-            "recovery": {"seconds": 1.0, "later": 0.0},
-            "challenges": 0,
-            "groups": {},
-            "cookies": 20,
-            "calm_windows_above": 0.0,
-            "attackers": {"statuses": {"503": 5}, "sent": 5, "first_byte": 0.0},
-            "origin": {"during": {"user": 5}, "most_taken": 4},
-            "cpu_seconds": 0.0,
-        } | changes
-
     def test_scenes_and_contenders_measured_one_by_one_make_one_table(self) -> None:
         def results(**scenes: dict[str, int]) -> dict[str, Any]:
             """Of each contender how many challenges its users saw."""
@@ -37,7 +19,7 @@ class TestJudgement:
                 name: {
                     "title": name,
                     "waves": [],
-                    "contenders": {peer: self.outcome(title=peer, challenges=seen) for peer, seen in seen_by.items()},
+                    "contenders": {peer: outcome(title=peer, challenges=seen) for peer, seen in seen_by.items()},
                 }
                 for name, seen_by in scenes.items()
             }

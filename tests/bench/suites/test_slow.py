@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.suites import slow
+from tests.bench.outcomes import HELD, slow_mode
 
 SAID = """\x1b[0mslow HTTP test status on \x1b[0;32m10\x1b[1;32mth second:
 
@@ -20,22 +21,6 @@ SAID = """\x1b[0mslow HTTP test status on \x1b[0;32m10\x1b[1;32mth second:
 \x1b[1;32mservice available:\x1b[1;32m   \x1b[1;32mYES\x1b[0m
 Exit status:\x1b[1;36m Hit test time limit
 """
-
-
-HELD = {"open": 0, "files": 20, "kept": 3, "resident": 1}
-
-
-def found(p95: float = 0.1, success: float = 1.0, **more: Any) -> dict[str, Any]:
-    return {
-        "title": "x",
-        "attack": {"p95": p95, "p50": 0.01, "success": success},
-        "challenges": 0,
-        "tool": {"available": ["YES"]},
-        "before": HELD,
-        "after": HELD,
-        "most": HELD,
-        **more,
-    }
 
 
 def test_what_the_tool_says_is_understood() -> None:
@@ -54,19 +39,19 @@ def test_what_the_tool_says_is_understood() -> None:
 @pytest.mark.parametrize(
     ("outcome", "says"),
     [
-        (found(0.119), ""),
-        (found(0.121), "users' p95 is 121 ms, +21%"),
-        (found(float("nan")), "users' p95 is nan ms, +nan%"),
-        (found(success=0.999), "users' success is 99.90%"),
-        (found(challenges=2), "users with a history saw 2 challenges"),
-        (found(tool={"available": ["YES", "NO"]}), "slowhttptest found the service unavailable"),
-        (found(after={**HELD, "files": 25, "kept": 8}), ""),
-        (found(after={**HELD, "files": 21}), "not all sockets are back"),
-        (found(after={**HELD, "open": 1}), "not all sockets are back"),
+        (slow_mode(0.119), ""),
+        (slow_mode(0.121), "users' p95 is 121 ms, +21%"),
+        (slow_mode(float("nan")), "users' p95 is nan ms, +nan%"),
+        (slow_mode(success=0.999), "users' success is 99.90%"),
+        (slow_mode(challenges=2), "users with a history saw 2 challenges"),
+        (slow_mode(tool={"available": ["YES", "NO"]}), "slowhttptest found the service unavailable"),
+        (slow_mode(after={**HELD, "files": 25, "kept": 8}), ""),
+        (slow_mode(after={**HELD, "files": 21}), "not all sockets are back"),
+        (slow_mode(after={**HELD, "open": 1}), "not all sockets are back"),
     ],
 )
 def test_what_is_wanted_of_a_mode(outcome: dict[str, Any], says: str) -> None:
-    problems = slow.problems(outcome, found(0.1))
+    problems = slow.problems(outcome, slow_mode(0.1))
     assert len(problems) == bool(says)
     assert "".join(problems).startswith(says)
 
