@@ -529,12 +529,6 @@ class ClientConnection(asyncio.Protocol):
         if data:
             self.write(data)
 
-    def finish(self) -> None:
-        """The response is complete."""
-        data = self.response.end()
-        if data:
-            self.write(data)
-
     def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
         """Say 101 and pass bytes on."""
         self._tunnel = tunnel
@@ -557,6 +551,9 @@ class ClientConnection(asyncio.Protocol):
         self._exchange = self._tunnel = None
         response = self.response
         if seen is _WHOLE:
+            data = response.end()
+            if data:
+                self.write(data)
             if response.close or self._phase != EXCHANGE:
                 if self._phase != CLOSED:
                     self.end(now)

@@ -327,11 +327,10 @@ class Exchange:
     def finish(self) -> None:
         """The response is complete."""
         if self.state == RESPONDING:
-            self._client.finish()
             forwarder = self._forwarder
             now = forwarder.clock()
             server, outcome = self._server, self._outcome
-            if server is not None and outcome is not None:
+            if server is not None and outcome is not None and (server.failures or outcome.status >= 502):
                 forwarder.pool.answered(server, outcome.status, now)
             self._end(RESPONDED, now)
 
@@ -515,9 +514,12 @@ class Exchange:
             if ending is NO_ROOM:
                 request.body_pending = not was_sent  # one that was not sent costs no more than an attempt
             released = forwarder.engine.cancel(request, now)
-        word = "" if fault is None else fault.value
-        if word or ending.counter:
-            metrics.faults[word or ending.counter] += 1
+        word = ""
+        if fault is not None:
+            word = fault.value
+            metrics.faults[word] += 1
+        elif ending.counter:
+            metrics.faults[ending.counter] += 1
         client = self._client
         if ending is not SHED:
             forwarder.log.request(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Seen(enum.Enum):
     """What a client sees of the end of its request."""
 
-    WHOLE = "whole"  # the response, to its end; it was handed over already
+    WHOLE = "whole"  # the response, to its end, which the client's side frames now
     STAND_IN = "stand_in"  # a reply of Shield's own to a fault, in place of the response
     REFUSAL = "refusal"  # the policy's verdict
     CUT = "cut"  # a part of the response, and that it is one
@@ -66,7 +66,7 @@ class Flow(Protocol):
 
 
 class Response(Protocol):
-    """Frames a response as the client's protocol wants it. What it has framed goes out with flush() or finish()."""
+    """Frames a response as the client's protocol wants it. What it has framed goes out with flush() and at the end."""
 
     def interim(self, request: Head, status: int, fields: list[bytes]) -> None:
         """A 1xx response to `request`. Each of the `fields` is a line that ends with CRLF."""
@@ -117,9 +117,6 @@ class ClientSide(Protocol):
 
     def flush(self) -> None:
         """Send what has been framed."""
-
-    def finish(self) -> None:
-        """The response is complete: frame its end and send it."""
 
     def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
         """The server agrees to the protocol that the client asked for: send that with `fields`, then `tail`, and from

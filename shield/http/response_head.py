@@ -96,7 +96,14 @@ class ResponseHeadReader:
         pieces are searched once, so a byte at a time costs no more.
         """
         partial = self._partial
-        if partial is not None:
+        if partial is None:
+            begin, stop = at, data.find(b"\r\n\r\n", at)
+            end = stop + 4
+            if stop < 0:
+                self._partial = partial = bytearray(data[at:])
+                self._wait(partial, 0)
+                return None, len(data)
+        else:
             scanned = len(partial)
             partial += data[at:] if at else data
             stop = partial.find(b"\r\n\r\n", max(0, scanned - 3))
@@ -106,19 +113,13 @@ class ResponseHeadReader:
             self._partial = None
             begin, end = 0, at + stop + 4 - scanned
             data = bytes(partial[:stop])
-        else:
-            stop = data.find(b"\r\n\r\n", at)
-            if stop < 0:
-                self._partial = partial = bytearray(data[at:])
-                self._wait(partial, 0)
-                return None, len(data)
-            begin, end = at, stop + 4
         size = self._bytes + stop + 4 - begin
         if size > MAX_HEAD_BYTES:
             raise Unacceptable("head too large")
         head = parse(data[begin:stop], head_only)
         if head[0] >= 200:
-            self._bytes = self._interim = 0
+            if self._interim:
+                self._bytes = self._interim = 0
             return head, end
         self._bytes = size
         self._interim += 1

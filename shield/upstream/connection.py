@@ -270,8 +270,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Interim responses, the final one's head, and what has come of its body."""
         heads = self._heads
         at = 0
-        while at < len(data):
-            head, at = heads.read(data, at, self._request.method == "HEAD")
+        head_only = self._request.method == "HEAD"
+        while True:
+            head, at = heads.read(data, at, head_only)
             if head is None:
                 break
             status, fields, length, declared, event_stream, last, websocket = head
@@ -284,7 +285,9 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             if status < 200:
                 exchange.on_interim(status, fields)
-                continue
+                if at < len(data):
+                    continue
+                break
             framed = exchange.on_head(status, fields, length, declared, event_stream)
             if self.exchange is None:  # it has let go of us
                 return

@@ -99,7 +99,7 @@ class Pool:
             self.shared
             and connection.usable()
             and len(server.idle) < self.settings.keep_alive_connections
-            and server.at(connection.address)
+            and (not server.addresses or server.at(connection.address))
         ):
             connection.idle_since = now
             server.idle.append(connection)

@@ -155,7 +155,7 @@ class Server:
                 connection.close()
 
     def at(self, address: str) -> bool:
-        """Whether it is still where this connection's address says."""
+        """Whether it is still where this connection's address says. One without `addresses` does not move."""
         return not self.addresses or address in self.addresses
 
     def forget(self, connection: KeptConnection) -> None:
