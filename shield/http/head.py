@@ -90,6 +90,8 @@ class Head:
     websocket = False  # it asks for a WebSocket
     page = False  # a browser is about to show the answer as a page
     secure = False  # a trusted proxy says that the client came to it over TLS
+    # what others keep with it while target and fields stay the same
+    written: bytes | None = None  # the beginning of the request as it was sent to a server; empty when sent once
 
 
 class Examiner:
@@ -252,6 +254,7 @@ class Examiner:
         head.target = target
         query = target.find("?")
         head.path = target if query < 0 else target[:query]
+        head.written = None
 
 
 def _obey(head: Head, connection: bytes) -> frozenset[bytes]:

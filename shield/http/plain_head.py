@@ -155,7 +155,9 @@ class PlainHeads:
         line = PLAIN_REQUEST_LINE.fullmatch(data, 0, stop)
         if line is None or line[1].decode("ascii") != head.method:
             return False
-        self.examiner.aim_at_path(head, line[2].decode("ascii"))
+        target = line[2].decode("ascii")
+        if target != head.target:
+            self.examiner.aim_at_path(head, target)
         return True
 
     def with_cookie(self, head: Head, data: bytes, stop: int, at: int, end: int) -> Head | None:

@@ -115,14 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = HEAD
         server = self.server
         server.counters.requests += 1
-        method = _METHOD_BYTES.get(head.method)
-        if method is None:  # the parser knows a few dozen methods, so this dict is bounded
-            method = _METHOD_BYTES[head.method] = head.method.encode("ascii")
-        host = head.host if self._preserve_host and head.host else server.authority
-        fields = head.fields
-        if len(fields) > 1:
-            head.fields = fields = [b"".join(fields)]  # a head that comes again is joined once
-        parts = [method, b" ", head.target.encode("ascii"), b" HTTP/1.1\r\nHost: ", host, b"\r\n", *fields]
+        parts = [head.written] if head.written and self._preserve_host else self._begin(head, server)
         if head.kept_cookie:
             parts += (b"Cookie: ", head.kept_cookie, b"\r\n")
         length = head.length
@@ -147,6 +140,26 @@ class UpstreamConnection(asyncio.Protocol):
             body = _NOTHING
         self.transport.write(b"".join(parts))
         self.send_body(body, done, now)
+
+    def _begin(self, head: Head, server: Server) -> list[bytes]:
+        """The request line, Host, and the fields that the client has sent, in pieces.
+
+        A head that comes again is joined at the second time, since most come once. It is kept only where it does not
+        depend on the server."""
+        method = _METHOD_BYTES.get(head.method)
+        if method is None:  # the parser knows a few dozen methods, so this dict is bounded
+            method = _METHOD_BYTES[head.method] = head.method.encode("ascii")
+        kept_host = self._preserve_host and head.host
+        host = kept_host or server.authority
+        fields = head.fields
+        if len(fields) > 1:
+            head.fields = fields = [b"".join(fields)]
+        parts = [method, b" ", head.target.encode("ascii"), b" HTTP/1.1\r\nHost: ", host, b"\r\n", *fields]
+        if head.written is None:
+            head.written = b""
+        elif kept_host:
+            head.written = b"".join(parts)
+        return parts
 
     def send_body(self, pieces: list[bytes], done: bool, now: float) -> None:
         """Send more of the request's body; `done`: that was the last of it."""
