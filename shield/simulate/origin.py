@@ -36,7 +36,10 @@ class Times:
 
 
 class Origin:
-    """`done(about, status, now)` is called when the answer to a request is there."""
+    """The service: its slots and queue, what changes of it during a scene, and what it has done so far.
+
+    `done(about, status, now)` is called when the answer to a request is there.
+    """
 
     __slots__ = (
         "_backlog",

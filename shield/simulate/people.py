@@ -131,7 +131,10 @@ class Path:
 
 
 class Crowd:
-    """A population while a scene runs: its members as far as they came, its dice, and what it got."""
+    """A population while a scene runs: its members as far as they came, its dice, and what it got.
+
+    It has more attributes than most, since what each visit needs is computed once.
+    """
 
     def __init__(
         self, name: str, population: Population, block: Block, origin: Origin, tally: Tally, begins: float, seed: str

@@ -66,7 +66,9 @@ class Latencies:
 
 
 class Tally:
-    """What a population got. Times are those of the story; wants are counted in the second in which they began.
+    """What a population got: one attribute for each thing that is counted, which the world adds to as it happens.
+
+    Times are those of the story; wants are counted in the second in which they began.
 
     A want is a visit or a part of a page, with all its tries; one that has not ended with the scene is not counted.
     """
