@@ -81,7 +81,6 @@ REQUEST_LINE = [
     _refused("parsers.md", "an unknown method", _head(first=b"BREW /1 HTTP/1.1"), 501),
     _refused("RFC 9110 9.1", "a lower-case method", _head(first=b"get /1 HTTP/1.1")),
     _refused("RFC 9110 9.1", "a method with a colon", _head(first=b"GE:T /1 HTTP/1.1")),
-    _refused("RFC 8446", "a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 50),
     _refused("RFC 9112 2.2", "two empty lines first", b"\r\n\r\n" + _head()),
     _refused("RFC 9112 2.2", "a bare LF first", b"\n" + _head()),
     _refused("RFC 9112 2.2", "bare LFs throughout", b"GET /1 HTTP/1.1\nHost: a\n\n"),
