@@ -174,7 +174,7 @@ class Listener:
         self._prelude = prelude
         self._first_read = first_read
         self._crowding = entrance.crowding
-        self._turn_end = TurnEnd(entrance.loop)
+        self._turn_end = TurnEnd(entrance.loop, entrance.crowding.backlog)
         self._accepting = False
         self._stopped = False
 

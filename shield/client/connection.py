@@ -662,6 +662,10 @@ class ClientConnection(asyncio.Protocol):
             return UNDER_WAY
         return NOTHING_UNDER_WAY
 
+    def unsent(self) -> int:
+        """bytes that wait for the client."""
+        return self.flow.unsent()
+
     def displace(self, now: float) -> None:
         """Close to make room for another connection."""
         if self._exchange is not None:

@@ -4,6 +4,7 @@
     of an address (IPv4 /32, IPv6 /64)        its least deserving connection is closed, or the newcomer's
     of its network (IPv4 /24, IPv6 /48)       likewise
     of all                                    the least deserving of all is closed, or no more are accepted
+    http.unsent_bytes waiting to be sent      connections are closed until an eighth of that is free
 
 Least deserving is, in this order:
 
@@ -14,6 +15,10 @@ Least deserving is, in this order:
 and among equals the one whose address and network are nearest to their limits, then the one that would be closed
 soonest anyway. A connection whose request has gone to the upstream, or waits for its turn there, is never closed for
 others, nor a WebSocket.
+
+Of those whose answers take too much memory, the connections of the network, and there of the address, go first for
+which most is unsent (policy/shares.py), whatever is under way on them: memory that is not there cannot be waited for.
+Somebody with a history or a pass may have four times what a stranger may.
 
 At most LOOKS connections are looked at for a newcomer, drawn by lot: who holds most is drawn most. (A scan of 32 takes
 some 10 µs.) Nothing is done while all are open that need be, except to count.
@@ -27,7 +32,10 @@ from collections.abc import Callable, MutableMapping
 from random import random
 from typing import TYPE_CHECKING, Final, Protocol
 
+from shield.model import Tier
 from shield.policy.locations import locate
+from shield.policy.shares import Holding, Shares
+from shield.wire.transport import Backlog
 
 if TYPE_CHECKING:
     from shield.client.peer import Peer
@@ -38,6 +46,9 @@ if TYPE_CHECKING:
 LOOKS: Final = 256
 GLANCE: Final = 32
 """Looks after which one of the first kind is good enough."""
+RELIEF: Final = 8
+"""One part in so many of the bound on what is unsent is freed at a time. To look at all connections takes some 10 µs
+for each that has something unsent, and as much as was freed must be written before it is done again."""
 TELL_SECONDS: Final = 1.0
 """Between two lines of the log about the same thing."""
 
@@ -56,6 +67,7 @@ REASONS: Final = (
     "displaced_address",  # it gave way to a newer one of its address
     "displaced_network",
     "displaced",  # it gave way to a newcomer when all connections were in use
+    "displaced_unsent",  # too much waited to be sent to all, and most of it to its network and address
     "expired",  # timeouts.connection
 )
 """Labels of shield_connections_closed_total."""
@@ -88,12 +100,16 @@ class Guest(Protocol):
     def stake(self) -> int:
         """What would be lost if it were closed now."""
 
+    def unsent(self) -> int:
+        """bytes that wait for the client."""
+
     def displace(self, now: float) -> None:
         """Close to make room for another one."""
 
 
 class Crowding:
-    """How many connections clients have, and which ones. Bounded by the listener's limit."""
+    """How many connections clients have, and which ones. Bounded by the listener's limit. `backlog` is what waits to be
+    sent to them."""
 
     __slots__ = (
         "_addresses",
@@ -105,6 +121,7 @@ class Crowding:
         "_networks",
         "_said",
         "_trusts",
+        "backlog",
         "per_address",
         "per_network",
     )
@@ -126,6 +143,7 @@ class Crowding:
         self._clock = clock
         self.per_address = MOST_PER_ADDRESS
         self.per_network = MOST_PER_NETWORK
+        self.backlog = Backlog()
         self._all: list[Guest] = []  # each knows its index, its `seat`
         self._addresses: dict[str, int] = {}  # how many each has
         self._networks: dict[str, int] = {}
@@ -189,6 +207,29 @@ class Crowding:
     def make_room(self, connection: Guest) -> None:
         """Close `connection` for a newcomer."""
         self._close(connection, "displaced", connection.whereabouts[1])
+
+    def relieve(self) -> None:
+        """Too much waits to be sent: close the connections that deserve it least."""
+        most = self.backlog.most
+        if self.backlog.waiting > most:
+            shares: Shares[Guest] = Shares(most, recallable=True)
+            for connection in self._all:
+                unsent = connection.unsent()
+                if unsent:
+                    shares.add(self._holding(connection), unsent)
+            while shares.total > most - most // RELIEF:
+                holding = shares.least()
+                assert holding is not None  # noqa: S101 - or the total would be 0
+                shares.give(holding, holding.amount)
+                self._close(holding.owner, "displaced_unsent", holding.owner.whereabouts[1])
+        self.backlog.relieved()
+
+    def _holding(self, connection: Guest) -> Holding[Guest]:
+        tier = Tier.T1 if self._deserves(connection) else Tier.T3
+        client = connection.peer.client
+        if client is None:
+            return Holding(connection, tier, None, *connection.whereabouts)
+        return Holding(connection, tier, client.key, client.home, client.network)
 
     def expired(self) -> None:
         """One is about to be closed for its age."""

@@ -78,6 +78,16 @@ class HttpSettings:
         ),
         Why("Chosen", "sixteen clients at their most; eight of one address"),
     ] = 128 << 20
+    unsent_bytes: Annotated[
+        int,
+        Ge(1 << 20),
+        Unit("bytes"),
+        Doc(
+            "What may wait in all to be sent to clients that do not read, in each worker: what was read ahead, and all "
+            "other answers. Beyond it, connections of those for whose network and address most waits are closed."
+        ),
+        Why("Computed", "twice `http.response_buffers_bytes`, so that what is read ahead leaves room for others"),
+    ] = 256 << 20
     preserve_host: Annotated[
         bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
     ] = True

@@ -60,9 +60,11 @@ def assemble(
         return replies.set_cookie(token, int(challenge.pass_lifetime), secure)
 
     proof = ProofOfWork(engine, replies, metrics)
+    crowding = Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock)
+    crowding.backlog.limit(http.unsent_bytes, lambda: loop.call_soon(crowding.relieve))
     return Serving(
         connections=Connections(
-            Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock),
+            crowding,
             ReadAhead(http.response_buffer_bytes, http.response_buffers_bytes),
             metrics,
             on_close,

@@ -8,6 +8,7 @@ What is written during one turn of the loop is sent at its end, for all connecti
 the first message finds the others there, and need not be woken again. A large piece is sent at once, so that
 backpressure is felt at once.
 
+    Backlog            how much waits for sockets that take no more, of all connections together
     TurnEnd            the transports with something left to send or to end in this turn of the loop
     SocketTransport    what Shield's connections use of asyncio.Transport, with the same meaning
 """
@@ -18,6 +19,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -33,13 +35,48 @@ MOST_PIECES: Final = 64
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 
 
+class Backlog:
+    """bytes that wait because sockets take no more, in all transports that share this: `waiting`, and the `most` that
+    there may be. What the kernel takes at once is never counted."""
+
+    __slots__ = ("_on_over", "_told", "most", "waiting")
+
+    def __init__(self) -> None:
+        self.most = sys.maxsize
+        self.waiting = 0
+        self._told = False
+        self._on_over: Callable[[], object] = lambda: None
+
+    def __repr__(self) -> str:
+        return f"<Backlog {self.waiting} of {self.most} bytes>"
+
+    def limit(self, most: int, on_over: Callable[[], object]) -> None:
+        """Call `on_over()` when more than `most` waits, once until relieved(). It must close nothing itself, as it is
+        called while something is being written."""
+        self.most = most
+        self._on_over = on_over
+
+    def changed(self, more: int) -> None:
+        """So many bytes more wait, or fewer."""
+        self.waiting += more
+        if self.waiting > self.most and not self._told:
+            self._told = True
+            self._on_over()
+
+    def relieved(self) -> None:
+        """Whoever was told has done what can be done."""
+        self._told = False
+
+
 class TurnEnd:
-    """The transports with something left to do in this turn of the loop, all of which are settled at its end."""
+    """The transports with something left to do in this turn of the loop, all of which are settled at its end. What
+    they cannot send is counted in `backlog`."""
 
-    __slots__ = ("_loop", "_transports")
+    __slots__ = ("_loop", "_transports", "backlog")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, backlog: Backlog | None = None) -> None:
         self._loop = loop
+        self.backlog = Backlog() if backlog is None else backlog
         self._transports: list[SocketTransport] = []
 
     def add(self, transport: SocketTransport) -> None:
@@ -66,6 +103,7 @@ class SocketTransport(asyncio.Transport):
 
     __slots__ = (
         "_closing",
+        "_counted",
         "_eof",
         "_error",
         "_fd",
@@ -109,6 +147,7 @@ class SocketTransport(asyncio.Transport):
         self._read_out = read_out
         self._out: list[bytes | memoryview] = []
         self._size = 0  # bytes in _out
+        self._counted = 0  # those of them that are in the backlog
         self._high = WRITE_HIGH
         self._queued = False  # it is in the TurnEnd
         self._waiting = False  # for the socket to take more
@@ -207,6 +246,7 @@ class SocketTransport(asyncio.Transport):
         self._out.append(cast("bytes", data))
         self._size += len(data)
         if self._waiting:
+            self._count()
             self._throttle()
         elif self._size >= AT_ONCE:
             self._send()
@@ -251,6 +291,7 @@ class SocketTransport(asyncio.Transport):
             if self._waiting:
                 self._waiting = False
                 self._loop.remove_writer(self._fd)
+                self._count()
             return
         gone = 0
         while sent >= len(out[gone]):
@@ -262,7 +303,14 @@ class SocketTransport(asyncio.Transport):
         if not self._waiting:
             self._waiting = True
             self._loop.add_writer(self._fd, self._on_writable)
+        self._count()
         self._throttle()
+
+    def _count(self) -> None:
+        """Keep the backlog's account of what waits here."""
+        more = self._size - self._counted
+        self._counted = self._size
+        self._turn_end.backlog.changed(more)
 
     def _on_writable(self) -> None:
         try:
@@ -353,6 +401,8 @@ class SocketTransport(asyncio.Transport):
         self._sock.close()
         self._out.clear()
         self._size = 0
+        if self._counted:
+            self._count()
         protocol, self._protocol = self._protocol, None  # or the two would be work for the garbage collector
         protocol.connection_lost(self._error)
 

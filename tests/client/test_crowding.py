@@ -47,9 +47,13 @@ class FakeGate:
         self.watch.deadline = deadline
         self.at_stake = stake
         self.displaced = 0
+        self.waiting = 0
 
     def stake(self) -> int:
         return self.at_stake
+
+    def unsent(self) -> int:
+        return 0 if self.displaced else self.waiting
 
     def displace(self, now: float) -> None:
         self.displaced += 1
@@ -340,3 +344,31 @@ async def test_a_websocket_outlives_its_connections_time() -> None:
         shield.advance(200)
         await client.send(b"ping")
         assert await client.exactly(4) == b"ping"
+
+
+def test_those_for_whose_network_and_address_most_is_unsent_go_first() -> None:
+    crowd = Crowd()
+    told: list[int] = []
+    crowd.connections.backlog.limit(800, lambda: told.append(crowd.connections.backlog.waiting))
+    crowd.engine.deserving = {"198.51.100.3"}
+    many = [crowd.add(f"198.51.100.{number % 2}", stake=UNDER_WAY) for number in range(8)]
+    known, alone, reads = crowd.add("198.51.100.3"), crowd.add("203.0.113.1"), crowd.add("203.0.113.2")
+    for gate in [*many, known, alone]:
+        gate.waiting = 80
+        crowd.connections.backlog.changed(80)
+    crowd.connections.relieve()
+    assert not told
+    crowd.connections.backlog.changed(1)
+    assert told == [801]
+    crowd.connections.backlog.changed(1)
+    assert told == [801], "once"
+    crowd.connections.relieve()
+    assert len(displaced(*many)) == 2, "until an eighth is free"
+    assert {gate.whereabouts[0] for gate in many if gate.displaced} == {"198.51.100.0", "198.51.100.1"}
+    assert not displaced(known, alone, reads)
+    assert crowd.closed["displaced_unsent"] == 2
+    crowd.connections.relieve()
+    assert len(displaced(*many)) == 2, "what is left fits, whatever is still counted"
+    crowd.connections.backlog.changed(1)
+    assert len(told) == 2, "it is told again"
+    assert repr(crowd.connections.backlog) == "<Backlog 803 of 800 bytes>"

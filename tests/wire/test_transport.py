@@ -295,6 +295,25 @@ async def test_a_slow_reader_pauses_the_protocol_and_resumes_it_once(bench: Benc
     assert protocol.told == ["connection_made", "pause_writing", "resume_writing"]
 
 
+async def test_what_the_kernel_does_not_take_is_in_the_backlog(bench: Bench) -> None:
+    backlog = bench.turn_end.backlog
+    fast, slow, gone = Protocol(), Protocol(), Protocol()
+    peer = bench.wire(fast)
+    fast.wire.write(b"taken at once")
+    assert await bench.receive(peer, 13) == b"taken at once"
+    assert backlog.waiting == 0
+    peer, other = bench.wire(slow), bench.wire(gone)
+    for protocol in (slow, gone):
+        protocol.wire.write(BIG)
+        protocol.wire.write(b"more")
+    waiting = [protocol.wire.get_write_buffer_size() for protocol in (slow, gone)]
+    assert backlog.waiting == sum(waiting) > WRITE_HIGH
+    gone.wire.abort()
+    other.close()
+    assert await bench.receive(peer, len(BIG) + 4) == BIG + b"more"
+    await soon(lambda: backlog.waiting == 0)
+
+
 async def test_the_mark_at_which_the_protocol_is_paused(bench: Bench) -> None:
     protocol = Protocol()
     peer = bench.wire(protocol)

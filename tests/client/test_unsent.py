@@ -1,0 +1,66 @@
+"""What waits to be sent is in a bound, and those go first for whom most of it waits."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import replace
+
+from shield.http.settings import HttpSettings
+from tests.harness import Client, Shield, get, reply, shielded, soon
+
+MOST = 6 << 20
+BODY = b"x" * 150_000
+HTTP = replace(HttpSettings(), unsent_bytes=MOST, response_buffers_bytes=1 << 20)
+
+
+def small_buffers(shield: Shield) -> None:
+    """Let the kernel take little of an answer that is not read; else it takes all of it."""
+    for sock in shield.listener._sockets:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+
+async def test_unread_answers_of_thirty_addresses_are_counted_and_cost_nobody_else_anything() -> None:
+    """Each was below what makes a client slow, and no bound counted them: 1,500 took 138 MB."""
+    async with shielded({"/": reply(BODY)}, http=HTTP) as (shield, _), contextlib.AsyncExitStack() as stack:
+        backlog = shield.crowding.backlog
+        small_buffers(shield)
+
+        async def ask(source: str) -> Client:
+            client = await stack.enter_async_context(await Client.open(shield.port, source=source, receive_buffer=4096))
+            await client.send(get())
+            return client
+
+        people = [await ask(f"127.0.{number}.1") for number in range(1, 4)]
+        await soon(lambda: len(shield.gates) == 3 and all(gate.unsent() for gate in shield.gates))
+        attackers = [await ask(f"127.1.{number % 30}.1") for number in range(120)]
+        await soon(lambda: len(shield.gates) == 123 and not shield.engine.slots)
+        counted = sum(gate.unsent() for gate in shield.gates)
+        assert counted == backlog.waiting <= MOST
+        closed = shield.metrics.connections_closed["displaced_unsent"]
+        assert 0 < closed == 123 - shield.metrics.connections_open
+        assert shield.told("connections_displaced")
+        for person in people:
+            assert (await person.response()).body == BODY
+        for attacker in attackers:
+            attacker.close()
+        await soon(lambda: not backlog.waiting)
+
+
+async def test_who_has_a_history_may_have_four_times_as_much_unsent() -> None:
+    async with shielded({"/": reply(BODY)}, http=HTTP) as (shield, _), contextlib.AsyncExitStack() as stack:
+        small_buffers(shield)
+        shield.engine.deserving = {"regular"}
+        known = [
+            await stack.enter_async_context(await Client.open(shield.port, source="127.0.1.1", receive_buffer=4096))
+            for _ in range(2)
+        ]
+        for client in known:
+            await client.send(get("/", "User-Agent: regular"))
+        for number in range(60):
+            client = await Client.open(shield.port, source=f"127.1.{number}.1", receive_buffer=4096)
+            await stack.enter_async_context(client)
+            await client.send(get())
+        await soon(lambda: shield.metrics.connections_closed["displaced_unsent"])
+        for client in known:
+            assert (await client.response()).body == BODY
