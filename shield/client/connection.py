@@ -162,7 +162,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = CLOSED
-        self.flow.caught_up()
+        if self.flow.ahead:
+            self.flow.caught_up()
         work = self._tunnel or self._exchange
         if work is not None:
             work.abandon(self._serving.clock())

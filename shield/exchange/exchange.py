@@ -481,61 +481,62 @@ class Exchange:
         was_sent = self.state >= SENT
         self.state = ENDED
         request.owner = None  # a cycle per request would be work for the garbage collector
-        name = ""
-        attempts = self._attempts
-        if attempts is not None:
-            attempts.cancel()
-            name = attempts.last
+        name = ""  # of the server tried last, whether or not that was the one to blame
+        if self._attempts is not None:
+            self._attempts.cancel()
+            name = self._attempts.last
         if self._slot is not None:
             self._slot.end()
         if self._server is not None:
             name = self._server.name
             self._leave(now, ending is RESPONDED)
-        metrics = forwarder.metrics
         outcome = self._outcome
-        status = ending.logged
-        if status == OF_RESPONSE and outcome is not None:
+        released: Sequence[Request]
+        if fault is None and outcome is not None and ending.told == LEARN:
             status = outcome.status
-        elif status == OF_FAULT and fault is not None:
-            status = fault.status
-        released: Sequence[Request] = ()
-        if ending.told == LEARN:
-            if fault is None and outcome is not None:
-                metrics.upstream_responses[status // 100] += 1
-                metrics.request_seconds.observe(now - self.started)
-                if outcome.rtt >= 0.0:
-                    metrics.upstream_seconds.observe(outcome.rtt)
-            elif outcome is None:
-                outcome = Outcome(status, NO_RTT)
-            else:
-                outcome = Outcome(ending.learned or status, outcome.rtt, outcome.stream)
+            metrics = forwarder.metrics
+            metrics.upstream_responses[status // 100] += 1
+            metrics.request_seconds.observe(now - self.started)
+            if outcome.rtt >= 0.0:
+                metrics.upstream_seconds.observe(outcome.rtt)
             released = forwarder.engine.learn(request, outcome, now)
-        elif ending.told == CANCEL:
-            if ending is NO_ROOM:
-                request.body_pending = not was_sent  # one that was not sent costs no more than an attempt
-            released = forwarder.engine.cancel(request, now)
-        word = ""
-        if fault is not None:
-            word = fault.value
-            metrics.faults[word] += 1
-        elif ending.counter:
-            metrics.faults[ending.counter] += 1
+        else:
+            status, released = self._tell_policy(ending, now, fault, was_sent)
         client = self._client
         if ending is not SHED:
-            forwarder.log.request(
-                now,
-                request,
-                status,
-                now - self.started,
-                self.body_sent,
-                name,  # of the server tried last, whether or not that was the one to blame
-                self.request_id.decode("ascii"),
-                word,
-                client.ja4,
-            )
+            seconds, request_id = now - self.started, self.request_id.decode("ascii")
+            word = "" if fault is None else fault.value
+            forwarder.log.request(now, request, status, seconds, self.body_sent, name, request_id, word, client.ja4)
         if released:
             forwarder.resume(released, now)
         client.ended(ending.seen, fault, now)
+
+    def _tell_policy(
+        self, ending: Ending, now: float, fault: Fault | None, was_sent: bool
+    ) -> tuple[int, Sequence[Request]]:
+        """Count and tell the policy an ending without a whole response. The status for the log, and the requests whose
+        verdict has changed with it."""
+        forwarder = self._forwarder
+        request, outcome = self.request, self._outcome
+        status = ending.logged
+        if fault is not None:
+            forwarder.metrics.faults[fault.value] += 1
+            if status == OF_FAULT:
+                status = fault.status
+        elif ending.counter:
+            forwarder.metrics.faults[ending.counter] += 1
+        if status == OF_RESPONSE and outcome is not None:
+            status = outcome.status
+        if ending.told == LEARN:
+            learned = Outcome(status, NO_RTT)
+            if outcome is not None:
+                learned = Outcome(ending.learned, outcome.rtt, outcome.stream)
+            return status, forwarder.engine.learn(request, learned, now)
+        if ending.told == CANCEL:
+            if ending is NO_ROOM:
+                request.body_pending = not was_sent  # one that was not sent costs no more than an attempt
+            return status, forwarder.engine.cancel(request, now)
+        return status, ()
 
     def _leave(self, now: float, reuse: bool = False) -> None:
         """The one place in which an exchange parts from its server and from the connection to it, if there is one.

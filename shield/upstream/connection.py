@@ -109,6 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
     ) -> None:
         """Serve `exchange` from now on: send the request with this head, and what there is of its body. `done`: that is
         all of it. `suffix` are the forwarding fields, each with its CRLF."""
+        # Longer than a screen because it runs for each request: a call would cost as much as three of its lines.
         self.exchange = exchange
         self._request = head
         self.complete = False

@@ -93,9 +93,6 @@ class Stream:
     def flush(self) -> None:
         self.loopback.order.append(self.name)
 
-    def finish(self) -> None:
-        self.loopback.order.append(self.name)
-
     def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
         self.status, self.fields, self.tunnelled = 101, fields, tail
         self.passage = tunnel
@@ -105,6 +102,7 @@ class Stream:
 
     def ended(self, seen: Seen, fault: Fault | None, now: float) -> None:
         assert self.seen is None, "ended twice"
+        self.loopback.order.append(self.name)
         self.seen, self.fault = seen, fault
         self.exchange = self.passage = None
 
@@ -155,7 +153,7 @@ class Stream:
 
 
 class Loopback:
-    """One connection. `order` has a stream's name each time that something is sent to it."""
+    """One connection. `order` has a stream's name each time that something is sent to it, and at its end."""
 
     def __init__(self, shield: Shield) -> None:
         self._shield = shield

@@ -31,6 +31,7 @@ async def test_two_requests_are_under_way_at_once_and_the_second_one_ends_first(
         go.set()
         await soon(lambda: slow.seen)
         assert (slow.seen, slow.content) == (Seen.WHOLE, b"slow page")
+        assert loopback.order.index("/fast") < len(loopback.order) - 1
         assert loopback.order[-1] == "/slow"
         assert sorted(request.target for request in origin.requests) == ["/fast", "/slow"]
         assert len(shield.engine.learned) == 2
