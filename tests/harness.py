@@ -103,6 +103,7 @@ class PermissiveEngine:
     concurrency_limit = 100
     waiting = 0
     pressed = False
+    api_key_header = ""
 
     def __init__(self) -> None:
         self.verdicts: dict[str, Verdict] = {}
@@ -119,12 +120,20 @@ class PermissiveEngine:
         self.slots: set[int] = set()
         self.queued: list[Request] = []
         self.grants: dict[str, str] = {}
+        self.shut: Verdict | None = None  # what holds for everybody
+        self.unread = 0
         self.deserving: set[str] = set()  # addresses, and User-Agents
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
         self.identified.append((address, user_agent, language))
         self.programs.append(ja4)
         return FakeClient(address, user_agent, language)
+
+    def shut_out(self, address: str, now: float) -> Verdict | None:
+        return self.shut
+
+    def refused_unread(self) -> None:
+        self.unread += 1
 
     def present(self, token: str, now: float) -> object | None:
         self.tokens.append(token)
@@ -215,6 +224,10 @@ class QuietLog:
     def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
         self.programs.append(ja4)
         self.refusals.append((request.path, status, request_id))
+
+    def refused_unread(self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "") -> None:
+        self.programs.append(ja4)
+        self.refusals.append((verdict.reason.value, status, ""))
 
     def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "") -> None:
         self.programs.append(ja4)
@@ -339,7 +352,9 @@ class Shield:
         if self.redirect is None:
             most = self.http.max_head_bytes
             serving = self.serving
-            first_read = FirstRead(entrance, self.engine, serving.heads, most, serving.recognition, serving.replies)
+            first_read = FirstRead(
+                entrance, self.engine, serving.heads, most, serving.recognition, serving.replies, serving.shut_out
+            )
         listening = bind([self.address], 128, reuse_port=False)
         self.listener = Listener(entrance, listening, self.limit, self._gate, self.prelude, first_read)
         self.crowding.per_address = self.per_address

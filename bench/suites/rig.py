@@ -70,7 +70,7 @@ class SilentLog:
     def request(self, *_: Any) -> None:
         pass
 
-    refused = fault = event = request
+    refused = refused_unread = fault = event = request
 
 
 class FakeTransport:

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from shield.client.shut_out import BODILESS
 from shield.http.head import Refused
 from shield.model import Action
 from shield.policy.request import Request
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from shield.accept.entrance import Entrance
     from shield.client.connection import ClientConnection
     from shield.client.peer import Recognition
+    from shield.client.shut_out import ShutOut
     from shield.http.head import Head
     from shield.http.plain_head import PlainHeads
     from shield.policy.engine import Engine
@@ -65,6 +67,7 @@ class FirstRead:
         "_metrics",
         "_recognition",
         "_replies",
+        "_shut_out",
         "_until",
     )
 
@@ -76,6 +79,7 @@ class FirstRead:
         max_head_bytes: int,
         recognition: Recognition,
         replies: Replies,
+        shut_out: ShutOut,
     ) -> None:
         """`max_head_bytes` is `http.max_head_bytes`: what is longer is answered by a connection."""
         self._clock = entrance.clock
@@ -86,6 +90,7 @@ class FirstRead:
         self._max_head_bytes = max_head_bytes
         self._recognition = recognition
         self._replies = replies
+        self._shut_out = shut_out
         self._known: dict[tuple[str, bytes], FirstRequest] = {}  # by address and bytes
         self._until = 0.0
 
@@ -100,6 +105,17 @@ class FirstRead:
         except OSError:
             return _wait  # nothing is there yet, or there is an error that the next read will show, too
         now = self._clock()
+        shut_out = self._shut_out
+        ban = shut_out.verdict(address, now)
+        if (
+            ban is not None
+            and data.endswith(b"\r\n\r\n")
+            and data.startswith(BODILESS)
+            and not shut_out.may_be_spared(data)
+        ):
+            self._metrics.bytes_in += len(data)
+            self._close_with(sock, shut_out.refuse(ban, address, data, now))
+            return None
         first = self._known.get((address, data)) if now < self._until else None
         if first is None:
             first = self._read(address, data, now)
@@ -120,15 +136,20 @@ class FirstRead:
         reply = self._replies.refusal(verdict, head.page)
         message = reply.message(head.method == "HEAD", True)
         self._log.refused(now, request, reply.status)
-        metrics.connections_total += 1
         metrics.own_responses[reply.status // 100] += 1
+        self._close_with(sock, message)
+        return None
+
+    def _close_with(self, sock: socket.SocketType, message: bytes) -> None:
+        """Send the only answer of a connection, and close it."""
+        metrics = self._metrics
+        metrics.connections_total += 1
         metrics.bytes_out += len(message)
         try:  # noqa: SIM105 - suppress() costs 0.4 µs
             sock.send(message, _ONCE)  # a new socket takes 4 KiB at least (tcp(7), tcp_wmem)
         except OSError:
             pass  # the client is gone; its request was counted, and that is all
         sock.close()
-        return None
 
     def _turn_tls_away(self, sock: socket.SocketType, address: str, received: int, now: float) -> None:
         """Tell a client that speaks TLS that it is not spoken here, and close. Nobody is blamed for it."""

@@ -31,6 +31,7 @@ from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.peer import Peer
 from shield.client.request_body import IncomingBody
 from shield.client.response import Http1Response
+from shield.client.shut_out import BODILESS
 from shield.client.watch import Watch
 from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
@@ -38,7 +39,7 @@ from shield.http.framing import CHUNKED, FramingError, TooLarge
 from shield.http.grammar import TCHARS
 from shield.http.head import Head, Refused
 from shield.http.head_reader import HeadReader
-from shield.model import Action, Fault, Signal, Verdict
+from shield.model import Action, Fault, Reason, Signal, Verdict
 from shield.policy.request import Request
 from shield.replies.pages import PREFIX
 from shield.replies.reply import Reply
@@ -73,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_barred",
         "_body",
         "_ends",
         "_eof",
@@ -122,6 +124,7 @@ class ClientConnection(asyncio.Protocol):
         self.response = _NO_RESPONSE  # until one is forwarded
         self._heads = HeadReader(serving.heads)
         self._eof = False
+        self._barred = False  # its address was banned, for all who show nothing, when last looked at
         # per request
         self._phase = IDLE
         self._pending = b""
@@ -148,10 +151,12 @@ class ClientConnection(asyncio.Protocol):
         self.secure = transport.get_extra_info("sslcontext") is not None
         self.peer = Peer(serving.recognition, address, "https" if self.secure else "http", self._program)
         self.ja4 = self.peer.ja4
+        now = serving.clock()
+        self._barred = serving.shut_out.verdict(address, now) is not None and self._redirect is None
         connections = serving.connections
         self.flow = Flow(transport, connections.ahead)
         connections.opened(self)
-        self.watch.begin(serving.clock(), connections.draining)
+        self.watch.begin(now, connections.draining)
         crowding = connections.crowding
         if not address:  # it was reset before it was accepted: nobody is left to answer, and nobody to charge
             transport.abort()
@@ -315,12 +320,25 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_head(self, data: bytes, now: float) -> None:
         """One whole head: understand it, and serve the request or say what is wrong with it."""
+        if self._barred and self._turned_away(data, now):
+            return
         try:
             head = self._heads.read(data)
         except Refused as refused:
             self._break(refused.fault, now, data)
         else:
             self._serve(head, now)
+
+    def _turned_away(self, head: bytes, now: float) -> bool:
+        """Whether the ban of the address is the answer to a whole `head`, which has not been read. It was sent, then,
+        and the connection ends."""
+        shut_out, peer = self._serving.shut_out, self.peer
+        verdict = shut_out.verdict(peer.address, now)
+        if verdict is None or shut_out.may_be_spared(head):
+            return False
+        self._send(shut_out.refuse(verdict, peer.address, head, now, self.ja4))
+        self.end(now, linger=not head.startswith(BODILESS))
+        return True
 
     def _serve(self, head: Head, now: float) -> None:
         """One request: ask the policy, carry out the verdict."""
@@ -422,6 +440,8 @@ class ClientConnection(asyncio.Protocol):
             serving.log.refused(now, request, 503, request_id, peer.ja4)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now)
             return
+        if verdict.reason is _ADDRESS_BANNED:
+            self._barred = not peer.trusted  # what it asks next need not be read
         reply = serving.replies.refusal(verdict, head.page)
         serving.log.refused(now, request, reply.status, request_id, peer.ja4)
         self.answer(reply, head, now)
@@ -439,7 +459,7 @@ class ClientConnection(asyncio.Protocol):
         """Send a reply of our own to a request whose body may not have been read."""
         close = reply.closes or self.must_close(head)
         self._serving.metrics.own_responses[reply.status // 100] += 1
-        self._send(reply, head.method == "HEAD", close)
+        self._send(reply.message(head.method == "HEAD", close))
         if close:
             self.end(now, linger=head.length != 0 and self._phase == IDLE)
             return
@@ -460,8 +480,8 @@ class ClientConnection(asyncio.Protocol):
             self._phase = IDLE
             self._ready(now)
 
-    def _send(self, reply: Reply, head_only: bool, close: bool) -> None:
-        message = reply.message(head_only, close)
+    def _send(self, message: bytes) -> None:
+        """Send what a reply of our own says."""
         hsts = self._serving.hsts
         if self.secure and hsts:  # RFC 6797 section 7.1
             message = message.replace(b"\r\n", b"\r\n" + hsts, 1)
@@ -492,7 +512,7 @@ class ClientConnection(asyncio.Protocol):
         if fault in _MALFORMED and not foreign:
             self._report(Signal.MALFORMED, now)
         serving.metrics.own_responses[reply.status // 100] += 1
-        self._send(reply, head_only, True)
+        self._send(reply.message(head_only, True))
         self.end(now, linger=True)
 
     def _turn_tls_away(self, now: float) -> None:
@@ -743,6 +763,7 @@ def _bare(address: str) -> str:
 
 _NO_RESPONSE: Final = cast("Http1Response", None)
 _WHOLE: Final = Seen.WHOLE
+_ADDRESS_BANNED: Final = Reason.ADDRESS_BANNED
 _FORWARD, _QUEUE, _CHALLENGE = Action.FORWARD, Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 _AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})

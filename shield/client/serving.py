@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shield.client.connections import Connections
     from shield.client.peer import Recognition
+    from shield.client.shut_out import ShutOut
     from shield.client.watch import Limits
     from shield.exchange.forwarder import Forwarder
     from shield.http.plain_head import PlainHeads
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 class Serving:
     """One per process, put together by process/assembly.py. It holds no state of a request.
 
-    A connection reads with `heads`, finds out who asks with `recognition`, asks `engine`, sends on with `forwarder`,
-    and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is a field line for what is sent over TLS,
-    with its CRLF, or empty.
+    A connection turns banned addresses away with `shut_out`, reads with `heads`, finds out who asks with `recognition`,
+    asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
+    a field line for what is sent over TLS, with its CRLF, or empty.
     """
 
     connections: Connections
     limits: Limits
     heads: PlainHeads
     recognition: Recognition
+    shut_out: ShutOut
     engine: Engine
     forwarder: Forwarder
     replies: Replies

@@ -20,7 +20,7 @@ from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.marks import Unit, Why
-from shield.model import Action
+from shield.model import Action, Verdict
 from shield.operator.events import EVENTS, LEVELS, Level
 from shield.operator.log_lines import CallLater, LineSink, LogLines
 from shield.operator.sampler import Sampler
@@ -185,6 +185,23 @@ class AccessLog:
             line["ja4"] = ja4
         if request_id:
             line["id"] = request_id
+        self._lines.put(line)
+
+    def refused_unread(self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "") -> None:
+        """One request that was refused for the ban of its address, and of which nothing else is known."""
+        if not self._refused.admit(now):
+            self._lines.schedule()
+            return
+        line = {
+            "time": self._lines.time(now),
+            "event": "refused",
+            "address": address,
+            "status": status,
+            "action": verdict.action._value_,
+            "reason": verdict.reason._value_,
+        }
+        if ja4:
+            line["ja4"] = ja4
         self._lines.put(line)
 
     def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "") -> None:

@@ -4,6 +4,7 @@
     enter       the body of a request is here: now it wants a slot
     learn       a forwarded request has ended: settle its cost, its history, its reputation; its slot is free
     release     its slot is free before its end; cancel: its client has left
+    shut_out    whatever an address asks would be refused: its requests need not be read
     report      a client has done something bad that is no response
     mint, redeem, claim, grant, present      challenges, the waiting room, and passes
     tick        time has passed: every 20 ms while requests wait, else every window
@@ -41,7 +42,7 @@ from shield.policy.pricing.pricing import Pricing
 from shield.policy.pricing.waiting_room import Room
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
-from shield.policy.refusals import TimedRefusals
+from shield.policy.refusals import TimedRefusals, banned
 from shield.policy.reputation import POOR_STATUS, Reputation
 from shield.policy.request import Request
 from shield.policy.routes import Routes
@@ -127,6 +128,7 @@ class Engine:
             self._limits,
         )
         self._challenge = challenge
+        self.api_key_header = settings.identity.api_key_header
         self._least_cost = settings.routes.least_cost
         self._tiers = [0] * len(Tier)  # requests so far
         self._windows = Windows(
@@ -195,6 +197,27 @@ class Engine:
             verdict = verdict.in_dry_run()
         request.verdict = verdict
         return verdict
+
+    def shut_out(self, address: str, now: float) -> Verdict | None:
+        """The ban of a textual address, where it holds for every request from there that shows neither a pass nor an
+        API key. None when a request must be read to be judged, as it must where somebody has a history, and in a dry
+        run. To be asked before anything is read; it charges nothing."""
+        if not self._reputation.bans_addresses or self.dry_run:
+            return None
+        source = self._identity.met(address)
+        if source is None:
+            return None
+        rare = source.rare
+        until = rare.banned_until
+        if until <= now or rare.spared_until > now or rare.named is not None or rare.vouched:
+            return None
+        if self._history.clients_at(source.name):
+            return None
+        return banned(Reason.ADDRESS_BANNED, int(until - now) + 1)
+
+    def refused_unread(self) -> None:
+        """Count a request that was refused by `shut_out`."""
+        self._tiers[Tier.T0] += 1  # as those that are read before they are refused for a ban
 
     def events(self) -> Sequence[Note]:
         """Decisions of note since the last call, as (name, fields), for the log.

@@ -87,6 +87,7 @@ class Rare:
         "overflow",
         "refused_since",
         "relapses",
+        "spared_until",
         "vouched",
     )
 
@@ -98,6 +99,7 @@ class Rare:
         self.named: Reason | None = None  # ALLOWLISTED or DENYLISTED by the operator
         self.vouched: bool | None = None  # what DNS says of a client that claims to be a crawler
         self.hard = 0.0  # the part of the score that hard signals made
+        self.spared_until = 0.0  # until when the pass that a client there has bought may stand in for a cookie
         # of a client
         self.offered_until = 0.0  # until when a challenge is outstanding
         self.ignored_at = 0.0  # when its score last rose because it ignored one
@@ -157,6 +159,7 @@ class AddressEntry:
     named = Rarely["Reason | None"]()
     overflow = Rarely[bool]()
     relapses = Rarely[int]()
+    spared_until = Rarely[float]()
     vouched = Rarely["bool | None"]()
 
     def __init__(

@@ -249,6 +249,16 @@ class Identity:
         """The entry of a textual address (ValueError when it is none)."""
         return self._source(locate(address), self._named(address), now)
 
+    def met(self, address: str) -> AddressEntry | None:
+        """The entry of a textual address that is in the table, not one that strangers share; None for any other."""
+        source = self.addresses.get(address)
+        if source is None and ":" in address:
+            try:
+                source = self.addresses.get(locate(address)[1])
+            except ValueError:
+                return None
+        return source
+
     def _others(self) -> ClientEntry:
         """The entry that newcomers share when the table of clients is full."""
         others = ClientEntry(b"other", self.addresses.shared, None, overflow=True)

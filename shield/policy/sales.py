@@ -166,6 +166,7 @@ class Sales:
             self._pricing.room.hold(network, -1 if counted else 1)
         if not client.entry.overflow:
             client.entry.bought = stand_in
+            client.source.spared_until = now + self._settings.stand_in
         return token
 
     def _accept(self, token: str) -> Redemption:

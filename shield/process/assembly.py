@@ -13,6 +13,7 @@ from shield.client.crowding import Crowding
 from shield.client.flow import ReadAhead
 from shield.client.peer import Recognition
 from shield.client.serving import Serving
+from shield.client.shut_out import ShutOut
 from shield.client.watch import Limits, TimeoutSettings
 from shield.exchange.earned import EarnedPasses
 from shield.exchange.forwarder import Forwarder
@@ -59,6 +60,7 @@ def assemble(
     def set_cookie(token: str, secure: bool) -> bytes:
         return replies.set_cookie(token, int(challenge.pass_lifetime), secure)
 
+    headers = [name for name in (challenge.header, engine.api_key_header) if name]
     proof = ProofOfWork(engine, replies, metrics)
     crowding = Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock)
     crowding.backlog.limit(http.unsent_bytes, lambda: loop.call_soon(crowding.relieve))
@@ -72,6 +74,7 @@ def assemble(
         limits=Limits(timeouts, pool.settings),
         heads=PlainHeads(Examiner(http, challenge.header)),
         recognition=Recognition(engine, forwarding, crawlers, challenge.cookie.encode("ascii")),
+        shut_out=ShutOut(engine, forwarding.trusts, challenge.cookie, headers, http.max_fields, replies, metrics, log),
         engine=engine,
         forwarder=Forwarder(
             engine=engine,

@@ -221,7 +221,9 @@ def _listener(
     if certificates is not None or config.listen.proxy_protocol:
         prelude = Prelude(entrance, config.tls.handshake_timeout, config.listen.proxy_protocol, handshakes)
     most = config.http.max_head_bytes
-    first_read = FirstRead(entrance, serving.engine, serving.heads, most, serving.recognition, serving.replies)
+    first_read = FirstRead(
+        entrance, serving.engine, serving.heads, most, serving.recognition, serving.replies, serving.shut_out
+    )
     return Listener(entrance, listening, connections, connect, prelude, first_read)
 
 
