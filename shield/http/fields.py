@@ -101,6 +101,7 @@ RESPONSE_FIELDS: Final[Mapping[bytes, ResponseField]] = {
 
 _NOT_LETTERS = re.compile(rb"[^a-z]+")
 _FRAMING: Final = frozenset({b"transferencoding", b"contentlength"})
+_LEAST_FRAMING: Final = min(map(len, _FRAMING))  # most names are shorter, and need no closer look
 
 
 def disguised(name: bytes) -> bool:
@@ -108,7 +109,7 @@ def disguised(name: bytes) -> bool:
 
     Transfer_Encoding and Content--Length are such names: CGI and some servers make the real one of them.
     """
-    return _NOT_LETTERS.sub(b"", name) in _FRAMING
+    return len(name) >= _LEAST_FRAMING and _NOT_LETTERS.sub(b"", name) in _FRAMING
 
 
 def without_named(lines: list[bytes], names: AbstractSet[bytes]) -> list[bytes]:

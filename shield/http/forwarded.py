@@ -13,6 +13,7 @@ from typing import Final
 from shield.http.grammar import FORWARDED_HOST, FORWARDED_MARK, FORWARDED_PAIR, QUOTED_PAIR
 from shield.http.head import Head
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_HOPS: Final = 32
@@ -26,6 +27,12 @@ MAX_PAIRS: Final = 16
 def parse_node(node: str) -> str | None:
     """The IP address in one hop ("192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80", "2001:db8::1"); None for anything
     else."""
+    address = _node(node)
+    return None if address is None else str(address)
+
+
+def _node(node: str) -> Address | None:
+    """The same as an address."""
     node = node.strip()
     if node.startswith("["):
         node = node[1:].partition("]")[0]
@@ -39,8 +46,8 @@ def parse_node(node: str) -> str | None:
         if address.scope_id is not None:
             return None
         if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-    return str(address)
+            return address.ipv4_mapped
+    return address
 
 
 def parse_forwarded(value: str) -> list[dict[str, str]]:
@@ -111,7 +118,10 @@ class Forwarding:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
-        return any(parsed in network for network in self._trusted)
+        return self._among(parsed)
+
+    def _among(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
 
     def resolve(self, peer: str, scheme: str, head: Head) -> tuple[str, str, str]:
         """The client's address, its scheme, and the host that it asked for or "", of a request that came from the
@@ -146,15 +156,16 @@ class Forwarding:
     def _walk(self, peer: str, hops: Sequence[str]) -> tuple[str, int]:
         """The first hop from the right that is not a trusted proxy, and its index; -1 is `peer` itself. Where a hop is
         not an address, the one right of it counts."""
-        address, at = peer, -1
+        address: Address | None = None
+        at = -1
         for index in range(len(hops) - 1, -1, -1):
-            hop = parse_node(hops[index])
+            hop = _node(hops[index])
             if hop is None:
                 break
             address, at = hop, index
-            if not self.trusts(hop):
+            if not self._among(hop):
                 break
-        return address, at
+        return peer if address is None else str(address), at
 
 
 def _last(head: Head, name: str) -> str:

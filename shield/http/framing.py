@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from shield.http.grammar import BARE_CHUNK_SIZE, CHUNK_SIZE, COMMON_CHUNK_SIZE, TRAILER_LINE
+from shield.http.grammar import CHUNK_SIZE, CHUNK_SIZE_LINE, COMMON_CHUNK_SIZE, TRAILER_LINE
 
 CHUNKED: Final = -1
 """In place of a body's length: it comes in the chunked transfer coding."""
@@ -100,7 +100,10 @@ class ChunkedBody:
                     self._state = self.DATA_END
                 continue
             if self._state == self.SIZE and not self._line:
-                at = self._take_run(data, at, pieces) if self.framed else self._take_whole(data, at, pieces)
+                if self.framed:
+                    at = self._take_run(data, at, pieces)
+                if at < end:
+                    at = self._take_whole(data, at, pieces)
                 if at == end:
                     break
             line, at = self._take_line(data, at)
@@ -109,26 +112,29 @@ class ChunkedBody:
         return pieces, at
 
     def _take_whole(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Read the whole chunks without extensions that data[at:] begins with, as nearly all are. Measured: 0.6 µs
-        each, 2.2 µs by way of their lines."""
+        """Read the whole chunks that data[at:] begins with, as nearly all are. Measured: 0.6 µs each, 2.2 µs by way of
+        their lines."""
         end = len(data)
         left = self._limit - self.payload
-        while (match := BARE_CHUNK_SIZE.match(data, at)) is not None:
+        while (match := CHUNK_SIZE_LINE.match(data, at)) is not None:
             size = int(match[1], 16)
             start = match.end()
             stop = start + size
             if not size or stop + 2 > end or data[stop : stop + 2] != b"\r\n" or size > left:
                 break
             left -= size
-            pieces.append(data[start:stop])
+            if self.framed:
+                pieces += (b"%x\r\n" % size, data[start : stop + 2])
+            else:
+                pieces.append(data[start:stop])
             at = stop + 2
             self._overhead = 0
         self.payload = self._limit - left
         return at
 
     def _take_run(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Read the same chunks to be sent on: all of them in one piece, as they came. Measured: 0.1 µs each when they
-        are of one size, as most are of a large response, else 0.7 µs."""
+        """Read those without extensions to be sent on: all of them in one piece, as they came. Measured: 0.1 µs each
+        when they are of one size, as most are of a large response, else 0.7 µs."""
         begin = at
         end = len(data) - 2
         while (match := COMMON_CHUNK_SIZE.match(data, at)) is not None:

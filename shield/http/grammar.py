@@ -79,8 +79,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
 # Narrower: 15 digits stay far below 2**63. No whitespace before ";": section 7.1.1 allows it as a relic, but llhttp and
 # h11 refuse it, and two readings of one size are how smuggling begins. Group: size.
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
-# A whole line without an extension; for `match`. Group: size.
-BARE_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
+# A whole line, its extension no longer than MAX_CHUNK_LINE allows behind the longest size; for `match`. Group: size.
+CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]{0,240})?\r\n")
 # The same, not 0, in a form that nobody reads otherwise, so that it may be sent on as it came; for `match`.
 COMMON_CHUNK_SIZE = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 

@@ -23,6 +23,8 @@ LONGEST_LINE: Final = 512
 SECRET_WORDS: Final = (b"cookie", b"auth", b"key", b"pass", b"secret", b"token")
 """Parts of the names of fields whose lines are never remembered."""
 
+_LEAST_SECRET: Final = min(map(len, SECRET_WORDS))
+
 T = TypeVar("T")
 
 
@@ -46,7 +48,8 @@ class LineMemory(Generic[T]):
         none."""
         if len(line) > self._longest or name in self._secret_names:
             return
-        for word in SECRET_WORDS:  # a loop, not any(): a cookie, which comes with each request, must cost little
+        # A loop, not any(): a cookie, which comes with each request, must cost little. Nor must a head of short names.
+        for word in SECRET_WORDS if len(name) >= _LEAST_SECRET else ():
             if word in name:
                 return
         if len(self.known) >= self._most:

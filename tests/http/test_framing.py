@@ -220,3 +220,26 @@ def test_framing_without_payload_is_bounded() -> None:
 def test_data_longer_than_its_size_is_refused_at_once(bad: bytes) -> None:
     with pytest.raises(FramingError):
         read(ChunkedBody(0), bad + b"\r\n", [])
+
+
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("extension", [b"", b";", b";a=b", b";" + b"x" * 240, b";" + b"x" * 254])
+def test_a_chunk_with_an_extension_means_what_it_means_without(
+    framed: bool, extension: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[bytes] = []
+    inner = ChunkedBody._on_line
+
+    def noted(self: ChunkedBody, line: bytes) -> None:
+        lines.append(line)
+        inner(self, line)
+
+    monkeypatch.setattr(ChunkedBody, "_on_line", noted)
+    body = ChunkedBody(0, framed)
+    pieces, end = body.feed((b"5" + extension + b"\r\nhello\r\n") * 1000 + b"0\r\n\r\nGET", 0)
+    assert b"".join(pieces) == (b"5\r\nhello\r\n" if framed else b"hello") * 1000
+    assert body.done
+    assert body.payload == 5000
+    assert end == 1000 * (10 + len(extension)) + 5
+    if len(extension) <= 241:
+        assert lines == [b"0", b""], "a whole chunk is read at once"
