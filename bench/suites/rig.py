@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import time
@@ -16,10 +17,13 @@ from typing import Any, Final
 
 from shield.client.connection import ClientConnection
 from shield.config.load import parse
+from shield.http import response_head
 from shield.http.forwarded import Forwarding
+from shield.model import Action, Outcome
 from shield.operator.metrics import Metrics
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
+from shield.policy.request import Request
 from shield.process.assembly import assemble
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
@@ -35,6 +39,17 @@ RESPONSE: Final = (
     b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n"
     b"Cache-Control: max-age=60\r\nContent-Length: 500\r\n\r\n" + b"x" * 500
 )
+
+SWITCHED: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+@functools.cache
+def replies() -> Replies:
+    """Rendering them takes longer than all the rest."""
+    return Replies("shield_pass", "Shield-Pass")
 
 
 def engine(tables: str = OUT_OF_REACH, concurrency: int = 1_000_000) -> Engine:
@@ -67,7 +82,7 @@ def calls(thing: Any, name: str) -> Iterator[list[Any]]:
 class SilentLog:
     """An access log that is off."""
 
-    def request(self, *_: Any) -> None:
+    def request(self, *_: Any, **__: Any) -> None:
         pass
 
     refused = refused_unread = fault = event = request
@@ -103,7 +118,12 @@ class FakeTransport:
 class Proxy:
     """A whole data path whose one upstream connection is fake. Needs a running event loop."""
 
-    def __init__(self, tables: str = OUT_OF_REACH, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        tables: str = OUT_OF_REACH,
+        clock: Callable[[], float] = time.monotonic,
+        forwarding: Forwarding | None = None,
+    ) -> None:
         loaded = parse(f'[upstream]\nservers = ["http://127.0.0.1:1"]\n{tables}')
         self.metrics = Metrics()
         self.pool = Pool(
@@ -114,9 +134,9 @@ class Proxy:
         self.serving = assemble(
             engine=self.engine,
             pool=self.pool,
-            replies=Replies("shield_pass", "Shield-Pass"),
+            replies=replies(),
             crawlers=None,  # type: ignore[arg-type]  # none is configured, so nobody is asked
-            forwarding=Forwarding((), "none"),
+            forwarding=forwarding or Forwarding((), "none"),
             http=loaded.http,
             timeouts=loaded.timeouts,
             challenge=loaded.challenge,
@@ -126,11 +146,44 @@ class Proxy:
             loop=asyncio.get_running_loop(),
             request_ids=lambda: b"bench-%x" % next(numbers),
         )
+        self.origin = self.new_origin()
+        self.connect()
+
+    def new_origin(self) -> UpstreamConnection:
+        """A new connection to the origin in place of the one before."""
         server = self.pool.servers[0]
+        server.idle.clear()
         self.origin = UpstreamConnection(server)
         self.origin.connection_made(FakeTransport())  # type: ignore[arg-type]
         server.idle.append(self.origin)
-        self.connect()
+        return self.origin
+
+    def ban(self, address: str) -> None:
+        """Ban an address."""
+        engine = self.engine
+        engine._reputation.hard_of(engine._identity.source(address, START), 20.0, "bench", START)
+
+    def exhaust(self, address: str) -> None:
+        """Have an address use up its bucket, which with TINY is that of a few requests."""
+        for number in range(1000):
+            client = self.engine.identify(address, f"{number}", "", "", START)
+            request = Request(client, "GET", "/", {}, None, False, None)
+            if self.engine.decide(request, START).action is not Action.FORWARD:
+                return
+            self.engine.learn(request, Outcome(200, 0.002), START)
+        raise AssertionError("a bucket without a bottom")
+
+    def forget_lines(self) -> None:
+        """Know no line and no name of a field of a request from before."""
+        heads = self.serving.heads
+        heads._lines.known.clear()
+        heads.examiner._names.known.clear()
+
+    @staticmethod
+    def forget_response_lines() -> None:
+        """Know no line of a response from before."""
+        response_head._lines.known.clear()
+        response_head._statuses.known.clear()
 
     def connect(self) -> ClientConnection:
         """A new client connection; also kept as `gate`."""
