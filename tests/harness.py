@@ -81,6 +81,8 @@ class FakeClient:
         self.agent = agent
         self.language = language
         self.key = b"client"
+        self.home = address
+        self.network = address.rpartition(".")[0]
         self.live = True
         self.crawler = None
         self.unverified = False
@@ -112,6 +114,7 @@ class PermissiveEngine:
         self.decided: list[Request] = []
         self.learned: list[tuple[Request, Outcome]] = []
         self.released: list[Request] = []
+        self.occupied_for: list[float] = []  # seconds
         self.cancelled: list[Request] = []
         self.signals: list[tuple[str, Signal]] = []
         self.tokens: list[str] = []
@@ -194,6 +197,12 @@ class PermissiveEngine:
         self.cancelled.append(request)
         self._free(request)
         return ()
+
+    def withdraw(self, request: Request) -> None:
+        self._free(request)
+
+    def occupied(self, request: Request, seconds: float, now: float) -> None:
+        self.occupied_for.append(seconds)
 
     def report(self, who: FakeClient | str, signal: Signal, now: float) -> None:
         self.signals.append((who if isinstance(who, str) else who.address, signal))
@@ -384,6 +393,7 @@ class Shield:
             if isinstance(self.engine, PermissiveEngine):
                 assert not self.engine.slots, "a concurrency slot leaked"
                 assert not self.engine.queued
+            assert (self.forwarder.spools.open, self.forwarder.spools.shares.total) == (0, 0), "a spool leaked"
             assert [server.outstanding for server in self.pool.servers] == [0] * len(self.pool.servers)
 
     def told(self, event: str) -> bool:

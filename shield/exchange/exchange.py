@@ -9,13 +9,17 @@ the wake-up that brought it. Only opening a connection is a coroutine.
                |                    |  +-> TUNNEL (after 101) -> ENDED
                +-- idle connection -+
 
+A request is BUFFERING until its body is here, in memory or in a spool, or as much of it as there is room for; only then
+is a slot asked for. What is here is sent as fast as the server takes it (_drain). A body of which that is not all goes
+on without a slot (slot.py), and asks for it again with its end.
+
 Every state may also go to ENDED at once; endings.py says what that means. SENT may go back to CONNECTING, for another
 attempt, while nothing has come and the request may be repeated.
 
-It knows the client's side and the upstream connection by ports.py, and asks nothing of either about HTTP/1. What is
-kept: at most `http.body_buffer_bytes` of the request's body plus one read, and of the response what one read brought;
-the transports' own buffers are bounded by backpressure, at `http.response_buffer_bytes` for a slow client and
-`http.response_buffers_bytes` for all of them.
+It knows the client's side and the upstream connection by ports.py, and asks nothing of either about HTTP/1. In memory
+are at most `http.body_buffer_bytes` of the request's body plus one read, in files what spool.py allows, and of the
+response what one read brought; the transports' own buffers are bounded by backpressure, at `http.response_buffer_bytes`
+for a slow client and `http.response_buffers_bytes` for all of them.
 """
 
 from __future__ import annotations
@@ -57,9 +61,12 @@ if TYPE_CHECKING:
     from shield.upstream.server import Server
 
 BUFFERING, QUEUED, CONNECTING, SENT, RESPONDING, TUNNEL, ENDED = range(7)
+_UPSTREAM: Final = frozenset({SENT, RESPONDING})
 STATES: Final = ("buffering", "queued", "connecting", "sent", "responding", "tunnel", "ended")
 
 NO_RTT: Final = -1.0
+PIECES_PER_TURN: Final = 16
+"""Pieces of a kept body (spool.PIECE: 1 MiB in all) that are sent before others get their turn."""
 
 
 class Exchange:
@@ -125,46 +132,88 @@ class Exchange:
 
     def resume(self, now: float) -> None:
         """The policy has decided about a queued request: its verdict is FORWARD or SHED."""
+        slot = self._slot
+        shed = self.request.verdict.action is Action.SHED
         if self.state == QUEUED:
-            verdict = self.request.verdict
-            self._forwarder.count(verdict)
-            if verdict.action is Action.SHED:
+            self._forwarder.count(self.request.verdict)
+            if shed:
                 self._end(SHED, now)
             else:
                 self.start(now)
+        elif slot is not None and slot.awaited:
+            if shed:
+                self._shed_late(now)
+            else:
+                self._send_end(now)
 
     def send_body(self, pieces: list[bytes], done: bool, now: float) -> None:
         """Payload from the client. Pauses the client when it comes faster than it can leave."""
         body = cast("RequestBody", self._body)
         connection = self._connection
         if connection is None:
-            body.add(pieces, done, True)
+            body.add(pieces, done)
             self._buffered(body, now)
-            return
-        body.add(pieces, done, False)
-        connection.send_body(pieces, done, now)
-        if done and self.state == SENT:
-            self._client.watch.first_byte(now)
-            if self._slot is not None:
-                self._slot.stop_measuring()  # it is the service's turn
+        elif body.draining:
+            body.add(pieces, done)
+        elif done:
+            body.add(pieces, done)
+            self._hold_end(body, now)
+        else:
+            body.passed(pieces)
+            connection.send_body(pieces, done, now)
+
+    # its body, before it is sent
 
     def _buffered(self, body: RequestBody, now: float) -> None:
-        """More of the body is there, and no connection: ask for a slot once there is enough of it."""
-        full = body.full()
-        request = self.request
-        if request.body_pending and (body.done or full):
-            request.body_pending = False
-            forwarder = self._forwarder
-            verdict = forwarder.engine.enter(request, now)
-            forwarder.count(verdict)
-            if verdict.action is Action.QUEUE:
-                self.wait()
-            elif verdict.action is Action.SHED:
-                self._end(SHED, now)
-            else:
-                self.start(now)
-        if full and not body.done and self.state <= CONNECTING:
+        """More of the body is there, and no connection: ask for a slot once it is whole, or there is no more room."""
+        forwarder = self._forwarder
+        if not body.done:
+            if not body.full() or body.spill(forwarder.spools, self.request):
+                return
             self._client.flow.pause()
+            if self.request.body_pending and not self._place():
+                forwarder.streams.waiting[self] = None
+                self._client.watch.upstream_reading(now)
+                return
+        if self.request.body_pending:
+            self._enter(now)
+
+    def _enter(self, now: float) -> None:
+        """Ask for a slot, for the first time."""
+        forwarder = self._forwarder
+        request = self.request
+        forwarder.streams.waiting.pop(self, None)
+        request.body_pending = False
+        verdict = forwarder.engine.enter(request, now)
+        forwarder.count(verdict)
+        if verdict.action is Action.QUEUE:
+            self.wait()
+        elif verdict.action is Action.SHED:
+            self._end(SHED, now)
+        else:
+            self.start(now)
+
+    def _place(self) -> bool:
+        """Take a place among the streams for a body that cannot wait until it is whole. Whether there is one."""
+        streams = self._forwarder.streams
+        if streams.full() or not self._may_lag():
+            return False
+        slot = self._slot = Slot(streams)
+        slot.place(lagging=True)
+        return True
+
+    def claim(self) -> tuple[int, int]:
+        """Who among those whose body waits for room gets it first."""
+        return self.request.tier, cast("RequestBody", self._body).size
+
+    def on_room(self, now: float) -> None:
+        """There may be room for the body now: in the spool, or among the streams."""
+        if cast("RequestBody", self._body).spill(self._forwarder.spools, self.request):
+            self._forwarder.streams.waiting.pop(self, None)
+            self._client.flow.resume()
+            self._client.expect_progress(now)
+        elif self._place():
+            self._enter(now)
 
     def start(self, now: float) -> None:
         """Send the request: at once over an idle connection, else as soon as one is open."""
@@ -240,33 +289,133 @@ class Exchange:
     def _send(self, connection: UpstreamConnection, now: float) -> None:
         self.state = SENT
         self._connection = connection
-        client = self._client
         body = self._body
         if body is None:
             connection.send(self, self.head, self._suffix, self.request_id, now)
-            client.watch.first_byte(now)
+            self._client.watch.first_byte(now)
+        elif body.in_memory():
+            connection.send(self, self.head, self._suffix, self.request_id, now, body.pieces)
+            self._client.watch.first_byte(now)
+        else:
+            self._send_kept(connection, body, now)
+
+    # its body, while it is sent
+
+    def _send_kept(self, connection: UpstreamConnection, body: RequestBody, now: float) -> None:
+        """Send the request and what is here of its body, which is not whole or does not lie in memory."""
+        if body.done and self._slot is not None:  # it has come whole after all
+            self._slot.granted()
+        body.rewind()
+        body.draining = True
+        body.since = now
+        try:
+            pieces = body.take()
+        except OSError as error:
+            self._not_read(error, now)
             return
-        if not body.done:  # before it is sent, which may fill the transport and pause the client again
+        body.over = body.done and body.empty()
+        connection.send(self, self.head, self._suffix, self.request_id, now, pieces, body.over)
+        self._drain(body, connection, now)
+
+    def _drain(self, body: RequestBody, connection: UpstreamConnection, now: float) -> None:
+        """Send what is here of the body, as fast as the server takes it."""
+        pieces = PIECES_PER_TURN
+        while not body.empty() or (body.done and not body.over):
+            if body.blocked:
+                self._client.watch.upstream_reading(now)
+                return
+            if not pieces:
+                self._client.watch.upstream_reading(now)
+                self._forwarder.loop.call_soon(self._drain_on)
+                return
+            pieces -= 1
+            try:
+                taken = body.take()
+            except OSError as error:
+                self._not_read(error, now)
+                return
+            body.over = body.done and body.empty()
+            connection.send_body(taken, body.over, now)
+        if body.over:
+            self._drained(body, now)
+            if self.state == SENT:
+                self._client.watch.first_byte(now)
+        elif body.blocked:  # it still has something to read
+            self._client.watch.upstream_reading(now)
+        else:
+            self._drained(body, now)
+            body.forget()
+            client = self._client
             client.flow.resume()
             client.expect_progress(now)
-            self._pace(now)
-        connection.send(self, self.head, self._suffix, self.request_id, now, body.pieces, body.done)
-        if body.done:
-            client.watch.first_byte(now)
-        body.sent()
+            self._give_slot_back(now, lagging=True)
+
+    def _drain_on(self) -> None:
+        """Another turn, if it is still wanted."""
+        body, connection = self._body, self._connection
+        if body is not None and connection is not None and body.draining and self.state in _UPSTREAM:
+            self._drain(body, connection, self._forwarder.clock())
+
+    def _drained(self, body: RequestBody, now: float) -> None:
+        """The server has what was here. What it took to read that is charged like service time."""
+        body.draining = False
+        self._forwarder.engine.occupied(self.request, now - body.since, now)
+
+    def _not_read(self, error: OSError, now: float) -> None:
+        """The disk does not give the body back."""
+        self._forwarder.spools.failed(error)
+        self._end(BROKEN if self.state == RESPONDING else FAILED, now, Fault.INTERNAL)
+
+    def _hold_end(self, body: RequestBody, now: float) -> None:
+        """The end of a body that was streamed is here. With it the service's work begins: ask for a slot again."""
+        body.draining = True
+        forwarder = self._forwarder
+        slot = cast("Slot", self._slot)
+        verdict = forwarder.engine.enter(self.request, now)
+        if verdict.action is Action.QUEUE:
+            slot.awaited = True
+            self._client.watch.queue()
+        elif verdict.action is Action.SHED:
+            self._shed_late(now)
+        else:
+            self._send_end(now)
+
+    def _send_end(self, now: float) -> None:
+        """There is a slot: send the end of a streamed body."""
+        cast("Slot", self._slot).granted()
+        body = cast("RequestBody", self._body)
+        body.since = now
+        self._drain(body, cast("UpstreamConnection", self._connection), now)
+
+    def _shed_late(self, now: float) -> None:
+        """There is none for it."""
+        cast("Slot", self._slot).awaited = False
+        self._forwarder.count(self.request.verdict)
+        self._end(TRICKLED if self.state == RESPONDING else SHED, now)
 
     # from the upstream connection: the upstream takes or refuses our bytes
 
     def upstream_full(self) -> None:
-        """The upstream reads slower than the client sends."""
-        if self._body is not None and not self._body.done:
+        """The upstream reads slower than it is sent to."""
+        body = self._body
+        if body is None:
+            return
+        body.blocked = True
+        if not body.done:
             client = self._client
             client.flow.pause()
             client.watch.upstream_reading(self._forwarder.clock())
 
     def upstream_drained(self) -> None:
         """The upstream has caught up."""
-        if self._body is not None and not self._body.done:
+        body = self._body
+        if body is None:
+            return
+        body.blocked = False
+        if body.draining:
+            if not (self._slot is not None and self._slot.awaited):
+                self._drain_on()
+        elif not body.done:
             client = self._client
             client.flow.resume()
             client.expect_progress(self._forwarder.clock())
@@ -370,8 +519,10 @@ class Exchange:
             self._client.watch.next_byte(now)
 
     def on_deadline(self, now: float) -> None:
-        """The client's side has waited for the upstream for too long."""
-        if self._connection is not None:
+        """The client's side has waited for the upstream for too long, or its body for room."""
+        if self in self._forwarder.streams.waiting:
+            self._end(NO_ROOM, now, Fault.STREAMS_FULL)
+        elif self._connection is not None:
             self._forwarder.pool.failed(cast("Server", self._server), Fault.UPSTREAM_TIMEOUT, now)
             self._end(BROKEN if self.state == RESPONDING else FAILED, now, Fault.UPSTREAM_TIMEOUT)
 
@@ -382,7 +533,7 @@ class Exchange:
         requests. So there are at most as many of these as there are slots; beyond, those without a history are cut.
         """
         slot = self._slot
-        if (slot is None or not slot.returned) and not self._may_lag():
+        if (slot is None or not slot.placed) and not self._may_lag():
             self._end(SLOW_READER, now)
             return
         cast("UpstreamConnection", self._connection).pause()
@@ -399,25 +550,21 @@ class Exchange:
         slot = self._slot
         if slot is None:
             slot = self._slot = Slot(forwarder.streams)
-        if slot.returned or forwarder.streams.full():
+        if slot.returned or (forwarder.streams.full() and not slot.placed):
             return slot.returned
         slot.give_back(lagging)
         forwarder.resume(forwarder.engine.release(self.request, now), now)
         return True
 
-    def _moved(self) -> int:
-        """bytes. Of the bodies, in both directions."""
-        return self.body_sent + (0 if self._body is None else self._body.size)
-
     def _pace(self, now: float) -> None:
-        """A body is under way, for which a slot is held: measure from now on how fast."""
+        """The response is under way, and a slot is held: measure from now on how fast the service writes it."""
         slot = self._slot
         if slot is None:
             slot = self._slot = Slot(self._forwarder.streams)
-        slot.measure(self, self._moved(), now)
+        slot.measure(self, self.body_sent, now)
 
     def on_pace(self, now: float) -> None:
-        """A body that has moved too slowly since it was last looked at loses its slot.
+        """A response that has moved too slowly since it was last looked at loses its slot.
 
         Else as many trickles as there are slots would keep everybody out, for as long as they like. Who is slow for
         good reason does not notice: there is room for as many beside the slots, and what has no room keeps its slot in
@@ -427,16 +574,14 @@ class Exchange:
         engine = self._forwarder.engine
         if slot.returned:
             slot.stop_measuring()
-        elif slot.fast_enough(self._moved(), now):
+        elif slot.fast_enough(self.body_sent, now):
             self._pace(now)
-        elif self._may_lag() and self._give_slot_back(now, lagging=True):
+        elif (slot.placed or self._may_lag()) and self._give_slot_back(now, lagging=True):
             slot.stop_measuring()
         elif not (engine.pressed and engine.waiting):
             self._pace(now)
-        elif self.state == RESPONDING:
-            self._end(TRICKLED, now)
         else:
-            self._end(FAILED, now, Fault.BODY_TIMEOUT)
+            self._end(TRICKLED, now)
 
     # tunnels
 
@@ -485,8 +630,8 @@ class Exchange:
         if self._attempts is not None:
             self._attempts.cancel()
             name = self._attempts.last
-        if self._slot is not None:
-            self._slot.end()
+        if self._slot is not None or self._body is not None:
+            self._let_go(now)
         if self._server is not None:
             name = self._server.name
             self._leave(now, ending is RESPONDED)
@@ -538,6 +683,20 @@ class Exchange:
             return status, forwarder.engine.cancel(request, now)
         return status, ()
 
+    def _let_go(self, now: float) -> None:
+        """The exchange is over: free its place among the streams, and what is kept of its request's body."""
+        forwarder = self._forwarder
+        slot, body = self._slot, self._body
+        if slot is not None:
+            if slot.awaited:
+                forwarder.engine.withdraw(self.request)
+            slot.end()
+        if body is not None:
+            forwarder.streams.waiting.pop(self, None)
+            if body.draining and not (slot is not None and slot.returned):
+                forwarder.engine.occupied(self.request, now - body.since, now)
+            body.close()
+
     def _leave(self, now: float, reuse: bool = False) -> None:
         """The one place in which an exchange parts from its server and from the connection to it, if there is one.
         `reuse`: the response has been read to its end."""
@@ -549,7 +708,12 @@ class Exchange:
         if connection is not None:
             self._connection = None
             body = self._body
-            if reuse and (body is None or body.done) and not self.head.doubtful and connection.detach():
+            if (
+                reuse
+                and (body is None or (body.done and not body.draining))
+                and not self.head.doubtful
+                and connection.detach()
+            ):
                 self._forwarder.pool.give_back(connection, now)
             else:
                 connection.close()

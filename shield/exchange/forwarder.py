@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shield.exchange.earned import EarnedPasses
     from shield.exchange.slot import Streams
+    from shield.exchange.spool import Spools
     from shield.model import Verdict
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
@@ -35,6 +36,7 @@ class Forwarder:
     loop: Any
     request_ids: Callable[[], bytes]
     body_buffer_bytes: int
+    spools: Spools
     linger: float
 
     def count(self, verdict: Verdict) -> None:

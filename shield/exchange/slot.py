@@ -1,37 +1,63 @@
-"""Which exchanges hold a concurrency slot, and which go on without one because they wait for somebody for long.
+"""Which exchanges hold a concurrency slot, and which go on without one because the service waits for somebody.
 
-A WebSocket and an event stream give their slot back with their head. So does any response whose client is slow when
-there is no room to read ahead of it, and any body, up or down, that moves more slowly than LEAST_PACE. All of these are
-streams, at most `upstream.max_streams`; those that are merely slow are laggards besides.
+A slot is held while the service has something to do, and never for the pace of a client:
+
+    a request's body      comes whole before a slot is asked for, in memory or a spool (spool.py). One that is too large
+                          is streamed: with a slot as long as the service has what is here to read, then without; its
+                          end is held back until it is whole and there is a slot again
+    a response            keeps its slot; a client that is slow is read ahead of, and beyond that the slot is given back
+    a trickle             a response that the service itself writes below LEAST_PACE gives its slot back: the service
+                          mostly waits, as with an event stream
+    WebSocket, event      give it back with their head
+    stream
+
+Those without a slot are streams, at most `upstream.max_streams`; those of them that are merely slow, or whose body is,
+are laggards besides: at most as many as there are slots, but for clients with a history. A body that is to be streamed
+has its place among them before it gets its slot, so that it can always give that back; until then it waits.
 """
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from shield.operator.metrics import Metrics
 
 LEAST_PACE: Final = 16 * 1024
-"""bytes/s of a body, in both directions together, below which a request has no claim to a concurrency slot. Slow lines
-of phones carry several times that; what a service writes more slowly it makes as it goes."""
+"""bytes/s of a response's body, as the service writes it, below which it has no claim to a concurrency slot: it makes
+that as it goes. A client's pace does not come into it."""
 PACE_SECONDS: Final = 1.0
 """s. Over which the pace is measured: a slot that is held for nothing is held so long. Who waits for it waits for twice
 as long before being sent away (queue.calm_patience)."""
+ROOM_SECONDS: Final = 1.0
+"""s. How often it is looked whether there is room for bodies that wait for it."""
+ROOM_LOOKS: Final = 256
+"""Bodies that are looked at each time, those with the best claim first."""
 
 
 class Paced(Protocol):
-    """An exchange while a body of it moves."""
+    """An exchange while a response's body moves."""
 
     def on_pace(self, now: float) -> None:
         """Its slot's `look_at` has passed."""
 
 
-class Streams:
-    """What the slots of all exchanges have in common. `paced` are those whose body is under way while they hold one,
-    so their number is bounded by the slots."""
+class Roomless(Protocol):
+    """An exchange whose request's body waits for room."""
 
-    __slots__ = ("_metrics", "laggards", "most", "paced")
+    def claim(self) -> tuple[int, int]:
+        """Who is served first: the lower tier, then whose body is smaller so far."""
+
+    def on_room(self, now: float) -> None:
+        """There may be room now."""
+
+
+class Streams:
+    """What the slots of all exchanges have in common. `paced` are those whose response is under way while they hold
+    one, so their number is bounded by the slots; `waiting` are those whose request's body waits for room."""
+
+    __slots__ = ("_look_at", "_metrics", "laggards", "most", "paced", "waiting")
 
     def __init__(self, metrics: Metrics, most: int) -> None:
         """`most` exchanges may go on without a slot at the same time; metrics.streams_open counts them."""
@@ -39,6 +65,8 @@ class Streams:
         self.most = most
         self.laggards = 0
         self.paced: dict[Slot, Paced] = {}
+        self.waiting: dict[Roomless, None] = {}
+        self._look_at = 0.0
 
     def __repr__(self) -> str:
         return f"<Streams {self._metrics.streams_open} of {self.most}, {self.laggards} laggards>"
@@ -52,23 +80,34 @@ class Streams:
         self._metrics.streams_open += number
 
     def sweep(self, now: float) -> None:
-        """Look at each body whose time has come."""
+        """Look at each response whose time has come, and now and then for room."""
         for slot, exchange in [entry for entry in self.paced.items() if entry[0].look_at <= now]:
             if slot in self.paced:  # another one may have ended it
                 exchange.on_pace(now)
+        if self.waiting and self._look_at <= now:
+            self._look_at = now + ROOM_SECONDS
+            for waiter in nsmallest(ROOM_LOOKS, self.waiting, key=_claim):
+                if waiter in self.waiting:
+                    waiter.on_room(now)
+
+
+def _claim(waiter: Roomless) -> tuple[int, int]:
+    return waiter.claim()
 
 
 class Slot:
-    """The slot of one exchange, from the moment in which somebody may have to be waited for. `returned`: the exchange
-    goes on without; `look_at` is when the pace of its body is looked at."""
+    """The slot of one exchange, from the moment in which somebody may have to be waited for.
 
-    __slots__ = ("_lagging", "_mark", "_streams", "look_at", "returned")
+    `placed`: it has a place among the streams; `returned`: the exchange goes on without the slot; `awaited`: it has
+    asked for it again. `look_at` is when the pace of its response is looked at."""
+
+    __slots__ = ("_lagging", "_mark", "_streams", "awaited", "look_at", "placed", "returned")
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._mark = 0  # bytes that had moved when the measurement began
         self.look_at = 0.0
-        self.returned = False
+        self.returned = self.placed = self.awaited = False
         self._lagging = False
 
     def __repr__(self) -> str:
@@ -92,19 +131,35 @@ class Slot:
         """No body is under way, or it does not matter any more how fast."""
         self._streams.paced.pop(self, None)
 
-    def give_back(self, lagging: bool) -> None:
-        """The exchange goes on without a slot; `lagging` if only because it is slow."""
-        self.returned = True
+    def place(self, lagging: bool) -> None:
+        """Take a place among the streams; `lagging` if only because somebody is slow."""
+        self.placed = True
         self._streams.add(1)
         if lagging:
             self._lagging = True
             self._streams.laggards += 1
 
+    def give_back(self, lagging: bool) -> None:
+        """The exchange goes on without a slot."""
+        self.returned = True
+        if not self.placed:
+            self.place(lagging)
+
+    def granted(self) -> None:
+        """It has its slot again, and needs no place among the streams."""
+        self.returned = self.awaited = False
+        self._leave()
+
     def end(self) -> None:
         """The exchange is over."""
+        self._streams.paced.pop(self, None)
+        self._leave()
+
+    def _leave(self) -> None:
         streams = self._streams
-        streams.paced.pop(self, None)
-        if self.returned:
+        if self.placed:
+            self.placed = False
             streams.add(-1)
         if self._lagging:
+            self._lagging = False
             streams.laggards -= 1

@@ -52,11 +52,39 @@ class HttpSettings:
         Le(1 << 24),
         Unit("bytes"),
         Doc(
-            "Part of a request body that is buffered before a concurrency slot is taken, so that a slow "
-            "sender holds no slot."
+            "Part of a request body that is buffered in memory before a concurrency slot is taken, so that a slow "
+            "sender holds no slot. What is longer goes to a temporary file."
         ),
         Why("Chosen", "most forms fit; nginx's client_body_buffer_size is 16 KiB"),
     ] = 65536
+    body_spool_bytes: Annotated[
+        int,
+        Ge(0),
+        Unit("bytes"),
+        Doc(
+            "Part of a request body that is kept in a temporary file until it is whole and there is a slot. A longer "
+            "one is streamed from there on; 0 streams what does not fit into memory."
+        ),
+        Why("Chosen", "photos and most documents are whole; nginx (proxy_request_buffering) keeps every body whole"),
+    ] = 64 << 20
+    body_spools_bytes: Annotated[
+        int,
+        Ge(0),
+        Unit("bytes"),
+        Doc(
+            "Room on disk for all of these together, for all workers. A file counts for 1 MiB at least. Who holds most "
+            "of it waits first; clients with a history may hold more."
+        ),
+        Why("Chosen", "sixteen bodies at their most, and 1,024 descriptors"),
+    ] = 1 << 30
+    body_spool_directory: Annotated[
+        str,
+        Doc(
+            "Directory of these files, which have no name there; empty is the system's (TMPDIR, else /tmp). Where that "
+            "is a tmpfs, they are in memory: better name one on a disk."
+        ),
+        Why("Precedent", "nginx's client_body_temp_path"),
+    ] = ""
     response_buffer_bytes: Annotated[
         int,
         Ge(0),

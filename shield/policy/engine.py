@@ -183,9 +183,19 @@ class Engine:
         return verdict if request.body_pending else self._admission.enter(request, now)
 
     def enter(self, request: Request, now: float) -> Verdict:
-        """The body of a request that was let in is here: FORWARD with a slot, QUEUE, or SHED."""
+        """The body of a request that was let in is here: FORWARD with a slot, QUEUE, or SHED.
+
+        A request whose slot was released may ask again. If it ends while it is queued then, withdraw() takes it out."""
         request.body_pending = False
         return self._admission.enter(request, now)
+
+    def withdraw(self, request: Request) -> None:
+        """A request that is at the service, and waits for its slot again, ends without."""
+        self._admission.remove(request)
+
+    def occupied(self, request: Request, seconds: float, now: float) -> None:
+        """Charge what the service was kept with besides its response: it has read the body for so long."""
+        self._times.occupied(request, seconds, now)
 
     def toll(self, request: Request, now: float) -> Verdict:
         """Judge a request that Shield answers itself: bans and rates hold, it is never challenged and takes no slot."""

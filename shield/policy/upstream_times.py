@@ -70,6 +70,12 @@ class UpstreamTimes:
             if units != request.cost:  # mostly they are equal: what is quick costs the least there is
                 self._limits.settle(request, units, now)
 
+    def occupied(self, request: Request, seconds: float, now: float) -> None:
+        """Charge seconds that a request held its slot for besides its upstream time, up to what a request can cost."""
+        units = min(seconds / self._concurrency.congestion / UNIT_SECONDS, self._settings.most_cost)
+        if not request.route.fixed:
+            self._limits.settle(request, request.cost + units, now)
+
     def close_window(self) -> float:
         """The units that were completed in the window that ends."""
         completed, self._completed = self._completed, 0.0

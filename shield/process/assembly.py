@@ -18,6 +18,7 @@ from shield.client.watch import Limits, TimeoutSettings
 from shield.exchange.earned import EarnedPasses
 from shield.exchange.forwarder import Forwarder
 from shield.exchange.slot import Streams
+from shield.exchange.spool import Spools
 from shield.http.head import Examiner
 from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
@@ -87,6 +88,7 @@ def assemble(
             loop=loop,
             request_ids=request_ids,
             body_buffer_bytes=http.body_buffer_bytes,
+            spools=Spools(http.body_spool_bytes, http.body_spools_bytes, http.body_spool_directory, log, clock),
             linger=timeouts.linger,
         ),
         replies=replies,

@@ -24,11 +24,18 @@ def share_out(config: Config, workers: int) -> Config:
     def part(whole: int) -> int:
         return math.ceil(whole / workers)
 
-    listen, tls, upstream, concurrency = config.listen, config.tls, config.upstream, config.concurrency
+    listen, tls, http, upstream, concurrency = (
+        config.listen,
+        config.tls,
+        config.http,
+        config.upstream,
+        config.concurrency,
+    )
     return replace(
         config,
         listen=replace(listen, max_connections=part(listen.max_connections)),
         tls=replace(tls, handshakes=part(tls.handshakes)),
+        http=replace(http, body_spools_bytes=part(http.body_spools_bytes)),
         upstream=replace(
             upstream, max_concurrency=part(upstream.max_concurrency), max_streams=part(upstream.max_streams)
         ),

@@ -298,7 +298,7 @@ async def test_a_held_body_takes_its_slot_only_when_it_has_come() -> None:
 
 
 async def test_a_held_body_that_is_shed_half_way_lets_the_client_read_the_answer() -> None:
-    async with shielded(http=HttpSettings(body_buffer_bytes=1000)) as (shield, origin):
+    async with shielded(http=HttpSettings(body_buffer_bytes=1000, body_spool_bytes=0)) as (shield, origin):
         shield.engine.entries = {"/up": SHED}
         async with await shield.client() as client:
             sending = asyncio.create_task(client.send(post("/up", b"x" * 900_000)))
@@ -309,7 +309,7 @@ async def test_a_held_body_that_is_shed_half_way_lets_the_client_read_the_answer
 
 
 async def test_a_held_body_with_no_upstream_lets_the_client_read_the_answer() -> None:
-    async with shielded(http=HttpSettings(body_buffer_bytes=1000)) as (shield, _):
+    async with shielded(http=HttpSettings(body_buffer_bytes=1000, body_spool_bytes=0)) as (shield, _):
         shield.pool.servers[0].healthy = False
         async with await shield.client() as client:
             sending = asyncio.create_task(client.send(post("/up", b"x" * 900_000)))
@@ -444,6 +444,9 @@ async def test_a_client_that_stops_reading_is_cut_and_reported() -> None:
         assert shield.metrics.faults["read_timeout"] == 1
 
 
+STREAMED = HttpSettings(body_spool_bytes=0)
+
+
 async def test_an_upstream_that_takes_no_body_does_not_pin_the_client_for_ever() -> None:
     """The client is paused, so it cannot be blamed; the upstream must be."""
 
@@ -452,17 +455,22 @@ async def test_an_upstream_that_takes_no_body_does_not_pin_the_client_for_ever()
         link.reader._limit = 1
         await link.lost.wait()
 
-    async with shielded(None, stuck, upstream=UpstreamSettings(first_byte_timeout=30)) as (shield, origin):  # noqa: SIM117
-        async with await shield.client() as client:
-            sending = asyncio.create_task(client.send(post("/up", b"x" * 30_000_000)))
-            await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0].flow.paused)
-            answering = asyncio.create_task(client.response())
-            while not answering.done():
-                shield.advance(31)
-                await asyncio.sleep(0.01)
-            assert (await answering).status == 504
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+    async with (
+        shielded(None, stuck, http=STREAMED, upstream=UpstreamSettings(first_byte_timeout=30)) as (
+            shield,
+            origin,
+        ),
+        await shield.client() as client,
+    ):
+        sending = asyncio.create_task(client.send(post("/up", b"x" * 30_000_000)))
+        await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0].flow.paused)
+        answering = asyncio.create_task(client.response())
+        while not answering.done():
+            shield.advance(31)
+            await asyncio.sleep(0.01)
+        assert (await answering).status == 504
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 # ends

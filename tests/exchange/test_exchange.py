@@ -39,6 +39,8 @@ SWITCHED = (
 )
 
 NOTHING_AHEAD = HttpSettings(response_buffer_bytes=0)
+STREAMED = HttpSettings(body_buffer_bytes=1, body_spool_bytes=0)
+"""What of a body does not come with the first read goes to the server at once."""
 
 # requests
 
@@ -601,7 +603,7 @@ async def test_an_early_response_ends_the_upload() -> None:
         await link.send(reply(b"too big", "Connection: close", status="413 Too Large"))
         link.close()
 
-    async with shielded(None, refuse) as (shield, _), await shield.client() as client:
+    async with shielded(None, refuse, http=STREAMED) as (shield, _), await shield.client() as client:
         request = post("/", b"x" * 900_000)
         await client.send(request[:100_000])
         response = await client.response()
@@ -616,7 +618,7 @@ async def test_an_early_response_is_not_lost_to_the_reset_behind_it() -> None:
         link.writer.write(reply(b"too big", status="413 Too Large"))
         link.reset()
 
-    async with shielded(None, refuse, http=HttpSettings(body_buffer_bytes=1)) as (shield, _):
+    async with shielded(None, refuse, http=STREAMED) as (shield, _):
         for _ in range(20):
             async with await shield.client() as client:
                 await client.feed(post("/", b"x" * 900_000))
@@ -647,7 +649,7 @@ async def test_an_early_response_on_a_kept_connection_ends_both_connections() ->
         await link.send(reply(b"no"))
         await link.read()
 
-    async with shielded(None, refuse, http=HttpSettings(body_buffer_bytes=10)) as (shield, origin):
+    async with shielded(None, refuse, http=HttpSettings(body_buffer_bytes=10, body_spool_bytes=0)) as (shield, origin):
         async with await shield.client() as client:
             await client.send(post("/", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n" * 100)[:-50])
             response = await client.response()
@@ -662,7 +664,7 @@ async def test_a_framing_error_after_an_early_response_is_no_second_response() -
         await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nfirst part")
         await link.lost.wait()
 
-    async with shielded(None, answer, http=HttpSettings(body_buffer_bytes=1)) as (shield, _):  # noqa: SIM117
+    async with shielded(None, answer, http=STREAMED) as (shield, _):  # noqa: SIM117
         async with await shield.client() as client:
             await client.send(get("/", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n")
             await client.until(b"first part")
@@ -692,7 +694,7 @@ async def test_a_slow_upstream_makes_the_client_wait() -> None:
         await link.body(request)
         await link.send(reply(str(len(request.body)).encode()))
 
-    async with shielded(None, slow) as (shield, origin), await shield.client() as client:
+    async with shielded(None, slow, http=STREAMED) as (shield, origin), await shield.client() as client:
         sending = asyncio.create_task(client.send(post("/", b"x" * 30_000_000)))
         await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0].flow.paused)
         connection = shield.gates[0]._exchange._connection
@@ -859,39 +861,6 @@ async def test_trickles_hold_no_more_of_the_upstream_than_it_can_do_at_once() ->
         assert not shield.streams.paced
         await origin.drip(first, 0)
         await origin.drip(known, 2)
-
-
-async def test_an_upload_that_trickles_holds_no_slot() -> None:
-    """64 KiB at once brought it a slot, and 10 KB every 20 s from then on kept that."""
-
-    @early
-    async def read(link: Link, request: Received) -> None:
-        await link.body(request)
-        await link.send(reply(str(len(request.body)).encode()))
-
-    upload = post("/", b"x" * 100_000)
-    async with shielded(None, read) as (shield, origin), contextlib.AsyncExitStack() as stack:
-        shield.engine.concurrency_limit = 1
-        first, second = [await stack.enter_async_context(await shield.client()) for _ in range(2)]
-        for number, client in enumerate((first, second)):
-            await client.send(upload[:80_000])
-            await origin.got(number + 1)
-        assert len(shield.engine.slots) == 2
-        shield.advance(PACE_SECONDS + 0.1)
-        assert (len(shield.engine.slots), shield.streams.laggards) == (1, 1)
-        shield.engine.pressed, shield.engine.waiting = True, 1
-        shield.advance(PACE_SECONDS + 0.1)
-        cut = [client for gate, client in zip(shield.gates, (first, second), strict=True) if not gate._exchange]
-        (late,) = cut
-        answer = await late.response()
-        assert (answer.status, answer.get("Connection")) == (408, "close")
-        assert shield.metrics.faults["body_timeout"] == 1
-        assert not shield.engine.slots
-        other = first if late is second else second
-        await other.send(upload[80_000:])
-        assert (await other.response()).body == b"100000"
-        assert shield.streams.laggards == 0
-        assert not shield.streams.paced
 
 
 async def test_a_body_in_chunks_of_one_byte_reaches_the_service_in_few() -> None:

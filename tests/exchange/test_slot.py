@@ -77,3 +77,17 @@ def test_one_that_ends_another_is_all_right() -> None:
     streams.sweep(9.0)
     assert sorted(len(body.looked_at) for body in both) == [0, 1]
     assert not streams.paced
+
+
+def test_a_place_is_taken_before_the_slot_is_given_back_and_left_with_the_next_slot() -> None:
+    metrics = Metrics()
+    streams = Streams(metrics, 1)
+    slot = Slot(streams)
+    slot.place(lagging=True)
+    assert (metrics.streams_open, streams.laggards, slot.returned) == (1, 1, False)
+    slot.give_back(lagging=True)
+    assert (metrics.streams_open, streams.laggards, slot.returned) == (1, 1, True)
+    slot.granted()
+    assert (metrics.streams_open, streams.laggards, slot.returned) == (0, 0, False)
+    slot.end()
+    assert (metrics.streams_open, streams.laggards) == (0, 0)

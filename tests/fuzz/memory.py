@@ -209,7 +209,13 @@ class MemoryPool(Pool):
 class Memory:
     """Shield with one origin. `seen` are the requests that reached the origin: method, target, body."""
 
-    def __init__(self, answer: Answer = echo, http: HttpSettings = HTTP, forwarding: Forwarding | None = None) -> None:
+    def __init__(
+        self,
+        answer: Answer = echo,
+        http: HttpSettings = HTTP,
+        forwarding: Forwarding | None = None,
+        engine: Any = None,
+    ) -> None:
         self.answer = answer
         self.loop = Loop()
         self.seen: list[tuple[bytes, bytes, bytes]] = []
@@ -222,7 +228,7 @@ class Memory:
         self.pool = MemoryPool(settings, settings.servers, metrics, nobody, UpstreamConnection, lambda *_: None)
         self.pool.memory = self
         self.server = self.pool.servers[0]
-        self.engine: Any = Unbelieving()
+        self.engine: Any = Unbelieving() if engine is None else engine
         self.log: Any = QuietLog()
         count = itertools.count(1)
         self.serving = assemble(
@@ -253,6 +259,9 @@ class Memory:
         assert self.server.outstanding == 0, "an exchange leaked"
         assert self.serving.metrics.connections_open == 0
         assert self.serving.connections.ahead.total == 0
+        assert (self.serving.forwarder.spools.open, self.serving.forwarder.spools.shares.total) == (0, 0), (
+            "a spool leaked"
+        )
 
 
 class Peer:

@@ -56,6 +56,21 @@ def test_a_slot_is_given_back_once(make: Any) -> None:
     assert world.engine.in_flight == 0
 
 
+def test_a_request_at_the_service_may_ask_for_its_slot_again_or_end_without(make: Any) -> None:
+    world = make(1)
+    upload = world.ask(world.client())
+    world.engine.release(upload, world.now)
+    other = world.ask(world.client("192.0.2.2"))
+    assert world.engine.enter(upload, world.now).action is Action.QUEUE
+    assert world.end(other) == [upload]
+    assert world.engine.in_flight == 1
+    world.engine.release(upload, world.now)
+    world.ask(world.client("192.0.2.3"))
+    assert world.engine.enter(upload, world.now).action is Action.QUEUE
+    world.engine.withdraw(upload)
+    assert (world.engine.waiting, world.engine.in_flight) == (0, 1)
+
+
 def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
     world = make(1, queue=QueueSettings(length=50, least_length=0))
     world.ask(world.client())

@@ -9,6 +9,7 @@ import pytest
 from shield.model import Action
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.routes import Route, RoutesSettings
 
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256)
@@ -100,3 +101,24 @@ def test_failures_of_an_idle_upstream_say_nothing_of_load(make: Any) -> None:
         world.visit(world.client(f"192.0.2.{i}"), status=504, rtt=-1.0)
     world.pass_time(5)
     assert world.engine.pressure == 0.0
+
+
+def test_what_a_slot_is_held_for_besides_is_charged_up_to_the_most_that_a_request_costs(make: Any) -> None:
+    world = make(8)
+    client = world.client()
+    most = RoutesSettings().most_cost
+    for seconds, units in ((0.1, 10.0), (60.0, most)):
+        request = world.ask(client)
+        before = client.entry.shadow
+        world.engine.occupied(request, seconds, world.now)
+        assert (client.entry.shadow - before) * LimitsSettings().client.rate == pytest.approx(units)
+        world.end(request)
+
+
+def test_a_cost_that_the_operator_has_set_covers_the_body_too(make: Any) -> None:
+    world = make(8, limits=LimitsSettings(costs={"/up": 3.0}))
+    client = world.client()
+    request = world.ask(client, "/up")
+    before = client.entry.shadow
+    world.engine.occupied(request, 0.1, world.now)
+    assert client.entry.shadow == before
