@@ -64,6 +64,7 @@ class Reason(enum.Enum):
     NEWCOMER = "newcomer", Action.CHALLENGE  # under pressure, no pass, no history
     BAD_REPUTATION = "bad_reputation", Action.CHALLENGE  # under pressure, no pass, a score that makes T4
     OVERSUBSCRIBED = "oversubscribed", Action.CHALLENGE  # T0 and T1 alone ask for more than there is
+    BAD_NEIGHBOUR = "bad_neighbour", Action.CHALLENGE  # at a banned address, no pass, no history
     PASS_RATE = "pass_rate", Action.LIMIT
     CLIENT_RATE = "client_rate", Action.LIMIT
     ADDRESS_RATE = "address_rate", Action.LIMIT
@@ -89,10 +90,10 @@ class Tier(enum.IntEnum):
 
 
 class Signal(enum.Enum):
-    """Misbehaviour of a client that is no response of the upstream: what policy/reputation.py calls hard signals."""
+    """Misbehaviour on a connection that is no response of the upstream. Each is a key of `[reputation]`."""
 
-    MALFORMED = "malformed"  # a request that breaks HTTP
-    SLOW_ABORT = "slow_abort"  # a head, a body, or the reading of a response missed its deadline
+    MALFORMED = "malformed"  # hard: a request that breaks HTTP as only a program can
+    SLOW_ABORT = "slow_abort"  # soft: a head, a body, or the reading of a response missed its deadline
 
 
 class Fault(enum.Enum):

@@ -40,6 +40,7 @@ from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.window import IDLE, OwnLoad, Tally
 from shield.policy.pricing.pricing import Pricing
 from shield.policy.pricing.waiting_room import Room
+from shield.policy.provoked import by_another_site
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals, banned
@@ -210,8 +211,8 @@ class Engine:
 
     def shut_out(self, address: str, now: float) -> Verdict | None:
         """The ban of a textual address, where it holds for every request from there that shows neither a pass nor an
-        API key. None when a request must be read to be judged, as it must where somebody has a history, and in a dry
-        run. To be asked before anything is read; it charges nothing."""
+        API key. None when a request must be read to be judged, as it must where somebody has a history, while the
+        address may pay its way out, and in a dry run. To be asked before anything is read; it charges nothing."""
         if not self._reputation.bans_addresses or self.dry_run:
             return None
         source = self._identity.met(address)
@@ -223,6 +224,8 @@ class Engine:
             return None
         if self._history.clients_at(source.name):
             return None
+        if self._challenge.mode != "off" and self._limits.address_can_pay(source, now):
+            return None  # newcomers there may pay their way out
         return banned(Reason.ADDRESS_BANNED, int(until - now) + 1)
 
     def refused_unread(self) -> None:
@@ -254,7 +257,7 @@ class Engine:
                     self._history.good(shown, client.home, client.network, request.cost, now)
                     if shown.scarce:
                         self._passes.renew(shown, now)
-            elif status in POOR_STATUS:
+            elif status in POOR_STATUS and not by_another_site(request):
                 self._reputation.soft(client.source, entry, self._reputation.settings.poor_status, now)
         return self._admission.release(request, now)
 
@@ -287,16 +290,23 @@ class Engine:
         `who` is the textual address when the connection ended before it told more: then the address itself is charged,
         as reputation.py says. To charge a client made of nothing but the address would let the real one off.
         """
-        settings = self._reputation.settings
-        points = settings.malformed if signal is Signal.MALFORMED else settings.slow_abort
+        reputation, hard = self._reputation, signal is Signal.MALFORMED
+        points = reputation.settings.malformed if hard else reputation.settings.slow_abort
         if isinstance(who, str):
             source = self._identity.source(who, now)
-            if source.named is None:
-                self._reputation.hard_of(source, points, signal.value, now)
+            if source.named is not None:
+                return
+            if hard:
+                reputation.hard_of(source, points, signal.value, now)
+            else:
+                reputation.soft_of(source, points, now)
         elif who.named is None:
             if not who.live:
                 self._identity.renew(who, now)
-            self._reputation.hard(who.source, who.entry, points, signal.value, now)
+            if hard:
+                reputation.hard(who.source, who.entry, points, signal.value, now)
+            else:
+                reputation.soft(who.source, who.entry, points, now)
 
     # Challenges and passes
 

@@ -12,11 +12,11 @@ from typing import Final
 
 from shield.model import Reason, Tier, Verdict
 from shield.policy.api_keys import ApiKeys
-from shield.policy.honeypots import meant
 from shield.policy.identity import Client
 from shield.policy.limits.charges import Charges
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.pressure.weather import Weather
+from shield.policy.provoked import means_honeypot
 from shield.policy.refusals import banned
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
@@ -28,6 +28,7 @@ T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum 
 ALLOWLISTED: Final = Verdict(Reason.ALLOWLISTED)
 API_KEY: Final = Verdict(Reason.API_KEY)
 CRAWLER: Final = Verdict(Reason.CRAWLER)
+CLIENT_BANNED: Final = Reason.CLIENT_BANNED
 DENIED: Final = Verdict(Reason.DENYLISTED)
 
 
@@ -91,8 +92,11 @@ class Judge:
         if entry.rare.banned_until > now or client.source.rare.banned_until > now:
             ban = _ban_of(client, known or shown is not None or welcome is not FORWARD, now)
             if ban is not None:
-                return ban
-        if request.path in self._honeypots and meant(request):
+                if ban.reason is CLIENT_BANNED:
+                    return ban
+                request.tier = T3
+                return self._tiers.let_pay(request, ban, now)
+        if request.path in self._honeypots and means_honeypot(request):
             self._reputation.hard(client.source, entry, self._reputation.settings.honeypot, "honeypot", now)
             return Verdict(Reason.HONEYPOT, max(1, int(entry.banned_until - now)))
         if welcome is FORWARD:
@@ -117,8 +121,7 @@ class Judge:
         client = request.client
         if client.named is not None:
             return ALLOWLISTED if client.named is Reason.ALLOWLISTED else DENIED
-        record = client.entry.record
-        ban = _ban_of(client, request.shown_pass is not None or (record is not None and record.live), now)
+        ban = _ban_of(client, True, now)  # a newcomer at a banned address may pay its way out, and does it here
         if ban is not None:
             return ban
         refusal = self._squeeze.attempt(request, now)
@@ -141,7 +144,7 @@ def _ban_of(client: Client, known: bool, now: float) -> Verdict | None:
     """The ban that holds for a client, if any. The ban of an address spares those behind it who are known."""
     until = client.entry.rare.banned_until
     if until > now:
-        return banned(Reason.CLIENT_BANNED, int(until - now) + 1)
+        return banned(CLIENT_BANNED, int(until - now) + 1)
     until = client.source.rare.banned_until
     if until > now and not known:
         return banned(Reason.ADDRESS_BANNED, int(until - now) + 1)

@@ -18,6 +18,7 @@ TIMED: Final = (
     Reason.NEWCOMER,
     Reason.BAD_REPUTATION,
     Reason.OVERSUBSCRIBED,
+    Reason.BAD_NEIGHBOUR,
     Reason.FINGERPRINT_RATE,
     Reason.QUEUE_FULL,
     Reason.OUTRANKED,

@@ -1,9 +1,10 @@
 """A score for each client, address and network: what raises it, what earns it back, how it decays.
 
-    soft signals      A limit that was hit, a challenge that was ignored, a response 400, 401 or 404. Honest programs do
-                      these too, so together they never lift a score above `most_soft`, and never ban.
-    hard signals      A forged or false proof of work, a malformed request, a request cut because it was slow, a
-                      honeypot.
+    soft signals      A limit that was hit, a challenge that was ignored, a response 400, 401 or 404, a request cut
+                      because it was slow. Honest programs do these too, and a page elsewhere can have a browser do
+                      them. So together they never lift a score above `most_soft`, and never ban, and none counts of a
+                      request that a browser says another site made it send (provoked.py).
+    hard signals      A forged or false proof of work, a malformed request, a honeypot: what only a program can send.
     good responses    They earn back a little, down to `most_credit` below zero.
 
 What each weighs is a setting of [reputation]. A score decays by half in a half-life, and is evaluated when it is read:
@@ -14,9 +15,12 @@ At `ban_score` a client is banned: for `least_ban` seconds, `relapse` times as l
 `most_ban`. So long without a ban forgets the relapses.
 
 An address is banned only by hard signals. Of one client's score at most `most_shared` points reach its address and its
-network. They are divided by how many clients, or addresses, with a history are there: a crowd behind one address is not
-a criminal. A hard signal that came before anything told whose it was (a malformed head on a new connection) is the
-address's alone, divided likewise. Its network is spared, since nothing says how much of the network is one client's.
+network, however long it goes on. They are divided by how many clients, or addresses, with a history are there: a crowd
+behind one address is not a criminal. A signal that came before anything told whose it was (a malformed head on a new
+connection) is the address's alone, divided likewise. Its network is spared, since nothing says how much of the network
+is one client's.
+Who has a history or a pass is served on at a banned address, and a newcomer may pay its way out (judge.py). Who can
+cause which signal, and whom it hits, stands in docs/threat-model.md.
 
 Entries that strangers share take no score and no ban. When clients of one address share an entry, the points for hard
 signals still reach the address, at most `most_shared` of each entry; while the table is full, all of them do.
@@ -118,20 +122,24 @@ class ReputationSettings:
         Why("Chosen", "the fourth bans, a fault of the network or of memory does not"),
     ] = 5.0
     malformed: Annotated[
-        float, Ge(0), Unit("points"), Doc("Hard: a request that breaks HTTP."), Why("Chosen", "the sixth bans")
+        float,
+        Ge(0),
+        Unit("points"),
+        Doc("Hard: a request that breaks HTTP as only a program can."),
+        Why("Chosen", "the sixth bans"),
     ] = 3.0
     slow_abort: Annotated[
         float,
         Ge(0),
         Unit("points"),
-        Doc("Hard: a request cut because it came too slowly."),
-        Why("Chosen", "the ninth within minutes bans; lines fail honestly, too"),
-    ] = 2.0
+        Doc("Soft: a request cut because it came too slowly, or its answer was read too slowly."),
+        Why("Chosen", "as a poor status: lines fail honestly, and a page can stop reading"),
+    ] = 0.5
     honeypot: Annotated[
         float,
         Ge(0),
         Unit("points"),
-        Doc("Hard: a request for a honeypot path."),
+        Doc("Hard: a request for a honeypot path that no browser sent."),
         Why("Chosen", "bans at once, even from the greatest credit"),
     ] = 20.0
     good: Annotated[
@@ -324,6 +332,12 @@ class Reputation:
         if source.hard >= self.settings.ban_score:
             self._ban(source, signal, now)
 
+    def soft_of(self, source: AddressEntry, points: float, now: float) -> None:
+        """A soft signal of nobody in particular at an address: all together weigh as much as one client may."""
+        points = min(points, self.settings.most_shared - self.of_source(source, now))
+        if points > 0.0 and not source.rare.overflow:
+            self._raise(source, points, False, now)
+
     def ignored(self, source: AddressEntry, entry: ClientEntry, now: float) -> None:
         """Count a request that came while a challenge was unanswered, at most once in `ignored_every` seconds."""
         if entry.ignored_at + self.settings.ignored_every <= now:
@@ -331,8 +345,12 @@ class Reputation:
             self.soft(source, entry, self.settings.ignored, now)
 
     def _settle(self, entry: ClientEntry, score: float, now: float) -> None:
-        """Bring a client's decaying values to `now`; `score` is its score then."""
-        entry.shared *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
+        """Bring a client's decaying values to `now`; `score` is its score then.
+
+        What it has shared fades as fast as at the address. When it faded as fast as the client's own score, one client
+        that went on for an hour banned its address.
+        """
+        entry.shared *= 2.0 ** ((entry.scored_at - now) / self._address_half_life)
         entry.score = score
         entry.scored_at = now
 

@@ -22,6 +22,7 @@ from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import PASS_RATE
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.pressure.weather import Weather
+from shield.policy.provoked import could_answer
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
 from shield.policy.reputation import Reputation
@@ -119,6 +120,13 @@ class Tiers:
                 return self._challenge(request, reason, asked, now)
         return self._judge_squeezed(request, asked, now)
 
+    def let_pay(self, request: Request, ban: Verdict, now: float) -> Verdict:
+        """Challenge a newcomer at a banned address, so that one bad neighbour locks nobody out; `ban` where nobody is
+        challenged, and once its buckets are empty. The price is dear, as it goes by the address's score (Sales)."""
+        if self._mode == "off" or request in self._exempt or self._squeeze.attempt(request, now) is not None:
+            return ban
+        return self._refusals.of(Reason.BAD_NEIGHBOUR, request.client.key, now)
+
     def _judge_best(self, request: Request, now: float) -> Verdict:
         """Judge a request of T0, which goes by rank among T1 where there is not enough for T0 alone."""
         verdict = self._charges.admit(request, FORWARD, now)
@@ -164,7 +172,7 @@ class Tiers:
             return refusal
         client = request.client
         entry = client.entry
-        if entry.rare.offered_until > now:
+        if entry.rare.offered_until > now and could_answer(request):
             self._reputation.ignored(client.source, entry, now)
         if not entry.rare.refused_since:
             entry.refused_since = now  # goes first, should it be the service that is ill

@@ -91,7 +91,7 @@ def test_one_of_many_behind_an_address_gives_the_others_no_score_and_no_ban(make
     assert says(world.ask(twin)) == (Action.FORWARD, Reason.OK)
     for client in others[32:64]:
         world.engine.report(client, Signal.MALFORMED, world.now)
-    assert says(world.ask(twin)) == (Action.BAN, Reason.ADDRESS_BANNED)  # that many are no accident
+    assert says(world.ask(twin)) == (Action.CHALLENGE, Reason.BAD_NEIGHBOUR)  # that many are no accident
 
 
 def test_those_who_share_an_entry_come_to_passes_of_their_own(world: Any) -> None:

@@ -432,5 +432,5 @@ def test_a_pass_holder_behind_a_banned_address_does_not_pay(world: Any) -> None:
     token = world.engine.present(earn(world, client), world.now)
     stranger = world.client(agent="Other")
     stranger.source.banned_until = world.now + 100
-    assert world.ask(stranger).verdict.reason is Reason.ADDRESS_BANNED
+    assert world.ask(stranger).verdict.reason is Reason.BAD_NEIGHBOUR
     assert world.ask(stranger, shown=token).verdict.action is Action.FORWARD

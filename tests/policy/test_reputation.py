@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Signal, Tier
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.reputation import ReputationSettings
 
@@ -95,12 +96,12 @@ def test_a_day_without_a_ban_forgets_the_relapses(world: Any) -> None:
     client = world.client()
     for _ in range(3):
         while client.entry.banned_until <= world.now:
-            world.engine.report(client, Signal.SLOW_ABORT, world.now)
+            world.engine.report(client, Signal.MALFORMED, world.now)
         world.now = client.entry.banned_until
     assert client.entry.relapses == 3
     world.now += 86_400
     while client.entry.banned_until <= world.now:
-        world.engine.report(client, Signal.SLOW_ABORT, world.now)
+        world.engine.report(client, Signal.MALFORMED, world.now)
     assert client.entry.relapses == 1
 
 
@@ -132,7 +133,7 @@ def test_four_programs_that_attack_from_one_address_ban_it_and_spare_who_is_know
         client = world.client(agent=f"Attack/{i}")
         for _ in range(3):
             world.engine.report(client, Signal.MALFORMED, world.now)
-    assert says(world.ask(stranger)) == (Action.BAN, Reason.ADDRESS_BANNED)
+    assert says(world.ask(stranger)) == (Action.CHALLENGE, Reason.BAD_NEIGHBOUR)
     assert says(world.ask(known)) == (Action.FORWARD, Reason.OK)
     assert "client" not in dict(world.engine.events())["ban"]
 
@@ -143,14 +144,14 @@ def test_what_nobody_in_particular_did_is_the_address_s(world: Any, says: Any) -
     for _ in range(5):
         world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
     assert says(world.ask(attacker))[0] is Action.FORWARD
-    world.engine.report("192.0.2.1", Signal.SLOW_ABORT, world.now)
-    assert says(world.ask(attacker)) == (Action.BAN, Reason.ADDRESS_BANNED)
+    world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
+    assert says(world.ask(attacker)) == (Action.CHALLENGE, Reason.BAD_NEIGHBOUR)
     assert attacker.entry.score == 0.0
     assert attacker.source.network.score == 0.0
     (ban,) = world.engine.events()
     assert ban == (
         "ban",
-        {"address": "192.0.2.1", "seconds": 60.0, "relapses": 1, "signal": "slow_abort", "score": 17.0},
+        {"address": "192.0.2.1", "seconds": 60.0, "relapses": 1, "signal": "malformed", "score": 18.0},
     )
 
 
@@ -164,7 +165,7 @@ def test_what_nobody_in_particular_did_spares_those_who_are_known(world: Any, sa
     assert crowd[0].source.hard == pytest.approx(15.0)  # a third of each
     world.engine.report("192.0.2.1", Signal.MALFORMED, world.now)
     stranger = world.client(agent="Stranger")
-    assert says(world.ask(stranger)) == (Action.BAN, Reason.ADDRESS_BANNED)
+    assert says(world.ask(stranger)) == (Action.CHALLENGE, Reason.BAD_NEIGHBOUR)
     assert says(world.ask(stranger, shown=token)) == (Action.FORWARD, Reason.OK)
     for user in crowd:
         assert says(world.ask(user)) == (Action.FORWARD, Reason.OK)
@@ -215,7 +216,7 @@ def test_of_a_client_s_score_only_a_part_reaches_its_networks(world: Any) -> Non
     assert [client.source.score, client.source.network.score, client.source.site.score] == [4.0, 4.0, 4.0]
     world.now += 3600
     world.engine.report(client, Signal.MALFORMED, world.now)
-    assert client.source.network.score == pytest.approx(2.0 + 3.0)
+    assert client.source.network.score == pytest.approx(2.0 + 2.0)  # as much as has faded
 
 
 def test_a_score_has_a_ceiling(world: Any) -> None:
@@ -230,6 +231,85 @@ def test_the_allowlisted_are_not_reported(make: Any) -> None:
     client = world.client()
     world.engine.report(client, Signal.MALFORMED, world.now)
     assert client.entry.score == 0.0
+
+
+@pytest.mark.parametrize(("site", "points"), [("cross-site", 0.0), ("same-site", 0.0), ("none", 8.0)])
+def test_what_another_site_made_a_browser_ask_raises_no_score(world: Any, site: str, points: float) -> None:
+    """A page elsewhere with images that do not exist here slowed its reader to a quarter, and the address by half."""
+    client = world.client()
+    for _ in range(600):
+        world.visit(client, status=404, rtt=0.050, headers={"Sec-Fetch-Site": site})
+    request = world.ask(client, headers={"Sec-Fetch-Site": site})
+    assert request.verdict.reason is Reason.CLIENT_RATE  # limits hold all the same
+    assert score(world, client) == pytest.approx(points, abs=0.3)
+    assert (client.source.score > 0.0) is bool(points)
+
+
+def test_slowness_never_bans(world: Any, says: Any) -> None:
+    """A page that fetches a large file and does not read it, a paused player, a phone in a tunnel."""
+    client = world.client()
+    for _ in range(200):
+        world.engine.report(client, Signal.SLOW_ABORT, world.now)
+        world.engine.report("192.0.2.1", Signal.SLOW_ABORT, world.now)
+        world.engine.report("192.0.2.9", Signal.SLOW_ABORT, world.now)
+    assert score(world, client) == 8.0
+    quiet = world.client("192.0.2.9")
+    assert client.source.score <= 8.0  # of nobody in particular, and of one client
+    assert client.source.hard == 0.0
+    assert (quiet.source.score, quiet.source.hard) == (4.0, 0.0)
+    assert says(world.ask(client)) == (Action.FORWARD, Reason.OK)
+    assert says(world.ask(quiet)) == (Action.FORWARD, Reason.OK)
+
+
+def test_one_client_bans_no_address_however_long_it_goes_on(world: Any) -> None:
+    client = world.client()
+    for _ in range(6 * 60):
+        world.pass_time(60.0, step=60.0)
+        world.engine.report(client, Signal.MALFORMED, world.now)
+        assert client.source.hard <= 4.0 + 1e-9
+    assert client.source.banned_until == 0.0
+
+
+def ban_address(world: Any, address: str = "192.0.2.1") -> None:
+    for _ in range(6):
+        world.engine.report(address, Signal.MALFORMED, world.now)
+
+
+def test_a_newcomer_at_a_banned_address_pays_its_way_out_at_a_dear_price(world: Any, says: Any) -> None:
+    ban_address(world)
+    newcomer, elsewhere = world.client(), world.client("198.51.100.1")
+    assert says(world.ask(newcomer)) == (Action.CHALLENGE, Reason.BAD_NEIGHBOUR)
+    assert world.engine.toll(world.request(newcomer), world.now).action is Action.FORWARD
+    _, token = world.buy(newcomer)
+    assert says(world.ask(newcomer, shown=token)) == (Action.FORWARD, Reason.OK)
+    world.storm(0.9)
+    dear = world.engine.mint(world.ask(world.client(agent="Other")), world.now)
+    cheap = world.engine.mint(world.ask(elsewhere), world.now)
+    assert dear.k * 2**64 / dear.target >= 3.9 * cheap.k * 2**64 / cheap.target  # as dear as CHEAP allows
+
+
+def test_challenges_at_a_banned_address_end_with_its_bucket(world: Any) -> None:
+    ban_address(world)
+    crowd = [world.client(agent=f"Attack/{number}") for number in range(30)]
+    reasons = [world.ask(client).verdict.reason for _ in range(100) for client in crowd]
+    assert reasons[0] is Reason.BAD_NEIGHBOUR
+    assert reasons.count(Reason.BAD_NEIGHBOUR) <= 2000  # 400 units at 0.2
+    assert reasons[-1] is Reason.ADDRESS_BANNED
+
+
+def test_a_banned_client_stays_refused(world: Any, says: Any) -> None:
+    client = world.client()
+    for _ in range(6):
+        world.engine.report(client, Signal.MALFORMED, world.now)
+    ban_address(world)
+    assert says(world.ask(client)) == (Action.BAN, Reason.CLIENT_BANNED)
+    assert world.engine.toll(world.request(client), world.now).reason is Reason.CLIENT_BANNED
+
+
+def test_where_nobody_is_challenged_nobody_pays_its_way_out(make: Any, says: Any) -> None:
+    world = make(challenge=ChallengeSettings(mode="off"))
+    ban_address(world)
+    assert says(world.ask(world.client())) == (Action.BAN, Reason.ADDRESS_BANNED)
 
 
 def test_ignoring_a_challenge_counts_at_most_once_a_second(world: Any) -> None:

@@ -15,8 +15,11 @@ ADDRESS = "203.0.113.9"
 STRICT = ChallengeSettings(mode="always", least_hashes=64, most_hashes=64)
 
 
-def ban(world: Any, address: str = ADDRESS) -> None:
+def ban(world: Any, address: str = ADDRESS, spent: bool = True) -> None:
+    """Ban an address; `spent`: its bucket pays for no challenge any more."""
     source = world.engine._identity.source(address, world.now)
+    if spent:
+        source.tat = world.now + 600.0
     world.engine._reputation.hard_of(source, 20.0, "honeypot", world.now)
 
 
@@ -44,7 +47,7 @@ def test_where_somebody_has_a_history_every_request_is_read(world: Any) -> None:
     user = world.client(ADDRESS)
     world.settle_down(user)
     for _ in range(2):
-        ban(world)
+        ban(world, spent=False)
     assert world.engine._identity.source(ADDRESS, world.now).banned_until > world.now
     assert world.engine.shut_out(ADDRESS, world.now) is None
     assert world.ask(user).verdict.action is Action.FORWARD
@@ -60,6 +63,17 @@ def test_who_bought_a_pass_and_cannot_send_a_cookie_is_read_for_as_long_as_it_st
     world.now += 10.0
     assert world.engine.shut_out(ADDRESS, world.now) is not None
     assert world.ask(payer).verdict.reason is Reason.ADDRESS_BANNED
+
+
+def test_while_newcomers_may_pay_their_way_out_they_are_read(world: Any) -> None:
+    ban(world, spent=False)
+    asked = 0
+    while world.engine.shut_out(ADDRESS, world.now) is None:
+        verdict = world.ask(world.client(ADDRESS, agent=f"Somebody/{asked % 30}")).verdict
+        assert verdict.reason is Reason.BAD_NEIGHBOUR
+        asked += 1
+        assert asked <= 2000, "400 units at 0.2 each"
+    assert world.ask(world.client(ADDRESS)).verdict.reason is Reason.ADDRESS_BANNED
 
 
 def test_whom_the_operator_or_dns_names_is_read(make: Any) -> None:

@@ -9,6 +9,7 @@ from shield.model import Verdict
 from shield.policy.history import History
 from shield.policy.limits.limits import CLIENT_RATE, PASS_RATE, Limits
 from shield.policy.pressure.window import Tally
+from shield.policy.provoked import by_another_site
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 
@@ -45,7 +46,8 @@ class Charges:
         """Hold a limit against the client, if it is its own and not its neighbours'."""
         if refusal.reason is CLIENT_RATE or refusal.reason is PASS_RATE:
             client = request.client
-            self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
+            if not by_another_site(request):
+                self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
             self._history.limited(client.entry, now)
             if request.charged_pass is not None:
                 self._history.limited(request.charged_pass, now)

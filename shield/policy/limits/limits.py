@@ -197,6 +197,10 @@ class Limits:
         """Whether a client's bucket has anything left for an answer to a challenge."""
         return entry.tat - now < self._client_span - SLACK
 
+    def address_can_pay(self, source: AddressEntry, now: float) -> bool:
+        """Whether an address's bucket has anything left for a refused attempt."""
+        return source.tat - now <= self._address_span - SLACK - self._address_fine
+
     def fine(self, entry: ClientEntry, source: AddressEntry, now: float) -> None:
         """Charge an answer to a challenge that was no good."""
         self._refuse(entry, source, now)

@@ -109,7 +109,7 @@ class LimitsSettings:
     ] = field(default_factory=dict)
     honeypots: Annotated[
         tuple[str, ...],
-        Doc("Paths that no link leads to. Whoever asks for one is a scanner and banned, unless another site sent it."),
+        Doc("Paths that no link leads to. A program that asks for one is banned; a browser may have been sent there."),
     ] = ()
 
     def of_networks(self) -> NetworkRates:
