@@ -27,7 +27,7 @@ def is_token(text: str) -> bool:
 
 
 def networks(key: str, texts: tuple[str, ...]) -> Iterator[Complaint]:
-    """Those of a list of networks that are none."""
+    """Complaints about the entries of `texts` that are not networks."""
     for number, text in enumerate(texts):
         if wrong := wrong_network(text):
             yield (key, number), wrong

@@ -365,7 +365,8 @@ class ClientConnection(asyncio.Protocol):
             return
         verdict = serving.engine.decide(request, now)
         action = verdict.action
-        if not request.body_pending or action is not _FORWARD:  # a held request is counted when it is let in
+        # A request whose body is pending is counted when it enters.
+        if not request.body_pending or action is not _FORWARD:
             serving.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         self._carry_out(request, head, verdict, suffix, now)
 

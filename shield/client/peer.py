@@ -55,7 +55,8 @@ class Recognition:
 class Peer:
     """The peer of one connection. `client` and `shown_pass` are those of its last request.
 
-    More than 15 attributes, as each thing that is kept stands beside the field that it was made from.
+    It has more than 15 attributes because it keeps, for each result, the field value that the result was made from, to
+    see when that changes.
     """
 
     __slots__ = (

@@ -39,7 +39,7 @@ class Attempts:
             self.tried = (*self.tried, server)
 
     def cancel(self) -> None:
-        """Nobody wants the connection any more."""
+        """Cancel the connecting, if it is under way."""
         if self.connecting is not None:
             self.connecting.cancel()
             self.connecting = None

@@ -34,22 +34,22 @@ class Waits(Protocol):
     """Tells the client's side what is waited for from now on. Each wait has its own limit; the newest one counts."""
 
     def queue(self) -> None:
-        """A concurrency slot. The policy limits that."""
+        """The request waits for a concurrency slot; the policy limits how long."""
 
     def connecting(self) -> None:
-        """A connection to a server. The pool limits that."""
+        """The request waits for a connection to a server; the pool limits how long."""
 
     def first_byte(self, now: float) -> None:
-        """The head of the response; the request has been sent."""
+        """The request has been sent, and waits for the head of its response."""
 
     def upstream_reading(self, now: float) -> None:
-        """The server, which takes no more of the request's body for now."""
+        """The request's body waits for the server, which takes no more of it for now."""
 
     def next_byte(self, now: float) -> None:
-        """More of the response."""
+        """The exchange waits for more of the response."""
 
     def tunnel(self, now: float) -> None:
-        """Bytes of a tunnel, from either end."""
+        """The tunnel waits for bytes, from either end."""
 
 
 class Flow(Protocol):
@@ -145,7 +145,7 @@ class Requester(Protocol):
         """Chunks that hold `payload` bytes; only after on_head() has returned True."""
 
     def flush(self) -> None:
-        """All that one read brought has been told."""
+        """Called after the events of one read that does not end the response: what was framed of them may be sent."""
 
     def finish(self) -> None:
         """The response has come to its end."""

@@ -76,7 +76,7 @@ class Streams:
         return self._metrics.streams_open >= self.most
 
     def add(self, number: int) -> None:
-        """So many more go on without a slot, or fewer."""
+        """Change the count of exchanges without a slot by `number`, which may be negative."""
         self._metrics.streams_open += number
 
     def sweep(self, now: float) -> None:

@@ -367,7 +367,7 @@ class Engine:
 
     @property
     def pressure(self) -> float:
-        """p, in [0, 1]."""
+        """The pressure (p), from 0 to 1."""
         return self._windows.weather.p
 
     @property

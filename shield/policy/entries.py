@@ -385,7 +385,7 @@ class Pass:
         self.check_at = 0.0
 
     def forget(self) -> None:
-        """Its table has forgotten it: whoever still holds it must look again."""
+        """Called when the table drops this pass. Marks it so that connections which hold it look it up again."""
         self.live = False
         self.check_at = 0.0
 

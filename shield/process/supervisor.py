@@ -157,7 +157,7 @@ class Supervisor:
         return self._stop.is_set()
 
     async def wait(self) -> None:
-        """Until it is time to end; drains. Raises StartError when a worker keeps dying."""
+        """Wait until Shield is told to stop, then drain. Raises StartError when a worker keeps dying."""
         await self._stop.wait()
         self._log.event("stopping", workers=self._number)
         await self._drain()

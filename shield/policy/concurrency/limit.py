@@ -87,18 +87,19 @@ class Limit:
         return max(self.least, int(self.value * max(self._settings.shrink, finding.gradient)))
 
     def higher(self) -> int:
-        """What it rises to."""
+        """The limit after one rise."""
         search = int(self.value * SEARCH) if self._searching else 0
         return min(max(self.value + self._step(), search), self.most)
 
     def back(self) -> int:
-        """What it rises to while it is not reached; itself, where it was never higher within the last minutes."""
+        """The limit after one step back towards its usual value, while it is not reached. Unchanged when it was not
+        higher lately."""
         if self._unreached > QUIET and self.value < self._usual:
             return min(math.ceil(self._usual), self.value + self._step())
         return self.value
 
     def move(self, value: int) -> None:
-        """Be so high from now on."""
+        """Set the limit to `value`."""
         self.value = value
 
     def taken_well(self) -> None:
@@ -110,7 +111,7 @@ class Limit:
         self._floor_rounds = 0
 
     def end_probe(self, value: int) -> None:
-        """Be what a probe says, and remember it."""
+        """Set the limit to what the probe found, and keep that as the last probe's value."""
         self.value = self._at_last_probe = value
 
     def _step(self) -> int:

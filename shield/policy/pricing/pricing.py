@@ -87,7 +87,7 @@ class Pricing:
 
     @property
     def used(self) -> float:
-        """u."""
+        """The share of a bought pass's budget that its holder uses, as learned so far (u)."""
         return self._use.share
 
     @property
@@ -96,7 +96,7 @@ class Pricing:
         return self._use.rate
 
     def left(self, capacity: float, known_demand: float) -> float:
-        """B, the units/s left for bought passes."""
+        """The units/s that are left for bought passes (B) when known clients ask for `known_demand`."""
         settings = self._settings
         return max(settings.bought_share * capacity, settings.usable_share * capacity - known_demand)
 

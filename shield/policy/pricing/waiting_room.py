@@ -128,7 +128,8 @@ class Room:
         return len(self._among(known)) >= self._half
 
     def worse(self, network: str, known: bool) -> Waiter | None:
-        """Of `COMPARED` drawn by lot the one whose place a newcomer of `network` may take; None when none is worse."""
+        """Draws `COMPARED` waiters by lot, and returns the one that must give its place to a newcomer of `network`, or
+        None."""
         line = self._lines.get(self._name(network))
         found: Waiter | None = None
         most = line.live + len(line.waiters) + 1 if line is not None else 1
