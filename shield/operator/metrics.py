@@ -102,7 +102,10 @@ class NoLog:
 
 
 class Metrics:
-    """All counters of one process. Made once by the service, shared by reference, never reset."""
+    """All counters of one process. Made once by the service, shared by reference, never reset.
+
+    It has more than 15 attributes because each is a counter, or a group of them by word.
+    """
 
     __slots__ = (
         "bytes_in",

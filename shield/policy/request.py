@@ -19,8 +19,8 @@ class Request:
     the policy: whoever made the request finds its way back by it. While `body_pending` is true the body is not
     buffered yet: decide() then judges the request and takes no concurrency slot, which enter() takes later.
 
-    It has more attributes than other classes here: the notes could be an object of their own, but that would have to be
-    made for each request.
+    It has more than 15 attributes because the policy's notes stand here: an object of their own would have to be made
+    for each request.
     """
 
     __slots__ = (

@@ -38,7 +38,8 @@ class Times:
 class Origin:
     """The service: its slots and queue, what changes of it during a scene, and what it has done so far.
 
-    `done(about, status, now)` is called when the answer to a request is there.
+    `done(about, status, now)` is called when the answer to a request is there. It has more than 15 attributes because
+    each request that it serves uses its load, what the scene changes of it, and its counts.
     """
 
     __slots__ = (
