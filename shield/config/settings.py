@@ -11,6 +11,7 @@ from typing_extensions import Doc
 from shield.accept.listener import ListenSettings
 from shield.accept.tls import TlsSettings
 from shield.client.watch import TimeoutSettings
+from shield.config.state import StateSettings
 from shield.config.validation import STRICT
 from shield.http.settings import HttpSettings
 from shield.operator.log import LogSettings
@@ -28,7 +29,6 @@ from shield.policy.routes import RoutesSettings
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import StandoutsSettings
 from shield.policy.table import TableSettings
-from shield.process.state import StateSettings
 from shield.upstream.settings import UpstreamSettings
 
 

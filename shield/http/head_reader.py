@@ -34,7 +34,8 @@ from shield.http.plain_head import PlainHeads
 from shield.model import Fault
 
 REPEATED_LIMIT: Final = 4096
-"""bytes. Fields of a request that are remembered in case the next one repeats them; browsers send 500 to 2,000."""
+"""bytes of a head, request line and fields, that is remembered in case the next one repeats it. Browsers send 500 to
+2,000."""
 
 CR, LF = b"\r\n"
 _COOKIE: Final = b"\r\nCookie: "
@@ -108,8 +109,12 @@ class HeadReader:
             raise Refused(Fault.TARGET_TOO_LONG if stop > most else Fault.HEAD_TOO_LARGE)
         head = self.kept
         if head is not None and data[stop:] == self.last[self._line :] and plain.again(head, data, stop):
-            self.last = data
-            self._line = stop
+            if len(data) > REPEATED_LIMIT:  # by its target: what is asked for next is read without it
+                self.kept = None
+                self.last = b""
+            else:
+                self.last = data
+                self._line = stop
             return head
         if head is not None:
             head = self._but_for_cookie(head, data, stop)

@@ -11,15 +11,13 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
-from typing_extensions import Doc
 
-from shield.complaints import Complaint
+from shield.config.state import StateSettings
 from shield.errors import StartError
 
 KEY_BYTES: Final = 32
@@ -34,36 +32,6 @@ _WORKER: Final = re.compile(r"history-[0-9]+\.json")
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """The disk's condition, not a mistake of the operator's: Shield goes on without it and says so."""
-
-
-@dataclass(frozen=True, slots=True)
-class StateSettings:
-    """What survives a restart."""
-
-    directory: Annotated[
-        str,
-        Doc(
-            "Directory where the signing keys and the history of clients are kept over a restart. Empty: "
-            "in memory only."
-        ),
-    ] = ""
-    secret_file: Annotated[
-        str,
-        Doc(
-            "File with the signing keys, 64 hex digits per line: the first signs, an optional second is "
-            "still accepted. Empty: `keys` in the state directory, created with mode 0600."
-        ),
-    ] = ""
-
-    def complaints(self) -> Iterator[Complaint]:
-        if self.directory and Path(self.directory).exists() and not Path(self.directory).is_dir():
-            yield ("directory",), "this is a file; a directory is needed"
-        if self.secret_file:
-            parent = Path(self.secret_file).parent
-            if Path(self.secret_file).is_dir():
-                yield ("secret_file",), "this is a directory; a file is needed"
-            elif not parent.is_dir():
-                yield ("secret_file",), f"the directory {parent} does not exist"
 
 
 class EventLog(Protocol):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shield.http.forwarded import Forwarding
 from shield.http.head import Examiner, Refused
-from shield.http.head_reader import HeadReader
+from shield.http.head_reader import REPEATED_LIMIT, HeadReader
 from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.model import Action
@@ -365,3 +365,14 @@ async def test_another_cookie_is_another_pass() -> None:
         assert tokens == [None, ("pass", "good-1"), ("pass", "good-2"), ("pass", "good-2"), None]
         assert [request.get("Cookie") for request in origin.requests] == ["a=1", "a=2", "a=3", None, "a=4"]
         assert {request.get("X") for request in origin.requests} == {"1"}
+
+
+def test_repeated_fields_under_a_long_target_are_not_remembered() -> None:
+    """The fields are those of the last head, so only the target is read; its bytes count for the limit all the same."""
+    reader = HeadReader(PlainHeads(Examiner(HttpSettings(), "Shield-Pass")))
+    assert reader.read(get("/")).target == "/"
+    long = "/" + "x" * REPEATED_LIMIT
+    assert reader.read(get(long)).target == long
+    assert reader.last == b""
+    assert reader.kept is None
+    assert reader.read(get("/again")).target == "/again"

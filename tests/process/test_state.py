@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
+from shield.config.state import StateSettings
 from shield.errors import StartError
 from shield.process import state
-from shield.process.state import StateSettings, load_history, load_keys, save_history
+from shield.process.state import load_history, load_keys, save_history
 
 OLD, NEW = b"\x01" * 32, b"\x02" * 32
 
