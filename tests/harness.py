@@ -103,7 +103,7 @@ class PermissiveEngine:
 
     pass_lifetime = 3600
     concurrency_limit = 100
-    waiting = 0
+    next_waiting: Request | None = None
     pressed = False
     api_key_header = ""
 

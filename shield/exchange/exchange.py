@@ -530,15 +530,14 @@ class Exchange:
         """The client is slow, and there is no room to read ahead of it: stop reading, and give the slot back.
 
         The upstream is not free by that: a service with a thread for each request is held by slow readers as by
-        requests. So there are at most as many of these as there are slots; beyond, those without a history are cut.
+        requests. So there are at most as many of these as there are slots. One beyond that keeps its slot, for as long
+        as on_pace() says.
         """
         slot = self._slot
-        if (slot is None or not slot.placed) and not self._may_lag():
-            self._end(SLOW_READER, now)
-            return
         cast("UpstreamConnection", self._connection).pause()
         self._client.expect_progress(now)
-        self._give_slot_back(now, lagging=True)
+        if (slot is not None and slot.placed) or self._may_lag():
+            self._give_slot_back(now, lagging=True)
 
     def _may_lag(self) -> bool:
         forwarder = self._forwarder
@@ -553,6 +552,8 @@ class Exchange:
         if slot.returned or (forwarder.streams.full() and not slot.placed):
             return slot.returned
         slot.give_back(lagging)
+        if lagging:
+            slot.too_slow(self)
         forwarder.resume(forwarder.engine.release(self.request, now), now)
         return True
 
@@ -567,21 +568,47 @@ class Exchange:
         """A response that has moved too slowly since it was last looked at loses its slot.
 
         Else as many trickles as there are slots would keep everybody out, for as long as they like. Who is slow for
-        good reason does not notice: there is room for as many beside the slots, and what has no room keeps its slot in
-        calm weather. Under pressure it is ended while others wait.
+        good reason does not notice: there is room for as many beside the slots, and what has no room keeps its slot
+        while nobody waits for it. When somebody does, of all slow ones the one is ended whose client, address or
+        network has most of them (policy/shares.py); nobody is, for somebody who has as many. Under pressure slow ones
+        without a place are ended for anybody who waits.
         """
         slot = cast("Slot", self._slot)
-        engine = self._forwarder.engine
+        forwarder = self._forwarder
+        engine = forwarder.engine
         if slot.returned:
             slot.stop_measuring()
         elif slot.fast_enough(self.body_sent, now):
+            slot.not_slow()
             self._pace(now)
-        elif (slot.placed or self._may_lag()) and self._give_slot_back(now, lagging=True):
+        elif self._step_aside(slot, now):
             slot.stop_measuring()
-        elif not (engine.pressed and engine.waiting):
-            self._pace(now)
         else:
-            self._end(TRICKLED, now)
+            slot.too_slow(self)
+            self._pace(now)
+            waiting = engine.next_waiting
+            if waiting is not None:
+                victim = forwarder.streams.for_whom(waiting)
+                if victim is not None:
+                    victim.give_way(now)
+                elif engine.pressed:
+                    self.give_way(now)
+                if self.state != ENDED and self._step_aside(slot, now):
+                    slot.stop_measuring()
+
+    def _step_aside(self, slot: Slot, now: float) -> bool:
+        """Give the slot back if there is a place among the laggards. Whether there was."""
+        return (slot.placed or self._may_lag()) and self._give_slot_back(now, lagging=True)
+
+    def give_way(self, now: float) -> None:
+        """End: somebody waits who has less than its client, address or network."""
+        body = self._body
+        if self.state == RESPONDING:
+            self._end(SLOW_READER if self._client.flow.blocked else TRICKLED, now)
+        elif body is not None and not body.done:
+            self._end(FAILED, now, Fault.BODY_TIMEOUT)
+        else:
+            self._end(NO_ROOM, now, Fault.STREAMS_FULL)
 
     # tunnels
 

@@ -19,10 +19,13 @@ has its place among them before it gets its slot, so that it can always give tha
 from __future__ import annotations
 
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from shield.policy.shares import Holding, Shares
 
 if TYPE_CHECKING:
     from shield.operator.metrics import Metrics
+    from shield.policy.request import Request
 
 LEAST_PACE: Final = 16 * 1024
 """bytes/s of a response's body, as the service writes it, below which it has no claim to a concurrency slot: it makes
@@ -39,8 +42,15 @@ ROOM_LOOKS: Final = 256
 class Paced(Protocol):
     """An exchange while a response's body moves."""
 
+    @property
+    def request(self) -> Request:
+        """Whose it is."""
+
     def on_pace(self, now: float) -> None:
         """Its slot's `look_at` has passed."""
+
+    def give_way(self, now: float) -> None:
+        """End: somebody waits who has less than its client, address or network."""
 
 
 class Roomless(Protocol):
@@ -57,13 +67,14 @@ class Streams:
     """What the slots of all exchanges have in common. `paced` are those whose response is under way while they hold
     one, so their number is bounded by the slots; `waiting` are those whose request's body waits for room."""
 
-    __slots__ = ("_look_at", "_metrics", "laggards", "most", "paced", "waiting")
+    __slots__ = ("_look_at", "_metrics", "laggards", "most", "paced", "slow", "waiting")
 
     def __init__(self, metrics: Metrics, most: int) -> None:
         """`most` exchanges may go on without a slot at the same time; metrics.streams_open counts them."""
         self._metrics = metrics
         self.most = most
         self.laggards = 0
+        self.slow: Shares[Paced] = Shares(0, recallable=True)  # laggards, and those slow ones that keep their slot
         self.paced: dict[Slot, Paced] = {}
         self.waiting: dict[Roomless, None] = {}
         self._look_at = 0.0
@@ -74,6 +85,12 @@ class Streams:
     def full(self) -> bool:
         """Whether no other exchange can go on without a slot."""
         return self._metrics.streams_open >= self.most
+
+    def for_whom(self, waiting: Request) -> Paced | None:
+        """The slow exchange that deserves its slot or place less than `waiting` deserves a slot, if there is one: its
+        network, or an address of the network, has more of such than the waiting request's would have."""
+        holding = self.slow.gives_way(_holding(None, waiting), 1)
+        return None if holding is None else holding.owner
 
     def add(self, number: int) -> None:
         """Change the count of exchanges without a slot by `number`, which may be negative."""
@@ -91,6 +108,11 @@ class Streams:
                     waiter.on_room(now)
 
 
+def _holding(exchange: Paced | None, request: Request) -> Holding[Paced]:
+    client = request.client
+    return Holding(cast("Paced", exchange), request.tier, client.key, client.home, client.network)
+
+
 def _claim(waiter: Roomless) -> tuple[int, int]:
     return waiter.claim()
 
@@ -101,7 +123,7 @@ class Slot:
     `placed`: it has a place among the streams; `returned`: the exchange goes on without the slot; `awaited`: it has
     asked for it again. `look_at` is when the pace of its response is looked at."""
 
-    __slots__ = ("_lagging", "_mark", "_streams", "awaited", "look_at", "placed", "returned")
+    __slots__ = ("_lagging", "_mark", "_slow", "_streams", "awaited", "look_at", "placed", "returned")
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -109,6 +131,7 @@ class Slot:
         self.look_at = 0.0
         self.returned = self.placed = self.awaited = False
         self._lagging = False
+        self._slow: Holding[Paced] | None = None  # while it is one of the slow ones
 
     def __repr__(self) -> str:
         return f"<Slot {'returned' if self.returned else 'held'}{' lagging' if self._lagging else ''}>"
@@ -130,6 +153,18 @@ class Slot:
     def stop_measuring(self) -> None:
         """No body is under way, or it does not matter any more how fast."""
         self._streams.paced.pop(self, None)
+
+    def too_slow(self, exchange: Paced) -> None:
+        """It counts among the slow ones."""
+        if self._slow is None:
+            self._slow = _holding(exchange, exchange.request)
+            self._streams.slow.add(self._slow, 1)
+
+    def not_slow(self) -> None:
+        """It counts among them no longer."""
+        if self._slow is not None:
+            self._streams.slow.give(self._slow, 1)
+            self._slow = None
 
     def place(self, lagging: bool) -> None:
         """Take a place among the streams; `lagging` if only because somebody is slow."""
@@ -157,6 +192,7 @@ class Slot:
 
     def _leave(self) -> None:
         streams = self._streams
+        self.not_slow()
         if self.placed:
             self.placed = False
             streams.add(-1)

@@ -356,6 +356,11 @@ class Engine:
         return len(self._queue)
 
     @property
+    def next_waiting(self) -> Request | None:
+        """The request that goes next in the order of the queue."""
+        return self._queue.waiting[-1].request if self._queue.waiting else None
+
+    @property
     def concurrency_limit(self) -> int:
         """Requests that the upstream takes at once, as far as is known."""
         return self._concurrency.limit

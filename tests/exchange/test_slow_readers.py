@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from typing import Any
 
+from shield.exchange.slot import LEAST_PACE, PACE_SECONDS
 from shield.http.settings import HttpSettings
-from tests.harness import Client, Shield, get, reply, shielded, soon
+from shield.model import Tier
+from shield.policy.request import Request
+from tests.harness import Client, FakeClient, PermissiveEngine, Shield, get, reply, shielded, soon
 
 MIB = 1 << 20
 BODY = b"x" * (6 * MIB)
+NOTHING_AHEAD = HttpSettings(response_buffer_bytes=0)
 HTTP = replace(HttpSettings(), response_buffers_bytes=32 * MIB)
 
 
@@ -33,3 +38,73 @@ async def test_twenty_slow_readers_of_one_address_leave_others_room_to_read_ahea
         await soon(lambda: len(shield.gates) == 22 and not any(gate._exchange for gate in shield.gates[20:]))
         for person in people:  # whose downloads were over for the upstream before they had read any of them
             assert (await person.response()).body == BODY
+
+
+class Queueing(PermissiveEngine):
+    """With one request in the queue, which goes on as soon as a slot is free."""
+
+    def wait(self, address: str) -> None:
+        client: Any = FakeClient(address, "", "")
+        self.next_waiting = Request(client, "GET", "/", {}, None, False, None)
+        self.next_waiting.tier = Tier.T3
+
+    def _free(self, request: Request) -> None:
+        if id(request) in self.slots:
+            self.next_waiting = None
+        super()._free(request)
+
+
+def open_from(shield: Shield, address: str) -> int:
+    return sum(gate.peer.address == address and not gate.transport.is_closing() for gate in shield.gates)
+
+
+async def test_slow_readers_of_one_address_give_up_slots_and_places_as_others_need_them() -> None:
+    """They had all places of laggards, and whoever was slow for a moment besides was reset in calm weather."""
+    engine = Queueing()
+    async with (
+        shielded({"/": reply(BODY)}, http=NOTHING_AHEAD, engine=engine) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        engine.concurrency_limit = 5
+        for _ in range(12):
+            await ask(stack, shield, "127.0.1.1")
+        for number in (2, 3, 4):
+            await ask(stack, shield, f"127.0.{number}.1")
+        await soon(lambda: len(shield.gates) == 15 and all(gate.flow.blocked for gate in shield.gates))
+        assert (shield.streams.laggards, len(engine.slots)) == (5, 10)
+        for _ in range(3):
+            shield.advance(PACE_SECONDS + 0.1)
+        assert shield.metrics.connections_open == 15, "nobody waits for what they have"
+        engine.wait("127.0.1.1")
+        shield.advance(PACE_SECONDS + 0.1)
+        assert shield.metrics.connections_open == 15, "nor does anybody who has less"
+        for number in range(1, 11):
+            engine.wait(f"127.1.{number}.1")
+            shield.advance(PACE_SECONDS + 0.1)
+            await soon(lambda left=15 - number: shield.metrics.connections_open == left)
+            assert engine.next_waiting is None, "there is a slot for each of ten, within a second"
+        assert shield.metrics.faults["slow_reader"] == 10
+        assert [open_from(shield, f"127.0.{number}.1") for number in (1, 2, 3, 4)] == [2, 1, 1, 1]
+        assert (shield.streams.laggards, engine.slots) == (5, set()), "who is left has a place and no slot"
+
+
+async def test_a_download_at_a_fair_pace_keeps_its_slot_where_no_place_is_left() -> None:
+    engine = Queueing()
+    async with (
+        shielded({"/": reply(BODY)}, http=NOTHING_AHEAD, engine=engine) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        engine.concurrency_limit = 1
+        for _ in range(2):
+            await ask(stack, shield, "127.0.1.1")
+        person = await ask(stack, shield, "127.0.2.1")
+        await soon(lambda: len(shield.gates) == 3 and all(gate.flow.blocked for gate in shield.gates))
+        body = shield.gates[2]
+        for _ in range(3):
+            engine.wait("127.0.3.1")
+            before = body._exchange.body_sent
+            while body._exchange and body._exchange.body_sent - before < 4 * LEAST_PACE:
+                await person.more()
+            shield.advance(PACE_SECONDS + 0.1)
+        assert open_from(shield, "127.0.2.1") == 1
+        assert (await person.response()).body == BODY
