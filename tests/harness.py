@@ -297,7 +297,7 @@ class Shield:
         self.engine = engine if engine is not None else PermissiveEngine()
         self.settings = replace(upstream or UpstreamSettings(), servers=servers)
         self.http = http or HttpSettings()
-        self.timeouts = timeouts or TimeoutSettings()
+        self.timeouts = timeouts or TimeoutSettings(pause=0)  # tests of pauses say so
         self.forwarding = forwarding or Forwarding((), "none")
         self.tls = tls or TlsSettings()
         self.proxied = proxied

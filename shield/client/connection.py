@@ -717,6 +717,8 @@ class ClientConnection(asyncio.Protocol):
             if self.watch.kept_pace(flow.taken()):
                 self.expect_progress(now)
                 return
+            if not serving.engine.pressed and self.watch.pause(now):
+                return
             serving.metrics.faults["read_timeout"] += 1
             self._report(Signal.SLOW_ABORT, now)
             self.reset()

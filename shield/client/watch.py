@@ -7,7 +7,7 @@ A connection waits for one thing at a time, and each has its limit:
     head               timeouts.header                408, a strike against the client
     last head          LAST_SECONDS                   as head: Shield is stopping
     body               timeouts.progress, min_rate    408, a strike
-    client reading     timeouts.progress, min_rate    reset, a strike
+    client reading     timeouts.progress, min_rate    reset, a strike; in calm weather after timeouts.pause
     next request       timeouts.keep_alive            closed
     queue              - (queue.*)
     connecting         - (upstream.connect_timeout)
@@ -122,6 +122,17 @@ class TimeoutSettings:
         Doc("Least payload rate of an upload and of a client that reads a response; 0 is none."),
         Why("Precedent", "Apache's mod_reqtimeout: MinRate=500"),
     ] = 500
+    pause: Annotated[
+        float,
+        Ge(0),
+        Le(3600),
+        Unit("s"),
+        Doc(
+            "Time for which a client may read less than min_rate of a response, or nothing, in calm weather, as media "
+            "players do that have enough for now; 0 is progress."
+        ),
+        Why("Chosen", "a pause of a minute; nginx's send_timeout is 60 s. What it holds meanwhile is bounded"),
+    ] = 90.0
     linger: Annotated[
         float,
         Gt(0),
@@ -146,7 +157,7 @@ class Limits:
     """How long a wait may take, in seconds, for all connections: the [timeouts] table, and of [upstream] what the
     upstream may take. `least` is in bytes: what must move within `progress`."""
 
-    __slots__ = ("first_byte", "head", "idle", "keep_alive", "least", "life", "linger", "progress", "tunnel")
+    __slots__ = ("first_byte", "head", "idle", "keep_alive", "least", "life", "linger", "pause", "progress", "tunnel")
 
     def __init__(self, client: TimeoutSettings, upstream: UpstreamSettings) -> None:
         self.head = client.header
@@ -155,6 +166,7 @@ class Limits:
         self.progress = client.progress
         self.least = client.min_rate * client.progress
         self.linger = client.linger
+        self.pause = client.pause
         self.first_byte = upstream.first_byte_timeout
         self.idle = upstream.idle_timeout
         self.tunnel = upstream.tunnel_idle_timeout
@@ -165,11 +177,12 @@ class Watch:
     seconds. `expires` is when the connection has lived long enough. Most of the verbs are those of
     exchange.ports.Waits; `shard` is Sweep's."""
 
-    __slots__ = ("_limits", "_mark", "deadline", "expires", "shard", "why")
+    __slots__ = ("_limits", "_mark", "_since", "deadline", "expires", "shard", "why")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._mark = 0  # bytes that had moved when the wait began, where the pace matters
+        self._since = 0.0  # when the client was last seen to read, while it is its turn
         self.why = NOTHING
         self.deadline = self.expires = NEVER
         self.shard = 0
@@ -208,6 +221,15 @@ class Watch:
         self.why = CLIENT_READING
         self.deadline = now + self._limits.progress
         self._mark = moved
+        self._since = now
+
+    def pause(self, now: float) -> bool:
+        """The client does not read: wait on for it. Whether it may pause for so long."""
+        until = self._since + self._limits.pause
+        if self.why != CLIENT_READING or now >= until:
+            return False
+        self.deadline = min(now + self._limits.progress, until)
+        return True
 
     def rest(self, now: float) -> None:
         """The rest of a body that nobody wants."""

@@ -6,6 +6,9 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from shield.client.watch import TimeoutSettings
 from shield.exchange.slot import LEAST_PACE, PACE_SECONDS
 from shield.http.settings import HttpSettings
 from shield.model import Tier
@@ -108,3 +111,35 @@ async def test_a_download_at_a_fair_pace_keeps_its_slot_where_no_place_is_left()
             shield.advance(PACE_SECONDS + 0.1)
         assert open_from(shield, "127.0.2.1") == 1
         assert (await person.response()).body == BODY
+
+
+@pytest.mark.parametrize("http", [HTTP, NOTHING_AHEAD], ids=["read ahead", "nothing ahead"])
+async def test_a_media_player_may_pause_for_a_minute_in_calm_weather(http: HttpSettings) -> None:
+    async with (
+        shielded({"/": reply(BODY)}, http=http, timeouts=TimeoutSettings()) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        player = await ask(stack, shield, "127.0.1.1")
+        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
+        for _ in range(6):
+            shield.advance(10)
+        assert (await player.response()).body == BODY
+        assert not shield.engine.signals
+
+
+@pytest.mark.parametrize(("pressed", "seconds"), [(False, 100), (True, 25)])
+async def test_a_client_that_reads_no_more_at_all_is_cut(pressed: bool, seconds: int) -> None:
+    async with (
+        shielded({"/": reply(BODY)}, timeouts=TimeoutSettings()) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        shield.engine.pressed = pressed
+        await ask(stack, shield, "127.0.1.1")
+        await soon(lambda: shield.gates and shield.gates[0].flow.blocked and not shield.gates[0]._exchange)
+        for _ in range(seconds // 5 - 2):
+            shield.advance(5)
+            assert shield.metrics.connections_open == 1 or pressed
+        for _ in range(2):
+            shield.advance(5)
+        await soon(lambda: shield.metrics.connections_open == 0)
+        assert shield.metrics.faults["read_timeout"] == 1
