@@ -412,12 +412,16 @@ class Shield:
         return await Client.open(self.port, host=self.host, **options)
 
 
+WEBSOCKET_KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="  # that of the example in RFC 6455 section 1.3
+
+
 def request_head(method: str = "GET", websocket: bool = False) -> Head:
-    """The head of a request without fields, as an upstream connection is given it."""
+    """The head of a request as an upstream connection is given it, without fields but for a WebSocket's key."""
     head = Head()
     head.method, head.target, head.path = method, "/", "/"
     head.fields = []
     head.websocket = websocket
+    head.headers = {"Sec-WebSocket-Key": WEBSOCKET_KEY}  # type: ignore[assignment]
     return head
 
 

@@ -16,8 +16,9 @@ on without a slot (slot.py), and asks for it again with its end.
 Every state may also go to ENDED at once; endings.py says what that means. SENT may go back to CONNECTING, for another
 attempt, while nothing has come and the request may be repeated.
 
-It knows the client's side and the upstream connection by ports.py, and asks nothing of either about HTTP/1. In memory
-are at most `http.body_buffer_bytes` of the request's body plus one read, in files what spool.py allows, and of the
+It knows the client's side and the upstream connection by ports.py. Their verbs are those of HTTP's semantics (RFC
+9110), with one short cut for HTTP/1.1: chunks that are framed already may be handed on as they are. In memory are at
+most `http.body_buffer_bytes` of the request's body plus one read, in files what spool.py allows, and of the
 response what one read brought; the transports' own buffers are bounded by backpressure, at `http.response_buffer_bytes`
 for a slow client and `http.response_buffers_bytes` for all of them.
 """
@@ -47,7 +48,7 @@ from shield.exchange.endings import (
     Ending,
 )
 from shield.exchange.slot import Slot
-from shield.exchange.tunnel import Tunnel, accepted
+from shield.exchange.tunnel import Tunnel
 from shield.model import Action, Fault, Outcome, Tier
 from shield.upstream.dial import CONNECT_ERRORS
 from shield.wire.proxy_protocol import write
@@ -613,15 +614,8 @@ class Exchange:
     # tunnels
 
     def switch(self, fields: list[bytes], tail: bytes) -> None:
-        """101: from here on bytes pass unread in both directions, `tail` first.
-
-        Only if the server proves that it speaks WebSocket: a client may know a page that answers 101 to anything, and
-        would have a way past every rule here.
-        """
+        """101: from here on bytes pass unread in both directions, `tail` first."""
         connection = cast("UpstreamConnection", self._connection)
-        if not accepted(self.head.headers["Sec-WebSocket-Key"], fields):
-            self.upstream_failed(Fault.UPSTREAM_GARBAGE)
-            return
         forwarder = self._forwarder
         now = forwarder.clock()
         if forwarder.streams.full():

@@ -3,9 +3,11 @@
     client's side  <-- ClientSide --  Exchange  <-- Requester --  upstream connection
                    <-- ClientSide --  Tunnel    <-- Passage  --
 
-Only Protocols stand here, and nothing that runs. Their verbs are those of HTTP's semantics (RFC 9110), not of one of
-its versions: how a response is framed, and whether a connection carries one request at a time or a hundred, is known
-to the client's side alone; how a request is written, to the upstream connection alone. `now` is in monotonic seconds.
+Only Protocols stand here, and nothing that runs. Their verbs are those of HTTP's semantics (RFC 9110), with one short
+cut for HTTP/1.1: chunks that are framed already may be handed on as they are. How else a response is framed, and
+whether a connection carries one request at a time or a hundred, is known to the client's side alone; how a request is
+written, to the upstream connection alone. Each of a list of `fields` is a line that ends with CRLF. `now` is in
+monotonic seconds.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ class Response(Protocol):
     """Frames a response as the client's protocol wants it. What it has framed goes out with flush() and at the end."""
 
     def interim(self, request: Head, status: int, fields: list[bytes]) -> None:
-        """A 1xx response to `request`. Each of the `fields` is a line that ends with CRLF."""
+        """A 1xx response to `request`."""
 
     def head(self, request: Head, status: int, fields: list[bytes], length: int, declared: int, whole: bool) -> bool:
         """The head of the final response to `request`. The list `fields` is given away.
@@ -151,7 +153,8 @@ class Requester(Protocol):
         """The response has come to its end."""
 
     def switch(self, fields: list[bytes], tail: bytes) -> None:
-        """101: the server agrees to the upgrade that was asked for; `tail` are the first bytes behind it."""
+        """The server agrees to the protocol that was asked for, and has proved that it speaks it. `tail` are the first
+        bytes behind that."""
 
     def upstream_failed(self, fault: Fault) -> None:
         """The connection broke, or what came is no response."""

@@ -6,24 +6,12 @@ only as fast as the other takes it, so at most the two transports' buffers are p
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from shield.exchange.forwarder import Forwarder
     from shield.exchange.ports import ClientSide
     from shield.upstream.connection import UpstreamConnection
-
-_WEBSOCKET: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-
-
-def accepted(key: str, fields: list[bytes]) -> bool:
-    """Whether the fields of a 101 prove that the server speaks WebSocket (RFC 6455 section 4.2.2). `key` is the
-    Sec-WebSocket-Key of the request."""
-    proof = hashlib.sha1(key.encode("utf-8", "surrogateescape") + _WEBSOCKET, usedforsecurity=False).digest()
-    answers = [line.partition(b":")[2].strip() for line in fields if line[:21].lower() == b"sec-websocket-accept:"]
-    return answers == [base64.b64encode(proof)]
 
 
 class Account(Protocol):

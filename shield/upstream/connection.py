@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from shield.http.framing import CHUNKED, LAST_CHUNK, ChunkedBody, FramingError, encode_chunk
 from shield.http.response_head import ResponseHeadReader, Unacceptable
+from shield.http.websocket import accepted
 from shield.model import Fault
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_shared",
         "_state",
         "_tunnel",
+        "_websocket_key",
         "address",
         "complete",
         "exchange",
@@ -82,6 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = HEAD
         self._left = 0  # bytes of a SIZED body that have not come yet
         self._chunks: ChunkedBody | None = None
+        self._websocket_key = ""  # the one that was sent, if the request asks for a WebSocket
 
     def __repr__(self) -> str:
         state = "busy" if self.exchange else "idle"
@@ -128,6 +131,7 @@ class UpstreamConnection(asyncio.Protocol):
             parts.append(b"Content-Length: 0\r\n")  # RFC 9110 section 8.6
         if head.websocket:
             parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+            self._websocket_key = head.headers["Sec-WebSocket-Key"]  # it is one of the fields
         elif head.doubtful or not self._shared:
             parts.append(b"Connection: close\r\n")
         parts += (suffix, b"X-Request-Id: ", request_id, b"\r\n\r\n")
@@ -295,6 +299,9 @@ class UpstreamConnection(asyncio.Protocol):
             if status == 101:
                 if not (websocket and self._request.websocket):
                     raise Unacceptable("unasked 101")
+                # A client may know a page that answers 101 to anything, and would have a way past every rule here.
+                if not accepted(self._websocket_key, fields):
+                    raise Unacceptable("no proof of WebSocket")
                 exchange.switch(fields, data[at:])
                 return
             if status < 200:

@@ -209,8 +209,19 @@ def test_a_head_without_end_is_bounded() -> None:
     assert seen[4] == [Fault.UPSTREAM_GARBAGE]
 
 
+SWITCHED = b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+PROOF = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"  # to the key of request_head()
+
+
+@pytest.mark.parametrize("proof", [b"", PROOF + PROOF, PROOF.replace(b"s3p", b"S3p")])
+def test_101_without_the_proof_of_websocket_is_garbage(proof: bytes) -> None:
+    seen, connection = run(SWITCHED + proof + b"\r\ntail", [], Recorder(websocket=True))
+    assert (seen[4], seen[5]) == ([Fault.UPSTREAM_GARBAGE], b"")
+    assert connection.poisoned
+
+
 def test_101_hands_over_the_tail() -> None:
-    wire = b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\ntail"
+    wire = SWITCHED + PROOF + b"\r\ntail"
     for cuts in ([], [10], [len(wire) - 2], [len(wire) - 4]):
         exchange = Recorder(websocket=True)
         seen, connection = run(wire[: len(wire)], [], exchange)
