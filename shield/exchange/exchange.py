@@ -719,8 +719,12 @@ class Exchange:
             body.close()
 
     def _leave(self, now: float, reuse: bool = False) -> None:
-        """The one place in which an exchange parts from its server and from the connection to it, if there is one.
-        `reuse`: the response has been read to its end."""
+        """Part from the server and from the connection to it, if there is one. `reuse`: the response has been read to
+        its end.
+
+        Nothing else does, but that switch() hands the connection to the tunnel, which closes it. The server is left
+        here then too, when the tunnel has ended.
+        """
         server = self._server
         if server is not None:
             self._server = None

@@ -128,7 +128,7 @@ class ClientSide(Protocol):
         """Bytes of the tunnel, for the client."""
 
     def ended(self, seen: Seen, fault: Fault | None, now: float) -> None:
-        """The exchange is over and knows its client no longer. `fault` says what a STAND_IN is about."""
+        """The exchange is over and calls its client's side no more. `fault` says what a STAND_IN is about."""
 
 
 class Requester(Protocol):
