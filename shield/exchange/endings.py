@@ -1,19 +1,24 @@
 """How an exchange ends. One row per ending: what the policy, the log, the counters and the client are told.
 
-    ending       policy           status in the log  counter          the client sees
-    -----------  ---------------  -----------------  ---------------  -------------------------------
-    RESPONDED    learns it        the response's     responses        the whole response
-    TUNNELLED    learns 101       101                responses        the end of the tunnel
-    FAILED       learns a fault   the fault's        the fault        Shield's reply to the fault
-    NO_ROOM      cancels          the fault's        the fault        Shield's reply to the fault
-    BROKEN       learns 502       the response's     the fault        a response that is cut
-    SLOW_READER  cancels          499                slow_reader      a response that is cut
-    TRICKLED     cancels          499                streams_full     a response that is cut
-    LEFT         cancels          499                -                nothing: it has gone
-    SHED         has decided it   a line of its own  the verdict      the refusal
+    ending       policy            status in the log  counter       connection  the client sees
+    -----------  ----------------  -----------------  ------------  ----------  --------------------------
+    RESPONDED    learns it         the response's     responses     reused      the whole response
+    TUNNELLED    learns 101        101                responses     closed      the end of the tunnel
+    FAILED       learns a fault    the fault's        the fault     closed      Shield's reply to the fault
+    NO_ROOM      cancels, refunds  the fault's        the fault     closed      Shield's reply to the fault
+    BROKEN       learns 502        the response's     the fault     closed      a response that is cut
+    SLOW_READER  cancels           499                slow_reader   closed      a response that is cut
+    TRICKLED     cancels           499                streams_full  closed      a response that is cut
+    LEFT         cancels           499                -             closed      nothing: it has gone
+    SHED         has decided it    a line of its own  the verdict   closed      the refusal
 
-The policy learns of what the upstream did. It cancels what says nothing about the upstream: the client went, or Shield
-had no room. 499 is nginx's word for a client that is gone.
+The policy learns of what was tried at the upstream. It cancels what says nothing about the upstream: the client went,
+or Shield had no room. 499 is nginx's word for a client that is gone.
+
+FAILED is learned whatever its fault, by the fault's status. 502 and 504 are errors of the upstream, and so is 503, when
+no server is there to choose. 500 is an error of Shield: it frees the slot and blames nobody. Each leaves the charge as
+it was, since no response has told a time. 408 is not among them: the client's side answers a body that is too slow
+itself, and abandons the exchange, which is LEFT.
 """
 
 from __future__ import annotations
@@ -34,7 +39,11 @@ CLIENT_LEFT: Final = 499
 @dataclass(frozen=True, slots=True)
 class Ending:
     """One row. `logged` is a status, OF_RESPONSE or OF_FAULT; `learned` the status that the policy learns where it is
-    another one, else 0; `counter` a word of Metrics.faults, empty where a fault, if any, is counted by its own."""
+    another one, else 0; `counter` a word of Metrics.faults, empty where a fault, if any, is counted by its own.
+
+    `reuse`: the connection may carry another request. `logs`: the exchange writes the line of the request.
+    `refunds_unsent`: a request that was not sent costs no more than an attempt.
+    """
 
     name: str
     told: int
@@ -42,17 +51,20 @@ class Ending:
     seen: Seen
     learned: int = 0
     counter: str = ""
+    reuse: bool = False
+    logs: bool = True
+    refunds_unsent: bool = False
 
     def __repr__(self) -> str:
         return f"<Ending {self.name}>"
 
 
-RESPONDED: Final = Ending("responded", LEARN, OF_RESPONSE, Seen.WHOLE)
+RESPONDED: Final = Ending("responded", LEARN, OF_RESPONSE, Seen.WHOLE, reuse=True)
 TUNNELLED: Final = Ending("tunnelled", LEARN, OF_RESPONSE, Seen.CLOSE)
 FAILED: Final = Ending("failed", LEARN, OF_FAULT, Seen.STAND_IN)
-NO_ROOM: Final = Ending("no room", CANCEL, OF_FAULT, Seen.STAND_IN)
+NO_ROOM: Final = Ending("no room", CANCEL, OF_FAULT, Seen.STAND_IN, refunds_unsent=True)
 BROKEN: Final = Ending("broken", LEARN, OF_RESPONSE, Seen.CUT, learned=502)
 SLOW_READER: Final = Ending("slow reader", CANCEL, CLIENT_LEFT, Seen.CUT, counter="slow_reader")
 TRICKLED: Final = Ending("trickled", CANCEL, CLIENT_LEFT, Seen.CUT, counter="streams_full")
 LEFT: Final = Ending("left", CANCEL, CLIENT_LEFT, Seen.NOTHING)
-SHED: Final = Ending("shed", NOTHING, 0, Seen.REFUSAL)
+SHED: Final = Ending("shed", NOTHING, 0, Seen.REFUSAL, logs=False)

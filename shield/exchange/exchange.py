@@ -655,7 +655,7 @@ class Exchange:
             self._let_go(now)
         if self._server is not None:
             name = self._server.name
-            self._leave(now, ending is RESPONDED)
+            self._leave(now, ending.reuse)
         outcome = self._outcome
         released: Sequence[Request]
         if fault is None and outcome is not None and ending.told == LEARN:
@@ -669,7 +669,7 @@ class Exchange:
         else:
             status, released = self._tell_policy(ending, now, fault, was_sent)
         client = self._client
-        if ending is not SHED:
+        if ending.logs:
             seconds, request_id = now - self.started, self.request_id.decode("ascii")
             word = "" if fault is None else fault.value
             forwarder.log.request(now, request, status, seconds, self.body_sent, name, request_id, word, client.ja4)
@@ -696,11 +696,11 @@ class Exchange:
         if ending.told == LEARN:
             learned = Outcome(status, NO_RTT)
             if outcome is not None:
-                learned = Outcome(ending.learned, outcome.rtt, outcome.stream)
+                learned = Outcome(ending.learned or status, outcome.rtt, outcome.stream)
             return status, forwarder.engine.learn(request, learned, now)
         if ending.told == CANCEL:
-            if ending is NO_ROOM:
-                request.body_pending = not was_sent  # one that was not sent costs no more than an attempt
+            if ending.refunds_unsent:
+                request.body_pending = not was_sent
             return status, forwarder.engine.cancel(request, now)
         return status, ()
 

@@ -28,12 +28,16 @@ def test_the_docstring_shows_every_row() -> None:
             assert str(ending.logged) in shown[name]
         if ending.counter:
             assert ending.counter in shown[name]
+        assert ("reused" in shown[name]) is ending.reuse
+        assert ("a line of its own" in shown[name]) is not ending.logs
+        assert ("refunds" in shown[name]) is ending.refunds_unsent
 
 
 @pytest.mark.parametrize("ending", ROWS.values(), ids=ROWS)
 def test_what_is_learned_and_logged_can_be_told(ending: Ending) -> None:
     assert repr(ending) == f"<Ending {ending.name}>"
     assert not ending.learned or ending.told == LEARN
+    assert not ending.refunds_unsent or ending.told == CANCEL
     assert ending.seen is not Seen.STAND_IN or ending.logged == OF_FAULT
     assert not (ending.counter and ending.seen is Seen.STAND_IN), "a fault is counted by its own word"
 
@@ -82,6 +86,17 @@ async def test_a_response_that_breaks_off_is_logged_with_its_status_and_learned_
     assert (engine.outcome(), seen) == ((502, False), Seen.CUT)
     assert [line[2] for line in log.requests] == [200]
     assert metrics.faults == {Fault.UPSTREAM_CLOSED.value: 1}
+
+
+async def test_a_fault_after_a_head_is_learned_with_the_status_that_is_logged_unless_the_row_names_one() -> None:
+    engine: Any = Told()
+    async with shielded({"/": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart"}, engine=engine) as (shield, _):
+        (stream,) = Loopback(shield).ask(Asked("/"))
+        await soon(lambda: stream.content)
+        assert stream.exchange is not None
+        stream.exchange._end(endings.FAILED, shield.clock(), Fault.UPSTREAM_TIMEOUT)
+        assert engine.outcome() == (504, False)
+        assert [line[2] for line in shield.log.requests] == [504]
 
 
 async def test_of_a_client_that_left_the_policy_learns_nothing() -> None:

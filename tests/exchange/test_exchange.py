@@ -1011,6 +1011,7 @@ async def test_a_websocket_for_which_there_is_no_room_is_503_and_not_sent() -> N
                 answer = await second.response()
                 assert (answer.status, answer.get("Retry-After")) == (503, "5")
             assert len(origin.links) == 1
+            assert [request.body_pending for request in shield.engine.cancelled] == [True]  # it costs an attempt
         await soon(lambda: shield.metrics.streams_open == 0)
         async with await _websocket(shield) as third:
             assert (await third.response()).status == 101
@@ -1031,6 +1032,7 @@ async def test_of_two_websockets_that_open_at_once_one_finds_no_room() -> None:
             go_on.set()
             assert sorted([(await first.response()).status, (await second.response()).status]) == [101, 503]
             assert shield.metrics.tunnels_open == shield.metrics.streams_open == 1
+            assert [request.body_pending for request in shield.engine.cancelled] == [False]  # it was sent
 
 
 async def test_a_websocket_closed_by_the_origin_delivers_its_last_words() -> None:
