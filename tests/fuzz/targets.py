@@ -336,6 +336,7 @@ def plain_head(data: bytes) -> None:
     assert b"".join(short.fields) == b"".join(long.fields)
 
 
+TLS_ALERT: Final = b"\x15\x03\x03\x00\x02\x02\x0a"
 FIRST: Final = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
 OWN: Final = b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -375,6 +376,8 @@ def _answers(heard: bytes) -> list[int]:
     answer does."""
     statuses = []
     while heard:
+        if heard == TLS_ALERT:  # to a client that speaks TLS here
+            return [*statuses, 400]
         headless = heard[heard.index(b"\r\n\r\n") + 4 :]
         if heard.startswith(CONTINUE):
             heard = headless
