@@ -185,7 +185,7 @@ def test_before_the_first_visitor_nothing_is_known(world: Any) -> None:
 def test_a_network_s_tier_does_not_matter_to_a_report(world: Any) -> None:
     client = world.client("2001:db8::1")
     world.engine.report(client, Signal.SLOW_ABORT, world.now)
-    assert client.source.score == 2.0
+    assert client.source.score == 0.5
     assert world.ask(client).tier is Tier.T3
 
 
