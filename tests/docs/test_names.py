@@ -1,7 +1,6 @@
 """What the docs name exists: files, links, classes and their methods, functions, tests, keys, metrics, make targets.
 
-Names that are stale at the moment are listed in stale_names.txt. The list only shrinks: a name that is listed and
-no longer stale fails, too. Who renames something that the docs name corrects the docs.
+Who renames something that the docs name corrects the docs.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from shield.config.validation import hints
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (*ROOT.glob("docs/**/*.md"), *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING"))))
-STALE = Path(__file__).with_name("stale_names.txt")
 HERE = pytest.mark.skipif(not (ROOT / "Makefile").exists(), reason="needs the whole repository")
 
 CODE = ("shield", "bench", "tests", ".ci")
@@ -196,10 +194,7 @@ def stale() -> set[str]:
 
 @HERE
 def test_what_the_docs_name_exists() -> None:
-    known = set(STALE.read_text("utf-8").splitlines())
-    found = stale()
-    assert not found - known, "the docs name what is nowhere; correct them, or list it in stale_names.txt for now"
-    assert not known - found, "no longer stale: take these lines out of stale_names.txt"
+    assert not stale(), "the docs name what is nowhere: correct them"
 
 
 @HERE
