@@ -22,7 +22,7 @@ from typing_extensions import Doc
 from shield.marks import Unit, Why
 from shield.model import Action, Verdict
 from shield.operator.events import EVENTS, LEVELS, Level
-from shield.operator.log_lines import CallLater, LineSink, LogLines
+from shield.operator.log_lines import CallLater, LineWriter, LogLines
 from shield.operator.sampler import Sampler
 from shield.policy.fingerprint import shape
 from shield.policy.request import Request
@@ -72,14 +72,14 @@ class AccessLog:
     """
 
     __slots__ = (
-        "_clock", "_events", "_faults", "_level", "_lines", "_loop", "_next_report", "_refused", "_requests", "_sink",
-        "_thread", "suppressed",
+        "_clock", "_events", "_faults", "_level", "_lines", "_loop", "_next_report", "_refused", "_requests", "_thread",
+        "_writer", "suppressed",
     )  # fmt: skip
 
     def __init__(
         self,
         settings: LogSettings,
-        sink: LineSink,
+        writer: LineWriter,
         clock: Callable[[], float],
         wall_offset: float,
         call_later: CallLater | None = None,
@@ -91,8 +91,8 @@ class AccessLog:
         self._refused = Sampler(settings.refused_per_second if info else 0)
         self._faults = Sampler(settings.refused_per_second if info else 0)
         self._events: dict[str, Sampler] = {}
-        self._sink = sink
-        self._lines = LogLines(sink, wall_offset, worker, self.flush, call_later)
+        self._writer = writer
+        self._lines = LogLines(writer, wall_offset, worker, self.flush, call_later)
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
@@ -102,12 +102,12 @@ class AccessLog:
     @property
     def written(self) -> int:
         """Lines that reached the file descriptor."""
-        return self._sink.written
+        return self._writer.written
 
     @property
     def dropped(self) -> int:
         """Lines lost because it would not take them."""
-        return self._sink.dropped
+        return self._writer.dropped
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on, flush by timers of `loop`, which runs in this thread; other threads' events are handed to it."""
@@ -249,17 +249,17 @@ class AccessLog:
         self.event("exception", message=message, traceback=trace)
 
     def flush(self) -> None:
-        """Say what was left out, at most once per second, and hand the lines to the sink's writer."""
+        """Say what was left out, at most once per second, and have the log writer take the lines."""
         now = self._clock()
         if now >= self._next_report:
             self._report(now)
-        if not self._sink.flush() or self._pending():
+        if not self._writer.flush() or self._pending():
             self._lines.schedule()
 
     def close(self) -> None:
         """The last lines: what was left out since the last report."""
         self._report(self._clock())
-        self._sink.flush()
+        self._writer.flush()
 
     def _pending(self) -> bool:
         return any(sampler.suppressed for _, sampler in self._samplers())

@@ -15,7 +15,7 @@ CallLater = Callable[[float, Callable[[], None]], Any]
 """The event loop's: after so many seconds, call."""
 
 
-class LineSink(Protocol):
+class LineWriter(Protocol):
     """Where lines go (log_writer.py). Neither method waits."""
 
     written: int
@@ -28,23 +28,23 @@ class LineSink(Protocol):
 
 
 class LogLines:
-    """Puts lines into `sink`, and calls `flush` a little later.
+    """Puts lines into `writer`, and calls `flush` a little later.
 
     `clock() + wall_offset` is the Unix time. `call_later` is the event loop's; without one (before the loop runs, and
     in tests) whoever owns this flushes by itself.
     """
 
-    __slots__ = ("_call_later", "_flush", "_scheduled", "_second", "_second_text", "_wall_offset", "_worker", "sink")
+    __slots__ = ("_call_later", "_flush", "_scheduled", "_second", "_second_text", "_wall_offset", "_worker", "writer")
 
     def __init__(
         self,
-        sink: LineSink,
+        writer: LineWriter,
         wall_offset: float,
         worker: int | None,
         flush: Callable[[], None],
         call_later: CallLater | None,
     ) -> None:
-        self.sink = sink
+        self.writer = writer
         self._wall_offset = wall_offset
         self._worker = worker
         self._flush = flush
@@ -65,7 +65,7 @@ class LogLines:
             data = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
         except orjson.JSONEncodeError:  # a lone surrogate out of undecodable bytes, or a huge number
             data = orjson.dumps(_printable(line), default=str, option=orjson.OPT_APPEND_NEWLINE)
-        self.sink.put(data)
+        self.writer.put(data)
         self.schedule()
 
     def schedule(self) -> None:
