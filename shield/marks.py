@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 # Settings
 
-Origin = Literal["Paper", "RFC", "Precedent", "Simulated", "Measured", "Computed", "Chosen"]
+Source = Literal["Paper", "RFC", "Precedent", "Simulated", "Measured", "Computed", "Chosen"]
 """Where a default is from.
 
 Paper and RFC: it is a published one. Precedent: another program's default. Simulated: seen in `shield simulate`, or in
@@ -33,11 +33,11 @@ class Unit:
 class Why:
     """Where a setting's default is from, and the reason for it. For an RFC, the reason begins with its number."""
 
-    origin: Origin
+    source: Source
     reason: str
 
     def __str__(self) -> str:
-        return f"RFC {self.reason}" if self.origin == "RFC" else f"{self.origin}: {self.reason}"
+        return f"RFC {self.reason}" if self.source == "RFC" else f"{self.source}: {self.reason}"
 
 
 # The status

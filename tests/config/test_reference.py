@@ -13,7 +13,7 @@ from typing_extensions import Doc
 from shield.config.reference import configuration, constants, write
 from shield.config.settings import Config
 from shield.config.validation import hints, toml_name
-from shield.marks import Origin, Unit, Why
+from shield.marks import Source, Unit, Why
 from shield.policy.bucket import Rate
 
 PAGES = Path(__file__).parents[2] / "docs"
@@ -75,9 +75,9 @@ def test_a_reason_says_where_the_number_is_from() -> None:
     for setting in ALL:
         why = setting.mark(Why)
         if why is not None:
-            assert why.origin in get_args(Origin)
+            assert why.source in get_args(Source)
             assert f"| `{setting.key}` |" in page
-            assert re.match(r"[0-9]+ ", why.reason) if why.origin == "RFC" else not why.reason.endswith("."), why
+            assert re.match(r"[0-9]+ ", why.reason) if why.source == "RFC" else not why.reason.endswith("."), why
 
 
 def test_a_figure_stands_in_one_place() -> None:
