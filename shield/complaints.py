@@ -21,7 +21,7 @@ Complaint = tuple[Place, str]
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def is_token(text: str) -> bool:
+def is_field_name(text: str) -> bool:
     """Whether this may be the name of a header field or of a cookie (RFC 9110 section 5.6.2)."""
     return _TOKEN.fullmatch(text) is not None
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shield.accept.tls import TlsSettings
     from shield.wire.client_hello import Hello, Program
 
-LOOKS: Final = 8
+OLDEST_LOOKED_AT: Final = 8
 """Of the handshakes under way, the oldest that are looked at to find one of an address that has more than others."""
 ADDRESSES: Final = 65_536
 """Addresses whose rate is tracked at the same time, at 250 bytes each."""
@@ -101,7 +101,7 @@ class Handshakes:
         """
         if len(self._under_way) < self._most:
             return True
-        oldest = list(itertools.islice(self._under_way, LOOKS))
+        oldest = list(itertools.islice(self._under_way, OLDEST_LOOKED_AT))
         task = max(oldest, key=lambda task: self._under_way[task].handshaker.under_way)
         if self._under_way[task].handshaker.under_way <= newcomer.handshaker.under_way + 1:
             task = oldest[0]

@@ -20,7 +20,7 @@ Of those whose answers take too much memory, the connections of the network, and
 which most is unsent (policy/shares.py), whatever is under way on them: memory that is not there cannot be waited for.
 Somebody with a history or a pass may have four times what a stranger may.
 
-At most LOOKS connections are looked at for a newcomer, drawn by lot: who holds most is drawn most. (A scan of 32 takes
+At most DRAWN connections are looked at for a newcomer, drawn by lot: who holds most is drawn most. (A scan of 32 takes
 some 10 µs.) Nothing is done while all are open that need be, except to count.
 
 Connections of trusted proxies belong to many clients and are not limited by address.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from shield.operator.log import AccessLog
     from shield.policy.engine import Engine
 
-LOOKS: Final = 256
+DRAWN: Final = 256
 GLANCE: Final = 32
 """Looks after which one of the first kind is good enough."""
 RELIEF: Final = 8
@@ -241,15 +241,15 @@ class Crowding:
         connection.displace(self._clock())
 
     def _least(self, home: str, network: str) -> Guest | None:
-        """The least deserving of an address, of a network, or of all, as far as LOOKS tell."""
+        """The least deserving of an address, of a network, or of all, as far as DRAWN tell."""
         connections = self._all
         count = len(connections)
         best: Guest | None = None
         best_rank, best_share, best_end = UNDER_WAY + 1, 0.0, 0.0
-        for look in range(min(count, LOOKS)):
+        for look in range(min(count, DRAWN)):
             if look == GLANCE and best_rank == NOTHING_UNDER_WAY:
                 break
-            connection = connections[look] if count <= LOOKS else connections[int(random() * count)]  # noqa: S311 - no secret
+            connection = connections[look] if count <= DRAWN else connections[int(random() * count)]  # noqa: S311 - no secret
             if (home and connection.whereabouts[0] != home) or (network and connection.whereabouts[1] != network):
                 continue
             stake = connection.stake()

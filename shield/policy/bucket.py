@@ -51,7 +51,7 @@ def refused(tat: float, now: float, fine: float, span: float) -> float:
 
 
 class Bucket:
-    """One bucket with a life of its own, where there are few of them; subjects keep their `tat` in a slot."""
+    """One bucket with a life of its own, where there are few of them; holders keep their `tat` in a slot."""
 
     __slots__ = ("burst", "rate", "tat")
 

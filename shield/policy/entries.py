@@ -274,7 +274,7 @@ class Pass:
     is seen from another network, so an expired, revoked or forgotten one does nothing.
 
     While it is **scarce** (bought, and the attack is not over) it has a small bucket and a short life. It has many
-    attributes because it is a bucket, a subject of the history and an entry of a table in one.
+    attributes because it is a bucket, a holder of a history and an entry of a table in one.
     """
 
     __slots__ = (

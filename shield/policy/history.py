@@ -245,7 +245,7 @@ class History(Cache[bytes, Record]):
     def load(self, rows: Iterable[list[Any]], now: float, wall: float) -> int:
         """Take rows that `rows` made, before a restart; how many were taken. Rows that make no sense are skipped.
 
-        Of several rows of one subject, as the workers of one service save them, the one seen last counts. An address
+        Of several rows of one holder, as the workers of one service save them, the one seen last counts. An address
         belongs to one network, as the counts rely on: a row that says otherwise is skipped, too.
         """
         shift, taken = now - wall, 0

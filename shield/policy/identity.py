@@ -26,7 +26,7 @@ from typing import Annotated, Final
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
-from shield.complaints import Complaint, is_token, networks
+from shield.complaints import Complaint, is_field_name, networks
 from shield.marks import Unit, Why
 from shield.model import Reason
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, NetworkRates, Record
@@ -100,7 +100,7 @@ class IdentitySettings:
                 yield ("api_keys", number), "allowed: 64 hex digits, the SHA-256 of the key (never the key itself)"
         if self.api_keys and not self.api_key_header:
             yield ("api_keys",), "keys need identity.api_key_header, the field that carries them"
-        if self.api_key_header and not is_token(self.api_key_header):
+        if self.api_key_header and not is_field_name(self.api_key_header):
             yield ("api_key_header",), "allowed: the name of a header field, like X-Api-Key"
         for number, crawler in enumerate(self.crawlers):
             if not crawler.agent:

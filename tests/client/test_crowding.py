@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shield.client.crowding import LOOKS, NOTHING_UNDER_WAY, REASONS, UNDER_WAY, UNSENT, Crowding, share_of
+from shield.client.crowding import DRAWN, NOTHING_UNDER_WAY, REASONS, UNDER_WAY, UNSENT, Crowding, share_of
 from shield.client.watch import Limits, TimeoutSettings, Watch
 from shield.http.forwarded import Forwarding
 from shield.upstream.settings import UpstreamSettings
@@ -204,7 +204,7 @@ def test_no_more_than_a_few_are_looked_at() -> None:
     for n in range(5000):
         crowd.connections.add(Busy(f"10.{n // 250}.{n % 250}.1"))  # type: ignore[arg-type]
     assert not crowd.make_room()
-    assert looked[0] == LOOKS
+    assert looked[0] == DRAWN
 
 
 def test_the_log_is_told_once_a_second() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
-from shield.complaints import Complaint, is_token, wrong_network
+from shield.complaints import Complaint, is_field_name, wrong_network
 from shield.marks import Unit, Why
 
 DAY: Final = 86_400.0  # seconds
@@ -209,5 +209,5 @@ class ChallengeSettings:
         if self.bought_life < self.bought_idle:
             yield ("bought_life",), f"at least challenge.bought_idle, which is {self.bought_idle}"
         for name, value in (("cookie", self.cookie), ("header", self.header)):
-            if not is_token(value):
+            if not is_field_name(value):
                 yield (name,), "allowed: letters, digits and -_.~!#$%&'*+^`|"

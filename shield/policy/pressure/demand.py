@@ -1,6 +1,6 @@
 """Demand: what is asked for, in requests and units a second, smoothed.
 
-In units, it is what each subject's nominal buckets and bans would admit *before* any measure that depends on p, so that
+In units, it is what each holder's nominal buckets and bans would admit *before* any measure that depends on p, so that
 neither a banned address holds p up nor success at shedding lifts the defence.
 """
 
