@@ -143,3 +143,21 @@ async def test_a_client_that_reads_no_more_at_all_is_cut(pressed: bool, seconds:
             shield.advance(5)
         await soon(lambda: shield.metrics.connections_open == 0)
         assert shield.metrics.faults["read_timeout"] == 1
+
+
+async def test_two_hundred_people_behind_one_address_download_at_once_and_nobody_is_reset() -> None:
+    engine = Queueing()
+    async with (
+        shielded({"/": reply(BODY)}, http=HTTP, engine=engine) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        engine.concurrency_limit = 20
+        people = [await ask(stack, shield, "127.0.1.1") for _ in range(200)]
+        await soon(lambda: len(shield.gates) == 200 and all(gate.flow.blocked for gate in shield.gates))
+        engine.wait("127.0.1.1")
+        shield.advance(PACE_SECONDS + 0.1)
+        assert shield.metrics.connections_open == 200
+        for person in people[:3] + people[-3:]:
+            assert (await person.response()).body == BODY
+        assert not shield.metrics.faults["slow_reader"]
+        assert not shield.metrics.faults["streams_full"]
