@@ -113,7 +113,7 @@ class Engine:
         refusals = TimedRefusals(settings.queue)
         ranks = Ranks(keys.current, settings.queue.order_seconds)
         charges = Charges(self._limits, self._reputation, self._history, tally)
-        squeeze = Squeeze(limits, self._reputation, tally)
+        squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally)
         tiers = Tiers(settings, pressure.weather, charges, squeeze, ranks, refusals, self._reputation, self._standouts)
         self._judge = Judge(settings, charges, squeeze, tiers, self._reputation)
         self._admission = Admission(settings, self._concurrency.slots, self._queue, ranks, refusals, self._limits)
@@ -127,6 +127,7 @@ class Engine:
             self._history,
             self._reputation,
             self._limits,
+            squeeze,
         )
         self._challenge = challenge
         self.api_key_header = settings.identity.api_key_header

@@ -54,7 +54,20 @@ class NetworkRates(NamedTuple):
 class NetworkEntry:
     """An IPv4 /24 or IPv6 /48, or an IPv6 /56 within it. Key: its text."""
 
-    __slots__ = ("grants", "live", "name", "overflow", "queued", "rate", "score", "scored_at", "span", "tat")
+    __slots__ = (
+        "grants",
+        "insisted_at",
+        "live",
+        "name",
+        "overflow",
+        "queued",
+        "rate",
+        "score",
+        "scored_at",
+        "shadow",
+        "span",
+        "tat",
+    )
 
     def __init__(self, name: str, rate: float, span: float, overflow: bool = False) -> None:
         self.name = name
@@ -66,6 +79,8 @@ class NetworkEntry:
         self.tat = 0.0
         self.score = 0.0
         self.scored_at = 0.0
+        self.shadow = 0.0
+        self.insisted_at = 0.0
         self.grants = 0.0  # tat of the bucket of passes that are given silently
 
     def restrains(self, now: float) -> bool:
@@ -82,12 +97,15 @@ class Rare:
         "granted_to",
         "hard",
         "ignored_at",
+        "insisted_at",
         "named",
         "offered_until",
         "overflow",
         "refused_since",
         "relapses",
         "spared_until",
+        "unanswered",
+        "unanswered_at",
         "vouched",
     )
 
@@ -95,6 +113,9 @@ class Rare:
         self.banned_until = 0.0
         self.relapses = 0
         self.overflow = False
+        self.insisted_at = 0.0  # when it last asked under pressure for more than its nominal bucket admits (squeeze.py)
+        self.unanswered = 0  # requests that were challenged since the last answer; of a client one a second counts
+        self.unanswered_at = 0.0  # when the last of them came
         # of an address
         self.named: Reason | None = None  # ALLOWLISTED or DENYLISTED by the operator
         self.vouched: bool | None = None  # what DNS says of a client that claims to be a crawler
@@ -156,6 +177,9 @@ class AddressEntry:
 
     banned_until = Rarely[float]()
     hard = Rarely[float]()
+    insisted_at = Rarely[float]()
+    unanswered = Rarely[int]()
+    unanswered_at = Rarely[float]()
     named = Rarely["Reason | None"]()
     overflow = Rarely[bool]()
     relapses = Rarely[int]()
@@ -215,6 +239,9 @@ class ClientEntry:
     granted_at = Rarely[float]()
     granted_to = Rarely[bytes]()
     ignored_at = Rarely[float]()
+    insisted_at = Rarely[float]()
+    unanswered = Rarely[int]()
+    unanswered_at = Rarely[float]()
     offered_until = Rarely[float]()
     overflow = Rarely[bool]()
     refused_since = Rarely[float]()

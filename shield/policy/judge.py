@@ -1,6 +1,6 @@
 """The order of the questions: named by the operator, banned, in a trap, its tier, its limits.
 
-    calm weather      the limits of limits.py, and nothing else
+    calm weather      the limits of limits.py; for newcomers who insisted under pressure those of squeeze.py
     under pressure    what the tier makes of it (tiers.py)
 
 A request's tier is the better of what its pass and its client deserve. Every verdict has a reason.
@@ -38,7 +38,6 @@ class Judge:
     __slots__ = (
         "_always",
         "_api_keys",
-        "_attack",
         "_bad_score",
         "_charges",
         "_earned_every",
@@ -47,6 +46,8 @@ class Judge:
         "_reputation",
         "_squeeze",
         "_tiers",
+        "_wary",
+        "_wary_for",
         "uneasy",
     )
 
@@ -63,14 +64,15 @@ class Judge:
         self._earned_every = settings.challenge.earned_every
         self._grants = not settings.dry_run
         self._always = settings.challenge.mode == "always"
+        self._wary_for = settings.pressure.calm_after
         # changed with each window
         self.uneasy = self._always
-        self._attack = False
+        self._wary = False  # there is an attack, or somebody has insisted
 
-    def close_window(self, weather: Weather, bought_factor: float) -> float:
+    def close_window(self, weather: Weather, bought_factor: float, now: float) -> float:
         """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
         self.uneasy = weather.pressed or self._always
-        self._attack = weather.attack.on
+        self._wary = weather.attack.on or self._squeeze.insisted_at + self._wary_for > now
         return self._tiers.close_window(weather, bought_factor)
 
     def judge(self, request: Request, now: float) -> Verdict:
@@ -82,7 +84,7 @@ class Judge:
         if client.named is not None:
             if client.named is Reason.DENYLISTED:
                 return DENIED
-            self._charges.free(request)
+            self._charges.count(request)
             return ALLOWLISTED
         welcome = FORWARD
         if self._api_keys.header or client.crawler is not None:
@@ -109,7 +111,10 @@ class Judge:
             request.tier = tier
             if self.uneasy or tier is T4:
                 return self._tiers.judge(request, tier, now)
-            if known and shown is None and not self._attack and self._grants:
+            if self._wary:
+                if tier is T3 and self._squeeze.insists(client, now):
+                    return self._tiers.judge_insistent(request, now)
+            elif known and shown is None and self._grants:
                 rare = entry.rare
                 request.grant = rare.granted_at + self._earned_every <= now or (
                     rare.overflow and rare.granted_to != client.key

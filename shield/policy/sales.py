@@ -11,6 +11,7 @@ from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.history import History
 from shield.policy.identity import Client, Identity
 from shield.policy.limits.limits import Limits
+from shield.policy.limits.squeeze import Squeeze
 from shield.policy.passes import Passes
 from shield.policy.pricing.pricing import Pricing
 from shield.policy.pricing.waiting_room import Waiter
@@ -33,6 +34,7 @@ class Sales:
         "_pricing",
         "_reputation",
         "_settings",
+        "_squeeze",
     )
 
     def __init__(
@@ -45,6 +47,7 @@ class Sales:
         history: History,
         reputation: Reputation,
         limits: Limits,
+        squeeze: Squeeze,
     ) -> None:
         self._settings = settings
         self._grants = Rate(settings.earned_per_hour / HOUR, settings.earned_per_hour)  # of one network
@@ -55,6 +58,7 @@ class Sales:
         self._history = history
         self._reputation = reputation
         self._limits = limits
+        self._squeeze = squeeze
 
     def mint(self, client: Client, now: float) -> Challenge:
         """A challenge at the client's price."""
@@ -83,6 +87,7 @@ class Sales:
         if result is not Redeemed.ACCEPTED:
             return self._reject(client, result, now)
         client.entry.offered_until = 0.0
+        self._squeeze.answered(client)
         if attack:
             self._pricing.solved(network, known)
             if scarce:

@@ -53,6 +53,7 @@ class Tiers:
     __slots__ = (
         "_bought_factor",
         "_bought_units",
+        "_challenges",
         "_charges",
         "_exempt",
         "_limits",
@@ -78,6 +79,7 @@ class Tiers:
         standouts: Standouts,
     ) -> None:
         self._mode = settings.challenge.mode
+        self._challenges = self._mode != "off" and settings.pressure.max_pressure > settings.pressure.threshold
         self._limits = settings.limits
         self._exempt = Exempt(settings.challenge.never)
         self._charges = charges
@@ -127,6 +129,24 @@ class Tiers:
             return ban
         return self._refusals.of(Reason.BAD_NEIGHBOUR, request.client.key, now)
 
+    def judge_insistent(self, request: Request, now: float) -> Verdict:
+        """Forward or challenge a newcomer's request in calm weather whose sender insisted under pressure.
+
+        It pays in full, as far as demand has counted it before, and from its network's bucket too.
+        """
+        client = request.client
+        self._squeeze.carry_over(client, now)
+        refusal = self._squeeze.squeeze(request, self._squeeze.calm_factor(request, now), True, now)
+        if refusal is None:
+            self._charges.count(request)
+            return FORWARD
+        self._squeeze.insists_still(client, now)
+        self._charges.went_beyond(client.entry, now)
+        if self._challenges and request not in self._exempt:
+            return self._challenge(request, NEWCOMER, 0.0, now)
+        self._charges.hit(request, refusal, now)
+        return refusal
+
     def _judge_best(self, request: Request, now: float) -> Verdict:
         """Judge a request of T0, which goes by rank among T1 where there is not enough for T0 alone."""
         verdict = self._charges.admit(request, FORWARD, now)
@@ -153,7 +173,8 @@ class Tiers:
 
     def _judge_squeezed(self, request: Request, asked: float, now: float) -> Verdict:
         """Forward a request as far as the pressure lets its buckets."""
-        refusal = self._squeeze.squeeze(request, self._factor(request), self.pressed, now)
+        networks = self.pressed or request.tier is T4
+        refusal = self._squeeze.squeeze(request, self._factor(request), networks, now)
         shown = request.shown_pass
         if shown is not None and request.tier is T2:
             self._note_use(shown, request.cost, refusal, now)
@@ -174,6 +195,7 @@ class Tiers:
         entry = client.entry
         if entry.rare.offered_until > now and could_answer(request):
             self._reputation.ignored(client.source, entry, now)
+        self._squeeze.challenged(client, now)
         if not entry.rare.refused_since:
             entry.refused_since = now  # goes first, should it be the service that is ill
         return self._refusals.of(reason, client.key, now)

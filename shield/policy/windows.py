@@ -108,7 +108,7 @@ class Windows:
         self._queue.close_window(service.limit, weather.high, weather.brownout, kept)
         left = self._pricing.left(weather.capacity, weather.known_demand)
         factor = self._share_out(left, weather, now)
-        taken = self._judge.close_window(weather, factor)
+        taken = self._judge.close_window(weather, factor, now)
         if weather.attack.on:
             self._pricing.read(left, taken, seconds, self._history.usual_share(), now)
         else:

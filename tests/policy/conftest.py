@@ -131,7 +131,7 @@ class World:
         weather = replace(engine._windows.weather, **changes)
         engine._windows._pressure.weather = weather
         factor = engine._judge._tiers._bought_factor if bought_factor is None else bought_factor
-        engine._judge.close_window(weather, factor)
+        engine._judge.close_window(weather, factor, self.now)
 
     def buy(self, client: Client) -> tuple[str, Pass]:
         """Solve a challenge; the token bought, and the pass it stands for."""

@@ -6,6 +6,7 @@ Each admitted request counts as demand in the tally of the open window.
 from __future__ import annotations
 
 from shield.model import Verdict
+from shield.policy.entries import ClientEntry
 from shield.policy.history import History
 from shield.policy.limits.limits import CLIENT_RATE, PASS_RATE, Limits
 from shield.policy.pressure.window import Tally
@@ -25,8 +26,8 @@ class Charges:
         self._history = history
         self._tally = tally
 
-    def free(self, request: Request) -> None:
-        """Let a request pass that is never limited; it counts as demand all the same."""
+    def count(self, request: Request) -> None:
+        """Count a request as demand that reaches the service: one that is never limited, or was charged elsewhere."""
         self._tally.admitted(request.tier, request.cost)
 
     def admit(self, request: Request, welcome: Verdict, now: float) -> Verdict:
@@ -37,6 +38,10 @@ class Charges:
             return refusal
         self._tally.admitted(request.tier, request.cost)
         return welcome
+
+    def went_beyond(self, entry: ClientEntry, now: float) -> None:
+        """Let a client that was refused earn no history meanwhile."""
+        self._history.limited(entry, now)
 
     def ranked(self, rank: float, units: float) -> None:
         """Note the rank of demand that was counted already."""

@@ -82,6 +82,17 @@ class LimitsSettings:
         Doc("Part of their rate that bad scores keep, times what is missing to full pressure."),
         Why("Chosen", "a tenth, and that fades with p"),
     ] = 0.1
+    unanswered: Annotated[
+        int,
+        Ge(1),
+        Unit("challenges"),
+        Doc(
+            "Challenges, a second apart, that a client may leave unanswered before it keeps `bad_rate` of its rate "
+            "after an attack, and counts for no more as demand. An address may leave so many times more as its rate "
+            "is larger."
+        ),
+        Why("Chosen", "two pages, each tried again three times"),
+    ] = 8
     refused_cost: Annotated[
         float,
         Ge(0),

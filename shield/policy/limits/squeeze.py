@@ -5,9 +5,22 @@
     attempt     a request that will be challenged: it pays for a refused attempt
     demand      what the nominal buckets would have admitted
 
-`demand()` asks the shadow buckets, to which neither the tier's factor nor the network's bucket applies. It is asked for
-whoever is subject to a measure of pressure, admitted or not. So a challenged client counts as long and as much as it
-asks, and never for more than its nominal rate.
+Demand is what would reach the service if the pressure's measures were lifted, and no more. Success at shedding does
+not lift the defence, since whoever is challenged counts as long as it asks. But it counts for no more than what it
+would get afterwards, and gets no more afterwards than it counted for:
+
+    who asks within its rates              is held to them in calm weather too, so it counts in full
+    who asks for more than the bucket of   *insists*: the rest is no demand. For `calm_after` from the last time on it
+    its client, address or network         pays in full in calm weather, too, and from the network's bucket (T3 only);
+                                           beyond that it is challenged. Its bucket begins as empty as its shadow is
+    whose client, or whose whole address,  is *deaf*: it counts for `bad_rate` of its rate, and keeps as much, until
+    leaves many challenges unanswered      somebody there answers one, or it has stopped for `calm_after`
+
+So a few addresses, or one rented network, that go on against challenges hold no pressure up, and let in they do no
+harm. Many addresses that each ask for little are a flood that goes on, and count in full.
+
+`demand()` asks the shadow buckets, to which the pressure's factors do not apply, for whoever is subject to a measure of
+pressure, admitted or not. It notes who insists.
 """
 
 # ruff: noqa: FURB136 - max() and min() cost 60 ns each, a conditional expression 15, and a flood is challenged here
@@ -17,9 +30,10 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-from shield.model import Reason, Verdict
+from shield.model import Reason, Tier, Verdict
 from shield.policy.bucket import SLACK, refused
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Pass
+from shield.policy.identity import Client
 from shield.policy.limits.limits import ADDRESS_RATE, CLIENT_RATE, PASS_RATE
 from shield.policy.limits.settings import LimitsSettings
 from shield.policy.pressure.window import Tally
@@ -30,7 +44,9 @@ from shield.policy.request import Request
 Holder = Pass | ClientEntry | AddressEntry | NetworkEntry
 """Whoever has a bucket."""
 
+# Names of their own: looking up a member of an Enum costs 70 ns.
 NETWORK_RATE: Final = Reason.NETWORK_RATE
+T3, T4 = Tier.T3, Tier.T4
 
 
 class Squeeze:
@@ -40,16 +56,27 @@ class Squeeze:
         "_address_burst",
         "_address_rate",
         "_address_span",
+        "_bad_rate",
         "_client_burst",
         "_client_rate",
         "_client_span",
         "_least_factor",
+        "_most_unanswered",
+        "_most_unanswered_there",
         "_refused_cost",
+        "_remembered",
         "_reputation",
         "_tally",
+        "insisted_at",
     )
 
-    def __init__(self, settings: LimitsSettings, reputation: Reputation, tally: Tally) -> None:
+    def __init__(self, settings: LimitsSettings, remembered: float, reputation: Reputation, tally: Tally) -> None:
+        """`remembered`: seconds for which somebody has insisted."""
+        self.insisted_at = -inf  # when somebody last did
+        self._remembered = remembered
+        self._bad_rate = settings.bad_rate
+        self._most_unanswered = settings.unanswered
+        self._most_unanswered_there = settings.unanswered * settings.address.rate / settings.client.rate
         self._reputation = reputation
         self._tally = tally
         self._refused_cost = settings.refused_cost
@@ -66,6 +93,9 @@ class Squeeze:
         entry, source, charged = client.entry, client.source, request.charged_pass
         least = self._least_factor
         slowed = self._reputation.slowing_of_client(entry, now)
+        newcomer = request.tier >= T3
+        if newcomer:
+            slowed *= self.calm_factor(request, now)
         units = cost / (slowed if slowed > least else least)
         if charged is not None:
             at = max(charged.shadow, now) + min(units, charged.burst) / charged.rate
@@ -75,15 +105,117 @@ class Squeeze:
             self._tally.asked(cost)
             return cost
         at = max(entry.shadow, now) + min(units, self._client_burst) / self._client_rate
-        slowed = self._reputation.slowing_of_source(source, now)
+        slowed = self._slowing_of_place(request, now)
         units = cost / (slowed if slowed > least else least)
         address_at = max(source.shadow, now) + min(units, self._address_burst) / self._address_rate
-        if at - now > self._client_span or address_at - now > self._address_span:
+        if at - now > self._client_span:
+            self._insists(entry, now)
+            return 0.0
+        if address_at - now > self._address_span:
+            self._insists(source, now)
+            return 0.0
+        if newcomer and not self._network_admits(source, cost, now):
             return 0.0
         entry.shadow = at
         source.shadow = address_at
         self._tally.asked(cost)
         return cost
+
+    def calm_factor(self, request: Request, now: float) -> float:
+        """The factor on a newcomer's rate when the pressure is over: small for bad scores and unanswered challenges."""
+        if request.tier is T4 or self._is_deaf(request.client.entry, self._most_unanswered, now):
+            return self._bad_rate
+        return 1.0
+
+    def challenged(self, client: Client, now: float) -> None:
+        """Count that a client is challenged, until it answers; of its requests one a second counts.
+
+        Unlike a score this costs nobody more than to be challenged for longer, and an answer undoes it. So what a page
+        elsewhere had a browser send counts, too, and what claims to be that.
+        """
+        entry = client.entry
+        if entry.rare.unanswered_at + 1.0 > now:
+            return
+        for holder in (entry, client.source):
+            if not holder.overflow:
+                recent = holder.unanswered_at + self._remembered > now
+                holder.unanswered = holder.unanswered + 1 if recent else 1
+                holder.unanswered_at = now
+
+    def answered(self, client: Client) -> None:
+        """Forget the challenges that a client, and others at its address, left unanswered."""
+        client.entry.unanswered = client.source.unanswered = 0
+
+    def _is_deaf(self, holder: ClientEntry | AddressEntry, most: float, now: float) -> bool:
+        """Whether a client, or all at an address, left so many challenges unanswered that no answer is expected."""
+        rare = holder.rare
+        return rare.unanswered >= most and rare.unanswered_at + self._remembered > now
+
+    def _slowing_of_place(self, request: Request, now: float) -> float:
+        """The factor on the address's rate when the pressure is over; on newcomers there, where all are deaf."""
+        source = request.client.source
+        slowed = self._reputation.slowing_of_source(source, now)
+        if request.tier >= T3 and self._is_deaf(source, self._most_unanswered_there, now):
+            slowed *= self._bad_rate
+        return slowed
+
+    def insists(self, client: Client, now: float) -> bool:
+        """Whether a client, its address or its network has insisted, or it ignored many challenges."""
+        since = now - self._remembered
+        source = client.source
+        site = source.site
+        return (
+            source.network.insisted_at > since
+            or source.rare.insisted_at > since
+            or client.entry.rare.insisted_at > since
+            or (site is not None and site.insisted_at > since)
+            or self._is_deaf(client.entry, self._most_unanswered, now)
+            or self._is_deaf(source, self._most_unanswered_there, now)
+        )
+
+    def insists_still(self, client: Client, now: float) -> None:
+        """Remember for longer who has insisted, since a client there was refused again."""
+        since = now - self._remembered
+        for holder in (client.entry, client.source, client.source.network, client.source.site):
+            if holder is not None and holder.insisted_at > since:
+                self._insists(holder, now)
+
+    def carry_over(self, client: Client, now: float) -> None:
+        """Let the buckets begin where the shadows are: who insisted under pressure has nothing saved up after it."""
+        source = client.source
+        self._carry_over(client.entry, now + self._client_span - SLACK)
+        self._carry_over(source, now + self._address_span - SLACK)
+        for network in (source.network, source.site):
+            if network is not None:
+                self._carry_over(network, now + network.span)
+
+    def _carry_over(self, holder: ClientEntry | AddressEntry | NetworkEntry, empty: float) -> None:
+        """`empty`: the `tat` of its bucket that is empty now."""
+        holder.tat = max(holder.tat, min(holder.shadow, empty))
+        holder.shadow = max(holder.shadow, holder.tat)
+
+    def _insists(self, holder: ClientEntry | AddressEntry | NetworkEntry, now: float) -> None:
+        """Note that somebody insists; of strangers that share an entry that says nothing."""
+        if not holder.overflow:
+            holder.insisted_at = self.insisted_at = now
+
+    def _network_admits(self, source: AddressEntry, cost: float, now: float) -> bool:
+        """Charge a newcomer's demand to its network's shadow buckets; whether they admit it.
+
+        A /48 is charged what one of its /56 refuses: somebody who goes from one to the next insists in all of them.
+        """
+        admitted = True
+        for network in (source.network, source.site):
+            if network is None or network.overflow:
+                continue
+            slowed = max(self._reputation.slowing_of_source(network, now), self._least_factor)
+            at = max(network.shadow, now) + min(cost / slowed / network.rate, network.span)
+            if at - now > network.span + SLACK:
+                self._insists(network, now)
+                admitted = False
+            else:
+                network.shadow = at
+        return admitted
 
     def squeeze(self, request: Request, factor: float, networks: bool, now: float) -> Verdict | None:
         """Charge a request; None when it is admitted.
@@ -142,7 +274,7 @@ class Squeeze:
         source, reputation = request.client.source, self._reputation
         slowed = (
             factor * reputation.slowing_of_client(request.client.entry, now),
-            reputation.slowing_of_source(source, now),
+            self._slowing_of_place(request, now),
         )
         levels = [(*bucket, by) for bucket, by in zip(self._buckets(request), slowed, strict=False)]
         if networks:

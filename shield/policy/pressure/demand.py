@@ -1,7 +1,8 @@
 """Demand: what is asked for, in requests and units a second, smoothed.
 
 In units, it is what each holder's nominal buckets and bans would admit *before* any measure that depends on p, so that
-neither a banned address holds p up nor success at shedding lifts the defence.
+neither a banned address holds p up nor success at shedding lifts the defence. Whoever goes on against challenges
+counts for what it would get if they were lifted, which squeeze.py says, and holds it to.
 """
 
 from __future__ import annotations

@@ -30,7 +30,10 @@ class PressureSettings:
         Gt(0),
         Le(0.5),
         Unit("p"),
-        Doc("Pressure below which the weather is calm and nobody is challenged."),
+        Doc(
+            "Pressure below which the weather is calm and nobody is challenged, but who insists after an attack "
+            "(docs/defences/leftovers.md)."
+        ),
         Why("Chosen", "demand at 0.93 of the capacity"),
     ] = 0.05
     max_pressure: Annotated[

@@ -1,0 +1,150 @@
+"""Who insists under pressure counts for what it may have after it, and gets no more than that then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shield.model import Action, Reason
+from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.limits.settings import LimitsSettings
+from shield.policy.settings import TableSettings
+
+DEAR = LimitsSettings(costs={"/": 1.0, "/dear": 20.0})
+OFF = ChallengeSettings(mode="off")
+NEVER = ChallengeSettings(never=("/",))
+
+
+def newcomers(world: Any, text: str) -> Iterator[Any]:
+    """A new client for each request: `text` with the numbers that count up."""
+    for number in range(1 << 16):
+        agent, low, high = f"Bot/{number}", number % 254 + 1, number % 60_000
+        yield world.client(text.format(low=low, high=high), agent)
+
+
+def insist(world: Any, who: Iterator[Any], seconds: float = 10.0) -> float:
+    """Ask for something dear 50 times a second, under pressure; the demand of that, in units/s."""
+    world.storm(0.9)
+    tally = world.engine._windows._tally
+    tally.close()
+    for _ in range(int(seconds * 50)):
+        world.now += 0.02
+        request = world.ask(next(who), "/dear")
+        assert request.verdict.action in {Action.CHALLENGE, Action.LIMIT}
+        if request.verdict.action is Action.CHALLENGE:
+            world.engine.mint(request, world.now)
+    asked = tally.so_far().units
+    world.lull()
+    return asked / seconds
+
+
+def served(world: Any, who: Iterator[Any], seconds: float = 10.0) -> float:
+    """Ask as often in calm weather; the units/s that reach the service."""
+    assert not world.engine._windows.weather.pressed
+    units = 0.0
+    for _ in range(int(seconds * 50)):
+        world.now += 0.02
+        request = world.visit(next(who), "/dear", rtt=0.2)
+        units += request.cost if request.verdict.action is Action.FORWARD else 0.0
+    return units / seconds
+
+
+def one(client: Any) -> Iterator[Any]:
+    while True:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("text", "rate", "burst"),
+    [
+        ("192.0.2.1", 50, 400),  # an address, another program each time
+        ("192.0.2.{low}", 80, 320),
+        ("2001:db8:0:{low:x}::1", 40, 160),
+        ("2001:db8:0:{high:x}::1", 160, 640),
+        ("2001:db8:0:{low:x}00::1", 160, 640),
+    ],
+)
+def test_who_moves_about_in_an_address_or_network_gets_after_it_what_was_counted(
+    make: Any, text: str, rate: float, burst: float
+) -> None:
+    world = make(10_000, limits=DEAR)
+    who = newcomers(world, text)
+    assert insist(world, who) <= rate + burst / 10 + 5
+    assert served(world, who) <= rate + 5
+
+
+def test_a_client_that_ignores_challenges_keeps_at_most_a_tenth_of_its_rate(make: Any) -> None:
+    world = make(limits=DEAR)
+    client = world.client()
+    insist(world, one(client), seconds=20)
+    world.pass_time(50)
+    assert 0 < served(world, one(client), 100) <= 1
+    assert world.visit(client).verdict.action is not Action.FORWARD
+    world.pass_time(30)  # an honest program that pauses is served again
+    assert world.visit(client).verdict.reason is Reason.OK
+
+
+def test_others_are_let_in_as_ever(make: Any) -> None:
+    world = make(10_000, limits=DEAR)
+    insist(world, newcomers(world, "198.51.100.{low}"))
+    page = [world.visit(world.client()) for _ in range(81)]
+    assert {request.verdict.reason for request in page} == {Reason.OK}
+
+
+def test_a_newcomer_beside_those_who_insist_can_pay_its_way_out(make: Any) -> None:
+    world = make(limits=DEAR)
+    who = newcomers(world, "192.0.2.{low}")
+    insist(world, who)
+    served(world, who)
+    person = world.client("192.0.2.7")
+    person.source.network.tat = world.now + person.source.network.span  # empty
+    assert world.ask(person).verdict.reason is Reason.NEWCOMER
+    _, token = world.buy(person)
+    assert world.visit(person, shown=token).verdict.action is Action.FORWARD
+
+
+@pytest.mark.parametrize("challenge", [OFF, NEVER])
+def test_where_nobody_is_to_be_challenged_they_are_limited(make: Any, challenge: ChallengeSettings) -> None:
+    world = make(limits=DEAR, challenge=challenge)
+    client = world.client()
+    world.storm(0.9)
+    for _ in range(100):
+        world.ask(client, "/dear")
+    world.lull()
+    assert served(world, one(client)) <= 10
+    assert world.ask(client, "/dear").verdict.reason is Reason.CLIENT_RATE
+
+
+def test_it_is_forgotten_when_they_have_stopped_for_as_long_as_an_attack_takes_to_end(make: Any) -> None:
+    world = make(10_000, limits=DEAR)
+    who = newcomers(world, "192.0.2.{low}")
+    insist(world, who)
+    for _ in range(13):  # the attack has ended meanwhile
+        world.pass_time(60)
+        served(world, who, 5)
+    assert not world.engine._windows.weather.attack.on
+    assert served(world, who) <= 85
+    world.pass_time(700)
+    assert served(world, who) > 500
+
+
+def test_strangers_who_share_an_entry_do_not_insist_together(make: Any) -> None:
+    world = make(10_000, limits=DEAR, tables=TableSettings(networks=1000))
+    for number in range(1500):
+        client = world.client(f"198.{number >> 8}.{number & 255}.1")
+        client.source.network.tat = world.now + 1e6
+    shared = world.client("203.0.113.1")
+    assert shared.source.network.overflow
+    who = (world.client(f"203.0.113.{n % 250}", f"Bot/{n}") for n in range(10_000))
+    assert insist(world, who) > 900
+    assert not shared.source.network.insisted_at
+
+
+def test_an_address_that_strangers_share_does_not_insist_either(make: Any) -> None:
+    world = make(limits=DEAR)
+    shared = world.client().source
+    shared.overflow = True  # as where the table of addresses is full
+    insist(world, newcomers(world, "192.0.2.1"))
+    assert not shared.insisted_at
