@@ -149,8 +149,9 @@ async def test_a_dry_run_changes_no_outcome_and_tells_what_would_have_been(
         while not (await shield.status())["tables"]["history"]["entries"]:
             async with regular.get(shield.url("/visit")) as response:
                 assert response.status == 200
-    for path in (*["/heavy"] * 6, "/trap"):
-        async with regular.get(shield.url(path), headers={"Sec-Fetch-Site": "none"}) as response:
+    scanner = client("127.2.0.2", {"User-Agent": "scanner/1"})
+    for who, path in (*[(regular, "/heavy")] * 6, (scanner, "/trap")):
+        async with who.get(shield.url(path)) as response:
             assert response.status == 200
     async with flood(shield, client) as got, asyncio.timeout(20):
         wanted = {"challenge_dry_run", "limit_dry_run", "ban_dry_run"}

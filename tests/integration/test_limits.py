@@ -65,18 +65,20 @@ async def test_a_client_above_its_rate_is_told_so_and_others_are_not(
     assert "address_rate" in (await shield.status())["requests"]["limit"]
 
 
-async def test_what_no_link_leads_to_bans_who_asks_but_not_who_was_sent(
+async def test_what_no_link_leads_to_bans_programs_that_ask_and_nobody_who_was_sent(
     start: Callable[..., Any], origin: str, client: Client
 ) -> None:
     shield = await start(limits={"honeypots": ["/wp-login.php"]}, upstream={"servers": [origin]})
-    reader, referred, scanner = client("127.8.1.1"), client("127.8.1.2"), client("127.8.1.3")
+    reader, referred = client("127.8.1.1"), client("127.8.1.2")
+    scanner = client("127.8.1.3", {"User-Agent": "scanner/1"})
     assert await get(reader, shield, "/wp-login.php", Sec_Fetch_Site="cross-site") == 404
     assert await get(reader, shield) == 200
     assert await get(referred, shield, "/wp-login.php", Referer="https://elsewhere.example/page") == 404
     assert await get(referred, shield) == 200
     assert await get(scanner, shield) == 200
-    assert await get(scanner, shield, "/wp-login.php") == 404, "a page elsewhere may hide that it sent a browser"
-    assert await get(scanner, shield, "/wp-login.php", Sec_Fetch_Site="none") == 403
+    assert await get(reader, shield, "/wp-login.php") == 404, "a page elsewhere may hide that it sent a browser"
+    assert await get(reader, shield, "/wp-login.php", Sec_Fetch_Site="none") == 404, "so does a mail"
+    assert await get(scanner, shield, "/wp-login.php") == 403
     assert await get(scanner, shield) == 403
     async with scanner.get(shield.url("/"), headers={"Accept": "application/json"}) as response:
         problem = await response.json(content_type=None)
