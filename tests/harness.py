@@ -342,7 +342,7 @@ class Shield:
         self.forwarder = self.serving.forwarder
         self.streams = self.forwarder.streams
         self.ahead = self.connections.ahead
-        self.gates: list[ClientConnection] = []
+        self.accepted: list[ClientConnection] = []
         self.certificates = Certificates(self.tls.certificates, self._noted) if self.tls.certificates else None
         entrance = Entrance(
             loop,
@@ -355,7 +355,7 @@ class Shield:
         )
         self.handshakes = self.prelude = first_read = None
         if self.certificates is not None:
-            self.handshakes = Handshakes(entrance, self.tls, self.certificates, self._gate)
+            self.handshakes = Handshakes(entrance, self.tls, self.certificates, self._connection)
         if self.certificates is not None or self.proxied:
             self.prelude = Prelude(entrance, self.tls.handshake_timeout, self.proxied, self.handshakes)
         if self.redirect is None:
@@ -365,7 +365,7 @@ class Shield:
                 entrance, self.engine, serving.heads, most, serving.recognition, serving.replies, serving.shut_out
             )
         listening = bind([self.address], 128, reuse_port=False)
-        self.listener = Listener(entrance, listening, self.limit, self._gate, self.prelude, first_read)
+        self.listener = Listener(entrance, listening, self.limit, self._connection, self.prelude, first_read)
         self.crowding.per_address = self.per_address
         self.crowding.per_network = self.per_network
         self.listener.start()
@@ -377,10 +377,10 @@ class Shield:
     def _noted(self, event: str, **fields: Any) -> None:
         self.notes.append((event, str(fields)))
 
-    def _gate(self, ends: Ends | None, program: Program) -> ClientConnection:
-        gate = ClientConnection(self.serving, ends, program, self.redirect)
-        self.gates.append(gate)
-        return gate
+    def _connection(self, ends: Ends | None, program: Program) -> ClientConnection:
+        connection = ClientConnection(self.serving, ends, program, self.redirect)
+        self.accepted.append(connection)
+        return connection
 
     async def __aexit__(self, *exc: object) -> None:
         self.listener.stop()

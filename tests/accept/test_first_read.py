@@ -29,7 +29,7 @@ async def test_a_refusal_needs_no_connection(verdict: Any, status: int) -> None:
             assert shield.metrics.connections_total == number
             assert shield.metrics.verdicts[verdict.action.value][verdict.reason.value] == number
             assert shield.metrics.own_responses[status // 100] == number
-        assert not shield.gates
+        assert not shield.accepted
         assert not origin.requests
         assert shield.metrics.connections_open == 0
         assert shield.metrics.bytes_in == 3 * len(get("/no", CLOSE))
@@ -68,17 +68,17 @@ async def test_everything_else_gets_a_gate(data: bytes) -> None:
         async with await shield.client() as client:
             await client.send(data)
             if data == b"GET /no HTT":
-                await soon(lambda: shield.gates)
+                await soon(lambda: shield.accepted)
                 await client.send(get("/no", CLOSE)[len(data) :])
             assert (await client.response()).status in (429, 400)
-        assert len(shield.gates) == 1
+        assert len(shield.accepted) == 1
 
 
 async def test_a_large_head_is_the_gates() -> None:
     async with shielded(http=HttpSettings(max_head_bytes=1024)) as (shield, _):
         async with await shield.client() as client:
             assert (await client.ask(get("/", CLOSE, "X: " + "y" * 1100))).status == 431
-        assert len(shield.gates) == 1
+        assert len(shield.accepted) == 1
 
 
 async def test_what_is_not_refused_goes_on_with_its_verdict() -> None:

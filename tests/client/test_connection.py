@@ -99,8 +99,8 @@ async def test_a_client_that_does_not_read_its_refusals_is_not_served_without_en
         shield.engine.verdicts = {"/": LIMITED}
         async with await shield.client(receive_buffer=4096) as client:
             sending = asyncio.create_task(client.send(get() * 100_000))
-            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
-            assert shield.gates[0].transport.get_write_buffer_size() < 512 * 1024
+            await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
+            assert shield.accepted[0].transport.get_write_buffer_size() < 512 * 1024
             decided = len(shield.engine.decided)
             for _ in range(50):
                 await asyncio.sleep(0)
@@ -326,7 +326,7 @@ async def test_a_slow_head_gets_408_whatever_trickles_in() -> None:
     async with shielded() as (shield, _):
         async with await shield.client() as client:
             await client.send(b"GET / HT")
-            await soon(lambda: "head" in repr(shield.gates))
+            await soon(lambda: "head" in repr(shield.accepted))
             shield.advance(6)
             await client.send(b"TP/1.1\r\nHost: a\r\n")
             await soon(lambda: shield.metrics.bytes_in > 20)
@@ -339,7 +339,7 @@ async def test_a_slow_head_gets_408_whatever_trickles_in() -> None:
 
 async def test_a_connection_that_says_nothing_is_closed_without_a_word() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
-        await soon(lambda: shield.gates)
+        await soon(lambda: shield.accepted)
         shield.advance(11)
         assert await client.gone()
 
@@ -422,10 +422,10 @@ async def test_a_slow_reader_above_the_least_rate_is_not_cut_when_the_keep_alive
     async with shielded({"/big": reply(body)}, http=http) as (shield, _):
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get("/big"))
-            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
+            await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
             while len(client.buffer) < len(body):
                 await client.more()
-                if not shield.gates[0]._exchange and shield.gates[0].transport.get_write_buffer_size():
+                if not shield.accepted[0]._exchange and shield.accepted[0].transport.get_write_buffer_size():
                     shield.advance(76)
                     break
             answer = await client.response()
@@ -436,7 +436,7 @@ async def test_a_client_that_stops_reading_is_cut_and_reported() -> None:
     async with shielded({"/big": reply(b"x" * 20_000_000)}) as (shield, _):
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get("/big"))
-            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
+            await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
             shield.advance(21)
             shield.advance(21)  # what was cut is not reported again
             await soon(lambda: shield.metrics.connections_open == 0)
@@ -463,7 +463,7 @@ async def test_an_upstream_that_takes_no_body_does_not_pin_the_client_for_ever()
         await shield.client() as client,
     ):
         sending = asyncio.create_task(client.send(post("/up", b"x" * 30_000_000)))
-        await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0].flow.paused)
+        await soon(lambda: origin.links and origin.links[0].reader._paused and shield.accepted[0].flow.paused)
         answering = asyncio.create_task(client.response())
         while not answering.done():
             shield.advance(31)
@@ -500,7 +500,7 @@ async def test_a_half_closed_client_gets_every_answer_also_behind_a_body_that_wa
         shield.engine.verdicts = {"/1": QUEUED, "/2": LIMITED}
         await client.send(get("/1") + post("/2", b"skip me") + get("/3") + get("/4"))
         client.half_close()
-        await soon(lambda: shield.gates and shield.gates[0]._eof)
+        await soon(lambda: shield.accepted and shield.accepted[0]._eof)
         shield.forwarder.resume([shield.engine.let_in()], shield.clock())
         assert [(await client.response()).status for _ in range(4)] == [200, 429, 200, 200]
         assert await client.gone()
@@ -511,7 +511,7 @@ async def test_a_half_closed_client_that_reads_slowly_gets_all_of_its_answer() -
     async with shielded({"/": reply(body)}) as (shield, _), await shield.client(receive_buffer=1 << 16) as client:
         await client.send(get())
         client.half_close()
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
         assert len((await client.response()).body) == len(body)
         assert await client.gone()
 
@@ -711,9 +711,9 @@ async def test_a_form_too_long_to_carry_does_not_upset_the_connection() -> None:
 
 async def test_the_gate_says_what_it_is_doing() -> None:
     async with shielded() as (shield, _), await shield.client():
-        await soon(lambda: shield.gates)
+        await soon(lambda: shield.accepted)
         told = r"<ClientConnection 127.0.0.1 idle <Watch head until \d+\.\d> <Flow free, 0 bytes unsent>>"
-        assert re.fullmatch(told, repr(shield.gates[0]))
+        assert re.fullmatch(told, repr(shield.accepted[0]))
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")

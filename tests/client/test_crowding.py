@@ -259,7 +259,7 @@ async def test_one_whose_request_is_under_way_is_never_closed_for_others() -> No
         shield.listener.retry()
         assert len(shield.crowding) == 4, "nothing has changed"
         await origin.links[0].send(reply())
-        await soon(lambda: any(gate.stake() == NOTHING_UNDER_WAY for gate in shield.gates))
+        await soon(lambda: any(gate.stake() == NOTHING_UNDER_WAY for gate in shield.accepted))
         shield.listener.retry()
         assert (await late.response()).status == 200
         assert shield.metrics.connections_closed["displaced"] == 1

@@ -142,7 +142,7 @@ async def test_a_ban_that_has_ended_meanwhile_refuses_nothing() -> None:
         shield.engine.shut = OUT
         async with await shield.client() as client:
             await client.send(get("/")[:20])
-            await soon(lambda: shield.gates)
+            await soon(lambda: shield.accepted)
             shield.engine.shut = None
             await client.send(get("/")[20:])
             assert (await client.response()).status == 200

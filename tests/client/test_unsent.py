@@ -32,10 +32,10 @@ async def test_unread_answers_of_thirty_addresses_are_counted_and_cost_nobody_el
             return client
 
         people = [await ask(f"127.0.{number}.1") for number in range(1, 4)]
-        await soon(lambda: len(shield.gates) == 3 and all(gate.unsent() for gate in shield.gates))
+        await soon(lambda: len(shield.accepted) == 3 and all(connection.unsent() for connection in shield.accepted))
         attackers = [await ask(f"127.1.{number % 30}.1") for number in range(120)]
-        await soon(lambda: len(shield.gates) == 123 and not shield.engine.slots)
-        counted = sum(gate.unsent() for gate in shield.gates)
+        await soon(lambda: len(shield.accepted) == 123 and not shield.engine.slots)
+        counted = sum(connection.unsent() for connection in shield.accepted)
         assert counted == backlog.waiting <= MOST
         closed = shield.metrics.connections_closed["displaced_unsent"]
         assert 0 < closed == 123 - shield.metrics.connections_open

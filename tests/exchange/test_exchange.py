@@ -696,8 +696,8 @@ async def test_a_slow_upstream_makes_the_client_wait() -> None:
 
     async with shielded(None, slow, http=STREAMED) as (shield, origin), await shield.client() as client:
         sending = asyncio.create_task(client.send(post("/", b"x" * 30_000_000)))
-        await soon(lambda: origin.links and origin.links[0].reader._paused and shield.gates[0].flow.paused)
-        connection = shield.gates[0]._exchange._connection
+        await soon(lambda: origin.links and origin.links[0].reader._paused and shield.accepted[0].flow.paused)
+        connection = shield.accepted[0]._exchange._connection
         assert connection.transport.get_write_buffer_size() < 1_000_000
         assert shield.metrics.bytes_in < 29_000_000
         go.set()
@@ -712,24 +712,24 @@ async def test_a_slow_reader_makes_the_upstream_wait_and_holds_no_slot() -> None
         await shield.client(receive_buffer=1 << 18) as client,
     ):
         await client.send(get())
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
-        assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
-        assert shield.gates[0]._exchange._connection._paused
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
+        assert shield.accepted[0].transport.get_write_buffer_size() < 1 << 20
+        assert shield.accepted[0]._exchange._connection._paused
         assert not shield.engine.slots
         sent = shield.metrics.bytes_out
         for _ in range(20):
             await asyncio.sleep(0)
         assert shield.metrics.bytes_out == sent
         assert len((await client.response()).body) == len(body)
-        assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
+        assert shield.accepted[0].transport.get_write_buffer_size() < 1 << 20
 
 
 async def test_a_response_is_read_ahead_of_a_slow_client_and_the_upstream_is_free() -> None:
     body = b"x" * 6_000_000
     async with shielded({"/": reply(body)}) as (shield, _), await shield.client(receive_buffer=4096) as client:
         await client.send(get())
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked and not shield.gates[0]._exchange)
-        gate = shield.gates[0]
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked and not shield.accepted[0]._exchange)
+        gate = shield.accepted[0]
         assert not shield.engine.slots, "its request is over for the upstream"
         assert [len(server.idle) for server in shield.pool.servers] == [1]
         assert 0 < shield.ahead.total <= shield.http.response_buffer_bytes
@@ -744,7 +744,7 @@ async def test_one_who_reads_nothing_of_what_was_read_ahead_is_cut() -> None:
     async with shielded({"/": reply(b"x" * 6_000_000)}) as (shield, _):
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get())
-            await soon(lambda: shield.gates and shield.gates[0].flow.blocked and not shield.gates[0]._exchange)
+            await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked and not shield.accepted[0]._exchange)
             shield.advance(shield.timeouts.progress + 1)
             await soon(lambda: shield.metrics.connections_open == 0)
         assert shield.metrics.faults["read_timeout"] == 1
@@ -774,7 +774,7 @@ async def test_slow_readers_hold_no_more_of_the_upstream_than_it_can_do_at_once(
         for path in ("/", "/", "/", "/", "/known"):
             client = await stack.enter_async_context(await shield.client(receive_buffer=4096))
             await client.send(get(path))
-        await soon(lambda: len(shield.gates) == 5 and all(gate.flow.blocked for gate in shield.gates))
+        await soon(lambda: len(shield.accepted) == 5 and all(gate.flow.blocked for gate in shield.accepted))
         assert shield.streams.laggards == 3, "two, and who has a history"
         assert len(shield.engine.slots) == 2, "the others keep their slots"
         assert shield.metrics.connections_open == 5
@@ -887,10 +887,10 @@ async def test_the_time_that_the_service_takes_over_an_upload_is_no_trickle() ->
         await client.send(post("/", b"x" * 300_000))
         await soon(
             lambda: (
-                shield.gates
-                and shield.gates[0]._exchange
-                and shield.gates[0]._exchange._connection
-                and shield.gates[0]._exchange._connection.sent_at
+                shield.accepted
+                and shield.accepted[0]._exchange
+                and shield.accepted[0]._exchange._connection
+                and shield.accepted[0]._exchange._connection.sent_at
             )
         )
         shield.advance(shield.settings.first_byte_timeout / 2)
@@ -917,7 +917,7 @@ async def test_a_slow_reader_keeps_its_slot_when_the_streams_are_full() -> None:
     async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=1 << 18) as client:
         shield.streams.most = 0
         await client.send(get())
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
         assert len(shield.engine.slots) == 1
         shield.streams.most = 1
         assert len((await client.response()).body) == len(body)
@@ -1077,14 +1077,14 @@ async def test_a_tunnel_to_a_server_that_takes_nothing_more_is_not_kept_open() -
     async with shielded(None, deaf, timeouts=TimeoutSettings(linger=0.01)) as (shield, origin):
         async with await _websocket(shield) as client:
             await client.response()
-            transport = shield.gates[0]._tunnel._connection.transport
+            transport = shield.accepted[0]._tunnel._connection.transport
             sending = asyncio.create_task(client.feed(b"x" * (32 << 20)))
             await soon(transport.get_write_buffer_size)
-            await soon(lambda: shield.gates[0].flow.paused)
+            await soon(lambda: shield.accepted[0].flow.paused)
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
             client.reset()
-            shield.gates[0].flow.resume()
+            shield.accepted[0].flow.resume()
             await soon(lambda: shield.metrics.tunnels_open == 0)
         await soon(lambda: "lost" in repr(transport))
         origin.links[0].reset()
@@ -1123,8 +1123,8 @@ async def test_a_tunnel_waits_for_its_slower_end() -> None:
         client = await shield.client(receive_buffer=65536)
         async with client:
             await client.send(get("/ws", *WEBSOCKET))
-            await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
-            assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
+            await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
+            assert shield.accepted[0].transport.get_write_buffer_size() < 1 << 20
             await client.response()
             assert await client.exactly(20_000_000) == b"z" * 20_000_000
 
@@ -1184,7 +1184,7 @@ async def test_an_exchange_says_where_it_is() -> None:
     async with shielded({"/": None}) as (shield, origin), await shield.client() as client:
         await client.send(get())
         await origin.got()
-        assert repr(shield.gates[0]._exchange).startswith("<Exchange GET '/' sent <Server http://127.0.0.1:")
+        assert repr(shield.accepted[0]._exchange).startswith("<Exchange GET '/' sent <Server http://127.0.0.1:")
 
 
 async def test_a_unix_socket_is_an_upstream(tmp_path: object) -> None:

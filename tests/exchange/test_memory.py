@@ -97,18 +97,18 @@ async def test_what_waits_unread_is_bounded_per_connection() -> None:
         await client.send(get("/slow"))
         await origin.got()
         sending = asyncio.create_task(client.feed(get("/x") * 200_000))
-        await soon(lambda: shield.gates[0].flow.paused)
+        await soon(lambda: shield.accepted[0].flow.paused)
         for _ in range(50):
             await asyncio.sleep(0)
-        assert len(shield.gates[0]._pending) <= 32768 + 256 * 1024
+        assert len(shield.accepted[0]._pending) <= 32768 + 256 * 1024
         sending.cancel()
 
 
 async def test_a_head_in_single_bytes_is_kept_once() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 30_000)
-        await soon(lambda: shield.gates and shield.metrics.bytes_in > 30_000)
-        gate = shield.gates[0]
+        await soon(lambda: shield.accepted and shield.metrics.bytes_in > 30_000)
+        gate = shield.accepted[0]
         assert len(gate._heads.partial) < 32768
         assert gate._pending == b""
 
@@ -124,7 +124,7 @@ async def test_closed_connections_leave_nothing() -> None:
                     await client.feed(get(path))
                     await client.response()
         await soon(lambda: shield.metrics.connections_open == 0)
-        shield.gates.clear()
+        shield.accepted.clear()
         shield.engine.decided.clear()
         shield.engine.learned.clear()
         for _ in range(3):

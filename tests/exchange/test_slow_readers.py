@@ -34,11 +34,15 @@ async def test_twenty_slow_readers_of_one_address_leave_others_room_to_read_ahea
     async with shielded({"/": reply(BODY)}, http=HTTP) as (shield, _), contextlib.AsyncExitStack() as stack:
         for _ in range(20):
             await ask(stack, shield, "127.0.1.1")
-        await soon(lambda: len(shield.gates) == 20 and all(gate.flow.blocked for gate in shield.gates))
+        await soon(
+            lambda: len(shield.accepted) == 20 and all(connection.flow.blocked for connection in shield.accepted)
+        )
         await soon(lambda: shield.streams.laggards > 10)
         assert shield.ahead.total <= HTTP.response_buffers_bytes / 2, "one address takes half at most"
         people = [await ask(stack, shield, f"127.0.{number}.1") for number in (2, 3)]
-        await soon(lambda: len(shield.gates) == 22 and not any(gate._exchange for gate in shield.gates[20:]))
+        await soon(
+            lambda: len(shield.accepted) == 22 and not any(connection._exchange for connection in shield.accepted[20:])
+        )
         for person in people:  # whose downloads were over for the upstream before they had read any of them
             assert (await person.response()).body == BODY
 
@@ -58,7 +62,9 @@ class Queueing(PermissiveEngine):
 
 
 def open_from(shield: Shield, address: str) -> int:
-    return sum(gate.peer.address == address and not gate.transport.is_closing() for gate in shield.gates)
+    return sum(
+        connection.peer.address == address and not connection.transport.is_closing() for connection in shield.accepted
+    )
 
 
 async def test_slow_readers_of_one_address_give_up_slots_and_places_as_others_need_them() -> None:
@@ -73,7 +79,9 @@ async def test_slow_readers_of_one_address_give_up_slots_and_places_as_others_ne
             await ask(stack, shield, "127.0.1.1")
         for number in (2, 3, 4):
             await ask(stack, shield, f"127.0.{number}.1")
-        await soon(lambda: len(shield.gates) == 15 and all(gate.flow.blocked for gate in shield.gates))
+        await soon(
+            lambda: len(shield.accepted) == 15 and all(connection.flow.blocked for connection in shield.accepted)
+        )
         assert (shield.streams.laggards, len(engine.slots)) == (5, 10)
         for _ in range(3):
             shield.advance(PACE_SECONDS + 0.1)
@@ -101,8 +109,8 @@ async def test_a_download_at_a_fair_pace_keeps_its_slot_where_no_place_is_left()
         for _ in range(2):
             await ask(stack, shield, "127.0.1.1")
         person = await ask(stack, shield, "127.0.2.1")
-        await soon(lambda: len(shield.gates) == 3 and all(gate.flow.blocked for gate in shield.gates))
-        body = shield.gates[2]
+        await soon(lambda: len(shield.accepted) == 3 and all(connection.flow.blocked for connection in shield.accepted))
+        body = shield.accepted[2]
         for _ in range(3):
             engine.wait("127.0.3.1")
             before = body._exchange.body_sent
@@ -120,7 +128,7 @@ async def test_a_media_player_may_pause_for_a_minute_in_calm_weather(http: HttpS
         contextlib.AsyncExitStack() as stack,
     ):
         player = await ask(stack, shield, "127.0.1.1")
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
         for _ in range(6):
             shield.advance(10)
         assert (await player.response()).body == BODY
@@ -135,7 +143,7 @@ async def test_a_client_that_reads_no_more_at_all_is_cut(pressed: bool, seconds:
     ):
         shield.engine.pressed = pressed
         await ask(stack, shield, "127.0.1.1")
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked and not shield.gates[0]._exchange)
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked and not shield.accepted[0]._exchange)
         for _ in range(seconds // 5 - 2):
             shield.advance(5)
             assert shield.metrics.connections_open == 1 or pressed
@@ -153,7 +161,9 @@ async def test_two_hundred_people_behind_one_address_download_at_once_and_nobody
     ):
         engine.concurrency_limit = 20
         people = [await ask(stack, shield, "127.0.1.1") for _ in range(200)]
-        await soon(lambda: len(shield.gates) == 200 and all(gate.flow.blocked for gate in shield.gates))
+        await soon(
+            lambda: len(shield.accepted) == 200 and all(connection.flow.blocked for connection in shield.accepted)
+        )
         engine.wait("127.0.1.1")
         shield.advance(PACE_SECONDS + 0.1)
         assert shield.metrics.connections_open == 200

@@ -42,12 +42,12 @@ async def opened(shield: Shield, receive_buffer: int = 0) -> Client:
 
 async def test_ends_that_only_send_pin_no_more_than_two_buffers() -> None:
     async with shielded(None, chatter) as (shield, _), await opened(shield, 65536) as client:
-        await soon(lambda: shield.gates and shield.gates[0]._tunnel)
+        await soon(lambda: shield.accepted and shield.accepted[0]._tunnel)
         sending = asyncio.create_task(client.feed(FLOOD))
-        gate = shield.gates[0]
-        upstream = gate._tunnel._connection.transport
-        await soon(lambda: gate.flow.blocked and gate.flow.paused)
-        assert gate.transport.get_write_buffer_size() <= WRITE_HIGH + ONE_READ
+        connection = shield.accepted[0]
+        upstream = connection._tunnel._connection.transport
+        await soon(lambda: connection.flow.blocked and connection.flow.paused)
+        assert connection.transport.get_write_buffer_size() <= WRITE_HIGH + ONE_READ
         assert upstream.get_write_buffer_size() <= WRITE_HIGH + ONE_READ
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -57,7 +57,7 @@ async def test_a_client_that_does_not_read_is_cut_although_it_talks() -> None:
     """What it says moved its deadline, and so it could hold a server's unread bytes for ever."""
     timeouts = TimeoutSettings()
     async with shielded(None, chatter) as (shield, _), await opened(shield, 65536) as client:
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
         for _ in range(4):
             received = shield.metrics.bytes_in
             await client.feed(b"still here")

@@ -173,7 +173,7 @@ async def test_an_empty_line_before_each_repetition_is_forgiven() -> None:
                 await client.send(b"%02d" % n)
                 assert (await client.response()).status == 200
                 await client.send(b"\r\n")
-                await soon(lambda: shield.gates[0]._heads.blank)
+                await soon(lambda: shield.accepted[0]._heads.blank)
         assert [request.body for request in origin.requests] == [b"%02d" % n for n in range(5)]
 
 
@@ -185,7 +185,7 @@ async def test_a_waiting_request_is_not_changed_by_the_next_one(way: str) -> Non
     async def handle(link: Link, request: Received) -> None:
         if way == "retried" and not silent.is_set():
             silent.set()
-            await soon(lambda: shield.gates[0]._pending)
+            await soon(lambda: shield.accepted[0]._pending)
             link.reset()
             return
         await link.send(reply(request.target.encode()))
@@ -195,7 +195,7 @@ async def test_a_waiting_request_is_not_changed_by_the_next_one(way: str) -> Non
         engine, connect = shield.engine, shield.pool.connect
 
         async def connect_late(server: Any, preamble: bytes) -> Any:
-            await soon(lambda: shield.gates[0]._pending)
+            await soon(lambda: shield.accepted[0]._pending)
             return await connect(server, preamble)
 
         if way == "connecting":
@@ -213,7 +213,7 @@ async def test_a_waiting_request_is_not_changed_by_the_next_one(way: str) -> Non
                 await soon(lambda: engine.decided)
                 await client.send(get("/second/with/a/longer/target?and=query", *fields) + get("/third", *fields))
                 if way == "queued":
-                    await soon(lambda: shield.gates[0]._pending)
+                    await soon(lambda: shield.accepted[0]._pending)
                     request = engine.let_in()
                     assert request.path == "/first"
                     assert request.verdict.action is Action.FORWARD

@@ -200,7 +200,7 @@ async def test_a_head_byte_by_byte_and_one_that_never_ends() -> None:
             assert (await client.response()).get("Location") == "https://a.example/slow"
         async with await shield.client() as client:
             await client.send(get("/never")[:-2])
-            await soon(lambda: shield.gates[-1]._heads.partial)
+            await soon(lambda: shield.accepted[-1]._heads.partial)
             shield.advance(shield.timeouts.header + 1)
             assert (await client.response()).status == 408
             assert await client.gone()
@@ -249,8 +249,8 @@ async def test_who_reads_no_answers_is_served_no_further() -> None:
     asked = get("/" + "x" * 8000)
     async with shielded(redirect=redirect()) as (shield, _), await shield.client(receive_buffer=4096) as client:
         sending = asyncio.create_task(client.feed(asked * 2000))
-        await soon(lambda: shield.gates and shield.gates[0].flow.blocked)
-        assert shield.gates[0].transport.get_write_buffer_size() < 1 << 20
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
+        assert shield.accepted[0].transport.get_write_buffer_size() < 1 << 20
         shield.advance(shield.timeouts.progress + 1)
         await soon(lambda: shield.metrics.connections_open == 0)
         assert shield.metrics.faults["read_timeout"] == 1
