@@ -150,6 +150,10 @@ class Fields(Mapping[str, str]):
         return list(self._values(name)) or default
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        if self._split is None:  # nobody has asked for a field that is there
+            line = b"\n" + name.lower().encode("utf-8", "surrogateescape") + b":"
+            if line not in self._head.lower():
+                return default
         return next(self._values(name), default)
 
     def __getitem__(self, name: str) -> str:

@@ -292,6 +292,13 @@ class Reputation:
         entry.score = score
         entry.scored_at = now
 
+    def open_to_soft(self, entry: ClientEntry, now: float) -> bool:
+        """Whether a soft signal would still raise a client's score; of one that floods it soon does not."""
+        if entry.rare.overflow:
+            return False
+        most = self.settings.most_soft - LEAST_SOFT
+        return entry.score <= most or entry.score * 2.0 ** ((entry.scored_at - now) / self._client_half_life) <= most
+
     def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:
         """Apply a soft signal: up to `most_soft` in all, and no ban."""
         if entry.rare.overflow:

@@ -51,8 +51,9 @@ class Charges:
         """Hold a limit against the client, if it is its own and not its neighbours'."""
         if refusal.reason is CLIENT_RATE or refusal.reason is PASS_RATE:
             client = request.client
-            if not by_another_site(request):
-                self._reputation.soft(client.source, client.entry, self._reputation.settings.limit_hit, now)
+            reputation = self._reputation
+            if reputation.open_to_soft(client.entry, now) and not by_another_site(request):
+                reputation.soft(client.source, client.entry, reputation.settings.limit_hit, now)
             self._history.limited(client.entry, now)
             if request.charged_pass is not None:
                 self._history.limited(request.charged_pass, now)
