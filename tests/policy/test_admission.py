@@ -44,6 +44,14 @@ def test_a_client_that_leaves_in_flight_pays_what_was_estimated_and_frees_its_sl
     assert world.engine.cancel(request, world.now) == ()
 
 
+def test_the_engine_names_who_goes_next(make: Any) -> None:
+    world = make(1)
+    world.ask(world.client())
+    assert world.engine.next_waiting is None
+    waiting = world.ask(world.client("192.0.2.2"))
+    assert world.engine.next_waiting is waiting
+
+
 def test_a_slot_is_given_back_once(make: Any) -> None:
     world = make(2)
     stream, other = world.ask(world.client()), world.ask(world.client())

@@ -106,3 +106,10 @@ def test_what_is_refused_unread_is_counted_as_a_request(world: Any) -> None:
     before = world.engine.status(world.now).requests_by_tier["T0"]
     world.engine.refused_unread()
     assert world.engine.status(world.now).requests_by_tier["T0"] == before + 1
+
+
+def test_nobody_is_banned_with_those_who_share_the_entry_of_a_full_table(world: Any) -> None:
+    source = world.engine._identity.source(ADDRESS, world.now)
+    source.overflow = True
+    ban(world)
+    assert world.engine.shut_out(ADDRESS, world.now) is None
