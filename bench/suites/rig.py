@@ -159,9 +159,11 @@ class Proxy:
         return self.origin
 
     def ban(self, address: str) -> None:
-        """Ban an address."""
+        """Ban an address whose bucket pays for no challenge any more, so that it is shut out unread."""
         engine = self.engine
-        engine._reputation.hard_of(engine._identity.source(address, START), 20.0, "bench", START)
+        source = engine._identity.source(address, START)
+        source.tat = START + 3600.0
+        engine._reputation.hard_of(source, 20.0, "bench", START)
 
     def exhaust(self, address: str) -> None:
         """Have an address use up its bucket, which with TINY is that of a few requests."""
