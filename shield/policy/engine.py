@@ -114,17 +114,7 @@ class Engine:
         ranks = Ranks(keys.current, settings.queue.order_seconds)
         charges = Charges(self._limits, self._reputation, self._history, tally)
         squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally)
-        tiers = Tiers(
-            settings,
-            pressure.weather,
-            charges,
-            squeeze,
-            ranks,
-            refusals,
-            self._reputation,
-            self._standouts,
-            self._concurrency.slots,
-        )
+        tiers = Tiers(settings, pressure.weather, charges, squeeze, ranks, refusals, self._reputation, self._standouts)
         self._judge = Judge(settings, charges, squeeze, tiers, self._reputation)
         self._admission = Admission(settings, self._concurrency.slots, self._queue, ranks, refusals, self._limits)
         self._times = UpstreamTimes(settings.routes, self._routes, self._concurrency, self._queue, self._limits)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import Final
 
 from shield.model import Reason, Tier, Verdict
-from shield.policy.concurrency.slots import Slots
 from shield.policy.entries import Pass, PassKind
 from shield.policy.exempt import Exempt
 from shield.policy.limits.charges import Charges
@@ -62,7 +61,6 @@ class Tiers:
         "_ranks",
         "_refusals",
         "_reputation",
-        "_slots",
         "_squeeze",
         "_standouts",
         "_weather",
@@ -79,9 +77,7 @@ class Tiers:
         refusals: TimedRefusals,
         reputation: Reputation,
         standouts: Standouts,
-        slots: Slots,
     ) -> None:
-        self._slots = slots
         self._mode = settings.challenge.mode
         self._challenges = self._mode != "off" and settings.pressure.max_pressure > settings.pressure.threshold
         self._limits = settings.limits
@@ -136,15 +132,11 @@ class Tiers:
     def judge_insistent(self, request: Request, now: float) -> Verdict:
         """Forward or challenge a newcomer's request in calm weather whose sender insisted under pressure.
 
-        It pays in full, as far as demand has counted it before, and from its network's bucket too. Those who insist
-        get no more than half of the slots between them: there may be many, and what a route costs may be unknown as
-        long as nobody was let through to it.
+        It pays in full, as far as demand has counted it before, and from its network's bucket too.
         """
-        client, slots = request.client, self._slots
+        client = request.client
         self._squeeze.carry_over(client, now)
-        refusal: Verdict | None = self._refusals.of(Reason.QUEUE_FULL, client.key, now)
-        if slots.in_flight < slots.half:
-            refusal = self._squeeze.squeeze(request, self._squeeze.calm_factor(request, now), True, now)
+        refusal = self._squeeze.squeeze(request, self._squeeze.calm_factor(request, now), True, now)
         if refusal is None:
             self._charges.count(request)
             return FORWARD

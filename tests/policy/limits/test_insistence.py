@@ -148,22 +148,3 @@ def test_an_address_that_strangers_share_does_not_insist_either(make: Any) -> No
     shared.overflow = True  # as where the table of addresses is full
     insist(world, newcomers(world, "192.0.2.1"))
     assert not shared.insisted_at
-
-
-def test_those_who_insist_get_no_more_than_half_of_the_slots_between_them(make: Any) -> None:
-    world = make(20, limits=DEAR)
-    who = newcomers(world, "192.0.{low}.1")
-    clients = [next(who) for _ in range(100)]
-    world.storm(0.9)
-    for _ in range(15):
-        world.pass_time(1.0)
-        world.storm(0.9)
-        for client in clients:
-            request = world.ask(client)
-            if request.verdict.action is Action.CHALLENGE:
-                world.engine.mint(request, world.now)
-    world.lull()
-    asked = [world.ask(client) for client in clients]
-    assert sum(request.verdict.action is Action.FORWARD for request in asked) == 10
-    assert {request.verdict.reason for request in asked[10:]} == {Reason.NEWCOMER}
-    assert world.ask(world.client("203.0.113.1")).verdict.action is Action.FORWARD
