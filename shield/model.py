@@ -93,7 +93,7 @@ class Signal(enum.Enum):
     """Misbehaviour on a connection that is no response of the upstream. Each is a key of `[reputation]`."""
 
     MALFORMED = "malformed"  # hard: a request that breaks HTTP as only a program can
-    SLOW_ABORT = "slow_abort"  # soft: a head, a body, or the reading of a response missed its deadline
+    SLOW_ABORT = "slow_abort"  # soft: a head missed its deadline, or under pressure a body of which little has come
 
 
 class Fault(enum.Enum):

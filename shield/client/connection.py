@@ -33,6 +33,7 @@ from shield.client.request_body import IncomingBody
 from shield.client.response import Http1Response
 from shield.client.shut_out import BODILESS
 from shield.client.watch import Watch
+from shield.exchange.endings import READ_TIMEOUT
 from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
 from shield.http.framing import CHUNKED, FramingError, TooLarge
@@ -497,16 +498,17 @@ class ClientConnection(asyncio.Protocol):
         if foreign and client_hello.begins(head) and self.peer.scheme == "http":
             self._turn_tls_away(now)
             return
-        serving.metrics.faults[fault.value] += 1
         exchange = self._exchange
         # Of a request that was understood only the body went wrong; of another, the bytes tell whom the reply is for.
         page = b"text/html" in head if exchange is None else exchange.head.page
         head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
         reply = serving.replies.fault(fault, page)
-        serving.log.fault(now, self.peer.address, fault.value, reply.status, ja4=self.peer.ja4)
-        if exchange is not None:
+        if exchange is None:
+            serving.metrics.faults[fault.value] += 1
+            serving.log.fault(now, self.peer.address, fault.value, reply.status, ja4=self.peer.ja4)
+        else:
             responding = exchange.state == RESPONDING
-            exchange.abandon(now)
+            exchange.spoiled(fault, now)
             if responding:  # a second answer would be read as part of the first
                 self.reset()
                 return
@@ -717,14 +719,15 @@ class ClientConnection(asyncio.Protocol):
             if self.watch.kept_pace(flow.taken()):
                 self.expect_progress(now)
                 return
-            if not serving.engine.pressed and self.watch.pause(now):
+            if self._may_rest(now):
                 return
-            serving.metrics.faults["read_timeout"] += 1
-            self._report(Signal.SLOW_ABORT, now)
-            self.reset()
             work = self._tunnel or exchange
             if work is not None:
-                work.abandon(now)
+                work.unread(now)
+            else:  # the exchange has ended, and its line was written
+                serving.metrics.faults[READ_TIMEOUT] += 1
+                serving.log.fault(now, self.peer.address, READ_TIMEOUT, ja4=self.ja4)
+                self.reset()
         elif phase == IDLE:
             self.end(now)
         elif phase == HEAD:
@@ -733,11 +736,8 @@ class ClientConnection(asyncio.Protocol):
         elif phase == BODY:
             if flow.paused and exchange is not None:  # not the client's turn: the upstream takes no more
                 exchange.on_deadline(now)
-            elif self._body is not None and self.watch.kept_pace(self._body.received):
-                self.expect_progress(now)
             else:
-                self._report(Signal.SLOW_ABORT, now)
-                self._break(Fault.BODY_TIMEOUT, now)
+                self._slow_body(now)
         elif phase == TUNNEL:
             cast("Passage", self._tunnel).abandon(now)
         elif exchange is not None:
@@ -745,6 +745,23 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.transport.abort()
             self.watch.nothing()
+
+    def _slow_body(self, now: float) -> None:
+        """The body of a request has not come as fast as it should."""
+        received = 0 if self._body is None else self._body.received
+        if self.watch.kept_pace(received):
+            self.expect_progress(now)
+        elif not (received and self._may_rest(now)):
+            if self._serving.engine.pressed and not self.watch.enough(received):
+                self._report(Signal.SLOW_ABORT, now)
+            self._break(Fault.BODY_TIMEOUT, now)
+
+    def _may_rest(self, now: float) -> bool:
+        """Whether a client that does not move is waited for a while longer: in calm weather everybody, as it holds
+        nothing that somebody needs, and who is known always. It is watched on then."""
+        peer, engine = self.peer, self._serving.engine
+        known = peer.client is not None and engine.deserves(peer.client, peer.shown_pass)
+        return (known or not engine.pressed) and self.watch.pause(now)
 
     def _report(self, signal: Signal, now: float) -> None:
         peer = self.peer

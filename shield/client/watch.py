@@ -6,19 +6,22 @@ A connection waits for one thing at a time, and each has its limit:
     -----------------  -----------------------------  ----------------------------------
     head               timeouts.header                408, a strike against the client
     last head          LAST_SECONDS                   as head: Shield is stopping
-    body               timeouts.progress, min_rate    408, a strike
-    client reading     timeouts.progress, min_rate    reset, a strike; in calm weather after timeouts.pause
+    body               timeouts.progress, min_rate    408; under pressure a strike if little of it has come
+    client reading     timeouts.progress, min_rate    reset
     next request       timeouts.keep_alive            closed
     queue              - (queue.*)
     connecting         - (upstream.connect_timeout)
     first byte         upstream.first_byte_timeout    504
     upstream reading   upstream.first_byte_timeout    504
     next byte          upstream.idle_timeout          the response is cut
+    next event         upstream.tunnel_idle_timeout   the stream is cut
     tunnel             upstream.tunnel_idle_timeout   closed
     rest of a body     timeouts.progress              reset
     lingering          timeouts.linger                reset
     closing            timeouts.progress              reset
     nothing            -
+
+A body, and a client that reads, may rest for timeouts.pause in calm weather, and always if the client is known.
 
 The newest wait is the one that counts. A verb costs two or three stores (0.05 µs) and no timer: Sweep looks at
 `deadline` once a second.
@@ -52,12 +55,14 @@ LAST_SECONDS: Final = 1.0
     FIRST_BYTE,
     UPSTREAM_READING,
     NEXT_BYTE,
+    NEXT_EVENT,
     TUNNEL,
     REST,
     LINGERING,
     CLOSING,
     NOTHING,
-) = range(15)
+) = range(16)
+_RESTS: Final = frozenset({BODY, CLIENT_READING})
 WAITS: Final = (
     "head",
     "last head",
@@ -69,6 +74,7 @@ WAITS: Final = (
     "first byte",
     "upstream reading",
     "next byte",
+    "next event",
     "tunnel",
     "rest of a body",
     "lingering",
@@ -128,10 +134,11 @@ class TimeoutSettings:
         Le(3600),
         Unit("s"),
         Doc(
-            "Time for which a client may read less than min_rate of a response, or nothing, in calm weather, as media "
-            "players do that have enough for now; 0 is progress."
+            "Time for which a client may rest: read less than min_rate of a response, or nothing, as media players do "
+            "that have enough for now, or send no more of a body that it has begun, as a phone in a tunnel. In calm "
+            "weather everybody may, under pressure those with a history or a pass; 0 is progress."
         ),
-        Why("Chosen", "a pause of a minute; nginx's send_timeout is 60 s. What it holds meanwhile is bounded"),
+        Why("Chosen", "a pause of a minute; nginx's timeouts are 60 s. What it holds meanwhile is bounded"),
     ] = 90.0
     linger: Annotated[
         float,
@@ -182,7 +189,7 @@ class Watch:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._mark = 0  # bytes that had moved when the wait began, where the pace matters
-        self._since = 0.0  # when the client was last seen to read, while it is its turn
+        self._since = 0.0  # when the client was last seen to move, while it is its turn
         self.why = NOTHING
         self.deadline = self.expires = NEVER
         self.shard = 0
@@ -215,6 +222,7 @@ class Watch:
         self.why = BODY
         self.deadline = now + self._limits.progress
         self._mark = moved
+        self._since = now
 
     def client_reading(self, now: float, moved: int) -> None:
         """The client takes what waits for it; it has taken `moved` bytes so far."""
@@ -224,9 +232,9 @@ class Watch:
         self._since = now
 
     def pause(self, now: float) -> bool:
-        """The client does not read: wait on for it. Whether it may pause for so long."""
+        """The client rests: wait on for it. Whether it may for so long."""
         until = self._since + self._limits.pause
-        if self.why != CLIENT_READING or now >= until:
+        if self.why not in _RESTS or now >= until:
             return False
         self.deadline = min(now + self._limits.progress, until)
         return True
@@ -278,6 +286,11 @@ class Watch:
         self.why = NEXT_BYTE
         self.deadline = now + self._limits.idle
 
+    def next_event(self, now: float) -> None:
+        """More of a response that is made as things happen."""
+        self.why = NEXT_EVENT
+        self.deadline = now + self._limits.tunnel
+
     def tunnel(self, now: float) -> None:
         """Bytes of a tunnel."""
         self.why = TUNNEL
@@ -288,6 +301,10 @@ class Watch:
         self.deadline = NEVER
 
     # whether it has been worth waiting
+
+    def enough(self, moved: int) -> bool:
+        """Whether `moved` bytes in all are so many that who sent them is no slow one, but rests."""
+        return moved >= self._limits.least
 
     def kept_pace(self, moved: int) -> bool:
         """Whether enough has moved since the wait began. True as well when nobody has looked since the last bytes were

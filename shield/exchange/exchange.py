@@ -34,6 +34,7 @@ from shield.exchange.body import RequestBody
 from shield.exchange.endings import (
     BROKEN,
     CANCEL,
+    CLIENT_LEFT,
     FAILED,
     LEARN,
     LEFT,
@@ -43,8 +44,11 @@ from shield.exchange.endings import (
     RESPONDED,
     SHED,
     SLOW_READER,
+    SPOILED,
+    SPOILED_LATE,
     TRICKLED,
     TUNNELLED,
+    UNREAD,
     Ending,
 )
 from shield.exchange.slot import Slot
@@ -470,7 +474,10 @@ class Exchange:
             if slot is None or not (slot.returned or slot.measured()):
                 self._pace(now)
             if not client.flow.blocked:
-                client.watch.next_byte(now)
+                if slot is None or not slot.returned:
+                    client.watch.next_byte(now)
+                else:
+                    self._expect_more(now)
             elif not client.read_ahead(now):
                 self._lag(now)
 
@@ -517,14 +524,23 @@ class Exchange:
         """The client has caught up: read on."""
         if self._connection is not None:
             self._connection.resume()
-            self._client.watch.next_byte(now)
+            self._expect_more(now)
+
+    def _expect_more(self, now: float) -> None:
+        """Wait for the service: an event stream may be silent as long as a WebSocket."""
+        watch, outcome = self._client.watch, self._outcome
+        if outcome is not None and outcome.stream:
+            watch.next_event(now)
+        else:
+            watch.next_byte(now)
 
     def on_deadline(self, now: float) -> None:
         """The client's side has waited for the upstream for too long, or its body for room."""
         if self in self._forwarder.streams.waiting:
             self._end(NO_ROOM, now, Fault.STREAMS_FULL)
         elif self._connection is not None:
-            self._forwarder.pool.failed(cast("Server", self._server), Fault.UPSTREAM_TIMEOUT, now)
+            if self._outcome is None or not self._outcome.stream:  # a server may have no events to tell of
+                self._forwarder.pool.failed(cast("Server", self._server), Fault.UPSTREAM_TIMEOUT, now)
             self._end(BROKEN if self.state == RESPONDING else FAILED, now, Fault.UPSTREAM_TIMEOUT)
 
     def _lag(self, now: float) -> None:
@@ -629,9 +645,13 @@ class Exchange:
         self._give_slot_back(now, lagging=False)
         client.open_tunnel(tunnel, fields, tail, now)
 
-    def tunnel_closed(self, now: float) -> None:
-        """The tunnel that came of this request has ended."""
-        self._end(TUNNELLED, now)
+    def tunnel_closed(self, now: float, cut: Ending | None = None) -> None:
+        """The tunnel that came of this request has ended, or was `cut`."""
+        if cut is None:
+            self._end(TUNNELLED, now)
+        else:
+            self._forwarder.metrics.faults[cut.counter] += 1
+            self._end(cut, now)
 
     # the end
 
@@ -639,6 +659,14 @@ class Exchange:
         """The client has left, or was sent away: stop wherever it is and free everything."""
         if self.state != ENDED:
             self._end(LEFT, now)
+
+    def unread(self, now: float) -> None:
+        """The client has not read its response for too long."""
+        self._end(UNREAD, now)
+
+    def spoiled(self, fault: Fault, now: float) -> None:
+        """The client's side ends it for what is wrong with the request's body, and answers that itself."""
+        self._end(SPOILED_LATE if self.state == RESPONDING else SPOILED, now, fault)
 
     def _end(self, ending: Ending, now: float, fault: Fault | None = None) -> None:
         """The one way out of every state: free everything, and tell everybody what endings.py says."""
@@ -671,7 +699,7 @@ class Exchange:
         client = self._client
         if ending.logs:
             seconds, request_id = now - self.started, self.request_id.decode("ascii")
-            word = "" if fault is None else fault.value
+            word = ending.counter if fault is None else fault.value
             forwarder.log.request(now, request, status, seconds, self.body_sent, name, request_id, word, client.ja4)
         if released:
             forwarder.resume(released, now)
@@ -691,8 +719,8 @@ class Exchange:
                 status = fault.status
         elif ending.counter:
             forwarder.metrics.faults[ending.counter] += 1
-        if status == OF_RESPONSE and outcome is not None:
-            status = outcome.status
+        if status == OF_RESPONSE:
+            status = CLIENT_LEFT if outcome is None else outcome.status
         if ending.told == LEARN:
             learned = Outcome(status, NO_RTT)
             if outcome is not None:

@@ -50,6 +50,9 @@ class Waits(Protocol):
     def next_byte(self, now: float) -> None:
         """The exchange waits for more of the response."""
 
+    def next_event(self, now: float) -> None:
+        """The same of an event stream, which says something when something happens."""
+
     def tunnel(self, now: float) -> None:
         """The tunnel waits for bytes, from either end."""
 
@@ -189,3 +192,6 @@ class Passage(Protocol):
 
     def abandon(self, now: float) -> None:
         """The client has left."""
+
+    def unread(self, now: float) -> None:
+        """The client has not read what waits for it for too long."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from shield.exchange.endings import TUNNEL_CUT, Ending
+
 if TYPE_CHECKING:
     from shield.exchange.forwarder import Forwarder
     from shield.exchange.ports import ClientSide
@@ -20,8 +22,8 @@ class Account(Protocol):
     body_sent: int
     """bytes. Sent to the client so far."""
 
-    def tunnel_closed(self, now: float) -> None:
-        """The tunnel has ended."""
+    def tunnel_closed(self, now: float, cut: Ending | None = None) -> None:
+        """The tunnel has ended, or was `cut`."""
 
 
 class Tunnel:
@@ -62,6 +64,15 @@ class Tunnel:
             self._connection.close_when_sent(self._forwarder.loop, self._forwarder.linger)
             self._end(now)
 
+    def unread(self, now: float) -> None:
+        """The client has not read for too long."""
+        self._cut(TUNNEL_CUT, now)
+
+    def _cut(self, ending: Ending, now: float) -> None:
+        if self._open:
+            self._connection.close_when_sent(self._forwarder.loop, self._forwarder.linger)
+            self._end(now, ending)
+
     # from the upstream connection
 
     def down(self, data: bytes) -> None:
@@ -89,8 +100,8 @@ class Tunnel:
         if self._open:
             self._end(self._forwarder.clock())
 
-    def _end(self, now: float) -> None:
+    def _end(self, now: float, cut: Ending | None = None) -> None:
         self._open = False
         self._connection.detach()
         self._forwarder.metrics.tunnels_open -= 1
-        self._exchange.tunnel_closed(now)
+        self._exchange.tunnel_closed(now, cut)

@@ -132,8 +132,8 @@ class ReputationSettings:
         float,
         Ge(0),
         Unit("points"),
-        Doc("Soft: a request cut because it came too slowly, or its answer was read too slowly."),
-        Why("Chosen", "as a poor status: lines fail honestly, and a page can stop reading"),
+        Doc("Soft: a request cut because its head came too slowly, or under pressure because little of its body came."),
+        Why("Chosen", "as a poor status: lines fail honestly"),
     ] = 0.5
     honeypot: Annotated[
         float,

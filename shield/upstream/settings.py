@@ -79,7 +79,7 @@ class UpstreamSettings:
         Gt(0),
         Le(86400),
         Unit("s"),
-        Doc("Time between two reads of a response; the response is cut beyond."),
+        Doc("Time between two reads of a response, but of an event stream; the response is cut beyond."),
         Why("Precedent", "nginx's proxy_read_timeout"),
     ] = 60.0
     tunnel_idle_timeout: Annotated[
@@ -87,7 +87,7 @@ class UpstreamSettings:
         Gt(0),
         Le(86400),
         Unit("s"),
-        Doc("Time without a byte in either direction after which a WebSocket is closed."),
+        Doc("Time without a byte in either direction after which a WebSocket is closed, and an event stream."),
         Why("Precedent", "HAProxy's manual: timeout tunnel 1h"),
     ] = 3600.0
     proxy_protocol: Annotated[

@@ -380,16 +380,62 @@ async def test_people_get_a_page_also_for_what_goes_wrong_after_the_first_bytes(
                 assert (answer.status, answer.get("Content-Type")) == (status, wanted)
 
 
-async def test_a_slow_body_gets_408() -> None:
+@pytest.mark.parametrize(
+    ("pressed", "sent", "signals"),
+    [(False, 100, []), (True, 100, [("127.0.0.1", Signal.SLOW_ABORT)]), (True, 20_000, [])],
+    ids=["calm", "pressed", "pressed, and it had come fast"],
+)
+async def test_a_slow_body_gets_408_and_one_line_that_says_which(
+    pressed: bool, sent: int, signals: list[tuple[str, Signal]]
+) -> None:
     async with shielded() as (shield, origin):
+        shield.engine.pressed = pressed
         async with await shield.client() as client:
-            await client.send(post("/up", b"x" * 1000)[:-900])
-            await soon(lambda: shield.engine.decided)
+            await client.send(get("/up", "Content-Length: 50000", method="POST") + b"x" * sent)
+            await soon(lambda: shield.metrics.bytes_in > sent)
             shield.advance(21)
+            if sent > 10_000:  # it has kept the pace so far
+                shield.advance(21)
             answer = await client.response()
             assert (answer.status, answer.get("Connection")) == (408, "close")
-        assert shield.engine.signals == [("127.0.0.1", Signal.SLOW_ABORT)]
+        assert shield.engine.signals == signals
         assert not origin.requests
+        ((method, path, status, *_, fault),) = shield.log.requests
+        assert (method, path, status, fault) == ("POST", "/up", 408, "body_timeout")
+        assert not shield.log.faults
+        assert shield.metrics.faults["body_timeout"] == 1
+
+
+@pytest.mark.parametrize("http", [HttpSettings(), HttpSettings(body_spool_bytes=0)], ids=["kept", "streamed"])
+@pytest.mark.parametrize(("pressed", "known"), [(False, False), (True, True), (True, False)])
+async def test_an_upload_may_rest_for_a_minute_in_calm_weather_and_that_of_the_known_always(
+    http: HttpSettings, pressed: bool, known: bool
+) -> None:
+    """A phone in a tunnel got 408 after 20 seconds; no other proxy does that."""
+    body = b"x" * 300_000
+    async with shielded(http=http, timeouts=TimeoutSettings()) as (shield, origin), await shield.client() as client:
+        shield.engine.pressed = pressed
+        shield.engine.deserving = {"phone"} if known else set()
+        head = get("/up", f"Content-Length: {len(body)}", "User-Agent: phone", method="POST")
+        await client.send(head + body[:200_000])
+        await soon(lambda: shield.metrics.bytes_in == len(head) + 200_000)
+        for _ in range(6):
+            shield.advance(10)
+        if pressed and not known:
+            assert (await client.response()).status == 408
+        else:
+            await client.send(body[200_000:])
+            assert (await client.response()).status == 200
+            assert origin.requests[0].body == body
+        assert not shield.engine.signals
+
+
+async def test_a_body_of_which_nothing_came_does_not_rest() -> None:
+    async with shielded(timeouts=TimeoutSettings()) as (shield, _), await shield.client() as client:
+        await client.send(get("/up", "Content-Length: 100", method="POST"))
+        await soon(lambda: shield.engine.decided)
+        shield.advance(21)
+        assert (await client.response()).status == 408
 
 
 async def test_a_body_at_the_least_rate_is_served() -> None:
@@ -406,7 +452,7 @@ async def test_a_body_at_the_least_rate_is_served() -> None:
 
 async def test_chunk_extensions_are_no_progress() -> None:
     """Body progress is measured in payload bytes: framing costs a slow sender nothing."""
-    async with shielded(timeouts=TimeoutSettings(progress=20, min_rate=50)) as (shield, _):  # noqa: SIM117
+    async with shielded(timeouts=TimeoutSettings(progress=20, min_rate=50, pause=0)) as (shield, _):  # noqa: SIM117
         async with await shield.client() as client:
             await client.send(get("/up", "Transfer-Encoding: chunked", method="POST"))
             await client.send((b"1;" + b"e" * 200 + b"\r\nx\r\n") * 20)
@@ -432,16 +478,21 @@ async def test_a_slow_reader_above_the_least_rate_is_not_cut_when_the_keep_alive
         assert answer.body == body
 
 
-async def test_a_client_that_stops_reading_is_cut_and_reported() -> None:
+@pytest.mark.parametrize("pressed", [False, True])
+async def test_a_client_that_stops_reading_is_cut_and_not_blamed(pressed: bool) -> None:
+    """Three players behind one address that paused, each cut again and again, were banned together."""
     async with shielded({"/big": reply(b"x" * 20_000_000)}) as (shield, _):
+        shield.engine.pressed = pressed
         async with await shield.client(receive_buffer=4096) as client:
             await client.send(get("/big"))
             await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
             shield.advance(21)
-            shield.advance(21)  # what was cut is not reported again
+            shield.advance(21)  # what was cut is not counted again
             await soon(lambda: shield.metrics.connections_open == 0)
-        assert shield.engine.signals == [("127.0.0.1", Signal.SLOW_ABORT)]
+        assert not shield.engine.signals
         assert shield.metrics.faults["read_timeout"] == 1
+        ((method, path, status, *_, fault),) = shield.log.requests
+        assert (method, path, status, fault) == ("GET", "/big", 200, "read_timeout"), "the client has not left"
 
 
 STREAMED = HttpSettings(body_spool_bytes=0)

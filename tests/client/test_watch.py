@@ -36,6 +36,7 @@ def made() -> Watch:
         (lambda watch: watch.first_byte(NOW), "first byte", 11.0),
         (lambda watch: watch.upstream_reading(NOW), "upstream reading", 11.0),
         (lambda watch: watch.next_byte(NOW), "next byte", 13.0),
+        (lambda watch: watch.next_event(NOW), "next event", 17.0),
         (lambda watch: watch.tunnel(NOW), "tunnel", 17.0),
         (lambda watch: watch.nothing(), "nothing", NEVER),
     ],
@@ -66,6 +67,19 @@ def test_a_deadline_is_met_once() -> None:
     watch.head(NOW)
     watch.met()
     assert (watch.deadline, WAITS[watch.why]) == (NEVER, "head")
+
+
+def test_a_client_may_rest_whether_it_reads_or_sends_until_it_has_rested_long_enough() -> None:
+    watch = made()
+    for begin in (watch.body, watch.client_reading):
+        begin(NOW, 0)
+        assert watch.pause(NOW + 7)
+        assert watch.deadline == NOW + 14
+        assert watch.pause(NOW + 84)
+        assert watch.deadline == NOW + 90, "timeouts.pause, and no longer"
+        assert not watch.pause(NOW + 90)
+    watch.head(NOW)
+    assert not watch.pause(NOW)
 
 
 def test_a_pace_is_kept_from_the_least_rate_on() -> None:

@@ -120,6 +120,9 @@ class Stream:
     def next_byte(self, now: float) -> None:
         self.waited_for.append("next byte")
 
+    def next_event(self, now: float) -> None:
+        self.waited_for.append("next event")
+
     def upstream_reading(self, now: float) -> None:
         self.waited_for.append("upstream")
 

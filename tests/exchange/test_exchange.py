@@ -912,6 +912,27 @@ async def test_what_is_sent_whole_is_not_measured() -> None:
 # WebSocket
 
 
+async def test_an_event_stream_may_be_silent_for_minutes_and_another_response_may_not() -> None:
+    async def silent(link: Link, request: Received) -> None:
+        kind = b"text/event-stream" if request.target == "/events" else b"text/plain"
+        await link.send(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\ndata: 1\n\n" % kind)
+        await link.lost.wait()
+
+    async with shielded(None, silent) as (shield, _):
+        async with await shield.client() as listener, await shield.client() as other:
+            await listener.send(get("/events"))
+            await other.send(get("/other"))
+            for client in (listener, other):
+                await client.until(b"data: 1\n\n")
+            shield.advance(61)
+            await soon(lambda: shield.metrics.connections_open == 1)
+            shield.advance(3000)
+            assert shield.metrics.connections_open == 1
+            shield.advance(601)
+            await soon(lambda: shield.metrics.connections_open == 0)
+        assert sorted(line[1] for line in shield.log.requests) == ["/events", "/other"]
+
+
 async def test_a_slow_reader_keeps_its_slot_when_the_streams_are_full() -> None:
     body = b"x" * (16 << 20)
     async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=1 << 18) as client:

@@ -135,6 +135,20 @@ async def test_a_media_player_may_pause_for_a_minute_in_calm_weather(http: HttpS
         assert not shield.engine.signals
 
 
+async def test_a_known_client_may_pause_under_pressure_too() -> None:
+    async with (
+        shielded({"/": reply(BODY)}, http=HTTP, timeouts=TimeoutSettings()) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        shield.engine.pressed = True
+        shield.engine.deserving = {""}  # who names no program
+        player = await ask(stack, shield, "127.0.1.1")
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
+        for _ in range(6):
+            shield.advance(10)
+        assert (await player.response()).body == BODY
+
+
 @pytest.mark.parametrize(("pressed", "seconds"), [(False, 100), (True, 25)])
 async def test_a_client_that_reads_no_more_at_all_is_cut(pressed: bool, seconds: int) -> None:
     async with (
@@ -151,6 +165,7 @@ async def test_a_client_that_reads_no_more_at_all_is_cut(pressed: bool, seconds:
             shield.advance(5)
         await soon(lambda: shield.metrics.connections_open == 0)
         assert shield.metrics.faults["read_timeout"] == 1
+        assert shield.log.faults == ["read_timeout"], "its request has had its line, as that had been answered"
 
 
 async def test_two_hundred_people_behind_one_address_download_at_once_and_nobody_is_reset() -> None:

@@ -65,6 +65,8 @@ async def test_a_client_that_does_not_read_is_cut_although_it_talks() -> None:
             shield.advance(timeouts.progress / 2)
         await soon(lambda: shield.metrics.tunnels_open == 0)
         assert shield.metrics.faults["read_timeout"] == 1
+        assert [(line[2], line[-1]) for line in shield.log.requests] == [(101, "read_timeout")]
+        assert not shield.engine.signals
 
 
 async def test_ten_thousand_frames_at_once_come_back_in_order() -> None:
