@@ -60,6 +60,7 @@ from shield.wire.proxy_protocol import write
 if TYPE_CHECKING:
     from shield.exchange.forwarder import Forwarder
     from shield.exchange.ports import ClientSide
+    from shield.exchange.slot import Stream
     from shield.http.head import Head
     from shield.policy.request import Request
     from shield.upstream.connection import UpstreamConnection
@@ -176,7 +177,7 @@ class Exchange:
             if not body.full() or body.spill(forwarder.spools, self.request):
                 return
             self._client.flow.pause()
-            if self.request.body_pending and not self._place():
+            if self.request.body_pending and not self._place(now):
                 forwarder.streams.waiting[self] = None
                 self._client.watch.upstream_reading(now)
                 return
@@ -198,13 +199,14 @@ class Exchange:
         else:
             self.start(now)
 
-    def _place(self) -> bool:
+    def _place(self, now: float) -> bool:
         """Take a place among the streams for a body that cannot wait until it is whole. Whether there is one."""
-        streams = self._forwarder.streams
-        if streams.full() or not self._may_lag():
+        forwarder, request = self._forwarder, self.request
+        streams = forwarder.streams
+        if not streams.may_lag(request, forwarder.engine.concurrency_limit) or not streams.make_room(request, now):
             return False
         slot = self._slot = Slot(streams)
-        slot.place(lagging=True)
+        slot.place(self, request, lagging=True)
         return True
 
     def claim(self) -> tuple[int, int]:
@@ -217,13 +219,13 @@ class Exchange:
             self._forwarder.streams.waiting.pop(self, None)
             self._client.flow.resume()
             self._client.expect_progress(now)
-        elif self._place():
+        elif self._place(now):
             self._enter(now)
 
     def start(self, now: float) -> None:
         """Send the request: at once over an idle connection, else as soon as one is open."""
         forwarder = self._forwarder
-        if self.head.websocket and forwarder.streams.full():
+        if self.head.websocket and not forwarder.streams.may_enter(self.request):
             self._end(NO_ROOM, now, Fault.STREAMS_FULL)
             return
         attempts = self._attempts
@@ -436,8 +438,7 @@ class Exchange:
         """The head of the final response."""
         forwarder = self._forwarder
         now = forwarder.clock()
-        if stream and forwarder.streams.full():
-            self._end(NO_ROOM, now, Fault.STREAMS_FULL)
+        if stream and not self._room_for_stream(now):
             return False
         self.state = RESPONDING
         # A response may come before the request has been sent whole; then there is nothing to measure.
@@ -558,17 +559,26 @@ class Exchange:
 
     def _may_lag(self) -> bool:
         forwarder = self._forwarder
-        return forwarder.streams.laggards < forwarder.engine.concurrency_limit or self.request.tier < Tier.T2
+        return forwarder.streams.may_lag(self.request, forwarder.engine.concurrency_limit)
 
-    def _give_slot_back(self, now: float, lagging: bool) -> bool:
-        """Go on without a concurrency slot, as one of the streams; when these are full, with it. Whether it does."""
+    def _room_for_stream(self, now: float) -> bool:
+        """Whether there is a place among the streams for what the service has just begun; else it is told so."""
+        slot = self._slot
+        if (slot is not None and slot.placed) or self._forwarder.streams.make_room(self.request, now):
+            return True
+        self._end(NO_ROOM, now, Fault.STREAMS_FULL)
+        return False
+
+    def _give_slot_back(self, now: float, lagging: bool, stream: Stream | None = None) -> bool:
+        """Go on without a concurrency slot, as one of the streams; when there is no place among these, with it. Whether
+        it does. `stream` is what goes on, if not this."""
         forwarder = self._forwarder
         slot = self._slot
         if slot is None:
             slot = self._slot = Slot(forwarder.streams)
-        if slot.returned or (forwarder.streams.full() and not slot.placed):
+        if slot.returned or not (slot.placed or forwarder.streams.make_room(self.request, now)):
             return slot.returned
-        slot.give_back(lagging)
+        slot.give_back(stream or self, self.request, lagging)
         if lagging:
             slot.too_slow(self)
         forwarder.resume(forwarder.engine.release(self.request, now), now)
@@ -608,7 +618,7 @@ class Exchange:
                 victim = forwarder.streams.for_whom(waiting)
                 if victim is not None:
                     victim.give_way(now)
-                elif engine.pressed:
+                elif engine.pressed and self.request.tier >= Tier.T2:
                     self.give_way(now)
                 if self.state != ENDED and self._step_aside(slot, now):
                     slot.stop_measuring()
@@ -619,11 +629,8 @@ class Exchange:
 
     def give_way(self, now: float) -> None:
         """End: somebody waits who has less than its client, address or network."""
-        body = self._body
         if self.state == RESPONDING:
             self._end(SLOW_READER if self._client.flow.blocked else TRICKLED, now)
-        elif body is not None and not body.done:
-            self._end(FAILED, now, Fault.BODY_TIMEOUT)
         else:
             self._end(NO_ROOM, now, Fault.STREAMS_FULL)
 
@@ -634,15 +641,14 @@ class Exchange:
         connection = cast("UpstreamConnection", self._connection)
         forwarder = self._forwarder
         now = forwarder.clock()
-        if forwarder.streams.full():
-            self._end(NO_ROOM, now, Fault.STREAMS_FULL)
+        if not self._room_for_stream(now):
             return
         self.state = TUNNEL
         self._connection = None  # it is the tunnel's
         self._outcome = Outcome(101, now - connection.sent_at, True)
         client = self._client
         tunnel = Tunnel(self, client, connection, forwarder)
-        self._give_slot_back(now, lagging=False)
+        self._give_slot_back(now, lagging=False, stream=tunnel)
         client.open_tunnel(tunnel, fields, tail, now)
 
     def tunnel_closed(self, now: float, cut: Ending | None = None) -> None:

@@ -11,16 +11,21 @@ A slot is held while the service has something to do, and never for the pace of 
     WebSocket, event      give it back with their head
     stream
 
-Those without a slot are streams, at most `upstream.max_streams`; those of them that are merely slow, or whose body is,
-are laggards besides: at most as many as there are slots, but for clients with a history. A body that is to be streamed
-has its place among them before it gets its slot, so that it can always give that back; until then it waits.
+Those without a slot are streams, at most `upstream.max_streams`. While any place among them is left, anybody may have
+it. When none is, whoever asks gets that of a stream whose network, address or client has more of them than the asker's
+would have, and else none (policy/shares.py).
+
+Those of them that are merely slow, or whose body is, are laggards besides, since a service with a thread for each
+request is held by these too: at most as many as there are slots, and as many again of clients with a history. A body
+that is to be streamed has its place before it gets its slot, so that it can always give that back; until then it waits.
 """
 
 from __future__ import annotations
 
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
+from shield.model import Tier
 from shield.policy.shares import Holding, Shares
 
 if TYPE_CHECKING:
@@ -39,7 +44,17 @@ ROOM_LOOKS: Final = 256
 """Bodies that are looked at each time, those with the best claim first."""
 
 
-class Paced(Protocol):
+T = TypeVar("T")
+
+
+class Stream(Protocol):
+    """An exchange that goes on without a slot, or the tunnel that came of it."""
+
+    def give_way(self, now: float) -> None:
+        """End: somebody waits who has less than its client, address or network."""
+
+
+class Paced(Stream, Protocol):
     """An exchange while a response's body moves."""
 
     @property
@@ -48,9 +63,6 @@ class Paced(Protocol):
 
     def on_pace(self, now: float) -> None:
         """Its slot's `look_at` has passed."""
-
-    def give_way(self, now: float) -> None:
-        """End: somebody waits who has less than its client, address or network."""
 
 
 class Roomless(Protocol):
@@ -64,27 +76,45 @@ class Roomless(Protocol):
 
 
 class Streams:
-    """What the slots of all exchanges have in common. `paced` are those whose response is under way while they hold
-    one, so their number is bounded by the slots; `waiting` are those whose request's body waits for room."""
+    """What the slots of all exchanges have in common. `places` says who has how many of those among the streams.
+    `laggards` are merely slow, and `known_laggards` are those of them with a history. `paced` are those whose response
+    is under way while they hold a slot, so their number is bounded by the slots; `waiting` are those whose request's
+    body waits for room."""
 
-    __slots__ = ("_look_at", "_metrics", "laggards", "most", "paced", "slow", "waiting")
+    __slots__ = ("_look_at", "_metrics", "known_laggards", "laggards", "paced", "places", "slow", "waiting")
 
     def __init__(self, metrics: Metrics, most: int) -> None:
         """`most` exchanges may go on without a slot at the same time; metrics.streams_open counts them."""
         self._metrics = metrics
-        self.most = most
-        self.laggards = 0
+        self.places: Shares[Stream] = Shares(most, recallable=True)
+        self.laggards = self.known_laggards = 0
         self.slow: Shares[Paced] = Shares(0, recallable=True)  # laggards, and those slow ones that keep their slot
         self.paced: dict[Slot, Paced] = {}
         self.waiting: dict[Roomless, None] = {}
         self._look_at = 0.0
 
     def __repr__(self) -> str:
-        return f"<Streams {self._metrics.streams_open} of {self.most}, {self.laggards} laggards>"
+        return f"<Streams {self.places.total} of {self.places.most}, {self.laggards} laggards>"
 
-    def full(self) -> bool:
-        """Whether no other exchange can go on without a slot."""
-        return self._metrics.streams_open >= self.most
+    def may_enter(self, request: Request) -> bool:
+        """Whether there is a place for `request`, or one that somebody else must leave to it."""
+        places = self.places
+        return places.total < places.most or places.gives_way(_holding(None, request), 1) is not None
+
+    def make_room(self, request: Request, now: float) -> bool:
+        """Have somebody who has more leave a place to `request`, if none is free. Whether there is one now."""
+        places = self.places
+        if places.total >= places.most:
+            holding = places.gives_way(_holding(None, request), 1)
+            if holding is not None:
+                holding.owner.give_way(now)
+        return places.total < places.most
+
+    def may_lag(self, request: Request, limit: int) -> bool:
+        """Whether there is a place for another laggard while there are `limit` slots."""
+        if request.tier < Tier.T2:
+            return self.known_laggards < limit
+        return self.laggards - self.known_laggards < limit
 
     def for_whom(self, waiting: Request) -> Paced | None:
         """The slow exchange that deserves its slot or place less than `waiting` deserves a slot, if there is one: its
@@ -92,9 +122,15 @@ class Streams:
         holding = self.slow.gives_way(_holding(None, waiting), 1)
         return None if holding is None else holding.owner
 
-    def add(self, number: int) -> None:
-        """Change the count of exchanges without a slot by `number`, which may be negative."""
-        self._metrics.streams_open += number
+    def enter(self, holding: Holding[Stream]) -> None:
+        """An exchange goes on without a slot."""
+        self.places.add(holding, 1)
+        self._metrics.streams_open += 1
+
+    def leave(self, holding: Holding[Stream]) -> None:
+        """It has one again, or has ended."""
+        self.places.give(holding, 1)
+        self._metrics.streams_open -= 1
 
     def sweep(self, now: float) -> None:
         """Look at each response whose time has come, and now and then for room."""
@@ -108,9 +144,9 @@ class Streams:
                     waiter.on_room(now)
 
 
-def _holding(exchange: Paced | None, request: Request) -> Holding[Paced]:
+def _holding(owner: T | None, request: Request) -> Holding[T]:
     client = request.client
-    return Holding(cast("Paced", exchange), request.tier, client.key, client.home, client.network)
+    return Holding(cast("T", owner), request.tier, client.key, client.home, client.network)
 
 
 def _claim(waiter: Roomless) -> tuple[int, int]:
@@ -120,17 +156,18 @@ def _claim(waiter: Roomless) -> tuple[int, int]:
 class Slot:
     """The slot of one exchange, from the moment in which somebody may have to be waited for.
 
-    `placed`: it has a place among the streams; `returned`: the exchange goes on without the slot; `awaited`: it has
-    asked for it again. `look_at` is when the pace of its response is looked at."""
+    `returned`: the exchange goes on without the slot; `awaited`: it has asked for it again. `look_at` is when the pace
+    of its response is looked at."""
 
-    __slots__ = ("_lagging", "_mark", "_slow", "_streams", "awaited", "look_at", "placed", "returned")
+    __slots__ = ("_known", "_lagging", "_mark", "_place", "_slow", "_streams", "awaited", "look_at", "returned")
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._mark = 0  # bytes that had moved when the measurement began
         self.look_at = 0.0
-        self.returned = self.placed = self.awaited = False
-        self._lagging = False
+        self.returned = self.awaited = False
+        self._place: Holding[Stream] | None = None  # among the streams
+        self._lagging = self._known = False
         self._slow: Holding[Paced] | None = None  # while it is one of the slow ones
 
     def __repr__(self) -> str:
@@ -166,19 +203,30 @@ class Slot:
             self._streams.slow.give(self._slow, 1)
             self._slow = None
 
-    def place(self, lagging: bool) -> None:
-        """Take a place among the streams; `lagging` if only because somebody is slow."""
-        self.placed = True
-        self._streams.add(1)
+    @property
+    def placed(self) -> bool:
+        """Whether it has a place among the streams."""
+        return self._place is not None
+
+    def place(self, stream: Stream, request: Request, lagging: bool) -> None:
+        """Take a place among the streams for `stream`, which came of `request`; `lagging` if only because somebody is
+        slow."""
+        streams = self._streams
+        place = self._place = _holding(stream, request)
+        streams.enter(place)
         if lagging:
             self._lagging = True
-            self._streams.laggards += 1
+            self._known = request.tier < Tier.T2
+            streams.laggards += 1
+            streams.known_laggards += self._known
 
-    def give_back(self, lagging: bool) -> None:
+    def give_back(self, stream: Stream, request: Request, lagging: bool) -> None:
         """The exchange goes on without a slot."""
         self.returned = True
-        if not self.placed:
-            self.place(lagging)
+        if self._place is None:
+            self.place(stream, request, lagging)
+        else:
+            self._place.owner = stream
 
     def granted(self) -> None:
         """It has its slot again, and needs no place among the streams."""
@@ -193,9 +241,10 @@ class Slot:
     def _leave(self) -> None:
         streams = self._streams
         self.not_slow()
-        if self.placed:
-            self.placed = False
-            streams.add(-1)
+        if self._place is not None:
+            streams.leave(self._place)
+            self._place = None
         if self._lagging:
             self._lagging = False
             streams.laggards -= 1
+            streams.known_laggards -= self._known

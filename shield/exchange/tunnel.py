@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from shield.exchange.endings import TUNNEL_CUT, Ending
+from shield.exchange.endings import OUSTED, TUNNEL_CUT, Ending
 
 if TYPE_CHECKING:
     from shield.exchange.forwarder import Forwarder
@@ -67,6 +67,10 @@ class Tunnel:
     def unread(self, now: float) -> None:
         """The client has not read for too long."""
         self._cut(TUNNEL_CUT, now)
+
+    def give_way(self, now: float) -> None:
+        """Somebody asks for a place among the streams who has less than its client, address or network."""
+        self._cut(OUSTED, now)
 
     def _cut(self, ending: Ending, now: float) -> None:
         if self._open:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.marks import Unit, Why
 
 
@@ -101,8 +103,8 @@ class HttpSettings:
         Ge(0),
         Unit("bytes"),
         Doc(
-            "What is read ahead for all clients together. An address has at most as much of it as it leaves free, "
-            "a client with a history four times that. Beyond it, slow ones hold their upstream connection."
+            "What is read ahead for all clients together, for all workers. An address has at most as much of it as it "
+            "leaves free, a client with a history four times that. Beyond it, slow ones hold their upstream connection."
         ),
         Why("Chosen", "sixteen clients at their most; eight of one address"),
     ] = 128 << 20
@@ -111,11 +113,16 @@ class HttpSettings:
         Ge(1 << 20),
         Unit("bytes"),
         Doc(
-            "What may wait in all to be sent to clients that do not read, in each worker: what was read ahead, and all "
-            "other answers. Beyond it, connections of those for whose network and address most waits are closed."
+            "What may wait in all to be sent to clients that do not read, for all workers: what was read ahead, and "
+            "all other answers. Beyond it, connections of those for whose network and address most waits are closed. "
+            "At least response_buffers_bytes."
         ),
         Why("Computed", "twice `http.response_buffers_bytes`, so that what is read ahead leaves room for others"),
     ] = 256 << 20
     preserve_host: Annotated[
         bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
     ] = True
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.unsent_bytes < self.response_buffers_bytes:
+            yield ("unsent_bytes",), f"at least http.response_buffers_bytes, which is {self.response_buffers_bytes}"

@@ -108,7 +108,7 @@ class Service:
             connections=parts.connections,
             connections_per_address=crowd.per_address,
             connections_per_network=crowd.per_network,
-            streams=parts.serving.forwarder.streams.most,
+            streams=parts.serving.forwarder.streams.places.most,
             pid=os.getpid(),
         )
         if setting.share is None:

@@ -35,7 +35,12 @@ def share_out(config: Config, workers: int) -> Config:
         config,
         listen=replace(listen, max_connections=part(listen.max_connections)),
         tls=replace(tls, handshakes=part(tls.handshakes)),
-        http=replace(http, body_spools_bytes=part(http.body_spools_bytes)),
+        http=replace(
+            http,
+            body_spools_bytes=part(http.body_spools_bytes),
+            response_buffers_bytes=part(http.response_buffers_bytes),
+            unsent_bytes=part(http.unsent_bytes),
+        ),
         upstream=replace(
             upstream, max_concurrency=part(upstream.max_concurrency), max_streams=part(upstream.max_streams)
         ),

@@ -52,9 +52,11 @@ class UpstreamSettings:
         Unit("streams"),
         Doc(
             "WebSockets, event streams, responses to slow readers and bodies that trickle, at the same "
-            "time. They hold no place of max_concurrency, but a connection each. A further WebSocket or "
-            "stream is answered 503; a further slow reader or trickle keeps its place. 0 is half as many "
-            "as client connections. Several workers share it equally, rounded up."
+            "time. They hold no place of max_concurrency, but a connection each. A further one takes the "
+            "place of one whose network, address or client has more of them. If there is none, a WebSocket "
+            "or event stream is answered 503, and a slow reader or trickle keeps its place of "
+            "max_concurrency. 0 is half as many as client connections. Several workers share it equally, "
+            "rounded up."
         ),
         Why("Chosen", "each takes a connection on both sides"),
     ] = 0

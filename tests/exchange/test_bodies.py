@@ -446,7 +446,7 @@ def test_a_body_that_waits_for_room_in_vain_is_503_and_no_fault_of_its_client(wo
 
 def test_who_holds_most_of_the_spools_waits_and_a_newcomer_finds_room(worlds: Callable[..., World]) -> None:
     world = worlds(1, body_spool_bytes=64 << 20, body_spools_bytes=32 << 20)
-    world.streams.most = 0  # nothing can be streamed
+    world.streams.places.most = 0  # nothing can be streamed
     greedy = [Sender(world, "192.0.2.1", length=BIG) for _ in range(8)]
     for _ in range(60):
         for upload in greedy:
@@ -461,7 +461,7 @@ def test_who_holds_most_of_the_spools_waits_and_a_newcomer_finds_room(worlds: Ca
 
 def test_a_known_client_finds_more_room_than_a_stranger(worlds: Callable[..., World]) -> None:
     world = worlds(1, body_spools_bytes=9 << 20)
-    world.streams.most = 0
+    world.streams.places.most = 0
     stranger, known = (Sender(world, address, length=BIG) for address in ("192.0.2.1", "198.51.100.1"))
     known.exchange.request.tier = Tier.T1  # type: ignore[union-attr]
     stranger.send(9 << 20)

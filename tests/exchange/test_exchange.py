@@ -936,20 +936,34 @@ async def test_an_event_stream_may_be_silent_for_minutes_and_another_response_ma
 async def test_a_slow_reader_keeps_its_slot_when_the_streams_are_full() -> None:
     body = b"x" * (16 << 20)
     async with shielded({"/": reply(body)}) as (shield, _origin), await shield.client(receive_buffer=1 << 18) as client:
-        shield.streams.most = 0
+        shield.streams.places.most = 0
         await client.send(get())
         await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
         assert len(shield.engine.slots) == 1
-        shield.streams.most = 1
+        shield.streams.places.most = 1
         assert len((await client.response()).body) == len(body)
         assert shield.metrics.streams_open == 0
+
+
+async def test_an_event_stream_of_an_address_that_has_all_is_cut_for_that_of_another() -> None:
+    stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n"
+    async with shielded({"/events": stream}) as (shield, _), contextlib.AsyncExitStack() as stack:
+        shield.streams.places.most = 2
+        clients = []
+        for source in ("127.0.1.1", "127.0.1.1", "127.0.2.1"):
+            clients.append(await stack.enter_async_context(await Client.open(shield.port, source=source)))
+            await clients[-1].send(get("/events"))
+            await clients[-1].until(b"data: x\n\n")
+        assert await clients[0].rest() == b"\r\n", "without the end of its chunks"
+        assert shield.metrics.streams_open == 2
+        assert [(line[2], line[-1]) for line in shield.log.requests] == [(200, "streams_full")]
 
 
 async def test_an_event_stream_for_which_there_is_no_room_is_503_and_no_fault_of_the_server() -> None:
     stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n"
     whole = reply(b"data: x\n\n", "Content-Type: text/event-stream")
     async with shielded({"/events": stream, "/whole": whole}) as (shield, origin), await shield.client() as first:
-        shield.streams.most = 1
+        shield.streams.places.most = 1
         await first.send(get("/events"))
         await first.until(b"data: x\n\n")
         assert shield.metrics.streams_open == 1
@@ -1025,7 +1039,7 @@ async def test_a_page_that_answers_101_to_anything_opens_no_tunnel(answer: bytes
 
 async def test_a_websocket_for_which_there_is_no_room_is_503_and_not_sent() -> None:
     async with shielded(None, _echo) as (shield, origin):
-        shield.streams.most = 1
+        shield.streams.places.most = 1
         async with await _websocket(shield) as first:
             assert (await first.response()).status == 101
             async with await _websocket(shield) as second:
@@ -1047,7 +1061,7 @@ async def test_of_two_websockets_that_open_at_once_one_finds_no_room() -> None:
         await _echo(link, request)
 
     async with shielded(None, late) as (shield, origin):
-        shield.streams.most = 1
+        shield.streams.places.most = 1
         async with await _websocket(shield) as first, await _websocket(shield) as second:
             await origin.got(2)
             go_on.set()

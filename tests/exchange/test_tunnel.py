@@ -114,3 +114,26 @@ async def test_what_a_client_says_before_it_leaves_reaches_the_server() -> None:
         await client.rest()
         await soon(lambda: shield.metrics.tunnels_open == 0)
         await soon(lambda: len(heard) == len(FLOOD))
+
+
+async def test_one_address_cannot_have_all_websockets_once_others_ask() -> None:
+    """They were first come first served: one address with `upstream.max_streams` of them kept everybody else out."""
+    async with shielded(None, echo) as (shield, _), contextlib.AsyncExitStack() as stack:
+        shield.streams.places.most = 4
+
+        async def open_at(source: str) -> tuple[Client, int]:
+            client = await stack.enter_async_context(await Client.open(shield.port, source=source))
+            await client.send(get("/ws", *WEBSOCKET))
+            return client, (await client.response()).status
+
+        greedy = [await open_at("127.0.1.1") for _ in range(5)]
+        assert [status for _, status in greedy] == [101] * 4 + [503]
+        people = [await open_at(f"127.0.{number}.1") for number in (2, 3)]
+        assert [status for _, status in people] == [101] * 2
+        for client, _ in greedy[:2]:
+            assert await client.gone()
+        for client, _ in greedy[2:4] + people:
+            await client.send(b"still here")
+            assert await client.exactly(10) == b"still here"
+        assert [(line[2], line[-1]) for line in shield.log.requests if line[2] == 101] == [(101, "streams_full")] * 2
+        assert shield.metrics.tunnels_open == shield.metrics.streams_open == 4
