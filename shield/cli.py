@@ -10,26 +10,23 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from shield import __version__
-from shield.accept.tls import TlsSettings
 from shield.config.load import ConfigError, as_json, find, load
 from shield.config.settings import Config
+from shield.demo import trial
 from shield.errors import StartError
 from shield.process import service, supervisor
+from shield.process.words import Welcome, say, welcome
 
 FINE: Final = 0
 MISTAKES: Final = 1
 USAGE: Final = 2
 NOT_STARTED: Final = 3
 INTERRUPTED: Final = 128 + 2  # as shells say of SIGINT
-
-DEMO_WINDOW: Final = 2.0
-"""Seconds; in place of history.window."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case _:
                 return _run(options.config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return MISTAKES
     except StartError as error:
-        print(f"shield: {error}", file=sys.stderr)
+        say(f"shield: {error}")
         return NOT_STARTED
     except KeyboardInterrupt:
         if options.command == "simulate":
-            print("shield: interrupted", file=sys.stderr)
+            say("shield: interrupted")
             return INTERRUPTED
         return FINE  # before the service took over SIGINT
     except BrokenPipeError:  # `shield check | head`
@@ -72,12 +69,12 @@ def _open_standard_files() -> None:
 
 
 def _run(path: str | None) -> int:
-    return _serve(load(path), find(path))
+    return _serve(load(path), welcome(find(path)))
 
 
-def _serve(settings: Config, path: str) -> int:
+def _serve(settings: Config, welcome: Welcome) -> int:
     number = supervisor.count(settings.listen.workers)
-    return service.run(settings, path) if number == 1 else supervisor.run(settings, path, number)
+    return service.run(settings, welcome) if number == 1 else supervisor.run(settings, welcome, number)
 
 
 def _check(path: str | None, json: bool) -> int:
@@ -86,43 +83,27 @@ def _check(path: str | None, json: bool) -> int:
         load(path)
     except ConfigError as error:
         if json:
-            _print_json({"file": name, "ok": False, "mistakes": as_json(error.mistakes)})
+            _say_json({"file": name, "ok": False, "mistakes": as_json(error.mistakes)})
         else:
             count = len(error.mistakes)
-            print(error, file=sys.stderr)
-            print(f"{name}: {count} mistake{'s' if count > 1 else ''}", file=sys.stderr)
+            say(f"{error}\n{name}: {count} mistake{'s' if count > 1 else ''}")
         return MISTAKES
     if json:
-        _print_json({"file": name, "ok": True, "mistakes": []})
+        _say_json({"file": name, "ok": True, "mistakes": []})
     else:
-        print(f"{name}: fine")
+        say(f"{name}: fine", 1)
     return FINE
+
+
+def _say_json(value: object) -> None:
+    say(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode(), 1)
 
 
 def _demo(path: str | None) -> int:
     """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
     settings = load(path)
-    listen = replace(settings.listen, address="127.0.0.1:8080", proxy_protocol=False)
-    upstream = replace(settings.upstream, servers=("demo",), max_concurrency=16, proxy_protocol="off")
-    log = replace(settings.log, requests=False, refused_per_second=1)
-    # A regular is somebody who came in two windows; nobody waits for minutes to see a demo.
-    history = replace(settings.history, window=DEMO_WINDOW)
-    settings = replace(
-        settings, dry_run=False, listen=listen, tls=TlsSettings(), upstream=upstream, history=history, log=log
-    )
-    print(
-        "The demo site behind Shield: open http://127.0.0.1:8080/ in a browser.\n"
-        "Then flood it, from another terminal and for less than half a minute:\n"
-        f"    {sys.executable} -m shield.demo.flood\n"
-        + (
-            f"What Shield thinks meanwhile: http://{settings.admin.address}/api/status\n"
-            if settings.admin.address
-            else ""
-        )
-        + "Ctrl-C ends it.",
-        flush=True,
-    )
-    return _serve(settings, find(path))
+    aside = trial.set_aside(settings)
+    return _serve(trial.settings(settings), lambda config, address: trial.welcome(config, address, aside))
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -137,13 +118,9 @@ def _simulate(options: argparse.Namespace) -> int:
     try:
         done = command.simulate(options.scene, settings, options.seed, options.json, options.chart)
     except SceneError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return MISTAKES
     return FINE if done else MISTAKES
-
-
-def _print_json(value: object) -> None:
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("run", "start the proxy"),
         ("check", "report every mistake in the config, each with its line, and start nothing"),
-        ("demo", "start the proxy in front of a built-in site on 127.0.0.1:8080, and say how to attack it"),
+        ("demo", "start the proxy in front of a built-in site, on loopback, and say how to flood it"),
     ):
         parsed = commands.add_parser(name, help=text, description=text)
         parsed.add_argument(

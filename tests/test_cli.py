@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import shield
 from shield import cli
 from shield.config.settings import Config
 from shield.errors import StartError
+from shield.process.words import Welcome
 
 pytestmark = pytest.mark.wheel
 
@@ -32,11 +34,11 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, str]]:
-    """In place of the service: remembers with what it was to run."""
+    """In place of the service: remembers with what it was to run, and what it would have said."""
     calls: list[tuple[Config, str]] = []
 
-    def run(config: Config, path: str) -> int:
-        calls.append((config, path))
+    def run(config: Config, welcome: Welcome) -> int:
+        calls.append((config, welcome(config, config.listen.addresses[0])))
         return 0
 
     monkeypatch.setattr("shield.process.service.run", run)
@@ -51,84 +53,121 @@ def write(text: str, name: str = "config.toml") -> str:
 def test_run_takes_the_file_in_the_current_directory(runs: list[tuple[Config, str]]) -> None:
     write("dry_run = true")
     assert cli.main(["run"]) == cli.FINE
-    ((config, path),) = runs
+    ((config, said),) = runs
     assert config.dry_run
-    assert path == "config.toml"
+    assert said.endswith("change `servers` in [upstream] in config.toml")
 
 
 def test_run_without_any_file_takes_the_shipped_one(runs: list[tuple[Config, str]]) -> None:
     assert cli.main(["run"]) == cli.FINE
-    ((config, path),) = runs
+    ((config, said),) = runs
     assert config == Config()
-    assert Path(path).is_file()
+    assert "change `servers` in line " in said
 
 
-def test_run_with_mistakes_does_not_start(runs: list[tuple[Config, str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_with_mistakes_does_not_start(runs: list[tuple[Config, str]], capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--config", write(BAD, "my.toml")]) == cli.MISTAKES
     assert runs == []
-    assert capsys.readouterr().err.splitlines() == [
+    assert capfd.readouterr().err.splitlines() == [
         "my.toml: line 1: dry_run: found 1; allowed: true or false",
         "my.toml: line 3: listen.backlog: found 0; allowed: a whole number from 1 to 65535",
     ]
 
 
-def test_a_failed_start_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(config: Config, path: str) -> int:
+def test_a_failed_start_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def run(config: Config, welcome: Welcome) -> int:
         raise StartError("listen.address: cannot listen on 127.0.0.1:80: Permission denied")
 
     monkeypatch.setattr("shield.process.service.run", run)
     assert cli.main(["run"]) == cli.NOT_STARTED
-    assert capsys.readouterr().err == "shield: listen.address: cannot listen on 127.0.0.1:80: Permission denied\n"
+    assert capfd.readouterr().err == "shield: listen.address: cannot listen on 127.0.0.1:80: Permission denied\n"
 
 
-def test_check(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "--config", write("")]) == cli.FINE
-    assert capsys.readouterr().out == "config.toml: fine\n"
+    assert capfd.readouterr().out == "config.toml: fine\n"
     assert cli.main(["check", "--config", write(BAD)]) == cli.MISTAKES
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines()[-1] == "config.toml: 2 mistakes"
 
 
-def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_by_its_status_what_nobody_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk a config without a mistake was refused, and a service manager did not start Shield."""
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    good, bad = write(""), write(BAD, "bad.toml")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        statuses = [cli.main(["check", *more, "--config", name]) for name in (good, bad) for more in ([], ["--json"])]
+    assert statuses == [cli.FINE, cli.FINE, cli.MISTAKES, cli.MISTAKES]
+
+
+def test_check_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "--json", "--config", write("")]) == cli.FINE
-    assert orjson.loads(capsys.readouterr().out) == {"file": "config.toml", "ok": True, "mistakes": []}
+    assert orjson.loads(capfd.readouterr().out) == {"file": "config.toml", "ok": True, "mistakes": []}
     assert cli.main(["check", "--json", "--config", write(BAD)]) == cli.MISTAKES
-    report = orjson.loads(capsys.readouterr().out)
+    report = orjson.loads(capfd.readouterr().out)
     assert report["ok"] is False
     assert report["mistakes"][0] == {"key": "dry_run", "line": 1, "found": "1", "allowed": "allowed: true or false"}
 
 
-def test_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "--config", "none.toml"]) == cli.MISTAKES
-    assert "none.toml: cannot be read: No such file or directory" in capsys.readouterr().err
+    assert "none.toml: cannot be read: No such file or directory" in capfd.readouterr().err
 
 
-def test_demo_is_on_loopback_whatever_the_config_says(
-    runs: list[tuple[Config, str]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    write('dry_run = true\n[listen]\naddress = "0.0.0.0:80"\n[upstream]\nservers = ["http://127.0.0.1:9000"]')
+def test_the_demo_goes_by_the_config(runs: list[tuple[Config, str]]) -> None:
+    """It served on port 8080 whatever the config said, and never as a dry run."""
+    write(
+        'dry_run = true\n[listen]\naddress = "127.0.0.9:8099"\nworkers = 1\n[upstream]\nmax_concurrency = 5\n'
+        "[history]\nwindow = 7\n[log]\nrefused_per_second = 3\n[limits]\nrefused_cost = 0.5\n"
+    )
     assert cli.main(["demo"]) == cli.FINE
-    ((config, _),) = runs
-    assert config.listen.address == "127.0.0.1:8080"
+    ((config, said),) = runs
+    assert config.dry_run
+    assert config.listen.addresses == ("127.0.0.9:8099",)
+    assert (config.upstream.max_concurrency, config.history.window) == (5, 7)
+    assert (config.log.refused_per_second, config.limits.refused_cost) == (3, 0.5)
+    assert f"{sys.executable} -m shield.demo.flood http://127.0.0.9:8099/\n" in said
+    assert "does not go by" not in said
+
+
+@pytest.mark.parametrize(
+    ("address", "served"),
+    [
+        ('"0.0.0.0:80"', ("127.0.0.1:80",)),
+        ('":8081"', ("127.0.0.1:8081",)),
+        ('["[::]:80", "[2001:db8::1]:80", "192.0.2.1:80"]', ("[::1]:80", "127.0.0.1:80")),
+        ('["localhost:80", "site.example:81"]', ("localhost:80", "127.0.0.1:81")),
+    ],
+)
+def test_the_demo_is_on_loopback_and_says_what_it_sets_aside(
+    address: str, served: tuple[str, ...], runs: list[tuple[Config, str]]
+) -> None:
+    write(f'[listen]\naddress = {address}\n[upstream]\nservers = ["http://127.0.0.1:9000"]')
+    assert cli.main(["demo"]) == cli.FINE
+    ((config, said),) = runs
+    assert config.listen.addresses == served
     assert config.upstream.servers == ("demo",)
-    assert not config.dry_run
-    assert "http://127.0.0.1:8080/" in capsys.readouterr().out
+    assert "The demo does not go by these keys of the config: listen.address, upstream.servers." in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["run", "--port", "1"], ["check", "config.toml"]])
-def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert caught.value.code == cli.USAGE
-    assert "usage: shield" in capsys.readouterr().err
+    assert "usage: shield" in capfd.readouterr().err
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out == f"shield {shield.__version__}\n"
+    assert capfd.readouterr().out == f"shield {shield.__version__}\n"
 
 
 # As a process.

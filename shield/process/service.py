@@ -30,7 +30,7 @@ from shield.process.history_keeper import HistoryKeeper
 from shield.process.share import Share
 from shield.process.timers import Timers
 from shield.process.view import ProcessView
-from shield.process.words import warn_of_forgetting, warn_of_known_hashes, welcome
+from shield.process.words import Welcome, greet, warn_of_forgetting, warn_of_known_hashes
 from shield.upstream import health
 from shield.upstream.server import Server
 
@@ -152,14 +152,14 @@ class Service:
         await self._closing.aclose()
 
 
-def run(config: Config, config_path: str) -> int:
+def run(config: Config, welcome: Welcome) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status; raises StartError when it cannot start."""
-    return uvloop.run(_run(config, config_path))
+    return uvloop.run(_run(config, welcome))
 
 
-async def _run(config: Config, config_path: str) -> int:
+async def _run(config: Config, welcome: Welcome) -> int:
     def tell(service: Service) -> None:
-        welcome(config, service.addresses[0], config_path)
+        greet(config, service.addresses[0], welcome)
         systemd.notify("READY=1")
 
     await serve(config, asyncio.Event(), tell)
@@ -171,8 +171,8 @@ async def serve(
 ) -> None:
     """Serve until `stop`, which SIGTERM and SIGINT set, too. Raises StartError."""
     wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
-    sink = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
-    log = AccessLog(config.log, sink, time.monotonic, wall_offset, worker=None if share is None else share.worker)
+    writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
+    log = AccessLog(config.log, writer, time.monotonic, wall_offset, worker=None if share is None else share.worker)
     bridge = LoggingBridge(log)
     bridge.install()
     try:
@@ -192,4 +192,4 @@ async def serve(
         await service.close()
     finally:
         bridge.remove()
-        sink.close()
+        writer.close()

@@ -40,7 +40,7 @@ from shield.process import systemd
 from shield.process.share import Share, share_out
 from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_keys
-from shield.process.words import warn_of_forgetting, welcome
+from shield.process.words import Welcome, greet, warn_of_forgetting
 from shield.process.worker_handle import DEATHS_SECONDS, MOST_DEATHS, WorkerHandle
 from shield.upstream.settings import DEMO
 
@@ -55,14 +55,14 @@ def count(configured: int) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(config: Config, config_path: str, number: int) -> int:
+def run(config: Config, welcome: Welcome, number: int) -> int:
     """Serve with `number` workers until SIGTERM or SIGINT. Returns the exit status; raises StartError."""
-    return uvloop.run(_run(config, config_path, number))
+    return uvloop.run(_run(config, welcome, number))
 
 
-async def _run(config: Config, config_path: str, number: int) -> int:
-    sink = LogWriter(2, write_whole_lines)
-    log = AccessLog(config.log, sink, time.monotonic, time.time() - time.monotonic())
+async def _run(config: Config, welcome: Welcome, number: int) -> int:
+    writer = LogWriter(2, write_whole_lines)
+    log = AccessLog(config.log, writer, time.monotonic, time.time() - time.monotonic())
     bridge = LoggingBridge(log)
     bridge.install()
     supervisor = Supervisor(config, number, log, time.monotonic)
@@ -72,14 +72,14 @@ async def _run(config: Config, config_path: str, number: int) -> int:
             asyncio.get_running_loop().add_signal_handler(name, supervisor.stop)
         await supervisor.start()
         if not supervisor.stopping():
-            welcome(config, supervisor.addresses[0], config_path)
+            greet(config, supervisor.addresses[0], welcome)
             systemd.notify("READY=1")
         await supervisor.wait()
         systemd.notify("STOPPING=1")
     finally:
         await supervisor.close()
         bridge.remove()
-        sink.close()
+        writer.close()
     return 0
 
 

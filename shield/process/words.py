@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from collections.abc import Callable
 
 from shield.config.settings import Config
 from shield.demo.site import notice
@@ -23,13 +26,35 @@ def warn_of_known_hashes(log: AccessLog) -> None:
         log.event("hash_randomization_off", effect="clients can make look-ups slow", unset="PYTHONHASHSEED")
 
 
-def welcome(config: Config, address: str, config_path: str) -> None:
-    """Tell whoever started it at a terminal where to look; `address` is one that is listened on."""
-    address = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-    scheme = "https" if config.tls.certificates else "http"
-    url = f"{scheme}://{address}/"
-    lines = [notice(url, config_path) if DEMO in config.upstream.servers else f"Shield is up: {url}"]
+Welcome = Callable[[Config, str], str]
+"""What to tell whoever started Shield at a terminal, by the config and one of the addresses that are listened on."""
+
+
+def welcome(config_path: str) -> Welcome:
+    """Where to look, and which line of which file to change."""
+
+    def text(config: Config, address: str) -> str:
+        scheme = "https" if config.tls.certificates else "http"
+        url = f"{scheme}://{address}/"
+        return notice(url, config_path) if DEMO in config.upstream.servers else f"Shield is up: {url}"
+
+    return text
+
+
+def greet(config: Config, address: str, welcome: Welcome) -> None:
+    """Say the welcome, once it is up."""
+    lines = [welcome(config, address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]"))]
     if config.dry_run:
         lines.append("dry_run = true: nothing is refused; the log says what would have been.")
-    text = "".join(f"{line}\n" for line in lines)  # in one write(2): an `end` of its own is another, amid log lines
-    print(text, end="", file=sys.stderr, flush=True)
+    say("\n".join(lines))
+
+
+def say(text: str, descriptor: int = 2) -> None:
+    """Write lines for people. A short text is one write(2), so that no log line gets between its lines.
+
+    A full disk or a closed pipe is no error: what Shield does never depends on whether somebody can read of it.
+    """
+    with contextlib.suppress(OSError):
+        data = f"{text}\n".encode(errors="backslashreplace")
+        while data:
+            data = data[os.write(descriptor, data) :]

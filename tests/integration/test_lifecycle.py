@@ -118,16 +118,31 @@ async def test_closed_standard_files_become_no_sockets(
         port = server.getsockname()[1]
     listen = {"address": f"127.0.0.1:{port}", "workers": workers}
     shield = await launch(prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"), listen=listen)
-    session = client()
+    await answers(client(), port)
+    assert {(Path(f"/proc/{shield.pid}/fd") / str(n)).readlink() for n in range(3)} == {Path("/dev/null")}
+    assert await shield.end() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_full_disk_for_the_log_stops_nothing(workers: int, launch: Callable[..., Any], client: Client) -> None:
+    """The welcome could not be written, and Shield ended with 1, which a service manager takes for a wrong config."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    listen = {"address": f"127.0.0.1:{port}", "workers": workers}
+    shield = await launch(prefix=("sh", "-c", 'exec "$@" >/dev/full 2>/dev/full', "sh"), listen=listen)
+    await answers(client(), port)
+    assert await shield.end() == 0
+
+
+async def answers(session: aiohttp.ClientSession, port: int) -> None:
+    """Wait until it does."""
     async with asyncio.timeout(20):
         while True:
             with contextlib.suppress(aiohttp.ClientConnectorError):
                 async with session.get(f"http://127.0.0.1:{port}/") as response:
                     assert response.status == 200
-                break
+                return
             await asyncio.sleep(0.05)
-    assert {(Path(f"/proc/{shield.pid}/fd") / str(n)).readlink() for n in range(3)} == {Path("/dev/null")}
-    assert await shield.end() == 0
 
 
 async def refusal(launch: Callable[..., Any], status: int, **settings: Any) -> str:

@@ -96,12 +96,12 @@ def test_a_config_takes_the_place_of_the_scene_s(scene: str, capsys: pytest.Capt
     ],
 )
 def test_mistakes_are_told(
-    name: str, text: str | None, says: str, scene: str, capsys: pytest.CaptureFixture[str]
+    name: str, text: str | None, says: str, scene: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if text is not None:
         Path(name).write_text(text)
     assert cli.main(["simulate", name]) == cli.MISTAKES
-    assert says in capsys.readouterr().err
+    assert says in capfd.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_a_mistake(scene: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +128,7 @@ def test_without_the_extra_there_is_a_text_and_a_word_about_it(scene: str, capsy
     assert cli.main(["simulate", scene, "--chart", "flood.png"]) == cli.MISTAKES
     said = capsys.readouterr()
     assert "flood begin" in said.out
-    assert said.err == "shield: a chart needs matplotlib: pip install 'shield[simulate]'\n"
+    assert said.err == "shield: a chart needs matplotlib: pip install matplotlib\n"
 
 
 class Terminal:
