@@ -1,7 +1,11 @@
-"""`python -m shield.demo.flood [URL]`: a small flood against the demo on this machine, to see what Shield does.
+"""`python -m shield.demo.flood [URL]`: a small flood on this machine, against the demo site without Shield and with it.
 
-Bounded on purpose: loopback targets only, a hundred source addresses out of 127.1.0.0/16, one request at a time each,
-fifteen seconds. One user at 127.0.0.1 asks for the page twice a second, before and during it.
+The same users and the same flood meet the site twice: first a second copy of it that nothing protects, then the one
+behind Shield at URL. A table at the end sets side by side what they got.
+
+Bounded on purpose: loopback targets only, 100 source addresses out of 127.1.0.0/16, RATE requests/s and IN_FLIGHT at
+the same time in all, SECONDS for each of the two floods. The rate is fixed and far below what one core can send, so
+that the result depends on the site and on Shield, and hardly on the machine.
 """
 
 from __future__ import annotations
@@ -10,21 +14,35 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
+DEFAULT: Final = "http://127.0.0.1:8080/"
 ATTACKERS: Final = 100
-SECONDS: Final = 15
-CALM_SECONDS: Final = 8
-"""The user comes this long before the flood; with the short windows of `shield demo` that makes a regular."""
-_USER_PAUSE: Final = 0.5
-_HEADERS: Final = {"User-Agent": "shield-demo-attack", "Accept": "*/*"}
-_USER_HEADERS: Final = {"User-Agent": "Mozilla/5.0 (demo user)", "Accept": "text/html", "Accept-Language": "en"}
+RATE: Final = 500.0
+"""Requests/s of the whole flood: three times what the site's search can serve."""
+IN_FLIGHT: Final = 500
+"""Requests of the flood at the same time. Beyond it the flood leaves requests out."""
+SECONDS: Final = 15.0
+CALM_SECONDS: Final = 9.0
+"""The users come this long before the flood. With the short windows of `shield demo` they are known by then."""
+BARE_CALM_SECONDS: Final = 3.0
+"""The same for the site without Shield, which knows nobody."""
+USERS: Final = 10
+USER_PAUSE: Final = 1.0
+PATIENCE: Final = 2.0
+"""Seconds that a user waits for an answer."""
+
+_NETWORKS: Final = 20
+_ATTACK: Final = {"User-Agent": "shield-demo-attack", "Accept": "*/*"}
+_USER: Final = {"User-Agent": "Mozilla/5.0 (demo user)", "Accept": "text/html", "Accept-Language": "en"}
 _MEANING: Final = {
     200: "served",
     403: "banned",
@@ -44,73 +62,189 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-async def flood(
-    url: str, seconds: float = SECONDS, attackers: int = ATTACKERS, calm: float = CALM_SECONDS
-) -> Counter[str]:
-    """Run it, print a line per second, and return what the attackers got in all."""
+@dataclass(slots=True)
+class Crowd:
+    """What users, or attackers, got in one phase: how many requests had which result, and how long answers took."""
+
+    results: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def asked(self) -> int:
+        return self.results.total()
+
+    def share(self, result: str) -> str:
+        return f"{self.results[result] / self.asked:.0%}" if self.asked else "none"
+
+    def percentile(self, part: float) -> str:
+        """The time within which this part of those who were served had the answer."""
+        ordered = sorted(self.seconds)
+        return f"{ordered[min(int(part * len(ordered)), len(ordered) - 1)] * 1000:.0f} ms" if ordered else "no answer"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n} {what}" for what, n in self.results.most_common()) or "nothing"
+
+
+@dataclass(slots=True)
+class Phase:
+    """Calm weather and a flood against one target."""
+
+    calm: Crowd = field(default_factory=Crowd)
+    users: Crowd = field(default_factory=Crowd)
+    attackers: Crowd = field(default_factory=Crowd)
+
+
+async def play(
+    name: str, url: str, seconds: float = SECONDS, attackers: int = ATTACKERS, calm: float = CALM_SECONDS
+) -> Phase:
+    """Send the users, and after `calm` seconds the flood as well, to the site at `url`. Each second prints a line."""
+    phase = Phase()
     parts = urlsplit(url)
-    total: Counter[str] = Counter()
-    window: Counter[str] = Counter()
-    user: Counter[str] = Counter()
+    origin = f"{parts.scheme}://{parts.netloc}"
     begins = time.monotonic() + calm
     ends = begins + min(seconds, SECONDS)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_user(f"{parts.scheme}://{parts.netloc}/", ends, user))
-        for number in range(min(attackers, ATTACKERS)):
-            tasks.create_task(_attacker(url, number, begins, ends, window))
+        for number in range(USERS):
+            tasks.create_task(_user(origin, number, begins, ends, phase))
+        tasks.create_task(_flood(origin, min(attackers, ATTACKERS), begins, ends, phase.attackers))
+        told = Phase()
         while (left := ends - time.monotonic()) > 0:
             await asyncio.sleep(min(1.0, left))
-            phase = "flood" if time.monotonic() > begins else "calm "
-            print(f"{phase}  one user: {_tell(user)}   attackers: {_tell(window)}", flush=True)
-            total += window
-            window.clear()
-            user.clear()
-    return total
+            weather, users = ("flood", phase.users) if time.monotonic() > begins else ("calm", phase.calm)
+            told = _tell(name, weather, users, phase.attackers, told)
+    return phase
 
 
-async def _attacker(url: str, number: int, begins: float, ends: float, counts: Counter[str]) -> None:
-    version = ipaddress.ip_address(urlsplit(url).hostname or "").version
-    source = (f"127.1.{number // 250}.{1 + number % 250}", 0) if version == 4 else None  # IPv6 has one loopback address
-    await asyncio.sleep(begins - time.monotonic())
-    connector = aiohttp.TCPConnector(local_addr=source, limit=1)
-    timeout = aiohttp.ClientTimeout(total=5)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=_HEADERS) as session:
+def _tell(name: str, weather: str, users: Crowd, attackers: Crowd, told: Phase) -> Phase:
+    """Print what is new since `told`."""
+    before = told.users if weather == "flood" else told.calm
+    print(
+        f"{name:14}  {weather:5}  users: {Crowd(users.results - before.results)}"
+        + (f"   attackers: {Crowd(attackers.results - told.attackers.results)}" if weather == "flood" else ""),
+        flush=True,
+    )
+    now = Phase(told.calm, told.users, Crowd(attackers.results.copy()))
+    setattr(now, "users" if weather == "flood" else "calm", Crowd(users.results.copy()))
+    return now
+
+
+async def _user(origin: str, number: int, begins: float, ends: float, phase: Phase) -> None:
+    """Somebody who opens the page and then searches again and again, as people do."""
+    async with _session(origin, f"127.0.0.{number + 1}", _USER, 1) as session:
+        await asyncio.sleep(USER_PAUSE * number / USERS)
+        await _ask(session, f"{origin}/", Crowd())
         while time.monotonic() < ends:
-            await _ask(session, url, counts)
+            crowd = phase.calm if time.monotonic() < begins else phase.users
+            asked = time.monotonic()
+            await _ask(session, f"{origin}/search?q=user", crowd)
+            await asyncio.sleep(max(asked + USER_PAUSE - time.monotonic(), 0.1))
 
 
-async def _user(url: str, ends: float, counts: Counter[str]) -> None:
-    timeout = aiohttp.ClientTimeout(total=5)
+async def _flood(origin: str, attackers: int, begins: float, ends: float, crowd: Crowd) -> None:
+    """RATE requests/s by all attackers in turn, whether or not earlier ones were answered."""
+    async with contextlib.AsyncExitStack() as sessions, asyncio.TaskGroup() as tasks:
+        sources = [
+            await sessions.enter_async_context(_session(origin, _source(number), _ATTACK, 0))
+            for number in range(attackers)
+        ]
+        running: set[asyncio.Task[None]] = set()
+        await asyncio.sleep(max(begins - time.monotonic(), 0.0))
+        sent = 0
+        while (now := time.monotonic()) < ends:
+            for turn in range(sent, int((now - begins) * RATE)):
+                sent = turn + 1
+                if len(running) < IN_FLIGHT:
+                    asking = tasks.create_task(_ask(sources[turn % attackers], f"{origin}/search?q=flood", crowd))
+                    running.add(asking)
+                    asking.add_done_callback(running.discard)
+            await asyncio.sleep(0.01)
+        for asking in running:
+            asking.cancel()
+
+
+def _source(number: int) -> str:
+    """The address of an attacker: in one of 20 networks, where there are addresses to choose from."""
+    return f"127.1.{number % _NETWORKS}.{1 + number // _NETWORKS}"
+
+
+@contextlib.asynccontextmanager
+async def _session(
+    origin: str, source: str, headers: dict[str, str], connections: int
+) -> AsyncIterator[aiohttp.ClientSession]:
+    version = ipaddress.ip_address(urlsplit(origin).hostname or "").version
+    connector = aiohttp.TCPConnector(
+        local_addr=(source, 0) if version == 4 else None,  # IPv6 has one loopback address
+        limit=connections,
+    )
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
     jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" keeps cookies of IP addresses: the pass
-    async with aiohttp.ClientSession(timeout=timeout, headers=_USER_HEADERS, cookie_jar=jar) as session:
-        while time.monotonic() < ends:
-            await _ask(session, url, counts)
-            await asyncio.sleep(_USER_PAUSE)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers, cookie_jar=jar) as session:
+        yield session
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, counts: Counter[str]) -> None:
+async def _ask(session: aiohttp.ClientSession, url: str, crowd: Crowd) -> None:
+    asked = time.monotonic()
     try:
         async with session.get(url, allow_redirects=False) as response:
             await response.read()
-            counts[_MEANING.get(response.status, str(response.status))] += 1
+            result = _MEANING.get(response.status, str(response.status))
     except (aiohttp.ClientError, TimeoutError, OSError):
-        counts["no answer"] += 1
-        await asyncio.sleep(0.05)
+        result = "no answer"
+    crowd.results[result] += 1
+    if result == "served":
+        crowd.seconds.append(time.monotonic() - asked)
 
 
-def _tell(counts: Counter[str]) -> str:
-    return ", ".join(f"{n} {what}" for what, n in counts.most_common()) or "nothing"
+def table(without: Phase, shielded: Phase) -> str:
+    """What users and attackers got, side by side."""
+    rows = [
+        ("", "without Shield", "with Shield"),
+        ("before the flood: users served", without.calm.share("served"), shielded.calm.share("served")),
+        ("    half of them within", without.calm.percentile(0.5), shielded.calm.percentile(0.5)),
+        ("during the flood: users served", without.users.share("served"), shielded.users.share("served")),
+        ("    half of them within", without.users.percentile(0.5), shielded.users.percentile(0.5)),
+        ("    95 % of them within", without.users.percentile(0.95), shielded.users.percentile(0.95)),
+        ("attackers served", without.attackers.share("served"), shielded.attackers.share("served")),
+    ]
+    return "\n".join(f"{title:32}{first:>16}{second:>16}" for title, first, second in rows)
+
+
+@contextlib.asynccontextmanager
+async def _bare_site() -> AsyncIterator[str]:
+    """A copy of the demo site without Shield, in a process of its own; its URL."""
+    site = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "shield.demo.site", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert site.stdin is not None  # noqa: S101 - it has pipes
+    assert site.stdout is not None  # noqa: S101
+    try:
+        yield (await site.stdout.readline()).decode().strip()
+    finally:
+        site.stdin.close()  # the site ends with it
+        await site.wait()
+
+
+async def compare(url: str) -> str:
+    """Flood a bare copy of the site, then the one at `url`; the table of both."""
+    async with _bare_site() as bare:
+        without = await play("without Shield", bare, calm=BARE_CALM_SECONDS)
+    return table(without, await play("with Shield", url))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m shield.demo.flood", description="A small flood on loopback.")
-    parser.add_argument("url", nargs="?", default="http://127.0.0.1:8080/search?q=flood")
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        nargs="?",
+        default=DEFAULT,
+        help="of `shield demo` (default: %(default)s)",
+    )
     url = parser.parse_args(arguments).url
     if not is_loopback(url):
-        parser.error("only http:// and a loopback address, like http://127.0.0.1:8080/search")
+        parser.error(f"only http:// and a loopback address, like {DEFAULT}")
     with contextlib.suppress(KeyboardInterrupt):
-        total = asyncio.run(flood(url))
-        print(f"in all, the attackers had: {_tell(total)}")
+        print(f"\n{asyncio.run(compare(url))}")
     return 0
 
 

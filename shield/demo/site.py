@@ -1,7 +1,9 @@
 """The built-in demo site: what Shield stands in front of as shipped, so that there is something to see at once.
 
-A page with parts, a form, a slow answer, an event stream and a WebSocket; and a search that can serve about 400
-requests/s and slows down beyond, as real services do. It listens on a private unix socket only.
+A page with parts, a form, a slow answer, an event stream and a WebSocket; and a search that can serve about 160
+requests/s. Beyond that, searches wait for each other, as those of a database do. Behind Shield the site listens on a
+private unix socket. `python -m shield.demo.site` serves it on a free port of 127.0.0.1, until its standard input ends:
+the demo's flood compares the two.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import contextlib
 import html
 import shlex
 import shutil
+import sys
 import tempfile
 import time
 import tomllib
@@ -24,9 +27,9 @@ from shield.config.places import places
 
 _PAGES: Final = Path(__file__).parent / "pages"
 
-SEARCH_SECONDS: Final = 0.020
+SEARCH_SECONDS: Final = 0.050
 SEARCH_WORKERS: Final = 8
-"""8 at a time, 20 ms each: 400/s. More wait, as they would for a database."""
+"""8 at a time, 50 ms each: 160/s, few enough for any machine to flood. More wait, as they would for a database."""
 
 SLOWEST_MS: Final = 10_000
 FORM_BYTES: Final = 64 * 1024
@@ -173,3 +176,17 @@ async def _echo(request: web.Request) -> web.WebSocketResponse:
 
 def _clock() -> str:
     return time.strftime("%H:%M:%S", time.gmtime())
+
+
+async def _serve_bare() -> None:
+    runner = web.AppRunner(_application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    host, port = runner.addresses[0][:2]
+    print(f"http://{host}:{port}/", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_bare())

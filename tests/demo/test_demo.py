@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
-import io
-import sys
+import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
 
 import aiohttp
 import pytest
@@ -18,7 +16,7 @@ from aiohttp import web
 from shield.config.load import find, load
 from shield.demo import flood as demo_attack
 from shield.demo import site as demo
-from shield.process import service
+from shield.process import words
 
 pytestmark = pytest.mark.wheel
 
@@ -122,24 +120,29 @@ def test_notice_names_the_line_to_change(tmp_path: Path) -> None:
 
 def test_the_welcome_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers write log lines to the same pipe: a second write for the last newline came after one of them."""
+    writes: list[bytes] = []
 
-    class Recorder(io.RawIOBase):
-        writes: ClassVar[list[bytes]] = []
+    def write(descriptor: int, data: bytes) -> int:
+        assert descriptor == 2
+        writes.append(data)
+        return len(data)
 
-        def writable(self) -> bool:
-            return True
-
-        def write(self, data: Any) -> int:
-            self.writes.append(bytes(data))
-            return len(data)
-
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(Recorder()), "utf-8", line_buffering=True))
     shipped = load(find(None))
-    service.welcome(dataclasses.replace(shipped, dry_run=True), "0.0.0.0:8080", find(None))
-    (told,) = Recorder.writes
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        words.greet(dataclasses.replace(shipped, dry_run=True), "0.0.0.0:8080", words.welcome(find(None)))
+    (told,) = writes
     assert told.startswith(b"Shield is up: open http://127.0.0.1:8080/ ")
     assert told.count(b"\n") == 3
     assert told.endswith(b"\n")
+
+
+def test_a_long_text_is_written_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, write = tmp_path / "out", os.write
+    with path.open("wb") as file:
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        words.say("a sentence that is longer", file.fileno())
+    assert path.read_text() == "a sentence that is longer\n"
 
 
 def test_nobody_is_told_to_edit_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,22 +181,54 @@ def test_the_flood_stays_on_loopback(url: str, allowed: bool, capsys: pytest.Cap
         assert "loopback" in capsys.readouterr().err
 
 
-async def test_the_flood_is_bounded_and_tells(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_flood_is_bounded_and_tells(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sources: set[str] = set()
+    flooding = 0
 
     async def answer(request: web.BaseRequest) -> web.Response:
+        nonlocal flooding
         sources.add(request.transport.get_extra_info("peername")[0])
-        await asyncio.sleep(0.01)
-        return web.Response(status=429 if request.path == "/search" else 200)
+        hostile = "attack" in request.headers["User-Agent"]
+        flooding += hostile
+        return web.Response(status=429 if hostile else 200)
 
     server = web.ServerRunner(web.Server(answer))
     await server.setup()
     listening = web.TCPSite(server, "127.0.0.1", 0)
     await listening.start()
     port = server.addresses[0][1]
-    total = await demo_attack.flood(f"http://127.0.0.1:{port}/search", seconds=0.3, attackers=5, calm=0.1)
+    monkeypatch.setattr(demo_attack, "USER_PAUSE", 0.1)
+    phase = await demo_attack.play("here", f"http://127.0.0.1:{port}/", seconds=0.3, attackers=5, calm=0.2)
     await server.cleanup()
-    assert set(total) <= {"limited", "no answer"}
-    assert total["limited"] >= 5
-    assert sources == {"127.0.0.1"} | {f"127.1.0.{number}" for number in range(1, 6)}
+    assert set(phase.attackers.results) == {"limited"}
+    assert 5 <= flooding <= demo_attack.RATE * 0.5
+    assert set(phase.calm.results) == set(phase.users.results) == {"served"}
+    assert sources == {f"127.0.0.{n}" for n in range(1, 11)} | {f"127.1.{n}.1" for n in range(5)}
     assert "limited" in capsys.readouterr().out
+
+
+async def test_the_bare_site_is_on_loopback_and_ends_with_the_flood() -> None:
+    async with demo_attack._bare_site() as url, aiohttp.ClientSession() as session:
+        assert demo_attack.is_loopback(url)
+        async with session.get(f"{url}search?q=a") as got:
+            assert await got.json() == {"searched": "a", "found": 1}
+    with pytest.raises(aiohttp.ClientConnectorError):
+        async with aiohttp.ClientSession() as session, session.get(url):
+            pass
+
+
+def test_the_table_sets_both_side_by_side() -> None:
+    def crowd(served: int, lost: int, seconds: float) -> demo_attack.Crowd:
+        return demo_attack.Crowd(Counter({"served": served, "no answer": lost}), [seconds] * served)
+
+    bare = demo_attack.Phase(crowd(9, 0, 0.05), crowd(1, 9, 1.8), crowd(10, 90, 1.8))
+    shielded = demo_attack.Phase(crowd(9, 0, 0.05), crowd(10, 0, 0.06), demo_attack.Crowd(Counter({"limited": 5})))
+    text = demo_attack.table(bare, shielded)
+    served = [line.split()[-2:] for line in text.splitlines() if "users served" in line]
+    assert served == [["100%", "100%"], ["10%", "100%"]]
+    assert "1800 ms" in text
+    assert text.splitlines()[-1].split() == ["attackers", "served", "10%", "0%"]
+    assert demo_attack.Crowd().share("served") == "none"
+    assert demo_attack.Crowd().percentile(0.5) == "no answer"
