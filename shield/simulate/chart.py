@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from shield.simulate.result import Result, Tally
 
-WANTED: Final = "a chart needs matplotlib: pip install 'shield[simulate]'"
+WANTED: Final = "a chart needs matplotlib: pip install matplotlib"
 COLOURS: Final = ("#1f77b4", "#2ca02c", "#9467bd", "#17becf", "#8c564b", "#7f7f7f", "#bcbd22", "#e377c2")
 ATTACK: Final = ("#d62728", "#ff7f0e", "#a50f15", "#fdae6b")
 POINTS: Final = 300  # of a curve

@@ -11,6 +11,18 @@ from pathlib import Path
 
 import shield
 
+ROOT = Path(__file__).parents[2]
+
+
+def test_nobody_is_told_to_install_a_stranger_s_package() -> None:
+    """The name `shield` on PyPI is not ours: what it installs is no proxy, and an upgrade would replace this one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["name"] == "shield-proxy"
+    assert project["scripts"] == {"shield": "shield.cli:main"}
+    texts = [*(ROOT / "docs").rglob("*.md"), *Path(shield.__file__).parent.rglob("*.py")]
+    told = re.compile(r"pip install [^\n`]*\bshield\b|\bshield\[")
+    assert [path.name for path in texts if told.search(path.read_text("utf-8"))] == []
+
 
 def test_every_import_is_declared_and_not_left_to_others_to_bring() -> None:
     imported = set()
@@ -20,7 +32,7 @@ def test_every_import_is_declared_and_not_left_to_others_to_bring() -> None:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
                 imported.add(node.module.partition(".")[0])
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {re.split(r"[=<>\[ ]", each)[0].lower().replace("_", "-") for each in project["dependencies"]}
     known = packages_distributions()
     foreign = imported - sys.stdlib_module_names - {"shield"}
