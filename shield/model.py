@@ -122,6 +122,7 @@ class Fault(enum.Enum):
     BAD_FRAMING = "bad_framing", 400
     REPEATED_FIELD = "repeated_field", 400  # one that says nothing about framing
     VERSION_UNSUPPORTED = "version_unsupported", 505
+    LOOP_DETECTED = "loop_detected", 508  # this Shield has sent the request on before
     METHOD_UNKNOWN = "method_unknown", 501
     METHOD_NOT_ALLOWED = "method_not_allowed", 405
     EXPECTATION_FAILED = "expectation_failed", 417

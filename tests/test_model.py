@@ -14,7 +14,7 @@ def test_a_reason_knows_its_action_and_is_found_by_its_word() -> None:
 def test_a_fault_knows_its_status_and_is_found_by_its_word() -> None:
     assert Fault("head_timeout") is Fault.HEAD_TIMEOUT
     assert (Fault.HEAD_TIMEOUT.value, Fault.HEAD_TIMEOUT.status) == ("head_timeout", 408)
-    assert all(400 <= fault.status <= 505 for fault in Fault)
+    assert all(400 <= fault.status <= 508 for fault in Fault)
 
 
 def test_every_action_that_is_no_dry_run_has_reasons() -> None:

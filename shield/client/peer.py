@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shield.http.cookies import take_cookie
-from shield.http.forwarded import forwarding_fields
+from shield.http.forwarded import Story
 from shield.wire.client_hello import NO_PROGRAM, Program
 
 if TYPE_CHECKING:
@@ -111,13 +111,15 @@ class Peer:
     def recognize_behind(self, head: Head, now: float) -> bytes:
         """Find out for whom a trusted proxy sent `head`. Returns the forwarding fields for the upstream, each line with
         its CRLF."""
-        address, scheme, host = self._recognition.forwarding.resolve(self.address, self.scheme, head)
-        head.secure = scheme == "https"
+        forwarding = self._recognition.forwarding
+        story = forwarding.resolve(self.address, self.scheme, head)
+        address = story.hops[0]
+        head.secure = story.scheme == "https"
         client = self.client
         if client is None or client.address != address or head.agent != self._agent or head.language != self._language:
             self._identify(address, head, "", now)  # the ClientHello was the proxy's
         self.present(head, now)
-        return forwarding_fields(head, self.address, True, scheme, host)
+        return forwarding.fields(head, story)
 
     def take_over(self, client: Client) -> None:
         """The client as the first read has recognized it, before there was a connection."""
@@ -145,5 +147,6 @@ class Peer:
         that is asked for stays the same."""
         if head.host != self._forwarding_host:
             self._forwarding_host = head.host
-            self._forwarding_lines = forwarding_fields(head, self.address, False, self.scheme, "")
+            story = Story((self.address,), self.scheme)
+            self._forwarding_lines = self._recognition.forwarding.fields(head, story)
         return self._forwarding_lines

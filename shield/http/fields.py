@@ -33,7 +33,8 @@ class RequestField(enum.Enum):
     RANGE = enum.auto()  # left out when it asks for too much (ranges.py)
     X_FORWARDED_FOR = enum.auto()  # the chain of proxies, in one form
     FORWARDED = enum.auto()  # the chain, in the other
-    X_FORWARDED = enum.auto()  # x-forwarded-proto, -host, ...: ours replace them
+    ABOUT_CLIENT = enum.auto()  # says who asks, or by which address the service is reached (client_fields.py)
+    LOOP = enum.auto()  # who has sent it on already (RFC 8586): kept, unless that was this Shield
     REQUEST_ID = enum.auto()
     SHOWN_PASS = enum.auto()  # the pass, sent by a program in the header of that name (challenge.header)
     # Kept ones, which the reader of plain heads tells apart:
@@ -76,13 +77,7 @@ REQUEST_FIELDS: Final[Mapping[bytes, RequestField]] = {
     b"http2-settings": RequestField.DROPPED,  # for the upgrade to h2c (RFC 7540 section 3.2.1), which is not offered
     b"x-forwarded-for": RequestField.X_FORWARDED_FOR,
     b"forwarded": RequestField.FORWARDED,
-    b"x-forwarded-proto": RequestField.X_FORWARDED,
-    b"x-forwarded-host": RequestField.X_FORWARDED,
-    b"x-forwarded-port": RequestField.X_FORWARDED,
-    b"x-forwarded-scheme": RequestField.X_FORWARDED,
-    b"x-forwarded-ssl": RequestField.X_FORWARDED,
-    b"x-forwarded-server": RequestField.X_FORWARDED,
-    b"x-real-ip": RequestField.X_FORWARDED,
+    b"cdn-loop": RequestField.LOOP,
     b"x-request-id": RequestField.REQUEST_ID,
 }
 

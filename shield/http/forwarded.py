@@ -2,15 +2,27 @@
 
 A chain of proxies is believed only when the peer itself is trusted, and only in the one field that the operator chose.
 It is read from the right, past trusted hops: everything left of the first untrusted hop is the client's own words.
+
+What comes of it is one `Story`, and all fields that the upstream gets are written from that: whichever of them a
+service reads, and from whichever end, it is told the same.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from shield.http.grammar import FORWARDED_HOST, FORWARDED_MARK, FORWARDED_PAIR, QUOTED_PAIR
+from shield.http.client_fields import Tells, same_scheme, same_security, tells
+from shield.http.grammar import (
+    FORWARDED_HOST,
+    FORWARDED_MARK,
+    FORWARDED_PAIR,
+    FORWARDED_PORT,
+    HOST_PORT,
+    QUOTED_PAIR,
+    TOKEN,
+)
 from shield.http.head import Head
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -100,15 +112,29 @@ def _escaped(text: str, at: int) -> bool:
     return (at - start) % 2 == 1
 
 
+class Story(NamedTuple):
+    """Who asks, and by which address of the service. `hops` are addresses, the client's first and that of Shield's own
+    peer last; `kept` the other lines of a trusted proxy that tell the same, or more, each with its CRLF."""
+
+    hops: Sequence[str]
+    scheme: str
+    host: str = ""  # as the proxy has told it; "": Host is what the client has asked for
+    port: str = ""  # as the proxy has told it
+    kept: Sequence[bytes] = ()
+
+
 class Forwarding:
     """Which proxies are trusted, and in which field they name the client."""
 
-    __slots__ = ("_source", "_trusted")
+    __slots__ = ("_loop", "_source", "_trusted", "mark")
 
-    def __init__(self, trusted_proxies: Sequence[str], source: str) -> None:
-        """`trusted_proxies`: addresses and networks; `source`: "x-forwarded-for", "forwarded" or "none"."""
+    def __init__(self, trusted_proxies: Sequence[str], source: str, mark: bytes = b"") -> None:
+        """`trusted_proxies`: addresses and networks; `source`: "x-forwarded-for", "forwarded" or "none"; `mark`: what
+        CDN-Loop says of this Shield (RFC 8586), b"" for nothing."""
         self._trusted: list[Network] = [ipaddress.ip_network(text, strict=False) for text in trusted_proxies]
         self._source = source
+        self.mark = mark
+        self._loop = b"CDN-Loop: %s\r\n" % mark if mark else b""
 
     def trusts(self, address: str) -> bool:
         """Whether `address` is one of the trusted proxies. What is no address is not."""
@@ -123,76 +149,128 @@ class Forwarding:
     def _among(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
-    def resolve(self, peer: str, scheme: str, head: Head) -> tuple[str, str, str]:
-        """The client's address, its scheme, and the host that it asked for or "", of a request that came from the
-        trusted proxy `peer`.
-
-        A chain in a field that the operator did not choose is removed from `head`: the proxy may have passed it on as
-        the client wrote it, and the upstream would take it for ours.
-        """
-        if self._source != "forwarded":
-            head.forwarded = b""
-        if self._source != "x-forwarded-for":
-            head.chain = b""
-        if self._source == "forwarded" and head.forwarded:
-            elements = parse_forwarded(head.forwarded.decode("latin-1"))
-            address, at = self._walk(peer, [element.get("for", "") for element in elements])
-            told = elements[at] if at >= 0 else {}
-            proto, host = told.get("proto", ""), told.get("host", "")
+    def resolve(self, peer: str, scheme: str, head: Head) -> Story:
+        """What the trusted proxy `peer`, over a connection of this `scheme`, tells with `head`."""
+        hops: list[str] = []
+        proto = host = port = ""
+        ours, others = _told(head) if head.told else (_NOTHING, ())
+        if self._source == "forwarded":
+            elements = parse_forwarded(head.forwarded.decode("latin-1")) if head.forwarded else []
+            hops = self._walk([element.get("for", "") for element in elements])
+            nearer = elements[len(elements) - len(hops) :]  # the client's, and those of the proxies that it came by
+            proto = next((element["proto"] for element in nearer if "proto" in element), "")
+            host = next((element["host"] for element in nearer if "host" in element), "")
         elif self._source == "x-forwarded-for":
-            hops = head.chain.decode("latin-1").split(",")[-MAX_HOPS:] if head.chain else []
-            address, _ = self._walk(peer, hops)
-            proto = _last(head, "X-Forwarded-Proto")
-            host = _last(head, "X-Forwarded-Host")
-        else:
-            return peer, scheme, ""
+            hops = self._walk(head.chain.decode("latin-1").split(",")[-MAX_HOPS:] if head.chain else [])
+            proto = _value(ours.get(b"x-forwarded-proto"), len(hops))
+            host = _value(ours.get(b"x-forwarded-host"), len(hops))
+            port = _value(ours.get(b"x-forwarded-port"), len(hops))
         proto = proto.lower()
-        return (
-            address,
-            proto if proto in ("http", "https") else scheme,
-            host if FORWARDED_HOST.fullmatch(host) is not None else "",
-        )
+        if proto in ("http", "https"):
+            scheme = proto
+        if FORWARDED_HOST.fullmatch(host) is None:
+            host = ""
+        if FORWARDED_PORT.fullmatch(port) is None:
+            port = ""
+        hops.append(peer)
+        kept: Sequence[bytes] = ()
+        if others:
+            asked = host or head.host.decode("latin-1")
+            kept = [line for line, what, value in others if _fits(what, value, hops[0], scheme, asked)]
+        return Story(hops, scheme, host, port, kept)
 
-    def _walk(self, peer: str, hops: Sequence[str]) -> tuple[str, int]:
-        """The first hop from the right that is not a trusted proxy, and its index; -1 is `peer` itself. Where a hop is
-        not an address, the one right of it counts."""
-        address: Address | None = None
-        at = -1
-        for index in range(len(hops) - 1, -1, -1):
-            hop = _node(hops[index])
+    def _walk(self, hops: Sequence[str]) -> list[str]:
+        """The hops from the first one from the right that is not a trusted proxy. Where a hop is not an address, the
+        one right of it is the first."""
+        found: list[str] = []
+        for text in reversed(hops):
+            hop = _node(text)
             if hop is None:
                 break
-            address, at = hop, index
+            found.append(str(hop))
             if not self._among(hop):
                 break
-        return peer if address is None else str(address), at
+        return found[::-1]
+
+    def fields(self, head: Head, story: Story) -> bytes:
+        """The fields about the client for the upstream, as lines, each with its CRLF."""
+        host = story.host.encode("ascii") or head.host
+        scheme = story.scheme.encode("ascii")
+        # Quoted only where it must be (RFC 7239 section 4): not every reader takes the quotes off.
+        said = host if TOKEN.fullmatch(host) is not None else b'"%s"' % host
+        rest = b";proto=%s;host=%s" % (scheme, said) if host else b";proto=" + scheme
+        hops = [hop.encode("ascii") for hop in story.hops]
+        chain = b", ".join(hops)
+        forwarded = b", ".join([(b'for="[%s]"' % hop if b":" in hop else b"for=" + hop) + rest for hop in hops])
+        lines = [
+            b"X-Forwarded-For: ",
+            chain,
+            b"\r\nX-Forwarded-Proto: ",
+            scheme,
+            b"\r\nForwarded: ",
+            forwarded,
+            b"\r\nX-Real-IP: ",
+            hops[0],
+            b"\r\n",
+        ]
+        if host:
+            port = _port_of(host) or story.port.encode("ascii") or _DEFAULT_PORT[story.scheme]
+            lines += (b"X-Forwarded-Host: ", host, b"\r\nX-Forwarded-Port: ", port, b"\r\n")
+        lines += story.kept
+        lines.append(self._loop)
+        return b"".join(lines)
 
 
-def _last(head: Head, name: str) -> str:
-    """The last value of a list, which the proxy next to us has written; "" when there is none."""
-    values = head.headers.getall(name, None)
-    return values[-1].rpartition(",")[2].strip() if values else ""
+_DEFAULT_PORT: Final = {"http": b"80", "https": b"443"}
 
 
-def forwarding_fields(head: Head, peer: str, trusted: bool, scheme: str, host: str) -> bytes:
-    """The X-Forwarded-* and Forwarded fields for the upstream, as lines. The chain of a `trusted` peer is continued."""
-    peer_bytes = peer.encode("ascii")
-    node = b'"[%s]"' % peer_bytes if b":" in peer_bytes else peer_bytes
-    chain = head.chain + b", " + peer_bytes if trusted and head.chain else peer_bytes
-    said = host.encode("ascii") if host else head.host
-    element = b"for=%s;proto=%s" % (node, scheme.encode("ascii"))
-    if head.host:
-        element += b';host="%s"' % head.host.replace(b"\\", b"").replace(b'"', b"")
-    forwarded = head.forwarded + b", " + element if trusted and head.forwarded else element
-    lines = [
-        b"X-Forwarded-For: ",
-        chain,
-        b"\r\nX-Forwarded-Proto: ",
-        scheme.encode("ascii"),
-        b"\r\nForwarded: ",
-        forwarded,
-        b"\r\n",
-    ]
-    if said:
-        lines += (b"X-Forwarded-Host: ", said, b"\r\n")
-    return b"".join(lines)
+def _port_of(host: bytes) -> bytes:
+    """The port that a Host names, b"" if it names none."""
+    match = HOST_PORT.search(host)
+    return match[1] if match is not None else b""
+
+
+_NOTHING: Final[dict[bytes, bytes]] = {}
+
+
+def _told(head: Head) -> tuple[dict[bytes, bytes], list[tuple[bytes, Tells, str]]]:
+    """What a trusted proxy has told in other fields than the chains: those that Shield writes itself, by their names,
+    and the lines of the others with what they tell and say."""
+    ours: dict[bytes, bytes] = {}
+    others: list[tuple[bytes, Tells, str]] = []
+    for line in head.told:
+        name, _, value = line.partition(b": ")
+        name = name.lower()
+        what = tells(name)
+        if what is _WRITTEN:
+            ours[name] = ours[name] + b"," + value if name in ours else value
+        else:
+            others.append((line, what, value.decode("latin-1").strip()))
+    return ours, others
+
+
+def _value(values: bytes | None, hops: int) -> str:
+    """The one of a list that is for the client, `hops` from here; "" where there is no list. Where proxies do not add
+    to it but write it anew, there is one value, which is that of the nearest."""
+    if values is None:
+        return ""
+    parts = values.decode("latin-1").split(",")
+    return (parts[-hops] if 0 < hops <= len(parts) else parts[-1]).strip()
+
+
+_WRITTEN: Final = Tells.WRITTEN
+
+
+def _fits(what: Tells, value: str, client: str, scheme: str, host: str) -> bool:
+    """Whether a field that tells `what` may be passed on beside the story."""
+    if what is Tells.MORE:
+        return True
+    if what is Tells.ADDRESS:
+        return parse_node(value.partition(",")[0]) == client
+    if what is Tells.SCHEME:
+        return same_scheme(value, scheme)
+    if what is Tells.SECURE:
+        return same_security(value, scheme)
+    if what is Tells.HOST:
+        return value.lower() == host.lower()
+    return False

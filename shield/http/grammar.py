@@ -17,6 +17,7 @@ from typing import Final
 #   tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~" / DIGIT / ALPHA
 _TCHAR_BUT_UNDERSCORE: Final = rb"-!#$%&'*+.^`|~0-9A-Za-z"
 _TCHAR: Final = _TCHAR_BUT_UNDERSCORE + b"_"
+TOKEN = re.compile(rb"[" + _TCHAR + rb"]+")
 TCHARS: Final = frozenset(byte for byte in range(128) if re.match(b"[" + _TCHAR + b"]", bytes((byte,))))
 """The bytes that a token, such as a method, may begin with."""
 
@@ -69,6 +70,9 @@ BARE_LF = re.compile(rb"(?<!\r)\n")
 _PORT: Final = rb"[0-9]{0,4}|[0-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))"
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?:" + _PORT + rb"))?")
 
+HOST_PORT = re.compile(rb":([0-9]+)\Z")
+"""The port of a HOST, for `search`. Group: the port."""
+
 # RFC 9110 section 8.6:  Content-Length = 1*DIGIT.  Narrower: 18 digits stay below 2**63, beyond which some overflow.
 CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 
@@ -97,3 +101,5 @@ FORWARDED_MARK = re.compile(r"[\",;]")
 QUOTED_PAIR = re.compile(r"\\(.)")
 # A host that a trusted proxy names: as HOST, without the sub-delimiters that no host name in use has.
 FORWARDED_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
+# A port that a trusted proxy names.
+FORWARDED_PORT = re.compile(r"[1-9][0-9]{0,4}")

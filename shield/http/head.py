@@ -13,6 +13,7 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from shield.http.browser import wants_page
+from shield.http.client_fields import about_client
 from shield.http.fields import REQUEST_FIELDS, Fields, RequestField, disguised, without_named
 from shield.http.framing import CHUNKED
 from shield.http.grammar import CONTENT_LENGTH, HOST, REQUEST_ID, TARGET
@@ -41,6 +42,8 @@ _WEBSOCKET_KEY: Final = RequestField.WEBSOCKET_KEY
 _RANGE: Final = RequestField.RANGE
 _X_FORWARDED_FOR: Final = RequestField.X_FORWARDED_FOR
 _FORWARDED: Final = RequestField.FORWARDED
+_ABOUT_CLIENT: Final = RequestField.ABOUT_CLIENT
+_LOOP: Final = RequestField.LOOP
 _REQUEST_ID: Final = RequestField.REQUEST_ID
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
 
@@ -81,6 +84,7 @@ class Head:
     token = b""  # the value of the pass header
     chain = b""  # X-Forwarded-For, joined
     forwarded = b""  # Forwarded, joined
+    told: tuple[bytes, ...] = ()  # the lines of other fields about the client, each with its CRLF
     request_id = b""  # X-Request-Id as sent, if it can stand in a log
     # what follows from them
     length = 0  # of the body: bytes, 0 for none, or CHUNKED
@@ -97,9 +101,11 @@ class Head:
 class Examiner:
     """Turns parsed messages into heads. One for all connections: it keeps only settings and what names mean."""
 
-    __slots__ = ("_max_target", "_names", "_table", "max_body", "max_fields", "max_head", "pass_header")
+    __slots__ = ("_max_target", "_names", "_table", "mark", "max_body", "max_fields", "max_head", "pass_header")
 
-    def __init__(self, settings: HttpSettings, pass_header: str) -> None:
+    def __init__(self, settings: HttpSettings, pass_header: str, mark: bytes = b"") -> None:
+        """`mark`: what this Shield writes into CDN-Loop; b"": nothing."""
+        self.mark = mark
         self._max_target = settings.max_target_bytes
         self.max_head = settings.max_head_bytes
         self.max_fields = settings.max_fields
@@ -117,10 +123,16 @@ class Examiner:
         # CGI and WSGI map "_" and "-" to one letter, so X_Forwarded_For would pass for our field. nginx drops such
         # names, too.
         kind = _DROPPED if b"_" in lower else self._table.get(lower, _KEPT)
+        if kind is _KEPT and about_client(lower):
+            kind = _ABOUT_CLIENT
         if (kind is _KEPT or kind is _DROPPED) and disguised(lower):
             kind = _DISGUISED  # no program has a use for such a name
         self._names.remember(name, b"", kind)
         return kind
+
+    def marks(self, value: bytes) -> bool:
+        """Whether CDN-Loop says that this Shield has sent the request on before."""
+        return self.mark != b"" and self.mark in value
 
     def examine(self, message: RawRequestMessage) -> Head:
         """The head of `message`, ready to forward. Raises Refused.
@@ -193,6 +205,12 @@ class Examiner:
                 head.chain = head.chain + b", " + value if head.chain else value
             elif kind is _FORWARDED:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
+            elif kind is _ABOUT_CLIENT:
+                head.told += (b"".join((name, b": ", value, b"\r\n")),)
+            elif kind is _LOOP:
+                if self.marks(value):
+                    raise Refused(Fault.LOOP_DETECTED)
+                fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _REQUEST_ID:
                 if REQUEST_ID.fullmatch(value) is not None:
                     head.request_id = value

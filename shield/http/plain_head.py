@@ -13,6 +13,7 @@ target too long, and all doubtful cases, are theirs. A test holds both readings 
     Connection           at most once, one of PLAIN_CONNECTION
     Range                at most one, and modest (ranges.py)
     User-Agent           at most once; and at most one field of _SINGLE_NAMES, which the parser refuses twice
+    CDN-Loop             without our own mark
     Transfer-Encoding, Expect, Upgrade, Sec-WebSocket-Key, disguised framing     none
 """
 
@@ -38,6 +39,8 @@ _LANGUAGE: Final = RequestField.ACCEPT_LANGUAGE
 _RANGE: Final = RequestField.RANGE
 _X_FORWARDED_FOR: Final = RequestField.X_FORWARDED_FOR
 _FORWARDED: Final = RequestField.FORWARDED
+_ABOUT_CLIENT: Final = RequestField.ABOUT_CLIENT
+_LOOP: Final = RequestField.LOOP
 _REQUEST_ID: Final = RequestField.REQUEST_ID
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
 _ACCEPT: Final = RequestField.ACCEPT
@@ -132,6 +135,8 @@ class PlainHeads:
                 head.chain = head.chain + b", " + value if head.chain else value
             elif kind is _FORWARDED:
                 head.forwarded = head.forwarded + b", " + value if head.forwarded else value
+            elif kind is _ABOUT_CLIENT:
+                head.told += (forwarded,)
             elif kind is _RANGE:
                 ranges += 1
                 fields.append(forwarded)
@@ -196,6 +201,10 @@ class PlainHeads:
         elif kind is _RANGE:
             if not modest(value):
                 return None
+        elif kind is _LOOP:
+            if self.examiner.marks(value):
+                return None
+            kind = _KEPT
         elif kind is _KEPT:
             kind, value = _special(lower, value)
         elif kind is _REQUEST_ID and REQUEST_ID.fullmatch(value) is None:

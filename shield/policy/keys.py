@@ -21,6 +21,7 @@ _PASS: Final = b"shield-pass"
 _CLIENT: Final = b"shield-client"
 _ORDER: Final = b"shield-order"
 _TICKET: Final = b"shield-ticket"
+_LOOP: Final = b"shield-loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ def client_tag(key: bytes, identity: bytes) -> bytes:
     return _tag(key, _CLIENT, TAG_BYTES, identity)
 
 
+def loop_tag(key: bytes, place: bytes) -> bytes:
+    """Six bytes that name this Shield, which listens at `place`, among all Shields of the world."""
+    return _tag(key, _LOOP, 6, place)
+
+
 def order_tag(key: bytes, subject: bytes, epoch: int) -> int:
     """16 bits that put equals in an order nobody can predict, another one in each epoch (a whole number)."""
     message = subject + epoch.to_bytes(8, "big", signed=True)
@@ -77,6 +83,6 @@ def _tag(key: bytes, purpose: bytes, size: int, message: bytes) -> bytes:
     return taken.digest()
 
 
-@lru_cache(maxsize=16)  # six purposes, two keys
+@lru_cache(maxsize=16)  # seven purposes, two keys
 def _begun(key: bytes, purpose: bytes, size: int) -> blake2b:
     return blake2b(digest_size=size, key=key, person=purpose)

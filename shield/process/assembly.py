@@ -73,7 +73,7 @@ def assemble(
             on_close,
         ),
         limits=Limits(timeouts, pool.settings),
-        heads=PlainHeads(Examiner(http, challenge.header)),
+        heads=PlainHeads(Examiner(http, challenge.header, forwarding.mark)),
         recognition=Recognition(engine, forwarding, crawlers, challenge.cookie.encode("ascii")),
         shut_out=ShutOut(engine, forwarding.trusts, challenge.cookie, headers, http.max_fields, replies, metrics, log),
         engine=engine,

@@ -34,7 +34,7 @@ from shield.model import Fault
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
 from shield.policy.engine import Engine
-from shield.policy.keys import Keys
+from shield.policy.keys import Keys, loop_tag
 from shield.process.assembly import assemble
 from shield.process.share import Share
 from shield.process.state import load_history, load_keys
@@ -84,7 +84,8 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     """Build everything. What must be closed at the end is pushed to `closing`. Raises StartError."""
     config, log, clock = setting.config, setting.log, setting.clock
     metrics = _metrics(log)
-    engine, known = _engine(setting)
+    keys = _keys(setting)
+    engine, known = _engine(setting, keys)
     certificates = None
     if config.tls.certificates:
         certificates = Certificates(config.tls.certificates, log.event)
@@ -107,7 +108,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         pool=pool,
         replies=replies,
         crawlers=crawlers,
-        forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from),
+        forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from, _mark(config, keys)),
         http=config.http,
         timeouts=config.timeouts,
         challenge=config.challenge,
@@ -138,11 +139,22 @@ def _metrics(log: AccessLog) -> Metrics:
     return metrics
 
 
-def _engine(setting: Setting) -> tuple[Engine, int]:
+def _keys(setting: Setting) -> Keys:
+    """The same in all workers."""
+    share = setting.share
+    return Keys(*(load_keys(setting.config.state, setting.log) if share is None else share.keys))
+
+
+def _mark(config: Config, keys: Keys) -> bytes:
+    """What CDN-Loop says of this Shield: the same in all its workers, and another one in a Shield that listens
+    elsewhere, even with the same keys."""
+    place = " ".join((socket.gethostname(), *config.listen.addresses)).encode("utf-8")
+    return b"shield-" + loop_tag(keys.current, place).hex().encode("ascii")
+
+
+def _engine(setting: Setting, keys: Keys) -> tuple[Engine, int]:
     """The policy, with the history of the last run; how many rows of it made sense."""
     config, log = setting.config, setting.log
-    current, previous = load_keys(config.state, log) if setting.share is None else setting.share.keys
-    keys = Keys(current, previous)
     engine = Engine(config.policy(), keys, os.urandom, setting.wall_offset, config.upstream.max_concurrency)
     return engine, engine.import_history(load_history(config.state, log), setting.clock())
 

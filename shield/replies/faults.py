@@ -37,6 +37,9 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.VERSION_UNSUPPORTED: FaultReply(
         "HTTP version not supported", "This server speaks HTTP/1.1 and HTTP/1.0.", closes=True
     ),
+    Fault.LOOP_DETECTED: FaultReply(
+        "Loop detected", "This site sends its requests back to itself. Its operator must correct that.", closes=True
+    ),
     Fault.METHOD_UNKNOWN: FaultReply("Not implemented", "The request method is not known here.", closes=True),
     # CONNECT and TRACE. What the site itself allows is not known here, so Allow names what is passed on to it.
     Fault.METHOD_NOT_ALLOWED: FaultReply(

@@ -582,7 +582,7 @@ async def test_clients_over_tls(tls: Any) -> None:
             assert b"Strict-Transport-Security" not in head
             assert await reader.readexactly(len(body)) == body
         assert [r.get("X-Forwarded-Proto") for r in origin.requests] == ["https"] * 3
-        assert origin.requests[0].get("Forwarded") == 'for=127.0.0.1;proto=https;host="a.example"'
+        assert origin.requests[0].get("Forwarded") == "for=127.0.0.1;proto=https;host=a.example"
         assert shield.metrics.handshakes == {"completed": 1}
         await close(writer)
 

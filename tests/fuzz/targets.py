@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import h11
 import orjson
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from shield.client.connection import CONTINUE
 from shield.config.load import ConfigError, as_json, parse
@@ -41,7 +40,7 @@ from shield.http.browser import (
 )
 from shield.http.cookies import take_cookie
 from shield.http.fields import Fields
-from shield.http.forwarded import Forwarding, forwarding_fields
+from shield.http.forwarded import Forwarding, parse_forwarded, parse_node
 from shield.http.framing import ChunkedBody, FramingError
 from shield.http.head import Examiner, Head, Refused
 from shield.http.head_reader import new_parser
@@ -194,28 +193,49 @@ def _forwarding(source: str) -> Forwarding:
 
 
 def forwarded(data: bytes) -> None:
-    """X-Forwarded-For, Forwarded, X-Forwarded-Host and -Proto, as a trusted proxy may pass them on: four lines."""
-    chain, elements, host, proto = [_text(line) for line in (*data.split(b"\n", 3), b"", b"", b"", b"")[:4]]
+    """X-Forwarded-For, Forwarded, X-Forwarded-Host, -Proto and more, as a trusted proxy may pass them: a line each."""
+    chain, elements, host, proto, *more = [_text(line) for line in (*data.split(b"\n", 9), b"", b"", b"", b"")]
     for source in ("x-forwarded-for", "forwarded", "none"):
         head = Head()
         head.host = b"site.example"
         head.chain, head.forwarded = chain, elements
-        told = CIMultiDict({"X-Forwarded-Host": host.decode("latin-1"), "X-Forwarded-Proto": proto.decode("latin-1")})
-        head.headers = CIMultiDictProxy(told)
-        address, scheme, authority = _forwarding(source).resolve("10.1.2.3", "http", head)
-        assert str(ipaddress.ip_address(address)) == address
-        assert "%" not in address
-        assert scheme in ("http", "https")
-        written = forwarding_fields(head, "10.1.2.3", True, scheme, authority)
+        head.told = (b"X-Forwarded-Host: %s\r\n" % host, b"x-forwarded-proto: %s\r\n" % proto)
+        head.told += tuple(name + b": " + value + b"\r\n" for name, value in zip(_TOLD, more, strict=False))
+        forwarding = _forwarding(source)
+        story = forwarding.resolve("10.1.2.3", "http", head)
+        for address in story.hops:
+            assert str(ipaddress.ip_address(address)) == address
+            assert "%" not in address
+        assert story.scheme in ("http", "https")
+        written = forwarding.fields(head, story)
         lines = written.split(b"\r\n")
         assert lines.pop() == b""
-        assert [line.partition(b":")[0] for line in lines] == [
+        assert [line.partition(b":")[0] for line in lines][:6] == [
             b"X-Forwarded-For",
             b"X-Forwarded-Proto",
             b"Forwarded",
+            b"X-Real-IP",
             b"X-Forwarded-Host",
+            b"X-Forwarded-Port",
         ]
         assert not re.search(rb"[\r\n\0]", b"".join(lines))
+        # Each element says the same, and they are the chain.
+        told = parse_forwarded(lines[2].partition(b": ")[2].decode("latin-1"))
+        assert [parse_node(element["for"]) for element in told] == list(story.hops)[-len(told) :]
+        assert lines[0] == b"X-Forwarded-For: " + ", ".join(story.hops).encode("ascii")
+        assert {(element["proto"], element["host"]) for element in told} == {
+            (story.scheme, story.host or "site.example")
+        }
+
+
+_TOLD: Final = (
+    b"X-Forwarded-Port",
+    b"Client-IP",
+    b"Front-End-Https",
+    b"CF-Visitor",
+    b"X-Original-Host",
+    b"X-Forwarded-Q",
+)
 
 
 def _text(line: bytes) -> bytes:
@@ -310,7 +330,7 @@ def _chunks(cut: list[bytes]) -> tuple[bytes, int | str]:
 HEADS: Final = HttpSettings(max_fields=12, max_target_bytes=64, max_body_bytes=1000)
 COMPARED: Final = (
     "method", "target", "path", "host", "length", "old", "close", "doubtful", "expect", "websocket", "agent",
-    "language", "cookie", "token", "chain", "forwarded", "request_id", "page",
+    "language", "cookie", "token", "chain", "forwarded", "told", "request_id", "page",
 )  # fmt: skip
 
 

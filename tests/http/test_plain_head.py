@@ -37,6 +37,7 @@ KEPT = [
     "token",
     "chain",
     "forwarded",
+    "told",
     "request_id",
     "page",
 ]
@@ -100,6 +101,8 @@ def assert_same(short: Head, long: Head | str) -> None:
             (b"Host: a", b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-For: 5.6.7.8", b"Forwarded: for=x"),
         ),
         (b"GET / HTTP/1.1", (b"Host: a", b"X-Forwarded-Proto: https", b"Forwarded: for=y", b"Forwarded: for=z")),
+        (b"GET / HTTP/1.1", (b"Host: a", b"CLIENT-ip:  1.2.3.4\t", b"x-forwarded-new: 1", b"x-real-ip: 1.2.3.4")),
+        (b"GET / HTTP/1.1", (b"Host: a", b"CDN-Loop: other", b"CDN-Loop: more")),
         (b"GET / HTTP/1.1", (b"Host: a", b"X-Request-Id: abc-1", b"X-Request-Id: ?", b"User-Agent: a")),
         (b"GET / HTTP/1.1", (b"Host: a", b"X-Request-Id: not believed", b"Authorization: Basic eA==")),
     ],

@@ -14,7 +14,6 @@ from bench.suites import rig
 from shield.http import response_head
 from shield.http.browser import parse_answer, parse_form
 from shield.http.cookies import take_cookie
-from shield.http.fields import Fields
 from shield.http.forwarded import Forwarding
 from shield.http.framing import ChunkedBody, FramingError
 from shield.http.head import Examiner, Head, Refused
@@ -55,7 +54,6 @@ def _forwarded(source: str) -> Parse:
 
     def read(data: bytes) -> None:
         head = Head()
-        head.headers = Fields(b"GET / HTTP/1.1\r\n\r\n")
         head.chain = head.forwarded = data
         forwarding.resolve("10.0.0.1", "http", head)
 
