@@ -105,7 +105,7 @@ class Windows:
         self._standouts.close_window(seconds, weather.pressed, weather.capacity)
         self._history.freeze(weather.attack.on or weather.overload.crowded)
         kept = self._pricing.kept(weather.capacity, weather.known_demand) if weather.pressed else 0.0
-        self._queue.close_window(service.limit, weather.high, weather.brownout, kept)
+        self._queue.close_window(service.limit, weather.high, weather.brownout, kept, now)
         left = self._pricing.left(weather.capacity, weather.known_demand)
         factor = self._share_out(left, weather, now)
         taken = self._judge.close_window(weather, factor, now)

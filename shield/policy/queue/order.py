@@ -25,6 +25,10 @@ class Waiting:
         """Go before all tiers from now on."""
         self.order = (FIRST, 0.0, self.order[2])
 
+    def demote(self) -> None:
+        """Wait in the tier of the request again, as it does in calm weather."""
+        self.order = (-self.request.tier, 0.0, self.order[2])
+
 
 def tier_key(one: Waiting) -> int:
     """What all of one tier have in common: minus the tier, or FIRST."""
@@ -62,3 +66,10 @@ def promote_oldest(waiting: list[Waiting], before: float) -> None:
                 taken.add(home)
                 one.promote()
         waiting.sort()
+
+
+def demote_all(waiting: list[Waiting]) -> None:
+    """Put everybody back into its tier, the older first."""
+    for one in waiting:
+        one.demote()
+    waiting.sort()

@@ -19,6 +19,10 @@ still be served in time, while the oldest is about to give up. The patience is s
 excuse to wait for ever either, since the low ranks can while others pass within milliseconds: the patience of calm
 weather holds there.
 
+**When pressure begins** some have waited for longer than the short patience allows. They waited as they were allowed
+to, so their patience counts from then. Whoever was put before all tiers in calm weather falls back to its own tier, or
+the attack that filled the queue would be served before the users whom it kept waiting.
+
 **In a brownout** the service is ill and nobody attacks, and a strict order would lock the last tier out for as long as
 it lasts. So the tiers that wait take turns (turns.py). Within a tier the rank is the time since which a client has been
 challenged, or refused by the queue, and nothing of it has come out of the queue: who was refused for longest goes
@@ -34,7 +38,7 @@ from typing import Final
 
 from shield.model import Tier
 from shield.policy.queue.kept import Kept
-from shield.policy.queue.order import FIRST, Waiting, group_key, oldest_of_worst, promote_oldest
+from shield.policy.queue.order import FIRST, Waiting, demote_all, group_key, oldest_of_worst, promote_oldest
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.queue.standing import Standing
 from shield.policy.queue.turns import Turns
@@ -58,6 +62,7 @@ class Queue:
         self.most = self._length(limit)
         self.pressed = False
         self.brownout = False
+        self._pressed_since = 0.0  # clock reading; 0 before the first pressure
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
 
     def __len__(self) -> int:
@@ -122,13 +127,12 @@ class Queue:
         if self._standing.over(now):
             self._standing.judge(self.oldest_wait(now), now)
         settings = self._settings
-        known, other = self._patience()
         if not self.pressed:
-            promote_oldest(self.waiting, now - settings.promoted_after * known)
+            promote_oldest(self.waiting, now - settings.promoted_after * self._patience(settings.calm_patience))
+        known = self._too_early(settings.known_patience, now)
+        other = self._too_early(settings.patience, now)
         late = [
-            one
-            for one in self.waiting
-            if now - one.request.queued_at > (known if one.request.tier <= Tier.T1 else other)
+            one for one in self.waiting if one.request.queued_at < (known if one.request.tier <= Tier.T1 else other)
         ]
         if late:
             gone = set(map(id, late))
@@ -139,12 +143,15 @@ class Queue:
         """An upstream time, for the median."""
         self._times.append(rtt)
 
-    def close_window(self, limit: int, pressed: bool, brownout: bool, kept: float) -> None:
+    def close_window(self, limit: int, pressed: bool, brownout: bool, kept: float, now: float) -> None:
         """Go by this from now on: the concurrency limit, the weather, and units/s kept for T2. Take the median anew.
 
         Those who wait already are not turned away, should the length fall.
         """
         self.most = self._length(limit)
+        if pressed and not self.pressed:
+            self._pressed_since = now
+            demote_all(self.waiting)
         self.pressed = pressed
         self.brownout = brownout
         self._kept.rate = kept
@@ -155,11 +162,13 @@ class Queue:
         """Requests that may wait before so many slots."""
         return max(int(self._settings.length * limit), self._settings.least_length)
 
-    def _patience(self) -> tuple[float, float]:
-        """Seconds that T0 and T1 wait at most, and the others."""
-        settings = self._settings
-        usual = settings.patience_medians * self.median_rtt
-        if self.pressed and self.standing:
-            return max(settings.known_patience, usual), max(settings.patience, usual)
-        calm = max(settings.calm_patience, usual)
-        return calm, calm
+    def _patience(self, seconds: float) -> float:
+        """Seconds that a request waits at most: those of a setting, and longer before a service that is slow itself."""
+        return max(seconds, self._settings.patience_medians * self.median_rtt)
+
+    def _too_early(self, short: float, now: float) -> float:
+        """Who was queued before this clock reading has waited too long. `short` is its patience under pressure."""
+        short = self._patience(short)
+        if self.pressed and self.standing and self._pressed_since + short < now:
+            return now - short
+        return now - self._patience(self._settings.calm_patience)

@@ -497,3 +497,21 @@ def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) 
         world.ask(occupant.client)
     assert says(last) == (Action.SHED, Reason.QUEUE_TIMEOUT)
     assert world.now - began == pytest.approx(2.0, abs=0.03)
+
+
+def test_who_waited_as_calm_weather_allows_is_not_turned_away_when_pressure_begins(make: Any, says: Any) -> None:
+    """A flood fills the queue within a second, and users wait. Their patience shrinks to what they have waited already,
+    and the next tick refused them, though four slots would have served them within 50 ms."""
+    world = make(1, queue=QueueSettings(calm_patience=3.0, known_patience=0.4, promoted_after=0.3))
+    (occupant,) = fill(world)
+    strangers = [world.ask(world.client("192.0.2.1")) for _ in range(3)]
+    user = world.ask(known(world, "198.51.100.2", 9.0))
+    world.pass_time(1.2, step=0.1)  # the oldest stranger has been put before all tiers
+    queue = world.engine._queue
+    assert queue.waiting[-1].request is strangers[0]
+    assert world.pass_time(0.2, step=0.1) == []
+    queue.close_window(1, True, False, 0.0, world.now)
+    assert queue.waiting[-1].request is user
+    stand(world)
+    assert says(user) == (Action.QUEUE, Reason.AT_CAPACITY)
+    assert free(world, occupant) is user
