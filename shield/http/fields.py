@@ -145,11 +145,13 @@ class Fields(Mapping[str, str]):
         return list(self._values(name)) or default
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        if self._split is None:  # nobody has asked for a field that is there
-            line = b"\n" + name.lower().encode("utf-8", "surrogateescape") + b":"
-            if line not in self._head.lower():
-                return default
-        return next(self._values(name), default)
+        head = self._head
+        line = b"\n" + name.lower().encode("utf-8", "surrogateescape") + b":"
+        at = head.lower().find(line)
+        if at < 0:
+            return default
+        at += len(line)
+        return head[at : head.find(b"\r\n", at)].decode("utf-8", "surrogateescape").strip(" \t")
 
     def __getitem__(self, name: str) -> str:
         for value in self._values(name):

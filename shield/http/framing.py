@@ -102,6 +102,8 @@ class ChunkedBody:
             if self._state == self.SIZE and not self._line:
                 if self.framed:
                     at = self._take_run(data, at, pieces)
+                    if self._state == self.DATA:
+                        continue
                 if at < end:
                     at = self._take_whole(data, at, pieces)
                 if at == end:
@@ -133,14 +135,19 @@ class ChunkedBody:
         return at
 
     def _take_run(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Read those without extensions to be sent on: all of them in one piece, as they came. Measured: 0.1 µs each
-        when they are of one size, as most are of a large response, else 0.7 µs."""
+        """Read those without extensions to be sent on: all of them in one piece, as they came, and the size of the one
+        behind them that is not whole. Measured: 0.1 µs each when they are of one size, as most are of a large response,
+        else 0.7 µs."""
         begin = at
         end = len(data) - 2
+        behind = 0  # where the data of one that is not whole begins
         while (match := COMMON_CHUNK_SIZE.match(data, at)) is not None:
             size = int(match[1], 16)
             stop = match.end() + size
             if stop > end:
+                behind = match.end()
+                self._left = size
+                self._state = self.DATA
                 break
             again = b"\r\n" + match[0]  # the end of a chunk and the beginning of one of the same size
             step = len(again) + size
@@ -155,7 +162,7 @@ class ChunkedBody:
         if at > begin:
             pieces.append(cast("bytes", memoryview(data)[begin:at]))  # copied once, when it is written
             self._overhead = 0
-        return at
+        return behind or at
 
     def _take_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
         """A whole line without its CRLF, or None while its end has not come; and the index behind what was read."""
