@@ -186,12 +186,14 @@ class Watch:
 
     __slots__ = ("_limits", "_mark", "_since", "deadline", "expires", "shard", "why")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, now: float, last: bool) -> None:
+        """A new connection waits for its first request, which is the `last` one if Shield is stopping."""
         self._limits = limits
         self._mark = 0  # bytes that had moved when the wait began, where the pace matters
         self._since = 0.0  # when the client was last seen to move, while it is its turn
-        self.why = NOTHING
-        self.deadline = self.expires = NEVER
+        self.why = LAST_HEAD if last else HEAD
+        self.deadline = now + (LAST_SECONDS if last else limits.head)
+        self.expires = now + limits.life
         self.shard = 0
 
     def __repr__(self) -> str:
@@ -199,12 +201,6 @@ class Watch:
         return f"<Watch {WAITS[self.why]}{until}>"
 
     # for the client
-
-    def begin(self, now: float, last: bool) -> None:
-        """The first request of a new connection, and the `last` one if Shield is stopping."""
-        self.why = LAST_HEAD if last else HEAD
-        self.deadline = now + (LAST_SECONDS if last else self._limits.head)
-        self.expires = now + self._limits.life
 
     def head(self, now: float) -> None:
         """The rest of a request's head."""

@@ -15,7 +15,7 @@ from tests.harness import PermissiveEngine, QuietLog
 
 class Member:
     def __init__(self) -> None:
-        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()))
+        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()), 0.0, last=False)
         self.seat, self.whereabouts = -1, NOWHERE
         self.drained: list[float] = []
         self.was_cut = False

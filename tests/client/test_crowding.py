@@ -43,7 +43,7 @@ class FakeGate:
         self.peer = FakePeer(address, trusted)
         self.seat = -1
         self.whereabouts = ("", "")
-        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()))
+        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()), 0.0, last=False)
         self.watch.deadline = deadline
         self.at_stake = stake
         self.displaced = 0

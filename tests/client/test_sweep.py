@@ -12,7 +12,7 @@ from shield.upstream.settings import UpstreamSettings
 
 class Thing:
     def __init__(self, deadline: float) -> None:
-        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()))
+        self.watch = Watch(Limits(TimeoutSettings(), UpstreamSettings()), 0.0, last=False)
         self.watch.deadline = deadline
         self.called: list[float] = []
 

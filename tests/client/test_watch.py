@@ -16,14 +16,12 @@ NOW = 1000.0
 
 
 def made() -> Watch:
-    return Watch(Limits(CLIENT, UPSTREAM))
+    return Watch(Limits(CLIENT, UPSTREAM), NOW, last=False)
 
 
 @pytest.mark.parametrize(
     ("verb", "why", "seconds"),
     [
-        (lambda watch: watch.begin(NOW, False), "head", 3.0),
-        (lambda watch: watch.begin(NOW, True), "last head", LAST_SECONDS),
         (lambda watch: watch.head(NOW), "head", 3.0),
         (lambda watch: watch.next_request(NOW, 0), "next request", 5.0),
         (lambda watch: watch.body(NOW, 0), "body", 7.0),
@@ -49,6 +47,12 @@ def test_each_wait_has_its_limit(verb: Callable[[Watch], None], why: str, second
     assert repr(watch) == f"<Watch {why}{'' if seconds == NEVER else f' until {NOW + seconds:.1f}'}>"
 
 
+@pytest.mark.parametrize(("last", "why", "seconds"), [(False, "head", 3.0), (True, "last head", LAST_SECONDS)])
+def test_a_new_connection_waits_for_its_first_request(last: bool, why: str, seconds: float) -> None:
+    watch = Watch(Limits(CLIENT, UPSTREAM), NOW, last)
+    assert (WAITS[watch.why], watch.deadline) == (why, NOW + seconds)
+
+
 def test_the_docstring_shows_every_wait() -> None:
     table = (module.__doc__ or "").split("---\n")[-1].split("\n\n")[0]
     assert {line[:21].strip() for line in table.splitlines() if line.strip()} == set(WAITS)
@@ -56,8 +60,6 @@ def test_the_docstring_shows_every_wait() -> None:
 
 def test_a_connection_has_lived_long_enough_after_timeouts_connection() -> None:
     watch = made()
-    assert watch.expires == NEVER
-    watch.begin(NOW, False)
     watch.next_request(NOW + 1, 0)
     assert watch.expires == NOW + 900.0
 
