@@ -33,6 +33,7 @@ from shield.policy.keys import Keys
 from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import NOT_CHARGED, Limits
 from shield.policy.limits.squeeze import Squeeze
+from shield.policy.limits.together import Together
 from shield.policy.notes import Note, Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
@@ -114,7 +115,17 @@ class Engine:
         ranks = Ranks(keys.current, settings.queue.order_seconds)
         charges = Charges(self._limits, self._reputation, self._history, tally)
         squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally)
-        tiers = Tiers(settings, pressure.weather, charges, squeeze, ranks, refusals, self._reputation, self._standouts)
+        tiers = Tiers(
+            settings,
+            pressure.weather,
+            charges,
+            squeeze,
+            ranks,
+            refusals,
+            self._reputation,
+            self._standouts,
+            Together(self._concurrency.slots, settings.routes.settled),
+        )
         self._judge = Judge(settings, charges, squeeze, tiers, self._reputation)
         self._admission = Admission(settings, self._concurrency.slots, self._queue, ranks, refusals, self._limits)
         self._times = UpstreamTimes(settings.routes, self._routes, self._concurrency, self._queue, self._limits)

@@ -73,7 +73,7 @@ class Judge:
         """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
         self.uneasy = weather.pressed or self._always
         self._wary = weather.attack.on or self._squeeze.insisted_at + self._wary_for > now
-        return self._tiers.close_window(weather, bought_factor)
+        return self._tiers.close_window(weather, bought_factor, now)
 
     def judge(self, request: Request, now: float) -> Verdict:
         """Forward, challenge, limit or ban; forwarded requests are charged."""

@@ -21,6 +21,7 @@ from shield.policy.exempt import Exempt
 from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import PASS_RATE
 from shield.policy.limits.squeeze import Squeeze
+from shield.policy.limits.together import Together
 from shield.policy.pressure.weather import Weather
 from shield.policy.provoked import could_answer
 from shield.policy.ranks import Ranks
@@ -63,6 +64,7 @@ class Tiers:
         "_reputation",
         "_squeeze",
         "_standouts",
+        "_together",
         "_weather",
         "pressed",
     )
@@ -77,6 +79,7 @@ class Tiers:
         refusals: TimedRefusals,
         reputation: Reputation,
         standouts: Standouts,
+        together: Together,
     ) -> None:
         self._mode = settings.challenge.mode
         self._challenges = self._mode != "off" and settings.pressure.max_pressure > settings.pressure.threshold
@@ -88,14 +91,16 @@ class Tiers:
         self._refusals = refusals
         self._reputation = reputation
         self._standouts = standouts
+        self._together = together
         # changed with each window
         self._weather = weather
         self.pressed = False
         self._bought_factor = 1.0  # on the rate of bought passes
         self._bought_units = 0.0  # that bought passes took in the window that is open
 
-    def close_window(self, weather: Weather, bought_factor: float) -> float:
+    def close_window(self, weather: Weather, bought_factor: float, now: float) -> float:
         """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
+        self._together.close_window(weather.brownout, now)
         self._weather = weather
         self.pressed = weather.pressed
         self._bought_factor = bought_factor
@@ -132,14 +137,19 @@ class Tiers:
     def judge_insistent(self, request: Request, now: float) -> Verdict:
         """Forward or challenge a newcomer's request in calm weather whose sender insisted under pressure.
 
-        It pays in full, as far as demand has counted it before, and from its network's bucket too.
+        It pays in full, as far as demand has counted it before, and from its network's bucket too. And all of them
+        together may not have more than together.py says.
         """
         client = request.client
         self._squeeze.carry_over(client, now)
-        refusal = self._squeeze.squeeze(request, self._squeeze.calm_factor(request, now), True, now)
-        if refusal is None:
-            self._charges.count(request)
-            return FORWARD
+        if self._together.has_room(request, now):
+            refusal = self._squeeze.squeeze(request, self._squeeze.calm_factor(request, now), True, now)
+            if refusal is None:
+                self._together.let_in(request, now)
+                self._charges.count(request)
+                return FORWARD
+        else:
+            refusal = self._refusals.of(Reason.QUEUE_FULL, client.key, now)
         self._squeeze.insists_still(client, now)
         self._charges.went_beyond(client.entry, now)
         if self._challenges and request not in self._exempt:
