@@ -125,6 +125,7 @@ class PermissiveEngine:
         self.grants: dict[str, str] = {}
         self.shut: Verdict | None = None  # what holds for everybody
         self.unread = 0
+        self.allowed: set[str] = set()  # addresses
         self.deserving: set[str] = set()  # addresses, and User-Agents
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
@@ -134,6 +135,9 @@ class PermissiveEngine:
 
     def shut_out(self, address: str, now: float) -> Verdict | None:
         return self.shut
+
+    def allows(self, address: str) -> bool:
+        return address in self.allowed
 
     def refused_unread(self) -> None:
         self.unread += 1

@@ -75,8 +75,8 @@ class Handshakes:
         """Whether the address of `arrival` may begin another handshake. Charges its bucket for it."""
         address = arrival.address
         now = self._entrance.clock()
-        if self._entrance.trusts(address):
-            arrival.handshaker = Handshaker()  # its clients are not known yet, so none of them is charged
+        if self._entrance.crowding.unlimited(address):
+            arrival.handshaker = Handshaker()  # a trusted proxy's clients are not known yet, so none of them is charged
             return True
         home = locate(address)[1]
         entry = self._handshakers.get(home)

@@ -75,7 +75,7 @@ class TlsSettings:
         bool,
         Doc(
             "Whether plain requests for /.well-known/acme-challenge/ are forwarded to the upstream, which "
-            "has an ACME client (RFC 8555 section 8.3), instead of being redirected."
+            "has an ACME client (RFC 8555 section 8.3), instead of being redirected. They are never challenged."
         ),
     ] = False
     hsts: Annotated[

@@ -23,7 +23,8 @@ Somebody with a history or a pass may have four times what a stranger may.
 At most DRAWN connections are looked at for a newcomer, drawn by lot: who holds most is drawn most. (A scan of 32 takes
 some 10 µs.) Nothing is done while all are open that need be, except to count.
 
-Connections of trusted proxies belong to many clients and are not limited by address.
+Connections of trusted proxies belong to many clients and are not limited by address, nor are those from networks in
+`identity.allow`.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Crowding:
         connection.seat = len(self._all)
         self._all.append(connection)
         address = connection.peer.address
-        if address and not connection.peer.trusted:
+        if address and not connection.peer.trusted and not self._engine.allows(address):
             connection.whereabouts = home, network = whereabouts(address)
             self._addresses[home] = self._addresses.get(home, 0) + 1
             self._networks[network] = self._networks.get(network, 0) + 1
@@ -186,11 +187,15 @@ class Crowding:
         if count < self.per_address and count < self.per_network:
             return True
         home, network = whereabouts(address)
-        if self._addresses.get(home, 0) >= self.per_address and not self._trusts(address):
+        if self._addresses.get(home, 0) >= self.per_address and not self.unlimited(address):
             return self._make_room_at(home, "", "address")
-        if self._networks.get(network, 0) >= self.per_network and not self._trusts(address):
+        if self._networks.get(network, 0) >= self.per_network and not self.unlimited(address):
             return self._make_room_at("", network, "network")
         return True
+
+    def unlimited(self, address: str) -> bool:
+        """Whether no limit of addresses and networks holds for an address."""
+        return self._trusts(address) or self._engine.allows(address)
 
     def _make_room_at(self, home: str, network: str, kind: str) -> bool:
         connection = self._least(home, network)
@@ -271,8 +276,10 @@ class Crowding:
         return best
 
     def _deserves(self, connection: Guest) -> bool:
-        peer = connection.peer
-        return peer.trusted or self._engine.deserves(peer.client or connection.whereabouts[0], peer.shown_pass)
+        peer, home = connection.peer, connection.whereabouts[0]
+        if not home:  # it is not limited, unless it was reset before it was accepted
+            return peer.address != ""
+        return self._engine.deserves(peer.client or home, peer.shown_pass)
 
     def _share(self, connection: Guest) -> float:
         """How near its address and its network are to their limits, in sum: 0 to 2."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict
@@ -29,6 +29,7 @@ from shield.policy.routes import RoutesSettings
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import StandoutsSettings
 from shield.policy.table import TableSettings
+from shield.replies.redirect import ACME_CHALLENGES
 from shield.upstream.settings import UpstreamSettings
 
 
@@ -75,7 +76,12 @@ class Config:
             standouts=self.hitters,
             concurrency=self.concurrency,
             queue=self.queue,
-            challenge=self.challenge,
+            challenge=self._challenge(),
             pricing=self.market,
             dry_run=self.dry_run,
         )
+
+    def _challenge(self) -> ChallengeSettings:
+        """With what `tls.acme` promises to let through."""
+        challenge = self.challenge
+        return replace(challenge, never=(*challenge.never, ACME_CHALLENGES)) if self.tls.acme else challenge

@@ -240,6 +240,10 @@ class Engine:
             return None  # newcomers there may pay their way out
         return banned(Reason.ADDRESS_BANNED, int(until - now) + 1)
 
+    def allows(self, address: str) -> bool:
+        """Whether a textual address is one that the operator wants never limited."""
+        return self._identity.allows(address)
+
     def refused_unread(self) -> None:
         """Count a request that was refused by `shut_out`."""
         self._tiers[Tier.T0] += 1  # as those that are read before they are refused for a ban

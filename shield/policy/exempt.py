@@ -5,7 +5,7 @@ as they do with `challenge.mode = "off"`.
 
 A prefix is made of whole segments: "/api" is for /api and /api/users, not for /apis. A path that an upstream may read
 as another one (dot segments, empty segments, backslashes, escaped slashes and dots) is under no prefix: otherwise
-"/api/../search" would be a way around.
+"/api/../search" would be a way around. A name that begins with a dot, such as "/.well-known", is no dot segment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from shield.policy.locations import Cidrs
 from shield.policy.request import Request
 
-_AMBIGUOUS: Final = re.compile(r"/\.|//|\\|%(?:2[ef5]|5c)", re.IGNORECASE)
+_AMBIGUOUS: Final = re.compile(r"/\.(?![0-9A-Za-z_-])|//|\\|%(?:2[ef5]|5c)", re.IGNORECASE)
 
 
 class Exempt:

@@ -249,6 +249,10 @@ class Identity:
         """The entry of a textual address (ValueError when it is none)."""
         return self._source(locate(address), self._named(address), now)
 
+    def allows(self, address: str) -> bool:
+        """Whether a textual address (ValueError when it is none) is in `identity.allow`."""
+        return bool(self._allow) and address in self._allow
+
     def met(self, address: str) -> AddressEntry | None:
         """The entry of a textual address that is in the table, not one that strangers share; None for any other."""
         source = self.addresses.get(address)

@@ -372,3 +372,17 @@ def test_those_for_whose_network_and_address_most_is_unsent_go_first() -> None:
     crowd.connections.backlog.changed(1)
     assert len(told) == 2, "it is told again"
     assert repr(crowd.connections.backlog) == "<Backlog 803 of 800 bytes>"
+
+
+def test_no_limit_holds_for_addresses_that_the_operator_allows() -> None:
+    """identity.allow: never limited. A monitor's pool was cut to the share of an address."""
+    crowd = Crowd(per_address=2, per_network=3)
+    crowd.engine.allowed.add("203.0.113.9")
+    gates = [crowd.add("203.0.113.9") for _ in range(9)]
+    assert crowd.connections.admit("203.0.113.9")
+    neighbours = [crowd.add(f"203.0.113.{n}") for n in range(2)]
+    assert crowd.connections.admit("203.0.113.77"), "nor are others in its network limited for it"
+    assert not displaced(*gates, *neighbours)
+    assert crowd.connections.least() in neighbours
+    assert crowd.connections.unlimited("203.0.113.9")
+    assert not crowd.connections.unlimited("203.0.113.10")

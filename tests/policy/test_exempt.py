@@ -11,7 +11,7 @@ from shield.model import Action, Reason
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.limits.settings import LimitsSettings
 
-NEVER = ("/feed", "/hooks/", "203.0.113.0/24", "2001:db8::/32")
+NEVER = ("/feed", "/.well-known/hooks", "/hooks/", "203.0.113.0/24", "2001:db8::/32")
 CHEAP = ChallengeSettings(least_hashes=64, most_hashes=256, never=NEVER)
 HOME = "198.51.100.7"
 
@@ -25,6 +25,8 @@ HOME = "198.51.100.7"
         (HOME, "/feed/2026/a%20b.xml", Action.FORWARD),
         (HOME, "/hooks", Action.FORWARD),
         (HOME, "/hooks/paid", Action.FORWARD),
+        (HOME, "/feed/.hidden", Action.FORWARD),
+        (HOME, "/.well-known/hooks/paid", Action.FORWARD),
         ("203.0.113.9", "/", Action.FORWARD),
         ("::ffff:203.0.113.9", "/", Action.FORWARD),
         ("2001:db8:1::9", "/", Action.FORWARD),
@@ -32,6 +34,9 @@ HOME = "198.51.100.7"
         (HOME, "/feeds", Action.CHALLENGE),
         (HOME, "/feed/../search", Action.CHALLENGE),
         (HOME, "/feed/./x", Action.CHALLENGE),
+        (HOME, "/feed/..;/search", Action.CHALLENGE),
+        (HOME, "/feed/..", Action.CHALLENGE),
+        (HOME, "/.well-known/hooks/../../search", Action.CHALLENGE),
         (HOME, "/feed//search", Action.CHALLENGE),
         (HOME, "/feed/%2e%2E/search", Action.CHALLENGE),
         (HOME, "/feed%2F..", Action.CHALLENGE),
