@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from shield import __version__
-from shield.config.load import ConfigError, as_json, find, load
+from shield.config.load import ConfigError, as_json, find, load, remarks
 from shield.config.settings import Config
 from shield.demo import trial
 from shield.errors import StartError
@@ -80,17 +80,19 @@ def _serve(settings: Config, welcome: Welcome) -> int:
 def _check(path: str | None, json: bool) -> int:
     name = find(path)
     try:
-        load(path)
+        noted = remarks(path)
     except ConfigError as error:
         if json:
-            _say_json({"file": name, "ok": False, "mistakes": as_json(error.mistakes)})
+            _say_json({"file": name, "ok": False, "mistakes": as_json(error.mistakes), "remarks": []})
         else:
             count = len(error.mistakes)
             say(f"{error}\n{name}: {count} mistake{'s' if count > 1 else ''}")
         return MISTAKES
     if json:
-        _say_json({"file": name, "ok": True, "mistakes": []})
+        _say_json({"file": name, "ok": True, "mistakes": [], "remarks": as_json(noted)})
     else:
+        if noted:
+            say("\n".join(f"{name}: {item}" for item in noted))
         say(f"{name}: fine", 1)
     return FINE
 

@@ -107,11 +107,26 @@ def test_check_says_by_its_status_what_nobody_can_read(monkeypatch: pytest.Monke
 
 def test_check_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "--json", "--config", write("")]) == cli.FINE
-    assert orjson.loads(capfd.readouterr().out) == {"file": "config.toml", "ok": True, "mistakes": []}
+    assert orjson.loads(capfd.readouterr().out) == {"file": "config.toml", "ok": True, "mistakes": [], "remarks": []}
     assert cli.main(["check", "--json", "--config", write(BAD)]) == cli.MISTAKES
     report = orjson.loads(capfd.readouterr().out)
     assert report["ok"] is False
     assert report["mistakes"][0] == {"key": "dry_run", "line": 1, "found": "1", "allowed": "allowed: true or false"}
+
+
+def test_check_tells_of_keys_without_effect(capfd: pytest.CaptureFixture[str]) -> None:
+    name = write("[log]\nrequests = true\n[tls]\nacme = true\n[upstream]\neject_after = 9\n")
+    assert cli.main(["check"]) == cli.FINE
+    captured = capfd.readouterr()
+    assert captured.out == f"{name}: fine\n"
+    assert captured.err.splitlines() == [
+        f"{name}: line 4: tls.acme: found true; has no effect without tls.certificates",
+        f"{name}: line 6: upstream.eject_after: found 9; has no effect with one server: only one of several is ejected",
+    ]
+    assert cli.main(["check", "--json"]) == cli.FINE
+    report = orjson.loads(capfd.readouterr().out)
+    assert report["ok"] is True
+    assert [item["key"] for item in report["remarks"]] == ["tls.acme", "upstream.eject_after"]
 
 
 def test_a_missing_file(capfd: pytest.CaptureFixture[str]) -> None:

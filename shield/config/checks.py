@@ -5,11 +5,15 @@ Each check yields (path, what is allowed); validation.py adds the line and what 
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from shield.complaints import Complaint
+from shield.wire.addresses import TcpAddress, UnixAddress, parse_address
 
 if TYPE_CHECKING:
     from shield.config.settings import Config
@@ -22,6 +26,7 @@ def check(config: Config) -> Iterator[Complaint]:
         if complaints is not None:
             yield from (((table.name, *place), allowed) for place, allowed in complaints())
     yield from _listening_twice(config)
+    yield from _in_circles(config)
 
 
 def _listening_twice(config: Config) -> Iterator[Complaint]:
@@ -33,3 +38,44 @@ def _listening_twice(config: Config) -> Iterator[Complaint]:
     address = config.admin.address
     if address and address in (*clients, *config.tls.redirect_from) and not address.endswith(":0"):
         yield ("admin", "address"), "clients connect here already: choose another port"
+
+
+def _in_circles(config: Config) -> Iterator[Complaint]:
+    """Servers that are Shield itself. Names other than localhost are not looked up."""
+    own = [("listen.address", address) for address in config.listen.addresses]
+    own += [("tls.redirect_from", address) for address in config.tls.redirect_from]
+    own += [("admin.address", config.admin.address)] * bool(config.admin.address)
+    for number, server in enumerate(config.upstream.servers):
+        for key, address in own:
+            with contextlib.suppress(ValueError):  # another complaint
+                if _reaches(server, parse_address(address)):
+                    yield (
+                        ("upstream", "servers", number),
+                        f"this is Shield itself ({key}): requests would circle",
+                    )
+                    break
+
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_EVERY_INTERFACE: Final = {"": {4, 6}, "::": {4, 6}, "0.0.0.0": {4}}
+"""Of which families connections come to a listener on such a host."""
+
+
+def _reaches(server: str, listener: TcpAddress | UnixAddress) -> bool:
+    """Whether what is sent to this server comes to the listener. ValueError if it is no server."""
+    if isinstance(listener, UnixAddress):
+        return server == str(listener)
+    parts = urlsplit(server)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    if not listener.port or listener.port != port or not parts.hostname:
+        return False
+    listening = {"localhost": "127.0.0.1"}.get(listener.host, listener.host)
+    for name in ("127.0.0.1", "::1") if parts.hostname == "localhost" else (parts.hostname,):
+        if name == listening:
+            return True
+        ip = ipaddress.ip_address(name)
+        if ip.version in _EVERY_INTERFACE.get(listening, ()) and (ip.is_loopback or ip.is_unspecified):
+            return True
+        if ip.is_unspecified and listening in {"127.0.0.1", "::1"}:  # connecting to it is connecting to loopback
+            return True
+    return False

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shield.config.checks import check
+from shield.config.idle import idle
 from shield.config.places import places
 from shield.config.settings import Config
 from shield.config.validation import Mistake, mistake, validate
@@ -46,6 +47,18 @@ def find(path: str | None) -> str:
 def load(path: str | None = None) -> Config:
     """The settings in the file that find() finds. Raises ConfigError."""
     name = find(path)
+    return parse(_text(name), name)
+
+
+def remarks(path: str | None = None) -> list[Mistake]:
+    """What the file that find() finds asks for without effect. Raises ConfigError where load() does."""
+    name = find(path)
+    text = _text(name)
+    config, data, lines = parse(text, name), tomllib.loads(text), places(text)
+    return sorted((mistake(data, lines, at, why) for at, why in idle(config)), key=lambda item: item.line)
+
+
+def _text(name: str) -> str:
     try:
         with Path(name).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -54,11 +67,10 @@ def load(path: str | None = None) -> Config:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(name, [Mistake((), 0, "", f"more than {MAX_FILE_BYTES} bytes; is this the right file?")])
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = 1 + data.count(b"\n", 0, error.start)
         raise ConfigError(name, [Mistake((), line, f"byte 0x{data[error.start]:02x}", "allowed: UTF-8")]) from error
-    return parse(text, name)
 
 
 def parse(text: str, name: str = FILE_NAME) -> Config:

@@ -52,10 +52,10 @@ class UpstreamSettings:
         Unit("streams"),
         Doc(
             "WebSockets, event streams, responses to slow readers and bodies that trickle, at the same "
-            "time. They hold no place of max_concurrency, but a connection each. A further one takes the "
-            "place of one whose network, address or client has more of them. If there is none, a WebSocket "
-            "or event stream is answered 503, and a slow reader or trickle keeps its place of "
-            "max_concurrency. 0 is half as many as client connections. Several workers share it equally, "
+            "time. They hold no slot of max_concurrency, but a connection each. A further one displaces "
+            "one whose network, address or client has more of them. If there is none, a WebSocket "
+            "or event stream is answered 503, and a slow reader or trickle keeps its slot. "
+            "0 is half as many as client connections. Several workers share it equally, "
             "rounded up."
         ),
         Why("Chosen", "each takes a connection on both sides"),

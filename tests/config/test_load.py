@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 import trustme
 
-from shield.config.load import FILE_NAME, MAX_FILE_BYTES, ConfigError, find, load, parse
+from shield.config.load import FILE_NAME, MAX_FILE_BYTES, ConfigError, find, load, parse, remarks
 from shield.config.settings import Config
 from shield.policy.bucket import Rate
 from shield.policy.identity import CrawlerSettings
@@ -71,7 +71,7 @@ def test_values_arrive() -> None:
     assert settings.limits.pass_ == Rate(1, 2.5)
     assert settings.limits.client == Rate(3, 4)
     assert settings.limits.address == Config().limits.address
-    assert settings.limits.costs == {"/search": 12, "/reports/{id}": 50}
+    assert settings.limits.costs == {"/search": 12, "/reports/*": 50}
     assert settings.identity.crawlers[1] == CrawlerSettings("bingbot", ("search.msn.com",))
     assert settings.challenge.mode == "always"
 
@@ -196,3 +196,27 @@ def test_state_paths(tmp_path: Path) -> None:
         f'line 2: state.directory: found "{file}"; this is a file; a directory is needed',
         f'line 3: state.secret_file: found "{tmp_path}"; this is a directory; a file is needed',
     ]
+
+
+CHANGED = (
+    'listen.forwarded_from = "none"\ntls.redirect_port = 444\ntls.handshake_timeout = 5\n'
+    "upstream.verify = false\nupstream.eject_after = 7\nlog.requests = false\nadmin.hosts = []\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "idle"),
+    [
+        ("", "forwarded_from redirect_port handshake_timeout verify eject_after"),
+        ('listen.trusted_proxies = ["10.0.0.1"]\nlisten.proxy_protocol = true', "redirect_port verify eject_after"),
+        (
+            'upstream.servers = ["https://a.example", "http://127.0.0.1:9000"]\nlog.level = "warning"',
+            "forwarded_from redirect_port handshake_timeout requests",
+        ),
+    ],
+)
+def test_keys_without_effect_are_remarked_on(more: str, idle: str, tmp_path: Path) -> None:
+    """They are no mistakes: a config may be written for what comes next. `admin.hosts` says what is the default."""
+    path = tmp_path / "config.toml"
+    path.write_text(CHANGED + more)
+    assert [item.key.partition(".")[2] for item in remarks(str(path))] == idle.split()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
@@ -13,6 +14,11 @@ from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.policy.bucket import Rate
 from shield.policy.entries import NetworkRates
+from shield.policy.routes import template
+
+_NO_PATH: Final = re.compile(r"[^!-~]|[?#]")
+_NOT_OURS: Final = re.compile(r"\*\*|(?<=/)(?:\{[^/]*\}|<[^/]*>)(?=/|$)")
+"""How other programs write what differs between the paths of a route: {id}, <int:id>, **."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +122,33 @@ class LimitsSettings:
         Why("Chosen", "twenty times slower is a wait, more would be a lockout"),
     ] = 0.05
     costs: Annotated[
-        dict[str, Annotated[float, Gt(0)]], Unit("units"), Doc("Costs by path template, in place of what is measured.")
+        dict[str, Annotated[float, Gt(0)]],
+        Unit("units"),
+        Doc(
+            'Costs by path template, in place of what is measured: { "/search" = 5, "/users/*" = 2 }. In a template, '
+            "* stands for a number, or for an identifier of eight or more hexadecimal digits or twenty or more letters "
+            "and digits. It stands for nothing else, so no template names all paths below one."
+        ),
     ] = field(default_factory=dict)
     honeypots: Annotated[
         tuple[str, ...],
         Doc("Paths that no link leads to. A program that asks for one is banned; a browser may have been sent there."),
     ] = ()
+
+    def _wrong_costs(self) -> Iterator[Complaint]:
+        """Complaints about templates that are none, that no path has, or that are another one written otherwise."""
+        seen: dict[str, str] = {}
+        for path in self.costs:
+            if not path.startswith("/"):
+                yield ("costs", path), 'a path template must begin with "/"'
+            elif _NO_PATH.search(path):
+                yield ("costs", path), "no path has these characters: they end a path, or are sent percent-encoded"
+            elif _NOT_OURS.search(path):
+                yield ("costs", path), 'no path fits: write * where paths have a number or an identifier: "/users/*"'
+            elif template(path) in seen:
+                yield ("costs", path), f"this is the same route as {seen[template(path)]}: {template(path)}"
+            else:
+                seen[template(path)] = path
 
     def of_networks(self) -> NetworkRates:
         """The rates of the three kinds of network, as their entries keep them."""
@@ -130,9 +157,7 @@ class LimitsSettings:
         )
 
     def complaints(self) -> Iterator[Complaint]:
-        for template in self.costs:
-            if not template.startswith("/"):
-                yield ("costs", template), 'a path template must begin with "/"'
+        yield from self._wrong_costs()
         for number, path in enumerate(self.honeypots):
             if not path.startswith("/") or path == "/":
                 yield ("honeypots", number), 'a path that begins with "/", and not the front page'
