@@ -33,7 +33,7 @@ help:
 	@echo "make autobahn    the Autobahn cases for WebSockets, directly and through Shield"
 	@echo "make audit       ask for known vulnerabilities in the pinned dependencies"
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
-	@echo "make lint        ruff and mypy only; prints the largest classes and functions"
+	@echo "make lint        ruff and mypy only, and which classes have grown without a reason"
 	@echo "make format      let ruff format the code"
 	@echo "make docs        write what is generated: docs/configuration.md, constants.md and log.md"
 	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"

@@ -64,7 +64,9 @@ UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
 
 
 class Engine:
-    """The policy of one upstream pool. It has an attribute for each part that a verb asks, and so more than most.
+    """The policy of one upstream pool.
+
+    It has more than 15 attributes because each part of the policy that one of its verbs asks is one.
 
     `entropy(n)` returns n random bytes, `wall_offset` is wall clock minus monotonic clock in seconds, `concurrency`
     the requests that the upstream takes at once. `check_work` checks the hashes of an answer: a simulation puts

@@ -88,7 +88,11 @@ class NetworkEntry:
 
 
 class Rare:
-    """The rare attributes of one address or client: bans, challenges, what the operator or DNS says of it."""
+    """The rare attributes of one address or client: bans, challenges, what the operator or DNS says of it.
+
+    They are more than 15 attributes in one object because few entries have any of them: an entry without keeps one
+    reference to nothing.
+    """
 
     __slots__ = (
         "banned_until",
@@ -300,8 +304,8 @@ class Pass:
     Whoever has it may keep it for as long as it likes. The engine looks again whenever `check_at` has come or the pass
     is seen from another network, so an expired, revoked or forgotten one does nothing.
 
-    While it is **scarce** (bought, and the attack is not over) it has a small bucket and a short life. It has many
-    attributes because it is a bucket, a holder of a history and an entry of a table in one.
+    While it is **scarce** (bought, and the attack is not over) it has a small bucket and a short life. It has more than
+    15 attributes because it is a bucket, a holder of a history and an entry of a table in one.
     """
 
     __slots__ = (

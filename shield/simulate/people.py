@@ -133,7 +133,7 @@ class Path:
 class Crowd:
     """A population while a scene runs: its members as far as they came, its dice, and what it got.
 
-    It has more attributes than most, since what each visit needs is computed once.
+    It has more than 15 attributes because what each visit needs is computed once.
     """
 
     def __init__(

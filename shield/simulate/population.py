@@ -55,7 +55,10 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Some who are alike: how many, where, how often they ask for what, and what they do with the answers."""
+    """Some who are alike: how many, where, how often they ask for what, and what they do with the answers.
+
+    It has more than 15 attributes because it is a table of a scene's file, with one for each key.
+    """
 
     kind: Annotated[PopulationKind, Doc("What is usual for them.")]
     rate: Annotated[float, Gt(0), Doc("visits/s. Of all of them together; a visit is a page, or one request.")]

@@ -66,7 +66,9 @@ class Latencies:
 
 
 class Tally:
-    """What a population got: one attribute for each thing that is counted, which the world adds to as it happens.
+    """What a population got. The world adds to it as it happens.
+
+    It has more than 15 attributes because each thing that is counted is one.
 
     Times are those of the story; wants are counted in the second in which they began.
 

@@ -90,8 +90,8 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 class World:
     """One run of a scene. Everything inside is on the engine's clock, everything in `result` on the story's.
 
-    It has more attributes than other classes, since it is where the engine, the service, Shield's core and the people
-    meet; some are methods of theirs, which a scene calls a million times.
+    It has more than 15 attributes because the engine, the service, Shield's core and the people meet here. Some are
+    methods of theirs, which a scene calls a million times.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from shield.policy.pressure.window import IDLE, OwnLoad
 class Weather:
     """Calm, unless told otherwise. Rates are in units/s.
 
-    It has more fields than most classes: the status shows nearly all of them, and they are of one moment.
+    It has more than 15 attributes because the status shows nearly all of them, and they are of one moment.
     """
 
     capacity: float
