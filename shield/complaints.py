@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Where in a table a value stands: its key, then the index in a list or the key in a table within."""
 
-Complaint = tuple[Place, str]
-"""A place, and what is allowed there."""
+Complaint = tuple[KeyPath, str]
+"""Where a value stands, and what is allowed there."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

@@ -1,4 +1,5 @@
-"""Shield's pieces without sockets: an engine with a clock moved by hand, and a gate and an origin on fake transports.
+"""Shield's pieces without sockets: an engine with a clock moved by hand; a client connection and an origin on fake
+transports.
 
 What remains is the Python cost of a request. The system calls, which cost as much again, are in the throughput suite.
 """
@@ -188,11 +189,11 @@ class Proxy:
         response_head._statuses.known.clear()
 
     def connect(self) -> ClientConnection:
-        """A new client connection; also kept as `gate`."""
+        """A new client connection; also kept as `connection`."""
         self.transport = FakeTransport()
-        self.gate = ClientConnection(self.serving)
-        self.gate.connection_made(self.transport)  # type: ignore[arg-type]
-        return self.gate
+        self.connection = ClientConnection(self.serving)
+        self.connection.connection_made(self.transport)  # type: ignore[arg-type]
+        return self.connection
 
     def counted(self, action: str) -> int:
         """Requests with that verdict so far, by the metrics."""

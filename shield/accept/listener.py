@@ -18,7 +18,7 @@ from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.accept.sockets import names
-from shield.complaints import Complaint, Place, networks
+from shield.complaints import Complaint, KeyPath, networks
 from shield.errors import out_of_files
 from shield.marks import Unit, Why
 from shield.wire.addresses import wrong_tcp_address
@@ -142,11 +142,11 @@ class ListenSettings:
         if not self.addresses:
             yield ("address",), "at least one address is needed"
         for number, address in enumerate(self.addresses):
-            place: Place = ("address",) if isinstance(self.address, str) else ("address", number)
+            at: KeyPath = ("address",) if isinstance(self.address, str) else ("address", number)
             if wrong := wrong_tcp_address(address):
-                yield place, wrong
+                yield at, wrong
             if address in self.addresses[:number] and not address.endswith(":0"):
-                yield place, "this address is listed twice"
+                yield at, "this address is listed twice"
         yield from networks("trusted_proxies", self.trusted_proxies)
         if self.proxy_protocol and not self.trusted_proxies:
             yield ("proxy_protocol",), "of use only with listen.trusted_proxies: nobody else's header is believed"

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.accept.certificate_files import CertificateSettings, load, reason
-from shield.complaints import Complaint, Place, unreadable
+from shield.complaints import Complaint, KeyPath, unreadable
 from shield.marks import Unit, Why
 from shield.policy.bucket import Rate
 from shield.wire.addresses import wrong_tcp_address
@@ -120,12 +120,12 @@ def _useless(certificates: Sequence[CertificateSettings]) -> Iterator[Complaint]
     """Certificates that cannot be used, and those that would never be shown beside the ones before them."""
     seen: dict[tuple[str, str], str] = {}  # name and kind of key -> file
     for number, one in enumerate(certificates):
-        place: Place = ("certificates", number)
+        at: KeyPath = ("certificates", number)
         missing = False
         for name, path in (("chain", one.chain), ("key", one.key)):
             if (path or name == "chain") and (wrong := unreadable(path)):
                 missing = True
-                yield (*place, name), wrong
+                yield (*at, name), wrong
         if missing:
             continue
         try:
@@ -133,15 +133,15 @@ def _useless(certificates: Sequence[CertificateSettings]) -> Iterator[Complaint]
         except (OSError, ValueError) as error:
             which = f"{one.chain} with {one.key}" if one.key else f"{one.chain}, which must hold its key too"
             more = "" if one.key else " as there is no other file,"
-            yield (*place, "chain"), f"{which}{more} cannot be used: {reason(error)}"
+            yield (*at, "chain"), f"{which}{more} cannot be used: {reason(error)}"
             continue
         keys = [(name, certificate.kind) for name in certificate.names]
         if number and not keys:
-            yield (*place, "chain"), f"{one.chain} names no host (no subjectAltName), so it would never be shown"
+            yield (*at, "chain"), f"{one.chain} names no host (no subjectAltName), so it would never be shown"
         elif number and all(key in seen for key in keys):
             kind, other = certificate.kind, seen[keys[0]]
             yield (
-                (*place, "chain"),
+                (*at, "chain"),
                 f"never shown: {other} is for the same names, and has a key of the same kind ({kind})",
             )
         for key in keys:

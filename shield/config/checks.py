@@ -24,7 +24,7 @@ def check(config: Config) -> Iterator[Complaint]:
     for table in fields(config):
         complaints = getattr(getattr(config, table.name), "complaints", None)
         if complaints is not None:
-            yield from (((table.name, *place), allowed) for place, allowed in complaints())
+            yield from (((table.name, *at), allowed) for at, allowed in complaints())
     yield from _listening_twice(config)
     yield from _in_circles(config)
 

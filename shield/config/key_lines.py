@@ -23,7 +23,7 @@ _STRINGS: Final = (
 _ESCAPES: Final = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
 
 
-def places(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[Path, int]:
     """The line, counted from 1, of every key, table header and array element."""
     return _Scan(text).run()
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from shield.config.checks import check
 from shield.config.idle import idle
-from shield.config.places import places
+from shield.config.key_lines import key_lines
 from shield.config.settings import Config
 from shield.config.validation import Mistake, mistake, validate
 
@@ -54,7 +54,7 @@ def remarks(path: str | None = None) -> list[Mistake]:
     """What the file that find() finds asks for without effect. Raises ConfigError where load() does."""
     name = find(path)
     text = _text(name)
-    config, data, lines = parse(text, name), tomllib.loads(text), places(text)
+    config, data, lines = parse(text, name), tomllib.loads(text), key_lines(text)
     return sorted((mistake(data, lines, at, why) for at, why in idle(config)), key=lambda item: item.line)
 
 
@@ -79,7 +79,7 @@ def parse(text: str, name: str = FILE_NAME) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(name, [_syntax(str(error))]) from error
-    lines = places(text)
+    lines = key_lines(text)
     config, mistakes = validate(Config, data, lines)
     if config is None:
         # What is sound is cross-checked all the same, so that one run of `shield check` shows everything.

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union
 import annotated_types as at
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from shield.config.places import Path
+from shield.config.key_lines import Path
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from shield.config.places import places
+from shield.config.key_lines import key_lines
 
 _PAGES: Final = Path(__file__).parent / "pages"
 
@@ -68,7 +68,7 @@ def notice(url: str, config_path: str) -> str:
     with contextlib.suppress(OSError, ValueError):
         text = Path(config_path).read_text(encoding="utf-8")
         tomllib.loads(text)
-        line = places(text).get(("upstream", "servers"), 0)
+        line = key_lines(text).get(("upstream", "servers"), 0)
     # An installed package is no place for an operator's config: the next version would overwrite it.
     shipped = Path(config_path).parent == Path(__file__).parents[1]
     file = Path(config_path).name if shipped else config_path

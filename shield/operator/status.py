@@ -60,7 +60,7 @@ class ChallengesStatus:
 class LogLinesStatus:
     written: Annotated[int, Counter("shield_log_lines", "Log lines written.")]
     suppressed: Annotated[int, Counter("shield_log_lines_suppressed", "Log lines left out by sampling.")]
-    dropped: Annotated[int, Counter("shield_log_lines_dropped", "Log lines lost to a full or failed sink.")]
+    dropped: Annotated[int, Counter("shield_log_lines_dropped", "Log lines that the log did not take.")]
 
 
 @dataclass(frozen=True, slots=True)

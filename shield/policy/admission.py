@@ -52,7 +52,7 @@ class Admission:
         self._shed_in_window = 0  # requests
 
     def enter(self, request: Request, now: float) -> Verdict:
-        """Give an admitted request a slot (its verdict to FORWARD), or a place in the queue (QUEUE), or none (SHED)."""
+        """Give an admitted request a slot (FORWARD), let it wait for one (QUEUE), or turn it away (SHED)."""
         slots = self._slots
         if self._dry_run or (slots.in_flight < slots.size and not self._queue.waiting):
             request.has_slot = True

@@ -36,7 +36,7 @@ from shield.policy.status import TableStatus
 DAY: Final = 86_400.0
 
 RECORD_BYTES: Final = 500
-"""Bytes of a record with its key, places and heap item, by tracemalloc over 20,000 of as many addresses."""
+"""Bytes of a record with its key, address, network and heap item, by tracemalloc over 20,000 of as many addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class NetworkHistory:
 
 
 class History(Cache[bytes, Record]):
-    """The records, bounded, and the places they belong to (never more places than records)."""
+    """The records, bounded, and the addresses and networks they belong to (never more of either than records)."""
 
     def __init__(self, settings: HistorySettings, size: int) -> None:
         super().__init__(size)
@@ -123,30 +123,30 @@ class History(Cache[bytes, Record]):
         """Count nothing while `frozen`: from the onset of an attack, and while the queue does not move on."""
         self.frozen = frozen
 
-    def good(self, subject: ClientEntry | Pass, address: str, network: str, units: float, now: float) -> None:
+    def good(self, holder: ClientEntry | Pass, address: str, network: str, units: float, now: float) -> None:
         """Count a good response that cost `units`, to a client or pass seen at `address` in `network`."""
         if self.frozen:
             return
-        record = subject.record
+        record = holder.record
         if record is not None and record.live:
             record.units += units
-            if now - subject.window >= self._window:
-                subject.window = record.last = now
+            if now - holder.window >= self._window:
+                holder.window = record.last = now
                 record.windows += 1
                 here = self._networks[record.network]
                 here.last = max(here.last, now)
-        elif subject.windows == 0:
-            subject.windows = 1
-            subject.window = now
-            if isinstance(subject, ClientEntry):
+        elif holder.windows == 0:
+            holder.windows = 1
+            holder.window = now
+            if isinstance(holder, ClientEntry):
                 self._newcomers = self._newcomers_kept * self._newcomers + 1.0
                 known = self.known_since(network, now) is not None
                 self._newcomers_known = self._newcomers_kept * self._newcomers_known + known
-        elif subject.windows > 0 and now - subject.window >= self._window:
-            first, subject.window = subject.window, now
-            windows = subject.windows = min(subject.windows + 1, self._windows)
+        elif holder.windows > 0 and now - holder.window >= self._window:
+            first, holder.window = holder.window, now
+            windows = holder.windows = min(holder.windows + 1, self._windows)
             if windows == self._windows:
-                subject.record = self.remember(Record(subject.key, address, network, first, now, windows, units))
+                holder.record = self.remember(Record(holder.key, address, network, first, now, windows, units))
 
     def recall(self, key: bytes, former: bytes | None) -> Record | None:
         """The record of a client. One that stands under its name of the previous key is moved to the present name."""
@@ -158,9 +158,9 @@ class History(Cache[bytes, Record]):
                 self[key] = record
         return record
 
-    def limited(self, subject: ClientEntry | Pass, now: float) -> None:
+    def limited(self, holder: ClientEntry | Pass, now: float) -> None:
         """Let the present window of a client or pass not count, since it went above its limit."""
-        subject.window = now
+        holder.window = now
 
     def remember(self, record: Record) -> Record:
         """Enter a record (replacing an older one of the same key)."""

@@ -66,14 +66,14 @@ def client_tag(key: bytes, identity: bytes) -> bytes:
     return _tag(key, _CLIENT, TAG_BYTES, identity)
 
 
-def loop_tag(key: bytes, place: bytes) -> bytes:
-    """Six bytes that name this Shield, which listens at `place`, among all Shields of the world."""
-    return _tag(key, _LOOP, 6, place)
+def loop_tag(key: bytes, address: bytes) -> bytes:
+    """Six bytes that name this Shield, which listens at `address`, among all Shields of the world."""
+    return _tag(key, _LOOP, 6, address)
 
 
-def order_tag(key: bytes, subject: bytes, epoch: int) -> int:
+def order_tag(key: bytes, holder: bytes, epoch: int) -> int:
     """16 bits that put equals in an order nobody can predict, another one in each epoch (a whole number)."""
-    message = subject + epoch.to_bytes(8, "big", signed=True)
+    message = holder + epoch.to_bytes(8, "big", signed=True)
     return int.from_bytes(_tag(key, _ORDER, 2, message), "big")
 
 

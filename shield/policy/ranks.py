@@ -29,13 +29,13 @@ class Ranks:
         In T2 it is minus log2 of the units that the pass has taken, so that a page that was just bought goes before
         the thousandth request of a pass that a botnet keeps.
         """
-        subject: Pass | ClientEntry = request.client.entry
+        holder: Pass | ClientEntry = request.client.entry
         shown = request.shown_pass
         period = int(now // self._order_seconds)
         if shown is not None and request.tier is T2:
             return order_tag(self._key, shown.key, period) / ORDERS - int(log2(shown.taken + 1.0))
         if shown is not None and shown.record is not None:
-            subject = shown
-        record = subject.record
+            holder = shown
+        record = holder.record
         served = log2(record.units + 1.0) if record is not None and record.live else 0.0
-        return int(served) + order_tag(self._key, subject.key, period) / ORDERS
+        return int(served) + order_tag(self._key, holder.key, period) / ORDERS

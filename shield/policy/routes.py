@@ -3,7 +3,7 @@
 A route is a method and a path template. In a template, segments that look like names of things (numbers, hexadecimal,
 UUIDs, long mixed strings) are replaced by `*`. Templates are bounded by Space-Saving (Metwally, Agrawal and El Abbadi
 2005): when there are too many, a new template takes the place, and the count, of the least counted one. So with k
-places every route that makes more than 1/k of the requests is known, and random paths only displace each other.
+entries every route that makes more than 1/k of the requests is known, and random paths only displace each other.
 
 The baseline of a route is the median of its upstream times, by stochastic approximation on a log scale: each sample
 moves it a step towards itself, 1/n at first and `step` later (the frugal estimator of Ma, Muthukrishnan and Sandler

@@ -122,7 +122,7 @@ class PolicyStatus:
     demand: Annotated[
         float,
         Merge.SUM,
-        Gauge("shield_demand_units_per_second", "Cost per second that all subjects together ask for."),
+        Gauge("shield_demand_units_per_second", "Cost per second that all clients together ask for."),
     ]
     known_demand: Annotated[float, Merge.SUM]
     capacity: Annotated[
@@ -138,7 +138,7 @@ class PolicyStatus:
     probing: Annotated[bool, Merge.ANY]
     in_flight: Annotated[int, Merge.SUM, Gauge("shield_requests_in_flight", "Requests that hold a concurrency slot.")]
     waiting: Annotated[int, Merge.SUM, Gauge("shield_queue_length", "Requests waiting for a slot.")]
-    queue: int  # places
+    queue: int  # requests that may wait, at most
     bought_kept: float
     standing_queue: bool
     median_rtt: float

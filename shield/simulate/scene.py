@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict
 from typing_extensions import Doc
 
-from shield.config.places import places
+from shield.config.key_lines import key_lines
 from shield.config.validation import STRICT, Mistake, mistake, validate
 from shield.simulate.addresses import blocks
 from shield.simulate.population import USUAL, Population
@@ -138,7 +138,7 @@ def parse(text: str, name: str = "scene") -> Scene:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SceneError(name, [Mistake((), 0, "", f"not TOML: {error}")]) from error
-    lines = places(text)
+    lines = key_lines(text)
     scene, mistakes = validate(Scene, _as_usual(data), lines)
     if scene is not None:
         mistakes += [mistake(data, lines, path, why) for path, why in _cross_checks(scene)]

@@ -39,7 +39,7 @@ class KeptConnection(Protocol):
 class Server:
     """One upstream server. `outstanding`: requests that were sent to it or wait for a connection to it.
 
-    It has more than 15 attributes because three things are told apart by it: a place, a health and a load.
+    It has more than 15 attributes because it is an address, a health and a load in one.
     """
 
     __slots__ = (
@@ -64,7 +64,7 @@ class Server:
 
     def __init__(self, name: str, counters: UpstreamCounters) -> None:
         """`name`: as in upstream.servers, a URL or "unix:" and a path."""
-        # place
+        # address
         self.name = name
         self.path = ""  # of a unix socket
         self.host = ""

@@ -62,7 +62,7 @@ async def test_an_answer_to_head_has_no_body() -> None:
         b"nonsense\r\n\r\n",
     ],
 )
-async def test_everything_else_gets_a_gate(data: bytes) -> None:
+async def test_everything_else_gets_a_connection(data: bytes) -> None:
     async with shielded() as (shield, _):
         shield.engine.verdicts = {"/no": LIMITED}
         async with await shield.client() as client:
@@ -74,7 +74,7 @@ async def test_everything_else_gets_a_gate(data: bytes) -> None:
         assert len(shield.accepted) == 1
 
 
-async def test_a_large_head_is_the_gates() -> None:
+async def test_a_large_head_is_left_to_a_connection() -> None:
     async with shielded(http=HttpSettings(max_head_bytes=1024)) as (shield, _):
         async with await shield.client() as client:
             assert (await client.ask(get("/", CLOSE, "X: " + "y" * 1100))).status == 431

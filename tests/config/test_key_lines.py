@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shield.config.places import Path as Place
-from shield.config.places import places
+from shield.config.key_lines import Path as Place
+from shield.config.key_lines import key_lines
 
 DOCUMENT = '''\
 # a comment with "quotes" and [brackets]
@@ -55,22 +55,22 @@ def paths(value: Any, path: Place = ()) -> Iterator[Place]:
 
 
 def test_finds_exactly_what_the_document_holds() -> None:
-    assert set(places(DOCUMENT)) == set(paths(tomllib.loads(DOCUMENT)))
+    assert set(key_lines(DOCUMENT)) == set(paths(tomllib.loads(DOCUMENT)))
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parent / "good").glob("*.toml")), ids=lambda path: path.stem)
 def test_finds_what_the_good_files_hold(path: Path) -> None:
     text = path.read_text()
-    assert set(places(text)) == set(paths(tomllib.loads(text)))
+    assert set(key_lines(text)) == set(paths(tomllib.loads(text)))
 
 
 def test_lines() -> None:
-    found = places(DOCUMENT)
+    found = key_lines(DOCUMENT)
     lines = DOCUMENT.splitlines()
-    for place, line in found.items():
-        key = place[-1]
+    for at, line in found.items():
+        key = at[-1]
         if isinstance(key, str) and key.isidentifier():
-            assert key in lines[line - 1], place
+            assert key in lines[line - 1], at
     assert lines[found["a", "b", 1] - 1].strip() == '"y]",'
     assert lines[found["a", "b", 2, "r s", 1] - 1].strip() == "3] } ]"
     assert lines[found["t", 1, "x"] - 1] == "x=2"
@@ -79,7 +79,7 @@ def test_lines() -> None:
 
 
 def test_windows_line_ends() -> None:
-    assert places('a = 1\r\n[b]\r\nc = """x\r\ny"""\r\nd = 2\r\n') == {
+    assert key_lines('a = 1\r\n[b]\r\nc = """x\r\ny"""\r\nd = 2\r\n') == {
         ("a",): 1,
         ("b",): 2,
         ("b", "c"): 3,

@@ -195,10 +195,10 @@ def by_h11(data: bytes) -> Reading:
 
 def by_shield(pieces: Sequence[bytes]) -> Reading:
     memory = Memory()
-    caller = memory.caller()
-    caller.send(*pieces)
-    heard, closing = caller.heard, caller.closing
-    caller.leave()
+    client = memory.client()
+    client.send(*pieces)
+    heard, closing = client.heard, client.closing
+    client.leave()
     memory.close()
     refusal = re.search(rb"HTTP/1\.1 ([45]\d\d) [^\r\n]*\r\nDate: ", heard)  # the origin here says neither
     end = "refused" if refusal is not None else "closed" if closing else "more"

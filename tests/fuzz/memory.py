@@ -114,7 +114,7 @@ class Transport:
         """Nothing is ever buffered."""
 
     def pause_reading(self) -> None:
-        """The callers here feed nothing that a paused side would not have got from its kernel."""
+        """The tests here feed nothing that a paused side would not have got from its kernel."""
 
     def resume_reading(self) -> None:
         """See above."""
@@ -247,8 +247,8 @@ class Memory:
             request_ids=lambda: b"id-%x" % next(count),
         )
 
-    def caller(self) -> Peer:
-        return Peer(self)
+    def client(self) -> Client:
+        return Client(self)
 
     def close(self) -> None:
         """Nothing may be left over: no slot, no exchange, no connection that is counted."""
@@ -264,19 +264,19 @@ class Memory:
         )
 
 
-class Peer:
-    """A client's connection."""
+class Client:
+    """A client, and its connection to Shield."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self.gate = ClientConnection(memory.serving)
-        self.transport = Transport(memory.loop, self.gate)
-        self.gate.connection_made(self.transport)  # type: ignore[arg-type]
+        self.connection = ClientConnection(memory.serving)
+        self.transport = Transport(memory.loop, self.connection)
+        self.connection.connection_made(self.transport)  # type: ignore[arg-type]
 
     def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             if piece and not self.transport.closed:
-                self.gate.data_received(piece)
+                self.connection.data_received(piece)
                 self._memory.loop.settle()
 
     @property
@@ -291,7 +291,7 @@ class Peer:
     def leave(self) -> None:
         """The client closes."""
         if not self.transport.closed:
-            if self.gate.eof_received():
+            if self.connection.eof_received():
                 self._memory.loop.settle()
             self.transport.close()
         self._memory.loop.settle()

@@ -27,7 +27,7 @@ BEST: Final = 12
 """Inputs that are mutated further."""
 
 SEEDS: Final = {
-    "request head": ("plain_head", "gate"),
+    "request head": ("plain_head", "client_connection"),
     "cookie": ("cookie",),
     "x-forwarded-for": ("forwarded",),
     "forwarded": ("forwarded",),

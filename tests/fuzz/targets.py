@@ -361,7 +361,7 @@ FIRST: Final = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
 OWN: Final = b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def gate(data: bytes) -> None:
+def client_connection(data: bytes) -> None:
     """A client's connection: it may say what it wants, in whatever pieces. The next client is served as ever."""
     told = {_told(cut) for cut in ([data], pieces(data), *([_bytes(data)] if len(data) < 800 else []))}
     assert len(told) == 1, told
@@ -373,9 +373,9 @@ def _bytes(data: bytes) -> list[bytes]:
 
 def _told(cut: list[bytes]) -> tuple[Any, ...]:
     memory = Memory()
-    victim = memory.caller()
+    victim = memory.client()
     victim.send(FIRST)
-    hostile = memory.caller()
+    hostile = memory.client()
     hostile.send(*cut)
     closing = hostile.closing
     hostile.leave()
@@ -435,10 +435,10 @@ def _through(method: bytes, cut: list[bytes]) -> tuple[bytes, bool]:
         return cut if target == b"/first" else list(echo(link, said, target, body))
 
     memory = Memory(say)
-    first = memory.caller()
+    first = memory.client()
     first.send(method + b" /first HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     complete = not (memory.server.outstanding or first.transport.aborted)
-    second = memory.caller()
+    second = memory.client()
     second.send(OWN)
     assert second.heard.endswith(b"\r\n\r\nGET /own 0"), second.heard
     assert second.heard.startswith(b"HTTP/1.1 200 "), second.heard
@@ -609,7 +609,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
         config_file,
         cookie,
         forwarded,
-        gate,
+        client_connection,
         navigation,
         pass_token,
         plain_head,

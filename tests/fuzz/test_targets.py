@@ -12,7 +12,13 @@ from tests.fuzz.mutation import mutated
 from tests.fuzz.run import shown
 from tests.fuzz.targets import SEEDS, TARGETS, seeds
 
-MUTATIONS: Final = {"gate": 400, "upstream": 500, "config_file": 100, "state_files": 2000, "forwarded": 4000}
+MUTATIONS: Final = {
+    "client_connection": 400,
+    "upstream": 500,
+    "config_file": 100,
+    "state_files": 2000,
+    "forwarded": 4000,
+}
 """A second's worth; of the others there are more."""
 
 

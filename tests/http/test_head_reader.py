@@ -252,7 +252,7 @@ async def test_a_pass_in_a_field_and_one_in_a_cookie_take_turns() -> None:
 
 
 async def test_a_pass_that_is_void_now_is_looked_at_again_with_each_request() -> None:
-    """The engine is handed the pass each time and knows best; what the gate keeps is which pass it was."""
+    """The engine is handed the pass each time and knows best; what the connection keeps is which pass it was."""
     async with shielded() as (shield, _):
         async with await shield.client() as client:
             for _ in range(3):

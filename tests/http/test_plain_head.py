@@ -196,7 +196,7 @@ def test_whatever_comes_is_read_alike_or_not_at_all(first: bytes, lines: list[by
     if junk:  # somewhere in it
         data = data[:at] + junk + data[at:]
     if data.find(b"\r\n\r\n") != len(data) - 4 or b"\r\n" not in data:
-        return  # the gate cuts heads at the first empty line
+        return  # the connection cuts heads at the first empty line
     short, long = both(data)
     if short is not None:
         assert_same(short, long)

@@ -1,4 +1,4 @@
-"""Lines within their budgets, and a sink that neither blocks nor fails the one who logs."""
+"""Lines within their budgets, and a writer that neither blocks nor fails whoever logs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Clock(Protocol):
 
 
 class Lines:
-    """A sink that keeps what it is given."""
+    """A writer that keeps what it is given."""
 
     def __init__(self) -> None:
         self.raw: list[bytes] = []
@@ -298,7 +298,7 @@ async def test_events_from_other_threads_are_handed_to_the_loop(clock: Clock) ->
     assert lines.all()[0]["rows"] == 3
 
 
-# The sink.
+# The log writer.
 
 
 class Disk:
@@ -325,44 +325,44 @@ class Disk:
 def test_writes_in_order_through_short_writes() -> None:
     disk = Disk()
     disk.take = 3
-    sink = LogWriter(2, disk.write)
+    writer = LogWriter(2, disk.write)
     for number in range(50):
-        sink.put(b"line %d\n" % number)
-        sink.flush()
-    sink.close()
+        writer.put(b"line %d\n" % number)
+        writer.flush()
+    writer.close()
     assert bytes(disk.written) == b"".join(b"line %d\n" % number for number in range(50))
-    assert (sink.written, sink.dropped) == (50, 0)
+    assert (writer.written, writer.dropped) == (50, 0)
 
 
 def test_a_stalled_reader_costs_lines_and_no_time() -> None:
     disk = Disk()
     disk.open.clear()
-    sink = LogWriter(2, disk.write)
+    writer = LogWriter(2, disk.write)
     line = b"x" * 1023 + b"\n"
-    sink.put(line)
-    assert sink.flush()
+    writer.put(line)
+    assert writer.flush()
     assert disk.entered.wait(10)  # the writer is stuck now
     for _ in range(2 * BUFFER_BYTES // len(line)):
-        sink.put(line)
-        assert not sink.flush()
-    assert sink.dropped == BUFFER_BYTES // len(line)
+        writer.put(line)
+        assert not writer.flush()
+    assert writer.dropped == BUFFER_BYTES // len(line)
     disk.open.set()
-    sink.close(10)
-    assert sink.written == 1 + BUFFER_BYTES // len(line)
+    writer.close(10)
+    assert writer.written == 1 + BUFFER_BYTES // len(line)
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC, errno.EIO])
 def test_a_failing_disk_costs_lines_and_nothing_else(number: int) -> None:
     disk = Disk()
     disk.errors.append(OSError(number, os.strerror(number)))
-    sink = LogWriter(2, disk.write)
-    sink.put(b"lost\n")
-    sink.put(b"lost too\n")
-    sink.flush()
-    sink.close(10)
-    assert (sink.written, sink.dropped) == (0, 2)
-    sink.put(b"after the end\n")
-    assert sink.dropped == 3
+    writer = LogWriter(2, disk.write)
+    writer.put(b"lost\n")
+    writer.put(b"lost too\n")
+    writer.flush()
+    writer.close(10)
+    assert (writer.written, writer.dropped) == (0, 2)
+    writer.put(b"after the end\n")
+    assert writer.dropped == 3
 
 
 def test_a_torn_line_does_not_spoil_the_next() -> None:
@@ -376,28 +376,28 @@ def test_a_torn_line_does_not_spoil_the_next() -> None:
         written.extend(data[:step])
         return min(step, len(data))
 
-    sink = LogWriter(2, write)
-    sink._write_out([b"whole\n", b"torn apart\n"])
-    sink._write_out([b"next\n"])
+    writer = LogWriter(2, write)
+    writer._write_out([b"whole\n", b"torn apart\n"])
+    writer._write_out([b"next\n"])
     assert bytes(written).splitlines() == [b"whole", b"tor", b"next"]
-    assert (sink.written, sink.dropped) == (2, 1)
+    assert (writer.written, writer.dropped) == (2, 1)
 
 
 def test_a_full_pipe_is_waited_for_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shield.operator.log_writer.STALL_SECONDS", 0.01)
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    reader, full = os.pipe()
+    os.set_blocking(full, False)
     try:
-        sink = LogWriter(writer)
+        writer = LogWriter(full)
         for _ in range(200):
-            sink.put(b"x" * 1023 + b"\n")
-        sink.close(10)
-        assert sink.written + sink.dropped == 200
-        assert 1 <= sink.dropped < 200
-        assert len(os.read(reader, 1 << 20)) >= 1024 * sink.written
+            writer.put(b"x" * 1023 + b"\n")
+        writer.close(10)
+        assert writer.written + writer.dropped == 200
+        assert 1 <= writer.dropped < 200
+        assert len(os.read(reader, 1 << 20)) >= 1024 * writer.written
     finally:
         os.close(reader)
-        os.close(writer)
+        os.close(full)
 
 
 def test_lines_say_which_worker_they_are_from(clock: Clock) -> None:

@@ -172,16 +172,16 @@ def make(situation: str, proxied: bool) -> rig.Proxy:
 
 async def once(proxy: rig.Proxy, sent: Input) -> float:
     """CPU seconds of one connection that sends it all and is answered."""
-    gate, origin = proxy.connect(), proxy.new_origin()
+    client, origin = proxy.connect(), proxy.new_origin()
     for data in sent.before:
-        gate.data_received(data)
+        client.data_received(data)
     if sent.before:
         origin.data_received(rig.SWITCHED)
     answer = (rig.RESPONSE,) if sent.answer is None else sent.answer
     spent = 0.0
     for data in sent.reads:
         began = cpu()
-        gate.data_received(data)
+        client.data_received(data)
         if sent.answer is None:
             spent += cpu() - began
     for _ in range(sent.requests):
@@ -191,9 +191,9 @@ async def once(proxy: rig.Proxy, sent: Input) -> float:
         for data in answer:
             origin.data_received(data)
         spent += cpu() - began
-        if gate._pending:
+        if client._pending:
             began = cpu()
             await asyncio.sleep(0)
             spent += cpu() - began
-    gate.connection_lost(None)
+    client.connection_lost(None)
     return spent

@@ -11,29 +11,29 @@ from bench.suites.micro.policy import CHEAP, buy
 
 
 def with_pass(proxy: rig.Proxy) -> bytes:
-    """A request that shows a pass, as the gate's engine takes it."""
+    """A request that shows a pass, as the engine takes it."""
     token = buy(proxy.engine, "127.0.0.1")
     return GET.replace(b"Cookie: ", b"Cookie: shield_pass=%s; " % token.encode())
 
 
 def present_again() -> Batch:
-    """What the gate does with the pass of a request whose connection has shown it before."""
+    """What the connection does with the pass of a request whose connection has shown it before."""
     proxy = rig.Proxy(rig.OUT_OF_REACH + CHEAP, lambda: rig.START)
     head = with_pass(proxy)
     forwarded(proxy, [head])
     with rig.calls(proxy.engine, "present") as verified:
-        proxy.gate.data_received(head)
+        proxy.connection.data_received(head)
     assert not verified, "the connection did not remember the pass"
-    shown = proxy.gate._exchange.head  # type: ignore[union-attr]
-    assert proxy.gate.peer.shown_pass is not None
-    return timed(proxy.gate.peer.present, shown, rig.START)
+    shown = proxy.connection._exchange.head  # type: ignore[union-attr]
+    assert proxy.connection.peer.shown_pass is not None
+    return timed(proxy.connection.peer.present, shown, rig.START)
 
 
 def forwarded(proxy: rig.Proxy, heads: Sequence[bytes]) -> float:
     before = proxy.counted("forward")
     began = cpu()
     for head in heads:
-        proxy.gate.data_received(head)
+        proxy.connection.data_received(head)
         proxy.origin.data_received(rig.RESPONSE)
     spent = cpu() - began
     assert proxy.counted("forward") - before == len(heads)
@@ -72,7 +72,7 @@ def forward_chunked() -> Batch:
         before = proxy.transport.written
         began = cpu()
         for _ in range(number):
-            proxy.gate.data_received(GET)
+            proxy.connection.data_received(GET)
             for read in reads:
                 proxy.origin.data_received(read)
         spent = cpu() - began
@@ -87,7 +87,7 @@ def refusing() -> rig.Proxy:
     """One that refuses everything from now on."""
     proxy = rig.Proxy(rig.TINY)
     while not proxy.counted("limit"):
-        proxy.gate.data_received(GET)
+        proxy.connection.data_received(GET)
         if proxy.origin.exchange:
             proxy.origin.data_received(rig.RESPONSE)
     return proxy
@@ -97,7 +97,7 @@ def refused_all(proxy: rig.Proxy, heads: Sequence[bytes]) -> float:
     before = proxy.counted("limit")
     began = cpu()
     for head in heads:
-        proxy.gate.data_received(head)
+        proxy.connection.data_received(head)
     spent = cpu() - began
     assert proxy.counted("limit") - before == len(heads)
     return spent
@@ -120,10 +120,10 @@ def connection() -> Batch:
         before = proxy.counted("forward")
         began = cpu()
         for _ in range(number):
-            gate = proxy.connect()
-            gate.data_received(GET)
+            client = proxy.connect()
+            client.data_received(GET)
             proxy.origin.data_received(rig.RESPONSE)
-            gate.connection_lost(None)
+            client.connection_lost(None)
         spent = cpu() - began
         assert proxy.counted("forward") - before == number
         return spent
@@ -138,9 +138,9 @@ def connection_refused() -> Batch:
         before = proxy.counted("limit")
         began = cpu()
         for _ in range(number):
-            gate = proxy.connect()
-            gate.data_received(CLOSE)
-            gate.connection_lost(None)
+            client = proxy.connect()
+            client.data_received(CLOSE)
+            client.connection_lost(None)
         spent = cpu() - began
         assert proxy.counted("limit") - before == number
         return spent

@@ -52,7 +52,7 @@ BUSY_SECONDS: Final = 2  # after which a client that is told BUSY is to try agai
 MOST_NONCE: Final = 1 << 53  # what a JavaScript number holds exactly
 HASH_SECONDS: Final = 1e-6  # measured 0.9 µs with the packing, in CPython 3.11
 SPENT_BYTES: Final = 110
-"""Bytes of a 16-byte key with its expiry and its place in the queue, by tracemalloc over 20,000."""
+"""Bytes of a 16-byte key with its expiry and its entry in the deque, by tracemalloc over 20,000."""
 
 
 CheckWork = Callable[[str, int, Sequence[int]], int]

@@ -105,7 +105,7 @@ class Squeeze:
             self._tally.asked(cost)
             return cost
         at = max(entry.shadow, now) + min(units, self._client_burst) / self._client_rate
-        slowed = self._slowing_of_place(request, now)
+        slowed = self._slowing_of_source(request, now)
         units = cost / (slowed if slowed > least else least)
         address_at = max(source.shadow, now) + min(units, self._address_burst) / self._address_rate
         if at - now > self._client_span:
@@ -151,7 +151,7 @@ class Squeeze:
         rare = holder.rare
         return rare.unanswered >= most and rare.unanswered_at + self._remembered > now
 
-    def _slowing_of_place(self, request: Request, now: float) -> float:
+    def _slowing_of_source(self, request: Request, now: float) -> float:
         """The factor on the address's rate when the pressure is over; on newcomers there, where all are deaf."""
         source = request.client.source
         slowed = self._reputation.slowing_of_source(source, now)
@@ -274,7 +274,7 @@ class Squeeze:
         source, reputation = request.client.source, self._reputation
         slowed = (
             factor * reputation.slowing_of_client(request.client.entry, now),
-            self._slowing_of_place(request, now),
+            self._slowing_of_source(request, now),
         )
         levels = [(*bucket, by) for bucket, by in zip(self._buckets(request), slowed, strict=False)]
         if networks:
