@@ -18,7 +18,8 @@ Source = Literal["Paper", "RFC", "Precedent", "Simulated", "Measured", "Computed
 
 Paper and RFC: it is a published one. Precedent: another program's default. Simulated: seen in `shield simulate`, or in
 the model that the tests of the concurrency limit use. Measured: on a running Shield. Computed: it follows from other
-figures. Chosen: by the reason given, and by nothing better.
+figures. Chosen: by judgement, and nothing was measured for it. The reason says what the value means, which setting it
+follows, or what another value does.
 """
 
 

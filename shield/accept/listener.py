@@ -111,7 +111,10 @@ class ListenSettings:
             "most 4,096. Beyond it, an idle connection of the address is closed for the newcomer, or the "
             "newcomer if all are in use."
         ),
-        Why("Chosen", "three more such addresses still leave room"),
+        Why(
+            "Chosen",
+            "four such addresses can take all, and a whole office behind one address still fits",
+        ),
     ] = 0
     max_connections_per_network: Annotated[
         int,
@@ -119,7 +122,10 @@ class ListenSettings:
         Le(10_000_000),
         Unit("connections"),
         Doc("Connections of one network (IPv4 /24, IPv6 /48); 0 is half of all, at most 16,384."),
-        Why("Chosen", "one network never takes all"),
+        Why(
+            "Chosen",
+            "two such networks can take all",
+        ),
     ] = 0
     backlog: Annotated[
         int,

@@ -138,7 +138,11 @@ class TimeoutSettings:
             "that have enough for now, or send no more of a body that it has begun, as a phone in a tunnel. In calm "
             "weather everybody may, under pressure those with a history or a pass; 0 is progress."
         ),
-        Why("Chosen", "a pause of a minute; nginx's timeouts are 60 s. What it holds meanwhile is bounded"),
+        Why(
+            "Chosen",
+            "half as long again as nginx's timeouts of 60 s: less cuts media players that rest; "
+            "more keeps their connections and buffers, which are bounded",
+        ),
     ] = 90.0
     linger: Annotated[
         float,
@@ -148,7 +152,11 @@ class TimeoutSettings:
         Doc(
             "Time after an error in which what the client still sends is read and dropped, so that it sees the answer."
         ),
-        Why("Chosen", "two round trips of a bad line; nginx's lingering_timeout is 5 s"),
+        Why(
+            "Chosen",
+            "two round trips of a bad line. Less, and a client that still sends may lose the "
+            "answer; nginx's lingering_timeout is 5 s",
+        ),
     ] = 2.0
     drain: Annotated[
         float,

@@ -46,8 +46,8 @@ An operator need not know any of these numbers, but each can be changed. Units, 
 
 The first word of a reason says where the number is from. *Paper* or *RFC*: it is a published one. *Precedent*: another
 program's default. *Simulated*: seen in `shield simulate` or in the model that the tests of the concurrency limit use.
-*Measured*: on a running Shield. *Computed*: it follows from other figures. *Chosen*: by the reason given, and by
-nothing better.
+*Measured*: on a running Shield. *Computed*: it follows from other figures. *Chosen*: by judgement,
+and nothing was measured for it. The reason says what the value means, which key it follows, or what another value does.
 """
 
 _NO_KEYS: Final = f"""\

@@ -57,7 +57,11 @@ class HttpSettings:
             "Part of a request body that is buffered in memory before a concurrency slot is taken, so that a slow "
             "sender holds no slot. What is longer goes to a temporary file."
         ),
-        Why("Chosen", "most forms fit; nginx's client_body_buffer_size is 16 KiB"),
+        Why(
+            "Chosen",
+            "a form without files fits. More costs memory, less writes temporary files; nginx's "
+            "client_body_buffer_size is 16 KiB",
+        ),
     ] = 65536
     body_spool_bytes: Annotated[
         int,
@@ -67,7 +71,11 @@ class HttpSettings:
             "Part of a request body that is kept in a temporary file until it is whole and there is a slot. A longer "
             "one is streamed from there on; 0 streams what does not fit into memory."
         ),
-        Why("Chosen", "photos and most documents are whole; nginx (proxy_request_buffering) keeps every body whole"),
+        Why(
+            "Chosen",
+            "a photo fits. A longer body holds its slot while the rest of it comes; nginx "
+            "(proxy_request_buffering) keeps every body whole",
+        ),
     ] = 64 << 20
     body_spools_bytes: Annotated[
         int,
@@ -96,7 +104,11 @@ class HttpSettings:
             "Part of a response that is read ahead of a client that reads slowly, so that the upstream is "
             "free for others; 0 reads no faster than the client."
         ),
-        Why("Chosen", "nearly every page and picture fits; nginx keeps a page in memory and 1 GiB on disk"),
+        Why(
+            "Chosen",
+            "a page and a picture fit. Of a longer response a slow client holds the server's "
+            "connection; nginx keeps a page in memory and 1 GiB on disk",
+        ),
     ] = 8 << 20
     response_buffers_bytes: Annotated[
         int,

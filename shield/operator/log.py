@@ -60,7 +60,10 @@ class LogSettings:
         Le(100_000),
         Unit("lines/s"),
         Doc("Refused requests that are logged, and as many failures. The others are counted, and the count is logged."),
-        Why("Chosen", "enough to see what it is"),
+        Why(
+            "Chosen",
+            "enough to see what is refused, and a flood writes no more than that",
+        ),
     ] = 10
 
 

@@ -48,7 +48,11 @@ class HistorySettings:
         Gt(0),
         Unit("s"),
         Doc("Length of a window. Good responses in several windows make a history."),
-        Why("Chosen", "longer than noticing a flood takes, so that the flood makes no history"),
+        Why(
+            "Chosen",
+            "longer than noticing a flood takes (`pressure.smoothing`), so that the flood makes "
+            "no history. More makes regular visitors known later",
+        ),
     ] = 60.0
     windows: Annotated[
         int,
@@ -56,21 +60,30 @@ class HistorySettings:
         Le(1000),
         Unit("windows"),
         Doc("Windows with good responses that make a history."),
-        Why("Chosen", "somebody came back; one would be a single visit, more would leave out most visitors"),
+        Why(
+            "Chosen",
+            "somebody came back. With 1 every visit is a history; more makes fewer people known",
+        ),
     ] = 2
     keep: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time without a visit after which a history is forgotten."),
-        Why("Chosen", "who comes once a month stays known"),
+        Why(
+            "Chosen",
+            "who comes once a month stays known",
+        ),
     ] = 60 * DAY
     known: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time for which a network is known after a known client's visit."),
-        Why("Chosen", "the rhythm of work is a week"),
+        Why(
+            "Chosen",
+            "a week, so that a network that is quiet at the weekend stays known",
+        ),
     ] = 7 * DAY
     newcomers: Annotated[
         float,
@@ -84,7 +97,10 @@ class HistorySettings:
         Gt(0),
         Unit("newcomers"),
         Doc("Newcomers without whom nothing is said of that share."),
-        Why("Chosen", "with fewer it would be chance"),
+        Why(
+            "Chosen",
+            "of 100 the share is known to within three per cent where it is a tenth",
+        ),
     ] = 100.0
 
 

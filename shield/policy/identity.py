@@ -68,7 +68,11 @@ class IdentitySettings:
         Le(1024),
         Unit("clients"),
         Doc("Clients told apart behind one address. Further ones share as many entries."),
-        Why("Chosen", "an office has fewer programs, and an attacker who changes its User-Agent gets no more"),
+        Why(
+            "Chosen",
+            "further programs behind one address share entries, and an attacker that changes its User-Agent gets no "
+            "more than so many",
+        ),
     ] = 32
     idle: Annotated[
         float,

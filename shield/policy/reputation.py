@@ -63,7 +63,10 @@ class ReputationSettings:
         Gt(0),
         Unit("s"),
         Doc("Time in which an address's or a network's score decays by half."),
-        Why("Chosen", "longer than it takes to change the User-Agent"),
+        Why(
+            "Chosen",
+            "six times a client's, since whoever changes the User-Agent is another client at the same address",
+        ),
     ] = ADDRESS_HALF_LIFE
     bad_score: Annotated[
         float,
@@ -76,7 +79,11 @@ class ReputationSettings:
         float, Gt(0), Unit("points"), Doc("Score that bans."), Why("Chosen", "twice what soft signals can reach")
     ] = 16.0
     least_ban: Annotated[
-        float, Gt(0), Unit("s"), Doc("Length of the first ban."), Why("Chosen", "an error is over before anybody asks")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Length of the first ban."),
+        Why("Chosen", "short, should it be a mistake. `reputation.relapse` makes the next ones longer"),
     ] = 60.0
     relapse: Annotated[
         float,
@@ -91,7 +98,10 @@ class ReputationSettings:
         Gt(0),
         Unit("s"),
         Doc("Length of the longest ban, and time after which relapses are forgotten."),
-        Why("Chosen", "addresses change hands within days"),
+        Why(
+            "Chosen",
+            "a day, since addresses change hands",
+        ),
     ] = 86_400.0
     limit_hit: Annotated[
         float,
@@ -119,14 +129,20 @@ class ReputationSettings:
         Ge(0),
         Unit("points"),
         Doc("Hard: a forged challenge or a false answer."),
-        Why("Chosen", "the fourth bans, a fault of the network or of memory does not"),
+        Why(
+            "Chosen",
+            "the fourth bans, so a single fault of a program or a line does not",
+        ),
     ] = 5.0
     malformed: Annotated[
         float,
         Ge(0),
         Unit("points"),
         Doc("Hard: a request that breaks HTTP as only a program can."),
-        Why("Chosen", "the sixth bans"),
+        Why(
+            "Chosen",
+            "six in a row ban",
+        ),
     ] = 3.0
     slow_abort: Annotated[
         float,

@@ -85,7 +85,10 @@ class RoutesSettings:
         Ge(0),
         Unit("s"),
         Doc("Time between two such steps: a flood's slowness must not become what is usual."),
-        Why("Chosen", "a flood sends hundreds of slow samples before it is noticed"),
+        Why(
+            "Chosen",
+            "a flood that slows the service moves a cost by `routes.step` a second at most",
+        ),
     ] = 1.0
 
     def complaints(self) -> Iterator[Complaint]:

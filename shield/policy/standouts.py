@@ -62,7 +62,10 @@ class StandoutsSettings:
         Le(1),
         Unit("share"),
         Doc("Part of the strangers' requests above which something stands out."),
-        Why("Chosen", "what makes less of a flood matters little"),
+        Why(
+            "Chosen",
+            "a twentieth. Less names more, with more mistakes",
+        ),
     ] = 0.05
     known_share: Annotated[
         float,
@@ -77,7 +80,10 @@ class StandoutsSettings:
         Ge(1),
         Unit("times"),
         Doc("How much more common among strangers than among known clients a fingerprint must be to be limited."),
-        Why("Chosen", "what is less so is people's, too"),
+        Why(
+            "Chosen",
+            "less limits programs that people use, too; more lets floods with common programs pass",
+        ),
     ] = 5.0
     rate_share: Annotated[
         float,
@@ -85,14 +91,20 @@ class StandoutsSettings:
         Le(1),
         Unit("share"),
         Doc("Part of the capacity that is the rate of the one bucket of a fingerprint that stands out."),
-        Why("Chosen", "what is limited by mistake still works, and nine tenths stay for the others"),
+        Why(
+            "Chosen",
+            "what is limited by mistake still works, and nine tenths are left to others",
+        ),
     ] = 0.1
     rate_burst: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time of that rate that may be asked for at once."),
-        Why("Chosen", "a page, while it is limited by mistake"),
+        Why(
+            "Chosen",
+            "a page loads at once, should its program be limited by mistake",
+        ),
     ] = 4.0
     release: Annotated[
         float,
@@ -107,49 +119,70 @@ class StandoutsSettings:
         Gt(0),
         Unit("requests"),
         Doc("Requests of strangers before anything is said to stand out."),
-        Why("Chosen", "fewer are chance"),
+        Why(
+            "Chosen",
+            "below it a share of a twentieth is ten requests",
+        ),
     ] = 200.0
     least_to_limit: Annotated[
         float,
         Gt(0),
         Unit("requests"),
         Doc("Requests of strangers before a fingerprint is limited."),
-        Why("Chosen", "a page of eighty parts is one visit"),
+        Why(
+            "Chosen",
+            "twelve pages of eighty parts. Less limits a program after fewer visits",
+        ),
     ] = 1000.0
     many_clients: Annotated[
         float,
         Gt(0),
         Unit("clients/min"),
         Doc("Clients above which the log calls them many."),
-        Why("Chosen", "more than an office, and fewer than any botnet"),
+        Why(
+            "Chosen",
+            "it only chooses a word of the log",
+        ),
     ] = 200.0
     few_requests: Annotated[
         float,
         Gt(0),
         Unit("requests/min"),
         Doc("Requests of a client up to which the log calls them few."),
-        Why("Chosen", "a page or two"),
+        Why(
+            "Chosen",
+            "it only chooses a word of the log",
+        ),
     ] = 6.0
     many_requests: Annotated[
         float,
         Gt(0),
         Unit("requests/min"),
         Doc("Requests of a client above which the log calls them many."),
-        Why("Chosen", "one a second"),
+        Why(
+            "Chosen",
+            "one a second; it only chooses a word of the log",
+        ),
     ] = 60.0
     half_life: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time in which what was counted loses half of its weight."),
-        Why("Chosen", "a new flood shows within the minute"),
+        Why(
+            "Chosen",
+            "less shows a new flood sooner, on fewer requests",
+        ),
     ] = 60.0
     per_second: Annotated[
         float,
         Ge(1),
         Unit("requests/s"),
         Doc("Requests that are counted one by one. Of more a sample is counted, so that a flood costs nothing more."),
-        Why("Chosen", "enough to tell what stands out within seconds"),
+        Why(
+            "Chosen",
+            "what makes a twentieth is counted fifty times a second",
+        ),
     ] = 1000.0
     places: Annotated[
         int,

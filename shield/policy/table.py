@@ -56,7 +56,10 @@ class TableSettings:
         Ge(16),
         Unit("entries"),
         Doc("Networks remembered at the same time."),
-        Why("Chosen", "a quarter of all IPv4 /24 in use by people"),
+        Why(
+            "Chosen",
+            "2 to the 16th. More cost memory; with fewer, strangers share the overflow entry in a smaller flood",
+        ),
     ] = 65_536
     passes: Annotated[
         int,
@@ -70,7 +73,10 @@ class TableSettings:
         Ge(16),
         Unit("entries"),
         Doc("Clients and passes with a good history."),
-        Why("Chosen", "regular visitors of a large site"),
+        Why(
+            "Chosen",
+            "a site with more regular visitors than that should set more",
+        ),
     ] = 100_000
     spent: Annotated[
         int,
@@ -91,14 +97,20 @@ class TableSettings:
         Ge(8),
         Unit("entries"),
         Doc("Route templates whose cost is known."),
-        Why("Chosen", "more than most services have"),
+        Why(
+            "Chosen",
+            "a route beyond it takes the entry of the one least asked for, which is then learned anew",
+        ),
     ] = 512
     paths: Annotated[
         int,
         Ge(8),
         Unit("entries"),
         Doc("Paths whose template is remembered, which saves finding it again."),
-        Why("Chosen", "the parts of a site that are asked for most"),
+        Why(
+            "Chosen",
+            "a path beyond it has its template found again at each request",
+        ),
     ] = 4096
 
 

@@ -43,7 +43,10 @@ class UpstreamSettings:
             "finds out what the service takes (see [concurrency]). Several workers (listen.workers) share "
             "it equally, rounded up."
         ),
-        Why("Chosen", "few operators know their number"),
+        Why(
+            "Chosen",
+            "few operators know this number, and it changes with the service",
+        ),
     ] = 0
     max_streams: Annotated[
         int,
@@ -58,7 +61,10 @@ class UpstreamSettings:
             "0 is half as many as client connections. Several workers share it equally, "
             "rounded up."
         ),
-        Why("Chosen", "each takes a connection on both sides"),
+        Why(
+            "Chosen",
+            "each takes a connection to the client and one to a server",
+        ),
     ] = 0
     connect_timeout: Annotated[
         float,
@@ -106,7 +112,10 @@ class UpstreamSettings:
         Le(10000),
         Unit("connections"),
         Doc("Idle connections that are kept per server."),
-        Why("Chosen", "nginx's keepalive directive is usually 16 to 100; opening one costs more than keeping it"),
+        Why(
+            "Chosen",
+            "each takes a descriptor here and at the server, and a request that finds none opens a connection",
+        ),
     ] = 100
     keep_alive_seconds: Annotated[
         float,
@@ -117,7 +126,10 @@ class UpstreamSettings:
             "Time after which an idle connection is closed. It must be shorter than the server's own "
             "limit, or requests meet closed connections."
         ),
-        Why("Chosen", "half of nginx's 60 s"),
+        Why(
+            "Chosen",
+            "half of the 60 s after which nginx closes, if it is the server",
+        ),
     ] = 30.0
     retries: Annotated[
         int,
@@ -128,7 +140,10 @@ class UpstreamSettings:
             "Further attempts of an idempotent request of which no byte of a response has come, and of "
             "any request that was not sent."
         ),
-        Why("Chosen", "a second failure says more of the service than of the connection"),
+        Why(
+            "Chosen",
+            "more retries send a service that is down several times the requests",
+        ),
     ] = 1
     ca: Annotated[str, Doc("Path of a PEM file with the authorities for https servers. Empty: the system's.")] = ""
     verify: Annotated[
@@ -159,7 +174,10 @@ class UpstreamSettings:
         Le(300),
         Unit("s"),
         Doc("Time for one health check."),
-        Why("Chosen", "shorter than the interval, and longer than a service under load takes to accept"),
+        Why(
+            "Chosen",
+            "shorter than the interval. Less takes servers out that are only slow",
+        ),
     ] = 3.0
     unhealthy_after: Annotated[
         int,
@@ -183,7 +201,11 @@ class UpstreamSettings:
         Le(3600),
         Unit("s"),
         Doc("Length of the first ejection. Each further one is longer by as much, up to ten times."),
-        Why("Chosen", "a restart takes less; Envoy's base_ejection_time is 30 s"),
+        Why(
+            "Chosen",
+            "less sends more requests to a server that still fails; more does without one that "
+            "is well again. Envoy's base_ejection_time is 30 s",
+        ),
     ] = 10.0
     slow_return: Annotated[
         float,
@@ -191,7 +213,10 @@ class UpstreamSettings:
         Le(3600),
         Unit("s"),
         Doc("Time after which a server that returns gets its full share, as HAProxy's slowstart."),
-        Why("Chosen", "caches are warm by then; HAProxy's and NGINX Plus's examples take 30 s"),
+        Why(
+            "Chosen",
+            "less gives a server with cold caches its full share sooner; HAProxy's and NGINX Plus's examples take 30 s",
+        ),
     ] = 20.0
 
     def complaints(self) -> Iterator[Complaint]:

@@ -71,7 +71,10 @@ class ChallengeSettings:
         Le(3600),
         Unit("s"),
         Doc("Time within which a challenge may be answered."),
-        Why("Chosen", "fifteen times the highest price on a phone"),
+        Why(
+            "Chosen",
+            "fifteen times the 8 s of `challenge.most_hashes`",
+        ),
     ] = 120.0
     verify_share: Annotated[
         float,
@@ -93,7 +96,10 @@ class ChallengeSettings:
         Ge(1),
         Unit("passes"),
         Doc("Silent passes for newcomers of one network in an hour."),
-        Why("Chosen", "an office, and no farm"),
+        Why(
+            "Chosen",
+            "one for each program of an office in an hour. More lets a farm save passes for an attack",
+        ),
     ] = 60.0
     earned_known: Annotated[
         float,
@@ -119,24 +125,37 @@ class ChallengeSettings:
         Le(64),
         Unit("networks"),
         Doc("Networks from which a pass may be used; from more it is revoked."),
-        Why("Chosen", "people change two or three"),
+        Why(
+            "Chosen",
+            "somebody on the way uses two or three. More lets a pass be shared more widely",
+        ),
     ] = 8
     pass_networks_window: Annotated[
-        float, Gt(0), Unit("s"), Doc("Time within which they are counted."), Why("Chosen", "a commute takes longer")
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time within which they are counted."),
+        Why("Chosen", "somebody on the way comes through few networks in it"),
     ] = 600.0
     pass_lifetime: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Life of a pass, after which it must be earned or bought anew."),
-        Why("Chosen", "who comes once a month stays known"),
+        Why(
+            "Chosen",
+            "who comes once a month stays known",
+        ),
     ] = 30 * DAY
     bought_idle: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time after its last good use when a bought pass lapses during an attack."),
-        Why("Chosen", "reading a page takes one or two minutes"),
+        Why(
+            "Chosen",
+            "time to read a page. Less makes readers pay again; more keeps unused passes",
+        ),
     ] = 120.0
     bought_life: Annotated[
         float,
@@ -153,7 +172,10 @@ class ChallengeSettings:
             "Time for which a pass just bought also pays for its client's requests without it: a form "
             "that another site sends carries no cookie."
         ),
-        Why("Chosen", "as long as a challenge lives; a payment's return carries no SameSite cookie"),
+        Why(
+            "Chosen",
+            "as `challenge.lifetime`. The way back from a payment page carries no SameSite cookie",
+        ),
     ] = 120.0
     greed: Annotated[
         float,
@@ -193,7 +215,10 @@ class ChallengeSettings:
         Gt(0),
         Unit("units/s"),
         Doc("Least that a bought pass gets, however many there are."),
-        Why("Chosen", "a click every few seconds"),
+        Why(
+            "Chosen",
+            "a cheap page every few seconds",
+        ),
     ] = 0.5
 
     def complaints(self) -> Iterator[Complaint]:

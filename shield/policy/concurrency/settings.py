@@ -35,7 +35,10 @@ class ConcurrencySettings:
         Le(10000),
         Unit("requests"),
         Doc("Limit that is never gone below."),
-        Why("Chosen", "with fewer there is nothing to measure"),
+        Why(
+            "Chosen",
+            "a probe takes half of them. More may be too many for a service with one slow resource",
+        ),
     ] = 4
     most: Annotated[
         int,
@@ -66,7 +69,10 @@ class ConcurrencySettings:
         Le(1000),
         Unit("responses"),
         Doc("Responses in a window without which it says nothing."),
-        Why("Chosen", "the median of two or three is chance"),
+        Why(
+            "Chosen",
+            "the median of fewer is often chance. More waits longer for a window that says something",
+        ),
     ] = 8
     clients: Annotated[
         int,
@@ -74,7 +80,10 @@ class ConcurrencySettings:
         Le(1000),
         Unit("clients"),
         Doc("Clients that those responses must be of, at least."),
-        Why("Chosen", "one client must not steer the limit"),
+        Why(
+            "Chosen",
+            "fewer let some clients steer the limit; more leave quiet sites without one",
+        ),
     ] = 4
     probe_every: Annotated[
         float,
@@ -104,7 +113,10 @@ class ConcurrencySettings:
         Le(2),
         Unit("times"),
         Doc("Ratio of tolerance to slowness above which the limit rises."),
-        Why("Chosen", "a gap between falling and rising, or it swings"),
+        Why(
+            "Chosen",
+            "without a gap between falling and rising the limit swings",
+        ),
     ] = 1.1
     growth: Annotated[
         float,
@@ -120,7 +132,10 @@ class ConcurrencySettings:
         Lt(1),
         Unit("times"),
         Doc("Factor by which the limit falls at a time, at most. Between windows it may fall further."),
-        Why("Chosen", "one bad window is not the end"),
+        Why(
+            "Chosen",
+            "one bad window takes three tenths at most",
+        ),
     ] = 0.7
     error_share: Annotated[
         float,
@@ -128,7 +143,10 @@ class ConcurrencySettings:
         Lt(1),
         Unit("share"),
         Doc("Part of responses that are 502, 503, 504 or timeouts above which, beyond chance, they are overload."),
-        Why("Chosen", "retries and deploys make fewer. Beyond chance, or two of 20 would act"),
+        Why(
+            "Chosen",
+            "what fails in a deployment should be less. It must also be beyond chance, or two of 20 would act",
+        ),
     ] = 0.05
     error_shrink: Annotated[
         float,
@@ -136,7 +154,10 @@ class ConcurrencySettings:
         Lt(1),
         Unit("times"),
         Doc("Factor by which the limit falls for errors, at least."),
-        Why("Chosen", "gentler than for slowness; errors may have another cause"),
+        Why(
+            "Chosen",
+            "gentler than for slowness, since errors may have another cause",
+        ),
     ] = 0.8
     drift: Annotated[
         float,

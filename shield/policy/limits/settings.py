@@ -25,7 +25,9 @@ _NOT_OURS: Final = re.compile(r"\*\*|(?<=/)(?:\{[^/]*\}|<[^/]*>)(?=/|$)")
 class LimitsSettings:
     """Rates in units/s and bursts in units; a unit is 10 ms of undisturbed upstream time."""
 
-    pass_: Annotated[Rate, Doc("Bucket of a pass."), Why("Chosen", "somebody known, with several tabs")] = Rate(20, 300)
+    pass_: Annotated[Rate, Doc("Bucket of a pass."), Why("Chosen", "twice the rate of a client without a pass")] = Rate(
+        20, 300
+    )
     client: Annotated[
         Rate,
         Doc("Bucket of a client without a pass."),
@@ -39,13 +41,20 @@ class LimitsSettings:
     network: Annotated[
         Rate,
         Doc("Bucket of an IPv4 /24, under pressure, for those without a history."),
-        Why("Chosen", "more than one address, far less than its 256"),
+        Why(
+            "Chosen",
+            "1.6 times the rate of one address, of 256. It binds strangers alone, and only under pressure",
+        ),
     ] = Rate(80, 320)
     network_v6_56: Annotated[
-        Rate, Doc("Bucket of an IPv6 /56 likewise."), Why("Chosen", "half of a /24, as one customer's (RFC 6177)")
+        Rate,
+        Doc("Bucket of an IPv6 /56 likewise."),
+        Why("Chosen", "half of a /24, since a /56 is usually one customer (RFC 6177)"),
     ] = Rate(40, 160)
     network_v6_48: Annotated[
-        Rate, Doc("Bucket of an IPv6 /48 likewise."), Why("Chosen", "twice a /24, as one site's (RFC 6177)")
+        Rate,
+        Doc("Bucket of an IPv6 /48 likewise."),
+        Why("Chosen", "twice a /24, since a /48 may be one large site (RFC 6177)"),
     ] = Rate(160, 640)
     calm_cost: Annotated[
         float,
@@ -78,7 +87,10 @@ class LimitsSettings:
         Doc(
             "Part of their rate that those without pass and history lose at full pressure, where nobody is challenged."
         ),
-        Why("Chosen", "a tenth is left, as for bad scores"),
+        Why(
+            "Chosen",
+            "a tenth is left at full pressure, as for bad scores",
+        ),
     ] = 0.9
     bad_rate: Annotated[
         float,
@@ -86,7 +98,10 @@ class LimitsSettings:
         Le(1),
         Unit("share"),
         Doc("Part of their rate that bad scores keep, times what is missing to full pressure."),
-        Why("Chosen", "a tenth, and that fades with p"),
+        Why(
+            "Chosen",
+            "a tenth in calm weather, and nothing at full pressure",
+        ),
     ] = 0.1
     unanswered: Annotated[
         int,
@@ -97,7 +112,10 @@ class LimitsSettings:
             "after an attack, and counts for no more as demand. An address may leave so many times more as its rate "
             "is larger."
         ),
-        Why("Chosen", "two pages, each tried again three times"),
+        Why(
+            "Chosen",
+            "two pages, each asked for four times",
+        ),
     ] = 8
     refused_cost: Annotated[
         float,
@@ -119,7 +137,10 @@ class LimitsSettings:
             "Least part of its rate that a bucket keeps, whatever score and pressure say. It also bounds "
             "what one request counts for, so that debts end."
         ),
-        Why("Chosen", "twenty times slower is a wait, more would be a lockout"),
+        Why(
+            "Chosen",
+            "a twentieth. Less would shut out who has paid once; more would let bad scores ask sooner",
+        ),
     ] = 0.05
     costs: Annotated[
         dict[str, Annotated[float, Gt(0)]],

@@ -23,7 +23,10 @@ class PressureSettings:
         Le(5),
         Unit("s"),
         Doc("Time between two readings."),
-        Why("Chosen", "eight samples come in it at 16 requests/s; shorter ones are noise"),
+        Why(
+            "Chosen",
+            "eight samples come in it at 16 requests/s. Shorter ones react sooner, on fewer samples",
+        ),
     ] = 0.5
     threshold: Annotated[
         float,
@@ -55,7 +58,10 @@ class PressureSettings:
             "Time under pressure after which newcomers are let in again, when nobody asks for more than "
             "the service has served before and it does worse than before: then the service is ill."
         ),
-        Why("Chosen", "longer than the pulses of an attack"),
+        Why(
+            "Chosen",
+            "an attack that pauses for less than this after each pulse is not taken for an illness",
+        ),
     ] = 60.0
     brownout_ill: Annotated[
         float,
@@ -65,14 +71,20 @@ class PressureSettings:
             "Same time where the service shows its illness: it is slow and completes less than it did, or "
             "fails though it could do as much."
         ),
-        Why("Chosen", "pulses of half a minute are not taken for an illness"),
+        Why(
+            "Chosen",
+            "longer than pulses of half a minute",
+        ),
     ] = 45.0
     own_lag: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Lateness of Shield's own event loop that counts as overload."),
-        Why("Chosen", "people notice 0.1 s (as `pressure.slow_excess`)"),
+        Why(
+            "Chosen",
+            "as `pressure.slow_excess`",
+        ),
     ] = 0.1
     own_busy: Annotated[
         float,
@@ -80,7 +92,11 @@ class PressureSettings:
         Le(1),
         Unit("share"),
         Doc("Part of the time that the loop must run or wait for a core, for its lateness to count."),
-        Why("Chosen", "below it a late loop is one long callback, and refusing people would not help"),
+        Why(
+            "Chosen",
+            "a loop that is late though it is idle in between ran one long callback, and "
+            "refusing people would not help",
+        ),
     ] = 0.9
     rise: Annotated[
         float,
@@ -175,7 +191,11 @@ class PressureSettings:
         Gt(0),
         Unit("s"),
         Doc("Wait in the queue above which waits add up."),
-        Why("Chosen", "people turn to something else"),
+        Why(
+            "Chosen",
+            "a little less than `queue.known_patience`. Less takes a short queue for overload; "
+            "more sees overload later",
+        ),
     ] = 0.4
     most_waited: Annotated[
         float,
@@ -189,7 +209,11 @@ class PressureSettings:
         Ge(0),
         Unit("s"),
         Doc("Time for which demand, as a multiple of what is beyond `used`, is summed until it counts."),
-        Why("Chosen", "25 browsers that load a page ask for as much"),
+        Why(
+            "Chosen",
+            "some browsers that load a page at once ask for as much. Less takes them for "
+            "overload; more sees a flood later",
+        ),
     ] = 1.0
     capacity_kept: Annotated[
         float,
@@ -230,14 +254,20 @@ class PressureSettings:
         Ge(1),
         Unit("times"),
         Doc("Demand, as a multiple of what was served, that ends a brownout."),
-        Why("Chosen", "those who are refused ask again, which alone is no attack"),
+        Why(
+            "Chosen",
+            "those who are refused ask again, which alone is no attack. More keeps newcomers in while an attack begins",
+        ),
     ] = 1.5
     brownout_tries: Annotated[
         float,
         Ge(1),
         Unit("times"),
         Doc("Same multiple where the service shows its illness, or could do three times that."),
-        Why("Chosen", "people who are refused try again twice or so, and no more than that"),
+        Why(
+            "Chosen",
+            "people who are refused try again twice or so",
+        ),
     ] = 3.0
     light: Annotated[
         float,
@@ -245,7 +275,10 @@ class PressureSettings:
         Lt(1),
         Unit("share"),
         Doc("Part of the capacity that, asked for, overloads no service that is well."),
-        Why("Chosen", "a third leaves no room for chance"),
+        Why(
+            "Chosen",
+            "a service that is slow though it is asked for a third of what it can do is ill",
+        ),
     ] = 0.33
     cusum_step: Annotated[
         float,
@@ -266,7 +299,10 @@ class PressureSettings:
         Gt(0),
         Unit("requests/s"),
         Doc("Least usual rate that is reckoned with."),
-        Why("Chosen", "below it a page is a jump"),
+        Why(
+            "Chosen",
+            "on a site with fewer requests one page with its parts would be an onset",
+        ),
     ] = 10.0
     cusum_growth: Annotated[
         float,
@@ -281,14 +317,20 @@ class PressureSettings:
         Le(1),
         Unit("share"),
         Doc("Part of the capacity that must be asked for; a quiet site's clicks are no flood."),
-        Why("Chosen", "a fiftieth harms no service"),
+        Why(
+            "Chosen",
+            "what asks for less than a fiftieth of the service does it no harm",
+        ),
     ] = 0.02
     cusum_memory: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time over which the usual rate is averaged."),
-        Why("Chosen", "a page is read in less, and the day changes more slowly"),
+        Why(
+            "Chosen",
+            "longer than a page is read, and shorter than the day's changes",
+        ),
     ] = 300.0
     smoothing: Annotated[
         float,
@@ -302,14 +344,20 @@ class PressureSettings:
         Gt(0),
         Unit("s"),
         Doc("Time below the threshold after which an attack is over."),
-        Why("Chosen", "attackers pause to see whether the guard goes"),
+        Why(
+            "Chosen",
+            "an attacker that pauses for less does not see the guard go. More keeps the history frozen for longer",
+        ),
     ] = 600.0
     warm_up: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time from the first request until the rate alone may be an onset."),
-        Why("Chosen", "a restart meets clients that come back all at once"),
+        Why(
+            "Chosen",
+            "clients that come back all at once after a restart are no onset",
+        ),
     ] = 60.0
 
     def complaints(self) -> Iterator[Complaint]:

@@ -22,14 +22,20 @@ class PricingSettings:
         Gt(0),
         Unit("s"),
         Doc("Time between two prices."),
-        Why("Chosen", "enough solves to count, few steps to any price"),
+        Why(
+            "Chosen",
+            "shorter counts fewer solves for a price; longer is later with it",
+        ),
     ] = 5.0
     least_rise: Annotated[
         float,
         Gt(1),
         Unit("times"),
         Doc("Least factor by which the price rises in a window, when it does."),
-        Why("Chosen", "or it never gets anywhere"),
+        Why(
+            "Chosen",
+            "the least that the price rises when it rises at all",
+        ),
     ] = 1.05
     most_rise: Annotated[
         float,
@@ -52,7 +58,10 @@ class PricingSettings:
         Lt(1),
         Unit("share"),
         Doc("Part of the passes that can be served; with fewer solves than that the price falls."),
-        Why("Chosen", "a gap, or it would swing"),
+        Why(
+            "Chosen",
+            "without a gap between rising and falling the price swings",
+        ),
     ] = 0.7
     bought_share: Annotated[
         float,
@@ -60,7 +69,10 @@ class PricingSettings:
         Lt(1),
         Unit("share"),
         Doc("Part of the capacity that is left for bought passes whatever T0 and T1 ask for."),
-        Why("Chosen", "newcomers get in beside a full house, which costs it a sixth"),
+        Why(
+            "Chosen",
+            "what newcomers can buy beside a full house. It costs T0 and T1 as much",
+        ),
     ] = 0.15
     kept_share: Annotated[
         float,
@@ -91,7 +103,10 @@ class PricingSettings:
         Le(1),
         Unit("share"),
         Doc("Part of a bought pass's worth that is taken to be used, until it is known."),
-        Why("Chosen", "learned within seconds; half would issue too few passes in the first of them"),
+        Why(
+            "Chosen",
+            "it is learned within seconds. Half would issue too few passes in the first of them, less too many",
+        ),
     ] = 0.2
     least_used: Annotated[
         float,
@@ -125,7 +140,10 @@ class PricingSettings:
         Le(1),
         Unit("share"),
         Doc("Share of newcomers from known networks without which it tells nobody from another."),
-        Why("Chosen", "where fewer do, chance makes half of it"),
+        Why(
+            "Chosen",
+            "of a smaller share chance makes half too often",
+        ),
     ] = 0.1
     most_wait: Annotated[
         float,
@@ -133,7 +151,10 @@ class PricingSettings:
         Le(600),
         Unit("s"),
         Doc("Longest wait for a pass."),
-        Why("Chosen", "people leave a page that takes a minute"),
+        Why(
+            "Chosen",
+            "a minute. More lets more people in, each after a longer wait",
+        ),
     ] = 60.0
     asks: Annotated[
         int,
@@ -164,21 +185,30 @@ class PricingSettings:
         Le(60),
         Unit("s"),
         Doc("Time after which they come again at most."),
-        Why("Chosen", "each answer has some tries before it expires"),
+        Why(
+            "Chosen",
+            "a quarter of `challenge.lifetime`, so that an answer is tried some times before it expires",
+        ),
     ] = 30
     use_seconds: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time over which what bought passes take is averaged."),
-        Why("Chosen", "a page and the next"),
+        Why(
+            "Chosen",
+            "about two pages. Less follows each page, more is late when use rises",
+        ),
     ] = 10.0
     worth_seconds: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time over which the use of passes is compared with their issue."),
-        Why("Chosen", "most are left by then"),
+        Why(
+            "Chosen",
+            "less takes passes that rest for passes that are left",
+        ),
     ] = 30.0
     learn_seconds: Annotated[
         float,
@@ -192,7 +222,10 @@ class PricingSettings:
         Gt(0),
         Unit("s"),
         Doc("Time over which it is learned that they are used more."),
-        Why("Chosen", "idle passes may be put to use all at once"),
+        Why(
+            "Chosen",
+            "idle passes may be put to use all at once, so it is learned quickly",
+        ),
     ] = 4.0
     least_issued: Annotated[
         float,
@@ -222,7 +255,10 @@ class PricingSettings:
         Le(1),
         Unit("share"),
         Doc("Part of `flash_share` that suffices while it is a crowd."),
-        Why("Chosen", "known networks are let in first, and leave"),
+        Why(
+            "Chosen",
+            "known networks are let in first, so their share of those who still solve falls",
+        ),
     ] = 0.5
     by_network: Annotated[
         bool,

@@ -22,7 +22,10 @@ class QueueSettings:
         Ge(0),
         Unit("times the limit"),
         Doc("Requests that may wait, as a multiple of the concurrency limit."),
-        Why("Chosen", "with two service times to wait it is gone"),
+        Why(
+            "Chosen",
+            "the last of them waits for two service times",
+        ),
     ] = 2.0
     least_length: Annotated[
         int,
@@ -61,7 +64,10 @@ class QueueSettings:
         Gt(0),
         Unit("s"),
         Doc("Least patience of T0 and T1 in a standing queue under pressure."),
-        Why("Chosen", "people notice half a second, and do not leave for it"),
+        Why(
+            "Chosen",
+            "half a second. More lets known people wait longer before they are told to come again",
+        ),
     ] = 0.5
     calm_patience: Annotated[
         float,
@@ -75,7 +81,10 @@ class QueueSettings:
         Ge(0),
         Unit("times"),
         Doc("Each patience, as a multiple of the median upstream time, where that is more."),
-        Why("Chosen", "slow sites have patient visitors"),
+        Why(
+            "Chosen",
+            "where an answer takes long, a wait of twice that is taken for slowness, and not for an outage",
+        ),
     ] = 2.0
     promoted_after: Annotated[
         float,
@@ -83,14 +92,20 @@ class QueueSettings:
         Le(1),
         Unit("share"),
         Doc("Part of the patience in calm weather after which a request goes before all tiers."),
-        Why("Chosen", "nobody starves"),
+        Why(
+            "Chosen",
+            "after half of the patience nobody is passed any more",
+        ),
     ] = 0.5
     order_seconds: Annotated[
         float,
         Gt(0),
         Unit("s"),
         Doc("Time after which equals change their order: some are served well, and not always the same ones."),
-        Why("Chosen", "long enough to finish something, short enough to wait for"),
+        Why(
+            "Chosen",
+            "long enough to finish something, short enough to wait for",
+        ),
     ] = 600.0
     least_retry: Annotated[
         int,
@@ -98,7 +113,10 @@ class QueueSettings:
         Le(600),
         Unit("s"),
         Doc("Least Retry-After of who is challenged or turned away by the queue."),
-        Why("Chosen", "sooner nothing has changed"),
+        Why(
+            "Chosen",
+            "sooner the pressure is what it was",
+        ),
     ] = 2
     most_retry: Annotated[
         int,
@@ -106,7 +124,10 @@ class QueueSettings:
         Le(600),
         Unit("s"),
         Doc("Greatest Retry-After. It differs by client, or all come back at once."),
-        Why("Chosen", "people wait no longer"),
+        Why(
+            "Chosen",
+            "more spreads those who come back over a longer time, and keeps them waiting as long",
+        ),
     ] = 6
     turns: Annotated[
         tuple[Annotated[int, Ge(1), Le(100)], ...],
