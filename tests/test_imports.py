@@ -23,7 +23,7 @@ ALSO = {  # and what single files use of a module that could do more
     "shield.wire.proxy_protocol": {"socket"},  # the numbers of address families
 }
 FOUNDATION = {"bucket", "table", "keys", "status"}  # of the policy: these import none of the others
-LOWEST = {"shield.model", "shield.marks", "shield.complaints"}  # what the policy may import besides itself
+LOWEST = {f"shield.{name}" for name in ("model", "marks", "complaints", "readers")}  # what the policy may import, too
 
 
 def name_of(path: Path) -> str:
@@ -114,7 +114,7 @@ ORDER = (
     ("upstream",),
     ("operator", "exchange.ports"),
     ("policy", "http", "wire"),
-    ("model", "marks", "complaints", "errors"),
+    ("model", "marks", "complaints", "errors", "readers"),
 )
 RANK = {name: len(ORDER) - place for place, names in enumerate(ORDER) for name in names}
 PORTS = "exchange.ports"  # the one file of exchange/ that upstream/ may import

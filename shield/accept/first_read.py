@@ -133,7 +133,7 @@ class FirstRead:
         metrics.verdicts[action._value_][verdict.reason._value_] += 1
         if action not in _REFUSED:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
-        reply = self._replies.refusal(verdict, head.page)
+        reply = self._replies.refusal(verdict, head.reader)
         message = reply.message(head.method == "HEAD", True)
         self._log.refused(now, request, reply.status)
         metrics.own_responses[reply.status // 100] += 1

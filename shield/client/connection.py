@@ -42,6 +42,7 @@ from shield.http.head import Head, Refused
 from shield.http.head_reader import HeadReader
 from shield.model import Action, Fault, Reason, Signal, Verdict
 from shield.policy.request import Request
+from shield.readers import Reader
 from shield.replies.pages import PREFIX
 from shield.replies.reply import Reply
 from shield.wire import client_hello
@@ -440,7 +441,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if verdict.reason is _ADDRESS_BANNED:
             self._barred = not peer.trusted  # what it asks next need not be read
-        reply = serving.replies.refusal(verdict, head.page)
+        reply = serving.replies.refusal(verdict, head.reader)
         serving.log.refused(now, request, reply.status, request_id, peer.ja4)
         self.answer(reply, head, now)
 
@@ -496,9 +497,9 @@ class ClientConnection(asyncio.Protocol):
             return
         exchange = self._exchange
         # Of a request that was understood only the body went wrong; of another, the bytes tell whom the reply is for.
-        page = b"text/html" in head if exchange is None else exchange.head.page
+        reader = Reader(b"text/html" in head) if exchange is None else exchange.head.reader
         head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
-        reply = serving.replies.fault(fault, page)
+        reply = serving.replies.fault(fault, reader)
         if exchange is None:
             serving.metrics.faults[fault.value] += 1
             serving.log.fault(now, self.peer.address, fault.value, reply.status, ja4=self.peer.ja4)
@@ -586,10 +587,10 @@ class ClientConnection(asyncio.Protocol):
             return
         head = exchange.head
         if seen is Seen.STAND_IN:
-            self.answer(self._serving.replies.fault(cast("Fault", fault), head.page), head, now)
+            self.answer(self._serving.replies.fault(cast("Fault", fault), head.reader), head, now)
         elif seen is Seen.REFUSAL:
             request = exchange.request
-            reply = self._serving.replies.refusal(request.verdict, head.page)
+            reply = self._serving.replies.refusal(request.verdict, head.reader)
             self._serving.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.ja4)
             self.answer(reply, head, now)
         elif seen is Seen.CUT:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from shield.readers import PERSON, PROGRAM
+
 if TYPE_CHECKING:
     from shield.model import Verdict
     from shield.operator.log import AccessLog
@@ -90,7 +92,8 @@ class ShutOut:
     def refuse(self, verdict: Verdict, address: str, head: bytes, now: float, ja4: str = "") -> bytes:
         """The message that answers `head`, the last of its connection. It is counted and logged like any refusal."""
         self._engine.refused_unread()
-        reply = self._replies.refusal(verdict, head.find(b"text/html", 0, _ACCEPT_WITHIN) >= 0)
+        person = head.find(b"text/html", 0, _ACCEPT_WITHIN) >= 0
+        reply = self._replies.refusal(verdict, PERSON if person else PROGRAM)
         metrics = self._metrics
         metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
         metrics.own_responses[reply.status // 100] += 1

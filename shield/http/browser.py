@@ -1,9 +1,8 @@
-"""What a browser says about a request: whether it wants a page, where the request comes from, which form it posts.
+"""What a browser says about a request: where it comes from, which form it posts, which answer it brings.
 
-Shield chooses by it between a page and `application/problem+json`, and whether a challenged form may be posted again.
-`headers` is a case-insensitive mapping of field names to their first values. The fields relied on are Accept (RFC 9110
-section 12.5.1), Origin (Fetch standard) and Sec-Fetch-* (Fetch Metadata). A program may forge all of them; that only
-changes in which form it is told the same thing.
+By it Shield decides whether a challenged form may be posted again. `headers` is a case-insensitive mapping of field
+names to their first values. The fields relied on are Origin (Fetch standard) and Sec-Fetch-Site (Fetch Metadata). Who
+reads what Shield says is a question of its own (shield/readers.py).
 """
 
 from __future__ import annotations
@@ -31,18 +30,6 @@ MAX_FORM_BYTES: Final = 64 * 1024
 
 MAX_FORM_FIELDS: Final = 1000
 """The limit of common form parsers (PHP's max_input_vars, Django's DATA_UPLOAD_MAX_NUMBER_FIELDS)."""
-
-PAGE_DESTINATIONS: Final = frozenset({"document", "iframe", "frame"})
-"""Values of Sec-Fetch-Dest with which a browser asks for a page."""
-
-
-def wants_page(headers: Mapping[str, str]) -> bool:
-    """Whether a browser is about to show the response as a page: not for styles, images, fetch() and programs."""
-    accept = headers.get("Accept")
-    if accept is None or ("text/html" not in accept and "text/html" not in accept.lower()):
-        return False
-    destination = headers.get("Sec-Fetch-Dest")
-    return destination is None or destination in PAGE_DESTINATIONS
 
 
 def cross_site(headers: Mapping[str, str], trusted: bool) -> bool:

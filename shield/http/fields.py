@@ -37,10 +37,7 @@ class RequestField(enum.Enum):
     LOOP = enum.auto()  # who has sent it on already (RFC 8586): kept, unless that was this Shield
     REQUEST_ID = enum.auto()
     SHOWN_PASS = enum.auto()  # the pass, sent by a program in the header of that name (challenge.header)
-    # Kept ones, which the reader of plain heads tells apart:
-    ACCEPT = enum.auto()
-    FETCH_DESTINATION = enum.auto()
-    SINGLE = enum.auto()  # aiohttp's parser refuses a second one
+    SINGLE = enum.auto()  # kept, and told apart by the reader of plain heads: aiohttp's parser refuses a second one
 
 
 class ResponseField(enum.Enum):
@@ -116,47 +113,41 @@ def without_named(lines: list[bytes], names: AbstractSet[bytes]) -> list[bytes]:
 class Fields(Mapping[str, str]):
     """The fields of a request by their names, in any case and in the order in which they came.
 
-    Of a repeated field it gives the first value. The lines are split when somebody asks for the first time, which for
-    most requests nobody does.
+    Of a repeated field it gives the first value. Nothing is split or kept until somebody asks for the first time, which
+    for most requests nobody does.
     """
 
-    __slots__ = ("_head", "_split")
+    __slots__ = ("_head", "_lower")
 
     def __init__(self, head: bytes) -> None:
         """`head` from its first line to its last CRLF CRLF."""
         self._head = head
-        self._split: list[bytes] | None = None
+        self._lower: bytes | None = None  # the same in lower case
 
     def _lines(self) -> list[bytes]:
-        lines = self._split
-        if lines is None:
-            lines = self._split = self._head[self._head.find(b"\r\n") + 2 : -4].split(b"\r\n")
-        return lines
-
-    def _values(self, name: str) -> Iterator[str]:
-        wanted = name.lower().encode("utf-8", "surrogateescape") + b":"
-        length = len(wanted)
-        for line in self._lines():
-            if line[:length].lower() == wanted:
-                yield line[length:].decode("utf-8", "surrogateescape").strip(" \t")
+        return self._head[self._head.find(b"\r\n") + 2 : -4].split(b"\r\n")
 
     def getall(self, name: str, default: list[str] | None = None) -> list[str] | None:
         """All values of a field, in order; `default` when there is none."""
-        return list(self._values(name)) or default
+        wanted = name.lower().encode("utf-8", "surrogateescape") + b":"
+        length = len(wanted)
+        return [_text(line[length:]) for line in self._lines() if line[:length].lower() == wanted] or default
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        head = self._head
-        line = b"\n" + name.lower().encode("utf-8", "surrogateescape") + b":"
-        at = head.lower().find(line)
+        lower = self._lower
+        if lower is None:
+            lower = self._lower = self._head.lower()
+        wanted = b"\n%b:" % name.lower().encode("utf-8", "surrogateescape")
+        at = lower.find(wanted)
         if at < 0:
             return default
-        at += len(line)
-        return head[at : head.find(b"\r\n", at)].decode("utf-8", "surrogateescape").strip(" \t")
+        return _text(self._head[at + len(wanted) : lower.find(b"\r\n", at)])
 
     def __getitem__(self, name: str) -> str:
-        for value in self._values(name):
-            return value
-        raise KeyError(name)
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
@@ -166,3 +157,7 @@ class Fields(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape").strip(" \t")

@@ -12,7 +12,6 @@ from typing import Final
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
-from shield.http.browser import wants_page
 from shield.http.client_fields import about_client
 from shield.http.fields import REQUEST_FIELDS, Fields, RequestField, disguised, without_named
 from shield.http.framing import CHUNKED
@@ -21,6 +20,7 @@ from shield.http.line_memory import LineMemory
 from shield.http.ranges import modest
 from shield.http.settings import HttpSettings
 from shield.model import Fault
+from shield.readers import Reader, reader_of
 
 LONGEST_NAME: Final = 64
 """bytes. A field's name that is longer is looked up each time."""
@@ -92,10 +92,18 @@ class Head:
     doubtful = False  # clear to us, but others might frame it differently: its upstream connection is not used again
     expect = False  # the client waits for 100 (Continue)
     websocket = False  # it asks for a WebSocket
-    page = False  # a browser is about to show the answer as a page
     secure = False  # a trusted proxy says that the client came to it over TLS
     # what others keep with it while target and fields stay the same
     written: bytes | None = None  # the beginning of the request as it was sent to a server; empty when sent once
+    _reader: Reader | None = None
+
+    @property
+    def reader(self) -> Reader:
+        """Who reads what Shield itself says to the request. Found out when it says something, which is seldom."""
+        found = self._reader
+        if found is None:
+            found = self._reader = reader_of(self.method, self.headers)
+        return found
 
 
 class Examiner:
@@ -148,7 +156,6 @@ class Examiner:
         head = Head()
         head.method = method = message.method
         head.headers = message.headers
-        head.page = wants_page(message.headers)
         head.old = head.close = old = version[1] == 0
         if method == "CONNECT" or method == "TRACE":
             raise Refused(Fault.METHOD_NOT_ALLOWED)

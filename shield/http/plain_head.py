@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from shield.http.browser import PAGE_DESTINATIONS
 from shield.http.fields import Fields, RequestField
 from shield.http.grammar import CONTENT_LENGTH, HOST, PLAIN_FIELD_LINE, PLAIN_REQUEST_LINE, REQUEST_ID
 from shield.http.head import BODY_UNUSUAL, PLAIN_CONNECTION, Examiner, Head
@@ -43,8 +42,6 @@ _ABOUT_CLIENT: Final = RequestField.ABOUT_CLIENT
 _LOOP: Final = RequestField.LOOP
 _REQUEST_ID: Final = RequestField.REQUEST_ID
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
-_ACCEPT: Final = RequestField.ACCEPT
-_DESTINATION: Final = RequestField.FETCH_DESTINATION
 _SINGLE: Final = RequestField.SINGLE
 
 _NOT_PLAIN: Final = frozenset(
@@ -92,7 +89,6 @@ class PlainHeads:
         head.fields = fields = []
         known = self._lines.known
         hosts = lengths = connections = agents = singles = ranges = 0
-        accept = destination = b""
         for text in lines:
             meaning = known.get(text)
             if meaning is None:
@@ -117,12 +113,6 @@ class PlainHeads:
                 head.close = value == b"close"
             elif kind is _COOKIE:
                 head.cookie = head.cookie + b"; " + value if head.cookie else value
-            elif kind is _ACCEPT:
-                accept = accept or value
-                fields.append(forwarded)
-            elif kind is _DESTINATION:
-                destination = destination or value
-                fields.append(forwarded)
             elif kind is _LENGTH:
                 lengths += 1
                 head.length = int(value)
@@ -148,7 +138,6 @@ class PlainHeads:
         if head.length and (method in BODY_UNUSUAL or 0 < examiner.max_body < head.length):
             return None
         head.headers = Fields(data)
-        head.page = accept == _PAGE and destination != _OTHER
         examiner.aim_at_path(head, line[2].decode("ascii"))
         return head
 
@@ -206,18 +195,9 @@ class PlainHeads:
                 return None
             kind = _KEPT
         elif kind is _KEPT:
-            kind, value = _special(lower, value)
+            kind = _SINGLE if lower in _SINGLE_NAMES else _KEPT
         elif kind is _REQUEST_ID and REQUEST_ID.fullmatch(value) is None:
             value = b""
         meaning = (kind, value, forwarded)
         self._lines.remember(text, lower, meaning)
         return meaning
-
-
-def _special(name: bytes, value: bytes) -> tuple[RequestField, bytes]:
-    """What a field that is forwarded is, and its value; of two, whether it asks for a page, as wants_page() says."""
-    if name == b"accept":
-        return _ACCEPT, _PAGE if b"text/html" in value.lower() else _OTHER
-    if name == b"sec-fetch-dest":
-        return _DESTINATION, _PAGE if value.decode("latin-1") in PAGE_DESTINATIONS else _OTHER
-    return _SINGLE if name in _SINGLE_NAMES else _KEPT, value

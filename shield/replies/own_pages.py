@@ -43,5 +43,5 @@ class OwnPages:
             found = self._replies.static(head.path, request.headers.get("If-None-Match"), query) or Fault.NOT_FOUND
         if isinstance(found, Fault):
             self._metrics.faults[found.value] += 1
-            return self._replies.fault(found, head.page)
+            return self._replies.fault(found, head.reader)
         return found

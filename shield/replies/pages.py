@@ -25,7 +25,7 @@ STATIC: Final = Path(__file__).parent / "static"
 
 HTML: Final = b"text/html; charset=utf-8"
 NO_STORE: Final = b"Cache-Control: no-store\r\n"
-VARY: Final = b"Vary: Accept, Sec-Fetch-Dest\r\n"
+VARY: Final = b"Vary: Accept, Origin, Sec-Fetch-Mode, Sec-Fetch-Dest\r\n"
 _PAGE_FIELDS: Final = b"Referrer-Policy: same-origin\r\nX-Robots-Tag: noindex\r\n"
 """`same-origin`, not `no-referrer`: a form sent on from the challenge page must still carry its Origin."""
 _CHALLENGE_POLICY: Final = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from shield.http.browser import MAX_ANSWER_BYTES, MAX_FORM_BYTES, cross_site, parse_answer, parse_form, same_origin
 from shield.model import Fault
 from shield.policy.challenge.challenge import Redeemed, Redemption
+from shield.readers import PERSON, READS_NOTHING
 from shield.replies.reply import BodyWanted, Reply
 
 if TYPE_CHECKING:
@@ -35,10 +36,14 @@ class ProofOfWork:
         self._metrics = metrics
 
     def ask(self, request: Request, head: Head, scheme: str, now: float) -> Reply | BodyWanted:
-        """The challenge for `request`, whose verdict is CHALLENGE; `scheme` is that of its connection."""
+        """The challenge for `request`, whose verdict is CHALLENGE; `scheme` is that of its connection. Who cannot read
+        one gets none: an image or a preflight is turned away."""
+        reader = head.reader
+        if reader in READS_NOTHING:
+            return self._replies.refusal(request.verdict, reader)
         content_type = request.headers.get("Content-Type", "")
         if not (
-            head.page
+            reader is PERSON
             and head.length
             and head.method == "POST"
             and content_type[: len(_FORM)].lower() == _FORM
@@ -55,7 +60,7 @@ class ProofOfWork:
     def _challenge(self, request: Request, head: Head, form: list[tuple[str, str]] | None, now: float) -> Reply:
         challenge = self._engine.mint(request, now)
         self._metrics.challenges_minted += 1
-        return self._replies.challenge(request.verdict, challenge, head.page, head.method, form)
+        return self._replies.challenge(request.verdict, challenge, head.reader, head.method, form)
 
     def take(self, request: Request, head: Head, trusted: bool, secure: bool) -> Fault | BodyWanted:
         """What is to be read of an answer, or why it is none. `trusted`: a trusted proxy brings it; `secure`: the

@@ -1,7 +1,8 @@
 """All replies of Shield, rendered: refusals, challenges, faults, redirects, answers about passes, its own files.
 
-Each reply exists for two readers: a page for people, and `application/problem+json` (RFC 9457) for programs; `page`
-says which. Replies that a flood asks for are rendered at start-up and only filled in with a date and a few numbers.
+Each reply exists in three forms, and who reads it (shield/readers.py) decides between them: a page for people,
+`application/problem+json` (RFC 9457) for programs, and a plain line for what can neither show nor parse the others.
+Replies that a flood asks for are rendered at start-up and only filled in with a date and a few numbers.
 Nothing of a request is repeated in a reply but the fields of a form, HTML-escaped, on the page that sends it on, and
 the host and target in the Location of a redirect.
 
@@ -18,21 +19,37 @@ import orjson
 
 from shield.http.cookies import HOST_ONLY
 from shield.model import Action
+from shield.readers import PERSON
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, CHALLENGE_FIELDS, HTML, NO_STORE, PROBLEMS, VARY, Files, Pages
 from shield.replies.reply import OPEN, Reply, Template, head_fields
-from shield.replies.wording import ANSWER_KIND, ANSWER_TITLE, ANSWERS, BAN, CHALLENGE, CHALLENGES, LIMIT, REFUSALS
+from shield.replies.wording import (
+    ANSWER_KIND,
+    ANSWER_TITLE,
+    ANSWERS,
+    BAN,
+    CHALLENGE,
+    CHALLENGES,
+    LIMIT,
+    TURNED_AWAY,
+)
 
 if TYPE_CHECKING:
     from shield.model import Fault, Reason, Verdict
     from shield.policy.challenge.challenge import Challenge, Redemption
+    from shield.readers import Reader
 
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
 PROBLEM_FIELDS: Final = NO_STORE + VARY
 
+PLAIN: Final = b"text/plain; charset=utf-8"
+
 MOST_READY: Final = 256
-"""Replies kept ready within a second, of some 2 KiB each; with all four of their forms made, of 6 KiB."""
+"""Replies kept ready within a second, of some 2 KiB each; with all four of their messages made, of 6 KiB."""
+
+Templates = tuple[Template, Template, Template, Template, Template]
+"""One reply for each reader."""
 
 
 class Replies:
@@ -58,33 +75,35 @@ class Replies:
         self._cookie = cookie.encode("ascii")
         self._header = header
         self._date = b""
-        self._ready: dict[tuple[Verdict | Fault, bool], Reply] = {}  # refusals and faults of this second
+        self._ready: dict[tuple[Verdict | Fault, Reader], Reply] = {}  # refusals and faults of this second
         self.set_date(0.0)
         self._files = Files()
         self.version = self._files.version
         self._pages = pages = Pages(self.version)
         self._files.describe_problems(pages)
 
-        # Templates, by the value of the reason or the fault: the one for programs, and the one for people.
-        self._refusals: dict[str, tuple[Template, Template]] = {}
-        self._limits: dict[str, tuple[Template, Template]] = {}  # those that tell the state of a bucket, too
-        for reason, said in REFUSALS.items():
+        # Templates, by the value of the reason or the fault.
+        self._refusals: dict[str, Templates] = {}
+        self._limits: dict[str, Templates] = {}  # those that tell the state of a bucket, too
+        for reason, said in TURNED_AWAY.items():
             word = reason.value
             page = pages.error(said.title, said.detail, said.hint, word)
             document = problem(said.kind, said.status, said.title, said.detail, reason=word)
             wait = b"" if said is BAN else b"Retry-After: %d\r\n"
-            self._refusals[word] = self._for_both(said.status, wait, document, page)
+            self._refusals[word] = self._for_all(said.status, wait, document, page, said.title, word)
             if said is LIMIT:
                 # draft-ietf-httpapi-ratelimit-headers, since -08: structured fields; q, w, r and t are integers.
                 name = word.encode("ascii")
                 wait += b'RateLimit-Policy: "%b";q=%%d;w=%%d\r\nRateLimit: "%b";r=%%d;t=%%d\r\n' % (name, name)
-                self._limits[word] = self._for_both(said.status, wait, document, page)
+                self._limits[word] = self._for_all(said.status, wait, document, page, said.title, word)
         self._faults = {
-            fault.value: self._for_both(
+            fault.value: self._for_all(
                 fault.status,
                 told.fields,
                 problem(fault.value, fault.status, told.title, told.detail, reason=fault.value),
                 pages.error(told.title, told.detail, "", fault.value),
+                told.title,
+                fault.value,
                 told.closes,
             )
             for fault, told in FAULTS.items()
@@ -98,53 +117,62 @@ class Replies:
         self._challenge_documents = {reason.value: _challenge_document(reason) for reason in CHALLENGES}
         self._challenge_pages = {then: _open(pages.challenge(_MARKS, then, ())) for then in ("reload", "resend")}
 
-    def _for_both(
-        self, status: int, more: bytes, document: bytes, page: bytes, closes: bool = False
-    ) -> tuple[Template, Template]:
-        """One reply for programs and for people, in this order, with the field lines `more`."""
-        of_document, of_page = PROBLEM_FIELDS + more, self._pages.error_fields + more
-        return (
-            Template(status, head_fields(OPEN, PROBLEM, b"%d" % len(document), of_document), document, closes),
-            Template(status, head_fields(OPEN, HTML, b"%d" % len(page), of_page), page, closes),
-        )
+    def _for_all(
+        self, status: int, more: bytes, document: bytes, page: bytes, title: str, word: str, closes: bool = False
+    ) -> Templates:
+        """One reply for each reader, with the field lines `more`."""
+
+        def template(media: bytes, body: bytes, fields: bytes) -> Template:
+            return Template(status, head_fields(OPEN, media, b"%d" % len(body), fields + more), body, closes)
+
+        of_document = template(PROBLEM, document, PROBLEM_FIELDS)
+        of_page = template(HTML, page, self._pages.error_fields)
+        of_line = template(PLAIN, f"{title} ({word}).\n".encode(), PROBLEM_FIELDS)
+        return (of_document, of_page, of_document, of_line, of_line)
 
     def set_date(self, wall: float) -> None:
         """`wall`: seconds since the epoch. Every reply carries this date until the next call."""
         self._date = formatdate(wall, usegmt=True).encode("ascii")
         self._ready.clear()
 
-    def refusal(self, verdict: Verdict, page: bool) -> Reply:
-        """The reply to LIMIT (429), SHED (503) or BAN (403). KeyError for the reason of another action.
+    def refusal(self, verdict: Verdict, reader: Reader) -> Reply:
+        """The reply to LIMIT (429), SHED (503) or BAN (403); to CHALLENGE (503) for who cannot answer one.
 
         A flood meets this: equal refusals are one verdict, and its reply is made once a second.
         """
-        reply = self._ready.get((verdict, page))
+        reply = self._ready.get((verdict, reader))
         if reply is None:
-            reply = self._keep(verdict, page, self._refusal(verdict, page))
+            reply = self._keep(verdict, reader, self._refusal(verdict, reader))
         return reply
 
-    def _keep(self, what: Verdict | Fault, page: bool, reply: Reply) -> Reply:
+    def _keep(self, what: Verdict | Fault, reader: Reader, reply: Reply) -> Reply:
         """Keep `reply` ready until the second is over."""
         if len(self._ready) >= MOST_READY:
             self._ready.clear()
-        self._ready[what, page] = reply
+        self._ready[what, reader] = reply
         return reply
 
-    def _refusal(self, verdict: Verdict, page: bool) -> Reply:
+    def _refusal(self, verdict: Verdict, reader: Reader) -> Reply:
         word = verdict.reason._value_  # not `.value`, which is a descriptor written in Python
         wait = verdict.retry_after
         if verdict.limit is not None and word in self._limits:
             rate, burst = verdict.limit
             # In units: a request costs one for each 10 ms of upstream time. The window is the time to fill the bucket.
             window = max(-(-burst // rate), 1)
-            return self._limits[word][page].fill(self._date, wait, burst, window, max(verdict.remaining, 0), wait)
-        template = self._refusals[word][page]
+            return self._limits[word][reader].fill(self._date, wait, burst, window, max(verdict.remaining, 0), wait)
+        template = self._refusals[word][reader]
         return template.fill(self._date) if verdict.action is Action.BAN else template.fill(self._date, wait)
 
     def challenge(
-        self, verdict: Verdict, challenge: Challenge, page: bool, method: str, form: Sequence[tuple[str, str]] | None
+        self,
+        verdict: Verdict,
+        challenge: Challenge,
+        reader: Reader,
+        method: str,
+        form: Sequence[tuple[str, str]] | None,
     ) -> Reply:
-        """The reply to CHALLENGE: 503 with the page that solves it, or with the challenge as a problem document.
+        """The reply to CHALLENGE: 503 with the page that solves it, or with the challenge as a problem document. Who
+        reads neither gets a refusal instead, and no challenge.
 
         `form` is what a POST of this same origin carried (`parse_form`); the page sends it on. Other requests with a
         body cannot be sent on, and the page says so.
@@ -156,6 +184,7 @@ class Replies:
             b"expected_hashes": b"%d" % challenge.expected_hashes,
             b"expires_in": b"%d" % challenge.expires_in,
         }
+        page = reader is PERSON
         if not page:
             body = self._challenge_documents[verdict.reason._value_] % values
         elif method == "GET" or method == "HEAD":
@@ -168,11 +197,11 @@ class Replies:
         wait = verdict.retry_after if verdict.retry_after > 0 else 1
         return Reply(CHALLENGE.status, self._challenge_fields[page] % (self._date, len(body), wait), body)
 
-    def fault(self, fault: Fault, page: bool) -> Reply:
+    def fault(self, fault: Fault, reader: Reader) -> Reply:
         """The reply to a fault (faults.py)."""
-        reply = self._ready.get((fault, page))
+        reply = self._ready.get((fault, reader))
         if reply is None:
-            reply = self._keep(fault, page, self._faults[fault._value_][page].fill(self._date))
+            reply = self._keep(fault, reader, self._faults[fault._value_][reader].fill(self._date))
         return reply
 
     def static(self, path: str, if_none_match: str | None, query: str = "") -> Reply | None:

@@ -51,10 +51,10 @@ CHALLENGE: Final = Wording(
 )
 
 _BY_ACTION: Final = {Action.LIMIT: LIMIT, Action.SHED: SHED, Action.BAN: BAN}
-REFUSALS: Final[Mapping[Reason, Wording]] = {
-    reason: _BY_ACTION[reason.action] for reason in Reason if reason.action in _BY_ACTION
-}
 CHALLENGES: Final = tuple(reason for reason in Reason if reason.action is Action.CHALLENGE)
+REFUSALS: Final = {reason: _BY_ACTION[reason.action] for reason in Reason if reason.action in _BY_ACTION}
+TURNED_AWAY: Final[Mapping[Reason, Wording]] = REFUSALS | dict.fromkeys(CHALLENGES, SHED)
+"""What is said to those who get no challenge, too: who cannot answer one is told that the site is busy."""
 
 ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
     "accepted": (200, ""),

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from shield.demo.solver import solve
-from shield.http.browser import encode_form, parse_answer, parse_form, wants_page
+from shield.http.browser import encode_form, parse_answer, parse_form
 from shield.model import Reason, Verdict
 from shield.policy.challenge.challenge import Challenger, Redeemed, Redemption, solved
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import Keys
+from shield.readers import PERSON, reader_of
 from shield.replies.pages import ANSWER_TO
 from shield.replies.rendering import Replies
 
@@ -65,11 +66,11 @@ class StandIn:
             if method == "POST":
                 self.posts.append(body)
             return self._behind(f"Behind {method}")
-        page = wants_page(headers)
-        self.challenged.append("page" if page else "program")
+        reader = reader_of(method, headers)
+        self.challenged.append("page" if reader is PERSON else "program")
         form = parse_form(body, fields.get("content-type", "")) if method == "POST" else None
         challenge = self._challenger.mint(CLIENT, self.hashes, time.monotonic())
-        return self._replies.challenge(CHALLENGE, challenge, page, method, form).message(False, False)
+        return self._replies.challenge(CHALLENGE, challenge, reader, method, form).message(False, False)
 
     def _answer(self, body: bytes) -> bytes:
         answer = parse_answer(body)

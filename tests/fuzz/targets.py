@@ -36,7 +36,6 @@ from shield.http.browser import (
     parse_answer,
     parse_form,
     same_origin,
-    wants_page,
 )
 from shield.http.cookies import take_cookie
 from shield.http.fields import Fields
@@ -58,6 +57,7 @@ from shield.policy.passes import Passes
 from shield.policy.pricing.settings import PricingSettings
 from shield.policy.pricing.waiting_room import Room, Waiter
 from shield.process.state import StateSettings, load_history, load_keys
+from shield.readers import reader_of
 from shield.wire import client_hello as hello
 from shield.wire import proxy_protocol as prefix
 from tests.fuzz.memory import REFUSING, Link, Memory, echo, replies
@@ -259,7 +259,8 @@ def navigation(data: bytes) -> None:
     """What browsers say of themselves, and forms: the first line is a field, the rest a body."""
     line, _, body = data.partition(b"\n")
     fields = Fields(b"GET / HTTP/1.1\r\n" + b"\r\n".join(_text(each) for each in line.split(b"|")) + b"\r\n\r\n")
-    wants_page(fields)
+    reader_of("OPTIONS", fields)
+    reader_of("GET", fields)
     if same_origin(fields, "https"):
         assert not cross_site(fields, False)
     form = parse_form(body, "application/x-www-form-urlencoded")
@@ -330,7 +331,7 @@ def _chunks(cut: list[bytes]) -> tuple[bytes, int | str]:
 HEADS: Final = HttpSettings(max_fields=12, max_target_bytes=64, max_body_bytes=1000)
 COMPARED: Final = (
     "method", "target", "path", "host", "length", "old", "close", "doubtful", "expect", "websocket", "agent",
-    "language", "cookie", "token", "chain", "forwarded", "told", "request_id", "page",
+    "language", "cookie", "token", "chain", "forwarded", "told", "request_id", "reader",
 )  # fmt: skip
 
 

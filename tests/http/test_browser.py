@@ -15,29 +15,9 @@ from shield.http.browser import (
     parse_answer,
     parse_form,
     same_origin,
-    wants_page,
 )
 
 FORM = "application/x-www-form-urlencoded"
-FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-
-
-@pytest.mark.parametrize(
-    ("fields", "wanted"),
-    [
-        ({"Accept": FIREFOX, "Sec-Fetch-Dest": "document"}, True),
-        ({"Accept": FIREFOX, "Sec-Fetch-Dest": "iframe"}, True),
-        ({"accept": "Text/HTML"}, True),
-        ({"Accept": FIREFOX, "Sec-Fetch-Dest": "empty"}, False),
-        ({"Accept": "image/avif,*/*", "Sec-Fetch-Dest": "image"}, False),
-        ({"Accept": "*/*"}, False),
-        ({"Accept": "application/json"}, False),
-        ({"Accept": ""}, False),
-        ({}, False),
-    ],
-)
-def test_who_is_shown_a_page(fields: dict[str, str], wanted: bool) -> None:
-    assert wants_page(CIMultiDict(fields)) is wanted
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ KEPT = [
     "forwarded",
     "told",
     "request_id",
-    "page",
+    "reader",
 ]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from shield.model import Action, Fault, Reason, Verdict
 from shield.policy.challenge.challenge import Challenge, Redeemed, Redemption
+from shield.readers import NOBODY, PERSON, PREFLIGHT, PROGRAM, SCRIPT, Reader
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, PREFIX
 from shield.replies.rendering import MOST_READY, Replies
@@ -23,7 +24,14 @@ from shield.replies.wording import CHALLENGES, REFUSALS
 
 NOON = 1_800_014_400.0
 DATE = "Fri, 15 Jan 2027 12:00:00 GMT"
-FORMS = [(page, head, close) for page in (False, True) for head in (False, True) for close in (False, True)]
+FORMS = [(reader, head, close) for reader in Reader for head in (False, True) for close in (False, True)]
+MEDIA = {
+    PROGRAM: "application/problem+json",
+    PERSON: "text/html; charset=utf-8",
+    SCRIPT: "application/problem+json",
+    NOBODY: "text/plain; charset=utf-8",
+    PREFLIGHT: "text/plain; charset=utf-8",
+}
 FORWARDED = {Reason.OK, Reason.ALLOWLISTED, Reason.API_KEY, Reason.CRAWLER, Reason.AT_CAPACITY}
 
 
@@ -82,19 +90,21 @@ def test_every_reason_to_refuse_has_its_words() -> None:
     assert set(FAULTS) == set(Fault)
 
 
-@pytest.mark.parametrize(("page", "head", "close"), FORMS)
+@pytest.mark.parametrize(("reader", "head", "close"), FORMS)
 @pytest.mark.parametrize(("verdict", "status"), list(refusals()), ids=lambda value: getattr(value, "reason", value))
-def test_refusals(replies: Replies, verdict: Verdict, status: int, page: bool, head: bool, close: bool) -> None:
-    reply = read(replies.refusal(verdict, page), head, close)
+def test_refusals(replies: Replies, verdict: Verdict, status: int, reader: Reader, head: bool, close: bool) -> None:
+    reply = read(replies.refusal(verdict, reader), head, close)
     assert reply.status == status
     assert reply.fields["cache-control"] == "no-store"
-    assert reply.fields["vary"] == "Accept, Sec-Fetch-Dest"
+    assert reply.fields["vary"] == "Accept, Origin, Sec-Fetch-Mode, Sec-Fetch-Dest"
     assert reply.fields.get("connection") == ("close" if close else None)
     assert reply.fields.get("retry-after") == (None if verdict.action is Action.BAN else "3")
-    assert reply.fields["content-type"] == ("text/html; charset=utf-8" if page else "application/problem+json")
+    assert reply.fields["content-type"] == MEDIA[reader]
     if head:
         assert reply.body == b""
-    elif page:
+    elif reader in (NOBODY, PREFLIGHT):
+        assert reply.body.decode() == f"{REFUSALS[verdict.reason].title} ({verdict.reason.value}).\n"
+    elif reader is PERSON:
         assert f"<code>{verdict.reason.value}</code>".encode() in reply.body
     else:
         kind = verdict.action.value
@@ -107,62 +117,62 @@ def test_refusals(replies: Replies, verdict: Verdict, status: int, page: bool, h
 def test_a_rate_limit_tells_the_state_of_its_bucket(replies: Replies) -> None:
     """Syntax: draft-ietf-httpapi-ratelimit-headers since -08. q, w, r and t are integers, w at least 1."""
     verdict = Verdict(Reason.ADDRESS_RATE, 7, (30.0, 100.0), 2.99)
-    fields = read(replies.refusal(verdict, False)).fields
+    fields = read(replies.refusal(verdict, PROGRAM)).fields
     assert fields["ratelimit-policy"] == '"address_rate";q=100;w=4'
     assert fields["ratelimit"] == '"address_rate";r=2;t=7'
     small = Verdict(Reason.PASS_RATE, 1, (60.0, 20.5), -3.0)
-    fields = read(replies.refusal(small, True)).fields
+    fields = read(replies.refusal(small, PERSON)).fields
     assert fields["ratelimit-policy"] == '"pass_rate";q=20;w=1'
     assert fields["ratelimit"] == '"pass_rate";r=0;t=1'
     unknown = Verdict(Reason.CLIENT_RATE, 2)
-    assert "ratelimit" not in read(replies.refusal(unknown, False)).fields
+    assert "ratelimit" not in read(replies.refusal(unknown, PROGRAM)).fields
 
 
 def test_the_date_is_that_of_the_last_call() -> None:
     replies = Replies("shield_pass", "Shield-Pass")
     verdict = Verdict(Reason.HONEYPOT)
-    assert b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n" in replies.refusal(verdict, True).message(False, False)
+    assert b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n" in replies.refusal(verdict, PERSON).message(False, False)
     replies.set_date(NOON)
-    assert DATE.encode() in replies.refusal(verdict, True).message(False, False)
+    assert DATE.encode() in replies.refusal(verdict, PERSON).message(False, False)
 
 
 def test_equal_refusals_are_one_reply_until_the_second_is_over() -> None:
     replies = Replies("shield_pass", "Shield-Pass")
     verdict = Verdict(Reason.HONEYPOT, 60)
-    reply = replies.refusal(verdict, True)
-    assert replies.refusal(verdict, True) is reply
+    reply = replies.refusal(verdict, PERSON)
+    assert replies.refusal(verdict, PERSON) is reply
     assert reply.message(False, True) is reply.message(False, True)
-    assert replies.fault(Fault.BAD_HOST, True) is replies.fault(Fault.BAD_HOST, True)
+    assert replies.fault(Fault.BAD_HOST, PERSON) is replies.fault(Fault.BAD_HOST, PERSON)
     replies.set_date(NOON)
-    assert replies.refusal(verdict, True) is not reply
+    assert replies.refusal(verdict, PERSON) is not reply
 
 
 def test_no_more_replies_are_kept_ready_than_there_is_room_for() -> None:
     replies = Replies("shield_pass", "Shield-Pass")
     verdicts = [Verdict(Reason.HONEYPOT, 60) for _ in range(MOST_READY + 1)]
-    first = replies.refusal(verdicts[0], True)
+    first = replies.refusal(verdicts[0], PERSON)
     for verdict in verdicts[1:MOST_READY]:
-        replies.refusal(verdict, True)
-    assert replies.refusal(verdicts[0], True) is first
-    replies.refusal(verdicts[MOST_READY], True)
-    assert replies.refusal(verdicts[0], True) is not first
+        replies.refusal(verdict, PERSON)
+    assert replies.refusal(verdicts[0], PERSON) is first
+    replies.refusal(verdicts[MOST_READY], PERSON)
+    assert replies.refusal(verdicts[0], PERSON) is not first
 
 
-@pytest.mark.parametrize(("page", "head", "close"), FORMS)
+@pytest.mark.parametrize(("reader", "head", "close"), FORMS)
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
-def test_faults(replies: Replies, fault: Fault, page: bool, head: bool, close: bool) -> None:
+def test_faults(replies: Replies, fault: Fault, reader: Reader, head: bool, close: bool) -> None:
     told = FAULTS[fault]
-    said = replies.fault(fault, page)
+    said = replies.fault(fault, reader)
     assert said.closes == told.closes
     reply = read(said, head, close)
     assert reply.status == fault.status
     assert ("connection" in reply.fields) == close
     assert reply.fields["cache-control"] == "no-store"
-    if not page and not head:
+    if reader in (PROGRAM, SCRIPT) and not head:
         assert reply.document["type"] == f"/.well-known/shield/problems/{fault.value}"
         assert reply.document["reason"] == fault.value
         assert reply.document["detail"] == told.detail
-    if page and not head:
+    if reader is PERSON and not head:
         assert told.detail in html.unescape(reply.body.decode())
 
 
@@ -183,7 +193,7 @@ ALWAYS = Verdict(Reason.CHALLENGE_ALWAYS, 2)
 @pytest.mark.parametrize("reason", CHALLENGES, ids=lambda reason: reason.value)
 def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reason: Reason) -> None:
     verdict = Verdict(reason, 2)
-    reply = read(replies.challenge(verdict, CHALLENGE, False, "POST", [("a", "b")]))
+    reply = read(replies.challenge(verdict, CHALLENGE, PROGRAM, "POST", [("a", "b")]))
     assert reply.status == 503
     assert reply.fields["retry-after"] == "2"
     assert reply.fields["cache-control"] == "no-store"
@@ -205,6 +215,16 @@ def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reas
     }
 
 
+@pytest.mark.parametrize("reader", [NOBODY, PREFLIGHT])
+@pytest.mark.parametrize("reason", CHALLENGES, ids=lambda reason: reason.value)
+def test_who_cannot_answer_a_challenge_is_turned_away_for_a_while(
+    replies: Replies, reason: Reason, reader: Reader
+) -> None:
+    reply = read(replies.refusal(Verdict(reason, 3), reader))
+    assert (reply.status, reply.fields["retry-after"]) == (503, "3")
+    assert reply.body.decode() == f"The site is very busy ({reason.value}).\n"
+
+
 @pytest.mark.parametrize(
     ("method", "form", "then"),
     [
@@ -219,7 +239,7 @@ def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reas
 def test_browsers_get_a_page_that_knows_how_to_go_on(
     replies: Replies, method: str, form: list[tuple[str, str]] | None, then: str
 ) -> None:
-    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, method, form))
+    reply = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, method, form))
     text = reply.body.decode()
     assert reply.fields["content-type"] == "text/html; charset=utf-8"
     attributes = dict(re.findall(r' data-([a-z]+)="([^"]*)"', text.partition("<main")[2].partition(">")[0]))
@@ -239,15 +259,15 @@ def test_browsers_get_a_page_that_knows_how_to_go_on(
 
 
 def test_a_head_request_learns_the_length_of_the_page(replies: Replies) -> None:
-    whole = read(replies.challenge(ALWAYS, CHALLENGE, True, "GET", None), close=True)
-    head = read(replies.challenge(ALWAYS, CHALLENGE, True, "HEAD", None), head=True, close=True)
+    whole = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, "GET", None), close=True)
+    head = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, "HEAD", None), head=True, close=True)
     assert head.fields == whole.fields
     assert head.fields["connection"] == "close"
 
 
 def test_form_fields_come_back_as_text_and_nothing_else(replies: Replies) -> None:
     fields = [('"><script>x</script>', "</form>'\"&amp;%(token)b %s @token@"), ("{{ 7*7 }}", "ä\r\nb")]
-    reply = read(replies.challenge(ALWAYS, CHALLENGE, True, "POST", fields))
+    reply = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, "POST", fields))
     text = reply.body.decode()
     inputs = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', text)
     assert [(html.unescape(name), html.unescape(value)) for name, value in inputs] == fields
@@ -255,12 +275,12 @@ def test_form_fields_come_back_as_text_and_nothing_else(replies: Replies) -> Non
 
 
 def test_pages_allow_only_what_they_need(replies: Replies) -> None:
-    policy = read(replies.challenge(ALWAYS, CHALLENGE, True, "GET", None)).fields["content-security-policy"]
+    policy = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, "GET", None)).fields["content-security-policy"]
     assert policy == (
         "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; "
         "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
     )
-    error = read(replies.fault(Fault.INTERNAL, True))
+    error = read(replies.fault(Fault.INTERNAL, PERSON))
     style = error.body.partition(b"<style>")[2].partition(b"</style>")[0]
     assert len(style) > 100
     digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
@@ -296,9 +316,9 @@ def test_nothing_else_is_served(replies: Replies, path: str) -> None:
 
 
 def test_every_type_of_problem_leads_to_a_page(replies: Replies) -> None:
-    documents = [read(replies.refusal(verdict, False)).document for verdict, _ in refusals()]
-    documents += [read(replies.fault(fault, False)).document for fault in Fault]
-    documents.append(read(replies.challenge(ALWAYS, CHALLENGE, False, "GET", None)).document)
+    documents = [read(replies.refusal(verdict, PROGRAM)).document for verdict, _ in refusals()]
+    documents += [read(replies.fault(fault, PROGRAM)).document for fault in Fault]
+    documents.append(read(replies.challenge(ALWAYS, CHALLENGE, PROGRAM, "GET", None)).document)
     documents.append(read(replies.redeemed(Redemption(Redeemed.WRONG), False)).document)
     for document in documents:
         reply = read(replies.static(str(document["type"]), None))
