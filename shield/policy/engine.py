@@ -41,7 +41,7 @@ from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.window import IDLE, OwnLoad, Tally
 from shield.policy.pricing.pricing import Pricing
 from shield.policy.pricing.waiting_room import Room
-from shield.policy.provoked import by_another_site
+from shield.policy.provoked import by_another_site, could_answer
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals, banned
@@ -330,7 +330,7 @@ class Engine:
 
     def mint(self, request: Request, now: float) -> Challenge:
         """The challenge that goes with a CHALLENGE verdict."""
-        return self._sales.mint(request.client, now)
+        return self._sales.mint(request.client, could_answer(request), now)
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
         """What an answer to a challenge buys: a pass, or a place in the waiting room when none is to be had.

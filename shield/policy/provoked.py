@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shield.policy.request import Request
+from shield.readers import MAY_ANSWER, is_preflight, reader_of
 
 _ELSEWHERE: Final = frozenset({"cross-site", "same-site"})
 _OF_BROWSERS: Final = ("Accept-Language", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Origin")
@@ -23,14 +24,19 @@ def by_another_site(request: Request) -> bool:
 def could_answer(request: Request) -> bool:
     """Whether whoever asks could have answered a challenge instead, so that to ask again is to ignore it.
 
-    What a script fetches and what is part of a page cannot show the page on which a browser answers; nor can a page
-    elsewhere that frames this one. A request that says nothing of the kind is a program's, which reads the protocol.
+    What a script fetches and what is part of a page cannot show the page on which a browser answers (readers.py); nor
+    can a page elsewhere that frames this one.
     """
-    headers = request.headers
-    mode = headers.get("Sec-Fetch-Mode")
-    if mode is not None:
-        return mode == "navigate" and not by_another_site(request)
-    return "Accept-Language" not in headers or "text/html" in headers.get("Accept", "")
+    return reader_of(request.method, request.headers) in MAY_ANSWER and not by_another_site(request)
+
+
+def asks_permission(request: Request) -> bool:
+    """Whether a browser asks for permission before it makes a request of another origin (a CORS preflight).
+
+    It sends no cookie along, and gives up the request itself for any answer but the one of the service. So it is never
+    challenged; the limits hold for it.
+    """
+    return request.method == "OPTIONS" and is_preflight(request.headers)
 
 
 def means_honeypot(request: Request) -> bool:

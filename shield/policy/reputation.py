@@ -114,8 +114,8 @@ class ReputationSettings:
         float,
         Ge(0),
         Unit("points"),
-        Doc("Soft: a request while a challenge is unanswered."),
-        Why("Chosen", "a crawler that goes on is slowed within ten seconds"),
+        Doc("Soft: a request sooner than `Retry-After` asked, while more than 8 challenges are unanswered."),
+        Why("Chosen", "a crawler that goes on is slowed within twenty seconds"),
     ] = 1.0
     poor_status: Annotated[
         float,

@@ -60,11 +60,12 @@ class Sales:
         self._limits = limits
         self._squeeze = squeeze
 
-    def mint(self, client: Client, now: float) -> Challenge:
-        """A challenge at the client's price."""
+    def mint(self, client: Client, expected: bool, now: float) -> Challenge:
+        """A challenge at the client's price. `expected`: an answer is; of what cannot answer it is not."""
         score = max(self._reputation.of_client(client.entry, now), self._reputation.of_source(client.source, now))
         known = self._history.known_since(client.network, now) is not None
-        client.entry.offered_until = now + self._settings.lifetime
+        if expected:
+            client.entry.offered_until = now + self._settings.lifetime
         return self._challenger.mint(client.key, self._challenger.price(self._pricing.hashes, score, known), now)
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:

@@ -4,9 +4,9 @@ T0   a pass with history, an API key, a crawler: the limits of calm weather
 T1   a client with history, or an earned pass: the same. Challenged only below the cutoff, when T0 and T1 alone ask
      for more than there is
 T2   a bought pass: its own small budget, and the network's
-T3   no pass, no history: challenged. With challenges off, and where the operator wants none (exempt.py), slowed by
-     `limits.newcomer_slowing` times the strictness. With a fingerprint that only strangers have (standouts.py):
-     limited together with all who have it
+T3   no pass, no history: challenged. With challenges off, where the operator wants none (exempt.py), and where a
+     browser asks for permission first (provoked.py), slowed by `limits.newcomer_slowing` times the strictness. With a
+     fingerprint that only strangers have (standouts.py): limited together with all who have it
 T4   a score above `reputation.bad_score`: as T3, and slowed to `limits.bad_rate` times (1 - strictness), in calm
      weather too
 """
@@ -23,7 +23,7 @@ from shield.policy.limits.limits import PASS_RATE
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.limits.together import Together
 from shield.policy.pressure.weather import Weather
-from shield.policy.provoked import could_answer
+from shield.policy.provoked import asks_permission, could_answer
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
 from shield.policy.reputation import Reputation
@@ -39,6 +39,9 @@ BAD_REPUTATION: Final = Reason.BAD_REPUTATION
 FINGERPRINT_RATE: Final = Reason.FINGERPRINT_RATE
 
 FORWARD: Final = Verdict(Reason.OK)
+OPEN: Final = 8
+"""Challenges, of one a second, that a client may leave open before it ignores them. Behind one address many people with
+the same browser are one client: some of them are always about to answer."""
 
 
 def tier_of(shown: Pass) -> Tier:
@@ -57,6 +60,7 @@ class Tiers:
         "_challenges",
         "_charges",
         "_exempt",
+        "_hasty",
         "_limits",
         "_mode",
         "_ranks",
@@ -85,6 +89,8 @@ class Tiers:
         self._challenges = self._mode != "off" and settings.pressure.max_pressure > settings.pressure.threshold
         self._limits = settings.limits
         self._exempt = Exempt(settings.challenge.never)
+        # How long a challenge is still good for when its client may come again, as it was told at most.
+        self._hasty = settings.challenge.lifetime - settings.queue.most_retry
         self._charges = charges
         self._squeeze = squeeze
         self._ranks = ranks
@@ -111,7 +117,7 @@ class Tiers:
         """Forward, challenge or limit a request of this tier."""
         if self.pressed:
             self._standouts.count(request, tier <= T1)
-        spared = self._mode == "off" or request in self._exempt
+        spared = self._mode == "off" or self._unchallenged(request)
         if self._mode == "always" and request.shown_pass is None and not spared:
             return self._challenge(request, CHALLENGE_ALWAYS, self._squeeze.demand(request, now), now)
         if tier is T0:
@@ -130,7 +136,7 @@ class Tiers:
     def let_pay(self, request: Request, ban: Verdict, now: float) -> Verdict:
         """Challenge a newcomer at a banned address, so that one bad neighbour locks nobody out; `ban` where nobody is
         challenged, and once its buckets are empty. The price is dear, as it goes by the address's score (Sales)."""
-        if self._mode == "off" or request in self._exempt or self._squeeze.attempt(request, now) is not None:
+        if self._mode == "off" or self._unchallenged(request) or self._squeeze.attempt(request, now) is not None:
             return ban
         return self._refusals.of(Reason.BAD_NEIGHBOUR, request.client.key, now)
 
@@ -152,7 +158,7 @@ class Tiers:
             refusal = self._refusals.of(Reason.QUEUE_FULL, client.key, now)
         self._squeeze.insists_still(client, now)
         self._charges.went_beyond(client.entry, now)
-        if self._challenges and request not in self._exempt:
+        if self._challenges and not self._unchallenged(request):
             return self._challenge(request, NEWCOMER, 0.0, now)
         self._charges.hit(request, refusal, now)
         return refusal
@@ -203,12 +209,17 @@ class Tiers:
             return refusal
         client = request.client
         entry = client.entry
-        if entry.rare.offered_until > now and could_answer(request):
+        rare = entry.rare
+        if rare.offered_until - self._hasty > now and rare.unanswered > OPEN and could_answer(request):
             self._reputation.ignored(client.source, entry, now)
         self._squeeze.challenged(client, now)
         if not entry.rare.refused_since:
             entry.refused_since = now  # goes first, should it be the service that is ill
         return self._refusals.of(reason, client.key, now)
+
+    def _unchallenged(self, request: Request) -> bool:
+        """Whether a request is one that the operator, or the browser that sends it, cannot have challenged."""
+        return request in self._exempt or asks_permission(request)
 
     def _note_use(self, bought: Pass, cost: float, refusal: Verdict | None, now: float) -> None:
         """Note what a bought pass got, or that it asked for more than it has."""

@@ -10,6 +10,7 @@ from shield.model import Action, Reason, Signal, Tier
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.reputation import ReputationSettings
+from shield.policy.tiers import OPEN
 
 
 def score(world: Any, client: Any) -> float:
@@ -315,9 +316,10 @@ def test_where_nobody_is_challenged_nobody_pays_its_way_out(make: Any, says: Any
 def test_ignoring_a_challenge_counts_at_most_once_a_second(world: Any) -> None:
     client = world.client()
     world.storm()
-    first = world.ask(client)
-    assert score(world, client) == 0.0
-    world.engine.mint(first, world.now)
+    for _ in range(OPEN + 1):  # so many may lie open
+        world.now += 1.0
+        world.engine.mint(world.ask(client), world.now)
+        assert score(world, client) == 0.0
     for _ in range(10):
         world.ask(client)
     assert score(world, client) == 1.0
