@@ -22,7 +22,7 @@ Verdicts = Mapping[str, Mapping[str, int]]
 
 
 class AttackReport:
-    """Made at the onset of an attack at `now` (monotonic seconds), asked every now and then until its end."""
+    """Sums up one attack. Make it at the onset, at `now` (monotonic seconds), and ask it now and then until the end."""
 
     __slots__ = ("_next", "_routes", "_verdicts")
 

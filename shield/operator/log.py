@@ -37,7 +37,7 @@ TRACEBACK_CHARACTERS: Final = 4096
 """The end of a traceback says what went wrong."""
 
 SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
-"""Of these the values count for a request's shape: they are the program's. Who varies the User-Agent keeps them."""
+"""Fields whose values count for a request's shape. Whoever varies the User-Agent keeps these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class AccessLog:
 
     @property
     def dropped(self) -> int:
-        """Lines lost because it would not take them."""
+        """Lines lost because the file descriptor would not take them."""
         return self._writer.dropped
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -130,7 +130,7 @@ class AccessLog:
         fault: str = "",
         ja4: str = "",
     ) -> None:
-        """One forwarded request, at its end.
+        """Log a forwarded request that has ended.
 
         `seconds` from its head to its end; `sent` bytes of body to the client; `server` the one tried last, if any;
         `fault` why it failed, if it did; `ja4` of the client's program, over TLS.
@@ -162,7 +162,7 @@ class AccessLog:
         self._lines.put(line)
 
     def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
-        """One request that Shield answered itself because of its verdict. Its `shape`, and over TLS its `ja4`, tell
+        """Log a request that Shield answered itself because of its verdict. Its `shape`, and over TLS its `ja4`, tell
         programs apart."""
         if not self._refused.admit(now):
             self._lines.schedule()
@@ -191,7 +191,7 @@ class AccessLog:
         self._lines.put(line)
 
     def refused_unread(self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "") -> None:
-        """One request that was refused for the ban of its address, and of which nothing else is known."""
+        """Log a request that was refused for the ban of its address, and of which nothing else is known."""
         if not self._refused.admit(now):
             self._lines.schedule()
             return
@@ -208,7 +208,7 @@ class AccessLog:
         self._lines.put(line)
 
     def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "") -> None:
-        """A request or connection that failed before or beside any verdict."""
+        """Log a request or connection that failed before or beside any verdict."""
         if not self._admit_fault(now):
             return
         line = {"time": self._lines.time(now), "event": "fault", "address": address, "fault": fault, "status": status}
@@ -226,7 +226,7 @@ class AccessLog:
         return False
 
     def event(self, name: str, level: Level | None = None, **fields: Any) -> None:
-        """A decision of note or a change of state, of those that events.py names; `level` where it is not the usual.
+        """Log one of the events that events.py names; `level` where it is not the usual one.
 
         What JSON cannot say in `fields` is shown by str().
         """
@@ -247,7 +247,7 @@ class AccessLog:
         self._lines.put({"time": self._lines.time(now), "event": name, "level": level, **fields})
 
     def exception(self, message: str, error: BaseException | None) -> None:
-        """An error that nobody expected, with the end of its traceback."""
+        """Log an error that nobody expected, with the end of its traceback."""
         trace = "" if error is None else "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
         self.event("exception", message=message, traceback=trace)
 
@@ -260,7 +260,7 @@ class AccessLog:
             self._lines.schedule()
 
     def close(self) -> None:
-        """The last lines: what was left out since the last report."""
+        """Write the last lines: what was left out since the last report."""
         self._report(self._clock())
         self._writer.flush()
 

@@ -1,4 +1,4 @@
-"""Lines of the log, from fields to bytes: the time, the worker, JSON, and a little company before they are written."""
+"""Lines of the log, from fields to bytes: the time, the worker, JSON, and a short wait for other lines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final, Protocol
 import orjson
 
 FLUSH_SECONDS: Final = 0.050
-"""Lines wait at most this long for company: a write per line would cost more than the line."""
+"""Seconds that a line waits for others at most: a write for each would cost more than the line."""
 
 CallLater = Callable[[float, Callable[[], None]], Any]
-"""The event loop's: after so many seconds, call."""
+"""The event loop's call_later: it calls a function after so many seconds."""
 
 
 class LineWriter(Protocol):
@@ -89,7 +89,7 @@ class LogLines:
 
 
 def _printable(value: Any) -> Any:
-    """The same with \\udcXX for what is no UTF-8, and text for integers beyond 64 bits."""
+    """The value with \\udcXX for what is no UTF-8, and text for integers beyond 64 bits."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):

@@ -202,7 +202,7 @@ class Metrics:
 
 
 def _classes(counts: list[int]) -> dict[str, int]:
-    """Responses by the hundreds of their status, which `counts` is by."""
+    """`counts` by the class of the status: {"2xx": 5, ...}. Entry n of `counts` is of the class n00."""
     return {f"{hundreds}xx": count for hundreds, count in enumerate(counts) if count or 2 <= hundreds <= 5}
 
 

@@ -79,12 +79,12 @@ _HEADERS: Final = {
 }
 
 _OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0}
-"""Seconds: as for clients."""
+"""The timeout is in seconds, the same as for clients."""
 _CLOSE_SECONDS: Final = 2.0
 
 MOST_CONNECTIONS: Final = 32
-"""At once; beyond, the oldest is closed. Else whoever reaches this listener could take all the descriptors of the
-process, of which clients leave 128 (listener.RESERVED_FILES). A monitoring system keeps one."""
+"""Connections at the same time. Beyond it the oldest is closed: else whoever reaches this listener could take all the
+descriptors of the process, of which clients leave 128 (listener.RESERVED_FILES). A monitoring system keeps one."""
 
 
 async def _always_fresh(_: str) -> None:

@@ -55,8 +55,8 @@ def assemble(
     hsts: bytes = b"",
     on_close: Callable[[], None] = lambda: None,
 ) -> Serving:
-    """`request_ids` gives another one with each call, `most_streams` exchanges may go on without a slot, and `on_close`
-    is called when a client connection has been closed. For `hsts` see Serving."""
+    """`request_ids` returns a new id at each call. At most `most_streams` exchanges go on without a slot. `on_close` is
+    called when a client connection has been closed. For `hsts` see Serving."""
 
     def set_cookie(token: str, secure: bool) -> bytes:
         return replies.set_cookie(token, int(challenge.pass_lifetime), secure)

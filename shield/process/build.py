@@ -49,9 +49,9 @@ from shield.wire.client_hello import Program
 from shield.wire.proxy_protocol import Ends
 
 ADDRESS_SHARE: Final = 4
-"""One address gets at most one in so many connections where `listen.max_connections_per_address` is 0 ..."""
+"""One address may hold one in so many connections, where `listen.max_connections_per_address` is 0."""
 NETWORK_SHARE: Final = 2
-"""... and one network one in so many."""
+"""One network may hold one in so many connections, where `listen.max_connections_per_network` is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _metrics(log: AccessLog) -> Metrics:
 
 
 def _keys(setting: Setting) -> Keys:
-    """The same in all workers."""
+    """The signing keys, which are the same in all workers."""
     share = setting.share
     return Keys(*(load_keys(setting.config.state, setting.log) if share is None else share.keys))
 
@@ -153,7 +153,7 @@ def _mark(config: Config, keys: Keys) -> bytes:
 
 
 def _engine(setting: Setting, keys: Keys) -> tuple[Engine, int]:
-    """The policy, with the history of the last run; how many rows of it made sense."""
+    """The policy with the history of the last run, and how many rows of that could be used."""
     config, log = setting.config, setting.log
     engine = Engine(config.policy(), keys, os.urandom, setting.wall_offset, config.upstream.max_concurrency)
     return engine, engine.import_history(load_history(config.state, log), setting.clock())
@@ -196,7 +196,7 @@ async def _pool(
 def _listeners(
     setting: Setting, serving: Serving, entrance: Entrance, certificates: Certificates | None, connections: int
 ) -> Iterator[Listener]:
-    """Those for the service, and for plain HTTP that is sent on to https."""
+    """Make the listeners: for the service, and for plain HTTP that is sent on to https."""
     config, share = setting.config, setting.share
     inherited = None if share is None else share.listeners
     listening = _sockets(config.listen.addresses, config.listen.backlog, inherited)
@@ -257,7 +257,7 @@ def _redirect_listener(
 
 
 def _request_ids(prefix: str) -> Callable[[], bytes]:
-    """Unique within this process; the prefix, random per process, makes them unique beyond."""
+    """A source of request ids. They are unique in this process; the random `prefix` makes them unique beyond it."""
     count = itertools.count(1)
     text = prefix.encode("ascii") + b"-%x"
     return lambda: text % next(count)

@@ -9,7 +9,7 @@ from shield.policy.engine import Engine
 
 
 class Decisions:
-    """Asked after each tick of the policy. While an attack lasts, a line sums it up now and then."""
+    """Logs the decisions after each tick of the policy. While an attack lasts, a line sums it up now and then."""
 
     __slots__ = ("_attack", "_engine", "_log", "_metrics", "_report")
 

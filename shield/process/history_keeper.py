@@ -11,7 +11,7 @@ from shield.process.build import Setting
 from shield.process.state import save_history
 
 SAVE_SECONDS: Final = 300.0
-"""What a crash may forget; a stop forgets nothing."""
+"""Seconds between two savings. A crash forgets at most so much, a stop nothing."""
 SLICE_ROWS: Final = 1000
 """Rows that are collected at a time: a millisecond, in which no request is served."""
 

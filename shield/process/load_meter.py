@@ -34,7 +34,7 @@ def busy_clock(path: Path = SCHEDSTAT) -> Callable[[], float]:
 
 
 class LoadMeter:
-    """Told of each turn of a periodic timer, and asked by whoever judges."""
+    """Measures the load. A periodic timer tells it of each of its turns; whoever judges reads it."""
 
     __slots__ = ("_began", "_busy", "_late", "_turns", "load")
 
@@ -44,7 +44,7 @@ class LoadMeter:
         self._begin(now, busy)
 
     def turn(self, now: float, due: float) -> bool:
-        """The timer that was due at `due` runs at `now`; whether it is time to `read`."""
+        """Note that the timer that was due at `due` runs at `now`. Returns whether it is time to `read`."""
         self._turns += 1
         if now > due:
             self._late += now - due

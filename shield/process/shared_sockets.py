@@ -30,20 +30,20 @@ class SharedSockets:
 
     @property
     def addresses(self) -> list[str]:
-        """Where the service is listened for."""
+        """The addresses at which clients are served."""
         return sockets.names([group[0] for group in self._service])
 
     @property
     def redirect_addresses(self) -> list[str]:
-        """Where plain HTTP is listened for."""
+        """The addresses at which plain HTTP is sent on to https."""
         return sockets.names([group[0] for group in self._redirects])
 
     def descriptors(self, worker: int) -> tuple[int, ...]:
-        """Those of one worker, for the service."""
+        """The descriptors of one worker's sockets for the service."""
         return tuple(group[worker].fileno() for group in self._service)
 
     def redirect_descriptors(self, worker: int) -> tuple[int, ...]:
-        """Those of one worker, for plain HTTP."""
+        """The descriptors of one worker's sockets for plain HTTP."""
         return tuple(group[worker].fileno() for group in self._redirects)
 
     def steer(self) -> bool:

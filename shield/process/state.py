@@ -1,4 +1,4 @@
-"""What survives a restart: the signing keys, and who was a good guest before.
+"""What survives a restart: the signing keys, and the history of clients.
 
 Without a state directory both live in memory only. Files are replaced whole (write, fsync, rename), so a crash or a
 full disk leaves the old one. These functions block: call them at start, or from a thread.
@@ -43,8 +43,8 @@ def load_keys(
 ) -> tuple[bytes, bytes | None]:
     """The current signing key and the one before it, 32 bytes each.
 
-    Created when the file is missing. Raises StartError for a file that cannot be read, is another's, is readable by
-    others or does not hold keys: signing with anything else would silently void every pass.
+    Created when the file is missing. Raises StartError for a file that cannot be read, is another user's, is readable
+    by others or does not hold keys: signing with anything else would silently void every pass.
     """
     if settings.secret_file:
         path = Path(settings.secret_file)
@@ -92,7 +92,7 @@ def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file that is there to be believed. Raises OSError, also for what is no file, is another's, or can be
+    """Open a file whose content is trusted. Raises OSError, also for what is no file, is another user's, or can be
     written by others. Symbolic links are followed (secrets are often mounted as such); what they lead to counts.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would keep us waiting

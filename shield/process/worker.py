@@ -30,7 +30,7 @@ NOT_STARTED: Final = 3
 
 
 def hand_over(config: Config, share: Share) -> bytes:
-    """What the supervisor sends: a length of 4 bytes, and as much."""
+    """What the supervisor sends: a length in 4 bytes, then as many bytes, config and share."""
     data = pickle.dumps((config, share))
     return len(data).to_bytes(4, "big") + data
 

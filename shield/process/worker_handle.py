@@ -89,7 +89,7 @@ class WorkerHandle:
 
 @functools.cache
 def _environment() -> dict[str, str]:
-    """Ours, with this very package first; the service manager hears of one process only."""
+    """The environment of a worker: ours, with this package first, and without the service manager's socket."""
     package = str(Path(__file__).parents[2])
     path = os.environ.get("PYTHONPATH", "")
     environment = {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package}

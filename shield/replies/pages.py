@@ -18,7 +18,7 @@ from shield.replies.reply import Reply, head_fields
 from shield.replies.wording import problem_kinds
 
 PREFIX: Final = "/.well-known/shield/"
-"""What lies below is Shield's own, and never the upstream's."""
+"""Paths below this one are Shield's own, and never sent to a server."""
 ANSWER_TO: Final = PREFIX + "answer"
 PROBLEMS: Final = PREFIX + "problems/"
 STATIC: Final = Path(__file__).parent / "static"
