@@ -14,9 +14,13 @@ import pytest
 from aiohttp import web
 
 from shield.config.load import find, load
+from shield.config.settings import Config
 from shield.demo import flood as demo_attack
 from shield.demo import site as demo
+from shield.demo import trial
 from shield.process import words
+from shield.simulate.scene import parse
+from shield.simulate.world import run
 
 pytestmark = pytest.mark.wheel
 
@@ -232,3 +236,36 @@ def test_the_table_sets_both_side_by_side() -> None:
     assert text.splitlines()[-1].split() == ["attackers", "served", "10%", "0%"]
     assert demo_attack.Crowd().share("served") == "none"
     assert demo_attack.Crowd().percentile(0.5) == "no answer"
+
+
+def test_the_flood_is_felt_without_shield_and_not_with_it() -> None:
+    """5,200 of its requests were served, and nobody was refused: a hundred attackers in turn fitted into the queue."""
+    shape = f"""
+        title = "what the demo's flood does"
+        about = ""
+        seconds = {demo_attack.SECONDS}
+        calm = {demo_attack.CALM_SECONDS}
+        service = {{ slots = {demo.SEARCH_WORKERS}, time = {demo.SEARCH_SECONDS}, variation = 0 }}
+        [populations.users]
+        kind = "people"
+        members = {demo_attack.USERS}
+        rate = {demo_attack.USERS / demo_attack.USER_PAUSE}
+        retries = 0
+        patience = {demo_attack.PATIENCE}
+        paths = {{ "/search" = 1 }}
+        [populations.attackers]
+        kind = "attackers"
+        members = {demo_attack.ATTACKERS}
+        networks = 20
+        rate = {demo_attack.RATE}
+        from = 0
+        leaves = {demo_attack.PATIENCE}
+        paths = {{ "/search" = 1 }}
+    """
+    scene = parse(shape)
+    config = trial.settings(Config())
+    shielded = run(scene, 1, config)
+    bare = run(scene, 1, dataclasses.replace(config, dry_run=True))
+    assert shielded.population("users").share > 0.98
+    assert shielded.first("attack_onset") < 5
+    assert bare.population("users").share < 0.4
