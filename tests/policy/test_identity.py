@@ -367,3 +367,12 @@ def test_a_crawler_is_believed_once_dns_has_confirmed_its_address(make: Any, say
 def test_a_handle_tells_who_it_is(world: Any) -> None:
     client = world.client()
     assert repr(client) == f"<Client {client.key.hex()[:12]} 192.0.2.1 in 192.0.2.0/24>"
+
+
+def test_the_operator_s_networks_are_known_by_any_form_of_an_address(make: Any) -> None:
+    world = make(identity=IdentitySettings(allow=("203.0.113.0/24", "2001:db8::/32")))
+    assert world.engine.allows("203.0.113.9")
+    assert world.engine.allows("::ffff:203.0.113.9")
+    assert world.engine.allows("2001:db8:1::9")
+    assert not world.engine.allows("198.51.100.7")
+    assert not make().engine.allows("203.0.113.9")
