@@ -238,11 +238,15 @@ class QuietLog:
         self.programs.append(ja4)
         self.refusals.append((request.path, status, request_id))
 
-    def refused_unread(self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "") -> None:
+    def refused_unread(
+        self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "", head: bytes = b""
+    ) -> None:
         self.programs.append(ja4)
         self.refusals.append((verdict.reason.value, status, ""))
 
-    def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "") -> None:
+    def fault(
+        self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "", head: Any = b""
+    ) -> None:
         self.programs.append(ja4)
         self.faults.append(fault)
 

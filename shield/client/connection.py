@@ -343,6 +343,9 @@ class ClientConnection(asyncio.Protocol):
         if self._redirect is not None:
             reply = self._redirect.reply(head)
             if reply is not None:
+                if reply.status == Fault.MISDIRECTED.status:
+                    word = Fault.MISDIRECTED.value
+                    self._serving.log.fault(now, self.peer.address, word, reply.status, ja4=self.ja4, head=head)
                 self.answer(reply, head, now)
                 return
         serving = self._serving
@@ -377,7 +380,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(request, head, verdict, now)
         else:
             secure = self.secure or head.secure
-            self._say(serving.own_pages.serve(request, head, self.peer.trusted, secure), head, now)
+            self._say(serving.own_pages.serve(request, head, self.peer.trusted, secure, now), head, now)
 
     def serve_judged(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         """Serve the first request, which was read and judged before there was a connection (accept/first_read.py)."""
@@ -502,7 +505,8 @@ class ClientConnection(asyncio.Protocol):
         reply = serving.replies.fault(fault, reader)
         if exchange is None:
             serving.metrics.faults[fault.value] += 1
-            serving.log.fault(now, self.peer.address, fault.value, reply.status, ja4=self.peer.ja4)
+            asked = head if self._body is None or self._body.collecting is None else self._body.collecting.head
+            serving.log.fault(now, self.peer.address, fault.value, reply.status, ja4=self.peer.ja4, head=asked)
         else:
             responding = exchange.state == RESPONDING
             exchange.spoiled(fault, now)
@@ -689,7 +693,7 @@ class ClientConnection(asyncio.Protocol):
     def displace(self, now: float) -> None:
         """Close to make room for another connection."""
         if self._exchange is not None:
-            self._exchange.abandon(now)
+            self._exchange.displaced(now)
         self._phase = CLOSED
         self.watch.nothing()
         self._forget()

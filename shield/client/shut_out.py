@@ -97,5 +97,5 @@ class ShutOut:
         metrics = self._metrics
         metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
         metrics.own_responses[reply.status // 100] += 1
-        self._log.refused_unread(now, address, verdict, reply.status, ja4)
+        self._log.refused_unread(now, address, verdict, reply.status, ja4, head)
         return reply.message(head.startswith(b"HEAD "), True)

@@ -14,6 +14,7 @@
     UNREAD       cancels           the response's     read_timeout  closed      a response that is cut
     SPOILED      cancels           the fault's        the fault     closed      the answer to its body
     SPOILED_LATE cancels           the response's     the fault     closed      a response that is cut
+    DISPLACED    cancels           the response's     displaced     closed      nothing more: it was closed
     LEFT         cancels           499                -             closed      nothing: it has gone
     SHED         has decided it    a line of its own  the verdict   closed      the refusal
 
@@ -79,5 +80,6 @@ TRICKLED: Final = Ending("trickled", CANCEL, OF_RESPONSE, Seen.CUT, counter="str
 UNREAD: Final = Ending("unread", CANCEL, OF_RESPONSE, Seen.CUT, counter=READ_TIMEOUT)
 SPOILED: Final = Ending("spoiled", CANCEL, OF_FAULT, Seen.NOTHING)
 SPOILED_LATE: Final = Ending("spoiled late", CANCEL, OF_RESPONSE, Seen.NOTHING)
+DISPLACED: Final = Ending("displaced", CANCEL, OF_RESPONSE, Seen.NOTHING, counter="displaced")
 LEFT: Final = Ending("left", CANCEL, CLIENT_LEFT, Seen.NOTHING)
 SHED: Final = Ending("shed", NOTHING, 0, Seen.REFUSAL, logs=False)

@@ -35,6 +35,7 @@ from shield.exchange.endings import (
     BROKEN,
     CANCEL,
     CLIENT_LEFT,
+    DISPLACED,
     FAILED,
     LEARN,
     LEFT,
@@ -665,6 +666,10 @@ class Exchange:
         """The client has left, or was sent away: stop wherever it is and free everything."""
         if self.state != ENDED:
             self._end(LEFT, now)
+
+    def displaced(self, now: float) -> None:
+        """The client's connection was closed to make room for others."""
+        self._end(DISPLACED, now)
 
     def unread(self, now: float) -> None:
         """The client has not read its response for too long."""

@@ -98,10 +98,12 @@ LINES: Final[Mapping[str, Event]] = {
     "refused": _event(
         "info",
         "Shield has answered a request itself because of its verdict.",
-        "address client shape method path status action reason tier ja4 id",
+        "address client shape method host path user_agent status action reason tier ja4 id",
     ),
     "fault": _event(
-        "info", "A request or connection failed before or beside any verdict.", "address fault status ja4 detail"
+        "info",
+        "A request or connection failed before or beside any verdict.",
+        "address method path fault status ja4 detail",
     ),
     "suppressed": _event("info", "So many lines of one event were left out in the last second.", "of lines"),
 }

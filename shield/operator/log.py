@@ -19,8 +19,10 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
+from shield.http.grammar import TCHARS
+from shield.http.head import Head
 from shield.marks import Unit, Why
-from shield.model import Action, Verdict
+from shield.model import Action, Fault, Verdict
 from shield.operator.events import EVENTS, LEVELS, Level
 from shield.operator.log_lines import CallLater, LineWriter, LogLines
 from shield.operator.sampler import Sampler
@@ -30,14 +32,40 @@ from shield.policy.request import Request
 EVENTS_PER_SECOND: Final = 20
 """Lines per second for each name of event; names come from the code, so their number is bounded."""
 
+METHOD_CHARACTERS: Final = 32
+"""Of the first word of a head that was not understood."""
+
 PATH_CHARACTERS: Final = 1024
 """A longer path is cut in the log: the buffer is for many requests, not for one."""
+
+AGENT_CHARACTERS: Final = 256
+"""As many of User-Agent and Host: no honest one is longer."""
 
 TRACEBACK_CHARACTERS: Final = 4096
 """The end of a traceback says what went wrong."""
 
 SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
 """Fields whose values count for a request's shape. Whoever varies the User-Agent keeps these."""
+
+
+NOT_SENT: Final = "fail"
+"""In place of the action of a request that the policy let through and no server got."""
+_NOT_SENT: Final = {
+    fault.value: fault.status
+    for fault in (Fault.UPSTREAM_UNAVAILABLE, Fault.UPSTREAM_REFUSED, Fault.STREAMS_FULL, Fault.OUT_OF_FILES)
+}
+
+
+def _asked(head: bytes | bytearray | Head) -> dict[str, str]:
+    """Method and path of a head; of one that was not understood, the words in their places, if there are any."""
+    if isinstance(head, Head):
+        return {"method": head.method, "path": head.path[:PATH_CHARACTERS]}
+    line = bytes(head[: PATH_CHARACTERS + METHOD_CHARACTERS]).partition(b"\r")[0]
+    if not line or line[0] not in TCHARS:  # nothing has come, or another protocol
+        return {}
+    method, _, rest = line.decode("latin-1").partition(" ")
+    path = rest.partition(" ")[0].partition("?")[0]
+    return {"method": method[:METHOD_CHARACTERS], "path": path[:PATH_CHARACTERS]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +187,8 @@ class AccessLog:
             line["ja4"] = ja4
         if fault:
             line["fault"] = fault
+            if _NOT_SENT.get(fault) == status:
+                line["action"], line["reason"] = NOT_SENT, fault
         self._lines.put(line)
 
     def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
@@ -177,7 +207,9 @@ class AccessLog:
             "client": client.key.hex(),
             "shape": shape(list(headers), [headers.get(name, "") for name in SHAPE_FIELDS]),
             "method": request.method,
+            "host": headers.get("Host", "")[:AGENT_CHARACTERS],
             "path": request.path[:PATH_CHARACTERS],
+            "user_agent": headers.get("User-Agent", "")[:AGENT_CHARACTERS],
             "status": status,
             "action": verdict.action._value_,
             "reason": verdict.reason._value_,
@@ -190,8 +222,11 @@ class AccessLog:
             line["id"] = request_id
         self._lines.put(line)
 
-    def refused_unread(self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "") -> None:
-        """Log a request that was refused for the ban of its address, and of which nothing else is known."""
+    def refused_unread(
+        self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "", head: bytes = b""
+    ) -> None:
+        """Log a request that was refused for the ban of its address. Nothing was read of its `head`; its first line is
+        looked at here, if there is room for a line."""
         if not self._refused.admit(now):
             self._lines.schedule()
             return
@@ -199,6 +234,7 @@ class AccessLog:
             "time": self._lines.time(now),
             "event": "refused",
             "address": address,
+            **_asked(head),
             "status": status,
             "action": verdict.action._value_,
             "reason": verdict.reason._value_,
@@ -207,11 +243,28 @@ class AccessLog:
             line["ja4"] = ja4
         self._lines.put(line)
 
-    def fault(self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "") -> None:
-        """Log a request or connection that failed before or beside any verdict."""
+    def fault(
+        self,
+        now: float,
+        address: str,
+        fault: str,
+        status: int = 0,
+        detail: str = "",
+        ja4: str = "",
+        head: bytes | bytearray | Head = b"",
+    ) -> None:
+        """Log a request or connection that failed before or beside any verdict. `head`: what there is of a request,
+        read or not; its method and path are told."""
         if not self._admit_fault(now):
             return
-        line = {"time": self._lines.time(now), "event": "fault", "address": address, "fault": fault, "status": status}
+        line = {
+            "time": self._lines.time(now),
+            "event": "fault",
+            "address": address,
+            **_asked(head),
+            "fault": fault,
+            "status": status,
+        }
         if ja4:
             line["ja4"] = ja4
         if detail:

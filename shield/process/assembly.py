@@ -93,7 +93,7 @@ def assemble(
         ),
         replies=replies,
         proof=proof,
-        own_pages=OwnPages(proof, replies, metrics),
+        own_pages=OwnPages(proof, replies, metrics, log),
         metrics=metrics,
         log=log,
         clock=clock,

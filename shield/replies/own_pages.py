@@ -13,6 +13,7 @@ from shield.replies.pages import ANSWER_TO
 
 if TYPE_CHECKING:
     from shield.http.head import Head
+    from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
     from shield.policy.request import Request
     from shield.replies.proof import ProofOfWork
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
 class OwnPages:
     """The replies to requests below PREFIX. One for all connections."""
 
-    __slots__ = ("_metrics", "_proof", "_replies")
+    __slots__ = ("_log", "_metrics", "_proof", "_replies")
 
-    def __init__(self, proof: ProofOfWork, replies: Replies, metrics: Metrics) -> None:
+    def __init__(self, proof: ProofOfWork, replies: Replies, metrics: Metrics, log: AccessLog) -> None:
         self._proof = proof
         self._replies = replies
         self._metrics = metrics
+        self._log = log
 
-    def serve(self, request: Request, head: Head, trusted: bool, secure: bool) -> Reply | BodyWanted:
+    def serve(self, request: Request, head: Head, trusted: bool, secure: bool, now: float) -> Reply | BodyWanted:
         """The reply to a request that the policy lets through. `trusted`: a trusted proxy brings it; `secure`: the
         client speaks TLS."""
         found: Reply | BodyWanted | Fault | None
@@ -43,5 +45,6 @@ class OwnPages:
             found = self._replies.static(head.path, request.headers.get("If-None-Match"), query) or Fault.NOT_FOUND
         if isinstance(found, Fault):
             self._metrics.faults[found.value] += 1
+            self._log.fault(now, request.client.address, found.value, found.status, head=head)
             return self._replies.fault(found, head.reader)
         return found
