@@ -135,7 +135,7 @@ class Windows:
             self._notes.add_turning_point(
                 "attack_end",
                 **said,
-                seconds=round(now - attack.since, 1),
+                seconds=round(attack.until - attack.since, 1),
                 peak_pressure=round(attack.peak, 3),
                 peak_requests_per_second=round(attack.peak_rate, 1),
             )

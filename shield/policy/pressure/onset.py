@@ -20,6 +20,7 @@ class Attack:
 
     on: bool = False
     since: float = 0.0  # monotonic seconds
+    until: float = 0.0  # when p was last not below the threshold; the calm that ends an attack is not counted
     cause: str = ""  # demand, a sign of overload, or rate
     peak: float = 0.0  # p
     peak_rate: float = 0.0  # requests/s
@@ -52,7 +53,7 @@ class Onset:
             if over:
                 self._cusum.restart(rate)
             peak, peak_rate = max(attack.peak, p), max(attack.peak_rate, rate)
-            self.attack = replace(attack, on=not over, peak=peak, peak_rate=peak_rate)
+            self.attack = replace(attack, on=not over, until=self._below_since, peak=peak, peak_rate=peak_rate)
         elif p > settings.threshold:
             self._begin(reason, p, rate, now)
         elif self._cusum.step(rate, now, seconds) and weighs:
@@ -61,4 +62,4 @@ class Onset:
 
     def _begin(self, cause: str, p: float, rate: float, now: float) -> None:
         self._below_since = now
-        self.attack = Attack(True, now, cause, p, rate)
+        self.attack = Attack(True, now, now, cause, p, rate)
