@@ -85,7 +85,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "fingerprint_limited": _event(
         "info",
         "A program that strangers use and known clients do not is limited as one client.",
-        "fingerprint user_agent ja4_habit share known_share",
+        "fingerprint user_agent ja4_habit share known",
     ),
 }  # fmt: skip
 

@@ -97,7 +97,7 @@ class Engine:
         self._reputation = Reputation(settings.reputation, self._history, self._notes)
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
-        self._standouts = Standouts(settings.standouts, self._notes)
+        self._standouts = Standouts(settings.standouts, self._notes, settings.challenges)
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
         pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)

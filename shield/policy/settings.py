@@ -38,3 +38,8 @@ class EngineSettings:
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
     pricing: PricingSettings = field(default_factory=PricingSettings)
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
+
+    @property
+    def challenges(self) -> bool:
+        """Whether strangers are challenged under pressure."""
+        return self.challenge.mode != "off" and self.pressure.max_pressure > self.pressure.threshold

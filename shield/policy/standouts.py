@@ -21,20 +21,33 @@ deviations; the rule of three for k = 0). A known client counts once a minute, h
 sleeper could make its botnet's program look like everybody's. All bounds are on the safe side of what the sketch leaves
 open. An armed fingerprint is released only at `release` of these bounds.
 
-Bounded: three sketches of strangers and one of known clients, `places` entries each of at most `PLACE_BYTES`; a bitmap
-of 64 KiB; `MOST_SEEN` keys of known clients.
+Of a small site's known clients that says nothing: of fewer than 3 / `known_share` none need to have a fingerprint for
+it to be people's. There it is armed when it makes `contrast` times `share` of the strangers' requests, no known client
+was seen with it, and none who has it has bought a pass, all of that for `unanswered`. People of a flash crowd buy
+passes within seconds. After twice that time it is released, for as long as it took to arm it: whoever comes meanwhile
+with a browser of that fingerprint is challenged, and with the first pass it is people's. Where nobody is challenged,
+this says nothing either.
+
+A network is named at the width at which it stands out: /24, /20 or /16, and /48 or /32. A wider one is named instead
+of its parts where no two of them make most of it, and with each that makes half.
+
+Bounded: five sketches of strangers and one of known clients, `places` entries each of at most `PLACE_BYTES`; a bitmap
+of 64 KiB; `MOST_SEEN` keys of known clients of each of two minutes, and as many fingerprints of those who paid.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from functools import lru_cache
+from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.marks import Unit, Why
+from shield.model import Tier
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.fingerprint import Fingerprint, fingerprint_of, shape
 from shield.policy.notes import Notes
@@ -50,6 +63,11 @@ MOST_SEEN: Final = 4096  # known clients told apart in a minute
 RESCALE: Final = 2.0**40  # weight of a request at which all counts are divided by it
 TOP: Final = 5  # named of each kind
 AGENT_CHARS: Final = 80  # of a User-Agent in the log
+MOST_OF_IT: Final = 0.8  # of a network's requests: what its parts make, if they are named instead of it
+CYCLE: Final = 3.0  # of so many times `unanswered` a fingerprint without passes is armed for all but the first
+HALF_OF_IT: Final = 0.5  # what a part makes that is named with it
+
+_T2: Final = Tier.T2
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +124,16 @@ class StandoutsSettings:
             "a page loads at once, should its program be limited by mistake",
         ),
     ] = 4.0
+    unanswered: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc(
+            "Time for which a fingerprint stands out, and nobody who has it buys a pass, before it is limited where "
+            "too few clients are known to tell by them."
+        ),
+        Why("Chosen", "a browser takes some seconds for a challenge, and many are at it in a flash crowd"),
+    ] = 30.0
     release: Annotated[
         float,
         Gt(0),
@@ -200,15 +228,21 @@ class StandoutsSettings:
 class Standouts:
     """Counts who asks under pressure, names what stands out, and holds the buckets of fingerprints that are armed."""
 
-    def __init__(self, settings: StandoutsSettings, notes: Notes) -> None:
-        """`notes` takes what is to be logged."""
+    def __init__(self, settings: StandoutsSettings, notes: Notes, challenges: bool = True) -> None:
+        """`notes` takes what is to be logged; `challenges`: strangers are challenged under pressure."""
         self._settings = settings
         self._notes = notes
+        self._challenges = challenges
         self._programs: Sketch[Fingerprint] = Sketch(settings.places)
-        self._networks: Sketch[str] = Sketch(settings.places)
+        self._networks: Sketch[str] = Sketch(settings.places)  # /24 and /48
+        self._blocks: Sketch[str] = Sketch(settings.places)  # /20
+        self._regions: Sketch[str] = Sketch(settings.places)  # /16 and /32
         self._routes: Sketch[str] = Sketch(settings.places)
         self._known: Sketch[Fingerprint] = Sketch(settings.places)  # of known clients, each once a minute
-        self._seen: set[bytes] = set()  # known clients of this minute
+        self._seen: dict[bytes, Fingerprint] = {}  # known clients of this minute
+        self._seen_before: dict[bytes, Fingerprint] = {}  # and of the one before
+        self._paid: set[Fingerprint] = set()  # of those who bought a pass, in this attack
+        self._unanswered: dict[Fingerprint, float] = {}  # seconds for which it stood out, and nobody had paid
         self._clients = Distinct()  # strangers of this minute
         self._last = (0, 0.0)  # strangers' requests and clients of the minute before
         self._asked = 0  # requests of strangers in this minute
@@ -224,16 +258,23 @@ class Standouts:
         if known:
             key = client.key
             if key not in self._seen and len(self._seen) < MOST_SEEN:
-                self._seen.add(key)
-                self._known.add(fingerprint_of(client), self._weight)
+                who = self._seen[key] = fingerprint_of(client)
+                self._known.add(who, self._weight)
             return
+        if request.tier is _T2 and len(self._paid) < MOST_SEEN:
+            self._paid.add(fingerprint_of(client))
         self._asked += 1
         self._clients.add(client.entry.key)
         if self._asked % self._stride:
             return
         weight = self._weight * self._stride
         self._programs.add(fingerprint_of(client), weight)
-        self._networks.add(client.network, weight)
+        network = client.network
+        self._networks.add(network, weight)
+        block, region = wider(network)
+        if block:
+            self._blocks.add(block, weight)
+        self._regions.add(region, weight)
         self._routes.add(request.route.template, weight)
 
     def refuses(self, request: Request, now: float) -> bool:
@@ -245,11 +286,13 @@ class Standouts:
         """The window of `seconds` is over: see who stands out. `capacity` in units/s."""
         if not pressed:
             self.armed.clear()
+            self._unanswered.clear()
             return
         settings = self._settings
         asked = self._asked - self._asked_before
         self._stride = max(1, math.ceil(asked / (seconds * settings.per_second)))
         self._minute += seconds
+        self._wait_for_answers(seconds)
         self._arm(capacity)
         if self._minute >= MINUTE:
             self._last = (self._asked, self._clients.count())
@@ -257,16 +300,19 @@ class Standouts:
         self._asked_before = self._asked
         self._weight *= 2.0 ** (seconds / settings.half_life)
         if self._weight > RESCALE:
-            for sketch in (self._programs, self._networks, self._routes, self._known):
+            for sketch in self._sketches():
                 sketch.scale(1.0 / self._weight)
             self._weight = 1.0
 
     def clear(self) -> None:
         """The attack is over: forget it."""
-        for sketch in (self._programs, self._networks, self._routes, self._known):
+        for sketch in self._sketches():
             sketch.clear()
         self.armed.clear()
         self._begin_minute()
+        self._seen_before.clear()
+        self._paid.clear()
+        self._unanswered.clear()
         self._asked_before = 0
         self._last = (0, 0.0)
         self._weight = 1.0
@@ -283,7 +329,7 @@ class Standouts:
                 {**_named(counter.key), **self._shares(counter), "armed": counter.key in self.armed}
                 for counter in self._standing(self._programs)
             ],
-            networks=_shares(self._networks, self._standing(self._networks)),
+            networks=self._networks_named(),
             routes=_shares(self._routes, self._standing(self._routes)),
         )
 
@@ -292,10 +338,58 @@ class Standouts:
             return []
         return sketch.heaviest(self._settings.share)[:TOP]
 
-    def _shares(self, counter: Counter[Fingerprint]) -> dict[str, float | None]:
-        """The share of a fingerprint among strangers, at least, and known clients, at most; None: none were seen."""
-        known = round(self._known_share(counter.key), 3) if self._known.total else None
-        return {"share": round(self._programs.share(counter), 3), "known_share": known}
+    def _sketches(self) -> tuple[Sketch[Any], ...]:
+        return self._programs, self._networks, self._blocks, self._regions, self._routes, self._known
+
+    def _networks_named(self) -> dict[str, float]:
+        """The networks that stand out, each at the width at which it does, the heaviest first."""
+        if self._networks.total < self._settings.least_counted * self._weight:
+            return {}
+        narrow = {counter.key: self._networks.share(counter) for counter in self._heavy(self._networks)}
+        blocks = {counter.key: self._blocks.share(counter) for counter in self._heavy(self._blocks)}
+        # Blocks are a part of all requests, those of IPv6 among them.
+        part = self._blocks.total / self._networks.total
+        blocks = {name: share * part for name, share in blocks.items() if share * part >= self._settings.share}
+        regions = {counter.key: self._regions.share(counter) for counter in self._heavy(self._regions)}
+        named: dict[str, float] = {}
+        for region, share in regions.items():
+            inside = {name: at for name, at in blocks.items() if wider(name)[1] == region}
+            if ":" in region:
+                inside = {name: at for name, at in narrow.items() if wider(name)[1] == region}
+            for name, at in _at_width(region, share, inside).items():
+                within = {key: held for key, held in narrow.items() if name in wider(key)} if name in blocks else {}
+                named |= _at_width(name, at, within)
+        named |= {name: share for name, share in narrow.items() if wider(name)[1] not in regions}
+        best = sorted(named, key=lambda name: -named[name])[:TOP]
+        return {name: round(named[name], 3) for name in best}
+
+    def _heavy(self, sketch: Sketch[str]) -> list[Counter[str]]:
+        return sketch.heaviest(self._settings.share) if sketch.total else []
+
+    def _shares(self, counter: Counter[Fingerprint]) -> dict[str, Any]:
+        """The share of a fingerprint among strangers, at least, and how many known clients were seen with it."""
+        seen = self._seen_before | self._seen
+        having = sum(who == counter.key for who in seen.values())
+        clients = "client" if len(seen) == 1 else "clients"
+        known = f"seen at {having} of {len(seen)} known {clients}"
+        return {"share": round(self._programs.share(counter), 3), "known": known}
+
+    def _too_few_known(self) -> bool:
+        """Whether so few known clients ask that none of them need to have a fingerprint that is people's."""
+        return self._known.total * self._settings.known_share < 3.0 * self._weight
+
+    def _wait_for_answers(self, seconds: float) -> None:
+        """Add a window to the time for which fingerprints have stood out without a pass or a known client."""
+        settings = self._settings
+        if not self._challenges or self._programs.total < settings.least_counted * self._weight:
+            self._unanswered.clear()
+            return
+        least = min(settings.contrast * settings.share, 1.0) * settings.release
+        self._unanswered = {
+            counter.key: (self._unanswered.get(counter.key, 0.0) + seconds) % (CYCLE * settings.unanswered)
+            for counter in self._programs.heaviest(least)
+            if counter.key not in self._paid and counter.key not in self._known
+        }
 
     def _known_share(self, who: Fingerprint) -> float:
         """The share of known clients that may have a fingerprint, in [0, 1]."""
@@ -319,21 +413,28 @@ class Standouts:
             return
         rate = Rate(settings.rate_share * capacity, settings.rate_share * capacity * settings.rate_burst)
         wanted: dict[Fingerprint, Bucket] = {}
+        few = self._too_few_known()
+        unpaid = min(settings.contrast * settings.share, 1.0)
         for counter in self._programs.heaviest(settings.release * settings.share):
             bucket = armed.get(counter.key)
             share, known = self._programs.share(counter), self._known_share(counter.key)
             most = min(settings.known_share, share / settings.contrast)
+            if few:
+                fits = self._unanswered.get(counter.key, 0.0) >= settings.unanswered
+                keeps, arms = fits, fits and share >= unpaid
+            else:
+                keeps, arms = known <= most / settings.release, known <= most and share >= settings.share
             if bucket is not None:
-                if known <= most / settings.release:
+                if keeps:
                     bucket.rate, bucket.burst = rate.rate, rate.burst
                     wanted[counter.key] = bucket
-            elif known <= most and share >= settings.share:
+            elif arms:
                 wanted[counter.key] = Bucket(rate)
                 self._notes.add("fingerprint_limited", **_named(counter.key), **self._shares(counter))
         self.armed = wanted
 
     def _begin_minute(self) -> None:
-        self._seen.clear()
+        self._seen_before, self._seen = self._seen, {}
         self._clients.clear()
         self._asked = 0
         self._minute = 0.0
@@ -357,6 +458,25 @@ def _named(who: Fingerprint) -> dict[str, str]:
     agent, language, ja4 = who
     named = {"fingerprint": shape((), (agent, language, ja4)), "user_agent": agent[:AGENT_CHARS]}
     return {**named, "ja4_habit": ja4} if ja4 else named
+
+
+@lru_cache(maxsize=4096)
+def wider(network: str) -> tuple[str, str]:
+    """The /20, "" for IPv6, and the /16 or /32 around a network: a /24, a /20 or a /48, as locations.py names them."""
+    name = network.partition("/")[0]
+    if ":" in name:
+        groups = name.split(":")
+        return "", f"{groups[0]}:{groups[1]}::/32"
+    a, b, c, _ = name.split(".")
+    return f"{a}.{b}.{int(c) & 240}.0/20", f"{a}.{b}.0.0/16"
+
+
+def _at_width(name: str, share: float, parts: Mapping[str, float]) -> dict[str, float]:
+    """The parts of a network if two of them make most of it, else itself, and those that make half of it."""
+    two = sum(sorted(parts.values())[-2:])
+    if two >= MOST_OF_IT * share:
+        return dict(parts)
+    return {name: share} | {part: at for part, at in parts.items() if at >= HALF_OF_IT * share}
 
 
 def _shares(sketch: Sketch[str], places: list[Counter[str]]) -> dict[str, float]:

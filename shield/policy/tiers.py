@@ -86,7 +86,7 @@ class Tiers:
         together: Together,
     ) -> None:
         self._mode = settings.challenge.mode
-        self._challenges = self._mode != "off" and settings.pressure.max_pressure > settings.pressure.threshold
+        self._challenges = settings.challenges
         self._limits = settings.limits
         self._exempt = Exempt(settings.challenge.never)
         # How long a challenge is still good for when its client may come again, as it was told at most.

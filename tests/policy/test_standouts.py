@@ -50,7 +50,14 @@ class Floor:
         self._people: dict[tuple[str, int], Any] = {}
 
     def ask(
-        self, agent: str, who: int, known: bool = False, route: str = "GET/", network: str = "", ja4: str = ""
+        self,
+        agent: str,
+        who: int,
+        known: bool = False,
+        route: str = "GET/",
+        network: str = "",
+        ja4: str = "",
+        tier: Tier = Tier.T3,
     ) -> Any:
         client = self._people.get((agent, who))
         if client is None:
@@ -63,7 +70,7 @@ class Floor:
                 entry=SimpleNamespace(key=key),
                 network=network or f"10.{who >> 8 & 255}.{who & 255}.0/24",
             )
-        request: Any = SimpleNamespace(client=client, route=SimpleNamespace(template=route), cost=1.0)
+        request: Any = SimpleNamespace(client=client, route=SimpleNamespace(template=route), cost=1.0, tier=tier)
         self.standouts.count(request, known)
         return request
 
@@ -94,9 +101,10 @@ def test_a_botnet_of_one_program_is_named_and_armed() -> None:
     assert figures.clients == pytest.approx(2000, rel=0.02)
     assert figures.requests_per_client == pytest.approx(1.0, abs=0.02)
     first = figures.fingerprints[0]
-    assert (first["user_agent"], first["share"], first["known_share"], first["armed"]) == (BOT, 0.9, 0.038, True)
+    assert (first["user_agent"], first["share"], first["armed"]) == (BOT, 0.9, True)
+    assert first["known"] == "seen at 0 of 80 known clients"
     assert len(first["fingerprint"]) == 12
-    assert set(figures.networks) == {"10.0.0.0/24", "10.1.0.0/24"}
+    assert figures.networks == {"10.0.0.0/24": 0.45, "10.1.0.0/24": 0.45, "10.19.0.0/16": 0.06}
     assert figures.routes == {"GET/search": 0.9, "GET/": 0.1}
     ((name, fields),) = floor.notes.take()
     assert (name, fields["user_agent"], fields["share"]) == ("fingerprint_limited", BOT, 0.9)
@@ -133,7 +141,7 @@ def test_the_program_of_known_clients_is_not_armed_however_much_comes_with_it() 
     floor.window()
     assert floor.armed == set()
     (named,) = floor.standouts.status().fingerprints
-    assert (named["share"], named["known_share"], named["armed"]) == (1.0, 0.4, False)
+    assert (named["share"], named["known"], named["armed"]) == (1.0, "seen at 20 of 80 known clients", False)
 
 
 def test_the_fewer_known_clients_there_are_the_less_can_be_said_of_their_programs() -> None:
@@ -306,6 +314,113 @@ def test_the_end_of_an_attack_forgets_it() -> None:
     floor.standouts.clear()
     assert floor.standouts.status() == StandoutsStatus("", 0, 0.0, [], {}, {})
     assert floor.armed == set()
+
+
+# Where few are known
+
+
+def small_site(known: int = 5) -> Floor:
+    """A site with so few known clients that they cannot tell whose program it is."""
+    floor = Floor()
+    floor.people(known)
+    return floor
+
+
+def flood(floor: Floor, seconds: int, answers: int = -1) -> list[int]:
+    """A flood of one program for so long, of which one pays at `answers`; the seconds at which it was armed."""
+    armed = []
+    for second in range(seconds):
+        for i in range(60):
+            floor.ask(BOT, i)
+        if second == answers:
+            floor.ask(BOT, 777_777, tier=Tier.T2)
+        floor.window(seconds=1.0)
+        if BOT in floor.armed:
+            armed.append(second)
+    return armed
+
+
+def test_on_a_small_site_a_program_is_armed_that_nobody_known_has_and_nobody_pays_with() -> None:
+    floor = small_site()
+    armed = flood(floor, 125)
+    # From the moment at which it is heavy enough it waits 30 s, is armed for 60 s, and then a browser may show that it
+    # is people's.
+    assert armed == [*range(32, 92), *range(122, 125)]
+    ((name, fields), *_) = floor.notes.take()
+    assert (name, fields["known"]) == ("fingerprint_limited", "seen at 0 of 5 known clients")
+
+
+def test_a_flash_crowd_on_a_small_site_is_never_limited() -> None:
+    assert flood(small_site(), 80, answers=20) == []
+    assert flood(small_site(0), 80, answers=0) == []
+    assert max(flood(small_site(), 80, answers=60)) == 59, "the first pass ends it at once"
+
+
+def test_a_program_of_one_known_client_is_never_limited_on_a_small_site() -> None:
+    floor = small_site()
+    floor.ask(BOT, 50_000, known=True)
+    assert flood(floor, 60) == []
+    assert floor.standouts.status().fingerprints[0]["known"] == "seen at 1 of 6 known clients"
+
+
+def test_where_nobody_is_challenged_unpaid_says_nothing() -> None:
+    floor = small_site()
+    floor.standouts = Standouts(StandoutsSettings(), floor.notes, challenges=False)
+    assert flood(floor, 60) == []
+
+
+def test_a_program_among_several_needs_a_quarter_of_the_strangers() -> None:
+    floor = small_site()
+    for _ in range(60):
+        for i in range(100):
+            floor.ask(BOT if i < 20 else f"{BOT}{i % 8}", i)
+        floor.window(seconds=1.0)
+        assert floor.armed == set()
+
+
+def test_who_was_seen_is_told_for_this_minute_and_the_one_before() -> None:
+    floor = small_site(1)
+    for n in range(3):
+        for i in range(1500):
+            floor.ask(BOT, 2000 * n + i)
+        for _ in range(120):
+            floor.window()
+        (named,) = floor.standouts.status().fingerprints
+        assert named["known"] == ("seen at 0 of 1 known client" if n == 0 else "seen at 0 of 0 known clients")
+
+
+# Networks
+
+
+@pytest.mark.parametrize(
+    ("networks", "named"),
+    [
+        # forty /24 of one /16, no two of which make most of it, nor do two /20
+        ([f"198.51.{6 * i}.0/24" for i in range(40)], {"198.51.0.0/16": 1.0}),
+        ([f"198.51.{i}.0/24" for i in range(16)], {"198.51.0.0/20": 1.0}),
+        ([f"198.51.{i}.0/24" for i in range(32)], {"198.51.0.0/20": 0.5, "198.51.16.0/20": 0.5}),
+        (["198.51.7.0/24"], {"198.51.7.0/24": 1.0}),
+        (["198.51.7.0/24", "203.0.113.0/24"], {"198.51.7.0/24": 0.5, "203.0.113.0/24": 0.5}),
+        (
+            ["198.51.7.0/24"] * 30 + [f"198.51.{5 * i}.0/24" for i in range(30)],
+            {"198.51.0.0/16": 1.0, "198.51.7.0/24": 0.5},
+        ),
+        ([f"2001:db8:{i:x}::/48" for i in range(40)], {"2001:db8::/32": 1.0}),
+        (["2001:db8:7::/48"], {"2001:db8:7::/48": 1.0}),
+        (
+            ["2001:db8:7::/48"] + [f"198.51.{i}.0/24" for i in range(16)],
+            {"198.51.0.0/20": 0.941, "2001:db8:7::/48": 0.059},
+        ),
+    ],
+)  # fmt: skip
+def test_a_network_is_named_at_the_width_at_which_it_stands_out(networks: list[str], named: dict[str, float]) -> None:
+    floor = Floor()
+    for n in range(3400):
+        floor.ask(BROWSERS[n % 4], n, network=networks[n % len(networks)])
+    figures = floor.standouts.status().networks
+    assert set(figures) == set(named)
+    for name, share in named.items():
+        assert figures[name] == pytest.approx(share, abs=0.02), name
 
 
 # In the engine
