@@ -22,10 +22,10 @@ from typing_extensions import Doc
 from shield.http.grammar import TCHARS
 from shield.http.head import Head
 from shield.marks import Unit, Why
-from shield.model import Action, Fault, Verdict
+from shield.model import Action, Fault, Tier, Verdict
 from shield.operator.events import EVENTS, LEVELS, Level
 from shield.operator.log_lines import CallLater, LineWriter, LogLines
-from shield.operator.sampler import Sampler
+from shield.operator.sampler import FairSampler, Sampler
 from shield.policy.fingerprint import shape
 from shield.policy.request import Request
 
@@ -48,6 +48,8 @@ SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
 """Fields whose values count for a request's shape. Whoever varies the User-Agent keeps these."""
 
 
+_BAN: Final = Action.BAN
+_T2: Final = Tier.T2
 NOT_SENT: Final = "fail"
 """In place of the action of a request that the policy let through and no server got."""
 _NOT_SENT: Final = {
@@ -119,7 +121,7 @@ class AccessLog:
         self._level = LEVELS[settings.level]
         info = self._level <= LEVELS["info"]
         self._requests = settings.requests and info
-        self._refused = Sampler(settings.refused_per_second if info else 0)
+        self._refused = FairSampler(settings.refused_per_second if info else 0)
         self._faults = Sampler(settings.refused_per_second if info else 0)
         self._events: dict[str, Sampler] = {}
         self._writer = writer
@@ -194,11 +196,13 @@ class AccessLog:
     def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
         """Log a request that Shield answered itself because of its verdict. Its `shape`, and over TLS its `ja4`, tell
         programs apart."""
-        if not self._refused.admit(now):
-            self._lines.schedule()
-            return
         verdict = request.verdict
         client = request.client
+        # Who is banned is refused before anybody asks for the tier.
+        holds = verdict.action is not _BAN and request.tier <= _T2
+        if not self._refused.admit(client.network, holds, now):
+            self._lines.schedule()
+            return
         headers = request.headers
         line = {
             "time": self._lines.time(now),
@@ -214,7 +218,7 @@ class AccessLog:
             "action": verdict.action._value_,
             "reason": verdict.reason._value_,
         }
-        if verdict.action is not Action.BAN:  # who is banned is refused before anybody asks for the tier
+        if verdict.action is not _BAN:
             line["tier"] = int(request.tier)
         if ja4:
             line["ja4"] = ja4
@@ -227,7 +231,7 @@ class AccessLog:
     ) -> None:
         """Log a request that was refused for the ban of its address. Nothing was read of its `head`; its first line is
         looked at here, if there is room for a line."""
-        if not self._refused.admit(now):
+        if not self._refused.admit(address.rpartition("." if "." in address else ":")[0], False, now):
             self._lines.schedule()
             return
         line = {
@@ -320,7 +324,7 @@ class AccessLog:
     def _pending(self) -> bool:
         return any(sampler.suppressed for _, sampler in self._samplers())
 
-    def _samplers(self) -> Iterator[tuple[str, Sampler]]:
+    def _samplers(self) -> Iterator[tuple[str, Sampler | FairSampler]]:
         yield "refused", self._refused
         yield "fault", self._faults
         yield from self._events.items()
