@@ -177,7 +177,7 @@ class FirstRead:
             head = self._heads.read(data, data.find(b"\r\n"))
         except Refused:
             return None
-        if head is None or not head.close or head.length or head.path.startswith(PREFIX):
+        if head is None or not head.close or head.length or head.origin or head.path.startswith(PREFIX):
             return None
         client = recognition.client(address, head, "", now)
         token, head.kept_cookie = recognition.split_cookie(head.cookie)

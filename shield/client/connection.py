@@ -461,7 +461,11 @@ class ClientConnection(asyncio.Protocol):
         """Send a reply of our own to a request whose body may not have been read."""
         close = reply.closes or self.must_close(head)
         self._serving.metrics.own_responses[reply.status // 100] += 1
-        self._send(reply.message(head.method == "HEAD", close))
+        message = reply.message(head.method == "HEAD", close)
+        if head.origin and not head.path.startswith(PREFIX):
+            readable = self._serving.forwarder.origins.lines(head.host, head.origin, now)
+            message = message.replace(b"\r\n", b"\r\n" + readable, 1)
+        self._send(message)
         if close:
             self.end(now, linger=head.length != 0 and self._phase == IDLE)
             return

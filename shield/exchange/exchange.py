@@ -450,6 +450,8 @@ class Exchange:
         head = self.head
         if self.request.grant and status < 400:
             fields += forwarder.earned.fields(self.request, head, fields, client.secure or head.secure, now)
+        if head.origin:
+            forwarder.origins.learn(head.host, head.origin, fields, now)
         body = self._body
         chunked = client.response.head(head, status, fields, length, declared, body is None or body.done)
         if stream:

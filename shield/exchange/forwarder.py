@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shield.exchange.earned import EarnedPasses
     from shield.exchange.slot import Streams
     from shield.exchange.spool import Spools
+    from shield.http.origins import Origins
     from shield.model import Verdict
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
@@ -30,6 +31,7 @@ class Forwarder:
     pool: Pool
     streams: Streams
     earned: EarnedPasses
+    origins: Origins
     metrics: Metrics
     log: AccessLog
     clock: Callable[[], float]

@@ -37,6 +37,7 @@ class RequestField(enum.Enum):
     LOOP = enum.auto()  # who has sent it on already (RFC 8586): kept, unless that was this Shield
     REQUEST_ID = enum.auto()
     SHOWN_PASS = enum.auto()  # the pass, sent by a program in the header of that name (challenge.header)
+    ORIGIN = enum.auto()  # kept, and looked at where other origins read the answer (origins.py)
     SINGLE = enum.auto()  # kept, and told apart by the reader of plain heads: aiohttp's parser refuses a second one
 
 
@@ -76,6 +77,7 @@ REQUEST_FIELDS: Final[Mapping[bytes, RequestField]] = {
     b"forwarded": RequestField.FORWARDED,
     b"cdn-loop": RequestField.LOOP,
     b"x-request-id": RequestField.REQUEST_ID,
+    b"origin": RequestField.ORIGIN,
 }
 
 RESPONSE_FIELDS: Final[Mapping[bytes, ResponseField]] = {

@@ -45,6 +45,7 @@ _FORWARDED: Final = RequestField.FORWARDED
 _ABOUT_CLIENT: Final = RequestField.ABOUT_CLIENT
 _LOOP: Final = RequestField.LOOP
 _REQUEST_ID: Final = RequestField.REQUEST_ID
+_ORIGIN: Final = RequestField.ORIGIN
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
 
 
@@ -85,6 +86,7 @@ class Head:
     chain = b""  # X-Forwarded-For, joined
     forwarded = b""  # Forwarded, joined
     told: tuple[bytes, ...] = ()  # the lines of other fields about the client, each with its CRLF
+    origin = b""  # Origin as sent
     request_id = b""  # X-Request-Id as sent, if it can stand in a log
     # what follows from them
     length = 0  # of the body: bytes, 0 for none, or CHUNKED
@@ -221,6 +223,9 @@ class Examiner:
             elif kind is _REQUEST_ID:
                 if REQUEST_ID.fullmatch(value) is not None:
                     head.request_id = value
+            elif kind is _ORIGIN:
+                head.origin = head.origin or value
+                fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _RANGE:
                 ranges.append(b"".join((name, b": ", value, b"\r\n")))
                 modestly = modestly and modest(value)

@@ -41,6 +41,7 @@ _FORWARDED: Final = RequestField.FORWARDED
 _ABOUT_CLIENT: Final = RequestField.ABOUT_CLIENT
 _LOOP: Final = RequestField.LOOP
 _REQUEST_ID: Final = RequestField.REQUEST_ID
+_ORIGIN: Final = RequestField.ORIGIN
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
 _SINGLE: Final = RequestField.SINGLE
 
@@ -129,6 +130,9 @@ class PlainHeads:
                 head.told += (forwarded,)
             elif kind is _RANGE:
                 ranges += 1
+                fields.append(forwarded)
+            elif kind is _ORIGIN:
+                head.origin = head.origin or value
                 fields.append(forwarded)
             elif kind is _REQUEST_ID:
                 head.request_id = value or head.request_id

@@ -20,6 +20,7 @@ from shield.exchange.forwarder import Forwarder
 from shield.exchange.slot import Streams
 from shield.exchange.spool import Spools
 from shield.http.head import Examiner
+from shield.http.origins import Origins
 from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.replies.own_pages import OwnPages
@@ -82,6 +83,7 @@ def assemble(
             pool=pool,
             streams=Streams(metrics, most_streams),
             earned=EarnedPasses(engine, metrics, set_cookie, challenge.earned_anywhere),
+            origins=Origins(),
             metrics=metrics,
             log=log,
             clock=clock,

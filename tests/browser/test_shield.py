@@ -154,3 +154,39 @@ async def test_a_script_of_the_site_gets_the_problem_and_not_a_page(tab: Any, sh
     status, media, document = await tab.evaluate(ask)
     assert (status, media) == (503, "application/problem+json")
     assert document["reason"] == "challenge_always"
+
+
+async def test_a_page_that_calls_an_api_on_another_host_is_told_what_is_wrong_and_then_served(
+    browser: Any, page: Callable[..., bytes], serve: Callable[[Any], Awaitable[str]], run_shield: Any
+) -> None:
+    """Its preflight was challenged, which it cannot answer; and the script saw a broken line, not the refusal."""
+    allowed: list[str] = []
+    asked: list[str] = []
+
+    async def app(method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
+        return page("App")
+
+    async def api(method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
+        asked.append(f"{method} {target}")
+        if target == "/":
+            return page("Home")
+        return (
+            b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: %b\r\nAccess-Control-Allow-Methods: PUT\r\n"
+            b"Content-Length: 2\r\n\r\n{}" % allowed[0].encode()
+        )
+
+    allowed.append((await serve(app)).replace("127.0.0.1", "localhost"))
+    shield = await run_shield(await serve(api))
+    call = f"""fetch({shield!r} + '/api', {{method: 'PUT'}}).then(
+        async (reply) => [reply.status, Number(reply.headers.get('retry-after')) > 0, await reply.json()])"""
+    tab = await browser.tab()
+    await tab.go(allowed[0])
+    await tab.until("document.title === 'App'")
+    status, told_when, document = await tab.evaluate(call)
+    assert (status, told_when, document["reason"]) == (503, True, "challenge_always")
+    assert asked == ["OPTIONS /api"]
+
+    other = await browser.tab()
+    await other.go(shield)
+    await other.until("document.title === 'Home'")
+    assert await tab.evaluate(call) == [200, False, {}]

@@ -40,6 +40,7 @@ KEPT = [
     "told",
     "request_id",
     "reader",
+    "origin",
 ]
 
 
