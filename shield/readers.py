@@ -29,6 +29,8 @@ Sec-Fetch-* to https and to loopback only (Fetch Metadata), so the rows without 
 
     reader       gets                can answer a challenge
     PERSON       the page            yes, by itself
+    SENDER       the page            yes, by itself: a PERSON whose request is no GET. Loading the page again would not
+                                     send again what was sent, so the page does not do that by itself
     PROGRAM      problem document    yes, by the protocol
     SCRIPT       problem document    not by itself: the visitor would have to see the page
     NOBODY       one plain line      no
@@ -54,13 +56,15 @@ class Reader(enum.IntEnum):
     SCRIPT = 2
     NOBODY = 3
     PREFLIGHT = 4
+    SENDER = 5
 
 
 # Names of their own: looking up a member of an Enum costs 70 ns.
-PROGRAM, PERSON, SCRIPT, NOBODY, PREFLIGHT = Reader
+PROGRAM, PERSON, SCRIPT, NOBODY, PREFLIGHT, SENDER = Reader
 
 READS_NOTHING: Final = frozenset({NOBODY, PREFLIGHT})
-MAY_ANSWER: Final = frozenset({PROGRAM, PERSON})
+PEOPLE: Final = frozenset({PERSON, SENDER})
+MAY_ANSWER: Final = frozenset({PROGRAM, PERSON, SENDER})
 
 _PAGES: Final = frozenset({"document", "iframe", "frame", "object", "embed", "fencedframe"})
 
@@ -71,13 +75,13 @@ def reader_of(method: str, headers: Mapping[str, str]) -> Reader:
         return PREFLIGHT
     mode = headers.get("Sec-Fetch-Mode")
     if mode is None:
-        return _by_accept(headers)
+        return _by_accept(method, headers)
     html = _accepts_html(headers)
     if mode == "navigate":
-        return PERSON if html and not _for_later(headers) else NOBODY
+        return _person(method) if html and not _for_later(headers) else NOBODY
     if mode not in ("cors", "same-origin") or headers.get("Sec-Fetch-Dest", "empty") != "empty":
         return NOBODY
-    return PERSON if html and "Upgrade-Insecure-Requests" in headers else SCRIPT
+    return _person(method) if html and "Upgrade-Insecure-Requests" in headers else SCRIPT
 
 
 def is_preflight(headers: Mapping[str, str]) -> bool:
@@ -85,7 +89,11 @@ def is_preflight(headers: Mapping[str, str]) -> bool:
     return "Access-Control-Request-Method" in headers and "Origin" in headers
 
 
-def _by_accept(headers: Mapping[str, str]) -> Reader:
+def _person(method: str) -> Reader:
+    return PERSON if method == "GET" or method == "HEAD" else SENDER
+
+
+def _by_accept(method: str, headers: Mapping[str, str]) -> Reader:
     """Who reads the answer to a request without Sec-Fetch-Mode."""
     if not _accepts_html(headers):
         if "Accept-Language" not in headers:
@@ -95,7 +103,7 @@ def _by_accept(headers: Mapping[str, str]) -> Reader:
     destination = headers.get("Sec-Fetch-Dest", "document")
     if destination == "empty" or headers.get("X-Requested-With", "").lower() == "xmlhttprequest":
         return SCRIPT
-    return NOBODY if destination not in _PAGES or _for_later(headers) else PERSON
+    return NOBODY if destination not in _PAGES or _for_later(headers) else _person(method)
 
 
 def _accepts_html(headers: Mapping[str, str]) -> bool:

@@ -15,7 +15,19 @@ from shield.http.head import Examiner
 from shield.http.head_reader import HeadReader
 from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
-from shield.readers import MAY_ANSWER, NOBODY, PERSON, PREFLIGHT, PROGRAM, READS_NOTHING, SCRIPT, Reader, reader_of
+from shield.readers import (
+    MAY_ANSWER,
+    NOBODY,
+    PEOPLE,
+    PERSON,
+    PREFLIGHT,
+    PROGRAM,
+    READS_NOTHING,
+    SCRIPT,
+    SENDER,
+    Reader,
+    reader_of,
+)
 
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 ANY = "*/*"
@@ -35,7 +47,9 @@ def sent(accept: str = "", mode: str = "", dest: str = "", **more: str) -> dict[
 ROWS = {
     # browsers of today, over https or from loopback
     "a tab": (PERSON, "GET", sent(HTML, "navigate", "document") | INSECURE),
-    "a form": (PERSON, "POST", sent(HTML, "navigate", "document") | INSECURE | ORIGIN),
+    "a form": (SENDER, "POST", sent(HTML, "navigate", "document") | INSECURE | ORIGIN),
+    "a form that a service worker hands on": (SENDER, "POST", sent(HTML, "same-origin", "empty") | INSECURE | ORIGIN),
+    "HEAD of a tab": (PERSON, "HEAD", sent(HTML, "navigate", "document")),
     "a frame": (PERSON, "GET", sent(HTML, "navigate", "iframe") | INSECURE),
     "an old frame": (PERSON, "GET", sent(HTML, "navigate", "frame")),
     "a fenced frame": (PERSON, "GET", sent(HTML, "navigate", "fencedframe")),
@@ -80,7 +94,7 @@ ROWS = {
     # browsers that say nothing of the kind: over plain HTTP, or older
     "a tab over plain HTTP": (PERSON, "GET", sent(HTML) | INSECURE),
     "a tab of Safari 13": (PERSON, "GET", sent(HTML)),
-    "a form of Safari 13": (PERSON, "POST", sent(HTML) | ORIGIN),
+    "a form of Safari 13": (SENDER, "POST", sent(HTML) | ORIGIN),
     "a tab of lynx": (PERSON, "GET", sent("text/html, text/plain, text/sgml, */*;q=0.01")),
     "shouted": (PERSON, "GET", sent("TEXT/HTML")),
     "a WebView of Android": (PERSON, "GET", sent(HTML, X_Requested_With="com.example.app")),
@@ -123,7 +137,8 @@ def test_who_reads_the_answer(reader: Reader, method: str, fields: dict[str, str
 
 def test_the_table_has_every_reader_and_each_has_its_way() -> None:
     assert {row[0] for row in ROWS.values()} == set(Reader)
-    assert {PERSON, PROGRAM} == MAY_ANSWER
+    assert {PERSON, SENDER} == PEOPLE
+    assert {PERSON, SENDER, PROGRAM} == MAY_ANSWER
     assert {NOBODY, PREFLIGHT} == READS_NOTHING
 
 

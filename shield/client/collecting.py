@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
 
 class Collecting:
-    """The pieces so far, at most `wanted.limit` bytes and one read, and the `head` that they belong to."""
+    """The pieces so far, at most `wanted.limit` bytes and one read, and the `head` that they belong to. `request_id` is
+    what the reply names it by."""
 
-    __slots__ = ("_left", "_pieces", "_wanted", "head")
+    __slots__ = ("_left", "_pieces", "_wanted", "head", "request_id")
 
-    def __init__(self, wanted: BodyWanted, head: Head) -> None:
+    def __init__(self, wanted: BodyWanted, head: Head, request_id: bytes) -> None:
         self.head = head
+        self.request_id = request_id
         self._wanted = wanted
         self._pieces: list[bytes] = []
         self._left = wanted.limit

@@ -42,9 +42,9 @@ from shield.http.head import Head, Refused
 from shield.http.head_reader import HeadReader
 from shield.model import Action, Fault, Reason, Signal, Verdict
 from shield.policy.request import Request
-from shield.readers import Reader
+from shield.readers import PEOPLE, Reader
 from shield.replies.pages import PREFIX
-from shield.replies.reply import Reply
+from shield.replies.reply import Reply, with_id
 from shield.wire import client_hello
 from shield.wire.client_hello import NO_PROGRAM, Program
 from shield.wire.proxy_protocol import Ends
@@ -304,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
             collecting = body.collecting
             if not collecting.add(pieces) or done:
                 body.collecting = None
-                self.answer(collecting.reply(now), collecting.head, now)
+                self.answer(collecting.reply(now), collecting.head, now, collecting.request_id)
         elif self._phase == DISCARD:
             self._linger_left -= stop - at
             if done:
@@ -436,32 +436,36 @@ class ClientConnection(asyncio.Protocol):
         """Answer a request that the policy does not let through."""
         serving = self._serving
         peer = self.peer
-        # Only a trusted proxy may have given it an id; what is refused at once gets none from us.
-        request_id = head.request_id.decode("ascii") if peer.trusted else ""
+        # A trusted proxy may have given it an id. From us it gets one if there is somebody to quote it.
+        request_id = head.request_id if peer.trusted else b""
+        if not request_id and head.reader in PEOPLE:
+            request_id = serving.forwarder.request_ids()
         if verdict.action is _CHALLENGE:
-            serving.log.refused(now, request, 503, request_id, peer.ja4)
-            self._say(serving.proof.ask(request, head, peer.scheme, now), head, now)
+            serving.log.refused(now, request, 503, request_id.decode("ascii"), peer.ja4)
+            self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
             return
         if verdict.reason is _ADDRESS_BANNED:
             self._barred = not peer.trusted  # what it asks next need not be read
         reply = serving.replies.refusal(verdict, head.reader)
-        serving.log.refused(now, request, reply.status, request_id, peer.ja4)
-        self.answer(reply, head, now)
+        serving.log.refused(now, request, reply.status, request_id.decode("ascii"), peer.ja4)
+        self.answer(reply, head, now, request_id)
 
-    def _say(self, reply: Reply | BodyWanted, head: Head, now: float) -> None:
+    def _say(self, reply: Reply | BodyWanted, head: Head, now: float, request_id: bytes = b"") -> None:
         """Send a reply, or first read the body that it depends on."""
         if isinstance(reply, Reply):
-            self.answer(reply, head, now)
+            self.answer(reply, head, now, request_id)
         elif head.length == 0:
-            self.answer(reply.reply(b"", now), head, now)
+            self.answer(reply.reply(b"", now), head, now, request_id)
         else:
-            self._begin_body(head, now, Collecting(reply, head))
+            self._begin_body(head, now, Collecting(reply, head, request_id))
 
-    def answer(self, reply: Reply, head: Head, now: float) -> None:
-        """Send a reply of our own to a request whose body may not have been read."""
+    def answer(self, reply: Reply, head: Head, now: float, request_id: bytes = b"") -> None:
+        """Send a reply of our own to a request whose body may not have been read; a page with the `request_id`."""
         close = reply.closes or self.must_close(head)
         self._serving.metrics.own_responses[reply.status // 100] += 1
         message = reply.message(head.method == "HEAD", close)
+        if request_id and head.reader in PEOPLE:
+            message = with_id(message, request_id)
         if head.origin and not head.path.startswith(PREFIX):
             readable = self._serving.forwarder.origins.lines(head.host, head.origin, now)
             message = message.replace(b"\r\n", b"\r\n" + readable, 1)
@@ -595,12 +599,12 @@ class ClientConnection(asyncio.Protocol):
             return
         head = exchange.head
         if seen is Seen.STAND_IN:
-            self.answer(self._serving.replies.fault(cast("Fault", fault), head.reader), head, now)
+            self.answer(self._serving.replies.fault(cast("Fault", fault), head.reader), head, now, exchange.request_id)
         elif seen is Seen.REFUSAL:
             request = exchange.request
             reply = self._serving.replies.refusal(request.verdict, head.reader)
             self._serving.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.ja4)
-            self.answer(reply, head, now)
+            self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.CUT:
             self.reset()
         elif seen is Seen.CLOSE:

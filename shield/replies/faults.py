@@ -16,16 +16,18 @@ from shield.model import Fault
 
 @dataclass(frozen=True, slots=True)
 class FaultReply:
-    """The reply to one fault. `fields` are complete field lines that its status asks for, CRLF included."""
+    """The reply to one fault. `fields` are complete field lines that its status asks for, CRLF included; `wait` is the
+    seconds after which to try again, if that helps."""
 
     title: str
     detail: str
     closes: bool = False
     fields: bytes = b""
+    wait: int = 0
 
 
-RETRY_SOON: Final = b"Retry-After: 5\r\n"
-"""A restart or an upstream's health check takes a few seconds; browsers and crawlers wait at least so long."""
+SOON: Final = 5
+"""s. A restart or an upstream's health check takes a few seconds; browsers and crawlers wait at least so long."""
 
 FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.MALFORMED_HEAD: FaultReply("Bad request", "The request is not well-formed HTTP.", closes=True),
@@ -67,13 +69,13 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.UPSTREAM_GARBAGE: FaultReply("Bad gateway", "The site's server gave an answer that cannot be understood."),
     Fault.UPSTREAM_TIMEOUT: FaultReply("Gateway timeout", "The site's server did not answer in time."),
     Fault.UPSTREAM_UNAVAILABLE: FaultReply(
-        "Service unavailable", "None of the site's servers is available at the moment.", fields=RETRY_SOON
+        "Service unavailable", "None of the site's servers is available at the moment.", wait=SOON
     ),
     Fault.STREAMS_FULL: FaultReply(
-        "Service unavailable", "Too many live connections are open at the moment.", fields=RETRY_SOON
+        "Service unavailable", "Too many live connections are open at the moment.", wait=SOON
     ),
     Fault.OUT_OF_FILES: FaultReply(
-        "Service unavailable", "There is no room for another connection at the moment.", fields=RETRY_SOON
+        "Service unavailable", "There is no room for another connection at the moment.", wait=SOON
     ),
     Fault.INTERNAL: FaultReply("Internal server error", "Something went wrong on our side.", closes=True),
     Fault.NOT_FOUND: FaultReply("Not found", "There is nothing at this address."),

@@ -14,7 +14,7 @@ from typing import Final
 
 import jinja2
 
-from shield.replies.reply import Reply, head_fields
+from shield.replies.reply import UNNAMED, WAIT, Reply, head_fields
 from shield.replies.wording import problem_kinds
 
 PREFIX: Final = "/.well-known/shield/"
@@ -33,7 +33,7 @@ _CHALLENGE_POLICY: Final = (
     b"connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'\r\n"
 )
 _ERROR_POLICY: Final = (
-    b"Content-Security-Policy: default-src 'none'; style-src 'sha256-%b'; img-src data:; "
+    b"Content-Security-Policy: default-src 'none'; style-src 'sha256-%b'; script-src 'sha256-%b'; img-src data:; "
     b"form-action 'none'; base-uri 'none'; frame-ancestors 'self'\r\n"
 )
 CHALLENGE_FIELDS: Final = NO_STORE + VARY + _PAGE_FIELDS + _CHALLENGE_POLICY
@@ -52,7 +52,7 @@ _FILES: Final[Mapping[str, tuple[bytes, bytes]]] = {
 class Pages:
     """The pages for people. `version` is the one that their files have in their addresses."""
 
-    __slots__ = ("_challenge", "_error", "_style", "error_fields", "policy_fields", "version")
+    __slots__ = ("_challenge", "_error", "_script", "_style", "error_fields", "policy_fields", "version")
 
     def __init__(self, version: str) -> None:
         env = jinja2.Environment(
@@ -65,23 +65,51 @@ class Pages:
         self.version = version
         self._challenge = env.get_template("challenge.html")
         self._error = env.get_template("error.html")
-        # The style is inside the page, so that a refused browser asks for nothing more; the policy names its hash.
-        style = (STATIC / "error.css").read_text(encoding="utf-8").strip()
-        self._style = style
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest())
-        self.policy_fields = _PAGE_FIELDS + _ERROR_POLICY % digest
+        # Style and script are inside the page, so that a refused browser asks for nothing more; the policy names their
+        # hashes.
+        self._style = (STATIC / "error.css").read_text(encoding="utf-8").strip()
+        self._script = _without_comments((STATIC / "busy.js").read_text(encoding="utf-8"))
+        self.policy_fields = _PAGE_FIELDS + _ERROR_POLICY % (_digest(self._style), _digest(self._script))
         self.error_fields = NO_STORE + VARY + self.policy_fields
 
-    def error(self, title: str, detail: str, hint: str = "", reason: str = "") -> bytes:
-        """A short page without script or further files."""
-        return self._error.render(style=self._style, title=title, detail=detail, hint=hint, reason=reason).encode()
+    def error(self, title: str, detail: str, hint: str = "", reason: str = "", again: str = "") -> bytes:
+        """A short page without further files. `again` says who tries again after WAIT: the page "itself", or the
+        "visitor", who has sent something; nobody otherwise."""
+        page: str = self._error.render(
+            style=self._style,
+            script=self._script,
+            title=title,
+            detail=detail,
+            hint=hint,
+            reason=reason,
+            again=again,
+            wait=WAIT.decode(),
+            unnamed=UNNAMED.decode(),
+        )
+        return page.encode()
 
     def challenge(self, challenge: Mapping[str, str], then: str, form: Sequence[tuple[str, str]]) -> bytes:
         """The page that solves `challenge`. `then` says how it goes on: "reload" the page, "submit" the form, or ask
         the visitor to "resend" it."""
         return self._challenge.render(
-            challenge=challenge, then=then, form=form, answer_to=ANSWER_TO, prefix=PREFIX, version=self.version
+            challenge=challenge,
+            then=then,
+            form=form,
+            answer_to=ANSWER_TO,
+            prefix=PREFIX,
+            version=self.version,
+            unnamed=UNNAMED.decode(),
         ).encode()
+
+
+def _digest(text: str) -> bytes:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest())
+
+
+def _without_comments(script: str) -> str:
+    """A script with neither indentation nor lines that are comments: it is sent with each page."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(line for line in lines if not line.startswith("//"))
 
 
 @dataclass(frozen=True, slots=True)

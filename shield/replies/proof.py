@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from shield.http.browser import MAX_ANSWER_BYTES, MAX_FORM_BYTES, cross_site, parse_answer, parse_form, same_origin
 from shield.model import Fault
 from shield.policy.challenge.challenge import Redeemed, Redemption
-from shield.readers import PERSON, READS_NOTHING
+from shield.readers import PEOPLE, READS_NOTHING
 from shield.replies.reply import BodyWanted, Reply
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ProofOfWork:
             return self._replies.refusal(request.verdict, reader)
         content_type = request.headers.get("Content-Type", "")
         if not (
-            reader is PERSON
+            reader in PEOPLE
             and head.length
             and head.method == "POST"
             and content_type[: len(_FORM)].lower() == _FORM

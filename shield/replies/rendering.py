@@ -19,7 +19,7 @@ import orjson
 
 from shield.http.cookies import HOST_ONLY
 from shield.model import Action
-from shield.readers import PERSON
+from shield.readers import NOBODY, PEOPLE, PERSON, PREFLIGHT, SENDER, Reader
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, CHALLENGE_FIELDS, HTML, NO_STORE, PROBLEMS, VARY, Files, Pages
 from shield.replies.reply import OPEN, Reply, Template, head_fields
@@ -32,12 +32,12 @@ from shield.replies.wording import (
     CHALLENGES,
     LIMIT,
     TURNED_AWAY,
+    Wording,
 )
 
 if TYPE_CHECKING:
     from shield.model import Fault, Reason, Verdict
     from shield.policy.challenge.challenge import Challenge, Redemption
-    from shield.readers import Reader
 
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
@@ -48,7 +48,7 @@ PLAIN: Final = b"text/plain; charset=utf-8"
 MOST_READY: Final = 256
 """Replies kept ready within a second, of some 2 KiB each; with all four of their messages made, of 6 KiB."""
 
-Templates = tuple[Template, Template, Template, Template, Template]
+Templates = tuple[Template, ...]
 """One reply for each reader."""
 
 
@@ -87,23 +87,21 @@ class Replies:
         self._limits: dict[str, Templates] = {}  # those that tell the state of a bucket, too
         for reason, said in TURNED_AWAY.items():
             word = reason.value
-            page = pages.error(said.title, said.detail, said.hint, word)
             document = problem(said.kind, said.status, said.title, said.detail, reason=word)
             wait = b"" if said is BAN else b"Retry-After: %d\r\n"
-            self._refusals[word] = self._for_all(said.status, wait, document, page, said.title, word)
+            self._refusals[word] = self._for_all(said, word, wait, document, said is not BAN)
             if said is LIMIT:
                 # draft-ietf-httpapi-ratelimit-headers, since -08: structured fields; q, w, r and t are integers.
                 name = word.encode("ascii")
                 wait += b'RateLimit-Policy: "%b";q=%%d;w=%%d\r\nRateLimit: "%b";r=%%d;t=%%d\r\n' % (name, name)
-                self._limits[word] = self._for_all(said.status, wait, document, page, said.title, word)
+                self._limits[word] = self._for_all(said, word, wait, document, True)
         self._faults = {
             fault.value: self._for_all(
-                fault.status,
-                told.fields,
-                problem(fault.value, fault.status, told.title, told.detail, reason=fault.value),
-                pages.error(told.title, told.detail, "", fault.value),
-                told.title,
+                Wording(fault.value, fault.status, told.title, told.detail),
                 fault.value,
+                told.fields + (b"Retry-After: %d\r\n" % told.wait if told.wait else b""),
+                problem(fault.value, fault.status, told.title, told.detail, reason=fault.value),
+                told.wait > 0,
                 told.closes,
             )
             for fault, told in FAULTS.items()
@@ -118,17 +116,21 @@ class Replies:
         self._challenge_pages = {then: _open(pages.challenge(_MARKS, then, ())) for then in ("reload", "resend")}
 
     def _for_all(
-        self, status: int, more: bytes, document: bytes, page: bytes, title: str, word: str, closes: bool = False
+        self, said: Wording, word: str, more: bytes, document: bytes, waits: bool, closes: bool = False
     ) -> Templates:
-        """One reply for each reader, with the field lines `more`."""
+        """One reply for each reader, with the field lines `more`. `waits`: it makes sense to try again."""
 
         def template(media: bytes, body: bytes, fields: bytes) -> Template:
-            return Template(status, head_fields(OPEN, media, b"%d" % len(body), fields + more), body, closes)
+            return Template(said.status, head_fields(OPEN, media, b"%d" % len(body), fields + more), body, closes)
+
+        def page(again: str) -> Template:
+            body = self._pages.error(said.title, said.detail, said.hint, word, again if waits else "")
+            return template(HTML, body, self._pages.error_fields)
 
         of_document = template(PROBLEM, document, PROBLEM_FIELDS)
-        of_page = template(HTML, page, self._pages.error_fields)
-        of_line = template(PLAIN, f"{title} ({word}).\n".encode(), PROBLEM_FIELDS)
-        return (of_document, of_page, of_document, of_line, of_line)
+        of_line = template(PLAIN, f"{said.title} ({word}).\n".encode(), PROBLEM_FIELDS)
+        found = {PERSON: page("itself"), SENDER: page("visitor"), NOBODY: of_line, PREFLIGHT: of_line}
+        return tuple(found.get(reader, of_document) for reader in Reader)
 
     def set_date(self, wall: float) -> None:
         """`wall`: seconds since the epoch. Every reply carries this date until the next call."""
@@ -159,9 +161,13 @@ class Replies:
             rate, burst = verdict.limit
             # In units: a request costs one for each 10 ms of upstream time. The window is the time to fill the bucket.
             window = max(-(-burst // rate), 1)
-            return self._limits[word][reader].fill(self._date, wait, burst, window, max(verdict.remaining, 0), wait)
+            return self._limits[word][reader].fill(
+                self._date, wait, burst, window, max(verdict.remaining, 0), wait, wait=wait
+            )
         template = self._refusals[word][reader]
-        return template.fill(self._date) if verdict.action is Action.BAN else template.fill(self._date, wait)
+        if verdict.action is Action.BAN:
+            return template.fill(self._date)
+        return template.fill(self._date, wait, wait=wait)
 
     def challenge(
         self,
@@ -184,7 +190,7 @@ class Replies:
             b"expected_hashes": b"%d" % challenge.expected_hashes,
             b"expires_in": b"%d" % challenge.expires_in,
         }
-        page = reader is PERSON
+        page = reader in PEOPLE
         if not page:
             body = self._challenge_documents[verdict.reason._value_] % values
         elif method == "GET" or method == "HEAD":
@@ -201,7 +207,8 @@ class Replies:
         """The reply to a fault (faults.py)."""
         reply = self._ready.get((fault, reader))
         if reply is None:
-            reply = self._keep(fault, reader, self._faults[fault._value_][reader].fill(self._date))
+            template = self._faults[fault._value_][reader]
+            reply = self._keep(fault, reader, template.fill(self._date, wait=FAULTS[fault].wait))
         return reply
 
     def static(self, path: str, if_none_match: str | None, query: str = "") -> Reply | None:

@@ -54,16 +54,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A reply with values left open: `fields` is a format for `bytes % values`, and the body is complete."""
+    """A reply with values left open: `fields` is a format for `bytes % values`, and the body may hold WAIT."""
 
     status: int
     fields: bytes
     body: bytes
     closes: bool = False
 
-    def fill(self, *values: Any) -> Reply:
-        """The reply with `values` in the order of the fields; the first one is the date."""
-        return Reply(self.status, self.fields % values, self.body, self.closes)
+    def fill(self, *values: Any, wait: int = 0) -> Reply:
+        """The reply with `values` in the order of the fields; the first one is the date. `wait`: seconds, for pages."""
+        body = self.body.replace(WAIT, b"%6d" % wait) if wait else self.body
+        return Reply(self.status, self.fields % values, body, self.closes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,20 @@ class BodyWanted:
 
 OPEN: Final = b"%b"
 """The date of a template."""
+
+WAIT: Final = b"@wait@"
+"""Stands for the seconds to wait in the body of a page, which are as long: the length of the body is known before."""
+
+_NAME: Final = b"Request: <code>%b</code>"
+_NAME_CHARS: Final = 64
+UNNAMED: Final = b"<!--%b-->" % (b" " * (len(_NAME) + _NAME_CHARS))
+"""Stands on a page for the id of its request, so that it is as long with one as without."""
+
+
+def with_id(message: bytes, request_id: bytes) -> bytes:
+    """A message as it is, or if it is a page, with the id of its request, for the visitor to quote. An id that Shield
+    did not make itself is cut at 64 characters."""
+    return message.replace(UNNAMED, (_NAME % request_id[:_NAME_CHARS]).ljust(len(UNNAMED)), 1)
 
 
 def head_fields(date: bytes, media: bytes, length: bytes, more: bytes) -> bytes:

@@ -27,14 +27,12 @@ LIMIT: Final = Wording(
     429,
     "Too many requests",
     "More requests came from here than this site allows at the moment.",
-    "Please wait a little, then reload the page.",
 )
 SHED: Final = Wording(
     "shed",
     503,
     "The site is very busy",
     "More is asked of the site than it can do at the moment.",
-    "Please reload the page in a few seconds.",
 )
 BAN: Final = Wording(
     "ban",

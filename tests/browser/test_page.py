@@ -6,6 +6,7 @@ What the page must do when all is well is shown with Shield itself in test_shiel
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,7 +19,7 @@ from shield.model import Reason, Verdict
 from shield.policy.challenge.challenge import Challenger, Redeemed, Redemption, solved
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import Keys
-from shield.readers import PERSON, reader_of
+from shield.readers import PEOPLE, reader_of
 from shield.replies.pages import ANSWER_TO
 from shield.replies.rendering import Replies
 
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.browser
 
 CHALLENGE = Verdict(Reason.CHALLENGE_ALWAYS, retry_after=1)
 CLIENT = b"one client for all"
+HASTE = "{const wait = setTimeout; globalThis.setTimeout = (call, ms) => wait(call, ms / 20);}"
+"""Makes a page wait for a twentieth of the time."""
 
 
 class StandIn:
@@ -39,6 +42,7 @@ class StandIn:
         self.worker = "works"  # or "missing", or "silent"
         self.turns = 0  # times that a ticket has to be shown before it is a pass
         self.wait = 2  # seconds, as the waiting room says
+        self.busy: list[Verdict] = []  # what the next requests are refused with
         # what was seen
         self.tickets: list[str] = []
         self.challenged: list[str] = []
@@ -62,12 +66,14 @@ class StandIn:
         if file is not None:
             return file.message(False, False)
         self.targets.append(f"{method} {target}")
+        if self.busy:
+            return self._replies.refusal(self.busy.pop(0), reader_of(method, headers)).message(False, False)
         if "shield_pass=" in fields.get("cookie", ""):
             if method == "POST":
                 self.posts.append(body)
             return self._behind(f"Behind {method}")
         reader = reader_of(method, headers)
-        self.challenged.append("page" if reader is PERSON else "program")
+        self.challenged.append("page" if reader in PEOPLE else "program")
         form = parse_form(body, fields.get("content-type", "")) if method == "POST" else None
         challenge = self._challenger.mint(CLIENT, self.hashes, time.monotonic())
         return self._replies.challenge(CHALLENGE, challenge, reader, method, form).message(False, False)
@@ -229,8 +235,7 @@ async def test_a_busy_site_gets_the_same_answer_again(tab: Any, site: str, shiel
 
 
 async def test_while_the_waiting_room_is_full_the_page_goes_on_trying(tab: Any, site: str, shield: StandIn) -> None:
-    haste = "{const wait = setTimeout; globalThis.setTimeout = (call, ms) => wait(call, ms / 20);}"
-    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=haste)
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=HASTE)
     shield.results = [Redeemed.BUSY] * 8
     await tab.go(site)
     await tab.until("document.title === 'Behind GET'")
@@ -275,6 +280,7 @@ async def test_a_place_that_was_lost_leads_to_a_new_challenge(tab: Any, site: st
 @pytest.mark.parametrize("worker", ["missing", "silent"])
 async def test_without_workers_the_page_does_the_work(tab: Any, site: str, shield: StandIn, worker: str) -> None:
     shield.worker = worker
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=HASTE)
     await tab.go(site)
     await tab.until("document.title === 'Behind GET'")
     assert shield.answered == [Redeemed.ACCEPTED]
@@ -321,3 +327,40 @@ async def test_the_solver_finds_what_programs_find(tab: Any, site: str, shield: 
         })""",
     )
     assert found == [*solve(token, k, target), 2**45 + 2**32 - 8, -1]
+
+
+BUSY = Verdict(Reason.QUEUE_TIMEOUT, retry_after=1)
+
+
+async def test_a_busy_page_goes_on_by_itself_to_where_the_visitor_was_going(
+    tab: Any, site: str, shield: StandIn
+) -> None:
+    """After a solved challenge a newcomer landed on "The site is very busy, please reload", which stayed."""
+    shield.busy = [BUSY]
+    await tab.go(f"{site}/inbox?x=1#third")
+    await tab.until("document.title === 'The site is very busy'")
+    assert re.search(r"tries again by itself in \d s\.", await tab.text())
+    await tab.until("document.title === 'Behind GET'")
+    assert await tab.evaluate("location.href") == f"{site}/inbox?x=1#third"
+    assert tab.violations() == []
+
+
+async def test_a_busy_page_goes_on_without_javascript(tab: Any, site: str, shield: StandIn) -> None:
+    shield.busy = [BUSY]
+    await tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    await tab.go(f"{site}/inbox?x=1")
+    await tab.until("document.title === 'One moment, please'")
+    assert shield.targets == ["GET /inbox?x=1"] * 2
+
+
+async def test_what_was_posted_to_a_busy_site_is_left_to_the_visitor(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    shield.busy = [BUSY]
+    await post(tab, "/order", FIELDS)
+    await tab.until("document.title === 'The site is very busy'")
+    assert "send it again" in await tab.text()
+    assert await tab.evaluate("document.scripts.length") == 0
+    await tab.call("Page.reload")  # and the visitor lets the browser do so
+    await tab.until("document.title === 'Behind POST'")
+    assert shield.posts == [encode_form(FIELDS)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shield.readers import NOBODY, PERSON, PREFLIGHT, SCRIPT, Reader, reader_of
+from shield.readers import NOBODY, PERSON, PREFLIGHT, SCRIPT, SENDER, Reader, reader_of
 
 pytestmark = pytest.mark.browser
 
@@ -92,7 +92,7 @@ WANTED: dict[str, Reader] = {
     "/redirected": PERSON,
     "/handed-on": PERSON,
     "/asked-anew": PERSON,
-    "/form": PERSON,
+    "/form": SENDER,
     "/fetch": SCRIPT,
     "/fetch-same-origin": SCRIPT,
     "/fetch-html": SCRIPT,

@@ -11,7 +11,7 @@ import pytest
 
 from shield.client.watch import TimeoutSettings
 from shield.http.settings import HttpSettings
-from shield.model import Action, Signal
+from shield.model import Action, Signal, Verdict
 from shield.upstream.settings import UpstreamSettings
 from tests.harness import (
     BANNED,
@@ -797,3 +797,29 @@ async def test_a_request_line_without_a_target(line: bytes) -> None:
         assert (await client.response()).status in (400, 505)
         assert not origin.requests
     assert not shield.errors
+
+
+PERSON = ("Accept: text/html", "Accept-Language: en")
+
+
+@pytest.mark.parametrize("verdict", [LIMITED, SHED, BANNED, CHALLENGED], ids=lambda verdict: verdict.reason.value)
+async def test_a_visitor_who_is_refused_can_quote_the_request_as_the_log_names_it(verdict: Verdict) -> None:
+    async with shielded() as (shield, _), await shield.client() as client:
+        shield.engine.verdicts["/x"] = verdict
+        page = await client.ask(get("/x", *PERSON))
+        (path, status, request_id), *_ = shield.log.refusals
+        assert (path, status) == ("/x", page.status)
+        assert request_id
+        assert f"Request: <code>{request_id}</code>".encode() in page.body
+        program = await client.ask(get("/x"))
+        assert b"Request:" not in program.body
+        assert shield.log.refusals[1] == ("/x", page.status, "")
+
+
+async def test_a_form_that_waits_on_the_challenge_page_has_an_id_to_quote() -> None:
+    async with shielded() as (shield, _), await shield.client() as client:
+        shield.engine.verdicts["/x"] = CHALLENGED
+        form = ("Content-Type: application/x-www-form-urlencoded", "Origin: http://a.example")
+        page = await client.ask(post("/x", b"a=b", *PERSON, *form))
+        assert b'<input type="hidden" name="a" value="b">' in page.body
+        assert f"Request: <code>{shield.log.refusals[0][2]}</code>".encode() in page.body

@@ -15,11 +15,11 @@ import pytest
 
 from shield.model import Action, Fault, Reason, Verdict
 from shield.policy.challenge.challenge import Challenge, Redeemed, Redemption
-from shield.readers import NOBODY, PERSON, PREFLIGHT, PROGRAM, SCRIPT, Reader
+from shield.readers import NOBODY, PERSON, PREFLIGHT, PROGRAM, SCRIPT, SENDER, Reader
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, PREFIX
 from shield.replies.rendering import MOST_READY, Replies
-from shield.replies.reply import Reply
+from shield.replies.reply import Reply, with_id
 from shield.replies.wording import CHALLENGES, REFUSALS
 
 NOON = 1_800_014_400.0
@@ -31,6 +31,7 @@ MEDIA = {
     SCRIPT: "application/problem+json",
     NOBODY: "text/plain; charset=utf-8",
     PREFLIGHT: "text/plain; charset=utf-8",
+    SENDER: "text/html; charset=utf-8",
 }
 FORWARDED = {Reason.OK, Reason.ALLOWLISTED, Reason.API_KEY, Reason.CRAWLER, Reason.AT_CAPACITY}
 
@@ -104,7 +105,7 @@ def test_refusals(replies: Replies, verdict: Verdict, status: int, reader: Reade
         assert reply.body == b""
     elif reader in (NOBODY, PREFLIGHT):
         assert reply.body.decode() == f"{REFUSALS[verdict.reason].title} ({verdict.reason.value}).\n"
-    elif reader is PERSON:
+    elif reader in (PERSON, SENDER):
         assert f"<code>{verdict.reason.value}</code>".encode() in reply.body
     else:
         kind = verdict.action.value
@@ -172,15 +173,19 @@ def test_faults(replies: Replies, fault: Fault, reader: Reader, head: bool, clos
         assert reply.document["type"] == f"/.well-known/shield/problems/{fault.value}"
         assert reply.document["reason"] == fault.value
         assert reply.document["detail"] == told.detail
-    if reader is PERSON and not head:
+    if reader in (PERSON, SENDER) and not head:
         assert told.detail in html.unescape(reply.body.decode())
 
 
-def test_faults_carry_the_fields_that_their_status_asks_for() -> None:
+def test_faults_carry_the_fields_that_their_status_asks_for(replies: Replies) -> None:
     """RFC 9110 sections 10.2.3, 15.5.6 and 15.5.16: Retry-After with 503, Allow with 405, Accept-Post with 415."""
-    asked = {405: b"Allow: ", 415: b"Accept-Post: ", 503: b"Retry-After: "}
+    asked = {405: b"Allow: ", 415: b"Accept-Post: "}
     for fault, told in FAULTS.items():
         assert told.fields.startswith(asked.get(fault.status, b""))
+        assert (told.wait > 0) == (fault.status == 503)
+        for reader in Reader:
+            retry = read(replies.fault(fault, reader)).fields.get("retry-after")
+            assert retry == (str(told.wait) if told.wait else None)
         # A request whose end is not known, or was not waited for, must not be followed by another.
         if fault.status in (400, 408, 413, 414, 417, 431, 501, 505):
             assert told.closes
@@ -286,6 +291,63 @@ def test_pages_allow_only_what_they_need(replies: Replies) -> None:
     digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
     assert f"style-src 'sha256-{digest}'" in error.fields["content-security-policy"]
     assert b"<script" not in error.body
+    busy = read(replies.fault(Fault.STREAMS_FULL, PERSON))
+    script = busy.body.partition(b"<script>")[2].partition(b"</script>")[0]
+    assert b"reload" in script
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in busy.fields["content-security-policy"]
+
+
+BUSY = [Verdict(Reason.QUEUE_TIMEOUT, 12), Verdict(Reason.CLIENT_RATE, 12, (10.0, 200.0), 1.9)]
+
+
+@pytest.mark.parametrize("verdict", BUSY, ids=lambda verdict: verdict.reason.value)
+def test_a_busy_page_says_how_long_and_tries_again_by_itself(replies: Replies, verdict: Verdict) -> None:
+    """It said "please reload", and stayed."""
+    text = read(replies.refusal(verdict, PERSON)).body.decode()
+    assert re.search(r'<noscript><meta http-equiv="refresh" content=" *12"></noscript>', text)
+    assert re.search(r'tries again by itself<span id="left" data-wait=" *12" aria-hidden="true"> in +12 s</span>', text)
+    assert "@wait@" not in text
+    longest = read(replies.refusal(Verdict(verdict.reason, 999_999, verdict.limit, 1.9), PERSON))
+    assert " in 999999 s" in longest.body.decode()
+    # What was posted is not there any more after a reload that nobody asked for.
+    posted = read(replies.refusal(verdict, SENDER)).body.decode()
+    assert "send it again" in posted
+    assert re.search(r"Please wait +12 s", posted)
+    assert "<script" not in posted
+    assert "refresh" not in posted
+
+
+def test_nobody_is_asked_to_try_again_for_nothing(replies: Replies) -> None:
+    for reply in (replies.refusal(Verdict(Reason.DENYLISTED, 60), PERSON), replies.fault(Fault.BAD_TARGET, PERSON)):
+        text = read(reply).body.decode()
+        assert "again" not in text
+        assert "<script" not in text
+
+
+@pytest.mark.parametrize("reader", [PERSON, SENDER])
+def test_a_page_can_name_its_request(replies: Replies, reader: Reader) -> None:
+    pages = [
+        replies.refusal(Verdict(Reason.QUEUE_TIMEOUT, 3), reader),
+        replies.fault(Fault.INTERNAL, reader),
+        replies.challenge(ALWAYS, CHALLENGE, reader, "GET", None),
+        replies.challenge(ALWAYS, CHALLENGE, reader, "POST", [("a", "b")]),
+    ]
+    for reply in pages:
+        plain = reply.message(False, False)
+        for request_id in (b"5f00c0de-1a", b"x" * 64, b"y" * 128):
+            named = with_id(plain, request_id)
+            assert len(named) == len(plain)
+            assert b"Request: <code>%b</code>" % request_id[:64] in named
+        head = reply.message(True, False)
+        assert with_id(head, b"5f00c0de-1a") == head
+
+
+def test_a_page_fits_what_a_new_socket_takes_at_once(replies: Replies) -> None:
+    """4 KiB (shield/accept/first_read.py): a refusal is sent in one call, and the connection closed."""
+    for reader in Reader:
+        for verdict, _ in refusals():
+            assert len(replies.refusal(verdict, reader).message(False, True)) < 4000
 
 
 @pytest.mark.parametrize("name", ["solver.js", "worker.js", "page.css"])
