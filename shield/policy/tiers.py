@@ -119,7 +119,8 @@ class Tiers:
             self._standouts.count(request, tier <= T1)
         spared = self._mode == "off" or self._unchallenged(request)
         if self._mode == "always" and request.shown_pass is None and not spared:
-            return self._challenge(request, CHALLENGE_ALWAYS, self._squeeze.demand(request, now), now)
+            asked = self._squeeze.demand(request, now, counts=False)
+            return self._challenge(request, CHALLENGE_ALWAYS, asked, now)
         if tier is T0:
             return self._judge_best(request, now)
         if tier is T1:

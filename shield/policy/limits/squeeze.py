@@ -86,8 +86,11 @@ class Squeeze:
         self._address_rate, self._address_burst = settings.address.rate, settings.address.burst
         self._address_span = self._address_burst / self._address_rate + SLACK
 
-    def demand(self, request: Request, now: float) -> float:
-        """Count what the nominal buckets admit of a request as demand; the units, 0 when they refuse it."""
+    def demand(self, request: Request, now: float, counts: bool = True) -> float:
+        """Count what the nominal buckets admit of a request as demand; the units, 0 when they refuse it.
+
+        `counts`: it would reach the service without the pressure. Where everybody is challenged always it would not.
+        """
         cost = request.cost
         client = request.client
         entry, source, charged = client.entry, client.source, request.charged_pass
@@ -118,7 +121,8 @@ class Squeeze:
             return 0.0
         entry.shadow = at
         source.shadow = address_at
-        self._tally.asked(cost)
+        if counts:
+            self._tally.asked(cost)
         return cost
 
     def calm_factor(self, request: Request, now: float) -> float:

@@ -15,6 +15,7 @@ from shield.policy.settings import TableSettings
 DEAR = LimitsSettings(costs={"/": 1.0, "/dear": 20.0})
 OFF = ChallengeSettings(mode="off")
 NEVER = ChallengeSettings(never=("/",))
+ALWAYS = ChallengeSettings(mode="always")
 
 
 def newcomers(world: Any, text: str) -> Iterator[Any]:
@@ -128,6 +129,14 @@ def test_it_is_forgotten_when_they_have_stopped_for_as_long_as_an_attack_takes_t
     assert served(world, who) <= 85
     world.pass_time(700)
     assert served(world, who) > 500
+
+
+def test_who_would_be_challenged_in_calm_weather_too_is_no_demand(make: Any) -> None:
+    """With mode "always" a botnet that answers nothing held the pressure up, though it could never get in."""
+    world = make(10_000, limits=DEAR, challenge=ALWAYS)
+    assert insist(world, newcomers(world, "198.51.{low}.{low}")) == 0.0
+    world.pass_time(60)
+    assert world.engine.pressure < 0.05
 
 
 def test_strangers_who_share_an_entry_do_not_insist_together(make: Any) -> None:
