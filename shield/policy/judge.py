@@ -71,6 +71,7 @@ class Judge:
 
     def close_window(self, weather: Weather, bought_factor: float, now: float) -> float:
         """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
+        self._squeeze.close_window(weather.pressed, now)
         self.uneasy = weather.pressed or self._always
         self._wary = weather.attack.on or self._squeeze.insisted_at + self._wary_for > now
         return self._tiers.close_window(weather, bought_factor, now)

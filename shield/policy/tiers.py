@@ -213,7 +213,8 @@ class Tiers:
         rare = entry.rare
         if rare.offered_until - self._hasty > now and rare.unanswered > OPEN and could_answer(request):
             self._reputation.ignored(client.source, entry, now)
-        self._squeeze.challenged(client, now)
+        if self.pressed:  # in calm weather it is challenged since it was before
+            self._squeeze.challenged(client, now)
         if not entry.rare.refused_since:
             entry.refused_since = now  # goes first, should it be the service that is ill
         return self._refusals.of(reason, client.key, now)

@@ -109,8 +109,8 @@ class LimitsSettings:
         Unit("challenges"),
         Doc(
             "Challenges, a second apart, that a client may leave unanswered before it keeps `bad_rate` of its rate "
-            "after an attack, and counts for no more as demand. An address may leave so many times more as its rate "
-            "is larger."
+            "for a minute after an attack, and counts for no more as demand. An address may leave so many times more "
+            "as its rate is larger."
         ),
         Why(
             "Chosen",

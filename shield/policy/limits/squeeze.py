@@ -13,8 +13,9 @@ would get afterwards, and gets no more afterwards than it counted for:
     who asks for more than the bucket of   *insists*: the rest is no demand. For `calm_after` from the last time on it
     its client, address or network         pays in full in calm weather, too, and from the network's bucket (T3 only);
                                            beyond that it is challenged. Its bucket begins as empty as its shadow is
-    whose client, or whose whole address,  is *deaf*: it counts for `bad_rate` of its rate, and keeps as much, until
-    leaves many challenges unanswered      somebody there answers one, or it has stopped for `calm_after`
+    whose client, or whose whole address,  is *deaf*: it counts for `bad_rate` of its rate, until somebody there answers
+    leaves many challenges unanswered      one. It keeps as much until there was no pressure for RECOVERY, and then has
+                                           its rate again, paid in full, until it has stopped for `calm_after`
 
 So a few addresses, or one rented network, that go on against challenges hold no pressure up, and let in they do no
 harm. Many addresses that each ask for little are a flood that goes on, and count in full.
@@ -41,6 +42,10 @@ from shield.policy.refusals import limited
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 
+RECOVERY: Final = 60.0
+"""Seconds without pressure after which who left challenges unanswered has its rate again: an office of programs, which
+cannot answer, is not to pay for long for a flood of seconds."""
+
 Holder = Pass | ClientEntry | AddressEntry | NetworkEntry
 """Whoever has a bucket."""
 
@@ -63,6 +68,7 @@ class Squeeze:
         "_least_factor",
         "_most_unanswered",
         "_most_unanswered_there",
+        "_recovered_at",
         "_refused_cost",
         "_remembered",
         "_reputation",
@@ -73,6 +79,7 @@ class Squeeze:
     def __init__(self, settings: LimitsSettings, remembered: float, reputation: Reputation, tally: Tally) -> None:
         """`remembered`: seconds for which somebody has insisted."""
         self.insisted_at = -inf  # when somebody last did
+        self._recovered_at = -inf  # when those who are deaf have, or had, their rate again
         self._remembered = remembered
         self._bad_rate = settings.bad_rate
         self._most_unanswered = settings.unanswered
@@ -85,6 +92,11 @@ class Squeeze:
         self._client_span = self._client_burst / self._client_rate + SLACK
         self._address_rate, self._address_burst = settings.address.rate, settings.address.burst
         self._address_span = self._address_burst / self._address_rate + SLACK
+
+    def close_window(self, pressed: bool, now: float) -> None:
+        """Take note of whether there is pressure that acts on people."""
+        if pressed:
+            self._recovered_at = now + RECOVERY
 
     def demand(self, request: Request, now: float, counts: bool = True) -> float:
         """Count what the nominal buckets admit of a request as demand; the units, 0 when they refuse it.
@@ -127,9 +139,8 @@ class Squeeze:
 
     def calm_factor(self, request: Request, now: float) -> float:
         """The factor on a newcomer's rate when the pressure is over: small for bad scores and unanswered challenges."""
-        if request.tier is T4 or self._is_deaf(request.client.entry, self._most_unanswered, now):
-            return self._bad_rate
-        return 1.0
+        deaf = now < self._recovered_at and self._is_deaf(request.client.entry, self._most_unanswered, now)
+        return self._bad_rate if deaf or request.tier is T4 else 1.0
 
     def challenged(self, client: Client, now: float) -> None:
         """Count that a client is challenged, until it answers; of its requests one a second counts.
@@ -159,7 +170,7 @@ class Squeeze:
         """The factor on the address's rate when the pressure is over; on newcomers there, where all are deaf."""
         source = request.client.source
         slowed = self._reputation.slowing_of_source(source, now)
-        if request.tier >= T3 and self._is_deaf(source, self._most_unanswered_there, now):
+        if request.tier >= T3 and now < self._recovered_at and self._is_deaf(source, self._most_unanswered_there, now):
             slowed *= self._bad_rate
         return slowed
 
@@ -178,11 +189,15 @@ class Squeeze:
         )
 
     def insists_still(self, client: Client, now: float) -> None:
-        """Remember for longer who has insisted, since a client there was refused again."""
+        """Remember for longer who has insisted, or was deaf, since a client there was refused again."""
         since = now - self._remembered
-        for holder in (client.entry, client.source, client.source.network, client.source.site):
+        source = client.source
+        for holder in (client.entry, source, source.network, source.site):
             if holder is not None and holder.insisted_at > since:
                 self._insists(holder, now)
+        for deaf, most in ((client.entry, self._most_unanswered), (source, self._most_unanswered_there)):
+            if self._is_deaf(deaf, most, now):
+                self._insists(deaf, now)
 
     def carry_over(self, client: Client, now: float) -> None:
         """Let the buckets begin where the shadows are: who insisted under pressure has nothing saved up after it."""

@@ -16,6 +16,7 @@ DEAR = LimitsSettings(costs={"/": 1.0, "/dear": 20.0})
 OFF = ChallengeSettings(mode="off")
 NEVER = ChallengeSettings(never=("/",))
 ALWAYS = ChallengeSettings(mode="always")
+SCRIPT = {"Accept-Language": "en", "Accept": "*/*"}  # whose requests are held against nobody
 
 
 def newcomers(world: Any, text: str) -> Iterator[Any]:
@@ -85,6 +86,54 @@ def test_a_client_that_ignores_challenges_keeps_at_most_a_tenth_of_its_rate(make
     assert world.visit(client).verdict.action is not Action.FORWARD
     world.pass_time(30)  # an honest program that pauses is served again
     assert world.visit(client).verdict.reason is Reason.OK
+
+
+def test_programs_that_cannot_answer_have_their_rate_again_a_minute_after_the_pressure(make: Any) -> None:
+    """An office of a hundred programs kept a tenth of its rate for as long as it asked, after a flood of seconds."""
+    world = make(10_000, limits=DEAR)
+    office = [world.client("192.0.2.1", f"Bot/{n}") for n in range(100)]
+
+    def ask(seconds: int) -> float:
+        """All of them once in five seconds; the share that is served."""
+        good = 0
+        for second in range(seconds):
+            world.pass_time(1.0)
+            for client in office[second % 5 :: 5]:
+                good += world.visit(client, headers=SCRIPT).verdict.action is Action.FORWARD
+        return good / (20 * seconds)
+
+    world.storm(0.9)
+    for _ in range(20):
+        world.storm(0.9)
+        for client in office:
+            request = world.ask(client, headers=SCRIPT)
+            if request.verdict.action is Action.CHALLENGE:
+                world.engine.mint(request, world.now)
+        world.pass_time(1.0)
+    world.lull()
+    assert ask(50) < 0.4
+    world.pass_time(10.0)
+    assert ask(50) == 1.0
+
+
+def test_who_was_deaf_and_asks_for_more_than_its_rate_goes_on_insisting(make: Any) -> None:
+    world = make(limits=DEAR)
+    client = world.client()
+    world.storm(0.9)
+    for _ in range(20):
+        world.storm(0.9)
+        world.engine.mint(world.ask(client, headers=SCRIPT), world.now)
+        world.pass_time(1.0)
+    world.lull()
+    assert not client.entry.insisted_at
+    world.pass_time(61.0)
+    units = 0.0
+    for _ in range(600):
+        world.pass_time(0.1)
+        request = world.visit(client, "/dear", rtt=0.2, headers=SCRIPT)
+        units += request.cost if request.verdict.action is Action.FORWARD else 0.0
+    assert 5 < units / 60 <= 14
+    assert client.entry.insisted_at
 
 
 def test_others_are_let_in_as_ever(make: Any) -> None:
