@@ -158,9 +158,9 @@ def launch(
 
 
 def keep_logs(folder: Path, kept: Path, prefix: str) -> None:
-    """Copy every log under a run's folder to one that stays."""
+    """Copy every log under a run's folder, and what the load reported, to one that stays."""
     kept.mkdir(parents=True, exist_ok=True)
-    for log in folder.rglob("*.log"):
+    for log in [*folder.rglob("*.log"), *folder.glob("*.json")]:
         (kept / f"{prefix}-{log.name}").write_bytes(log.read_bytes())
 
 

@@ -5,6 +5,9 @@
     answers   the same with answers to challenges, all of them wrong: no JSON, forged tokens, and real tokens, which
               were asked for, with nonces that do not fit. In between they ask for pages as programs do
     slow      connections that send a head, send a body, or read an answer, a little each second (bench/load/drips.py)
+    broken    as get, but what a program alone can send, a request with two lengths; each is a program of its own
+    pictures  ClientHellos to the plain port, as a page elsewhere has browsers send them (bench/load/hellos.py)
+    upload, reader, unread   connections that hold what others need (bench/load/holders.py)
 
 Attackers have addresses from 127.16.0.0 on, four to a /24, so that limits by network alone do not catch them. They
 keep no cookies and solve nothing. Bounded in rate, time and open connections (then requests are held back, and counted
@@ -21,7 +24,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,15 +34,21 @@ import uvloop
 
 from bench.common.guard import MOST_CONNECTIONS, MOST_RATE, MOST_SECONDS, Target, bounded, loopback, target
 from bench.common.processes import raise_file_limit
+from bench.load import holders
 from bench.load.drips import Drip
+from bench.load.hellos import Pictures
+from bench.load.holders import Holders
 from bench.load.users import AGENTS
 
 PATIENCE: Final = 5.0  # seconds until an unanswered request is given up
 TURN: Final = 0.005  # seconds between two looks at what is due
 KEPT: Final = 2  # connections that an attacker keeps for its next request
 MOST_ATTACKERS: Final = 100_000
+MOST_PACE: Final = 100_000.0  # bytes/s of a connection
 PATHS: Final = ("/page/1", "/page/2", "/part/3.css", "/")
 ANSWER_TO: Final = "/.well-known/shield/answer"
+KINDS: Final = ("get", "answers", "broken", "slow", "pictures", *holders.KINDS)
+MOST_PARTS: Final = 16_000  # of a cookie; 32 KB
 TOKEN: Final = re.compile(rb'"token":\s*"([\w-]+)"')
 
 
@@ -47,7 +56,7 @@ TOKEN: Final = re.compile(rb'"token":\s*"([\w-]+)"')
 class Wave:
     """So many `attackers` for so many `seconds`. `starts` counts from the onset, and is monotonic time in a plan."""
 
-    kind: str  # get, answers or slow
+    kind: str  # of KINDS
     starts: float
     seconds: float
     attackers: int
@@ -56,7 +65,11 @@ class Wave:
     keep: float = 0.5  # share of the requests over kept connections
     paths: Sequence[str] = PATHS
     address: str = ""  # instead, one for all
-    connections: int = 0  # of slow ones, in all
+    connections: int = 0  # of slow ones and of those that hold, in all
+    addresses: Sequence[str] = ()  # instead, those of others
+    cookie: int = 0  # parts of the cookie that each request brings
+    pace: float = 0.0  # bytes/s of a connection that holds
+    opens: float = 0.0  # of these, opened in a second at most; 0: all at once
 
     def checked(self) -> Wave:
         """Itself. Raises ArgumentTypeError outside the bounds of guard.py."""
@@ -64,6 +77,11 @@ class Wave:
         bounded(float, 0.1, MOST_SECONDS)(str(self.seconds))
         bounded(int, 1, MOST_ATTACKERS - self.first)(str(self.attackers))
         bounded(int, 0, MOST_CONNECTIONS)(str(self.connections))
+        bounded(int, 0, MOST_PARTS)(str(self.cookie))
+        bounded(float, 0, MOST_PACE)(str(self.pace))
+        bounded(float, 0, MOST_RATE)(str(self.opens))
+        if self.kind not in KINDS:
+            raise argparse.ArgumentTypeError(f"{self.kind} is no kind of wave")
         return self
 
     def at(self, onset: float) -> Wave:
@@ -71,7 +89,12 @@ class Wave:
         return replace(self, starts=onset + self.starts)
 
     def host(self, number: int) -> str:
+        if self.addresses:
+            return loopback(self.addresses[number])
         return loopback(self.address or address(self.first + number))
+
+    def hosts(self) -> list[str]:
+        return [self.host(number) for number in range(self.attackers)]
 
 
 def address(number: int) -> str:
@@ -82,13 +105,14 @@ def address(number: int) -> str:
 class Attacker:
     """One address, with its idle connections."""
 
-    __slots__ = ("address", "agent", "idle", "path", "site", "token")
+    __slots__ = ("address", "agent", "cookie", "idle", "path", "site", "token")
 
-    def __init__(self, address: str, site: Target, number: int, paths: Sequence[str] = PATHS) -> None:
+    def __init__(self, address: str, site: Target, number: int, paths: Sequence[str] = PATHS, cookie: int = 0) -> None:
         self.address = address
         self.site = site
         self.path = paths[number % len(paths)]
         self.agent = AGENTS[number % len(AGENTS)]
+        self.cookie = f"Cookie: {'a;' * (cookie - 1)}a\r\n" if cookie else ""
         self.idle: list[Shot] = []
         self.token = b""  # of the challenge that it was given last
 
@@ -99,9 +123,14 @@ class Attacker:
         head = (
             f"{method} {path or self.path} HTTP/1.1\r\nHost: {self.site.host}:{self.site.port}\r\n"
             f"User-Agent: {self.agent}\r\nAccept: {accept}\r\nAccept-Language: en-US,en;q=0.5\r\n"
-            f"Accept-Encoding: gzip, deflate, br\r\n{length}{close}\r\n"
+            f"Accept-Encoding: gzip, deflate, br\r\n{self.cookie}{length}{close}\r\n"
         )
         return head.encode() + (body or b"")
+
+
+BROKEN: Final = (
+    b"POST / HTTP/1.1\r\nHost: %s\r\nUser-Agent: program/%d\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 
 
 class Flood:
@@ -144,7 +173,7 @@ class Flood:
     def attacker(self, number: int) -> Attacker:
         found = self.attackers.get(number)
         if found is None:
-            found = Attacker(self.wave.host(number), self.site, number, self.wave.paths)
+            found = Attacker(self.wave.host(number), self.site, number, self.wave.paths, self.wave.cookie)
             self.attackers[number] = found
         return found
 
@@ -152,6 +181,9 @@ class Flood:
         """The next request."""
         if self.wave.kind == "get":
             return attacker.request(keep)
+        if self.wave.kind == "broken":
+            self.counts["programs"] += 1
+            return BROKEN % (b"%s:%d" % (self.site.host.encode(), self.site.port), self.counts["programs"])
         turn = self.random.randrange(4)
         if turn == 0:
             body = b"{"
@@ -252,15 +284,18 @@ class Shot(asyncio.Protocol):
 async def run(site: Target, waves: Sequence[Wave], connections: int) -> list[dict[str, Any]]:
     """All waves, each at its time; what came of each."""
     most_open = min(connections, raise_file_limit() - 200)
-    runs = [
-        Drip(site, [wave.host(number) for number in range(wave.attackers)], wave.connections).run(
-            wave.starts, wave.seconds
-        )
-        if wave.kind == "slow"
-        else Flood(site, wave, most_open, seed).run()
-        for seed, wave in enumerate(waves, 7)
-    ]
-    return await asyncio.gather(*runs)
+
+    def begin(wave: Wave, seed: int) -> Coroutine[Any, Any, dict[str, Any]]:
+        if wave.kind == "slow":
+            return Drip(site, wave.hosts(), wave.connections).run(wave.starts, wave.seconds)
+        if wave.kind == "pictures":
+            return Pictures(site, wave.hosts(), wave.rate).run(wave.starts, wave.seconds)
+        if wave.kind in holders.KINDS:
+            held = Holders(site, wave.kind, wave.hosts(), wave.connections, wave.pace, wave.opens)
+            return held.run(wave.starts, wave.seconds)
+        return Flood(site, wave, most_open, seed).run()
+
+    return await asyncio.gather(*(begin(wave, seed) for seed, wave in enumerate(waves, 7)))
 
 
 def main() -> None:

@@ -4,8 +4,9 @@ Each user is a browser at an address of its own in 127.2.0.0/16 (a few share one
 over up to six keep-alive connections, cookies kept. All clicks are fixed before the run starts (think times are
 log-normal), so a site that is slow does not get fewer of them, and latency counts from when a request was meant to be
 sent: a page's from the click, a part's from the moment the page had come. Whoever gets no complete 200 within the
-patience of 10 s has failed. Challenges are counted. Those who have visited before ought not to see any, and solve none;
-newcomers do (buying.py), and ask for their page again with the pass.
+patience of 10 s has failed. Some download a file instead, at the pace of their line (paced.py). Challenges are
+counted. Those who have visited before ought not to see any, and solve none; newcomers do (buying.py), and ask for their
+page again with the pass.
 
 Reads a plan as JSON from one file, writes what happened as JSON to another.
 """
@@ -29,6 +30,7 @@ import uvloop
 
 from bench.common.guard import Target, loopback, target
 from bench.load.buying import Desk
+from bench.load.paced import Download, download
 
 PATIENCE: Final = 10.0  # seconds from when a request was meant to be sent
 CONNECTIONS: Final = 6  # per host, as in browsers
@@ -53,6 +55,8 @@ class Person:
     clicks: Sequence[float]
     parts: int = 8
     group: str = "returning"
+    file: str = ""  # what is downloaded with each click, instead of a page
+    pace: float = 0.0  # bytes/s of the line for that
 
 
 def crowd(number: int) -> list[tuple[str, str, str]]:
@@ -162,6 +166,9 @@ class Browser:
 
     async def load(self, count: int, click: float) -> None:
         """A page and its parts. Without the page nobody asks for the parts."""
+        if self.person.file:
+            await self.take(click)
+            return
         if not await self.fetch(f"/page/{count % 7}", click, click, document=True):
             return
         now = time.monotonic()
@@ -179,20 +186,43 @@ class Browser:
                     link = await self.exchange(self.render(path, document))
                 ended = time.monotonic()
         good = link is not None and link.status == 200 and len(link.body) > 0
+        challenged = challenged or (link is not None and not good and is_challenge(link.body))
+        self.note(click, meant, ended, document, good, link.status if link else 0, challenged)
+        return good
+
+    async def take(self, click: float) -> None:
+        """A file, at the pace of the line."""
+        found, ended, challenged = Download(), None, False
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(click + PATIENCE - time.monotonic()):
+                while True:
+                    request = self.render(self.person.file, True)
+                    found = await download(self.site, self.person.address, request, self.person.pace)
+                    if found.status == 200 or not is_challenge(found.body):
+                        break
+                    challenged = True
+                    if self.desk is None or not await self.buy(self.desk, found.body):
+                        break
+                ended = time.monotonic()
+        self.note(click, click, ended, True, found.status == 200 and found.complete, found.status, challenged)
+
+    def note(
+        self, click: float, meant: float, ended: float | None, page: bool, good: bool, status: int, challenge: bool
+    ) -> None:
+        """A sample of one request. `ended` is None when it never did."""
         self.samples.append(
             {
                 "user": self.number,
                 "group": self.person.group,
                 "click": click,
-                "page": document,
+                "page": page,
                 "meant": meant,
                 "latency": (ended or time.monotonic()) - meant,
                 "good": good,
-                "status": link.status if link else 0,
-                "challenge": challenged or (link is not None and not good and is_challenge(link.body)),
+                "status": status,
+                "challenge": challenge,
             }
         )
-        return good
 
     async def buy(self, desk: Desk, page: bytes) -> bool:
         """A pass, for all tabs that ask for one meanwhile; who closes a tab still gets it."""

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.common.processes import Cores, Process, ask, free_ports, launch, wait_until_answers
+from bench.common.processes import (
+    Cores,
+    Process,
+    ask,
+    free_ports,
+    group_resident_bytes,
+    launch,
+    wait_until_answers,
+)
 from bench.peers import PEERS
 from bench.peers.plan import Setup
 
@@ -28,6 +36,9 @@ class Contender:
 
     def cpu_seconds(self) -> float:
         return self.process.cpu_seconds() if self.process else 0.0
+
+    def resident_bytes(self) -> int:
+        return group_resident_bytes(self.process.pid) if self.process else 0
 
     def decisions(self) -> dict[str, float] | None:
         """Verdicts that Shield has counted so far, as `action/reason`; None for peers that count none."""

@@ -127,7 +127,7 @@ static_resources:
           - name: envoy.filters.http.buffer
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer
-              max_request_bytes: 65536
+              max_request_bytes: 1073741824  # as Shield's
           - name: envoy.filters.http.adaptive_concurrency
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency

@@ -95,6 +95,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    client_max_body_size 1g;  # as Shield's
     client_header_timeout 10s;
     client_body_timeout 10s;
     send_timeout 10s;

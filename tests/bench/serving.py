@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from bench.common import guard
 from bench.origins import capacity_origin, small_origin
@@ -49,3 +50,19 @@ async def capacity() -> AsyncIterator[tuple[guard.Target, capacity_origin.Servic
     service = capacity_origin.Service(4, 0.001, 64, 0.02, later)
     async with listening(lambda: capacity_origin.Connection(service)) as port:
         yield guard.Target("127.0.0.1", port), service
+
+
+class Answering(asyncio.Protocol):
+    """Answers whatever comes first, and closes. `heard` has all of it, with the address that it came from."""
+
+    def __init__(self, answer: bytes, heard: list[tuple[str, bytes]] | None = None) -> None:
+        self.answer = answer
+        self.heard = [] if heard is None else heard
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.heard.append((self.transport.get_extra_info("peername")[0], data))
+        self.transport.write(self.answer)
+        self.transport.close()

@@ -27,7 +27,17 @@ class TestAttackers:
 
     @pytest.mark.parametrize(
         "change",
-        [{"rate": 1e6}, {"seconds": 86_400.0}, {"attackers": 200_000}, {"connections": 100_000}, {"first": 100_000}],
+        [
+            {"rate": 1e6},
+            {"seconds": 86_400.0},
+            {"attackers": 200_000},
+            {"connections": 100_000},
+            {"first": 100_000},
+            {"cookie": 20_000},
+            {"pace": 1e6},
+            {"opens": 1e6},
+            {"kind": "other"},
+        ],
     )
     def test_a_wave_is_bounded(self, change: dict[str, Any]) -> None:
         wave = Wave("get", 0.0, 1.0, 1)
@@ -68,6 +78,37 @@ class TestAttackers:
         assert len(seen) > 10
         attacker.token = b""
         assert any(flood.shape(attacker, keep=True).startswith(b"GET ") for _ in range(50))
+
+    async def test_a_cookie_has_as_many_parts_as_the_wave_says(self) -> None:
+        wave = Wave("get", time.monotonic(), 0.02, 3, rate=100, cookie=15_000)
+        async with capacity() as (site, service):
+            flood = Flood(site, wave, most_open=10, seed=1)
+            result = await flood.run()
+        request = flood.attacker(0).request(keep=True)
+        (cookie,) = re.findall(rb"Cookie: (.*)\r\n", request)
+        assert cookie.split(b";") == [b"a"] * 15_000
+        assert len(request) < 32_768
+        assert result["sent"] == 2
+        assert service.arrived["attacker"] <= 2
+
+    def test_what_is_broken_comes_from_a_program_each(self) -> None:
+        flood = Flood(guard.Target("127.0.0.1", 1), Wave("broken", 0.0, 1.0, 1), most_open=1, seed=1)
+        sent = {flood.shape(flood.attacker(0), keep=False) for _ in range(9)}
+        assert len(sent) == 9
+        assert all(b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" in each for each in sent)
+
+    def test_a_wave_may_come_from_the_addresses_of_others(self) -> None:
+        assert Wave("pictures", 0.0, 1.0, 2, addresses=["127.2.0.1", "127.3.0.1"]).hosts() == ["127.2.0.1", "127.3.0.1"]
+        with pytest.raises(argparse.ArgumentTypeError):
+            Wave("pictures", 0.0, 1.0, 1, addresses=["10.0.0.1"]).hosts()
+
+    @pytest.mark.parametrize("kind", [kind for kind in attackers.KINDS if kind not in {"get", "answers", "broken"}])
+    async def test_each_kind_is_played(self, kind: str) -> None:
+        wave = Wave(kind, time.monotonic(), 0.1, 2, rate=160.0, connections=3, pace=600.0)
+        async with capacity() as (site, _):
+            (result,) = await attackers.run(site, [wave], connections=10)
+        assert result["sent"] >= 3
+        assert result["first_byte"] is not None
 
     async def test_slow_connections_hold_what_they_got(self) -> None:
         async with capacity() as (site, service):
