@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bench.load.users import PATIENCE
@@ -13,12 +14,20 @@ WANTED_SUCCESS: Final = 0.99
 WANTED_SHARED: Final = 0.95  # of those who share an address with an attacker
 WANTED_SLOWDOWN: Final = 2.0  # times the p95 of calm weather
 WANTED_RECOVERY: Final = 5.0  # seconds
+
+# Where an attack is cheap, nothing of it is to be noticed.
+CHEAP_SUCCESS: Final = 1.0
+CHEAP_SLOWDOWN: Final = 1.5
+CHEAP_NEWCOMERS: Final = 0.95  # of newcomers' requests, who solve challenges where there are any
+CHEAP_MEMORY: Final = 1.1  # times the most of calm weather
+CHEAP_CORE: Final = 0.1  # of a core more than in calm weather
+
 SAME_SUCCESS: Final = 0.005  # less of a difference is none
 SAME_P95: Final = 0.25  # of Shield's p95: some 600 requests a run are not more exact
 
 
-def problems(outcomes: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Where Shield falls short of what is wanted of it in a scene."""
+def problems(outcomes: Mapping[str, dict[str, Any]], cheap: bool = False) -> list[str]:
+    """Where Shield falls short of what is wanted of it in a scene; `cheap` is its attack."""
     shield = outcomes.get("shield")
     if shield is None:
         return []
@@ -27,11 +36,13 @@ def problems(outcomes: Mapping[str, dict[str, Any]]) -> list[str]:
         for phase in ("visits", "calm")
         if shield[phase]["success"] < 1.0
     ]
-    if not shield["attack"]["success"] >= WANTED_SUCCESS:
-        found.append(f"users' success is {shield['attack']['success']:.2%}, wanted {WANTED_SUCCESS:.0%}")
-    if not shield["attack"]["p95"] <= WANTED_SLOWDOWN * shield["calm"]["p95"]:
+    success = CHEAP_SUCCESS if cheap else WANTED_SUCCESS
+    slowdown = CHEAP_SLOWDOWN if cheap else WANTED_SLOWDOWN
+    if not shield["attack"]["success"] >= success:
+        found.append(f"users' success is {shield['attack']['success']:.2%}, wanted {success:.0%}")
+    if not shield["attack"]["p95"] <= slowdown * shield["calm"]["p95"]:
         calm, attack = latency(shield["calm"]["p95"]), latency(shield["attack"]["p95"])
-        found.append(f"users' p95 is {attack}, more than twice the calm one of {calm}")
+        found.append(f"users' p95 is {attack}, more than {slowdown:g} times the calm one of {calm}")
     seconds = shield["recovery"]["seconds"]
     if seconds is None or seconds > WANTED_RECOVERY:
         found.append(f"the users' p95 is back: {back(shield['recovery'])}, wanted {WANTED_RECOVERY:g} s")
@@ -40,17 +51,39 @@ def problems(outcomes: Mapping[str, dict[str, Any]]) -> list[str]:
     shared = shield["groups"].get("shared")
     if shared is not None and not shared["attack"]["success"] >= WANTED_SHARED:
         found.append(f"success behind one address is {shared['attack']['success']:.2%}, wanted {WANTED_SHARED:.0%}")
-    return found + [f"{name} is better" for name in better(outcomes)]
+    found += unnoticed(shield) if cheap else []
+    return found + [f"{name} is better" for name in better(outcomes, cheap)]
 
 
-def better(outcomes: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Titles of the contenders whose users were better off than Shield's: more success, or as much with less delay."""
-    shield = outcomes["shield"]["attack"]
+def unnoticed(shield: Mapping[str, Any]) -> list[str]:
+    """What newcomers, memory and the core noticed of a cheap attack."""
+    found = []
+    newcomers = shield["groups"]["newcomer"]["attack"]["success"]
+    if not newcomers >= CHEAP_NEWCOMERS:
+        found.append(f"newcomers' success is {newcomers:.2%}, wanted {CHEAP_NEWCOMERS:.0%}")
+    calm, attack = shield["taken"]["calm"], shield["taken"]["attack"]
+    if not attack["resident"] <= CHEAP_MEMORY * calm["resident"]:
+        found.append(f"memory is {mebibytes(attack['resident'])}, in calm weather {mebibytes(calm['resident'])}")
+    if not attack["core"] <= calm["core"] + CHEAP_CORE:
+        found.append(f"{percent_of(attack['core'])} of the core are taken, in calm weather {percent_of(calm['core'])}")
+    return found
+
+
+def better(outcomes: Mapping[str, dict[str, Any]], cheap: bool = False) -> list[str]:
+    """Titles of the contenders whose users were better off than Shield's: more success, or as much with less delay.
+
+    Of a `cheap` attack, with less of the delay that it adds to that of calm weather.
+    """
+
+    def delay(outcome: dict[str, Any]) -> float:
+        p95: float = outcome["attack"]["p95"]
+        return p95 / outcome["calm"]["p95"] if cheap else p95
+
+    shield = outcomes["shield"]
     titles = []
     for name, outcome in outcomes.items():
-        theirs = outcome["attack"]
-        ahead = theirs["success"] - shield["success"]
-        faster = theirs["p95"] < (1.0 - SAME_P95) * shield["p95"]
+        ahead = outcome["attack"]["success"] - shield["attack"]["success"]
+        faster = delay(outcome) < (1.0 - SAME_P95) * delay(shield)
         if name not in {"shield", "told"} and (ahead > SAME_SUCCESS or (ahead >= -SAME_SUCCESS and faster)):
             titles.append(outcome["title"])
     return titles
@@ -59,7 +92,7 @@ def better(outcomes: Mapping[str, dict[str, Any]]) -> list[str]:
 def markdown(results: dict[str, Any]) -> str:
     machine, size, origin = results["machine"], results["size"], results["origin"]
     setting = (
-        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {results['cores']}. The origin "
+        f"{machine['cpu']}, Python {machine['python']}. The origin "
         f"serves {origin['parallel'] / origin['service']:g}/s ({origin['parallel']} at a time, "
         f"{1000 * origin['service']:g} ms each) and slows down beyond. {size['users']} users with a history browse. "
         f"Latency counts from when a request was meant to be sent; a failed request counts as {PATIENCE:g} s."
@@ -119,23 +152,56 @@ def section(scene: dict[str, Any]) -> list[str]:
         rows.append(row(f"{name}: success under attack", lambda o, group=group: group_success(o, group)))
         rows.append(row("... p95", lambda o, group=group: latency(o["groups"][group]["attack"]["p95"])))
         rows.append(row("... challenges seen", lambda o, group=group: f"{o['groups'][group]['challenges']:,}"))
+        if group == "newcomer" and scene.get("cheap"):
+            rows.append(row("... success in calm weather", lambda o: group_success(o, "newcomer", "calm")))
+            rows.append(row("... p95 in calm weather", lambda o: latency(o["groups"]["newcomer"]["calm"]["p95"])))
+    if scene.get("cheap"):
+        rows += [
+            row("the proxy's memory, calm", lambda o: mebibytes(o["taken"]["calm"]["resident"])),
+            row("**... under attack**", lambda o: mebibytes(o["taken"]["attack"]["resident"])),
+            row("of its core, calm", lambda o: percent_of(o["taken"]["calm"]["core"])),
+            row("**... under attack**", lambda o: percent_of(o["taken"]["attack"]["core"])),
+        ]
     rows += [
         row("requests of users under attack", lambda o: f"{o['attack']['requests']:,}"),
         row("requests of attackers", lambda o: f"{o['attackers'].get('sent', 0):,}"),
         row("... that reached the origin", lambda o: f"{o['origin']['during'].get('attacker', 0):,}"),
         row("most threads of the origin in use", lambda o: f"{o['origin']['most_taken']:,}"),
+        *([row("runs, of which the last counts", lambda o: f"{o['tries']}")] if tried_again(every) else []),
         row("CPU seconds of the proxy", lambda o: report.figure(o["cpu_seconds"] or float("nan"), 1)),
     ]
     number = f" (simulated: scene {scene['number']})" if scene["number"] else ""
     lines = [f"## {scene['title']}{number}", "", f"{scene['seconds']:g} s: {scene['says']}.", ""]
+    if "measured" in scene:
+        lines += [f"{where(scene['measured'])}.", ""]
     lines.append(report.table(heads, rows))
     lines += [f"\n**Not as wanted**: {problem}." for problem in scene["problems"]]
     lines += [f"\n{o['title']}: {o['says'] or 'nothing in between'}. Attackers: {answers(o)}." for o in every]
     return lines
 
 
-def group_success(outcome: dict[str, Any], group: str) -> str:
-    return report.figure(100 * outcome["groups"][group]["attack"]["success"], 1, " %")
+def where(measured: Mapping[str, Any]) -> str:
+    machine = measured["machine"]
+    return (
+        f"Measured {machine['date']} on {machine['cores']} cores of a shared machine (load average "
+        f"{machine['load_average']:.1f}): {measured['cores']}"
+    )
+
+
+def group_success(outcome: dict[str, Any], group: str, phase: str = "attack") -> str:
+    return report.figure(100 * outcome["groups"][group][phase]["success"], 1, " %")
+
+
+def tried_again(outcomes: Sequence[Mapping[str, Any]]) -> bool:
+    return all("tries" in o for o in outcomes) and any(o["tries"] > 1 for o in outcomes)
+
+
+def mebibytes(number: float) -> str:
+    return report.figure(number / 2**20 or math.nan, 1, " MiB")
+
+
+def percent_of(share: float) -> str:
+    return report.figure(100 * share or math.nan, 1, " %")
 
 
 def answers(outcome: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import sys
 import tempfile
 import time
@@ -48,7 +49,7 @@ from bench.suites.experience import measure
 PARALLEL: Final = 4  # requests that the origin serves at a time ...
 SERVICE: Final = 0.020  # ... in as many seconds each: 200/s
 START: Final = 1.5  # seconds for the processes of a run to come up
-TRIES: Final = 2  # of a run in which the machine was too busy to send the attack in full
+TRIES: Final = 2  # of a run in which the machine was too busy: see in_full() and quiet()
 SENT: Final = 0.9  # of what was planned is in full
 TITLES: Final = {"direct": "no proxy"}
 USUAL: Final = ["shield", "told", "nginx", "haproxy", "envoy", "traefik", "aiohttp", "direct"]
@@ -89,14 +90,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def added(before: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     """The same with the scenes and contenders of `before` as well, unless they were measured anew. Raises ValueError
-    when these were measured otherwise."""
-    for key in ("origin", "size", "patience", "cores"):
+    when these were measured otherwise: the service may never differ, and the contenders of one scene in nothing."""
+    for key in ("origin", "patience"):
         if before[key] != results[key]:
             raise ValueError(f"other results to add to: {key} is {before[key]}, not {results[key]}")
     scenes = {**before["scenes"], **results["scenes"]}
     scenes = {name: scenes[name] for name in SCENES if name in scenes}
     for name, found in scenes.items():
-        contenders = {**before["scenes"].get(name, found)["contenders"], **found["contenders"]}
+        old = before["scenes"].get(name, found)
+        was = measured(old, before if name in before["scenes"] else results)
+        now = measured(found, results if name in results["scenes"] else before)
+        for key in ("size", "cores"):
+            if was[key] != now[key]:
+                raise ValueError(f"other results of {name} to add to: {key} is {was[key]}, not {now[key]}")
+        contenders = {**old["contenders"], **found["contenders"]}
+        found["measured"] = now
         found["contenders"] = {
             peer: contenders[peer] for peer in dict.fromkeys([*USUAL, *contenders]) if peer in contenders
         }
@@ -104,10 +112,16 @@ def added(before: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     return {**results, "scenes": scenes, "problems": every_problem(scenes)}
 
 
+def measured(found: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """On which machine, on which cores and of what size a scene was played."""
+    return dict(found.get("measured") or {key: results[key] for key in ("machine", "cores", "size")})
+
+
 def problems_of(found: Mapping[str, Any]) -> list[str]:
     """What is not as wanted in a scene."""
     weak = [o["title"] for o in found["contenders"].values() if not in_full(found["waves"], o["attackers"])]
-    return problems(found["contenders"]) + [f"the attack on {title} was not sent in full" for title in weak]
+    cheap = found.get("cheap", False)
+    return problems(found["contenders"], cheap) + [f"the attack on {title} was not sent in full" for title in weak]
 
 
 def every_problem(scenes: Mapping[str, Any]) -> list[str]:
@@ -126,9 +140,9 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
     with bar("attack", sum(each.total for each in runs)) as shown:
         for each in runs:
             found = scenes.setdefault(each.scene_name, each.describe())
-            for _ in range(TRIES):
-                outcome = each.run(shown, done)
-                if in_full(found["waves"], outcome["attackers"]):
+            for tried in range(1, TRIES + 1):
+                outcome = {**each.run(shown, done), "tries": tried}
+                if in_full(found["waves"], outcome["attackers"]) and quiet(outcome):
                     break
             found["contenders"][each.name] = outcome
             done += each.total
@@ -172,6 +186,8 @@ class Run:
             "says": self.scene.says,
             "number": self.scene.number,
             "seconds": times.end - times.attack,
+            "cheap": self.scene.cheap,
+            "measured": {"machine": report.machine(), "cores": self.cores.describe(), "size": asdict(self.size)},
             "waves": [asdict(wave) for wave in self.scene.waves(self.size)],
             "contenders": {},
         }
@@ -209,9 +225,11 @@ class Run:
         readings = self.watch(times, contender, counters_port, processes, shown, done)
         attackers = together(json.loads((folder / "attackers.json").read_text()))
         users = json.loads((folder / "users.json").read_text())
+        calm, attack = times.calm - times.attack, times.end - times.attack
         return {
             "title": self.title,
             "says": contender.says,
+            "taken": {"calm": taken(readings, calm, 0.0), "attack": taken(readings, 0.0, attack)},
             **measure(users, attackers, times, crowd),
             "origin": origin_figures(json.loads(ask(counters_port, "/counters")[1]), times),
             "decisions": {"before": before, "after": contender.decisions()},
@@ -248,7 +266,7 @@ class Run:
 
 
 def reading(contender: Contender, counters_port: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"cpu": contender.cpu_seconds(), "resident": contender.resident_bytes()}
     with contextlib.suppress(OSError, ValueError):
         origin = json.loads(ask(counters_port, "/counters", timeout=1.0)[1])
         found |= {key: origin[key] for key in ("busy", "taken", "backlog")}
@@ -258,6 +276,16 @@ def reading(contender: Contender, counters_port: int) -> dict[str, Any]:
             status = status.get("engine", status)
             found |= {key: status[key] for key in SEEN if key in status}
     return found
+
+
+def taken(readings: Sequence[Mapping[str, Any]], begin: float, end: float) -> dict[str, float]:
+    """What the proxy took from `begin` to `end`, in seconds from the onset: its share of a core, and the most bytes."""
+    within = [each for each in readings if begin <= each["t"] <= end]
+    if len(within) < 2:
+        return {"core": math.nan, "resident": math.nan}
+    first, last = within[0], within[-1]
+    core = (last["cpu"] - first["cpu"]) / (last["t"] - first["t"])
+    return {"core": core, "resident": max(each["resident"] for each in within)}
 
 
 def together(waves: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -279,6 +307,12 @@ def in_full(waves: Sequence[dict[str, Any]], attackers: dict[str, Any]) -> bool:
     """Whether the attackers sent what was planned. A weaker attack would flatter whoever met it."""
     planned = sum(wave["rate"] * wave["seconds"] for wave in waves)
     return bool(attackers.get("sent", 0) + attackers.get("not_connected", 0) >= SENT * planned)
+
+
+def quiet(outcome: Mapping[str, Any]) -> bool:
+    """Whether all requests of the users were answered before anybody attacked. They are far fewer than the service
+    can do, so otherwise the machine was busy with something else, or the proxy is at fault whenever it is tried."""
+    return all(outcome[phase]["success"] == 1.0 for phase in ("visits", "calm"))
 
 
 def origin_figures(counters: dict[str, Any], times: Timeline) -> dict[str, Any]:

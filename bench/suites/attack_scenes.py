@@ -1,15 +1,22 @@
 """The attacks that are replayed on loopback: who comes when, and what they do.
 
 Times count in seconds from the onset. A scene is made for a size: `seconds` of attack and `rate` requests/s in all.
+
+Some attacks are floods, which the service could not carry. Others are cheap: they hold what others need, make the proxy
+work, or have somebody else punished. Nothing of these is to be noticed. So in their scenes people click in calm weather
+exactly as they do under attack, newcomers too, and what the proxy takes of its core and of memory is compared as well
+(`Scene.cheap`).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bench.load import hellos
 from bench.load.attackers import Wave
 from bench.load.users import AGENTS, LANGUAGES, Person, crowd, think
 
@@ -21,6 +28,15 @@ SHARED_THINK: Final = 40.0  # ... who click less, for all of them together are n
 SHARED_PARTS: Final = 2
 SHARED_VISITS: Final = 36.0  # seconds; one address may load 50 things a second while nobody there holds a pass
 NEWCOMERS: Final = 20
+FEW_NEWCOMERS: Final = 10  # where the service has room for all
+DOWNLOAD_EVERY: Final = 8.0  # seconds between two downloads of one newcomer, on average
+LINE: Final = 800_000.0  # bytes/s of a newcomer's line
+LOOKS_EVERY: Final = 3.0  # seconds between two looks at a page elsewhere, of each visitor
+PARTS: Final = 15_000  # of a cookie
+COOKIES: Final = 270.0  # requests/s that bring one
+LIGHT: Final = "/part/light.css"  # the service can carry what is asked
+BANNED: Final = "127.99.0.1"
+TO_BAN: Final = 2.0  # seconds that it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +52,8 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`lasts` and `visits` in seconds; `number` is the simulated scene that it replays."""
+    """`lasts` and `visits` in seconds; `number` is the simulated scene that it replays. `file` is what newcomers
+    download."""
 
     title: str
     says: str
@@ -46,6 +63,8 @@ class Scene:
     visits: Callable[[Size], float] = lambda size: 4 * size.window
     shared: int = 0
     newcomers: int = 0
+    file: str = ""
+    cheap: bool = False
 
 
 def overload(size: Size) -> list[Wave]:
@@ -78,6 +97,38 @@ def shared(size: Size) -> list[Wave]:
 
 def slow(size: Size) -> list[Wave]:
     return [Wave("slow", 0.0, size.seconds, 50, connections=300)]
+
+
+def uploads(size: Size) -> list[Wave]:
+    half = size.seconds / 2
+    return [
+        Wave("upload", 0.0, half, 5, connections=25, pace=17_500.0),
+        Wave("upload", half, half, 10, first=100, connections=60, pace=20_000.0),
+    ]
+
+
+def wrong_protocol(size: Size) -> list[Wave]:
+    users = dict.fromkeys(address for address, _, _ in crowd(size.users))
+    visitors = [*users, *(newcomer(index) for index in range(FEW_NEWCOMERS))]
+    rate = hellos.PICTURES * len(visitors) / LOOKS_EVERY
+    return [Wave("pictures", 0.0, size.seconds, len(visitors), rate, addresses=visitors)]
+
+
+def cookies(size: Size) -> list[Wave]:
+    half = size.seconds / 2
+    return [
+        Wave("get", 0.0, half, 30, COOKIES, cookie=PARTS, paths=(LIGHT,)),
+        Wave("broken", half - TO_BAN, TO_BAN, 1, 30.0, keep=0.0, address=BANNED),
+        Wave("get", half, half, 1, COOKIES, cookie=PARTS, paths=(LIGHT,), address=BANNED),
+    ]
+
+
+def readers(size: Size) -> list[Wave]:
+    return [Wave("reader", 0.0, size.seconds, 1, connections=20, pace=600.0)]
+
+
+def unread(size: Size) -> list[Wave]:
+    return [Wave("unread", 0.0, size.seconds, 30, connections=1500, opens=150.0)]
 
 
 SCENES: Final[Mapping[str, Scene]] = {
@@ -121,6 +172,49 @@ SCENES: Final[Mapping[str, Scene]] = {
         None,
         slow,
     ),
+    "uploads": Scene(
+        "Uploads that hold slots",
+        "25 uploads of 1 GB from 5 addresses at 17.5 kB/s each, then 60 from 10 at 20 kB/s",
+        None,
+        uploads,
+        newcomers=FEW_NEWCOMERS,
+        cheap=True,
+    ),
+    "wrong-protocol": Scene(
+        "Pictures from the wrong port",
+        f"a page elsewhere has every user and newcomer send {hellos.PICTURES} ClientHellos to the plain port, every "
+        f"{LOOKS_EVERY:g} s",
+        None,
+        wrong_protocol,
+        newcomers=FEW_NEWCOMERS,
+        cheap=True,
+    ),
+    "cookies": Scene(
+        "Cookies of 15,000 parts",
+        f"{COOKIES:g} requests/s bring one, of 30 KB: from 30 addresses that did nothing else, then from one that has "
+        "sent 60 programs' broken requests",
+        None,
+        cookies,
+        newcomers=FEW_NEWCOMERS,
+        cheap=True,
+    ),
+    "readers": Scene(
+        "Slow readers of one address",
+        "20 read a file of 8 MiB at 600 bytes/s, while newcomers download 4 MiB at 0.8 MB/s",
+        None,
+        readers,
+        newcomers=FEW_NEWCOMERS,
+        file="/download",
+        cheap=True,
+    ),
+    "unread": Scene(
+        "Unread answers",
+        "1,500 connections from 30 addresses ask for 136 KiB each, and read nothing: the system takes 46 of them",
+        None,
+        unread,
+        newcomers=FEW_NEWCOMERS,
+        cheap=True,
+    ),
 }
 """By the name that `--scenes` takes."""
 
@@ -140,16 +234,44 @@ def timeline(scene: Scene, size: Size, begin: float) -> Timeline:
     return Timeline(begin, calm, calm + size.calm, calm + size.calm + scene.lasts(size))
 
 
+def newcomer(index: int) -> str:
+    """The address of one."""
+    return f"127.3.{index}.1"
+
+
 def people(scene: Scene, size: Size, times: Timeline) -> list[Person]:
-    """The users with all their clicks. The same seed for every contender: all see the same day."""
+    """The users with all their clicks. The same seed for every contender: all see the same day.
+
+    Where the attack is cheap, the clicks under attack are those of the calm again. The newcomers of both are different
+    people, and as many.
+    """
     rng = random.Random(11)
     gap = (scene.visits(size) - 0.1 * size.window) / VISITS  # of visits; two windows have to see one each
+
+    def repeated(mean: float) -> list[float]:
+        """Seconds from the beginning of calm and of attack."""
+        result = [rng.uniform(0, mean)]
+        while result[-1] < size.calm:
+            result.append(result[-1] + think(rng, mean))
+        return result[:-1]
+
+    def under_attack(offsets: list[float]) -> list[float]:
+        rounds = math.ceil((times.end - times.attack) / size.calm)
+        return [
+            click
+            for number in range(rounds)
+            for offset in offsets
+            if (click := times.attack + number * size.calm + offset) < times.end
+        ]
 
     def clicks(mean: float, returning: bool) -> list[float]:
         result = []
         if returning:
             first = times.visits + rng.uniform(0, 0.9 * gap)
             result = [first + visit * gap for visit in range(VISITS)]
+        if scene.cheap:
+            offsets = repeated(mean)
+            return [*result, *(times.calm + offset for offset in offsets), *under_attack(offsets)]
         click = (times.calm if returning else times.attack) + rng.uniform(0, mean)
         while click < times.end:
             result.append(click)
@@ -162,7 +284,13 @@ def people(scene: Scene, size: Size, times: Timeline) -> list[Person]:
         agent = AGENTS[index % len(AGENTS)].replace("0.0", f"0.{index % 7}")
         who = (SHARED_ADDRESS, agent, LANGUAGES[index % len(LANGUAGES)])
         found.append(Person(*who, clicks(SHARED_THINK, True), SHARED_PARTS, "shared"))
+    mean = DOWNLOAD_EVERY if scene.file else THINK / 2
     for index in range(scene.newcomers):
-        who = (f"127.3.{index}.1", AGENTS[index % len(AGENTS)], LANGUAGES[index % len(LANGUAGES)])
-        found.append(Person(*who, clicks(THINK / 2, False), group="newcomer"))
+        agent, language = AGENTS[index % len(AGENTS)], LANGUAGES[index % len(LANGUAGES)]
+        both = clicks(mean, False)
+        attacked = [click for click in both if click >= times.attack]
+        calm = [click for click in both if click < times.attack]
+        for number, when in ((index, attacked), (scene.newcomers + index, calm)):
+            who = (newcomer(number), agent, language, when)
+            found += [Person(*who, group="newcomer", file=scene.file, pace=LINE)] if when else []
     return found

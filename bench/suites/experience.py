@@ -39,7 +39,7 @@ def measure(
     for group in dict.fromkeys(person.group for person in crowd if person.group != "returning"):
         theirs = [row for row in everybody if row["group"] == group]
         groups[group] = {
-            "people": sum(person.group == group for person in crowd),
+            "people": sum(person.group == group and person.clicks[-1] >= times.attack for person in crowd),
             "visits": figures([row for row in theirs if row["meant"] < times.calm]),
             "calm": figures(calm_of(theirs)),
             "attack": figures(attacked(theirs)),

@@ -37,4 +37,11 @@ def outcome(**changes: Any) -> dict[str, Any]:
         "attackers": {"statuses": {"503": 5}, "sent": 5, "first_byte": 0.0},
         "origin": {"during": {"user": 5}, "most_taken": 4},
         "cpu_seconds": 0.0,
+        "taken": {"calm": {"core": 0.02, "resident": 60e6}, "attack": {"core": 0.03, "resident": 61e6}},
     } | changes
+
+
+def newcomers(success: float = 1.0) -> dict[str, Any]:
+    """As the groups of a run have them."""
+    phase = {"success": success, "p95": 0.1}
+    return {"newcomer": {"people": 10, "calm": phase, "attack": phase, "challenges": 0}}

@@ -8,7 +8,9 @@ import re
 import pytest
 
 from bench.plots import attack_tables
-from tests.bench.outcomes import outcome
+from tests.bench.outcomes import newcomers, outcome
+
+NOTHING = {"core": 0.0, "resident": 0}
 
 
 class TestJudgement:
@@ -68,6 +70,51 @@ class TestJudgement:
             "200 behind one address: success under attack",
             "**Not as wanted**: it did not work.",
             "Shield: as shipped. Attackers: 503: 5; sent: 5.",
+        ):
+            assert part in text
+
+    def test_of_a_cheap_attack_nothing_is_to_be_noticed(self) -> None:
+        calm = {"core": 0.02, "resident": 60e6}
+        assert attack_tables.problems({"shield": outcome(groups=newcomers())}, cheap=True) == []
+        for change in (
+            {"attack": {"success": 0.999, "p95": 0.1}},
+            {"attack": {"success": 1.0, "p95": 0.16}},
+            {"groups": newcomers(0.94)},
+            {"taken": {"calm": calm, "attack": {"core": 0.02, "resident": 67e6}}},
+            {"taken": {"calm": calm, "attack": {"core": 0.13, "resident": 60e6}}},
+        ):
+            shield = outcome(**{"groups": newcomers(), **change})
+            assert len(attack_tables.problems({"shield": shield}, cheap=True)) == 1, change
+
+    def test_of_a_cheap_attack_a_peer_is_better_that_adds_less_delay_to_its_own(self) -> None:
+        calm, same = {"success": 1.0, "p95": 0.05}, {"success": 1.0, "p95": 0.06}
+        peer = outcome(title="peer", calm=calm, attack=same)
+        assert attack_tables.better({"shield": outcome(), "nginx": peer}) == ["peer"]
+        assert attack_tables.better({"shield": outcome(), "nginx": peer}, cheap=True) == []
+        slower = outcome(attack={"success": 1.0, "p95": 0.19})
+        assert attack_tables.better({"shield": slower, "nginx": peer}, cheap=True) == ["peer"]
+
+    def test_the_table_of_a_cheap_attack_shows_what_it_took(self) -> None:
+        scene = {
+            "title": "Something",
+            "says": "it happens",
+            "number": None,
+            "seconds": 20.0,
+            "cheap": True,
+            "measured": {"machine": {"date": "today", "cores": 2, "load_average": 3.0}, "cores": "proxy on 1"},
+            "contenders": {
+                "shield": outcome(groups=newcomers(), tries=2),
+                "direct": outcome(groups=newcomers(0.5), tries=1, taken={"calm": NOTHING, "attack": NOTHING}),
+            },
+            "problems": [],
+        }
+        text = re.sub(" +", " ", "\n".join(attack_tables.section(scene)))
+        for part in (
+            "Measured today on 2 cores of a shared machine (load average 3.0): proxy on 1.",
+            "| ... success in calm weather | 100.0 % | 50.0 % |",
+            "| the proxy's memory, calm | 57.2 MiB | - |",
+            "| of its core, calm | 2.0 % | - |\n| **... under attack** | 3.0 % | - |",
+            "| runs, of which the last counts | 2 | 1 |",
         ):
             assert part in text
 

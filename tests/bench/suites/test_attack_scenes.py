@@ -39,6 +39,47 @@ class TestScenes:
                 assert len(before) == 3
                 assert all(later - click > SIZE.window for click, later in itertools.pairwise(before))
 
+    @pytest.mark.parametrize("name", [name for name, scene in SCENES.items() if scene.cheap])
+    def test_where_an_attack_is_cheap_people_do_in_calm_weather_what_they_do_under_attack(self, name: str) -> None:
+        scene = SCENES[name]
+        size = Size(seconds=16.0, calm=16.0, users=20, rate=2000.0, window=2.0)
+        times = timeline(scene, size, 0.0)
+        crowd = people(scene, size, times)
+        for group in ("returning", "newcomer"):
+            clicks = sorted(click for person in crowd if person.group == group for click in person.clicks)
+            calm = [click - times.calm for click in clicks if times.calm <= click < times.attack]
+            attack = [click - times.attack for click in clicks if click >= times.attack]
+            assert len(calm) > 10
+            assert attack == pytest.approx(calm)
+        newcomers = [person for person in crowd if person.group == "newcomer"]
+        assert len({person.address for person in newcomers}) == len(newcomers)
+        assert all((min(person.clicks) >= times.attack) == (max(person.clicks) >= times.attack) for person in newcomers)
+        assert {person.file for person in newcomers} == {scene.file}
+
+    def test_an_attack_longer_than_the_calm_goes_round(self) -> None:
+        scene = SCENES["uploads"]
+        size = Size(seconds=30.0, calm=10.0, users=2, rate=0.0, window=2.0)
+        times = timeline(scene, size, 0.0)
+        first = people(scene, size, times)[0]
+        calm = [click - times.calm for click in first.clicks if times.calm <= click < times.attack]
+        attack = [click - times.attack for click in first.clicks if click >= times.attack]
+        assert attack == pytest.approx([10.0 * number + click for number in range(3) for click in calm])
+
+    def test_pictures_are_looked_at_from_the_addresses_of_honest_people(self) -> None:
+        scene = SCENES["wrong-protocol"]
+        times = timeline(scene, SIZE, 0.0)
+        (wave,) = scene.waves(SIZE)
+        assert set(wave.hosts()) == {
+            person.address for person in people(scene, SIZE, times) if max(person.clicks) >= times.attack
+        }
+
+    def test_an_address_is_banned_before_it_sends_its_cookies(self) -> None:
+        plain, broken, banned = SCENES["cookies"].waves(SIZE)
+        assert broken.hosts() == banned.hosts()
+        assert broken.starts + broken.seconds <= banned.starts
+        assert not set(plain.hosts()) & set(banned.hosts())
+        assert plain.cookie == banned.cookie == 15_000
+
     def test_those_behind_one_address_have_an_abuser_among_them(self) -> None:
         times = timeline(SCENES["shared"], SIZE, 0.0)
         crowd = [person for person in people(SCENES["shared"], SIZE, times) if person.group == "shared"]
