@@ -90,10 +90,9 @@ def better(outcomes: Mapping[str, dict[str, Any]], cheap: bool = False) -> list[
 
 
 def markdown(results: dict[str, Any]) -> str:
-    machine, size, origin = results["machine"], results["size"], results["origin"]
+    size, origin = results["size"], results["origin"]
     setting = (
-        f"{machine['cpu']}, Python {machine['python']}. The origin "
-        f"serves {origin['parallel'] / origin['service']:g}/s ({origin['parallel']} at a time, "
+        f"The origin serves {origin['parallel'] / origin['service']:g}/s ({origin['parallel']} at a time, "
         f"{1000 * origin['service']:g} ms each) and slows down beyond. {size['users']} users with a history browse. "
         f"Latency counts from when a request was meant to be sent; a failed request counts as {PATIENCE:g} s."
     )
@@ -183,8 +182,8 @@ def section(scene: dict[str, Any]) -> list[str]:
 def where(measured: Mapping[str, Any]) -> str:
     machine = measured["machine"]
     return (
-        f"Measured {machine['date']} on {machine['cores']} cores of a shared machine (load average "
-        f"{machine['load_average']:.1f}): {measured['cores']}"
+        f"Measured {machine['date']} on {machine['cores']} cores of a shared machine ({machine['cpu']}, Python "
+        f"{machine['python']}; load average {machine['load_average']:.1f}): {measured['cores']}"
     )
 
 

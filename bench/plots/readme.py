@@ -159,6 +159,13 @@ def attack(source: Source) -> str:
         "were answered within 10 s, and their p95, in front of a service that can do 200 requests/s. The peers are "
         "told what it can do (`Shield told` as well), Shield finds out."
     )
+    cheap = [scene for scene in scenes.values() if scene.get("cheap")]
+    if cheap:
+        machine = cheap[0]["measured"]["machine"]
+        intro += "\n" + fill(
+            f"From “{cheap[0]['title']}” on the attacks cost next to nothing; they were measured {machine['date']} on "
+            f"{machine['cores']} cores that much else used. Of their p95 only what is several times another's counts."
+        )
     lines = [f"| | {' | '.join(titles.values())} |", "|---|" + "---|" * len(titles)]
     for scene in scenes.values():
         cells = [under_attack(scene["contenders"].get(name)) for name in titles]

@@ -10,6 +10,7 @@ import pytest
 from bench.plots import attack_tables
 from tests.bench.outcomes import newcomers, outcome
 
+MACHINE = {"date": "today", "cores": 2, "load_average": 3.0, "cpu": "A Processor", "python": "3"}
 NOTHING = {"core": 0.0, "resident": 0}
 
 
@@ -56,8 +57,6 @@ class TestJudgement:
             "problems": ["it did not work"],
         }
         results = {
-            "machine": {"cpu": "A Processor", "cores": 4, "python": "3"},
-            "cores": "nothing pinned",
             "origin": {"parallel": 4, "service": 0.02},
             "size": {"users": 20},
             "scenes": {"some": scene, "other": scene | {"contenders": {"direct": outcome(title="no proxy")}}},
@@ -101,7 +100,7 @@ class TestJudgement:
             "number": None,
             "seconds": 20.0,
             "cheap": True,
-            "measured": {"machine": {"date": "today", "cores": 2, "load_average": 3.0}, "cores": "proxy on 1"},
+            "measured": {"machine": MACHINE, "cores": "proxy on 1"},
             "contenders": {
                 "shield": outcome(groups=newcomers(), tries=2),
                 "direct": outcome(groups=newcomers(0.5), tries=1, taken={"calm": NOTHING, "attack": NOTHING}),
@@ -110,7 +109,7 @@ class TestJudgement:
         }
         text = re.sub(" +", " ", "\n".join(attack_tables.section(scene)))
         for part in (
-            "Measured today on 2 cores of a shared machine (load average 3.0): proxy on 1.",
+            "Measured today on 2 cores of a shared machine (A Processor, Python 3; load average 3.0): proxy on 1.",
             "| ... success in calm weather | 100.0 % | 50.0 % |",
             "| the proxy's memory, calm | 57.2 MiB | - |",
             "| of its core, calm | 2.0 % | - |\n| **... under attack** | 3.0 % | - |",

@@ -41,7 +41,12 @@ def everything() -> dict[str, Any]:
             "size": {"users": 20},
             "scenes": {
                 "many": {"title": "Many", "contenders": {"shield": shield, "direct": direct}},
-                "slow": {"title": "Slow", "contenders": {"shield": shield}},
+                "slow": {
+                    "title": "Slow",
+                    "cheap": True,
+                    "measured": {"machine": {"date": "2026-01-03", "cores": 2}},
+                    "contenders": {"shield": shield},
+                },
             },
         },
     }
@@ -74,6 +79,7 @@ def test_every_suite_has_its_sentence(tmp_path: Path) -> None:
         "712 bytes at 1,000 of them, an idle connection 6,100 bytes at 10",
         "deciding about a known client 5.50 µs",
         "how many requests of 20 users with a history were answered",
+        "From “Slow” on the attacks cost next to nothing; they were measured 2026-01-03 on 2 cores",
         "| Many | 99.5 %, 49 ms | 1.3 % | | Slow | 99.5 %, 49 ms | - |",
     ):
         assert part in flat
