@@ -41,7 +41,7 @@ from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.window import IDLE, OwnLoad, Tally
 from shield.policy.pricing.pricing import Pricing
 from shield.policy.pricing.waiting_room import Room
-from shield.policy.provoked import by_another_site, could_answer
+from shield.policy.provoked import brings_cookies, by_another_site, could_answer
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals, banned
@@ -478,7 +478,7 @@ class Engine:
         shown = request.shown_pass
         if shown is None:
             bought = client.entry.rare.bought
-            if bought is not None and self._sales.stands_in(client, now):
+            if bought is not None and self._sales.stands_in(client, now) and not brings_cookies(request):
                 shown = request.shown_pass = bought
         if shown is not None and (shown.check_at <= now or shown.network != client.network):
             shown = request.shown_pass = self._passes.check(shown, client.network, now)

@@ -16,6 +16,11 @@ def fingerprint_of(client: Client) -> Fingerprint:
     return client.user_agent, client.language, client.ja4
 
 
+def program_name(client: Client) -> bytes:
+    """The same as bytes."""
+    return "\0".join(fingerprint_of(client)).encode("utf-8", "surrogatepass")
+
+
 def shape(names: Sequence[str], values: Sequence[str]) -> str:
     """A short name for a program's habits: its header names in order and a few values, for logs.
 

@@ -47,7 +47,7 @@ def pass_tag(key: bytes, body: bytes) -> bytes:
 
 
 def challenge_tag(key: bytes, body: bytes) -> bytes:
-    """MAC of a challenge token's body and the client that it is bound to."""
+    """MAC of a challenge token's body and the program that it is bound to."""
     return _tag(key, _CHALLENGE, TAG_BYTES, body)
 
 

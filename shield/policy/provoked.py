@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shield.policy.request import Request
-from shield.readers import MAY_ANSWER, is_preflight, reader_of
+from shield.readers import MAY_ANSWER, PERSON, is_preflight, reader_of
 
 _ELSEWHERE: Final = frozenset({"cross-site", "same-site"})
 _OF_BROWSERS: Final = ("Accept-Language", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Origin")
@@ -28,6 +28,18 @@ def could_answer(request: Request) -> bool:
     can a page elsewhere that frames this one.
     """
     return reader_of(request.method, request.headers) in MAY_ANSWER and not by_another_site(request)
+
+
+def brings_cookies(request: Request) -> bool:
+    """Whether a browser that has a cookie of this site sends it along for certain: it goes to a page of its own accord.
+
+    A form that another site has it post comes without (SameSite=Lax), so does a frame in a page elsewhere, and what a
+    page asks for without credentials: a manifest, a preflight.
+    """
+    headers = request.headers
+    if reader_of(request.method, headers) is not PERSON:
+        return False
+    return headers.get("Sec-Fetch-Site") != "cross-site" or headers.get("Sec-Fetch-Dest") == "document"
 
 
 def asks_permission(request: Request) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.challenge import Challenge, Challenger, Redeemed, Redemption
 from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.fingerprint import program_name
 from shield.policy.history import History
 from shield.policy.identity import Client, Identity
 from shield.policy.limits.limits import Limits
@@ -62,11 +63,15 @@ class Sales:
 
     def mint(self, client: Client, expected: bool, now: float) -> Challenge:
         """A challenge at the client's price. `expected`: an answer is; of what cannot answer it is not."""
-        score = max(self._reputation.of_client(client.entry, now), self._reputation.of_source(client.source, now))
-        known = self._history.known_since(client.network, now) is not None
         if expected:
             client.entry.offered_until = now + self._settings.lifetime
-        return self._challenger.mint(client.key, self._challenger.price(self._pricing.hashes, score, known), now)
+        return self._challenger.mint(client.key, program_name(client), self._price(client, now), now)
+
+    def _price(self, client: Client, now: float) -> int:
+        """Hashes that a challenge for a client takes now."""
+        score = max(self._reputation.of_client(client.entry, now), self._reputation.of_source(client.source, now))
+        known = self._history.known_since(client.network, now) is not None
+        return self._challenger.price(self._pricing.hashes, score, known)
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
         """What an answer to a challenge buys: a pass, or a place in the waiting room when none is to be had.
@@ -84,7 +89,8 @@ class Sales:
             worse = room.worse(network, known)
             if worse is None:
                 return self._reject(client, Redeemed.BUSY, now)
-        result, work = self._challenger.verify(client.key, token, nonces, now, self._identity.former(client))
+        price, former = self._price(client, now), self._identity.former(client)
+        result, work = self._challenger.verify(client.key, program_name(client), token, nonces, price, now, former)
         if result is not Redeemed.ACCEPTED:
             return self._reject(client, result, now)
         client.entry.offered_until = 0.0
@@ -134,8 +140,8 @@ class Sales:
         """Whether the pass that a client bought last pays for a request that came without it; else it is forgotten.
 
         A browser does not send its cookie along with a form that another site makes it post (a payment's or a login's
-        return; SameSite=Lax), and a client that refuses cookies cannot send one at all. Both have paid, and it is one
-        budget.
+        return; SameSite=Lax), and a program may keep none. Both have paid, and it is one budget. Of a browser that
+        would have sent its cookie (brings_cookies) the engine does not ask: that is a colleague at the same address.
         """
         bought = client.entry.bought
         if bought is not None and bought.issued + self._settings.stand_in > now:

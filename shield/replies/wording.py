@@ -59,7 +59,7 @@ ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
     "waiting": (202, ""),
     "malformed": (400, "This is not an answer, or has not as many nonces as the challenge asks for."),
     "forged": (400, "The token, or the ticket, was not issued by this site."),
-    "foreign": (400, "The token was issued to another client, or your address has changed. Ask for a new one."),
+    "foreign": (400, "The token was issued to another program, or to where it costs less. Ask for a new one."),
     "expired": (400, "The challenge has expired, or the place in the waiting room is lost. Ask for a new challenge."),
     "spent": (400, "The challenge has been answered before. Ask for a new one."),
     "wrong": (400, "At least one nonce does not meet the target."),

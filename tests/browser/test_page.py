@@ -75,7 +75,7 @@ class StandIn:
         reader = reader_of(method, headers)
         self.challenged.append("page" if reader in PEOPLE else "program")
         form = parse_form(body, fields.get("content-type", "")) if method == "POST" else None
-        challenge = self._challenger.mint(CLIENT, self.hashes, time.monotonic())
+        challenge = self._challenger.mint(CLIENT, b"", self.hashes, time.monotonic())
         return self._replies.challenge(CHALLENGE, challenge, reader, method, form).message(False, False)
 
     def _answer(self, body: bytes) -> bytes:
@@ -89,7 +89,7 @@ class StandIn:
             self.turns -= 1
             result = Redeemed.WAITING if self.turns > 0 else Redeemed.ACCEPTED
         elif answer is not None and not isinstance(answer, str):
-            result, _ = self._challenger.verify(CLIENT, *answer, time.monotonic())
+            result, _ = self._challenger.verify(CLIENT, b"", *answer, self.hashes, time.monotonic())
             if result is Redeemed.ACCEPTED and self.turns:
                 result = Redeemed.WAITING
         self.answered.append(result)

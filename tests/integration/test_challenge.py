@@ -111,11 +111,11 @@ async def test_answers_that_buy_nothing(start: Callable[..., Any], origin: str, 
 
     async def foreign() -> None:
         right = solved(await challenged(newcomer(2), shield))
-        elsewhere = client("127.4.0.3", PROGRAM)
         another_program = client("127.4.0.2", {**PROGRAM, "User-Agent": "curl/8"})
-        for session in (elsewhere, another_program):
-            status, problem = await answer(session, shield, right)
-            assert (status, problem["reason"]) == (400, "foreign")
+        status, problem = await answer(another_program, shield, right)
+        assert (status, problem["reason"]) == (400, "foreign")
+        elsewhere = client("127.4.0.3", PROGRAM)  # whoever is challenged may have several addresses
+        assert (await answer(elsewhere, shield, right))[0] == 200
 
     async def made_up() -> None:
         session = newcomer(4)
@@ -168,7 +168,7 @@ async def test_answers_that_buy_nothing(start: Callable[..., Any], origin: str, 
 
     await asyncio.gather(replayed(), foreign(), made_up(), wrong(), malformed(), refused_unread())
     redeemed = (await shield.status())["challenges"]["redeemed"]
-    assert redeemed["accepted"] == 3
+    assert redeemed["accepted"] == 4
     assert redeemed["spent"] == redeemed["wrong"] == 1
 
 

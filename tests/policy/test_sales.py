@@ -85,11 +85,11 @@ def test_a_late_or_doubled_answer_is_charged_and_not_held_against_anybody(make: 
     assert client.entry.score == 0.0
 
 
-def test_an_answer_from_an_address_that_changed_meanwhile_is_charged_and_not_held_against_anybody(make: Any) -> None:
+def test_another_programs_answer_is_charged_and_not_held_against_anybody(make: Any) -> None:
     world = make(challenge=ALWAYS)
     challenge = challenged(world, world.client("192.0.2.1"))
     nonces = solve(challenge.token, challenge.k, challenge.target)
-    moved = world.client("198.51.100.1")
+    moved = world.client("192.0.2.1", agent="Another/1.0")
     for _ in range(5):
         assert world.engine.redeem(moved, challenge.token, nonces, world.now).result is Redeemed.FOREIGN
     assert moved.entry.score == 0.0
@@ -105,7 +105,7 @@ def test_a_change_of_keys_voids_no_challenge_that_is_being_solved(make: Any) -> 
     client = restarted.client()
     assert restarted.engine.redeem(client, challenge.token, nonces, restarted.now).result is Redeemed.ACCEPTED
     assert restarted.engine.redeem(client, challenge.token, nonces, restarted.now).result is Redeemed.SPENT
-    other = restarted.client("198.51.100.1")
+    other = restarted.client(agent="Another/1.0")
     assert restarted.engine.redeem(other, challenge.token, nonces, restarted.now).result is Redeemed.FOREIGN
     later = make(keys=Keys(newer, new), challenge=ALWAYS)
     assert later.engine.redeem(later.client(), challenge.token, nonces, later.now).result is Redeemed.FORGED

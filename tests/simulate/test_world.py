@@ -100,7 +100,7 @@ def test_people_solve_what_they_are_asked_and_are_served() -> None:
 
 @pytest.mark.parametrize(
     ("answers", "expected"),
-    [("wrong", "wrong"), ("almost", "wrong"), ("forged", "forged"), ("replayed", "foreign")],
+    [("wrong", "wrong"), ("almost", "wrong"), ("forged", "forged"), ("replayed", "spent")],
 )
 def test_bad_answers_are_refused(answers: str, expected: str) -> None:
     text = f"""

@@ -3,11 +3,16 @@
 Native solvers are 30 to 1000 times faster than a phone. The bucket is the defence; the puzzle sets the rate at which
 new buckets can be had. A challenge is stateless and costs one MAC to mint:
 
-    base64url( version u8 = 1 | alg u8 = 1 | k u8 | target u64 | expiry u32 | random 4 bytes | mark 4 bytes |
-               mac 16 bytes )
+    base64url( version u8 = 1 | alg u8 = 1 | k u8 | target u64 | expiry u32 | place 2 bytes | count u16 | mark 4 bytes |
+               mac 12 bytes | client 4 bytes )
 
-The MAC also covers the client's key, so an answer is worth nothing to somebody else. The mark is a short MAC without
-it. It tells the answer of a client whose address changed meanwhile (FOREIGN) from a forged one. With seed =
+The MAC also covers the program (fingerprint.py), so an answer is worth nothing to another one. The mark is a short MAC
+without it, which tells the answer of another program (FOREIGN) from a forged one. `client` hides four bytes of the
+client's key: it says whether the answer comes from the address that was challenged. A visitor may have several: IPv4
+and IPv6 race, a phone changes its network, a carrier or a VPN picks another way out for the next connection. So the
+answer may come from another address, where the challenge was as dear as one for there would be, to within
+`MOVING_DISCOUNT`: nobody gains by asking where it is cheap and answering where it is dear. And it must come to the
+process that minted it, which `place` tells: the others do not know what is spent. Otherwise it is FOREIGN. With seed =
 SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (all
 big-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them
 make the p99 of the solving time 1.67 times the mean (one puzzle: 4.6 times).
@@ -45,8 +50,14 @@ __all__ = ["Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Redeeme
 
 VERSION: Final = 1
 SHA_256: Final = 1
-BODY: Final = struct.Struct(">BBBQI4s")
+BODY: Final = struct.Struct(">BBBQI2sH")
 MARK_BYTES: Final = 4
+MAC_BYTES: Final = 12
+KEPT_BYTES: Final = 16
+"""Of the MAC that is made: the first MAC_BYTES are sent, the others hide `client`."""
+MOVING_DISCOUNT: Final = 2
+"""An answer from another address is taken for so much less than a challenge for there costs: the market may have moved
+while it was solved."""
 TOKEN_CHARS: Final = 52  # 39 bytes
 BUSY_SECONDS: Final = 2  # after which a client that is told BUSY is to try again, at least
 MOST_NONCE: Final = 1 << 53  # what a JavaScript number holds exactly
@@ -76,7 +87,7 @@ class Redeemed(enum.Enum):
     ACCEPTED = "accepted"
     MALFORMED = "malformed"
     FORGED = "forged"  # not minted here
-    FOREIGN = "foreign"  # minted here for somebody else, or for this client before its address changed
+    FOREIGN = "foreign"  # minted for another program, elsewhere, or where it is cheaper
     EXPIRED = "expired"
     SPENT = "spent"
     WRONG = "wrong"  # a nonce that solves nothing
@@ -141,9 +152,10 @@ class Challenger:
         self._settings = settings
         self._check_work = check_work
         self._keys = keys
-        self._entropy = entropy
         self._wall_offset = wall_offset
         self._time = Bucket(Rate(settings.verify_share, settings.verify_share))
+        self._place = entropy(2)
+        self._count = 0
         self.spent = Spent(spent)
 
     def price(self, market: float, score: float, known_network: bool) -> int:
@@ -155,35 +167,49 @@ class Challenger:
         price: float = min(market * 2.0 ** (max(score, 0.0) / settings.doubling), settings.most_hashes)
         return int(max(settings.least_hashes, price / settings.known_discount if known_network else price))
 
-    def mint(self, client: bytes, expected: int, now: float) -> Challenge:
-        """A challenge for the client with this key, of `expected` hashes."""
+    def mint(self, client: bytes, program: bytes, expected: int, now: float) -> Challenge:
+        """A challenge of `expected` hashes for the client with this key, which is this program."""
         settings = self._settings
         k = settings.sub_puzzles
         target = min(k * (1 << 64) // expected, (1 << 64) - 1)
         expiry = int(now + self._wall_offset + settings.lifetime)
-        body = BODY.pack(VERSION, SHA_256, k, target, expiry, self._entropy(4))
+        self._count = count = self._count + 1 & 0xFFFF
+        body = BODY.pack(VERSION, SHA_256, k, target, expiry, self._place, count)
         body += mark_tag(self._keys.current, body)
-        token = urlsafe_b64encode(body + challenge_tag(self._keys.current, body + client)).decode()
+        tag = challenge_tag(self._keys.current, body + program)
+        token = urlsafe_b64encode(body + tag[:MAC_BYTES] + _hidden(client, tag)).decode()
         return Challenge(token, k, target, expected, int(settings.lifetime))
 
     def verify(
-        self, client: bytes, token: str, nonces: Sequence[int], now: float, former: bytes | None = None
+        self,
+        client: bytes,
+        program: bytes,
+        token: str,
+        nonces: Sequence[int],
+        price: int,
+        now: float,
+        former: bytes | None = None,
     ) -> tuple[Redeemed, int]:
         """Check an answer; with ACCEPTED also log2 of the hashes that were asked. An accepted one is spent.
 
-        `former` is the client's name under the previous key: a challenge minted before a change of keys is bound to it.
+        `price` is what a challenge for this client would cost now. `former` is the client's name under the previous
+        key, by which a challenge minted before a change of keys knows it.
         """
         read = _read(token)
         if read is None:
             return Redeemed.MALFORMED, 0
-        body, tag = read
-        names = (client,) if former is None else (client, former)
+        body, mac, hidden = read
         keys = self._keys.both()
-        if not any(compare_digest(challenge_tag(key, body + name), tag) for key in keys for name in names):
+        tags = [challenge_tag(key, body + program) for key in keys]
+        tag = next((each for each in tags if compare_digest(each[:MAC_BYTES], mac)), None)
+        if tag is None:
             plain, mark = body[:-MARK_BYTES], body[-MARK_BYTES:]
             ours = any(compare_digest(mark_tag(key, plain), mark) for key in keys)
             return Redeemed.FOREIGN if ours else Redeemed.FORGED, 0
-        _, _, k, target, expiry, _ = BODY.unpack(body[:-MARK_BYTES])
+        _, _, k, target, expiry, place, _ = BODY.unpack(body[:-MARK_BYTES])
+        moved = hidden != _hidden(client, tag) and (former is None or hidden != _hidden(former, tag))
+        if moved and (place != self._place or (k << 64) * MOVING_DISCOUNT < price * target):
+            return Redeemed.FOREIGN, 0
         expires = expiry - self._wall_offset
         if expires <= now:
             return Redeemed.EXPIRED, 0
@@ -215,12 +241,17 @@ def solved(token: str, target: int, nonces: Sequence[int]) -> int:
     return len(nonces)
 
 
-def _read(token: str) -> tuple[bytes, bytes] | None:
-    """Body and MAC of a token that has the form of one."""
+def _hidden(client: bytes, tag: bytes) -> bytes:
+    """Four bytes of a client's key, hidden by what is not sent of the MAC."""
+    return bytes(mine ^ other for mine, other in zip(client, tag[MAC_BYTES:KEPT_BYTES], strict=False))
+
+
+def _read(token: str) -> tuple[bytes, bytes, bytes] | None:
+    """Body, MAC and `client` of a token that has the form of one."""
     if len(token) != TOKEN_CHARS:
         return None
     try:
         raw = urlsafe_b64decode(token)
     except ValueError:
         return None
-    return raw[:-16], raw[-16:]
+    return raw[: BODY.size + MARK_BYTES], raw[-KEPT_BYTES : MAC_BYTES - KEPT_BYTES], raw[MAC_BYTES - KEPT_BYTES :]
