@@ -26,7 +26,9 @@ STATIC: Final = Path(__file__).parent / "static"
 HTML: Final = b"text/html; charset=utf-8"
 NO_STORE: Final = b"Cache-Control: no-store\r\n"
 VARY: Final = b"Vary: Accept, Origin, Sec-Fetch-Mode, Sec-Fetch-Dest\r\n"
-_PAGE_FIELDS: Final = b"Referrer-Policy: same-origin\r\nX-Robots-Tag: noindex\r\n"
+_EMBEDDED: Final = b"Cross-Origin-Embedder-Policy: require-corp\r\n"
+"""Without it, a browser shows no page in a frame of a page that says so, and starts no worker for it."""
+_PAGE_FIELDS: Final = b"Referrer-Policy: same-origin\r\nX-Robots-Tag: noindex\r\n" + _EMBEDDED
 """`same-origin`, not `no-referrer`: a form sent on from the challenge page must still carry its Origin."""
 _CHALLENGE_POLICY: Final = (
     b"Content-Security-Policy: default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
@@ -38,11 +40,13 @@ _ERROR_POLICY: Final = (
 )
 CHALLENGE_FIELDS: Final = NO_STORE + VARY + _PAGE_FIELDS + _CHALLENGE_POLICY
 
-_SAME_ORIGIN: Final = b"Cross-Origin-Resource-Policy: same-origin\r\n"
+_ANYWHERE: Final = b"Cross-Origin-Resource-Policy: cross-origin\r\n"
+"""In a sandbox the page's origin is nobody's, and it needs its files to say so. They are the same for all."""
 _JAVASCRIPT: Final = b"text/javascript; charset=utf-8"
+_WORKER_POLICY: Final = b"Content-Security-Policy: default-src 'none'; script-src 'wasm-unsafe-eval'\r\n"
+"""A worker's policy is that of its own response: it compiles WebAssembly and does nothing else."""
 _FILES: Final[Mapping[str, tuple[bytes, bytes]]] = {
-    # A worker's policy is that of its own response: it compiles WebAssembly and does nothing else.
-    "worker.js": (_JAVASCRIPT, b"Content-Security-Policy: default-src 'none'; script-src 'wasm-unsafe-eval'\r\n"),
+    "worker.js": (_JAVASCRIPT, _EMBEDDED + _WORKER_POLICY),
     "solver.js": (_JAVASCRIPT, b""),
     "page.css": (b"text/css; charset=utf-8", b""),
 }
@@ -149,7 +153,7 @@ class Files:
     def __init__(self) -> None:
         self._by_path: dict[str, File] = {}
         for name, (media, fields) in _FILES.items():
-            self._add(PREFIX + name, media, (STATIC / name).read_bytes(), _SAME_ORIGIN + fields)
+            self._add(PREFIX + name, media, (STATIC / name).read_bytes(), _ANYWHERE + fields)
         self.version = hashlib.sha256(b"".join(file.body for file in self._by_path.values())).hexdigest()[:16]
         """Hash over the files of the challenge page. It is part of their addresses, so they are cached for ever."""
 

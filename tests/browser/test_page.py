@@ -5,6 +5,7 @@ What the page must do when all is well is shown with Shield itself in test_shiel
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
@@ -20,8 +21,9 @@ from shield.policy.challenge.challenge import Challenger, Redeemed, Redemption, 
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import Keys
 from shield.readers import PEOPLE, reader_of
-from shield.replies.pages import ANSWER_TO
+from shield.replies.pages import ANSWER_TO, PREFIX
 from shield.replies.rendering import Replies
+from tests.browser.conftest import WAIT
 
 pytestmark = pytest.mark.browser
 
@@ -364,3 +366,107 @@ async def test_what_was_posted_to_a_busy_site_is_left_to_the_visitor(tab: Any, s
     await tab.call("Page.reload")  # and the visitor lets the browser do so
     await tab.until("document.title === 'Behind POST'")
     assert shield.posts == [encode_form(FIELDS)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.test/x",  # what begins like another host
+        "/a;b?x=%2e%2e&y=%#frag?ment",
+        "/%ff%00/..%2f?" + "q" * 3000,
+        "/.well-known/shieldx/answer",
+        "/deep/er/and/deeper/index.html?<base href=//evil.test/>",
+    ],
+)
+async def test_the_page_works_at_any_address(tab: Any, site: str, shield: StandIn, path: str) -> None:
+    await tab.go(f"{site}/start")
+    await tab.until("document.title === 'Behind GET'")
+    await tab.call("Network.clearBrowserCookies")
+    shield.results = [Redeemed.EXPIRED]  # so that it asks for a new challenge, too
+    await post(tab, site + path, FIELDS)
+    await tab.until("document.title === 'Behind POST'")
+    assert shield.posts == [encode_form(FIELDS)]
+    assert await tab.evaluate("location.href") == await tab.evaluate(f"new URL({site + path!r}).href")
+    assert tab.violations() == []
+
+
+async def test_the_page_works_at_an_address_with_a_name_and_a_password(tab: Any, site: str, shield: StandIn) -> None:
+    """A browser refuses to fetch an address that carries them, and so does one that is relative to it."""
+    shield.results = [Redeemed.EXPIRED]
+    await tab.go(site.replace("http://", "http://name:word@") + "/private")
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.EXPIRED, Redeemed.ACCEPTED]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "policy", "shown"),
+    [
+        ({}, b"", "Behind GET"),
+        ({}, b"Cross-Origin-Embedder-Policy: require-corp\r\n", "Behind GET"),
+        (
+            {},
+            b"Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; frame-src 'self'\r\n",
+            "Behind",
+        ),
+        ({"sandbox": "allow-scripts allow-same-origin allow-forms"}, b"", "Behind GET"),
+        ({"sandbox": "allow-scripts"}, b"", "a tab of its own"),
+    ],
+    ids=["plain", "COEP", "CSP", "sandbox with all", "sandbox with scripts"],
+)
+async def test_the_page_works_in_a_frame_of_the_site(
+    browser: Any,
+    tab: Any,
+    serve: Any,
+    shield: StandIn,
+    page: Callable[..., bytes],
+    attributes: dict[str, str],
+    policy: bytes,
+    shown: str,
+) -> None:
+    async def site(method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
+        if target == "/outside":
+            said: bytes = page("Outside")
+            return said.replace(b"\r\n", b"\r\n" + policy, 1)
+        answer: bytes = await shield(method, target, fields, body)
+        ours = b"X-Robots-Tag" in answer or target.startswith(PREFIX)
+        return answer if ours else answer.replace(b"\r\n", b"\r\n" + policy, 1)
+
+    address = await serve(site)
+    await tab.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
+    await tab.go(f"{address}/outside")
+    await tab.until("document.title === 'Outside'")
+    await tab.call_with(
+        attributes | {"src": "/inside"},
+        """(attributes) => {
+            const frame = document.createElement("iframe");
+            for (const [name, value] of Object.entries(attributes)) frame.setAttribute(name, value);
+            document.body.append(frame);
+        }""",
+    )
+    await frame_says(browser, tab, shown)
+
+
+async def frame_says(browser: Any, tab: Any, text: str) -> None:
+    """Waits until the only frame of a tab's page shows a text. A sandbox may be a process of its own."""
+    deadline = time.monotonic() + WAIT
+    said = ""
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+        apart = [
+            event["params"]["sessionId"]
+            for event in browser.events
+            if event["method"] == "Target.attachedToTarget" and event["params"]["targetInfo"]["type"] == "iframe"
+        ]
+        look = "frames[0].document.body.innerText" if not apart else "document.body.innerText"
+        try:
+            answer = await (
+                browser.call("Runtime.evaluate", apart[-1], expression=look)
+                if apart
+                else tab.call("Runtime.evaluate", expression=look)
+            )
+        except RuntimeError:
+            continue  # between two documents
+        said = answer["result"].get("value", "")
+        if text in said:
+            return
+    pytest.fail(f"the frame does not say {text!r} but {said!r}")

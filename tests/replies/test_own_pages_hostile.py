@@ -285,7 +285,7 @@ async def test_files_are_kept_for_ever_only_under_the_name_of_their_content() ->
             response = await client.ask(get(PREFIX + "solver.js" + query))
             assert response.status == 200
             assert ("immutable" in (response.get("Cache-Control") or "")) is kept
-            assert response.get("Cross-Origin-Resource-Policy") == "same-origin"
+            assert response.get("Cross-Origin-Resource-Policy") == "cross-origin"
             assert response.get("X-Content-Type-Options") == "nosniff"
         tag = response.get("ETag")
         for none_match, status in ((f'W/{tag}, "x"', 304), ("*", 304), ('"x"', 200), (",,,", 200), ("\xff" * 500, 200)):

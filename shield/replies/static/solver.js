@@ -16,7 +16,11 @@ const QUEUE = 120_000; // ms in the waiting room; the site itself keeps nobody t
 const main = document.getElementById("challenge");
 const again = document.getElementById("again");
 const bar = document.getElementById("bar");
-const { then, answer, worker: workerUrl } = main.dataset;
+const { then } = main.dataset;
+// Whole addresses: one that is relative has the name and password of the page's own, and a browser fetches none with these.
+const site = location.origin;
+const answer = site + main.dataset.answer;
+const workerUrl = site + main.dataset.worker;
 const others = typeof BroadcastChannel === "function" ? new BroadcastChannel("shield") : null;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -178,7 +182,7 @@ function read() {
 
 // A new challenge for a page that must not be reloaded because it holds a form. Null when none is asked any more.
 async function renew() {
-  const response = await fetch(location.href, { headers: { Accept: "application/problem+json" }, cache: "no-store" });
+  const response = await fetch(site + location.pathname + location.search, { headers: { Accept: "application/problem+json" }, cache: "no-store" });
   const type = response.headers.get("Content-Type") ?? "";
   if (response.status !== 503 || !type.startsWith("application/problem+json")) return null;
   const { challenge } = await response.json();
@@ -256,6 +260,7 @@ function start() {
     stop.abort();
     leave();
   });
+  if (self.origin === "null") return show("frame"); // a sandbox: what is answered from here counts for nobody
   try {
     if (!navigator.cookieEnabled) return show("cookies");
     if (tried.times().length >= MOST_ROUNDS) return show("loop");
