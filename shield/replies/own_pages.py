@@ -42,7 +42,8 @@ class OwnPages:
             found = Fault.GET_ONLY
         else:
             query = head.target[len(head.path) + 1 :]
-            found = self._replies.static(head.path, request.headers.get("If-None-Match"), query) or Fault.NOT_FOUND
+            match, coding = (request.headers.get(name) for name in ("If-None-Match", "Accept-Encoding"))
+            found = self._replies.static(head.path, match, query, coding or "") or Fault.NOT_FOUND
         if isinstance(found, Fault):
             self._metrics.faults[found.value] += 1
             self._log.fault(now, request.client.address, found.value, found.status, head=head)

@@ -6,6 +6,7 @@ Everything here is made once, at start-up, except a challenge page that carries 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,17 +119,23 @@ def _without_comments(script: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that Shield serves, with its further `fields` and a strong entity `tag` over its bytes."""
+    """A file that Shield serves, as it is and `zipped`, with its further `fields` and a strong entity `tag`."""
 
     media: bytes
     body: bytes
+    zipped: bytes
     fields: bytes
     tag: str
 
-    def reply(self, date: bytes, if_none_match: str | None, immutable: bool) -> Reply:
+    def reply(self, date: bytes, if_none_match: str | None, immutable: bool, zipped: bool) -> Reply:
         """200 with the file, or 304 when the client has it already (RFC 9110 section 13.1.2)."""
+        if zipped:  # another representation, with a tag of its own (RFC 9110 section 8.8.3.3)
+            tag = self.tag[:-1] + '-gzip"'
+            coding = b"Content-Encoding: gzip\r\n"
+            other = File(self.media, self.zipped, b"", self.fields + coding, tag)
+            return other.reply(date, if_none_match, immutable, False)
         caching = b"public, max-age=31536000, immutable" if immutable else b"no-cache"
-        fields = b"Cache-Control: %b\r\nETag: %b\r\n" % (caching, self.tag.encode("ascii"))
+        fields = b"Cache-Control: %b\r\nVary: Accept-Encoding\r\nETag: %b\r\n" % (caching, self.tag.encode("ascii"))
         if if_none_match is not None and _has_tag(if_none_match, self.tag):
             return Reply(304, b"Date: %b\r\n%b" % (date, fields), b"")
         fields = head_fields(date, self.media, b"%d" % len(self.body), fields + self.fields)
@@ -139,6 +146,15 @@ def _has_tag(if_none_match: str, tag: str) -> bool:
     return if_none_match.strip() == "*" or any(
         each.strip().removeprefix("W/") == tag for each in if_none_match.split(",")
     )
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Whether a client takes a body in gzip, by its Accept-Encoding (RFC 9110 section 12.5.3)."""
+    for each in accept_encoding.lower().split(","):
+        coding, _, weight = each.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "").rstrip("0") not in ("q=", "q=0.")
+    return False
 
 
 def _entity_tag(body: bytes) -> str:
@@ -158,14 +174,19 @@ class Files:
         """Hash over the files of the challenge page. It is part of their addresses, so they are cached for ever."""
 
     def _add(self, path: str, media: bytes, body: bytes, fields: bytes) -> None:
-        self._by_path[path] = File(media, body, fields, _entity_tag(body))
+        zipped = gzip.compress(body, 9, mtime=0)
+        self._by_path[path] = File(media, body, zipped, fields, _entity_tag(body))
 
     def describe_problems(self, pages: Pages) -> None:
         """Add the page that the `type` of each problem document leads to."""
         for kind, title, detail in problem_kinds():
             self._add(PROBLEMS + kind, HTML, pages.error(title, detail), pages.policy_fields)
 
-    def reply(self, path: str, date: bytes, if_none_match: str | None, query: str) -> Reply | None:
+    def reply(
+        self, path: str, date: bytes, if_none_match: str | None, query: str, accept_encoding: str
+    ) -> Reply | None:
         """The file at `path`, or None. Only an address with the current version in its `query` may be kept for ever."""
         file = self._by_path.get(path)
-        return None if file is None else file.reply(date, if_none_match, query == "v=" + self.version)
+        if file is None:
+            return None
+        return file.reply(date, if_none_match, query == "v=" + self.version, _takes_gzip(accept_encoding))

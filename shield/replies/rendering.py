@@ -211,12 +211,12 @@ class Replies:
             reply = self._keep(fault, reader, template.fill(self._date, wait=FAULTS[fault].wait))
         return reply
 
-    def static(self, path: str, if_none_match: str | None, query: str = "") -> Reply | None:
+    def static(self, path: str, if_none_match: str | None, query: str = "", accept_encoding: str = "") -> Reply | None:
         """A file of the challenge page or the page about a kind of problem; None when there is none at `path`.
 
-        `if_none_match` is the field of this name, `query` the part of the target after "?".
+        `if_none_match` and `accept_encoding` are the fields of these names, `query` the part of the target after "?".
         """
-        return self._files.reply(path, self._date, if_none_match, query)
+        return self._files.reply(path, self._date, if_none_match, query, accept_encoding)
 
     def redirect(self, location: bytes) -> Reply:
         """308 to `location`. It is not to be stored: what keeps browsers from asking again is tls.hsts."""

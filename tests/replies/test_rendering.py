@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import re
@@ -367,6 +368,29 @@ def test_files_of_the_page(replies: Replies, name: str) -> None:
         reply = read(replies.static(path, condition, query))
         assert (reply.status, reply.body, reply.fields["etag"]) == (304, b"", tag)
     assert read(replies.static(path, '"x"', query)).status == 200
+
+
+@pytest.mark.parametrize("name", ["solver.js", "worker.js", "page.css", "problems/limit"])
+def test_files_are_sent_zipped_to_who_takes_that(replies: Replies, name: str) -> None:
+    path, query = PREFIX + name, f"v={replies.version}"
+    plain = read(replies.static(path, None, query))
+    for taken in ("gzip", "br, GZIP;q=0.5", "deflate, gzip, br, zstd", "gzip; q=1.0"):
+        zipped = read(replies.static(path, None, query, taken))
+        assert zipped.fields["content-encoding"] == "gzip"
+        assert gzip.decompress(zipped.body) == plain.body
+        assert zipped.fields["vary"] == plain.fields["vary"] == "Accept-Encoding"
+        tag = zipped.fields["etag"]
+        assert tag != plain.fields["etag"]
+        assert read(replies.static(path, tag, query, taken)).status == 304
+        assert read(replies.static(path, tag, query)).status == 200
+    for refused in ("", "br", "identity", "gzip;q=0", "gzip; q=0.000", "xgzip", "*"):
+        assert "content-encoding" not in read(replies.static(path, None, query, refused)).fields
+
+
+def test_the_challenge_page_and_its_files_are_small(replies: Replies) -> None:
+    page = replies.challenge(ALWAYS, CHALLENGE, PERSON, "GET", None).body
+    files = [replies.static(PREFIX + name, None, "", "gzip") for name in ("solver.js", "worker.js", "page.css")]
+    assert len(page) + sum(len(file.body) for file in files if file is not None) < 16_000
 
 
 @pytest.mark.parametrize(
