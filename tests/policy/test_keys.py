@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shield.policy.keys import Keys, challenge_tag, client_tag, order_tag, pass_tag
+from shield.policy.keys import Keys, challenge_tag, client_tag, loop_tag, order_tag, pass_tag
 
 
 @pytest.mark.parametrize("previous", [None, b"\x02" * 32])
@@ -23,6 +23,13 @@ def test_a_short_key_is_refused(current: bytes, previous: bytes | None) -> None:
 def test_a_tag_for_one_purpose_is_none_for_another() -> None:
     key = b"\x01" * 32
     assert len({pass_tag(key, b"x"), challenge_tag(key, b"x"), client_tag(key, b"x")}) == 3
+
+
+def test_a_shield_is_named_by_its_key_and_its_place() -> None:
+    key = b"\x01" * 32
+    assert loop_tag(key, b"host :80") == loop_tag(key, b"host :80")
+    assert len({loop_tag(key, b"host :80"), loop_tag(key, b"host :81"), loop_tag(b"\x02" * 32, b"host :80")}) == 3
+    assert len(loop_tag(key, b"")) == 6
 
 
 def test_the_order_of_equals_changes_with_the_epoch() -> None:
