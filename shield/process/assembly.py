@@ -63,7 +63,7 @@ def assemble(
         return replies.set_cookie(token, int(challenge.pass_lifetime), secure)
 
     headers = [name for name in (challenge.header, engine.api_key_header) if name]
-    proof = ProofOfWork(engine, replies, metrics)
+    proof = ProofOfWork(engine, replies, metrics, log)
     crowding = Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock)
     crowding.backlog.limit(http.unsent_bytes, lambda: loop.call_soon(crowding.relieve))
     return Serving(

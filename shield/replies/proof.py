@@ -16,10 +16,14 @@ from shield.replies.reply import BodyWanted, Reply
 
 if TYPE_CHECKING:
     from shield.http.head import Head
+    from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
     from shield.policy.engine import Engine
     from shield.policy.request import Request
     from shield.replies.rendering import Replies
+
+ANSWER_REFUSED: Final = "answer_"
+"""How the word for a refused answer begins in the log; the result follows. Metrics count all results by themselves."""
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _UNREADABLE: Final = Redemption(Redeemed.MALFORMED)
@@ -28,12 +32,13 @@ _UNREADABLE: Final = Redemption(Redeemed.MALFORMED)
 class ProofOfWork:
     """Asks for proof of work and takes it. One for all connections."""
 
-    __slots__ = ("_engine", "_metrics", "_replies")
+    __slots__ = ("_engine", "_log", "_metrics", "_replies")
 
-    def __init__(self, engine: Engine, replies: Replies, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, replies: Replies, metrics: Metrics, log: AccessLog) -> None:
         self._engine = engine
         self._replies = replies
         self._metrics = metrics
+        self._log = log
 
     def ask(self, request: Request, head: Head, scheme: str, now: float) -> Reply | BodyWanted:
         """The challenge for `request`, whose verdict is CHALLENGE; `scheme` is that of its connection. Who cannot read
@@ -80,7 +85,11 @@ class ProofOfWork:
             self._metrics.redemptions[redemption.result.value] += 1
             if redemption.result is Redeemed.ACCEPTED:
                 self._metrics.passes_granted["bought"] += 1
-            return self._replies.redeemed(redemption, secure)
+            reply = self._replies.redeemed(redemption, secure)
+            if reply.status >= 400:
+                word = ANSWER_REFUSED + redemption.result.value
+                self._log.fault(now, request.client.address, word, reply.status, head=head)
+            return reply
 
         return BodyWanted(MAX_ANSWER_BYTES, then)
 

@@ -14,6 +14,7 @@ from shield.http.forwarded import Forwarding
 from shield.http.settings import HttpSettings
 from shield.model import Action, Fault, Reason, Verdict
 from shield.operator.log import AccessLog, LogSettings
+from shield.policy.challenge.challenge import Redeemed, Redemption
 from tests.harness import WEBSOCKET_KEY, Client, Origin, Shield, get, post, soon
 
 REFUSALS = [reason for reason in Reason if reason.action not in (Action.FORWARD, Action.QUEUE)]
@@ -195,6 +196,19 @@ async def test_each_fault(word: str) -> None:
             assert shield.metrics.faults[word] == 1
             if line["event"] == "request":
                 assert (line["action"], line["reason"]) == (("fail", word) if word in NOT_SENT else ("forward", "ok"))
+
+
+@pytest.mark.parametrize("result", [result for result in Redeemed if result.value not in ("accepted", "waiting")])
+async def test_each_refused_answer_to_a_challenge(result: Redeemed) -> None:
+    shield, lines = logged("http://127.0.0.1:9")
+    shield.engine.redeem = lambda client, token, nonces, now: Redemption(result)
+    body = b"{}" if result is Redeemed.MALFORMED else b'{"token": "dG9rZW4", "nonces": [1]}'
+    async with shield, await shield.client() as client:
+        response = await client.ask(post(ANSWER, body, JSON))
+        (line,) = lines.all
+        told = (line["fault"], line["method"], line["path"], line["status"])
+        assert told == (f"answer_{result.value}", "POST", ANSWER, response.status)
+        assert shield.metrics.redemptions[result.value] == 1
 
 
 async def test_a_host_for_which_there_is_no_certificate() -> None:
