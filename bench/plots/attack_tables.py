@@ -165,6 +165,16 @@ def section(scene: dict[str, Any]) -> list[str]:
         row("requests of users under attack", lambda o: f"{o['attack']['requests']:,}"),
         row("requests of attackers", lambda o: f"{o['attackers'].get('sent', 0):,}"),
         row("... that reached the origin", lambda o: f"{o['origin']['during'].get('attacker', 0):,}"),
+        *(
+            [
+                row(
+                    "half seconds in which the origin was late",
+                    lambda o: report.figure(100 * o["origin"]["late"], 0, " %"),
+                )
+            ]
+            if all("late" in o["origin"] for o in every)
+            else []
+        ),
         row("most threads of the origin in use", lambda o: f"{o['origin']['most_taken']:,}"),
         *([row("runs, of which the last counts", lambda o: f"{o['tries']}")] if tried_again(every) else []),
         row("CPU seconds of the proxy", lambda o: report.figure(o["cpu_seconds"] or float("nan"), 1)),

@@ -49,8 +49,10 @@ from bench.suites.experience import measure
 PARALLEL: Final = 4  # requests that the origin serves at a time ...
 SERVICE: Final = 0.020  # ... in as many seconds each: 200/s
 START: Final = 1.5  # seconds for the processes of a run to come up
-TRIES: Final = 2  # of a run in which the machine was too busy: see in_full() and quiet()
+TRIES: Final = 2  # of a run in which the machine was too busy: see in_full(), quiet() and in_time()
 SENT: Final = 0.9  # of what was planned is in full
+LATE: Final = 0.1  # seconds by which the service's timers may be late ...
+MOST_LATE: Final = 0.1  # ... and in more than this part of the half seconds it is not the service that it claims to be
 TITLES: Final = {"direct": "no proxy"}
 USUAL: Final = ["shield", "told", "nginx", "haproxy", "envoy", "traefik", "aiohttp", "direct"]
 SEEN: Final = ("pressure", "demand", "capacity", "in_flight", "concurrency", "waiting", "attack")
@@ -120,8 +122,12 @@ def measured(found: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, 
 def problems_of(found: Mapping[str, Any]) -> list[str]:
     """What is not as wanted in a scene."""
     weak = [o["title"] for o in found["contenders"].values() if not in_full(found["waves"], o["attackers"])]
-    cheap = found.get("cheap", False)
-    return problems(found["contenders"], cheap) + [f"the attack on {title} was not sent in full" for title in weak]
+    starved = [o["title"] for o in found["contenders"].values() if not in_time(o)]
+    return [
+        *problems(found["contenders"], found.get("cheap", False)),
+        *(f"the attack on {title} was not sent in full" for title in weak),
+        *(f"the machine was too busy for the service behind {title}" for title in starved),
+    ]
 
 
 def every_problem(scenes: Mapping[str, Any]) -> list[str]:
@@ -142,7 +148,7 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
             found = scenes.setdefault(each.scene_name, each.describe())
             for tried in range(1, TRIES + 1):
                 outcome = {**each.run(shown, done), "tries": tried}
-                if in_full(found["waves"], outcome["attackers"]) and quiet(outcome):
+                if in_full(found["waves"], outcome["attackers"]) and quiet(outcome) and in_time(outcome):
                     break
             found["contenders"][each.name] = outcome
             done += each.total
@@ -315,6 +321,11 @@ def quiet(outcome: Mapping[str, Any]) -> bool:
     return all(outcome[phase]["success"] == 1.0 for phase in ("visits", "calm"))
 
 
+def in_time(outcome: Mapping[str, Any]) -> bool:
+    """Whether the machine left the service the processor time that it needs to be as fast as it claims to be."""
+    return bool(outcome["origin"].get("late", 0.0) <= MOST_LATE)
+
+
 def origin_figures(counters: dict[str, Any], times: Timeline) -> dict[str, Any]:
     """Requests that reached the origin from the first to the last bin of the attack, by who sent them."""
     during: dict[str, int] = {}
@@ -322,5 +333,13 @@ def origin_figures(counters: dict[str, Any], times: Timeline) -> dict[str, Any]:
         if times.attack < begins + counters["bin"] and begins < times.end:
             for source, count in counts.items():
                 during[source] = during.get(source, 0) + count
+    late = [late > LATE for begins, late in counters["late"] if times.calm <= begins < times.end]
     relative = [[begins - times.attack, counts] for begins, counts in counters["timeline"]]
-    return {"during": during, "most_taken": counters["most_taken"], "bin": counters["bin"], "timeline": relative}
+    share = sum(late) / max(1, len(late))
+    return {
+        "during": during,
+        "most_taken": counters["most_taken"],
+        "late": share,
+        "bin": counters["bin"],
+        "timeline": relative,
+    }

@@ -34,7 +34,7 @@ LINE: Final = 800_000.0  # bytes/s of a newcomer's line
 LOOKS_EVERY: Final = 3.0  # seconds between two looks at a page elsewhere, of each visitor
 PARTS: Final = 15_000  # of a cookie
 COOKIES: Final = 270.0  # requests/s that bring one
-LIGHT: Final = "/part/light.css"  # the service can carry what is asked
+LIGHT: Final = "/light"  # a route of its own; the service can carry what is asked
 BANNED: Final = "127.99.0.1"
 TO_BAN: Final = 2.0  # seconds that it takes
 

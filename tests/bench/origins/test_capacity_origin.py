@@ -86,6 +86,16 @@ class TestCapacityOrigin:
         clock.run(3.0)
         assert (service.taken, service.busy, sender.answered) == (0, 0, 1)
 
+    def test_it_says_how_late_its_timers_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = Clock()
+        monkeypatch.setattr(capacity_origin.time, "monotonic", lambda: clock.now)
+        service = capacity_origin.Service(4, 0.020, 64, 0.02, clock.later)
+        service.tick(0.0)
+        clock.run(0.6)
+        assert [late for _, late in service.counters()["late"]] == pytest.approx([0.0, 0.0])
+        service.tick(clock.now - 0.3)  # as it would be called, had the loop stood still
+        assert service.counters()["late"] == [[0.0, pytest.approx(0.0)], [0.5, pytest.approx(0.3)]]
+
     def test_requests_are_counted_by_who_sent_them(self) -> None:
         service = capacity_origin.Service(4, 0.020, 64, 0.02, Clock().later)
         for source in ("127.16.0.1", "127.99.9.9", "127.2.0.1", "127.3.0.1", "127.0.0.1", "::1"):

@@ -94,6 +94,7 @@ class TestJudgement:
         assert attack_tables.better({"shield": slower, "nginx": peer}, cheap=True) == ["peer"]
 
     def test_the_table_of_a_cheap_attack_shows_what_it_took(self) -> None:
+        origin = {"during": {"user": 5}, "most_taken": 4, "late": 0.05}
         scene = {
             "title": "Something",
             "says": "it happens",
@@ -102,8 +103,10 @@ class TestJudgement:
             "cheap": True,
             "measured": {"machine": MACHINE, "cores": "proxy on 1"},
             "contenders": {
-                "shield": outcome(groups=newcomers(), tries=2),
-                "direct": outcome(groups=newcomers(0.5), tries=1, taken={"calm": NOTHING, "attack": NOTHING}),
+                "shield": outcome(groups=newcomers(), tries=2, origin=origin),
+                "direct": outcome(
+                    groups=newcomers(0.5), tries=1, origin=origin, taken={"calm": NOTHING, "attack": NOTHING}
+                ),
             },
             "problems": [],
         }
@@ -113,6 +116,7 @@ class TestJudgement:
             "| ... success in calm weather | 100.0 % | 50.0 % |",
             "| the proxy's memory, calm | 57.2 MiB | - |",
             "| of its core, calm | 2.0 % | - |\n| **... under attack** | 3.0 % | - |",
+            "| half seconds in which the origin was late | 5 % | 5 % |",
             "| runs, of which the last counts | 2 | 1 |",
         ):
             assert part in text

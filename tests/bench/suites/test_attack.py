@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.suites import attack
+from bench.suites.attack_scenes import Timeline
 from tests.bench.outcomes import outcome
 
 
@@ -56,6 +57,12 @@ class TestJudgement:
         days = {name: found["measured"]["machine"]["date"] for name, found in both["scenes"].items()}
         assert days == {"many": "Monday", "uploads": "Friday"}
 
+    def test_of_the_half_seconds_those_count_in_which_the_service_was_late(self) -> None:
+        late = [[0.0, 9.0], [10.0, 0.2], [10.5, 0.01], [21.0, 0.05], [21.5, 0.3], [40.0, 9.0]]
+        counters = {"timeline": [[21.0, {"user": 3}]], "bin": 0.5, "most_taken": 4, "late": late}
+        found = attack.origin_figures(counters, Timeline(0.0, 10.0, 20.0, 40.0))
+        assert (found["late"], found["during"]) == (0.5, {"user": 3})
+
     def test_what_a_proxy_takes_is_taken_from_the_readings_of_a_phase(self) -> None:
         readings = [{"t": t, "cpu": cpu, "resident": size} for t, cpu, size in
                     ((-5.0, 1.0, 9), (-4.0, 2.0, 40), (-2.0, 2.2, 50), (-1.0, 2.3, 45), (1.0, 9.0, 90))]  # fmt: skip
@@ -77,4 +84,6 @@ class TestJudgement:
         assert not attack.in_full(waves, {"sent": 899, "held_back": 50})
         assert not attack.quiet(outcome(calm={"success": 0.99}))
         assert attack.quiet(outcome(attack={"success": 0.0}))
+        assert attack.in_time(outcome())  # as it was before the service said so
+        assert not attack.in_time(outcome(origin={"late": 0.2}))
         assert attack.in_full([{"rate": 0.0, "seconds": 10.0}], {"sent": 0})  # slow connections have no rate
