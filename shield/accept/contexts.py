@@ -94,8 +94,8 @@ HANDSHAKE_FAILURE, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK, NO_APPLICATION_PROT
 def objection(hello: Hello) -> int:
     """The alert for a client with which there can be no connection, or 0.
 
-    OpenSSL would find out, too. But that would cost more, and uvloop closes without sending OpenSSL's alert, so the
-    client would never know. Whether the client can verify a signature by our key is left to OpenSSL.
+    OpenSSL would find out, too, but that would cost more. Whether the client can verify a signature by our key is left
+    to OpenSSL.
     """
     if hello.version < 0x0303:
         return PROTOCOL_VERSION

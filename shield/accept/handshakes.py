@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shield.accept.arrival import PATIENCE, Handshaker
@@ -17,10 +17,10 @@ from shield.policy.bucket import SLACK
 from shield.policy.locations import locate
 from shield.policy.table import Table
 from shield.wire import client_hello
+from shield.wire.tls_transport import TlsTransport
+from shield.wire.transport import SocketTransport, TurnEnd
 
 if TYPE_CHECKING:
-    import ssl
-
     from shield.accept.arrival import Arrival
     from shield.accept.certificates import Certificates
     from shield.accept.entrance import Entrance, MakeConnection
@@ -61,7 +61,8 @@ class Handshakes:
         self._most = settings.handshakes
         self._interval = 1.0 / settings.handshake_rate.rate
         self._span = settings.handshake_rate.burst * self._interval
-        self._under_way: dict[asyncio.Task[None], Arrival] = {}  # the oldest first
+        self._turn_end = TurnEnd(entrance.loop, entrance.crowding.backlog)
+        self._under_way: dict[Arrival, TlsTransport] = {}  # the oldest first
         self._handshakers: Table[str, Handshaker] = Table(ADDRESSES, IDLE, Handshaker)
 
     def __len__(self) -> int:
@@ -102,50 +103,46 @@ class Handshakes:
         if len(self._under_way) < self._most:
             return True
         oldest = list(itertools.islice(self._under_way, OLDEST_LOOKED_AT))
-        task = max(oldest, key=lambda task: self._under_way[task].handshaker.under_way)
-        if self._under_way[task].handshaker.under_way <= newcomer.handshaker.under_way + 1:
-            task = oldest[0]
-            if self._entrance.clock() - self._under_way[task].shaking_since < PATIENCE:
+        arrival = max(oldest, key=lambda arrival: arrival.handshaker.under_way)
+        if arrival.handshaker.under_way <= newcomer.handshaker.under_way + 1:
+            arrival = oldest[0]
+            if self._entrance.clock() - arrival.shaking_since < PATIENCE:
                 return False
-        self._over(task)
-        task.cancel()
+        self._give_up(arrival, "displaced")
         return True
 
     def begin(self, arrival: Arrival, hello: Hello) -> None:
         """Let OpenSSL shake hands with a client whose `hello` is still in the socket, and then make a protocol."""
-        context = self._certificates.choose(hello)
-        task = self._entrance.loop.create_task(self._shake_hands(arrival, context, client_hello.program(hello)))
-        arrival.shaking_since = self._entrance.clock()
+        entrance, loop = self._entrance, self._entrance.loop
+        ready = partial(self._ready, arrival, client_hello.program(hello))
+        tls = TlsTransport(self._certificates.choose(hello), ready, partial(self._failed, arrival))
+        now = arrival.shaking_since = entrance.clock()
+        left = arrival.started + self._timeout - now
+        arrival.timer = loop.call_later(max(left, 0.001), self._give_up, arrival, "timeout")
         arrival.handshaker.under_way += 1
-        self._under_way[task] = arrival
-        task.add_done_callback(self._over)
+        self._under_way[arrival] = tls
+        SocketTransport(loop, self._turn_end, arrival.sock, arrival.peer, tls).start()
 
-    def _over(self, task: asyncio.Task[None]) -> None:
-        arrival = self._under_way.pop(task, None)
-        if arrival is not None:
-            arrival.handshaker.under_way -= 1
-            self._entrance.on_room()
+    def _over(self, arrival: Arrival, outcome: str) -> None:
+        del self._under_way[arrival]
+        arrival.handshaker.under_way -= 1
+        if arrival.timer is not None:
+            arrival.timer.cancel()
+            arrival.timer = None
+        self._entrance.metrics.handshakes[outcome] += 1
 
-    async def _shake_hands(self, arrival: Arrival, context: ssl.SSLContext, program: Program) -> None:
-        bare = arrival.sock
-        # The loop wants the class that is written in Python.
-        sock = socket.socket(bare.family, bare.type, bare.proto, bare.detach())
-        outcome = "failed"
-        try:
-            left = arrival.started + self._timeout - self._entrance.clock()
-            transport, _ = await self._entrance.loop.connect_accepted_socket(
-                lambda: self._make_connection(arrival.ends, program),
-                sock,
-                ssl=context,
-                ssl_handshake_timeout=max(left, 0.001),
-            )
-            outcome = "resumed" if transport.get_extra_info("ssl_object").session_reused else "completed"
-        except asyncio.CancelledError:
-            outcome = "displaced"
-            raise
-        except (ConnectionAbortedError, TimeoutError):
-            outcome = "timeout"
-        except (OSError, EOFError):  # ssl.SSLError is an OSError
-            pass
-        finally:
-            self._entrance.metrics.handshakes[outcome] += 1
+    def _ready(self, arrival: Arrival, program: Program, tls: TlsTransport) -> asyncio.Protocol:
+        """It has ended well."""
+        self._over(arrival, "resumed" if tls.resumed else "completed")
+        return self._make_connection(arrival.ends, program)
+
+    def _failed(self, arrival: Arrival) -> None:
+        """The connection is closed before it has."""
+        if arrival in self._under_way:  # or it has been given up, and counted
+            self._over(arrival, "failed")
+        self._entrance.on_room()
+
+    def _give_up(self, arrival: Arrival, outcome: str) -> None:
+        tls = self._under_way[arrival]
+        self._over(arrival, outcome)
+        tls.abort()

@@ -14,7 +14,7 @@ What it needs is beside it: http/head_reader.py cuts out and reads heads, peer.p
 a body ends, replies/ what Shield says itself; exchange/ takes a request to the upstream, response.py frames what comes
 back, watch.py knows what is waited for, flow.py who is faster than the other. Only the connection sends.
 
-Bytes pinned per connection: those of the head reader, one read (64 KiB; over TLS 256 KiB), and what the transport's
+Bytes pinned per connection: those of the head reader, one read (64 KiB), and what the transport's
 high-water mark allows (flow.WRITE_HIGH).
 """
 

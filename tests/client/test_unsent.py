@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
+import ssl
 from dataclasses import replace
+from typing import Any
 
 from shield.http.settings import HttpSettings
+from tests.accept.test_tls import settings_for
 from tests.harness import Client, Shield, get, reply, shielded, soon
 
 MOST = 6 << 20
@@ -34,7 +38,7 @@ async def test_unread_answers_of_thirty_addresses_are_counted_and_cost_nobody_el
         people = [await ask(f"127.0.{number}.1") for number in range(1, 4)]
         await soon(lambda: len(shield.accepted) == 3 and all(connection.unsent() for connection in shield.accepted))
         attackers = [await ask(f"127.1.{number % 30}.1") for number in range(120)]
-        await soon(lambda: len(shield.accepted) == 123 and not shield.engine.slots)
+        await soon(lambda: len(shield.accepted) == 123 and not shield.engine.slots and backlog.waiting <= MOST)
         counted = sum(connection.unsent() for connection in shield.accepted)
         assert counted == backlog.waiting <= MOST
         closed = shield.metrics.connections_closed["displaced_unsent"]
@@ -44,6 +48,42 @@ async def test_unread_answers_of_thirty_addresses_are_counted_and_cost_nobody_el
             assert (await person.response()).body == BODY
         for attacker in attackers:
             attacker.close()
+        await soon(lambda: not backlog.waiting)
+
+
+async def test_unread_answers_over_tls_are_in_the_same_bound(tls: Any) -> None:
+    """What the event loop had encrypted and not sent was seen by nobody, so such answers had none."""
+    body = b"x" * 1_000_000
+    most = 4 << 20
+    http = replace(HTTP, unsent_bytes=most)
+    async with shielded({"/": reply(body)}, http=http, tls=settings_for(tls)) as (shield, _):
+        small_buffers(shield)
+        context = ssl.create_default_context(cafile=str(tls.authority))
+        writers = []
+
+        async def ask(source: str) -> asyncio.StreamReader:
+            client = await Client.open(shield.port, source=source, receive_buffer=4096)
+            reader, writer = await asyncio.open_connection(
+                sock=client.sock, ssl=context, server_hostname="localhost", limit=1000
+            )
+            writers.append(writer)
+            writer.write(get())
+            return reader
+
+        backlog = shield.crowding.backlog
+        try:
+            person = await ask("127.0.1.1")
+            await soon(lambda: backlog.waiting)
+            for number in range(16):
+                await ask(f"127.1.{number % 4}.1")
+            await soon(lambda: shield.metrics.connections_closed["displaced_unsent"])
+            await soon(lambda: len(shield.accepted) == 17 and backlog.waiting <= most)
+            assert backlog.waiting == sum(connection.unsent() for connection in shield.accepted) > most // 2
+            await person.readuntil(b"\r\n\r\n")
+            assert await person.readexactly(len(body)) == body
+        finally:
+            for writer in writers:
+                writer.transport.abort()
         await soon(lambda: not backlog.waiting)
 
 
