@@ -173,6 +173,9 @@ class PermissiveEngine:
         assert not request.body_pending
         return self._give(request, self.entries.get(request.path, OK))
 
+    def enter_again(self, request: Request, now: float) -> Verdict:
+        return self.enter(request, now)
+
     def let_in(self, verdict: Verdict = OK) -> Request:
         """Decide about the first queued request, as tick() and learn() do."""
         request = self.queued.pop(0)

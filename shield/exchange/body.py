@@ -21,7 +21,8 @@ class RequestBody:
     it is still here, so that another server can get it, too. `pieces` are in memory, and come after the spool.
 
     While `draining`, something that is here is yet to be sent, which began at `since`; `blocked`: the server takes no
-    more for now; `over`: the last of it was sent.
+    more for now, and while nothing drains that began at `since`; `over`: the last of it was sent. `worked` are the
+    seconds for which the server has read it that were not charged yet.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class RequestBody:
         "replayable",
         "since",
         "size",
+        "worked",
     )
 
     def __init__(self, limit: int) -> None:
@@ -48,7 +50,7 @@ class RequestBody:
         self.size = 0
         self.done = self.draining = self.blocked = self.over = False
         self.replayable = True
-        self.since = 0.0
+        self.since = self.worked = 0.0
 
     def __repr__(self) -> str:
         return (

@@ -52,7 +52,7 @@ from shield.exchange.endings import (
     UNREAD,
     Ending,
 )
-from shield.exchange.slot import Slot
+from shield.exchange.slot import LATE_SECONDS, Slot
 from shield.exchange.tunnel import Tunnel
 from shield.model import Action, Fault, Outcome, Tier
 from shield.upstream.dial import CONNECT_ERRORS
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from shield.exchange.ports import ClientSide
     from shield.exchange.slot import Stream
     from shield.http.head import Head
+    from shield.model import Verdict
     from shield.policy.request import Request
     from shield.upstream.connection import UpstreamConnection
     from shield.upstream.server import Server
@@ -204,7 +205,8 @@ class Exchange:
         """Take a place among the streams for a body that cannot wait until it is whole. Whether there is one."""
         forwarder, request = self._forwarder, self.request
         streams = forwarder.streams
-        if not streams.may_lag(request, forwarder.engine.concurrency_limit) or not streams.make_room(request, now):
+        limit = forwarder.engine.concurrency_limit
+        if not streams.make_lag_room(request, limit, now) or not streams.make_room(request, now):
             return False
         slot = self._slot = Slot(streams)
         slot.place(self, request, lagging=True)
@@ -215,8 +217,11 @@ class Exchange:
         return self.request.tier, cast("RequestBody", self._body).size
 
     def on_room(self, now: float) -> None:
-        """There may be room for the body now: in the spool, or among the streams."""
-        if cast("RequestBody", self._body).spill(self._forwarder.spools, self.request):
+        """There may be room for the body now: in the spool, or among the streams; or a slot for its end."""
+        if self._connection is not None:
+            self._forwarder.streams.waiting.pop(self, None)
+            self._ask_for_end(self._forwarder.engine.enter_again(self.request, now), now)
+        elif cast("RequestBody", self._body).spill(self._forwarder.spools, self.request):
             self._forwarder.streams.waiting.pop(self, None)
             self._client.flow.resume()
             self._client.expect_progress(now)
@@ -367,7 +372,16 @@ class Exchange:
     def _drained(self, body: RequestBody, now: float) -> None:
         """The server has what was here. What it took to read that is charged like service time."""
         body.draining = False
-        self._forwarder.engine.occupied(self.request, now - body.since, now)
+        body.worked += now - body.since
+        if body.over:
+            self._pay_for(body, now)
+
+    def _pay_for(self, body: RequestBody, now: float) -> None:
+        """The service has read the body, or will read no more of it. It is charged once, as no request may cost more
+        than `routes.most_cost`, however long it takes to read a gigabyte."""
+        worked, body.worked = body.worked, 0.0
+        if worked:
+            self._forwarder.engine.occupied(self.request, worked, now)
 
     def _not_read(self, error: OSError, now: float) -> None:
         """The disk does not give the body back."""
@@ -377,11 +391,13 @@ class Exchange:
     def _hold_end(self, body: RequestBody, now: float) -> None:
         """The end of a body that was streamed is here. With it the service's work begins: ask for a slot again."""
         body.draining = True
-        forwarder = self._forwarder
-        slot = cast("Slot", self._slot)
-        verdict = forwarder.engine.enter(self.request, now)
+        body.since = now
+        self._ask_for_end(self._forwarder.engine.enter(self.request, now), now)
+
+    def _ask_for_end(self, verdict: Verdict, now: float) -> None:
+        """The policy has been asked for a slot for it."""
         if verdict.action is Action.QUEUE:
-            slot.awaited = True
+            cast("Slot", self._slot).awaited = True
             self._client.watch.queue()
         elif verdict.action is Action.SHED:
             self._shed_late(now)
@@ -396,8 +412,12 @@ class Exchange:
         self._drain(body, cast("UpstreamConnection", self._connection), now)
 
     def _shed_late(self, now: float) -> None:
-        """There is none for it."""
+        """There is none for it. The service has all the rest, so it asks again for a while."""
         cast("Slot", self._slot).awaited = False
+        if now - cast("RequestBody", self._body).since < LATE_SECONDS:
+            self._forwarder.streams.waiting[self] = None
+            self._client.watch.queue()
+            return
         self._forwarder.count(self.request.verdict)
         self._end(TRICKLED if self.state == RESPONDING else SHED, now)
 
@@ -409,6 +429,8 @@ class Exchange:
         if body is None:
             return
         body.blocked = True
+        if not body.draining:
+            body.since = self._forwarder.clock()
         if not body.done:
             client = self._client
             client.flow.pause()
@@ -424,9 +446,12 @@ class Exchange:
             if not (self._slot is not None and self._slot.awaited):
                 self._drain_on()
         elif not body.done:
+            forwarder = self._forwarder
+            now = forwarder.clock()
+            body.worked += now - body.since  # without a slot, but not for nothing: its client waited for the service
             client = self._client
             client.flow.resume()
-            client.expect_progress(self._forwarder.clock())
+            client.expect_progress(now)
 
     # from the upstream connection: the response
 
@@ -756,7 +781,8 @@ class Exchange:
         if body is not None:
             forwarder.streams.waiting.pop(self, None)
             if body.draining and not (slot is not None and slot.returned):
-                forwarder.engine.occupied(self.request, now - body.since, now)
+                body.worked += now - body.since
+            self._pay_for(body, now)
             body.close()
 
     def _leave(self, now: float, reuse: bool = False) -> None:

@@ -17,7 +17,9 @@ would have, and else none (policy/shares.py).
 
 Those of them that are merely slow, or whose body is, are laggards besides, since a service with a thread for each
 request is held by these too: at most as many as there are slots, and as many again of clients with a history. A body
-that is to be streamed has its place before it gets its slot, so that it can always give that back; until then it waits.
+that is to be streamed has its place before it gets its slot, so that it can always give that back; until then it waits,
+unless somebody has more of these places and must leave one. A streamed body whose end finds no slot, because the queue
+is full or slow, asks again every ROOM_SECONDS for LATE_SECONDS, as nearly all of it is with the service.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ PACE_SECONDS: Final = 1.0
 as long before being sent away (queue.calm_patience)."""
 ROOM_SECONDS: Final = 1.0
 """s. How often it is looked whether there is room for bodies that wait for it."""
+LATE_SECONDS: Final = 60.0
+"""s. For which the end of a streamed body asks for a slot, once it is here."""
 ROOM_LOOKS: Final = 256
 """Bodies that are looked at each time, those with the best claim first."""
 
@@ -76,18 +80,18 @@ class Roomless(Protocol):
 
 
 class Streams:
-    """What the slots of all exchanges have in common. `places` says who has how many of those among the streams.
-    `laggards` are merely slow, and `known_laggards` are those of them with a history. `paced` are those whose response
-    is under way while they hold a slot, so their number is bounded by the slots; `waiting` are those whose request's
-    body waits for room."""
+    """What the slots of all exchanges have in common. `places` says who has how many of those among the streams,
+    `lagging` which of them are merely slow: strangers, and those with a history. `paced` are those whose response is
+    under way while they hold a slot, so their number is bounded by the slots; `waiting` are those whose request's body
+    waits for room, or the end of which for a slot."""
 
-    __slots__ = ("_look_at", "_metrics", "known_laggards", "laggards", "paced", "places", "slow", "waiting")
+    __slots__ = ("_look_at", "_metrics", "lagging", "paced", "places", "slow", "waiting")
 
     def __init__(self, metrics: Metrics, most: int) -> None:
         """`most` exchanges may go on without a slot at the same time; metrics.streams_open counts them."""
         self._metrics = metrics
         self.places: Shares[Stream] = Shares(most, recallable=True)
-        self.laggards = self.known_laggards = 0
+        self.lagging: tuple[Shares[Stream], Shares[Stream]] = Shares(0, recallable=True), Shares(0, recallable=True)
         self.slow: Shares[Paced] = Shares(0, recallable=True)  # laggards, and those slow ones that keep their slot
         self.paced: dict[Slot, Paced] = {}
         self.waiting: dict[Roomless, None] = {}
@@ -95,6 +99,11 @@ class Streams:
 
     def __repr__(self) -> str:
         return f"<Streams {self.places.total} of {self.places.most}, {self.laggards} laggards>"
+
+    @property
+    def laggards(self) -> int:
+        """How many go on without a slot because somebody is slow."""
+        return sum(shares.total for shares in self.lagging)
 
     def may_enter(self, request: Request) -> bool:
         """Whether there is a place for `request`, or one that somebody else must leave to it."""
@@ -112,9 +121,17 @@ class Streams:
 
     def may_lag(self, request: Request, limit: int) -> bool:
         """Whether there is a place for another laggard while there are `limit` slots."""
-        if request.tier < Tier.T2:
-            return self.known_laggards < limit
-        return self.laggards - self.known_laggards < limit
+        return self.lagging[request.tier < Tier.T2].total < limit
+
+    def make_lag_room(self, request: Request, limit: int, now: float) -> bool:
+        """Have a laggard of somebody who has more of them leave, if there is no place for another one. Whether there is
+        one now."""
+        lagging = self.lagging[request.tier < Tier.T2]
+        if lagging.total >= limit:
+            holding = lagging.gives_way(_holding(None, request), 1)
+            if holding is not None:
+                holding.owner.give_way(now)
+        return lagging.total < limit
 
     def for_whom(self, waiting: Request) -> Paced | None:
         """The slow exchange that deserves its slot or place less than `waiting` deserves a slot, if there is one: its
@@ -159,7 +176,7 @@ class Slot:
     `returned`: the exchange goes on without the slot; `awaited`: it has asked for it again. `look_at` is when the pace
     of its response is looked at."""
 
-    __slots__ = ("_known", "_lagging", "_mark", "_place", "_slow", "_streams", "awaited", "look_at", "returned")
+    __slots__ = ("_lag", "_lagging", "_mark", "_place", "_slow", "_streams", "awaited", "look_at", "returned")
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -167,11 +184,12 @@ class Slot:
         self.look_at = 0.0
         self.returned = self.awaited = False
         self._place: Holding[Stream] | None = None  # among the streams
-        self._lagging = self._known = False
+        self._lag: Holding[Stream] | None = None  # among those of `_lagging`, which are the laggards of its kind
+        self._lagging = streams.lagging[0]
         self._slow: Holding[Paced] | None = None  # while it is one of the slow ones
 
     def __repr__(self) -> str:
-        return f"<Slot {'returned' if self.returned else 'held'}{' lagging' if self._lagging else ''}>"
+        return f"<Slot {'returned' if self.returned else 'held'}{' lagging' if self._lag else ''}>"
 
     def measured(self) -> bool:
         """Whether the pace is being measured."""
@@ -215,10 +233,9 @@ class Slot:
         place = self._place = _holding(stream, request)
         streams.enter(place)
         if lagging:
-            self._lagging = True
-            self._known = request.tier < Tier.T2
-            streams.laggards += 1
-            streams.known_laggards += self._known
+            self._lag = _holding(stream, request)
+            self._lagging = streams.lagging[request.tier < Tier.T2]
+            self._lagging.add(self._lag, 1)
 
     def give_back(self, stream: Stream, request: Request, lagging: bool) -> None:
         """The exchange goes on without a slot."""
@@ -244,7 +261,6 @@ class Slot:
         if self._place is not None:
             streams.leave(self._place)
             self._place = None
-        if self._lagging:
-            self._lagging = False
-            streams.laggards -= 1
-            streams.known_laggards -= self._known
+        if self._lag is not None:
+            self._lagging.give(self._lag, 1)
+            self._lag = None

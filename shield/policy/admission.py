@@ -74,6 +74,14 @@ class Admission:
             self._meanwhile.append(out)
         return request.verdict
 
+    def enter_again(self, request: Request, now: float) -> Verdict:
+        """As enter(), for a request that was shed. It was given back what it was charged, and is charged that again."""
+        request.verdict = request.admitted
+        cost, request.cost = request.cost, self._least_cost
+        self._limits.settle(request, cost, now)
+        request.cost = cost
+        return self.enter(request, now)
+
     def release(self, request: Request, now: float) -> Sequence[Request]:
         """Take a request's slot back, if it has one; the queued requests whose verdict has changed."""
         if request.has_slot:

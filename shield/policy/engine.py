@@ -204,6 +204,10 @@ class Engine:
         request.body_pending = False
         return self._admission.enter(request, now)
 
+    def enter_again(self, request: Request, now: float) -> Verdict:
+        """As enter(), for a request that was let in once and then shed."""
+        return self._admission.enter_again(request, now)
+
     def withdraw(self, request: Request) -> None:
         """A request that is at the service, and waits for its slot again, ends without."""
         self._admission.remove(request)

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from bench.suites.rig import START
 from bench.suites.rig import engine as engine_of
 from shield.client.connection import ClientConnection
+from shield.exchange import exchange as exchange_module
 from shield.exchange import spool as spool_module
 from shield.exchange.exchange import RESPONDING, SENT, Exchange
 from shield.http.settings import HttpSettings
 from shield.model import Tier
+from shield.policy.routes import RoutesSettings
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.server import Server
 from tests.fuzz.memory import Link, Memory, Transport
@@ -369,16 +371,90 @@ def test_a_service_that_answers_while_the_end_waits_is_heard(worlds: Callable[..
     assert world.links[0].transport.closed, "its request was not sent whole"
 
 
-def test_a_body_whose_end_waits_in_vain_is_503(worlds: Callable[..., World]) -> None:
+def test_a_body_whose_end_waits_in_vain_is_503(worlds: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "LATE_SECONDS", 30.0)
     world = worlds(1, body_spool_bytes=0)
     upload = Sender(world, "192.0.2.1", length=300 * KB)
     upload.send(100 * KB)
     world.mute = True
     Sender(world, "198.51.100.1", path="/page")
     upload.send(200 * KB)
-    world.pass_time(40)
+    world.pass_time(25)
+    assert (upload.status, world.links[0].transport.closed) == (0, False), "the service has nearly all of it"
+    world.pass_time(25)
     assert upload.status == 503
     assert world.links[0].transport.closed
+    assert not world.streams.waiting
+
+
+def test_a_body_whose_end_was_turned_away_asks_again_and_is_not_lost(worlds: Callable[..., World]) -> None:
+    """A gigabyte that the service had read was lost to a queue that was full in the moment in which it ended."""
+    world = worlds(1, body_spool_bytes=0)
+    upload = Sender(world, "192.0.2.1", length=300 * KB)
+    upload.send(100 * KB)
+    world.mute = True
+    Sender(world, "198.51.100.1", path="/page")
+    upload.send(200 * KB)
+    turned_away = False
+    for _ in range(300):
+        world.pass_time(1 / 8)
+        turned_away = turned_away or upload.exchange in world.streams.waiting
+    assert (turned_away, upload.status) == (True, 0)
+    world.speak()
+    world.pass_time(2)
+    assert upload.status == 200
+    assert len(world.seen[-1][2]) == 300 * KB
+    assert (world.engine.in_flight, world.streams.laggards) == (0, 0)
+
+
+def test_large_uploads_of_one_address_leave_room_for_that_of_another(worlds: Callable[..., World]) -> None:
+    """Whoever came first had all places for bodies that are streamed, for as long as its bodies took."""
+    world = worlds(2, body_spool_bytes=0)
+    greedy = [Sender(world, "192.0.2.1", length=BIG) for _ in range(4)]
+    for upload in greedy:
+        upload.send(100 * KB)
+    assert [upload.paused for upload in greedy] == [False, False, True, True]
+    other = Sender(world, "198.51.100.1", length=300 * KB)
+    other.send(300 * KB)
+    assert other.status == 200
+    world.pass_time(1)
+    assert sorted(upload.status for upload in greedy) == [0, 0, 0, 503]
+    assert world.serving.metrics.faults == {"streams_full": 1}
+
+
+def test_a_service_that_is_slower_than_a_streamed_upload_is_paid_for_what_it_does(worlds: Callable[..., World]) -> None:
+    """Once it had no slot, an upload could keep the service busy to its end for nothing."""
+    world = worlds(1, body_spool_bytes=0)
+    upload = Sender(world, "192.0.2.1", length=BIG)
+    upload.send(100 * KB)
+    entry = upload.gate.peer.client.entry  # type: ignore[union-attr]
+    before = entry.shadow
+    world.stuck = True
+    upload.send(200 * KB)
+    assert upload.paused
+    world.now += 0.3
+    world.read()
+    assert not upload.paused
+    upload.leave()
+    assert (entry.shadow - before) * RATE == pytest.approx(30, abs=2), "0.3 s are 30 units"
+
+
+def test_a_huge_upload_to_a_slow_service_costs_no_more_than_the_dearest_request(worlds: Callable[..., World]) -> None:
+    """After a gigabyte at 40 MB/s its client got 429 for what it asked next, in calm weather."""
+    world = worlds(1, body_spool_bytes=0)
+    upload = Sender(world, "192.0.2.1", length=2000 * KB)
+    upload.send(100 * KB)
+    entry = upload.gate.peer.client.entry  # type: ignore[union-attr]
+    before = entry.shadow
+    world.stuck = True
+    while upload.left:
+        upload.send(200 * KB)
+        world.now += 2
+        world.read()
+    world.stuck = False
+    world.read()
+    assert upload.status == 200
+    assert (entry.shadow - before) * RATE == pytest.approx(RoutesSettings().most_cost, abs=2)
 
 
 def test_a_spooled_body_is_sent_again_to_another_connection(worlds: Callable[..., World]) -> None:

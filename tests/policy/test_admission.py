@@ -79,6 +79,28 @@ def test_a_request_at_the_service_may_ask_for_its_slot_again_or_end_without(make
     assert (world.engine.waiting, world.engine.in_flight) == (0, 1)
 
 
+def test_a_request_that_was_shed_may_ask_again_and_pays_as_if_it_had_not_been(make: Any) -> None:
+    world = make(1, queue=QueueSettings(length=50, least_length=0))
+    one, another = world.client(), world.client("192.0.2.2")
+    upload = world.ask(one)
+    world.engine.release(upload, world.now)
+    spared = world.ask(another)
+    world.engine.release(spared, world.now)
+    last = world.ask(world.client("192.0.2.3"))
+    assert world.engine.enter(upload, world.now).action is Action.QUEUE
+    world.now += 10
+    assert list(world.engine.tick(world.now)) == [upload]
+    assert upload.verdict.action is Action.SHED
+    given_back = one.entry.shadow
+    world.end(last)
+    assert world.engine.enter_again(upload, world.now).action is Action.FORWARD
+    assert world.engine.in_flight == 1
+    for request in (spared, upload):
+        world.end(request, rtt=2.0)
+    assert one.entry.shadow == pytest.approx(another.entry.shadow, abs=0.001)
+    assert one.entry.shadow > given_back
+
+
 def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
     world = make(1, queue=QueueSettings(length=50, least_length=0))
     world.ask(world.client())
