@@ -12,9 +12,9 @@ Least deserving is, in this order:
     2  part of a request's body has come, and the upstream has seen none of it
     3  as 1, but of somebody with a history or a pass
 
-and among equals the one whose address and network are nearest to their limits, then the one that would be closed
-soonest anyway. A connection whose request has gone to the upstream, or waits for its turn there, is never closed for
-others, nor a WebSocket.
+and among equals one of the network that has most connections, there of the address that has most (the order of
+policy/shares.py), then the one that would be closed soonest anyway. A connection whose request has gone to the
+upstream, or waits for its turn there, is never closed for others, nor a WebSocket.
 
 Of those whose answers take too much memory, the connections of the network, and there of the address, go first for
 which most is unsent (policy/shares.py), whatever is under way on them: memory that is not there cannot be waited for.
@@ -60,6 +60,7 @@ used within `timeouts.keep_alive`, are not too many, nor are 2,700 in a network.
 
 NOTHING_UNDER_WAY, UNSENT, UNDER_WAY = range(3)
 """What Guest.stake() says: what would be lost."""
+_NOBODYS: Final = (0, 0)
 _KNOWN: Final = 2  # rank of a known client's connection with nothing under way
 
 REASONS: Final = (
@@ -250,7 +251,7 @@ class Crowding:
         connections = self._all
         count = len(connections)
         best: Guest | None = None
-        best_rank, best_share, best_end = UNDER_WAY + 1, 0.0, 0.0
+        best_rank, best_share, best_end = UNDER_WAY + 1, _NOBODYS, 0.0
         for look in range(min(count, DRAWN)):
             if look == GLANCE and best_rank == NOTHING_UNDER_WAY:
                 break
@@ -281,10 +282,10 @@ class Crowding:
             return peer.address != ""
         return self._engine.deserves(peer.client or home, peer.shown_pass)
 
-    def _share(self, connection: Guest) -> float:
-        """How near its address and its network are to their limits, in sum: 0 to 2."""
+    def _share(self, connection: Guest) -> tuple[int, int]:
+        """How many connections its network has, and its address."""
         home, network = connection.whereabouts
-        return self._addresses.get(home, 0) / self.per_address + self._networks.get(network, 0) / self.per_network
+        return self._networks.get(network, 0), self._addresses.get(home, 0)
 
     def _count(self, reason: str, where: str) -> None:
         """Count a connection that was closed, and tell the log now and then."""

@@ -8,8 +8,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shield.client.crowding import DRAWN, NOTHING_UNDER_WAY, REASONS, UNDER_WAY, UNSENT, Crowding, share_of
+from shield.client.crowding import (
+    DRAWN,
+    GLANCE,
+    NOTHING_UNDER_WAY,
+    REASONS,
+    RELIEF,
+    UNDER_WAY,
+    UNSENT,
+    Crowding,
+    share_of,
+)
 from shield.client.watch import Limits, TimeoutSettings, Watch
 from shield.http.forwarded import Forwarding
 from shield.upstream.settings import UpstreamSettings
@@ -190,6 +202,74 @@ def test_it_is_one_of_those_who_hold_most() -> None:
         assert crowd.make_room()
     assert len(displaced(*few)) < 10, "a fifth hold one address, and 32 are looked at: 1 in 1,000 misses it"
     assert len(displaced(*few)) + len(displaced(*many)) == 200
+
+
+_wheres = st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from([NOTHING_UNDER_WAY, UNSENT, UNDER_WAY]))
+
+
+@given(st.lists(_wheres, min_size=1, max_size=GLANCE), st.integers(1, GLANCE))
+def test_whoever_has_most_gives_up_connections_first(wheres: list[tuple[int, int, int]], newcomers: int) -> None:
+    """The guarantee: for a newcomer a connection is closed on which least is under way, and of these one of the network
+    that has most, and there of the address."""
+    crowd = Crowd(per_address=1000, per_network=1000)
+    open_ = [crowd.add(f"10.0.{network}.{address}", stake) for network, address, stake in wheres]
+    for _ in range(newcomers):
+        networks = Counter(one.whereabouts[1] for one in open_)
+        homes = Counter(one.whereabouts[0] for one in open_)
+        there = crowd.make_room()
+        assert there is any(one.at_stake != UNDER_WAY for one in open_)
+        if not there:
+            break
+        (gone,) = [one for one in open_ if one.displaced]
+        open_.remove(gone)
+        rivals = [one for one in open_ if one.at_stake <= gone.at_stake]
+        assert all(one.at_stake == gone.at_stake for one in rivals)
+        mine = networks[gone.whereabouts[1]], homes[gone.whereabouts[0]]
+        assert mine == max([mine, *((networks[one.whereabouts[1]], homes[one.whereabouts[0]]) for one in rivals)])
+
+
+_waiting = st.tuples(st.integers(1, 3), st.integers(1, 3), st.booleans(), st.integers(0, 60))
+
+
+@given(st.lists(_waiting, max_size=40), st.integers(1, 400))
+def test_whoever_has_most_unsent_is_closed_first(waiting: list[tuple[int, int, bool, int]], most: int) -> None:
+    """The guarantee: nobody is closed for it while another network, or another address of the network, has more, those
+    with a history counting for a quarter; and it ends with an eighth free."""
+    crowd = Crowd()
+    crowd.engine.deserving = {f"10.0.{network}.3" for network in range(1, 4)}
+    backlog = crowd.connections.backlog
+    backlog.limit(most, lambda: None)
+    order: list[Any] = []
+
+    class Told(FakeGate):
+        def displace(self, now: float) -> None:
+            super().displace(now)
+            order.append(self)
+
+    gates: list[Any] = []
+    for network, address, known, amount in waiting:
+        gates.append(Told(f"10.0.{network}.{3 if known else address % 3}"))
+        gates[-1].waiting = amount
+        crowd.connections.add(gates[-1])
+    backlog.changed(sum(gate.waiting for gate in gates))
+    total = backlog.waiting
+    crowd.connections.relieve()
+    assert bool(order) == (total > most)
+    charges: Counter[Any] = Counter()
+    for gate in gates:
+        for where in gate.whereabouts:
+            charges[where] += gate.waiting * (1 if gate.peer.address.endswith(".3") else 4)
+    for gate in order:
+        assert total > most - most // RELIEF, "no more than is needed"
+        home, network = gate.whereabouts
+        networks = {each.whereabouts[1] for each in gates}
+        homes = {each.whereabouts[0] for each in gates if each.whereabouts[1] == network}
+        assert charges[network] == max(charges[where] for where in networks)
+        assert charges[home] == max(charges[where] for where in homes)
+        for where in gate.whereabouts:
+            charges[where] -= gate.waiting * (1 if gate.peer.address.endswith(".3") else 4)
+        total -= gate.waiting
+    assert not order or total <= most - most // RELIEF
 
 
 def test_no_more_than_a_few_are_looked_at() -> None:
