@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shield.demo.solver import solve
 from shield.model import Action
@@ -179,3 +183,32 @@ def test_for_how_long_a_bought_pass_stands_in_is_a_setting(
     _, bought = world.buy(client)
     world.now += after
     assert (world.ask(client).shown_pass is bought) is stands
+
+
+_worlds: list[Any] = []
+_sites = (f"10.{number % 250}" for number in count())
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.sampled_from([0.0, 0.1, 1.0])), max_size=40))
+def test_nobodys_answer_goes_unheard_for_those_of_others(make: Any, steps: list[tuple[int, int, float]]) -> None:
+    """The guarantee of the time for verification: a client has as much of it as its own bucket pays for, and at most
+    what four false answers take; and whatever others send in whatever order, a right answer is heard."""
+    if not _worlds:
+        _worlds.append(make(challenge=ALWAYS))
+    (world,) = _worlds
+    site = next(_sites)  # networks of this example's own
+    forged = "AAAA" + challenged(world, world.client(f"{site}.201.1")).token[4:]
+
+    def heard(client: Any) -> bool:
+        result: Redeemed = world.engine.redeem(client, forged, [0] * 16, world.now).result
+        assert result in {Redeemed.FORGED, Redeemed.BUSY}
+        return result is Redeemed.FORGED
+
+    counts: Counter[Any] = Counter()
+    for address, agent, seconds in steps:
+        client = world.client(f"{site}.{address}.1", f"Robot/{agent}")
+        counts[client.key] += heard(client)
+        world.now += seconds
+    assert max(counts.values(), default=0) <= 4
+    world.buy(world.client(f"{site}.202.1"))

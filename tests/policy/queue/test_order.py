@@ -5,7 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shield.model import Tier
 from shield.policy.queue.order import FIRST, Waiting, oldest_of_worst, promote_oldest
+from shield.policy.queue.queue import Queue
+from shield.policy.queue.settings import QueueSettings
 
 
 def place(tier: int, arrival: int, *, rank: float = 0.0, since: float = 0.0, home: str = "192.0.2.1") -> Waiting:
@@ -39,3 +46,40 @@ def test_while_nobody_waited_too_long_the_order_stays() -> None:
     before = list(waiting)
     promote_oldest(waiting, before=5.0)
     assert waiting == before
+
+
+_asked = st.one_of(st.none(), st.tuples(st.sampled_from(Tier), st.integers(0, 3)))
+
+
+@pytest.mark.parametrize("pressed", [False, True], ids=["calm", "pressed"])
+@given(steps=st.lists(_asked, max_size=60), most=st.integers(0, 6))
+def test_whoever_is_turned_away_deserves_it_least_of_all_that_wait(
+    pressed: bool, steps: list[tuple[Tier, int] | None], most: int
+) -> None:
+    """The guarantee of the queue's places, whoever asks in whatever order: nobody is turned away from a full one while
+    somebody of a worse tier, or under pressure a worse rank, waits, and nobody like that is served before."""
+    queue = Queue(QueueSettings(length=1.0, least_length=0), most)
+    queue.close_window(most, pressed, False, 0.0, 0.0)
+    waiting: list[Any] = []
+
+    def claim(request: Any) -> tuple[int, float]:
+        return -request.tier, request.rank if pressed else 0.0
+
+    for step in steps:
+        if step is None:
+            if waiting:
+                served = queue.pop(0.0)
+                waiting.remove(served)
+                assert all(claim(served) >= claim(other) for other in waiting)
+            continue
+        tier, rank = step
+        new: Any = SimpleNamespace(tier=tier, rank=float(rank), queued_at=0.0)
+        waiting.append(new)
+        out = queue.push(new, 0.0)
+        if out is None:
+            assert len(waiting) <= most
+        else:
+            waiting.remove(out)
+            assert len(waiting) == most
+            assert all(claim(out) <= claim(other) for other in waiting)
+        assert len(queue) == len(waiting)
