@@ -110,7 +110,8 @@ class Windows:
         factor = self._share_out(left, weather, now)
         taken = self._judge.close_window(weather, factor, now)
         if weather.attack.on:
-            self._pricing.read(left, taken, seconds, self._history.usual_share(), now)
+            for_sale = self._pricing.left(weather.shown, weather.known_demand)
+            self._pricing.read(for_sale, taken, seconds, self._history.usual_share(), now)
         else:
             self._pricing.rest(seconds, now)
 

@@ -46,6 +46,7 @@ class Pressure:
         weighs = demand.units > settings.cusum_share * capacity
         self.weather = Weather(
             capacity=capacity,
+            shown=self._capacity.shown,
             p=p,
             target=level.target,
             strictness=0.0 if brownout else min(p, settings.max_pressure),

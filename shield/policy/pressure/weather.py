@@ -17,6 +17,7 @@ class Weather:
     """
 
     capacity: float
+    shown: float = 0.0  # of the capacity, what the service has shown that it can do
     p: float = 0.0
     target: float = 0.0  # where p is going
     strictness: float = 0.0  # p as far as it may act on people, in [0, 1]

@@ -43,3 +43,21 @@ def test_what_was_completed_at_leisure_is_no_capacity() -> None:
     for _ in range(60):
         weather.window(completed=500.0)
     assert weather.seen.capacity == 100
+
+
+def test_what_nobody_has_seen_is_not_sold() -> None:
+    """In a flood from the first second on a service of 4 slots was taken for one of 20, and passes issued for that."""
+    weather = Skies(limit=20)
+    limit = weather.concurrency._limit
+    limit.found = False
+    shown = []
+    for completed in (0.0, 0.0, *[400.0] * 40):
+        weather.window(completed=completed)
+        shown.append(weather.seen.shown)
+    assert weather.seen.capacity == 2000
+    assert shown[:2] == [100, 100]
+    assert shown == sorted(shown)
+    assert shown[-1] == pytest.approx(800, rel=0.01)
+    limit.found = True
+    weather.window(completed=400.0)
+    assert weather.seen.shown == 2000
