@@ -52,6 +52,8 @@ def test_the_defaults_agree(cls: Any) -> None:
         (IdentitySettings(crawlers=(CrawlerSettings("", ()),)), [("crawlers", 0, "agent"), ("crawlers", 0, "domains")]),
         (IdentitySettings(crawlers=(CrawlerSettings("Googlebot", ("googlebot.com",)),)), []),
         (LimitsSettings(costs={"login": 20.0, "/login": 20.0}), [("costs", "login")]),
+        (LimitsSettings(costs={"/a?b": 1.0, "/users/{id}": 1.0}), [("costs", "/a?b"), ("costs", "/users/{id}")]),
+        (LimitsSettings(costs={"/users/*": 1.0, "/users/12": 2.0}), [("costs", "/users/12")]),
         (LimitsSettings(honeypots=("/", "wp", "/wp-login.php")), [("honeypots", 0), ("honeypots", 1)]),
         (LimitsSettings(client=Rate(10.0, 0.2), address=Rate(10.0, 0.1)), [("refused_cost",)]),
         (PressureSettings(brownout_ill=61.0), [("brownout_ill",)]),
