@@ -120,7 +120,7 @@ class Fault(enum.Enum):
     MISDIRECTED = "misdirected", 421
     BAD_TARGET = "bad_target", 400
     BAD_FRAMING = "bad_framing", 400
-    REPEATED_FIELD = "repeated_field", 400  # one that says nothing about framing
+    CODING_UNKNOWN = "coding_unknown", 501
     VERSION_UNSUPPORTED = "version_unsupported", 505
     LOOP_DETECTED = "loop_detected", 508  # this Shield has sent the request on before
     METHOD_UNKNOWN = "method_unknown", 501

@@ -231,10 +231,13 @@ class QuietLog:
         self.faults: list[str] = []
         self.refusals: list[tuple[str, int, str]] = []
         self.programs: list[str] = []  # JA4 of each line
+        self.rules: list[tuple[str, str, str]] = []  # broken rule, method and path of each line that has one
 
     def request(self, now: float, request: Request, status: int, *rest: Any) -> None:
-        *rest, ja4 = rest  # type: ignore[assignment]
+        *rest, ja4, rule = rest  # type: ignore[assignment]
         self.programs.append(ja4)
+        if rule:
+            self.rules.append((rule, request.method, request.path))
         self.requests.append((request.method, request.path, status, *rest))
 
     def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
@@ -248,10 +251,22 @@ class QuietLog:
         self.refusals.append((verdict.reason.value, status, ""))
 
     def fault(
-        self, now: float, address: str, fault: str, status: int = 0, detail: str = "", ja4: str = "", head: Any = b""
+        self,
+        now: float,
+        address: str,
+        fault: str,
+        status: int = 0,
+        detail: str = "",
+        ja4: str = "",
+        head: Any = b"",
+        rule: str = "",
     ) -> None:
         self.programs.append(ja4)
         self.faults.append(fault)
+        if rule:
+            line = [""] if not isinstance(head, (bytes, bytearray)) else head.decode("latin-1").split(" ")
+            asked = (line[0], line[1].partition("?")[0]) if len(line) > 1 else ("", "")
+            self.rules.append((rule, *asked))
 
     def event(self, name: str, level: str = "info", **fields: Any) -> None:
         self.events.append((name, fields))
@@ -635,7 +650,7 @@ class Received:
         return [value for key, value in self.fields if key.lower() == name.lower()]
 
 
-_REQUEST_LINE = re.compile(rb"([A-Z-]+) ([!-~]+) HTTP/1\.1")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.1")
 _REQUEST_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\t -~\x80-\xff]*)")
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from shield.client.shut_out import BODILESS
-from shield.http.head import Refused
+from shield.http.rules import Broken
 from shield.model import Action
 from shield.policy.request import Request
 from shield.replies.pages import PREFIX
@@ -175,7 +175,7 @@ class FirstRead:
             return None
         try:
             head = self._heads.read(data, data.find(b"\r\n"))
-        except Refused:
+        except Broken:
             return None
         if head is None or not head.close or head.length or head.origin or head.path.startswith(PREFIX):
             return None

@@ -36,10 +36,11 @@ from shield.client.watch import Watch
 from shield.exchange.endings import READ_TIMEOUT
 from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
-from shield.http.framing import CHUNKED, FramingError, TooLarge
+from shield.http.framing import CHUNKED
 from shield.http.grammar import TCHARS
-from shield.http.head import Head, Refused
+from shield.http.head import Head
 from shield.http.head_reader import HeadReader
+from shield.http.rules import Broken, Rule
 from shield.model import Action, Fault, Reason, Signal, Verdict
 from shield.policy.request import Request
 from shield.readers import PEOPLE, Reader
@@ -273,8 +274,8 @@ class ClientConnection(asyncio.Protocol):
         begins = heads.partial is None
         try:
             head, at = heads.collect(data, at)
-        except Refused as refused:
-            self._break(refused.fault, now, heads.partial or data[at:])
+        except Broken as broken:
+            self._break(broken.rule.fault, now, heads.partial or data[at:], broken.rule)
             return len(data)
         if heads.partial is None:
             self._phase = IDLE
@@ -291,8 +292,8 @@ class ClientConnection(asyncio.Protocol):
             return len(data)
         try:
             pieces, stop, done = body.feed(data, at)
-        except FramingError as error:
-            self._break(Fault.BODY_TOO_LARGE if isinstance(error, TooLarge) else Fault.BAD_FRAMING, now)
+        except Broken as broken:
+            self._break(broken.rule.fault, now, rule=broken.rule)
             return len(data)
         if done:
             self._body = None
@@ -322,8 +323,8 @@ class ClientConnection(asyncio.Protocol):
             return
         try:
             head = self._heads.read(data)
-        except Refused as refused:
-            self._break(refused.fault, now, data)
+        except Broken as broken:
+            self._break(broken.rule.fault, now, data, broken.rule)
         else:
             self._serve(head, now)
 
@@ -497,10 +498,11 @@ class ClientConnection(asyncio.Protocol):
             message = message.replace(b"\r\n", b"\r\n" + hsts, 1)
         self.write(message)
 
-    def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"") -> None:
+    def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"", rule: Rule | None = None) -> None:
         """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
 
-        `head` is what there is of a head, as far as it tells whom the answer is for."""
+        `head` is what there is of a head, as far as it tells whom the answer is for. `rule` is the one that was
+        broken, None where it was a deadline."""
         serving = self._serving
         foreign = fault is _MALFORMED_HEAD and _is_foreign(head) and self.peer.client is None
         if foreign and client_hello.begins(head) and self.peer.scheme == "http":
@@ -514,14 +516,19 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             serving.metrics.faults[fault.value] += 1
             asked = head if self._body is None or self._body.collecting is None else self._body.collecting.head
-            serving.log.fault(now, self.peer.address, fault.value, reply.status, ja4=self.peer.ja4, head=asked)
+            word = ""
+            if rule is not None:
+                word = rule._value_
+                serving.metrics.rules["request"][word] += 1
+            peer = self.peer
+            serving.log.fault(now, peer.address, fault.value, reply.status, ja4=peer.ja4, head=asked, rule=word)
         else:
             responding = exchange.state == RESPONDING
-            exchange.spoiled(fault, now)
+            exchange.spoiled(fault, now, rule)
             if responding:  # a second answer would be read as part of the first
                 self.reset()
                 return
-        if fault in _MALFORMED and not foreign:
+        if rule is not None and rule.charged and not foreign:
             self._report(Signal.MALFORMED, now)
         serving.metrics.own_responses[reply.status // 100] += 1
         self._send(reply.message(head_only, True))
@@ -798,6 +805,3 @@ _AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
 _READING_BODY: Final = frozenset({BODY, DISCARD})
 _MALFORMED_HEAD: Final = Fault.MALFORMED_HEAD
-_MALFORMED: Final = frozenset({Fault.MALFORMED_HEAD, Fault.BAD_FRAMING})
-"""Faults that only a program makes, so that they are held against it. A page can have a browser send a Host or a target
-that is refused here (docs/threat-model.md)."""

@@ -26,8 +26,7 @@ class IncomingBody:
         return f"<IncomingBody {self.received} bytes{'' if self._framing.done else ' and more'}>"
 
     def feed(self, data: bytes, at: int) -> tuple[list[bytes], int, bool]:
-        """The payload in data[at:], where reading stopped, and whether that was the end. Raises FramingError, and
-        TooLarge beyond the limit."""
+        """The payload in data[at:], where reading stopped, and whether that was the end. Raises Broken."""
         framing = self._framing
         pieces, stop = framing.feed(data, at)
         for piece in pieces:

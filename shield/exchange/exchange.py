@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from shield.exchange.ports import ClientSide
     from shield.exchange.slot import Stream
     from shield.http.head import Head
+    from shield.http.rules import Rule
     from shield.model import Verdict
     from shield.policy.request import Request
     from shield.upstream.connection import UpstreamConnection
@@ -457,8 +458,12 @@ class Exchange:
 
     def on_interim(self, status: int, fields: list[bytes]) -> None:
         """1xx: passed on to clients that may understand it; 100 is ours to say, and was said."""
+        client = self._client
         if status != 100:
-            self._client.response.interim(self.head, status, fields)
+            client.response.interim(self.head, status, fields)
+        connection = self._connection
+        if connection is not None and connection.sent_at:  # it is at work: 102 says nothing else
+            client.watch.first_byte(self._forwarder.clock())
 
     def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
         """The head of the final response."""
@@ -520,8 +525,8 @@ class Exchange:
                 forwarder.pool.answered(server, outcome.status, now)
             self._end(RESPONDED, now)
 
-    def upstream_failed(self, fault: Fault) -> None:
-        """The connection broke, or what came is no response."""
+    def upstream_failed(self, fault: Fault, rule: Rule | None = None) -> None:
+        """The connection broke, or what came is no response: it breaks `rule`."""
         if self.state == ENDED:
             return
         now = self._forwarder.clock()
@@ -545,7 +550,7 @@ class Exchange:
                 attempts.failed(server, avoid=not again and len(pool.servers) > 1)
                 self.start(now)
                 return
-        self._end(BROKEN if self.state == RESPONDING else FAILED, now, fault)
+        self._end(BROKEN if self.state == RESPONDING else FAILED, now, fault, rule)
 
     # slow ones
 
@@ -702,11 +707,12 @@ class Exchange:
         """The client has not read its response for too long."""
         self._end(UNREAD, now)
 
-    def spoiled(self, fault: Fault, now: float) -> None:
-        """The client's side ends it for what is wrong with the request's body, and answers that itself."""
-        self._end(SPOILED_LATE if self.state == RESPONDING else SPOILED, now, fault)
+    def spoiled(self, fault: Fault, now: float, rule: Rule | None = None) -> None:
+        """The client's side ends it for what is wrong with the request's body, and answers that itself. `rule`: the one
+        that the body breaks, if it breaks one."""
+        self._end(SPOILED_LATE if self.state == RESPONDING else SPOILED, now, fault, rule)
 
-    def _end(self, ending: Ending, now: float, fault: Fault | None = None) -> None:
+    def _end(self, ending: Ending, now: float, fault: Fault | None = None, rule: Rule | None = None) -> None:
         """The one way out of every state: free everything, and tell everybody what endings.py says."""
         forwarder = self._forwarder
         request = self.request
@@ -738,7 +744,13 @@ class Exchange:
         if ending.logs:
             seconds, request_id = now - self.started, self.request_id.decode("ascii")
             word = ending.counter if fault is None else fault.value
-            forwarder.log.request(now, request, status, seconds, self.body_sent, name, request_id, word, client.ja4)
+            told = "" if rule is None else rule._value_
+            if told:
+                side = "request" if ending in (SPOILED, SPOILED_LATE) else "response"
+                forwarder.metrics.rules[side][told] += 1
+            forwarder.log.request(
+                now, request, status, seconds, self.body_sent, name, request_id, word, client.ja4, told
+            )
         if released:
             forwarder.resume(released, now)
         client.ended(ending.seen, fault, now)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from shield.http.head import Head
+    from shield.http.rules import Rule
     from shield.model import Fault
     from shield.wire.proxy_protocol import Ends
 
@@ -159,8 +160,8 @@ class Requester(Protocol):
         """The server agrees to the protocol that was asked for, and has proved that it speaks it. `tail` are the first
         bytes behind that."""
 
-    def upstream_failed(self, fault: Fault) -> None:
-        """The connection broke, or what came is no response."""
+    def upstream_failed(self, fault: Fault, rule: Rule | None = None) -> None:
+        """The connection broke, or what came is no response: it breaks `rule`."""
 
     def upstream_full(self) -> None:
         """The server reads more slowly than the request is sent."""

@@ -38,7 +38,6 @@ class RequestField(enum.Enum):
     REQUEST_ID = enum.auto()
     SHOWN_PASS = enum.auto()  # the pass, sent by a program in the header of that name (challenge.header)
     ORIGIN = enum.auto()  # kept, and looked at where other origins read the answer (origins.py)
-    SINGLE = enum.auto()  # kept, and told apart by the reader of plain heads: aiohttp's parser refuses a second one
 
 
 class ResponseField(enum.Enum):
@@ -51,6 +50,11 @@ class ResponseField(enum.Enum):
     CONNECTION = enum.auto()
     UPGRADE = enum.auto()
     EVENT_STREAM = enum.auto()  # a Content-Type that says that the response may go on for hours
+    DATE = enum.auto()
+    # What framing fields are that do not say what they should; with some responses that does not matter:
+    BAD_LENGTH = enum.auto()
+    SAME_LENGTHS = enum.auto()  # a list of equal ones
+    BAD_CODING = enum.auto()
 
 
 REQUEST_FIELDS: Final[Mapping[bytes, RequestField]] = {
@@ -85,6 +89,7 @@ RESPONSE_FIELDS: Final[Mapping[bytes, ResponseField]] = {
     b"transfer-encoding": ResponseField.TRANSFER_ENCODING,
     b"connection": ResponseField.CONNECTION,
     b"upgrade": ResponseField.UPGRADE,
+    b"date": ResponseField.DATE,
     b"content-type": ResponseField.EVENT_STREAM,  # if its value is that of one, else KEPT
     b"keep-alive": ResponseField.DROPPED,
     b"proxy-connection": ResponseField.DROPPED,

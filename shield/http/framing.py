@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from shield.http.grammar import CHUNK_SIZE, CHUNK_SIZE_LINE, COMMON_CHUNK_SIZE, TRAILER_LINE
+from shield.http.grammar import CHUNK_SIZE, CHUNK_SIZE_LINE, COMMON_CHUNK_SIZE, SLOPPY_CHUNK_SIZE, TRAILER_LINE
+from shield.http.rules import Broken, Rule
 
 CHUNKED: Final = -1
 """In place of a body's length: it comes in the chunked transfer coding."""
@@ -25,10 +26,6 @@ MAX_TRAILER_BYTES: Final = 8192
 """bytes. All trailer fields together; they are dropped (RFC 9110 section 6.5.1 allows it)."""
 MAX_CHUNK_OVERHEAD: Final = 16384
 """bytes. Framing without a byte of payload between; CVE-2023-39326 is a body of extensions only."""
-
-
-class FramingError(Exception):
-    """The body breaks the rules of its transfer coding."""
 
 
 class LengthBody:
@@ -56,19 +53,22 @@ class LengthBody:
 class ChunkedBody:
     """A body in the chunked coding, of at most `limit` payload bytes (0: no limit).
 
-    feed() raises FramingError on anything that RFC 9112 section 7.1 does not allow, bare LF included, and TooLarge
-    beyond the limit. `payload` counts the payload bytes read so far.
+    feed() raises Broken on anything that RFC 9112 section 7.1 does not allow, bare LF included, and for a
+    body beyond the limit. `payload` counts the payload bytes read so far.
 
     With `framed`, feed() gives chunks to be sent on instead of payload. The last chunk, which ends the message, is not
     among them, extensions are left out, and there is no limit.
+
+    `padded`: whitespace behind a size is nothing, as servers write it that fill the size in later.
     """
 
-    __slots__ = ("_left", "_limit", "_line", "_overhead", "_state", "_trailer", "done", "framed", "payload")
+    __slots__ = ("_left", "_limit", "_line", "_overhead", "_padded", "_state", "_trailer", "done", "framed", "payload")
 
     SIZE, DATA, DATA_END, TRAILER = range(4)
 
-    def __init__(self, limit: int, framed: bool = False) -> None:
+    def __init__(self, limit: int, framed: bool = False, padded: bool = False) -> None:
         self.framed = framed
+        self._padded = padded
         self._state = self.SIZE
         self._line = b""  # what has come of a line
         self._left = 0
@@ -87,7 +87,7 @@ class ChunkedBody:
                 take = min(self._left, end - at)
                 self.payload += take
                 if self.payload > self._limit:
-                    raise TooLarge
+                    raise Broken(Rule.BODY_SIZE)
                 piece = data[at : at + take]
                 if self.framed:
                     pieces += (b"%x\r\n" % take, piece, b"\r\n")
@@ -156,7 +156,7 @@ class ChunkedBody:
                 stop += step
                 chunks += 1
             if data[stop : stop + 2] != b"\r\n":
-                raise FramingError("chunk data longer than its size")
+                raise Broken(Rule.CHUNK_DATA)
             self.payload += chunks * size
             at = stop + 2
         if at > begin:
@@ -171,42 +171,39 @@ class ChunkedBody:
         part = data[at:] if stop < 0 else data[at : stop + 1]
         self._overhead += len(part)
         if self._overhead > MAX_CHUNK_OVERHEAD or len(self._line) + len(part) > limit + 2:
-            raise FramingError("chunk framing too long")
+            raise Broken(Rule.CHUNK_OVERHEAD)
         line = self._line + part
         if stop < 0:
             if self._state == self.DATA_END and not b"\r".startswith(line):
-                raise FramingError("chunk data longer than its size")
+                raise Broken(Rule.CHUNK_DATA)
             self._line = line
             return None, len(data)
         self._line = b""
         if not line.endswith(b"\r\n"):
-            raise FramingError("bare LF in chunk framing")
+            raise Broken(Rule.CHUNK_BARE_LF)
         return line[:-2], stop + 1
 
     def _on_line(self, line: bytes) -> None:
         """What a line of framing says, by the state that it comes in."""
         if self._state == self.SIZE:
-            match = CHUNK_SIZE.fullmatch(line)
+            match = CHUNK_SIZE.fullmatch(line.rstrip(b" \t") if self._padded else line)
             if match is None:
-                raise FramingError("malformed chunk size")
+                sloppy = SLOPPY_CHUNK_SIZE.fullmatch(line) is not None
+                raise Broken(Rule.CHUNK_EXTENSION if sloppy else Rule.CHUNK_SIZE)
             self._left = int(match[1], 16)
             self._state = self.DATA if self._left else self.TRAILER
             if self.payload + self._left > self._limit:
-                raise TooLarge
+                raise Broken(Rule.BODY_SIZE)
         elif self._state == self.DATA_END:
             if line:
-                raise FramingError("chunk data longer than its size")
+                raise Broken(Rule.CHUNK_DATA)
             self._state = self.SIZE
         elif not line:
             self.done = True
         else:
             self._trailer += len(line)
             if self._trailer > MAX_TRAILER_BYTES or TRAILER_LINE.fullmatch(line) is None:
-                raise FramingError("malformed or oversized trailer")
-
-
-class TooLarge(FramingError):
-    """The payload exceeds its limit."""
+                raise Broken(Rule.TRAILER)
 
 
 def encode_chunk(piece: bytes) -> bytes:

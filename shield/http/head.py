@@ -1,27 +1,39 @@
-"""A request head, understood, and the rules by which a parsed message becomes one or is refused.
+"""A request head, understood, and the rules by which the bytes of one become it or are refused.
 
-aiohttp's C parser has refused broken syntax before. What it accepts and a proxy must not (docs/parsers.md) is refused
-here with a `Refused`. Fields are written anew from their names and values, so an upstream never sees bytes that a
-client wrote between them. How the body that follows is framed is in framing.py.
+Everything is read by grammar.py, and what breaks a rule of rules.py is refused with its name. Fields are written anew
+from their names and values, so an upstream never sees bytes that a client wrote between them. How the body that follows
+is framed is in framing.py.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from aiohttp.http import RawRequestMessage
-from multidict import CIMultiDictProxy
-
 from shield.http.client_fields import about_client
 from shield.http.fields import REQUEST_FIELDS, Fields, RequestField, disguised, without_named
 from shield.http.framing import CHUNKED
-from shield.http.grammar import CONTENT_LENGTH, HOST, REQUEST_ID, TARGET
+from shield.http.grammar import (
+    CONTENT_LENGTH,
+    CONTROL,
+    FIELD_LINE,
+    HOST,
+    OTHER_VERSION,
+    REQUEST_ID,
+    REQUEST_LINE,
+    SLOPPY_REQUEST_LINE,
+    TARGET,
+    TCHARS,
+    TOKEN,
+    TRANSFER_CODINGS,
+)
 from shield.http.line_memory import LineMemory
 from shield.http.ranges import modest
+from shield.http.rules import Broken, Rule
 from shield.http.settings import HttpSettings
-from shield.model import Fault
 from shield.readers import Reader, reader_of
 
+MAX_METHOD: Final = 64
+"""bytes. The longest one that is registered, UPDATEREDIRECTREF, has 17."""
 LONGEST_NAME: Final = 64
 """bytes. A field's name that is longer is looked up each time."""
 
@@ -49,14 +61,6 @@ _ORIGIN: Final = RequestField.ORIGIN
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
 
 
-class Refused(Exception):
-    """The head breaks a rule; `fault` says which."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.value)
-        self.fault = fault
-
-
 PLAIN_CONNECTION: Final = frozenset(
     {b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"}
 )
@@ -76,7 +80,7 @@ class Head:
     old = False  # HTTP/1.0
     # the fields
     fields: list[bytes]  # the lines to forward, each with its CRLF
-    headers: Fields | CIMultiDictProxy[str]  # all of them as they came; of a repeated field the first value
+    headers: Fields  # all of them as they came; of a repeated field the first value
     host = b""  # as sent; empty for HTTP/1.0 without one
     agent = b""  # User-Agent
     language = b""  # Accept-Language
@@ -109,7 +113,7 @@ class Head:
 
 
 class Examiner:
-    """Turns parsed messages into heads. One for all connections: it keeps only settings and what names mean."""
+    """Turns the bytes of heads into what they say. One for all connections: it keeps settings and what names mean."""
 
     __slots__ = ("_max_target", "_names", "_table", "mark", "max_body", "max_fields", "max_head", "pass_header")
 
@@ -144,23 +148,28 @@ class Examiner:
         """Whether CDN-Loop says that this Shield has sent the request on before."""
         return self.mark != b"" and self.mark in value
 
-    def examine(self, message: RawRequestMessage) -> Head:
-        """The head of `message`, ready to forward. Raises Refused.
+    def examine(self, data: bytes, stop: int) -> Head:
+        """The head in `data`, which ends with CRLF CRLF and whose first line ends at `stop`. Raises Broken.
 
         It is long because each field is looked at once.
         """
-        version = message.version
-        if version[0] != 1 or version[1] > 1:
-            raise Refused(Fault.VERSION_UNSUPPORTED)
-        raw = message.raw_headers
-        if len(raw) > self.max_fields:
-            raise Refused(Fault.HEAD_TOO_LARGE)
+        line = REQUEST_LINE.fullmatch(data, 0, stop)
+        if line is None:
+            raise Broken(_line_rule(data[:stop]))
+        if line[3] != b"1" or line[4] > b"1":
+            raise Broken(Rule.VERSION)
+        if len(line[1]) > MAX_METHOD:
+            raise Broken(Rule.METHOD_SIZE)
+        lines = data[stop + 2 : -4].split(b"\r\n") if len(data) > stop + 4 else []
+        if len(lines) > self.max_fields:
+            raise Broken(Rule.FIELD_COUNT)
+        pairs = _split(lines)
         head = Head()
-        head.method = method = message.method
-        head.headers = message.headers
-        head.old = head.close = old = version[1] == 0
+        head.method = method = line[1].decode("ascii")
+        head.headers = Fields(data)
+        head.old = head.close = old = line[4] == b"0"
         if method == "CONNECT" or method == "TRACE":
-            raise Refused(Fault.METHOD_NOT_ALLOWED)
+            raise Broken(Rule.METHOD)
         fields: list[bytes] = []
         head.fields = fields
         known = self._names.known
@@ -169,14 +178,14 @@ class Examiner:
         keys = 0
         ranges: list[bytes] = []
         modestly = True
-        for name, value in raw:
+        for name, value in pairs:
             kind = known.get(name)
             if kind is None:
                 kind = self._classify(name)
             if kind is _KEPT:
                 fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _AGENT:
-                head.agent = value
+                head.agent = head.agent or value
                 fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _LANGUAGE:
                 head.language = value
@@ -191,17 +200,20 @@ class Examiner:
             elif kind is _LENGTH:
                 lengths += 1
                 if CONTENT_LENGTH.fullmatch(value) is None:
-                    raise Refused(Fault.BAD_FRAMING)
+                    raise Broken(Rule.LENGTH_SYNTAX)
                 head.length = int(value)
             elif kind is _CODING:
                 codings += 1
-                # RFC 9112 section 6.1: other codings are not understood, so the message's end is not known.
-                if value.lower() != b"chunked" or old:
-                    raise Refused(Fault.BAD_FRAMING)
+                if old:
+                    raise Broken(Rule.CODING_IN_1_0)
+                if value.lower() != b"chunked":
+                    # RFC 9112 section 6.1: 501 for a coding that is not understood. Only those that there are get it.
+                    understood = TRANSFER_CODINGS.fullmatch(value) is not None
+                    raise Broken(Rule.CODING_UNKNOWN if understood else Rule.CODING_SYNTAX)
                 head.length = CHUNKED
             elif kind is _EXPECT:
                 if value.lower() != b"100-continue":
-                    raise Refused(Fault.EXPECTATION_FAILED)
+                    raise Broken(Rule.EXPECTATION)
                 head.expect = not old
             elif kind is _UPGRADE:
                 upgrade = value.lower()
@@ -218,7 +230,7 @@ class Examiner:
                 head.told += (b"".join((name, b": ", value, b"\r\n")),)
             elif kind is _LOOP:
                 if self.marks(value):
-                    raise Refused(Fault.LOOP_DETECTED)
+                    raise Broken(Rule.LOOP)
                 fields.append(b"".join((name, b": ", value, b"\r\n")))
             elif kind is _REQUEST_ID:
                 if REQUEST_ID.fullmatch(value) is not None:
@@ -230,18 +242,26 @@ class Examiner:
                 ranges.append(b"".join((name, b": ", value, b"\r\n")))
                 modestly = modestly and modest(value)
             elif kind is _DISGUISED:
-                raise Refused(Fault.BAD_FRAMING)
+                raise Broken(Rule.DISGUISED_FRAMING)
         if len(ranges) == 1 and modestly:  # a server that joins two would see more than there are in each
             fields += ranges
         if lengths + codings > 1:
-            raise Refused(Fault.BAD_FRAMING)
-        if head.length and method in BODY_UNUSUAL:
+            raise Broken(
+                Rule.LENGTH_AND_CODING
+                if lengths and codings
+                else Rule.LENGTH_REPEATED
+                if lengths
+                else Rule.CODING_REPEATED
+            )
+        if head.length and method not in BODY_USUAL:
             head.doubtful = True  # RFC 9110 section 9.3.1: some servers ignore such a body and read it as a request
-        if (hosts != 1 and not (old and hosts == 0)) or (hosts and HOST.fullmatch(head.host) is None):
-            raise Refused(Fault.BAD_HOST)
-        self.aim(head, message.path)
+        if hosts != 1 and not (old and hosts == 0):
+            raise Broken(Rule.HOST_REPEATED if hosts else Rule.HOST_MISSING)
+        if hosts and HOST.fullmatch(head.host) is None:
+            raise Broken(Rule.HOST_SYNTAX)
+        self.aim(head, line[2].decode("latin-1"))
         if self.max_body and head.length > self.max_body:
-            raise Refused(Fault.BODY_TOO_LARGE)
+            raise Broken(Rule.BODY_SIZE)
         if connection:
             options = _obey(head, connection)
             head.websocket = (
@@ -255,36 +275,89 @@ class Examiner:
         return head
 
     def aim(self, head: Head, target: str) -> None:
-        """Set the target, in any form (RFC 9112 section 3.2). Absolute form becomes origin form, and must name the same
-        host as Host. Raises Refused."""
+        """Set the target, in any form (RFC 9112 section 3.2). Raises Broken.
+
+        Absolute form becomes origin form, and its host the one that is asked for (section 3.2.2). One that Host does
+        not name as well is refused: somebody on the way may have gone by the other one.
+        """
         if len(target) > self._max_target:
-            raise Refused(Fault.TARGET_TOO_LONG)
+            raise Broken(Rule.TARGET_SIZE)
         if TARGET.fullmatch(target) is None:
-            raise Refused(Fault.BAD_TARGET)
+            raise Broken(Rule.TARGET)
         if target[0] != "/" and not (target == "*" and head.method == "OPTIONS"):
             scheme, found, rest = target.partition("://")
+            scheme = scheme.lower()
             authority, slash, tail = rest.partition("/")
             query_at = authority.find("?")
             if query_at >= 0:
                 authority, tail, slash = authority[:query_at], authority[query_at:] + slash + tail, ""
-            if not found or scheme.lower() not in ("http", "https") or not authority:
-                raise Refused(Fault.BAD_TARGET)
-            if HOST.fullmatch(authority.encode("ascii")) is None:
-                raise Refused(Fault.BAD_HOST)
-            if head.host and authority.lower().encode("ascii") != head.host.lower():
-                raise Refused(Fault.BAD_HOST)  # one message, two hosts: somebody on the way will pick the other one
-            head.host = authority.encode("ascii")
+            if not found or scheme not in _DEFAULT_PORTS or not authority:
+                raise Broken(Rule.TARGET_FORM)
+            host = authority.encode("ascii")
+            if HOST.fullmatch(host) is None:
+                raise Broken(Rule.HOST_SYNTAX)
+            if head.host and head.host != host:
+                port = _DEFAULT_PORTS[scheme]
+                if _host_and_port(host, port) != _host_and_port(head.host, port):
+                    raise Broken(Rule.HOST_DIFFERS)
+            head.host = host
             target = "/" + tail
         self.aim_at_path(head, target)
 
     def aim_at_path(self, head: Head, target: str) -> None:
-        """Set a target that is known to have origin form. Raises Refused."""
+        """Set a target that is known to have origin form. Raises Broken."""
         if len(target) > self._max_target:
-            raise Refused(Fault.TARGET_TOO_LONG)
+            raise Broken(Rule.TARGET_SIZE)
         head.target = target
         query = target.find("?")
         head.path = target if query < 0 else target[:query]
         head.written = None
+
+
+def _host_and_port(authority: bytes, default: int) -> tuple[bytes, int]:
+    """An authority that has the form of HOST, so that equal ones mean the same server (RFC 9110 section 4.2.3)."""
+    host, colon, port = authority.rpartition(b":")
+    if not colon or port.endswith(b"]"):
+        return authority.lower(), default
+    return host.lower(), int(port or default)
+
+
+def _line_rule(line: bytes) -> Rule:
+    """What is wrong with a line that is no request-line."""
+    if line[:1] == b"" or line[0] not in TCHARS:
+        return Rule.BARE_LF if line[:1] == b"\n" else Rule.NOT_HTTP
+    if b"\n" in line:
+        return Rule.BARE_LF
+    if CONTROL.search(line) is not None or b"\t" in line:
+        return Rule.CONTROL_CHARACTER
+    if OTHER_VERSION.search(line) is not None:
+        return Rule.VERSION
+    return Rule.TARGET if SLOPPY_REQUEST_LINE.fullmatch(line) is not None else Rule.REQUEST_LINE
+
+
+def _split(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """The name and value of each field line. Raises Broken: what is no field line comes before what a field says."""
+    pairs = []
+    for line in lines:
+        match = FIELD_LINE.fullmatch(line)
+        if match is None:
+            raise Broken(field_rule(line))
+        pairs.append((match[1], match[2]))
+    return pairs
+
+
+def field_rule(line: bytes) -> Rule:
+    """What is wrong with a line that is no field line, of a request or a response."""
+    if b"\n" in line:
+        return Rule.BARE_LF
+    if CONTROL.search(line) is not None:
+        return Rule.CONTROL_CHARACTER
+    if line[:1] in (b" ", b"\t"):
+        return Rule.FOLDED_LINE
+    name, colon, _ = line.partition(b":")
+    if colon and TOKEN.fullmatch(name.rstrip(b" \t")) is not None:
+        return Rule.SPACE_BEFORE_COLON
+    return Rule.DISGUISED_FRAMING if disguised(name.lower()) else Rule.FIELD_NAME
 
 
 def _obey(head: Head, connection: bytes) -> frozenset[bytes]:
@@ -302,6 +375,9 @@ def _obey(head: Head, connection: bytes) -> frozenset[bytes]:
     return options
 
 
-BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-"""Methods whose requests have no body, as a rule."""
+BODY_USUAL: Final = frozenset(
+    {"POST", "PUT", "PATCH", "PROPFIND", "PROPPATCH", "MKCOL", "LOCK", "REPORT", "SEARCH", "MKCALENDAR", "ACL", "QUERY"}
+)
+"""Methods with whose requests servers that know them expect a body. With any other a body is doubtful."""
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PLAIN_OPTIONS: Final = {value: frozenset(option.strip() for option in value.split(b",")) for value in PLAIN_CONNECTION}

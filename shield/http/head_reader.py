@@ -6,15 +6,15 @@ Each head is read at the first step of this ladder that fits, from the cheapest 
     same fields    another target                only the target is read               read(), PlainHeads.again()
     other cookie   and maybe another target      only these are read                   read(), PlainHeads.with_cookie()
     plain          what nearly all heads are     its lines are looked up by bytes      PlainHeads.read()
-    the parser     everything else               aiohttp's C parser, then Examiner     _parse(), Examiner.examine()
+    the rest       everything else               line by line, by the grammar         Examiner.examine()
 
 The steps differ in cost only: what one takes, the one below it would take with the same meaning, and what one refuses,
 it would refuse for the same reason. Tests hold them against each other (test_head_reader.py, test_plain_head.py).
 They pay because clients repeat themselves: browsers send the same fields for each part of a page, and programs and
 floods the same bytes.
 
-The parser is fed exactly one head at a time, cut out at CRLF CRLF, so that the position in the stream is always ours: a
-bad request behind a good one loses nothing, and nothing of a message's body reaches the next head.
+A head is cut out at CRLF CRLF and read alone, so a bad request behind a good one loses nothing, and nothing of a
+message's body reaches the next head.
 
 Bytes pinned per connection: a head that is not whole (`http.max_head_bytes`), and the last head (`REPEATED_LIMIT`, and
 as much again parsed).
@@ -22,16 +22,12 @@ as much again parsed).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
-
-from shield.http.grammar import BARE_LF, OTHER_VERSION, SLOPPY_REQUEST_LINE, TARGET, TCHARS, UNKNOWN_METHOD_LINE
-from shield.http.head import Head, Refused
+from shield.http.grammar import BARE_LF, TCHARS
+from shield.http.head import Head
 from shield.http.plain_head import PlainHeads
-from shield.model import Fault
+from shield.http.rules import Broken, Rule
 
 REPEATED_LIMIT: Final = 4096
 """bytes of a head, request line and fields, that is remembered in case the next one repeats it. Browsers send 500 to
@@ -44,12 +40,11 @@ _COOKIE: Final = b"\r\nCookie: "
 class HeadReader:
     """Reads the heads of one connection. `kept` is the last one if it was plain, `last` its bytes."""
 
-    __slots__ = ("_line", "_parser", "_plain", "_scanned", "blank", "kept", "last", "partial")
+    __slots__ = ("_line", "_plain", "_scanned", "blank", "kept", "last", "partial")
 
     def __init__(self, plain: PlainHeads) -> None:
         """`plain`: what all connections share, the limits among it."""
         self._plain = plain
-        self._parser: Any = None
         self.kept: Head | None = None
         self.last = b""
         self._line = 0  # where the first line of `last` ends
@@ -62,12 +57,12 @@ class HeadReader:
 
         Gives the head once it is whole, and the index behind what was read. `partial` is None when none has begun, as
         after an empty line (RFC 9112 section 2.2 allows for one). The pieces are searched once, so a byte at a time
-        costs no more. Raises Refused.
+        costs no more. Raises Broken.
         """
         partial = self.partial
         if partial is None:
             if data[at] not in TCHARS and data[at] != CR:
-                raise Refused(Fault.MALFORMED_HEAD)
+                raise Broken(Rule.BARE_LF if data[at] == LF else Rule.NOT_HTTP)
             partial = self.partial = bytearray()
             self._scanned = 0
         if partial == b"\r" or (data[at] == CR and not partial):
@@ -78,9 +73,9 @@ class HeadReader:
         stop = partial.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if stop < 0:
             if BARE_LF.search(partial, self._scanned) is not None:
-                raise Refused(Fault.MALFORMED_HEAD)
+                raise Broken(Rule.BARE_LF)
             if len(partial) > most:
-                raise Refused(Fault.TARGET_TOO_LONG if b"\r\n" not in partial else Fault.HEAD_TOO_LARGE)
+                raise Broken(Rule.TARGET_SIZE if b"\r\n" not in partial else Rule.HEAD_SIZE)
             self._scanned = len(partial)
             return None, len(data)
         self.partial = None
@@ -93,20 +88,22 @@ class HeadReader:
             if at == len(data):
                 partial += b"\r"
                 return at
-        if data[at] != LF or self.blank:
-            raise Refused(Fault.MALFORMED_HEAD)
+        if data[at] != LF:
+            raise Broken(Rule.CONTROL_CHARACTER)
+        if self.blank:
+            raise Broken(Rule.EMPTY_LINE)
         self.blank = True
         self.partial = None
         return at + 1
 
     def read(self, data: bytes) -> Head:
-        """The one whole head in `data`, by the ladder. Raises Refused."""
+        """The one whole head in `data`, by the ladder. Raises Broken."""
         self.blank = False
         plain = self._plain
         stop = data.find(b"\r\n")
         most = plain.examiner.max_head
         if len(data) > most:
-            raise Refused(Fault.TARGET_TOO_LONG if stop > most else Fault.HEAD_TOO_LARGE)
+            raise Broken(Rule.TARGET_SIZE if stop > most else Rule.HEAD_SIZE)
         head = self.kept
         if head is not None and data[stop:] == self.last[self._line :] and plain.again(head, data, stop):
             if len(data) > REPEATED_LIMIT:  # by its target: what is asked for next is read without it
@@ -123,7 +120,7 @@ class HeadReader:
         self.kept = head
         if head is None:
             self.last = b""
-            return self._parse(data, stop)
+            return plain.examiner.examine(data, stop)
         if len(data) <= REPEATED_LIMIT:
             self.last = data
             self._line = stop
@@ -149,74 +146,3 @@ class HeadReader:
         ):
             return None
         return self._plain.with_cookie(head, data, stop, at + shift, rest)
-
-    def _parse(self, data: bytes, stop: int) -> Head:
-        """A head that is not plain; its first line ends at `stop`."""
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = new_parser(self._plain.examiner.max_head)
-        try:
-            messages, _, _ = parser.feed_data(data)
-        except BadHttpMethod:
-            well_formed = UNKNOWN_METHOD_LINE.match(data) is not None
-            raise Refused(Fault.METHOD_UNKNOWN if well_formed else Fault.MALFORMED_HEAD) from None
-        except HttpProcessingError as error:
-            raise Refused(_mistake(data, stop, error.message)) from None
-        if len(messages) != 1:
-            raise Refused(Fault.MALFORMED_HEAD)
-        message = messages[0][0]
-        # llhttp also takes ICE/1.0 and RTSP/1.0 for HTTP/1.0, several spaces for one, a LF before the line, and CONNECT
-        # without a target, where the path is None.
-        if (
-            not message.path
-            or stop != len(message.method) + len(message.path) + 10
-            or data[stop - 9 : stop - 3] != b" HTTP/"
-        ):
-            raise Refused(Fault.MALFORMED_HEAD)
-        if message.upgrade or message.chunked:
-            self._parser = None
-        head = self._plain.examiner.examine(message)
-        if head.length:
-            self._parser = None  # it waits for a body that is framed here
-        return head
-
-
-def _mistake(data: bytes, stop: int, said: str) -> Fault:
-    """What is wrong with a head that the parser refuses; its first line ends at `stop`.
-
-    Mistakes that change nothing about where a message ends have names of their own: they are not held against anybody.
-    """
-    line = data[:stop]
-    if OTHER_VERSION.search(line) is not None:  # llhttp turns the version away before we see it
-        return Fault.VERSION_UNSUPPORTED
-    if said.startswith(_REPEATED) and not said.startswith(_OF_FRAMING, len(_REPEATED)):
-        return Fault.REPEATED_FIELD
-    if said.startswith(_NO_HOST):
-        return Fault.BAD_HOST
-    target = line[line.find(b" ") + 1 : -9]
-    if SLOPPY_REQUEST_LINE.match(data) is not None and TARGET.fullmatch(target.decode("latin-1")) is None:
-        return Fault.BAD_TARGET
-    return Fault.MALFORMED_HEAD
-
-
-_REPEATED: Final = "Duplicate '"
-"""How aiohttp begins to say that a field came twice that may come once."""
-_NO_HOST: Final = "Missing 'Host'"
-_OF_FRAMING: Final = ("Content-Length'", "Transfer-Encoding'", "Host'")
-
-_NO_LOOP: Final[Any] = object()
-"""In place of an event loop, which the parser wants for who waits for a body. It is fed no body, so nobody waits."""
-
-
-def new_parser(limit: int) -> Any:
-    """A parser for one connection, of heads of at most `limit` bytes. It keeps nothing of a head once that is read,
-    bodies aside."""
-    return HttpRequestParser(
-        BaseProtocol(_NO_LOOP),  # what it pauses and resumes when it buffers a body
-        _NO_LOOP,
-        65536,
-        max_line_size=limit,
-        max_field_size=limit,
-        max_headers=1 << 16,  # counted by the examiner, which answers 431
-        auto_decompress=False,
-    )

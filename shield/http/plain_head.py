@@ -1,18 +1,17 @@
-"""Request heads of the plainest form, which nearly all have, read a line at a time and without the parser.
+"""Request heads of the plainest form, which nearly all have, read a line at a time from memory.
 
 What a line means is remembered by its bytes (line_memory.py). Measured: 5 µs for a browser's head whose lines are
-known but for the cookie, 8 µs by way of the parser and the examiner.
+known but for the cookie.
 
-A head is plain when all of this holds. Any other is left to the parser and Examiner.examine(), so all errors but a
-target too long, and all doubtful cases, are theirs. A test holds both readings against each other.
+A head is plain when all of this holds. Any other is left to Examiner.examine(), so all errors but a target too
+long, and all doubtful cases, are its. A test holds both readings against each other.
 
     request line         PLAIN_REQUEST_LINE of grammar.py: a common method, a target in origin form, HTTP/1.1
     each field line      PLAIN_FIELD_LINE: no control character but tabs, no "_" in the name
     Host                 once
-    Content-Length       at most once, not above the limit, and not with a method of BODY_UNUSUAL, unless it is 0
+    Content-Length       at most once, not above the limit, and only with a method of BODY_USUAL, unless it is 0
     Connection           at most once, one of PLAIN_CONNECTION
     Range                at most one, and modest (ranges.py)
-    User-Agent           at most once; and at most one field of _SINGLE_NAMES, which the parser refuses twice
     CDN-Loop             without our own mark
     Transfer-Encoding, Expect, Upgrade, Sec-WebSocket-Key, disguised framing     none
 """
@@ -23,7 +22,7 @@ from typing import Final
 
 from shield.http.fields import Fields, RequestField
 from shield.http.grammar import CONTENT_LENGTH, HOST, PLAIN_FIELD_LINE, PLAIN_REQUEST_LINE, REQUEST_ID
-from shield.http.head import BODY_UNUSUAL, PLAIN_CONNECTION, Examiner, Head
+from shield.http.head import BODY_USUAL, PLAIN_CONNECTION, Examiner, Head
 from shield.http.line_memory import LineMemory
 from shield.http.ranges import modest
 
@@ -43,7 +42,6 @@ _LOOP: Final = RequestField.LOOP
 _REQUEST_ID: Final = RequestField.REQUEST_ID
 _ORIGIN: Final = RequestField.ORIGIN
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
-_SINGLE: Final = RequestField.SINGLE
 
 _NOT_PLAIN: Final = frozenset(
     {
@@ -53,9 +51,6 @@ _NOT_PLAIN: Final = frozenset(
         RequestField.UPGRADE,
         RequestField.WEBSOCKET_KEY,
     }
-)
-_SINGLE_NAMES: Final = frozenset(
-    {b"content-location", b"content-range", b"content-type", b"etag", b"max-forwards", b"server"}
 )
 # In place of the values of Accept and Sec-Fetch-Dest: whether they ask for a page.
 _PAGE: Final = b"page"
@@ -77,7 +72,7 @@ class PlainHeads:
     def read(self, data: bytes, stop: int) -> Head | None:
         """The head in `data`, which ends with CRLF CRLF and whose first line ends at `stop`; None if it is not plain.
 
-        Raises Refused when the target is too long.
+        Raises Broken when the target is too long.
         """
         line = PLAIN_REQUEST_LINE.fullmatch(data, 0, stop)
         if line is None:
@@ -89,7 +84,7 @@ class PlainHeads:
         head = Head()
         head.fields = fields = []
         known = self._lines.known
-        hosts = lengths = connections = agents = singles = ranges = 0
+        hosts = lengths = connections = ranges = 0
         for text in lines:
             meaning = known.get(text)
             if meaning is None:
@@ -100,8 +95,7 @@ class PlainHeads:
             if kind is _KEPT:
                 fields.append(forwarded)
             elif kind is _AGENT:
-                agents += 1
-                head.agent = value
+                head.agent = head.agent or value
                 fields.append(forwarded)
             elif kind is _LANGUAGE:
                 head.language = value
@@ -117,9 +111,6 @@ class PlainHeads:
             elif kind is _LENGTH:
                 lengths += 1
                 head.length = int(value)
-            elif kind is _SINGLE:
-                singles += 1
-                fields.append(forwarded)
             elif kind is _SHOWN_PASS:
                 head.token = value
             elif kind is _X_FORWARDED_FOR:
@@ -136,10 +127,10 @@ class PlainHeads:
                 fields.append(forwarded)
             elif kind is _REQUEST_ID:
                 head.request_id = value or head.request_id
-        if hosts != 1 or lengths > 1 or connections > 1 or agents > 1 or singles > 1 or ranges > 1:
+        if hosts != 1 or lengths > 1 or connections > 1 or ranges > 1:
             return None
         head.method = method = line[1].decode("ascii")
-        if head.length and (method in BODY_UNUSUAL or 0 < examiner.max_body < head.length):
+        if head.length and (method not in BODY_USUAL or 0 < examiner.max_body < head.length):
             return None
         head.headers = Fields(data)
         examiner.aim_at_path(head, line[2].decode("ascii"))
@@ -148,7 +139,7 @@ class PlainHeads:
     def again(self, head: Head, data: bytes, stop: int) -> bool:
         """Make `head` that of the request in `data`, which has the same fields, if it also has the same method.
 
-        Returns whether it did. Raises Refused when the target is too long.
+        Returns whether it did. Raises Broken when the target is too long.
         """
         line = PLAIN_REQUEST_LINE.fullmatch(data, 0, stop)
         if line is None or line[1].decode("ascii") != head.method:
@@ -160,7 +151,7 @@ class PlainHeads:
 
     def with_cookie(self, head: Head, data: bytes, stop: int, at: int, end: int) -> Head | None:
         """The head in `data`, which differs from `head` in its only Cookie, the line data[at:end], and maybe in its
-        target; None if it must be read in full. Raises Refused when the target is too long."""
+        target; None if it must be read in full. Raises Broken when the target is too long."""
         match = PLAIN_FIELD_LINE.fullmatch(data, at, end)
         if match is None:
             return None
@@ -198,8 +189,6 @@ class PlainHeads:
             if self.examiner.marks(value):
                 return None
             kind = _KEPT
-        elif kind is _KEPT:
-            kind = _SINGLE if lower in _SINGLE_NAMES else _KEPT
         elif kind is _REQUEST_ID and REQUEST_ID.fullmatch(value) is None:
             value = b""
         meaning = (kind, value, forwarded)

@@ -93,7 +93,7 @@ LINES: Final[Mapping[str, Event]] = {
     "request": _event(
         "info",
         "A forwarded request has ended.",
-        "address client method path status action reason tier ms sent server id ja4 fault",
+        "address client method path status action reason tier ms sent server id ja4 fault rule",
     ),
     "refused": _event(
         "info",
@@ -103,7 +103,7 @@ LINES: Final[Mapping[str, Event]] = {
     "fault": _event(
         "info",
         "A request or connection failed before or beside any verdict.",
-        "address method path fault status ja4 detail",
+        "address method path fault status rule ja4 detail",
     ),
     "suppressed": _event("info", "So many lines of one event were left out in the last second.", "of lines"),
 }

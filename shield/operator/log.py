@@ -159,11 +159,12 @@ class AccessLog:
         request_id: str = "",
         fault: str = "",
         ja4: str = "",
+        rule: str = "",
     ) -> None:
         """Log a forwarded request that has ended.
 
         `seconds` from its head to its end; `sent` bytes of body to the client; `server` the one tried last, if any;
-        `fault` why it failed, if it did; `ja4` of the client's program, over TLS.
+        `fault` why it failed, if it did; `ja4` of the client's program, over TLS; `rule` that the response broke.
         """
         if not self._requests and not (fault and self._admit_fault(now)):
             return
@@ -191,6 +192,8 @@ class AccessLog:
             line["fault"] = fault
             if _NOT_SENT.get(fault) == status:
                 line["action"], line["reason"] = NOT_SENT, fault
+        if rule:
+            line["rule"] = rule
         self._lines.put(line)
 
     def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
@@ -256,9 +259,10 @@ class AccessLog:
         detail: str = "",
         ja4: str = "",
         head: bytes | bytearray | Head = b"",
+        rule: str = "",
     ) -> None:
         """Log a request or connection that failed before or beside any verdict. `head`: what there is of a request,
-        read or not; its method and path are told."""
+        read or not; its method and path are told. `rule` is the one that it broke, if it broke one."""
         if not self._admit_fault(now):
             return
         line = {
@@ -269,6 +273,8 @@ class AccessLog:
             "fault": fault,
             "status": status,
         }
+        if rule:
+            line["rule"] = rule
         if ja4:
             line["ja4"] = ja4
         if detail:

@@ -121,6 +121,7 @@ class Metrics:
         "passes_granted",
         "redemptions",
         "request_seconds",
+        "rules",
         "streams_open",
         "tunnels_open",
         "upstream_responses",
@@ -137,6 +138,7 @@ class Metrics:
         self.upstream_responses = [0] * 10
         self.own_responses = [0] * 10
         self.faults: defaultdict[str, int] = defaultdict(int)
+        self.rules: dict[str, defaultdict[str, int]] = {"request": defaultdict(int), "response": defaultdict(int)}
         self.handshakes: defaultdict[str, int] = defaultdict(int)  # by outcome (accept/handshakes.py)
         self.request_seconds = Histogram()  # head received to last byte handed to the client's socket
         self.upstream_seconds = Histogram()  # last byte sent upstream to response head (Outcome.rtt)
@@ -171,6 +173,7 @@ class Metrics:
             },
             responses=ResponsesStatus(_classes(self.upstream_responses), _classes(self.own_responses)),
             faults=dict(self.faults),
+            rules={side: dict(counts) for side, counts in self.rules.items()},
             handshakes=dict(self.handshakes),
             connections=ConnectionsStatus(
                 open=self.connections_open,

@@ -83,6 +83,12 @@ class CountersStatus:
         Merge.SUM,
         Counter("shield_faults", "Requests and connections that failed, by fault.", ("fault",)),
     ]
+    rules: Annotated[
+        Mapping[str, Mapping[str, int]],
+        Merge.SUM,
+        NONZERO,
+        Counter("shield_broken_rules", "Rules of HTTP that requests and responses broke.", ("side", "rule")),
+    ]
     handshakes: Annotated[
         Mapping[str, int], Merge.SUM, Counter("shield_tls_handshakes", "TLS handshakes, by outcome.", ("outcome",))
     ]

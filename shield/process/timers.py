@@ -72,6 +72,7 @@ class Timers:
         parts, wall = self._parts, now + self._setting.wall_offset
         self._next_second = now + 1.0 - wall % 1.0
         parts.replies.set_date(wall)
+        parts.pool.set_date(wall)
         parts.pool.sweep(now)
         for listener in parts.listeners:
             listener.check()

@@ -35,14 +35,14 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.MISDIRECTED: FaultReply("Misdirected request", "This host is not served here."),
     Fault.BAD_TARGET: FaultReply("Bad request", "The request target is not valid.", closes=True),
     Fault.BAD_FRAMING: FaultReply("Bad request", "The length of the body cannot be told with certainty.", closes=True),
-    Fault.REPEATED_FIELD: FaultReply("Bad request", "A field that may come once has come twice.", closes=True),
+    Fault.CODING_UNKNOWN: FaultReply("Not implemented", "The only transfer coding known here is chunked.", closes=True),
     Fault.VERSION_UNSUPPORTED: FaultReply(
         "HTTP version not supported", "This server speaks HTTP/1.1 and HTTP/1.0.", closes=True
     ),
     Fault.LOOP_DETECTED: FaultReply(
         "Loop detected", "This site sends its requests back to itself. Its operator must correct that.", closes=True
     ),
-    Fault.METHOD_UNKNOWN: FaultReply("Not implemented", "The request method is not known here.", closes=True),
+    Fault.METHOD_UNKNOWN: FaultReply("Not implemented", "The request method is longer than any.", closes=True),
     # CONNECT and TRACE. What the site itself allows is not known here, so Allow names what is passed on to it.
     Fault.METHOD_NOT_ALLOWED: FaultReply(
         "Method not allowed",

@@ -75,7 +75,8 @@ class ProofOfWork:
         """
         if head.method != "POST":
             return Fault.POST_ONLY
-        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+        said = head.headers.getall("Content-Type", []) or [""]
+        if len(said) > 1 or said[0].partition(";")[0].strip().lower() != "application/json":
             return Fault.UNSUPPORTED_MEDIA
         if cross_site(request.headers, trusted):
             return Fault.CROSS_SITE

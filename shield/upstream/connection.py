@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection to an upstream server: a request out, and the events of its response for the exchange.
 
 Heads are read by http/response_head.py, the end of a body is found by http/framing.py, and nothing of one response
-reaches the next. What breaks a rule is `upstream_garbage`: 502, or a cut connection if the client has the head already.
+reaches the next. What breaks a rule of http/rules.py is `upstream_garbage`: 502, or a cut connection if the client has
+the head already.
 What is clear to us and might not be to others, or is followed by a single byte too many, is passed on, and the
 connection is not used again (`poisoned`).
 
@@ -13,8 +14,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from shield.http.framing import CHUNKED, LAST_CHUNK, ChunkedBody, FramingError, encode_chunk
-from shield.http.response_head import ResponseHeadReader, Unacceptable
+from shield.http.framing import CHUNKED, LAST_CHUNK, ChunkedBody, encode_chunk
+from shield.http.response_head import ResponseHeadReader
+from shield.http.rules import Broken, Rule
 from shield.http.websocket import accepted
 from shield.model import Fault
 
@@ -28,7 +30,9 @@ SMALL_BODY: Final = 16 * 1024
 
 HEAD, SIZED, CHUNKS, ENDLESS = range(4)  # what is being read; ENDLESS: a body until the connection closes
 
-_METHOD_BYTES: dict[str, bytes] = {}
+_METHOD_BYTES: Final = {
+    method: method.encode("ascii") for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
 _NOTHING: Final[list[bytes]] = []
 _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -151,9 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
 
         A head that comes again is joined at the second time, since most come once. It is kept only where it does not
         depend on the server."""
-        method = _METHOD_BYTES.get(head.method)
-        if method is None:  # the parser knows a few dozen methods, so this dict is bounded
-            method = _METHOD_BYTES[head.method] = head.method.encode("ascii")
+        method = _METHOD_BYTES.get(head.method) or head.method.encode("ascii")
         kept_host = self._preserve_host and head.host
         host = kept_host or server.authority
         fields = head.fields
@@ -278,9 +280,9 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 exchange.on_body(data)
                 exchange.flush()
-        except (Unacceptable, FramingError):
+        except Broken as broken:
             self.poisoned = True
-            exchange.upstream_failed(Fault.UPSTREAM_GARBAGE)
+            exchange.upstream_failed(Fault.UPSTREAM_GARBAGE, broken.rule)
 
     # the head
 
@@ -293,15 +295,15 @@ class UpstreamConnection(asyncio.Protocol):
             head, at = heads.read(data, at, head_only)
             if head is None:
                 break
-            status, fields, length, declared, event_stream, last, websocket = head
+            status, fields, length, declared, event_stream, last, switched, dated = head
             if last:
                 self.poisoned = True
             if status == 101:
-                if not (websocket and self._request.websocket):
-                    raise Unacceptable("unasked 101")
+                if not (switched == b"websocket" and self._request.websocket):
+                    raise Broken(Rule.SWITCH_UNASKED)
                 # A client may know a page that answers 101 to anything, and would have a way past every rule here.
                 if not accepted(self._websocket_key, fields):
-                    raise Unacceptable("no proof of WebSocket")
+                    raise Broken(Rule.SWITCH_UNPROVED)
                 exchange.switch(fields, data[at:])
                 return
             if status < 200:
@@ -309,6 +311,8 @@ class UpstreamConnection(asyncio.Protocol):
                 if at < len(data):
                     continue
                 break
+            if not dated:
+                fields += self.server.date  # RFC 9110 section 6.6.1
             framed = exchange.on_head(status, fields, length, declared, event_stream)
             if self.exchange is None:  # it has let go of us
                 return
@@ -318,7 +322,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._read_sized(exchange, data, at)
             elif length == CHUNKED:
                 self._state = CHUNKS
-                self._chunks = ChunkedBody(0, framed)
+                self._chunks = ChunkedBody(0, framed, padded=True)
                 self._read_chunks(exchange, data, at)
             else:
                 self._state = ENDLESS

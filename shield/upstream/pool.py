@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from shield.model import Fault
@@ -44,6 +45,7 @@ class Pool:
         """Whether a connection serves one client after the other."""
         self.servers = [Server(name, metrics.upstream(name)) for name in servers]
         self.dialer = Dialer(settings, resolver, any(server.tls for server in self.servers), connection_factory)
+        self.set_date(0.0)
         self._notify = notify
         self._random = random.Random()  # noqa: S311 - balances load, guards nothing
 
@@ -141,6 +143,12 @@ class Pool:
         """The result of an active health check."""
         if server.checked(ok, now, self.settings.unhealthy_after):
             self._notify("upstream_up" if ok else "upstream_down", server.name)
+
+    def set_date(self, wall: float) -> None:
+        """Once a second: `wall` seconds since the epoch are the Date of responses that come without one."""
+        line = b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode("ascii")
+        for server in self.servers:
+            server.date = (line,)
 
     def sweep(self, now: float) -> None:
         """Once a second: close connections idle for too long, forgive servers that have been well for long."""

@@ -47,6 +47,7 @@ class Server:
         "authority",
         "checks_failed",
         "counters",
+        "date",
         "ejected_until",
         "ejections",
         "failures",
@@ -83,6 +84,7 @@ class Server:
         self.addresses: list[str] = []
         self.next_address = 0  # index of the address that took the last connection
         self.counters = counters
+        self.date: tuple[bytes, ...] = ()  # the line for responses that have none, if the time is known
         # health
         self.healthy = True  # by the active checks
         self.checks_failed = 0  # in a row

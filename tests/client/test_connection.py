@@ -148,7 +148,7 @@ async def test_a_refusal_of_a_large_upload_is_read_before_the_close(request_byte
     [
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", 413),
         (b"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 3000000\r\n\r\n", 400),
-        (b"BREW / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n", 501),
+        (b"B" * 65 + b" / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n", 501),
     ],
 )
 async def test_an_early_error_is_read_by_a_client_that_goes_on_sending(head: bytes, status: int) -> None:

@@ -78,6 +78,7 @@ async def test_garbage_after_a_request_is_still_held_against_its_client() -> Non
             assert shield.engine.signals == [("127.0.0.1", Signal.MALFORMED)]
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 SLIPS = {
     "a host with odd characters": b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
@@ -85,8 +86,14 @@ SLIPS = {
     "a fragment": b"GET /#x HTTP/1.1\r\nHost: a\r\n\r\n",
     "bytes beyond ASCII in the target, as old browsers send them": b"GET /?\xe4 HTTP/1.1\r\nHost: a\r\n\r\n",
     "a space in the target": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
-    "two User-Agents": b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\nUser-Agent: y\r\n\r\n",
-    "two Content-Types": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Type: x/y\r\nContent-Type: x/y\r\n\r\n",
+    "words that are no request": b"hello there\r\n\r\n",
+    "a request as before HTTP/1.0": b"GET /\r\n\r\n",
+    "a second empty line": b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a name with brackets": b"GET / HTTP/1.1\r\nHost: a\r\nX(1): y\r\n\r\n",
+    "a name of two words": b"GET / HTTP/1.1\r\nHost: a\r\nClient address: y\r\n\r\n",
+    "a line without a colon": b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
+    "an empty extension of a chunk": CHUNKED + b"3;\r\nabc\r\n0\r\n\r\n",
+    "an extension of a chunk with a space": CHUNKED + b"3;a b\r\nabc\r\n0\r\n\r\n",
 }
 
 
@@ -98,7 +105,33 @@ async def test_a_slip_that_changes_nothing_about_framing_is_no_signal(data: byte
         assert shield.engine.signals == []
 
 
+async def test_a_coding_that_is_not_known_is_501_and_held_against_nobody() -> None:
+    data = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    async with shielded() as (shield, origin):
+        async with await shield.client() as client:
+            assert (await client.ask(data)).status == 501
+        assert (shield.engine.signals, origin.requests) == ([], [])
+        assert shield.log.rules == [("coding_unknown", "POST", "/")]
+
+
+async def test_two_user_agents_are_one_client_and_passed_on() -> None:
+    """A monitoring script set one of its own beside its library's: its address had points enough for a ban in an
+    hour, and a colleague's browser there was refused."""
+    async with shielded() as (shield, origin):
+        for fields in (["User-Agent: x", "User-Agent: y"], ["User-Agent: x"]):
+            async with await shield.client() as client:
+                assert (await client.ask(get("/", *fields))).status == 200
+        assert [request.all("User-Agent") for request in origin.requests] == [["x", "y"], ["x"]]
+        first, second = shield.engine.decided
+        assert first.client.key == second.client.key
+        assert shield.engine.signals == []
+
+
 BREACHES = {
+    "a coding in disguise": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+    "a folded line": b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+    "a name in two words that is framing": b"POST / HTTP/1.1\r\nHost: a\r\nContent Length: 5\r\n\r\n",
+    "a control character in a chunk's line": CHUNKED + b"3;\x01\r\nabc\r\n",
     "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
     "length and coding": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",

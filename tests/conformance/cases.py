@@ -72,14 +72,35 @@ REQUEST_LINE = [
     _refused("RFC 7826", "RTSP/1.0", _head(first=b"OPTIONS /1 RTSP/1.0")),
     _refused("RFC 7826", "GET over RTSP", _head(first=b"GET /1 RTSP/1.0")),
     _refused("Icecast", "ICE/1.0", _head(first=b"SOURCE /1 ICE/1.0")),
-    _refused("RFC 9113 3.4", "the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    _refused("RFC 9113 3.4", "the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     _refused("parsers.md", "TRACE", _head(first=b"TRACE /1 HTTP/1.1"), 405),
     _refused("parsers.md", "CONNECT", _head(first=b"CONNECT a:443 HTTP/1.1"), 405),
     _refused(
         "parsers.md", "CONNECT with a body", _head(b"Content-Length: 3", first=b"CONNECT a:443 HTTP/1.1") + b"abc", 405
     ),
-    _refused("parsers.md", "an unknown method", _head(first=b"BREW /1 HTTP/1.1"), 501),
-    _refused("RFC 9110 9.1", "a lower-case method", _head(first=b"get /1 HTTP/1.1")),
+    *(
+        Case(
+            "RFC 9110 9.1",
+            f"{name} as a method",
+            _head(first=name.encode() + b" /1 HTTP/1.1"),
+            (200,),
+            ("/1",),
+            stays=True,
+        )
+        for name in ("BREW", "LIST", "BAN", "RPC_IN_DATA", "get", "VERSION-CONTROL", "!#$%&'*+-.^_`|~09azAZ", "A" * 64)
+    ),
+    Case(
+        "RFC 9110 9.3.1",
+        "a body with a method that nobody knows",
+        _head(b"Content-Length: 3", first=b"BREW /1 HTTP/1.1") + b"abc",
+        (200,),
+        ("/1",),
+        stays=True,
+        upstream_stays=False,
+        body=b"abc",
+    ),
+    _refused("RFC 9110 9.1", "parentheses in a method", _head(first=b"G(E)T /1 HTTP/1.1")),
+    _refused("RFC 9110 9.1", "a slash in a method", _head(first=b"GE/T /1 HTTP/1.1")),
     _refused("RFC 9110 9.1", "a method with a colon", _head(first=b"GE:T /1 HTTP/1.1")),
     _refused("RFC 9112 2.2", "two empty lines first", b"\r\n\r\n" + _head()),
     _refused("RFC 9112 2.2", "a bare LF first", b"\n" + _head()),
@@ -313,7 +334,13 @@ FRAMING = [
         "chunked, then identity",
         _post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", body=b"0\r\n\r\n"),
     ),
-    _refused("parsers.md", "gzip, chunked", _post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n")),
+    *(
+        _refused("RFC 9112 6.1", coding, _post(b"Transfer-Encoding: " + coding.encode(), body=b"0\r\n\r\n"), 501)
+        for coding in ("gzip, chunked", "deflate,Chunked", "x-gzip , x-compress, chunked")
+    ),
+    _refused("RFC 9112 6.1", "a coding that there is not", _post(b"Transfer-Encoding: br, chunked", body=b"0\r\n\r\n")),
+    _refused("RFC 9112 6.3", "chunked, then gzip", _post(b"Transfer-Encoding: chunked, gzip", body=b"0\r\n\r\n")),
+    _refused("RFC 9112 6.3", "gzip twice chunked", _post(b"Transfer-Encoding: gzip, chunked, chunked", body=SMUGGLED)),
     _refused("RFC 9112 6.1", "chunked, chunked", _post(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n")),
     _refused("RFC 9112 6.1", "chunked, identity", _post(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n")),
     _refused("RFC 9112 6.1", "identity", _post(b"Transfer-Encoding: identity", body=SMUGGLED)),
@@ -637,14 +664,44 @@ TARGETS = [
     _refused("RFC 9112 3.2.2", "absolute form of a script", _aimed(b"javascript://a/1")),
     _served("RFC 9112 3.2.2", "absolute form in capitals", _aimed(b"HTTP://A/1")),
     _served("RFC 9112 3.2.2", "absolute form of https", _aimed(b"https://a/1")),
+    *(
+        _served(
+            "RFC 9110 4.2.3",
+            f"{target} for {host}",
+            _head(first=f"GET {target} HTTP/1.1".encode(), host=f"Host: {host}".encode()),
+        )
+        for target, host in (
+            ("http://site/1", "site:80"),
+            ("http://site:80/1", "site"),
+            ("http://SITE:/1", "site:080"),
+            ("https://site/1", "site:443"),
+            ("https://[::1]:443/1", "[::1]"),
+            ("http://[::1]/1", "[::1]:80"),
+        )
+    ),
+    *(
+        _refused(
+            "RFC 9112 3.2.2",
+            f"{target} for {host}",
+            _head(first=f"GET {target} HTTP/1.1".encode(), host=f"Host: {host}".encode()),
+        )
+        for target, host in (
+            ("http://site/1", "site:443"),
+            ("https://site/1", "site:80"),
+            ("http://site/1", "site:8080"),
+            ("http://site/1", "site."),
+            ("http://[::1]/1", "[::2]:80"),
+            ("http://[::80]/1", "[::"),
+        )
+    ),
     _refused("RFC 9112 3.2.4", "OPTIONS of an asterisk and more", _head(first=b"OPTIONS *x HTTP/1.1")),
     _refused("RFC 9112 3.2.4", "OPTIONS of nothing", _head(first=b"OPTIONS  HTTP/1.1")),
     _refused("RFC 9112 3.2.3", "CONNECT of a path", _head(first=b"CONNECT /1 HTTP/1.1"), 405),
-    _refused("RFC 9110 9.3.8", "TRACE of an asterisk", _head(first=b"TRACE * HTTP/1.1")),
-    _refused("RFC 9110 9.1", "a method that is too long", _head(first=b"A" * 40 + b" /1 HTTP/1.1")),
+    _refused("RFC 9110 9.3.8", "TRACE of an asterisk", _head(first=b"TRACE * HTTP/1.1"), 405),
+    _refused("RFC 9110 9.1", "a method that is too long", _head(first=b"A" * 65 + b" /1 HTTP/1.1"), 501),
     _refused("RFC 9110 9.1", "NUL in a method", _head(first=b"GE\0T /1 HTTP/1.1")),
     _refused("RFC 9110 9.1", "a method in parts", _head(first=b"GET POST /1 HTTP/1.1")),
-    _refused("RFC 9110 9.1", "a method like another", _head(first=b"GETX /1 HTTP/1.1"), 501),
+    Case("RFC 9110 9.1", "a method like another", _head(first=b"GETX /1 HTTP/1.1"), (200,), ("/1",), stays=True),
     _refused("RFC 9112 2.3", "HTTP/1.1 and more", _head(first=b"GET /1 HTTP/1.1x")),
     _refused("RFC 9112 2.3", "HTTP/1.", _head(first=b"GET /1 HTTP/1.")),
     _refused("RFC 9112 2.3", "HTTP/1", _head(first=b"GET /1 HTTP/1")),
@@ -790,8 +847,39 @@ MORE_CHUNKS = [
         "extensions and hardly any data",
         _chunks(b"1;" + b"x" * 250 + b"\r\na\r\n" + b"3;" + b"x" * 300),
     ),
-    _served("RFC 9112 7.1.1", "an empty extension", _chunks(b"3;\r\nabc\r\n0;\r\n\r\n"), body=b"abc"),
-    _served("RFC 9112 7.1.1", "an extension with obs-text", _chunks(b"3;a=\xe4\r\nabc\r\n0\r\n\r\n"), body=b"abc"),
+    *(
+        _refused("RFC 9112 7.1.1", f"an extension with {name}", _chunks(b"3;" + text + b"\r\nabc\r\n0\r\n\r\n"))
+        for name, text in (
+            ("no name", b""),
+            ("no name and a value", b"=a"),
+            ("no name before another", b";a"),
+            ("nothing behind another", b"a;"),
+            ("no value", b"a="),
+            ("two values", b"a=b=c"),
+            ("a space in its name", b"a b"),
+            ("a space behind it", b"a "),
+            ("a slash in its name", b"a/b"),
+            ("a quoted name", b'"a"'),
+            ("obs-text for a value", b"a=\xe4"),
+            ("a quote without end", b'a="b'),
+            ("a quote and more", b'a="b"c'),
+            ("an escaped end", b'a="b\\"'),
+            ("brackets", b"a=[b]"),
+        )
+    ),
+    _refused("RFC 9112 7.1.1", "a last chunk with an empty extension", _chunks(b"3\r\nabc\r\n0;\r\n\r\n")),
+    *(
+        _served("RFC 9112 7.1.1", f"an extension with {name}", _chunks(b"3;" + text + CHUNKED_BODY[1:]), body=b"abc")
+        for name, text in (
+            ("whitespace before it", b" \ta"),
+            ("whitespace within", b"a \t= \tb ; c"),
+            ("obs-text in quotes", b'a="\xe4"'),
+            ("quoted pairs", b'a="\\"\\\\;\r\n"'.replace(b"\r\n", b"")),
+            ("a signature, as object stores want it", b"chunk-signature=" + b"0f" * 32),
+            ("many of them", b";".join([b"a=b"] * 50)),
+        )
+    ),
+    _served("RFC 9112 7.1.1", "a last chunk with an extension", _chunks(b"3\r\nabc\r\n0;a=b\r\n\r\n"), body=b"abc"),
     *(
         Case(
             "RFC 9110 6.5.1",
@@ -854,6 +942,18 @@ MORE_FIELDS = [
     _refused("RFC 6585 5", "a name beyond the limit", _head(b"X" * 40_000 + b": 1"), 431),
     _served("RFC 9110 5.1", "a long name", _head(b"X" * 2000 + b": 1")),
     _served("CVE-2011-3192", "a flood of ranges", _head(b"Range: bytes=" + b",".join(b"%d-" % n for n in range(1000)))),
+    _served("RFC 9110 5.3", "two User-Agents", _head(b"User-Agent: a", b"User-Agent: b")),
+    _served(
+        "RFC 9110 5.3",
+        "fields that have one value, twice",
+        _post(*[b"%b: %b" % (name, value) for name in (b"Content-Type", b"ETag", b"Server") for value in (b"a", b"b")]),
+    ),
+    _served(
+        "RFC 9110 5.3",
+        "two User-Agents with chunks",
+        _post(b"User-Agent: a", b"User-Agent: b", b"Transfer-Encoding: chunked", body=CHUNKED_BODY),
+        body=b"abc",
+    ),
     _served("RFC 9110 14.2", "a range that is none", _head(b"Range: bytes=-1--1")),
     _served("RFC 9110 7.6.1", "Connection names Cookie", _head(b"Connection: cookie", b"Cookie: a=b")),
     _served(
@@ -958,7 +1058,8 @@ MORE_PIPELINES = [
             ("one with two lengths", 400, _post(b"Content-Length: 3", b"Content-Length: 4", body=b"abc")),
             ("one with both framings", 400, _post(b"Content-Length: 3", b"Transfer-Encoding: chunked", body=b"abc")),
             ("one without Host", 400, b"GET /2 HTTP/1.1\r\n\r\n" + SMUGGLED),
-            ("an unknown method", 501, _head(first=b"BREW /2 HTTP/1.1") + SMUGGLED),
+            ("a method without end", 501, _head(first=b"B" * 65 + b" /2 HTTP/1.1") + SMUGGLED),
+            ("another coding", 501, _post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n") + SMUGGLED),
             ("HTTP/2.0", 505, _head(first=b"GET /2 HTTP/2.0") + SMUGGLED),
             ("TRACE", 405, _head(first=b"TRACE /2 HTTP/1.1") + SMUGGLED),
             ("a bare LF", 400, b"\n" + SMUGGLED),

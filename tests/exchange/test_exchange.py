@@ -143,7 +143,7 @@ async def test_hop_by_hop_fields_stop_here_in_both_directions() -> None:
         assert not set(gone) & set(names)
         assert origin.requests[0].get("X-End") == "2"
         names = [name.lower() for name, _ in response.fields]
-        assert names == ["x-seen", "content-length"]
+        assert names == ["x-seen", "date", "content-length"]
 
 
 async def test_h2c_is_served_plainly_and_the_next_request_too() -> None:
@@ -272,8 +272,8 @@ async def test_interim_responses_reach_a_11_client_and_not_a_10_one() -> None:
 
 async def test_an_upstream_that_only_hints_is_stopped() -> None:
     async def hint(link: Link, request: Received) -> None:
-        for _ in range(100):
-            await link.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        for _ in range(11):
+            await link.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
 
     async with shielded(None, hint) as (shield, _), await shield.client() as client:
         assert (await client.ask(get())).status == 502
@@ -361,10 +361,10 @@ async def test_no_answer_is_504() -> None:
     "garbage",
     [
         b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\nx",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nx",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nx",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
@@ -372,12 +372,12 @@ async def test_no_answer_is_504() -> None:
         b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-        b"HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX : 1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n \r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 1000 No\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
         b"\0\0\0",
@@ -392,6 +392,43 @@ async def test_garbage_is_502_and_its_connection_is_closed(garbage: bytes) -> No
         await asyncio.wait_for(origin.links[0].lost.wait(), 5)
         assert (await client.ask(get("/x"))).body == b"GET /x"
         assert shield.metrics.faults["upstream_garbage"] == 1
+        ((rule, *asked),) = shield.log.rules
+        assert asked == ["GET", "/bad"]
+        assert shield.metrics.rules == {"request": {}, "response": {rule: 1}}
+
+
+async def test_a_response_without_a_date_is_given_one() -> None:
+    """RFC 9110 section 6.6.1."""
+    dated = reply(b"", "Date: Thu, 01 Jan 2026 00:00:00 GMT")
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
+    async with shielded({"/": hints + reply(b""), "/dated": dated}) as (shield, _):
+        shield.pool.set_date(1_800_000_000.0)
+        async with await shield.client() as client:
+            await client.send(get("/"))
+            interim = await client.response(interim=True)
+            assert (interim.status, interim.get("Date")) == (103, None)
+            assert (await client.response()).get("Date") == "Fri, 15 Jan 2027 08:00:00 GMT"
+            assert (await client.ask(get("/dated"))).all("Date") == ["Thu, 01 Jan 2026 00:00:00 GMT"]
+
+
+async def test_a_server_that_says_it_is_at_work_is_waited_for() -> None:
+    """WebDAV servers say 102 while they copy a tree (RFC 2518 section 10.1). As with any proxy it is a sign of life."""
+    go = asyncio.Event()
+
+    async def work(link: Link, request: Received) -> None:
+        for _ in range(3):
+            await link.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+            await go.wait()
+            go.clear()
+        await link.send(reply(b"done"))
+
+    async with shielded(None, work) as (shield, _), await shield.client() as client:
+        await client.send(get("/", method="COPY"))
+        for _ in range(3):
+            assert (await client.response(interim=True)).status == 102
+            shield.advance(40)
+            go.set()
+        assert (await client.response()).body == b"done"
 
 
 @pytest.mark.parametrize(
@@ -1023,8 +1060,6 @@ async def test_a_websocket_is_tunnelled_with_the_bytes_that_follow_at_once() -> 
         SWITCHED.replace(b"Upgrade: websocket\r\n", b""),
         SWITCHED.replace(b"Upgrade: websocket", b"Upgrade: h2c"),
         SWITCHED.replace(b"Connection: Upgrade\r\n", b""),
-        SWITCHED.replace(b"HTTP/1.1", b"HTTP/1.0"),
-        SWITCHED.replace(b"Sec", b"Content-Length: 5\r\nSec"),
     ],
 )
 async def test_a_page_that_answers_101_to_anything_opens_no_tunnel(answer: bytes) -> None:
@@ -1035,6 +1070,24 @@ async def test_a_page_that_answers_101_to_anything_opens_no_tunnel(answer: bytes
             assert (await client.response()).body == b"GET /hidden"
         assert len(origin.links) == 2
         assert shield.metrics.faults["upstream_garbage"] == 1
+        assert [rule for rule, *_ in shield.log.rules] in (["switch_unasked"], ["switch_unproved"])
+
+
+@pytest.mark.parametrize("line", [b"Content-Length: 0", b"Content-Length: 5", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+async def test_a_websocket_is_one_whatever_its_101_says_of_a_body(line: bytes, version: bytes) -> None:
+    """Several servers in Java, C++ and Lisp say Content-Length: 0 with 101, and every one of their sockets was 502."""
+    answer = SWITCHED.replace(b"Sec", line + b"\r\nSec").replace(b"HTTP/1.1", version)
+    async with shielded({"/ws": answer}) as (shield, _):
+        async with await _websocket(shield) as client:
+            response = await client.response()
+            assert (response.status, response.get("Content-Length"), response.get("Transfer-Encoding")) == (
+                101,
+                None,
+                None,
+            )
+        await soon(lambda: shield.metrics.tunnels_open == 0)
+        assert not shield.metrics.faults["upstream_garbage"]
 
 
 async def test_a_websocket_for_which_there_is_no_room_is_503_and_not_sent() -> None:

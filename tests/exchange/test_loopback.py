@@ -45,12 +45,15 @@ async def test_a_hundred_streams_of_one_connection_each_get_their_own_response()
         assert {stream.waited_for[-1] for stream in streams} == {"first byte"}
 
 
+EPOCH = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+
+
 async def test_a_response_reaches_it_without_any_framing_of_http_1() -> None:
     answer = b"HTTP/1.1 200 OK\r\nX-Seen: yes\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"one", b"two")
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
     async with shielded({"/": hints + answer}) as (shield, _):
         (stream,) = await Loopback(shield).all(Asked("/"))
-        assert (stream.interims, stream.status, stream.fields) == ([103], 200, [b"X-Seen: yes\r\n"])
+        assert (stream.interims, stream.status, stream.fields) == ([103], 200, [b"X-Seen: yes\r\n", EPOCH])
         assert stream.content == b"onetwo"
 
 

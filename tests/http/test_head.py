@@ -5,32 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aiohttp.http import RawRequestMessage
 
 from shield.http.fields import REQUEST_FIELDS, RequestField
 from shield.http.framing import CHUNKED
-from shield.http.head import Examiner, Head, Refused
-from shield.http.head_reader import new_parser
+from shield.http.head import Examiner, Head
+from shield.http.rules import Broken
 from shield.http.settings import HttpSettings
 from shield.model import Fault
-
-
-def parse(data: bytes) -> RawRequestMessage:
-    messages, _, _ = new_parser(HttpSettings().max_head_bytes).feed_data(data)
-    return messages[0][0]
 
 
 def examine(
     *lines: str, first: str = "GET / HTTP/1.1", host: str = "Host: a", settings: HttpSettings | None = None
 ) -> Head:
     data = "\r\n".join(line for line in (first, host, *lines) if line) + "\r\n\r\n"
-    return Examiner(settings or HttpSettings(), "Shield-Pass").examine(parse(data.encode("latin-1")))
+    return Examiner(settings or HttpSettings(), "Shield-Pass").examine(data.encode("latin-1"), len(first))
 
 
 def fault(*lines: str, **options: Any) -> Fault:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Broken) as broken:
         examine(*lines, **options)
-    return refused.value.fault
+    return broken.value.rule.fault
 
 
 def test_fields_are_written_anew() -> None:
@@ -126,7 +120,7 @@ def test_the_name_cache_is_bounded() -> None:
     examiner = Examiner(HttpSettings(), "Shield-Pass")
     for number in range(100):
         lines = "\r\n".join(f"X-{number}-{n}: 1" for n in range(99))
-        examiner.examine(parse(f"GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode()))
+        examiner.examine(f"GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode(), 14)
     assert len(examiner._names.known) <= 4096
-    head = examiner.examine(parse(b"GET / HTTP/1.1\r\nHost: a\r\nConnectioN: close\r\nTE: x\r\n\r\n"))
+    head = examiner.examine(b"GET / HTTP/1.1\r\nHost: a\r\nConnectioN: close\r\nTE: x\r\n\r\n", 14)
     assert head.close, "a spelling that is not cached is classified all the same"

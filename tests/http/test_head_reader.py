@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shield.http.forwarded import Forwarding
-from shield.http.head import Examiner, Refused
+from shield.http.head import Examiner
 from shield.http.head_reader import REPEATED_LIMIT, HeadReader
 from shield.http.plain_head import PlainHeads
+from shield.http.rules import Broken
 from shield.http.settings import HttpSettings
 from shield.model import Action
 from shield.upstream.settings import UpstreamSettings
@@ -317,8 +318,8 @@ def heads_of(messages: list[bytes], fresh: bool) -> list[Any]:
             reader = HeadReader(plain)
         try:
             head = reader.read(message)
-        except Refused as refused:
-            told.append(refused.fault)
+        except Broken as broken:
+            told.append(broken.rule)
             reader = HeadReader(plain)  # the connection ends with it
             continue
         told.append(

@@ -139,6 +139,11 @@ PROVOKED: dict[str, tuple[Provoke, tuple[str, str]]] = {
     "bad_host": (sent(b"GET /x?secret=1 HTTP/1.1\r\n\r\n"), X),
     "bad_target": (sent(b"GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n"), ("GET", "/x#y")),
     "bad_framing": (sent(b"POST /x HTTP/1.1\r\nHost: a\r\nContent_Length: 1\r\n\r\n"), ("POST", "/x")),
+    "coding_unknown": (
+        sent(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+        ("POST", "/x"),
+    ),
+    "method_unknown": (sent(b"B" * 65 + b" /x HTTP/1.1\r\nHost: a\r\n\r\n"), ("B" * 64, "/x")),
     "version_unsupported": (sent(b"GET /x HTTP/1.2\r\nHost: a\r\n\r\n"), X),
     "loop_detected": (sent(get("/x", "CDN-Loop: shield-1")), X),
     "method_not_allowed": (sent(b"TRACE /x HTTP/1.1\r\nHost: a\r\n\r\n"), ("TRACE", "/x")),
@@ -162,8 +167,8 @@ PROVOKED: dict[str, tuple[Provoke, tuple[str, str]]] = {
     "unsupported_media": (sent(post(ANSWER, b"{}")), ("POST", ANSWER)),
     "cross_site": (sent(post(ANSWER, b"{}", JSON, "Sec-Fetch-Site: cross-site")), ("POST", ANSWER)),
 }
-ELSEWHERE = {"misdirected", "repeated_field", "method_unknown"}
-"""Of these the first is provoked below. The others depend on what the reader of heads lets through."""
+ELSEWHERE = {"misdirected"}
+"""It is provoked below."""
 NOT_SENT = {"upstream_refused", "upstream_unavailable", "streams_full", "out_of_files"}
 
 

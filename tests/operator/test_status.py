@@ -48,8 +48,8 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "requests_per_second", "congestion", "concurrency", "concurrency_found", "probing", "in_flight", "waiting",
         "queue", "bought_kept", "standing_queue", "median_rtt", "cutoff", "requests_by_tier", "active_bans",
         "live_passes", "bought_passes", "bought_rate", "price", "market", "hitters", "routes", "tables", "requests",
-        "responses", "faults", "handshakes", "connections", "bytes", "challenges", "passes", "log_lines", "tasks",
-        "upstream",
+        "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges", "passes", "log_lines",
+        "tasks", "upstream",
     ]  # fmt: skip
     assert shown["bytes"] == {"in": 0, "out": 0}
     assert shown["requests"] == {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shield.http.framing import CHUNKED, UNTIL_CLOSE, ChunkedBody
 from shield.http.response_head import MAX_INTERIM
+from shield.http.rules import Rule
 from shield.model import Fault
 from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
@@ -51,6 +52,7 @@ class Recorder:
         self.body = b""
         self.finished = False
         self.faults: list[Fault] = []
+        self.rules: list[str] = []
         self.tails: list[bytes] = []
 
     def on_interim(self, status: int, fields: list[bytes]) -> None:
@@ -75,8 +77,9 @@ class Recorder:
     def finish(self) -> None:
         self.finished = True
 
-    def upstream_failed(self, fault: Fault) -> None:
+    def upstream_failed(self, fault: Fault, rule: Rule | None = None) -> None:
         self.faults.append(fault)
+        self.rules += [] if rule is None else [rule.value]
 
     def switch(self, fields: list[bytes], tail: bytes) -> None:
         self.tails.append(tail)
@@ -197,11 +200,18 @@ def test_interim_responses_are_bounded() -> None:
 @pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints", b"101 S\r\nConnection: Upgrade\r\nUpgrade: x"])
 @pytest.mark.parametrize("framing", [b"Content-Length: 39", b"Transfer-Encoding: chunked"])
 def test_an_interim_response_has_no_body(status: bytes, framing: bytes) -> None:
-    """Found by fuzzing: llhttp reads one, and it went to the client as it was, who took it for the next response."""
+    """Found by fuzzing: llhttp reads one, and it went to the client as it was, who took it for the next response. Here
+    what follows is the response, and the connection serves nobody else."""
     forged = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     wire = b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (status, framing)
-    (interim, heads, body, _, faults, tails), _ = run(wire + forged + forged, [], Recorder(websocket=True))
-    assert (interim, heads, body, faults, tails) == ([], [], b"", [Fault.UPSTREAM_GARBAGE], b"")
+    exchange = Recorder(websocket=True)
+    (interim, heads, body, _, faults, tails), connection = run(wire + forged + forged, [], exchange)
+    if status.startswith(b"101"):
+        assert (interim, heads, body, faults, tails) == ([], [], b"", [Fault.UPSTREAM_GARBAGE], b"")
+        assert exchange.rules == ["switch_unasked"]
+    else:
+        assert (interim, heads, body, faults, tails) == ([int(status[:3])], [(200, b"", 0, -1, False)], b"", [], b"")
+    assert not connection.usable()
 
 
 def test_a_head_without_end_is_bounded() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shield.http.framing import CHUNKED, ChunkedBody
+from shield.http.rules import Rule
 from shield.model import Fault
 from shield.operator.metrics import Metrics
 from shield.upstream.connection import UpstreamConnection
@@ -68,7 +69,7 @@ class Exchange:
     def finish(self) -> None:
         self.ended = "finished"
 
-    def upstream_failed(self, fault: Fault) -> None:
+    def upstream_failed(self, fault: Fault, rule: Rule | None = None) -> None:
         self.ended = fault.value
 
 
@@ -158,17 +159,24 @@ BODIES = st.one_of(
 @settings(max_examples=1500, deadline=None)
 def test_what_is_accepted_llhttp_reads_alike(first: bytes, lines: list[bytes], body: bytes) -> None:
     data = message(*lines, first=first, body=body)
-    head, interim, seen, ended, _ = read([data])
+    head, interim, seen, ended, usable = read([data])
     if ended == "upstream_garbage" or not head or (head[2] == CHUNKED and not ended):
         return  # of a chunked body that is not whole, the next line may be wrong
+    text = data.partition(b"\r\n\r\n")[0]
+    names = [line.partition(b":")[0].lower() for line in text.split(b"\r\n")]
+    if names.count(b"content-length") + names.count(b"transfer-encoding") > 1 or b"5, 5" in text:
+        assert head[0] == 204 or (head[2] == 5 and not usable), "llhttp takes no lengths twice, however equal"
+        return
+    if head[0] == 204 and b"identity" in text:
+        return  # nor a coding that does not matter
     judge = Judge()
     assert judge.read(data), data
     assert judge.statuses[: len(interim) + 1] == [*interim, head[0]]
     if head[0] != 204:
         assert judge.body[: len(seen)] == seen
         assert judge.whole == (ended == "finished")
-    names = {name.lower() for name, _ in judge.fields}
-    assert (head[2] == CHUNKED) == (b"transfer-encoding" in names and head[0] != 204)
+    told = {name.lower() for name, _ in judge.fields}
+    assert (head[2] == CHUNKED) == (b"transfer-encoding" in told and head[0] != 204)
 
 
 @given(FIRST, st.lists(LINES, max_size=5), BODIES, st.lists(st.integers(0, 400), max_size=6))

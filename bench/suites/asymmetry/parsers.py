@@ -15,12 +15,13 @@ from shield.http import response_head
 from shield.http.browser import parse_answer, parse_form
 from shield.http.cookies import take_cookie
 from shield.http.forwarded import Forwarding
-from shield.http.framing import ChunkedBody, FramingError
-from shield.http.head import Examiner, Head, Refused
+from shield.http.framing import ChunkedBody
+from shield.http.head import Examiner, Head
 from shield.http.head_reader import HeadReader
 from shield.http.plain_head import PlainHeads
 from shield.http.ranges import modest
-from shield.http.response_head import ResponseHeadReader, Unacceptable
+from shield.http.response_head import ResponseHeadReader
+from shield.http.rules import Broken
 from shield.http.settings import HttpSettings
 from shield.policy.keys import Keys
 from shield.policy.pass_tokens import PassTokens
@@ -38,7 +39,7 @@ def _request_head() -> Parse:
     reader = HeadReader(PlainHeads(Examiner(_HTTP, "Shield-Pass")))
 
     def read(data: bytes) -> None:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(Broken):
             at = 0
             while at < len(data):
                 head, at = reader.collect(data, at)
@@ -64,7 +65,7 @@ def _chunked() -> Parse:
     body = ChunkedBody(0)
 
     def read(data: bytes) -> None:
-        with contextlib.suppress(FramingError):
+        with contextlib.suppress(Broken):
             body.feed(data, 0)
 
     return read
@@ -76,7 +77,7 @@ def _response_head() -> Parse:
     reader = ResponseHeadReader()
 
     def read(data: bytes) -> None:
-        with contextlib.suppress(Unacceptable):
+        with contextlib.suppress(Broken):
             reader.read(data, 0, False)
 
     return read

@@ -29,10 +29,10 @@ def parse() -> Batch:
 
 
 def examine() -> Batch:
-    parser, examiner = new_parser(), rig.Proxy().serving.heads.examiner
-    (message, _), *_ = parser.feed_data(GET)[0]
-    assert examiner.examine(message).path == "/index.html"
-    return timed(examiner.examine, message)
+    examiner = rig.Proxy().serving.heads.examiner
+    stop = GET.index(b"\r\n")
+    assert examiner.examine(GET, stop).path == "/index.html"
+    return timed(examiner.examine, GET, stop)
 
 
 def plain() -> Batch:

@@ -1,0 +1,35 @@
+"""The rules and the page about them say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from shield.http.rules import Rule
+
+PAGE: Final = (Path(__file__).parents[2] / "docs" / "framing-differences.md").read_text("utf-8")
+RESPONSES_ONLY: Final = {Rule.STATUS_LINE, Rule.INTERIM_COUNT, Rule.SWITCH_UNASKED, Rule.SWITCH_UNPROVED}
+
+
+def rows(section: str) -> dict[str, str]:
+    """What Shield does, by rule, of one of the two tables."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert all(len(cells) == 9 for cells in lines), [cells[0] for cells in lines if len(cells) != 9]
+    return {name: cells[7] for cells in lines for name in re.findall(r"`(\w+)`", cells[0])}
+
+
+@pytest.mark.parametrize("rule", [rule for rule in Rule if rule not in RESPONSES_ONLY], ids=lambda rule: rule.value)
+def test_every_rule_of_requests_is_in_the_table_as_it_is(rule: Rule) -> None:
+    decided = f"{rule.fault.status}: refuse, charge" if rule.charged else f"{rule.fault.status}: refuse"
+    assert rows("Requests")[rule.value] == decided
+
+
+def test_the_tables_name_no_other_rules() -> None:
+    names = {rule.value for rule in Rule}
+    assert {rule.value for rule in RESPONSES_ONLY} <= set(rows("Responses")) <= names
+    assert set(rows("Requests")) == names - {rule.value for rule in RESPONSES_ONLY}
+    assert set(rows("Responses").values()) == {"refuse"}
