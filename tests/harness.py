@@ -446,7 +446,7 @@ def request_head(method: str = "GET", websocket: bool = False) -> Head:
     head = Head()
     head.method, head.target, head.path = method, "/", "/"
     head.fields = []
-    head.websocket = websocket
+    head.upgrade = b"websocket" if websocket else b""
     head.headers = {"Sec-WebSocket-Key": WEBSOCKET_KEY}  # type: ignore[assignment]
     return head
 

@@ -569,11 +569,11 @@ class ClientConnection(asyncio.Protocol):
         if data:
             self.write(data)
 
-    def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
+    def open_tunnel(self, tunnel: Passage, protocol: bytes, fields: list[bytes], tail: bytes, now: float) -> None:
         """Say 101 and pass bytes on."""
         self._tunnel = tunnel
         self._phase = TUNNEL
-        self.response.switch(fields, tail)
+        self.response.switch(protocol, fields, tail)
         self.flush()
         self.watch.tunnel(now)
         rest, self._pending = self._pending, b""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from shield.http.head import Head
 
 _HSTS: Final = frozenset({b"strict-transport-security"})
-_UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 class Stopping(Protocol):
@@ -95,9 +94,10 @@ class Http1Response:
         out.clear()
         return data
 
-    def switch(self, fields: list[bytes], tail: bytes) -> None:
-        """101, and the first bytes of the tunnel."""
-        self._out += (STATUS_LINES[101], *fields, _UPGRADE, tail)
+    def switch(self, protocol: bytes, fields: list[bytes], tail: bytes) -> None:
+        """101 to `protocol`, and the first bytes of the tunnel."""
+        upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol
+        self._out += (STATUS_LINES[101], *fields, upgrade, tail)
 
     def take(self) -> bytes:
         """What was framed since."""

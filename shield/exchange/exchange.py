@@ -232,7 +232,7 @@ class Exchange:
     def start(self, now: float) -> None:
         """Send the request: at once over an idle connection, else as soon as one is open."""
         forwarder = self._forwarder
-        if self.head.websocket and not forwarder.streams.may_enter(self.request):
+        if self.head.upgrade and not forwarder.streams.may_enter(self.request):
             self._end(NO_ROOM, now, Fault.STREAMS_FULL)
             return
         attempts = self._attempts
@@ -669,7 +669,7 @@ class Exchange:
 
     # tunnels
 
-    def switch(self, fields: list[bytes], tail: bytes) -> None:
+    def switch(self, protocol: bytes, fields: list[bytes], tail: bytes) -> None:
         """101: from here on bytes pass unread in both directions, `tail` first."""
         connection = cast("UpstreamConnection", self._connection)
         forwarder = self._forwarder
@@ -682,7 +682,7 @@ class Exchange:
         client = self._client
         tunnel = Tunnel(self, client, connection, forwarder)
         self._give_slot_back(now, lagging=False, stream=tunnel)
-        client.open_tunnel(tunnel, fields, tail, now)
+        client.open_tunnel(tunnel, protocol, fields, tail, now)
 
     def tunnel_closed(self, now: float, cut: Ending | None = None) -> None:
         """The tunnel that came of this request has ended, or was `cut`."""

@@ -124,8 +124,8 @@ class ClientSide(Protocol):
     def flush(self) -> None:
         """Send what has been framed."""
 
-    def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
-        """The server agrees to the protocol that the client asked for: send that with `fields`, then `tail`, and from
+    def open_tunnel(self, tunnel: Passage, protocol: bytes, fields: list[bytes], tail: bytes, now: float) -> None:
+        """The server agrees to a `protocol` that the client asked for: send that with `fields`, then `tail`, and from
         now on give `tunnel` whatever the client sends."""
 
     def pass_on(self, data: bytes) -> None:
@@ -156,9 +156,9 @@ class Requester(Protocol):
     def finish(self) -> None:
         """The response has come to its end."""
 
-    def switch(self, fields: list[bytes], tail: bytes) -> None:
-        """The server agrees to the protocol that was asked for, and has proved that it speaks it. `tail` are the first
-        bytes behind that."""
+    def switch(self, protocol: bytes, fields: list[bytes], tail: bytes) -> None:
+        """The server agrees to a `protocol` that was asked for; of WebSocket it has proved that it speaks it. `tail`
+        are the first bytes behind that."""
 
     def upstream_failed(self, fault: Fault, rule: Rule | None = None) -> None:
         """The connection broke, or what came is no response: it breaks `rule`."""

@@ -1,4 +1,4 @@
-"""A WebSocket once the upstream has agreed to it (101): bytes pass unread in both directions.
+"""A WebSocket, or another upgrade, once the upstream has agreed to it (101): bytes pass unread in both directions.
 
 It ends when one end leaves, or when neither has said anything for `upstream.tunnel_idle_timeout`. Each side is read
 only as fast as the other takes it, so at most the two transports' buffers are pinned.

@@ -23,6 +23,9 @@ TCHARS: Final = frozenset(byte for byte in range(128) if re.match(b"[" + _TCHAR 
 
 TOKEN = re.compile(rb"[" + _TCHAR + rb"]+")
 
+# RFC 9110 section 7.8:  protocol = protocol-name [ "/" protocol-version ],  both of them tokens
+PROTOCOL = re.compile(rb"[" + _TCHAR + rb"]+(?:/[" + _TCHAR + rb"]+)?")
+
 # RFC 9110 section 5.6.3:  OWS = *( SP / HTAB )
 _OWS: Final = rb"[ \t]*"
 

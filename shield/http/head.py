@@ -97,7 +97,7 @@ class Head:
     close = False  # the client will not or must not send another request
     doubtful = False  # clear to us, but others might frame it differently: its upstream connection is not used again
     expect = False  # the client waits for 100 (Continue)
-    websocket = False  # it asks for a WebSocket
+    upgrade = b""  # the protocol that it asks for and may have: b"websocket", or some of http.upgrades
     secure = False  # a trusted proxy says that the client came to it over TLS
     # what others keep with it while target and fields stay the same
     written: bytes | None = None  # the beginning of the request as it was sent to a server; empty when sent once
@@ -115,12 +115,23 @@ class Head:
 class Examiner:
     """Turns the bytes of heads into what they say. One for all connections: it keeps settings and what names mean."""
 
-    __slots__ = ("_max_target", "_names", "_table", "mark", "max_body", "max_fields", "max_head", "pass_header")
+    __slots__ = (
+        "_max_target",
+        "_names",
+        "_table",
+        "_upgrades",
+        "mark",
+        "max_body",
+        "max_fields",
+        "max_head",
+        "pass_header",
+    )
 
     def __init__(self, settings: HttpSettings, pass_header: str, mark: bytes = b"") -> None:
         """`mark`: what this Shield writes into CDN-Loop; b"": nothing."""
         self.mark = mark
         self._max_target = settings.max_target_bytes
+        self._upgrades = frozenset(name.lower().encode("ascii") for name in settings.upgrades)
         self.max_head = settings.max_head_bytes
         self.max_fields = settings.max_fields
         self.max_body = settings.max_body_bytes
@@ -216,7 +227,7 @@ class Examiner:
                     raise Broken(Rule.EXPECTATION)
                 head.expect = not old
             elif kind is _UPGRADE:
-                upgrade = value.lower()
+                upgrade = upgrade + b", " + value if upgrade else value
             elif kind is _WEBSOCKET_KEY:
                 keys += 1
                 fields.append(b"".join((name, b": ", value, b"\r\n")))
@@ -264,15 +275,19 @@ class Examiner:
             raise Broken(Rule.BODY_SIZE)
         if connection:
             options = _obey(head, connection)
-            head.websocket = (
-                upgrade == b"websocket"
-                and keys == 1
-                and b"upgrade" in options
-                and method == "GET"
-                and not old
-                and head.length == 0
-            )
+            if upgrade and b"upgrade" in options and head.length == 0 and not old:
+                if upgrade.lower() != b"websocket":
+                    head.upgrade = self._allowed(upgrade)
+                elif keys == 1 and method == "GET":
+                    head.upgrade = b"websocket"
         return head
+
+    def _allowed(self, upgrade: bytes) -> bytes:
+        """Those of the protocols in an Upgrade field that the operator allows, in the same order."""
+        if not self._upgrades:
+            return b""
+        names = [name.strip(b" \t") for name in upgrade.split(b",")]
+        return b", ".join([name for name in names if name.lower() in self._upgrades])
 
     def aim(self, head: Head, target: str) -> None:
         """Set the target, in any form (RFC 9112 section 3.2). Raises Broken.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
 from shield.complaints import Complaint
+from shield.http.grammar import PROTOCOL
 from shield.marks import Unit, Why
+
+_OF_REQUESTS: Final = frozenset({"h2", "h2c", "http", "tls"})
+"""Protocols whose tunnels carry requests, or hide them: h2c is a known way past proxies (Bishop Fox, 2020)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,22 @@ class HttpSettings:
     preserve_host: Annotated[
         bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
     ] = True
+    upgrades: Annotated[
+        tuple[str, ...],
+        Doc(
+            "Protocols besides WebSocket that a request may be upgraded to, by their names in Upgrade, in any case: "
+            '["SPDY/3.1"], ["tailscale-control-protocol"]. Once the upstream agrees, bytes pass unread in both '
+            "directions, as with a WebSocket. Other upgrades are not passed on."
+        ),
+    ] = ()
 
     def complaints(self) -> Iterator[Complaint]:
+        for number, name in enumerate(self.upgrades):
+            if PROTOCOL.fullmatch(name.encode("utf-8")) is None:
+                yield ("upgrades", number), 'the name of a protocol, such as "SPDY/3.1"'
+            elif name.lower() == "websocket":
+                yield ("upgrades", number), "WebSockets are tunnelled anyway"
+            elif name.lower().partition("/")[0] in _OF_REQUESTS:
+                yield ("upgrades", number), "another protocol: in this one requests would pass that nobody judges"
         if self.unsent_bytes < self.response_buffers_bytes:
             yield ("unsent_bytes",), f"at least http.response_buffers_bytes, which is {self.response_buffers_bytes}"

@@ -133,9 +133,10 @@ class UpstreamConnection(asyncio.Protocol):
             parts.append(b"Transfer-Encoding: chunked\r\n")
         elif head.method in _BODY_EXPECTED:
             parts.append(b"Content-Length: 0\r\n")  # RFC 9110 section 8.6
-        if head.websocket:
-            parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-            self._websocket_key = head.headers["Sec-WebSocket-Key"]  # it is one of the fields
+        if head.upgrade:
+            parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+            if head.upgrade == b"websocket":
+                self._websocket_key = head.headers["Sec-WebSocket-Key"]  # it is one of the fields
         elif head.doubtful or not self._shared:
             parts.append(b"Connection: close\r\n")
         parts += (suffix, b"X-Request-Id: ", request_id, b"\r\n\r\n")
@@ -299,12 +300,7 @@ class UpstreamConnection(asyncio.Protocol):
             if last:
                 self.poisoned = True
             if status == 101:
-                if not (switched == b"websocket" and self._request.websocket):
-                    raise Broken(Rule.SWITCH_UNASKED)
-                # A client may know a page that answers 101 to anything, and would have a way past every rule here.
-                if not accepted(self._websocket_key, fields):
-                    raise Broken(Rule.SWITCH_UNPROVED)
-                exchange.switch(fields, data[at:])
+                exchange.switch(self._agreed(switched, fields), fields, data[at:])
                 return
             if status < 200:
                 exchange.on_interim(status, fields)
@@ -331,6 +327,19 @@ class UpstreamConnection(asyncio.Protocol):
                 exchange.flush()
             return
         exchange.flush()
+
+    def _agreed(self, protocol: bytes, fields: list[bytes]) -> bytes:
+        """The protocol that a 101 switches to, as it was asked for; `protocol` in lower case. Raises Broken."""
+        asked = self._request.upgrade
+        if asked == protocol == b"websocket":
+            # A client may know a page that answers 101 to anything, and would have a way past every rule here.
+            if not accepted(self._websocket_key, fields):
+                raise Broken(Rule.SWITCH_UNPROVED)
+            return asked
+        for name in asked.split(b", "):
+            if name and name.lower() == protocol:
+                return name
+        raise Broken(Rule.SWITCH_UNASKED)
 
     # the body
 

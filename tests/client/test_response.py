@@ -120,7 +120,7 @@ def test_what_was_framed_of_a_response_that_does_not_go_on_is_forgotten() -> Non
 
 def test_a_switch_is_followed_by_the_first_bytes() -> None:
     response = Http1Response(Process(), b"")
-    response.switch([b"Sec-WebSocket-Accept: x\r\n"], b"tail")
+    response.switch(b"websocket", [b"Sec-WebSocket-Accept: x\r\n"], b"tail")
     assert response.take() == (
         b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\n"
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\ntail"

@@ -39,7 +39,7 @@ class Asked:
         head.headers = {}  # type: ignore[assignment]
         head.length = sum(map(len, self.body))
         if self.websocket_key:
-            head.websocket = True
+            head.upgrade = b"websocket"
             head.fields.append(f"Sec-WebSocket-Key: {self.websocket_key}\r\n".encode())
             head.headers = {"Sec-WebSocket-Key": self.websocket_key}  # type: ignore[assignment]
         return head
@@ -93,7 +93,7 @@ class Stream:
     def flush(self) -> None:
         self.loopback.order.append(self.name)
 
-    def open_tunnel(self, tunnel: Passage, fields: list[bytes], tail: bytes, now: float) -> None:
+    def open_tunnel(self, tunnel: Passage, protocol: bytes, fields: list[bytes], tail: bytes, now: float) -> None:
         self.status, self.fields, self.tunnelled = 101, fields, tail
         self.passage = tunnel
 

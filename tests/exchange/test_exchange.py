@@ -1073,6 +1073,70 @@ async def test_a_page_that_answers_101_to_anything_opens_no_tunnel(answer: bytes
         assert [rule for rule, *_ in shield.log.rules] in (["switch_unasked"], ["switch_unproved"])
 
 
+def _switch(protocol: bytes, *more: bytes) -> bytes:
+    return b"\r\n".join((b"HTTP/1.1 101 x", b"Connection: Upgrade", b"Upgrade: " + protocol, *more, b"", b"hello"))
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "answer", "told"),
+    [
+        ("POST", "tailscale-control-protocol", b"tailscale-control-protocol", "tailscale-control-protocol"),
+        ("POST", "SPDY/3.1", b"spdy/3.1", "SPDY/3.1"),
+        ("GET", "h2c, SPDY/3.1, Tcp", b"tcp", "Tcp"),
+    ],
+)
+async def test_an_upgrade_that_the_operator_lists_is_tunnelled(
+    method: str, asked: str, answer: bytes, told: str
+) -> None:
+    """Of control planes and container tools, whose clients were told 200 in place of 101."""
+
+    @early
+    async def handle(link: Link, request: Received) -> None:
+        await link.send(_switch(answer, b"Content-Length: 0"))
+        while data := await link.read():
+            await link.send(data)
+        link.close()
+
+    listed = HttpSettings(upgrades=("SPDY/3.1", "tcp", "tailscale-control-protocol"))
+    async with shielded(None, handle, http=listed) as (shield, origin):
+        async with await shield.client() as client:
+            await client.send(get("/ts2021", "Connection: Upgrade", f"Upgrade: {asked}", method=method))
+            response = await client.response()
+            assert (response.status, response.get("Connection"), response.get("Upgrade")) == (101, "Upgrade", told)
+            assert response.get("Content-Length") is None
+            assert await client.exactly(5) == b"hello"
+            await client.send(b"\0\1\2")
+            assert await client.exactly(3) == b"\0\1\2"
+            assert shield.metrics.tunnels_open == 1
+        await soon(lambda: shield.metrics.tunnels_open == 0)
+        assert origin.requests[0].get("Connection") == "Upgrade"
+        assert origin.requests[0].get("Upgrade") == asked.removeprefix("h2c, ")
+        assert not shield.pool.servers[0].idle
+
+
+@pytest.mark.parametrize("answer", [b"h2c", b"websocket", b"", b"SPDY/3.1, h2c", b"tcp, SPDY/3.1"])
+async def test_an_upgrade_to_what_was_not_asked_for_is_refused(answer: bytes) -> None:
+    listed = HttpSettings(upgrades=("SPDY/3.1", "tcp"))
+    async with shielded({"/": _switch(answer)}, http=listed) as (shield, _), await shield.client() as client:
+        assert (await client.ask(get("/", "Connection: Upgrade", "Upgrade: SPDY/3.1"))).status == 502
+        assert shield.log.rules == [("switch_unasked", "GET", "/")]
+
+
+async def test_an_upgrade_that_nobody_lists_is_not_passed_on() -> None:
+    async with shielded() as (shield, origin), await shield.client() as client:
+        assert (await client.ask(get("/", "Connection: Upgrade", "Upgrade: SPDY/3.1"))).status == 200
+        assert (origin.requests[0].get("Upgrade"), origin.requests[0].get("Connection")) == (None, None)
+
+
+async def test_an_upgrade_may_be_declined() -> None:
+    """The answer is one like any other, and the connection goes on."""
+    async with shielded(http=HttpSettings(upgrades=("tcp",))) as (shield, origin), await shield.client() as client:
+        for n in range(2):
+            answer = await client.ask(get(f"/{n}", "Connection: Upgrade", "Upgrade: tcp"))
+            assert answer.body == f"GET /{n}".encode()
+        assert (len(origin.links), origin.requests[1].get("Upgrade")) == (1, "tcp")
+
+
 @pytest.mark.parametrize("line", [b"Content-Length: 0", b"Content-Length: 5", b"Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
 async def test_a_websocket_is_one_whatever_its_101_says_of_a_body(line: bytes, version: bytes) -> None:

@@ -330,7 +330,7 @@ def _chunks(cut: list[bytes]) -> tuple[bytes, int | str]:
 
 HEADS: Final = HttpSettings(max_fields=12, max_target_bytes=64, max_body_bytes=1000)
 COMPARED: Final = (
-    "method", "target", "path", "host", "length", "old", "close", "doubtful", "expect", "websocket", "agent",
+    "method", "target", "path", "host", "length", "old", "close", "doubtful", "expect", "upgrade", "agent",
     "language", "cookie", "token", "chain", "forwarded", "told", "request_id", "reader", "origin",
 )  # fmt: skip
 

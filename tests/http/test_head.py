@@ -100,9 +100,32 @@ def test_a_body_where_others_expect_none_is_doubtful(method: str) -> None:
 
 def test_a_websocket_needs_all_its_parts() -> None:
     parts = ["Connection: keep-alive, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Key: x"]
-    assert (examine(*parts)).websocket
+    assert (examine(*parts)).upgrade == b"websocket"
     for missing in parts:
-        assert not (examine(*[part for part in parts if part != missing])).websocket
+        assert (examine(*[part for part in parts if part != missing])).upgrade == b""
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("spdy/3.1", b"spdy/3.1"),
+        ("SPDY/3.1", b"SPDY/3.1"),
+        ("h2c, SPDY/3.1 ,x,Tcp", b"SPDY/3.1, Tcp"),
+        ("h2c", b""),
+        ("SPDY/3", b""),
+        ("websocket, h2c", b""),
+        ("", b""),
+    ],
+)
+def test_upgrades_that_the_operator_lists_are_asked_for(asked: str, wanted: bytes) -> None:
+    listed = HttpSettings(upgrades=("SPDY/3.1", "tcp"))
+    parts = ["Connection: Upgrade", f"Upgrade: {asked}"]
+    for method in ("GET", "POST", "LIST"):
+        assert examine(*parts, first=f"{method} / HTTP/1.1", settings=listed).upgrade == wanted
+    assert examine(*parts).upgrade == b""
+    assert examine(*parts[1:], settings=listed).upgrade == b""
+    assert examine(*parts, "Content-Length: 1", settings=listed).upgrade == b""
+    assert examine(*parts, first="GET / HTTP/1.0", settings=listed).upgrade == b""
 
 
 def test_the_target_of_the_absolute_form_decides_about_the_host() -> None:

@@ -30,7 +30,7 @@ KEPT = [
     "close",
     "doubtful",
     "expect",
-    "websocket",
+    "upgrade",
     "agent",
     "language",
     "cookie",

@@ -143,7 +143,7 @@ PROVOKED: dict[str, tuple[Provoke, tuple[str, str]]] = {
         sent(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
         ("POST", "/x"),
     ),
-    "method_unknown": (sent(b"B" * 65 + b" /x HTTP/1.1\r\nHost: a\r\n\r\n"), ("B" * 64, "/x")),
+    "method_unknown": (sent(b"B" * 65 + b" /x HTTP/1.1\r\nHost: a\r\n\r\n"), ("B" * 32, "/x")),
     "version_unsupported": (sent(b"GET /x HTTP/1.2\r\nHost: a\r\n\r\n"), X),
     "loop_detected": (sent(get("/x", "CDN-Loop: shield-1")), X),
     "method_not_allowed": (sent(b"TRACE /x HTTP/1.1\r\nHost: a\r\n\r\n"), ("TRACE", "/x")),

@@ -81,7 +81,7 @@ class Recorder:
         self.faults.append(fault)
         self.rules += [] if rule is None else [rule.value]
 
-    def switch(self, fields: list[bytes], tail: bytes) -> None:
+    def switch(self, protocol: bytes, fields: list[bytes], tail: bytes) -> None:
         self.tails.append(tail)
 
 
