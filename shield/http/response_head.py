@@ -169,8 +169,7 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
     known = _lines.known
     fields: list[bytes] = []
     length = UNTIL_CLOSE
-    lengths = codings = 0
-    broken: Rule | None = None
+    framings = 0
     event_stream = dated = False
     last = old
     connection = upgrade = b""
@@ -184,37 +183,24 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
         elif kind is _DATE:
             fields.append(forwarded)
             dated = True
-        elif kind is _LENGTH or kind is _SAME_LENGTHS:
-            if lengths and int(value) != length:
-                broken = Rule.LENGTH_REPEATED
-            lengths += 1 if kind is _LENGTH else 2
+        elif kind is _LENGTH:
+            framings += 1
             length = int(value)
         elif kind is _EVENT_STREAM:
             fields.append(forwarded)
             event_stream = True
         elif kind is _CODING:
-            codings += 1
-            if old:
-                broken = Rule.CODING_IN_1_0
+            framings += 1
+            length = CHUNKED
         elif kind is _CONNECTION:
             connection += b"," + value
         elif kind is _UPGRADE:
             upgrade = upgrade + b", " + value if upgrade else value
-        elif kind is _BAD_LENGTH:
-            broken = Rule.LENGTH_SYNTAX
-        elif kind is _BAD_CODING:
-            codings += 1
-            broken = Rule.CODING_SYNTAX
-    if lengths + codings > 1 or broken is not None:
-        last = True  # equal lengths are one (RFC 9112 section 6.3, rule 5), to those who look
-        if codings and (lengths or broken is None):
-            broken = Rule.LENGTH_AND_CODING if lengths else Rule.CODING_REPEATED
-        if status >= 200 and not head_only and status not in _HEAD_ONLY and broken is not None:
-            raise Broken(broken)
-    if broken is not None:
-        length = UNTIL_CLOSE
-    elif codings:
-        length = CHUNKED
+        elif kind is not _DROPPED:  # a length or coding that is not quite one
+            framings += 2
+    if framings > 1 or (old and length == CHUNKED):
+        last = True
+        length = _odd_length(lines, old, head_only or status < 200 or status in _HEAD_ONLY)
     switched = b""
     if connection:
         options: AbstractSet[bytes] = {option.strip(b" \t") for option in connection.split(b",")}
@@ -227,7 +213,7 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
         if status == 101 and b"upgrade" in options:
             switched = upgrade.lower()
     if status < 200:  # the others of this class tell nothing by it (RFC 9110 sections 8.6, 15.2; RFC 9112 section 6.1)
-        last = last or length > 0 or codings > 0
+        last = last or length > 0 or length == CHUNKED
         return status, fields, 0, -1, event_stream, last, switched, dated
     if status == UPGRADE_REQUIRED and upgrade:  # RFC 9110 section 15.5.22: it must say to what
         fields += (b"Upgrade: %b\r\n" % upgrade, b"Connection: Upgrade\r\n")
@@ -236,7 +222,35 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
         declared = 0 if reset else max(length, -1)
         last = last or _may_have_a_body(status, length, head_only)
         return status, fields, 0, declared, event_stream, last, b"", dated
-    return status, fields, length, -1, event_stream, last or not (lengths or codings), b"", dated
+    return status, fields, length, -1, event_stream, last or not framings, b"", dated
+
+
+def _odd_length(lines: list[bytes], old: bool, bodiless: bool) -> int:
+    """The length that a head tells in more than one way, or in a wrong one: UNTIL_CLOSE where it tells none.
+
+    Equal lengths are one (RFC 9112 section 6.3, rule 5). Otherwise it raises Broken, unless the response is `bodiless`
+    whatever it says (rule 1). `old`: HTTP/1.0.
+    """
+    meanings = [_lines.known.get(line) or _read_field(line) for line in lines]
+    lengths = {int(value) for kind, value, _ in meanings if kind is _LENGTH or kind is _SAME_LENGTHS}
+    kinds = [kind for kind, _, _ in meanings]
+    codings = kinds.count(_CODING) + kinds.count(_BAD_CODING)
+    bad_length = _BAD_LENGTH in kinds
+    if codings and (lengths or bad_length):
+        broken = Rule.LENGTH_AND_CODING
+    elif codings > 1:
+        broken = Rule.CODING_REPEATED
+    elif codings:
+        broken = Rule.CODING_SYNTAX if _BAD_CODING in kinds else Rule.CODING_IN_1_0
+    elif bad_length:
+        broken = Rule.LENGTH_SYNTAX
+    elif len(lengths) > 1:
+        broken = Rule.LENGTH_REPEATED
+    else:
+        return lengths.pop()
+    if not bodiless:
+        raise Broken(broken)
+    return UNTIL_CLOSE
 
 
 def _may_have_a_body(status: int, length: int, head_only: bool) -> bool:
