@@ -72,12 +72,12 @@ def unnoticed(shield: Mapping[str, Any]) -> list[str]:
 def better(outcomes: Mapping[str, dict[str, Any]], cheap: bool = False) -> list[str]:
     """Titles of the contenders whose users were better off than Shield's: more success, or as much with less delay.
 
-    Of a `cheap` attack, with less of the delay that it adds to that of calm weather.
+    Of a `cheap` attack, with less of the delay that it adds to that of calm weather; to be faster than that is chance.
     """
 
     def delay(outcome: dict[str, Any]) -> float:
         p95: float = outcome["attack"]["p95"]
-        return p95 / outcome["calm"]["p95"] if cheap else p95
+        return max(1.0, p95 / outcome["calm"]["p95"]) if cheap else p95
 
     shield = outcomes["shield"]
     titles = []

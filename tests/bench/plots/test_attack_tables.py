@@ -92,6 +92,8 @@ class TestJudgement:
         assert attack_tables.better({"shield": outcome(), "nginx": peer}, cheap=True) == []
         slower = outcome(attack={"success": 1.0, "p95": 0.19})
         assert attack_tables.better({"shield": slower, "nginx": peer}, cheap=True) == ["peer"]
+        chance = outcome(title="peer", calm={"success": 1.0, "p95": 0.3}, attack=same)
+        assert attack_tables.better({"shield": outcome(), "nginx": chance}, cheap=True) == []
 
     def test_the_table_of_a_cheap_attack_shows_what_it_took(self) -> None:
         origin = {"during": {"user": 5}, "most_taken": 4, "late": 0.05}
