@@ -39,6 +39,9 @@ from shield.http.settings import HttpSettings
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
 from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.drops import Drops, DropsSettings
+from shield.policy.history import History, HistorySettings
+from shield.policy.notes import Notes
 from shield.policy.request import Request
 from shield.process.assembly import assemble
 from shield.replies.redirect import Redirect
@@ -126,6 +129,7 @@ class PermissiveEngine:
         self.shut: Verdict | None = None  # what holds for everybody
         self.unread = 0
         self.allowed: set[str] = set()  # addresses
+        self.drops = Drops(DropsSettings(), History(HistorySettings(), 1), Notes())
         self.deserving: set[str] = set()  # addresses, and User-Agents
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
@@ -139,7 +143,7 @@ class PermissiveEngine:
     def allows(self, address: str) -> bool:
         return address in self.allowed
 
-    def refused_unread(self) -> None:
+    def refused_unread(self, address: str, now: float) -> None:
         self.unread += 1
 
     def present(self, token: str, now: float) -> object | None:

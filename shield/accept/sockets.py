@@ -46,6 +46,12 @@ def bind_groups(addresses: Sequence[str], backlog: int, members: int) -> list[li
     return groups
 
 
+def bind_alone(addresses: Sequence[str], backlog: int, members: int) -> list[list[socket.socket]]:
+    """For each address a group of one socket, which nothing can join. Raises StartError as bind() does."""
+    assert members == 1  # noqa: S101 - see above
+    return [[sock] for sock in bind(addresses, backlog, reuse_port=False)]
+
+
 def _bind_one(text: str, backlog: int, reuse_port: bool) -> socket.socket:
     address = parse_address(text)
     if isinstance(address, UnixAddress):

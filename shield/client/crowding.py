@@ -6,6 +6,8 @@
     of all                                    the least deserving of all is closed, or no more are accepted
     http.unsent_bytes waiting to be sent      connections are closed until an eighth of that is free
 
+Of an address that is dropped (policy/drops.py) all are closed, and no new one is let in.
+
 Least deserving is, in this order:
 
     1  nothing is under way: it is silent, in the middle of a head, idle, or being closed
@@ -29,7 +31,7 @@ Connections of trusted proxies belong to many clients and are not limited by add
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Container, MutableMapping
 from random import random
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -71,6 +73,7 @@ REASONS: Final = (
     "displaced",  # it gave way to a newcomer when all connections were in use
     "displaced_unsent",  # too much waited to be sent to all, and most of it to its network and address
     "expired",  # timeouts.connection
+    "dropped",  # its address goes on against refusals (policy/drops.py)
 )
 """Labels of shield_connections_closed_total."""
 
@@ -184,6 +187,10 @@ class Crowding:
 
     def admit(self, address: str) -> bool:
         """Whether a connection from `address` may stay. Closes another one of its address or network if need be."""
+        dropped = self._engine.drops.active
+        if dropped and whereabouts(address)[0] in dropped and not self.unlimited(address):
+            self._closed["dropped"] += 1
+            return False
         count = len(self._all)
         if count < self.per_address and count < self.per_network:
             return True
@@ -236,6 +243,14 @@ class Crowding:
         if client is None:
             return Holding(connection, tier, None, *connection.whereabouts)
         return Holding(connection, tier, client.key, client.home, client.network)
+
+    def drop(self, homes: Container[str]) -> None:
+        """Close the connections of these addresses, but for those of clients with a history or a pass."""
+        for connection in [one for one in self._all if one.whereabouts[0] in homes]:
+            if not self._deserves(connection):
+                self._closed["dropped"] += 1
+                self.remove(connection)
+                connection.displace(self._clock())
 
     def expired(self) -> None:
         """One is about to be closed for its age."""

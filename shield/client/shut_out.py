@@ -91,7 +91,7 @@ class ShutOut:
 
     def refuse(self, verdict: Verdict, address: str, head: bytes, now: float, ja4: str = "") -> bytes:
         """The message that answers `head`, the last of its connection. It is counted and logged like any refusal."""
-        self._engine.refused_unread()
+        self._engine.refused_unread(address, now)
         person = head.find(b"text/html", 0, _ACCEPT_WITHIN) >= 0
         reply = self._replies.refusal(verdict, PERSON if person else PROGRAM)
         metrics = self._metrics

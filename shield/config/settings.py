@@ -18,6 +18,7 @@ from shield.operator.log import LogSettings
 from shield.operator.server import AdminSettings
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.drops import DropsSettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits.settings import LimitsSettings
@@ -54,6 +55,7 @@ class Config:
     routes: Annotated[RoutesSettings, Doc("What a request costs.")] = RoutesSettings()
     history: Annotated[HistorySettings, Doc("Who was here before.")] = HistorySettings()
     reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
+    drops: Annotated[DropsSettings, Doc("Who is not answered any more.")] = DropsSettings()
     pressure: Annotated[PressureSettings, Doc("When the service is under attack.")] = PressureSettings()
     hitters: Annotated[StandoutsSettings, Doc("Programs, networks and routes that stand out.")] = StandoutsSettings()
     concurrency: Annotated[ConcurrencySettings, Doc("How much the service takes at once.")] = ConcurrencySettings()
@@ -72,6 +74,7 @@ class Config:
             routes=self.routes,
             history=self.history,
             reputation=self.reputation,
+            drops=self.drops,
             pressure=self.pressure,
             standouts=self.hitters,
             concurrency=self.concurrency,

@@ -81,6 +81,12 @@ EVENTS: Final[Mapping[str, Event]] = {
     "ban": _event(
         "info", "A client, or an address, was banned.", "client address seconds relapses signal score"
     ),
+    "address_dropped": _event(
+        "info", "An address goes on against refusals: nothing of it is answered any more.", "address seconds times"
+    ),
+    "not_dropped_by_kernel": _event(
+        "warning", "The kernel does not drop connections: Shield closes those of dropped addresses itself.", "error"
+    ),
     "pass_revoked": _event("info", "A pass was used from too many networks.", "pass networks"),
     "fingerprint_limited": _event(
         "info",

@@ -10,6 +10,7 @@
     judge, tiers, ranks, refusals                             the verdict
     limits/                                                   the buckets
     standouts.py                                              programs, networks and routes that ask for much
+    drops.py                                                  addresses that are not answered any more
     pressure/, windows.py                                     how overloaded the service is, window by window
     concurrency/, queue/, admission.py                        slots, and who waits for one
     challenge/, pricing/, sales.py                            challenges, their price, and what an answer buys

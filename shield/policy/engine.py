@@ -25,6 +25,7 @@ from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.admission import Admission
 from shield.policy.challenge.challenge import Challenge, Challenger, CheckWork, Redemption, solved
 from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.drops import Drops
 from shield.policy.entries import Pass
 from shield.policy.history import History
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, Client, Identity
@@ -95,6 +96,7 @@ class Engine:
             self._history,
         )
         self._reputation = Reputation(settings.reputation, self._history, self._notes)
+        self.drops = Drops(settings.drops, self._history, self._notes)
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
         self._standouts = Standouts(settings.standouts, self._notes, settings.challenges)
@@ -192,6 +194,7 @@ class Engine:
         if verdict.action is not FORWARDED:
             if not self.dry_run:
                 request.verdict = verdict
+                self.drops.refused(request.client.source, now)
                 return verdict
             verdict = verdict.in_dry_run()
         request.verdict = verdict
@@ -222,8 +225,11 @@ class Engine:
         request.cost = self._least_cost
         request.tier = Tier.T3
         verdict = self._judge.toll(request, now)
-        if self.dry_run and verdict.action is not FORWARDED:
-            verdict = verdict.in_dry_run()
+        if verdict.action is not FORWARDED:
+            if self.dry_run:
+                verdict = verdict.in_dry_run()
+            else:
+                self.drops.refused(request.client.source, now)
         request.verdict = verdict
         return verdict
 
@@ -250,8 +256,11 @@ class Engine:
         """Whether a textual address is one that the operator wants never limited."""
         return self._identity.allows(address)
 
-    def refused_unread(self) -> None:
-        """Count a request that was refused by `shut_out`."""
+    def refused_unread(self, address: str, now: float) -> None:
+        """Count a request from a textual address that was refused by `shut_out`."""
+        source = self._identity.met(address)
+        if source is not None:
+            self.drops.refused(source, now)
         self._tiers[Tier.T0] += 1  # as those that are read before they are refused for a ban
 
     def events(self) -> Sequence[Note]:
@@ -440,6 +449,7 @@ class Engine:
             cutoff=weather.cutoff,
             requests_by_tier={tier.name: count for tier, count in zip(Tier, self._tiers, strict=True)},
             active_bans=self._reputation.bans(now),
+            dropped=len(self.drops.active),
             live_passes=PassesStatus(in_use=len(self._passes.table), bought=self._passes.bought),
             bought_passes=self._passes.bought,
             bought_rate=self._passes.factor * self._challenge.bought_rate,
@@ -495,3 +505,4 @@ class Engine:
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
         self._reputation.bans(now)
+        self.drops.expire(now)

@@ -110,6 +110,8 @@ class Rare:
         "spared_until",
         "unanswered",
         "unanswered_at",
+        "unheeded",
+        "unheeded_at",
         "vouched",
     )
 
@@ -124,6 +126,8 @@ class Rare:
         self.named: Reason | None = None  # ALLOWLISTED or DENYLISTED by the operator
         self.vouched: bool | None = None  # what DNS says of a client that claims to be a crawler
         self.hard = 0.0  # the part of the score that hard signals made
+        self.unheeded = 0.0  # refused requests, those that drained away taken off ...
+        self.unheeded_at = 0.0  # ... at that time (drops.py)
         self.spared_until = 0.0  # until when the pass that a client there has bought may stand in for a cookie
         # of a client
         self.offered_until = 0.0  # until when a challenge is outstanding
@@ -188,6 +192,8 @@ class AddressEntry:
     overflow = Rarely[bool]()
     relapses = Rarely[int]()
     spared_until = Rarely[float]()
+    unheeded = Rarely[float]()
+    unheeded_at = Rarely[float]()
     vouched = Rarely["bool | None"]()
 
     def __init__(

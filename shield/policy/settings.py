@@ -9,6 +9,7 @@ from typing_extensions import Doc
 
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.drops import DropsSettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits.settings import LimitsSettings
@@ -31,6 +32,7 @@ class EngineSettings:
     routes: RoutesSettings = field(default_factory=RoutesSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     reputation: ReputationSettings = field(default_factory=ReputationSettings)
+    drops: DropsSettings = field(default_factory=DropsSettings)
     pressure: PressureSettings = field(default_factory=PressureSettings)
     standouts: StandoutsSettings = field(default_factory=StandoutsSettings)
     concurrency: ConcurrencySettings = field(default_factory=ConcurrencySettings)

@@ -145,6 +145,9 @@ class PolicyStatus:
     cutoff: float  # the rank below which T1 is challenged
     requests_by_tier: Annotated[Mapping[str, int], Merge.SUM]
     active_bans: Annotated[Mapping[str, int], Merge.SUM]
+    dropped: Annotated[
+        int, Merge.SUM, Gauge("shield_dropped_addresses", "Addresses of which nothing is answered any more.")
+    ]
     live_passes: Annotated[PassesStatus, Merge.SUM]
     bought_passes: Annotated[int, Merge.SUM]
     bought_rate: float

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shield.accept import file_limit, sockets
+from shield.accept import file_limit
 from shield.accept.certificates import Certificates
 from shield.accept.entrance import Entrance
 from shield.accept.first_read import FirstRead
@@ -37,6 +37,7 @@ from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
 from shield.process.assembly import assemble
 from shield.process.share import Share
+from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_history, load_keys
 from shield.replies.redirect import Redirect
 from shield.replies.rendering import Replies
@@ -63,6 +64,7 @@ class Setting:
     clock: Callable[[], float]
     wall_offset: float
     share: Share | None = None
+    tell_dropped: Callable[[Sequence[str]], bool] | None = None  # for one of several workers, see process/dropper.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Parts:
     pool: Pool
     serving: Serving
     certificates: Certificates | None
+    shared: SharedSockets | None  # what the listeners accept from, where this is the only process
     listeners: Sequence[Listener]  # the first is for the service, the second for tls.redirect_from
     connections: int  # that clients may have at the same time
 
@@ -126,10 +129,14 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     crowd.per_network = share_of(listen.max_connections_per_network, connections, NETWORK_SHARE, MOST_PER_NETWORK)
     trusts = serving.recognition.forwarding.trusts
     entrance = Entrance(serving.loop, clock, metrics, log, crowd, trusts, accept_again)
-    for listener in _listeners(setting, serving, entrance, certificates, connections):
+    shared = None
+    if setting.share is None:
+        shared = SharedSockets(config, 1)
+        closing.callback(shared.close)
+    for listener in _listeners(setting, shared, serving, entrance, certificates, connections):
         listeners.append(listener)
         closing.callback(listener.stop)
-    return Parts(metrics, engine, known, replies, pool, serving, certificates, listeners, connections)
+    return Parts(metrics, engine, known, replies, pool, serving, certificates, shared, listeners, connections)
 
 
 def _metrics(log: AccessLog) -> Metrics:
@@ -194,26 +201,30 @@ async def _pool(
 
 
 def _listeners(
-    setting: Setting, serving: Serving, entrance: Entrance, certificates: Certificates | None, connections: int
+    setting: Setting,
+    shared: SharedSockets | None,
+    serving: Serving,
+    entrance: Entrance,
+    certificates: Certificates | None,
+    connections: int,
 ) -> Iterator[Listener]:
     """Make the listeners: for the service, and for plain HTTP that is sent on to https."""
-    config, share = setting.config, setting.share
-    inherited = None if share is None else share.listeners
-    listening = _sockets(config.listen.addresses, config.listen.backlog, inherited)
+    config = setting.config
+    if shared is not None:
+        listening, redirecting = shared.sockets(0), shared.redirect_sockets(0)
+    else:
+        share = setting.share
+        assert share is not None  # noqa: S101 - one of several workers has no sockets of its own
+        listening, redirecting = _inherited(share.listeners), _inherited(share.redirects)
     yield _listener(config, serving, entrance, listening, certificates, connections)
     if certificates is not None and config.tls.redirect_from:
-        inherited = None if share is None else share.redirects
-        listening = _sockets(config.tls.redirect_from, config.listen.backlog, inherited)
         tls = config.tls
         redirect = Redirect(serving.replies, serving.metrics, tls.redirect_port, tls.acme, certificates.covers)
-        yield _redirect_listener(config, serving, entrance, listening, redirect, connections)
+        yield _redirect_listener(config, serving, entrance, redirecting, redirect, connections)
 
 
-def _sockets(addresses: Sequence[str], backlog: int, inherited: Sequence[int] | None) -> list[socket.socket]:
-    """Sockets that listen on `addresses`, or those that this worker has inherited for them. Raises StartError."""
-    if inherited is None:
-        return sockets.bind(addresses, backlog, reuse_port=False)
-    return [socket.socket(fileno=number) for number in inherited]
+def _inherited(descriptors: Sequence[int]) -> list[socket.socket]:
+    return [socket.socket(fileno=number) for number in descriptors]
 
 
 def _listener(

@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.server import AdminServer
 from shield.process import systemd
 from shield.process.build import Parts, Setting, build
+from shield.process.dropper import Dropper
 from shield.process.history_keeper import HistoryKeeper
 from shield.process.share import Share
 from shield.process.timers import Timers
@@ -77,11 +78,24 @@ class Service:
             listener.start()
         self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))
         self._keep_running(loop, history.run())
-        timers = Timers(setting, parts)
+        timers = Timers(setting, parts, self._dropper(parts))
         closing.callback(timers.stop)
         timers.start()
         self.addresses = parts.listeners[0].addresses
         self._tell(parts, admin.address)
+
+    def _dropper(self, parts: Parts) -> Dropper:
+        """What carries out drops: by the kernel, by way of the supervisor if there is one."""
+        setting, shared = self._setting, parts.shared
+        if shared is None:
+            assert setting.tell_dropped is not None  # noqa: S101 - one of several workers has it
+            fill = setting.tell_dropped
+        else:
+            error = shared.dig() if setting.config.drops.by_kernel else ""
+            if error:
+                setting.log.event("not_dropped_by_kernel", error=error)
+            fill = shared.drop
+        return Dropper(parts.engine.drops, parts.serving.connections.crowding, fill)
 
     def _keep_running(self, loop: asyncio.AbstractEventLoop, work: Any) -> None:
         task = loop.create_task(work)
@@ -136,6 +150,8 @@ class Service:
         setting, parts = self._setting, self._parts
         assert parts is not None  # noqa: S101 - it has started
         self._draining = True
+        if parts.shared is not None:
+            parts.shared.fill_in()
         for listener in parts.listeners:
             listener.stop()
         setting.log.event("draining", connections=parts.metrics.connections_open)
@@ -167,7 +183,11 @@ async def _run(config: Config, welcome: Welcome) -> int:
 
 
 async def serve(
-    config: Config, stop: asyncio.Event, started: Callable[[Service], None], share: Share | None = None
+    config: Config,
+    stop: asyncio.Event,
+    started: Callable[[Service], None],
+    share: Share | None = None,
+    tell_dropped: Callable[[Sequence[str]], bool] | None = None,
 ) -> None:
     """Serve until `stop`, which SIGTERM and SIGINT set, too. Raises StartError."""
     wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
@@ -176,7 +196,7 @@ async def serve(
     bridge = LoggingBridge(log)
     bridge.install()
     try:
-        service = Service(Setting(config, log, time.monotonic, wall_offset, share))
+        service = Service(Setting(config, log, time.monotonic, wall_offset, share, tell_dropped))
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)

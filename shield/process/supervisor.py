@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
 from typing import Any, Final
 
 import uvloop
@@ -87,8 +89,8 @@ class Supervisor:
     """`start`, `wait` until `stop` was called or a worker keeps dying, `close`. `clock` gives monotonic seconds."""
 
     __slots__ = (
-        "_clock", "_closing", "_config", "_directory", "_failure", "_log", "_number", "_sockets", "_stop", "_workers",
-        "addresses",
+        "_clock", "_closing", "_config", "_directory", "_dropped", "_failure", "_hearing", "_log", "_number",
+        "_sockets", "_stop", "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(self, config: Config, number: int, log: AccessLog, clock: Callable[[], float]) -> None:
@@ -103,6 +105,8 @@ class Supervisor:
         self._workers: list[WorkerHandle] = []
         self._stop = asyncio.Event()
         self._failure = ""
+        self._dropped: dict[int, list[str]] = {}  # by worker
+        self._hearing: dict[int, asyncio.Task[None]] = {}
         self._directory = ""
 
     async def start(self) -> None:
@@ -118,6 +122,8 @@ class Supervisor:
         closing.callback(listening.close)
         self.addresses = listening.addresses
         steered = self._steer(listening)
+        if config.drops.by_kernel and (error := listening.dig() if steered else "not steered"):
+            self._log.event("not_dropped_by_kernel", error=error)
         for number in range(self._number):
             share = Share(number, keys, listening.descriptors(number), listening.redirect_descriptors(number))
             self._workers.append(WorkerHandle(share))
@@ -200,6 +206,14 @@ class Supervisor:
     async def _launch(self, worker: WorkerHandle, config: Config) -> None:
         admin = replace(config.admin, address=f"unix:{self._socket(worker)}")
         await worker.launch(replace(config, admin=admin))
+        self._hearing[worker.number] = asyncio.create_task(worker.hear(partial(self._drop, worker.number)))
+
+    def _drop(self, worker: int, addresses: list[str]) -> None:
+        """Have the kernel drop what one worker says, and what the others have said. Each has put its worst first."""
+        self._dropped[worker] = addresses
+        if self._sockets is not None:
+            in_turns = zip_longest(*self._dropped.values())
+            self._sockets.drop([address for turn in in_turns for address in turn if address])
 
     async def _launch_all(self, config: Config) -> None:
         """Start all at once; StartError or OSError of the first that could not."""
@@ -259,3 +273,6 @@ class Supervisor:
             worker.signal(signal.SIGKILL)
         for worker in self._workers:
             await worker.close()
+        for hearing in self._hearing.values():
+            hearing.cancel()
+        await asyncio.gather(*self._hearing.values(), return_exceptions=True)

@@ -8,6 +8,7 @@ from typing import Final
 from shield.client.sweep import SWEEP_SECONDS
 from shield.process.build import Parts, Setting
 from shield.process.decisions import Decisions
+from shield.process.dropper import Dropper
 from shield.process.load_meter import LoadMeter, busy_clock
 
 TICK_SECONDS: Final = 0.020
@@ -18,13 +19,14 @@ class Timers:
     """Runs what is periodic from `start` to `stop`: the policy's ticks, deadlines, and what is done once a second."""
 
     __slots__ = (
-        "_busy", "_decisions", "_due", "_meter", "_next_second", "_next_sweep", "_next_tick", "_parts", "_setting",
-        "_timer",
+        "_busy", "_decisions", "_dropper", "_due", "_meter", "_next_second", "_next_sweep", "_next_tick", "_parts",
+        "_setting", "_timer",
     )  # fmt: skip
 
-    def __init__(self, setting: Setting, parts: Parts) -> None:
+    def __init__(self, setting: Setting, parts: Parts, dropper: Dropper) -> None:
         self._setting = setting
         self._parts = parts
+        self._dropper = dropper
         self._decisions = Decisions(parts.engine, parts.metrics, setting.log)
         self._next_tick = self._next_second = self._next_sweep = 0.0
         self._busy = busy_clock()
@@ -74,6 +76,7 @@ class Timers:
         parts.replies.set_date(wall)
         parts.pool.set_date(wall)
         parts.pool.sweep(now)
+        self._dropper.look()
         for listener in parts.listeners:
             listener.check()
             listener.expire(now)

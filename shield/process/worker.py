@@ -1,8 +1,9 @@
 """One of several workers: `python -m shield.process.worker N`, started by its supervisor alone.
 
 Its standard input is a socket to the supervisor. Over it come the config and the share (pickled: the other end is our
-parent, and the socket has no name), and back goes one line of JSON: {} once it listens, or {"error": "..."} when it
-cannot start. When the supervisor is gone, however it went, the socket reads as ended, and the worker drains and ends.
+parent, and the socket has no name). Back go lines of JSON: {} once it listens, or {"error": "..."} when it cannot
+start, and {"dropped": [...]} whenever the kernel is to drop the connections of other addresses. When the supervisor is
+gone, however it went, the socket reads as ended, and the worker drains and ends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import pickle
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,8 @@ from shield.wire.addresses import UnixAddress, parse_address
 
 NOT_STARTED: Final = 3
 """Exit status, as that of the command line."""
+MOST_DROPPED: Final = 2048
+"""Addresses in a message: more do not fit into a program of the kernel (accept/dropping.py)."""
 
 
 def hand_over(config: Config, share: Share) -> bytes:
@@ -58,8 +62,9 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
     orphan = False
 
     def started(_: Service) -> None:
-        loop.add_reader(control, abandoned)
         _say(control, {})
+        control.setblocking(False)
+        loop.add_reader(control, abandoned)
 
     def abandoned() -> None:
         """The supervisor says nothing more, so this is its end. Nobody else will remove the directory of sockets."""
@@ -68,11 +73,33 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
         orphan = True
         stop.set()
 
-    await serve(config, stop, started, share)
+    await serve(config, stop, started, share, Teller(control))
     address = parse_address(config.admin.address)
     if orphan and isinstance(address, UnixAddress):
         with contextlib.suppress(OSError):  # others are in it; the last one succeeds
             Path(address.path).parent.rmdir()
+
+
+class Teller:
+    """Tells the supervisor whose new connections the kernel is to drop: `{"dropped": [address, ...]}`."""
+
+    __slots__ = ("_control", "_sending")
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._sending: asyncio.Task[None] | None = None
+
+    def __call__(self, addresses: Sequence[str]) -> bool:
+        """Send the first MOST_DROPPED; False while the last message is still on its way."""
+        if self._sending is not None and not self._sending.done():
+            return False
+        line = orjson.dumps({"dropped": list(addresses[:MOST_DROPPED])}, option=orjson.OPT_APPEND_NEWLINE)
+        self._sending = asyncio.get_running_loop().create_task(self._send(line))
+        return True
+
+    async def _send(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):  # the supervisor is gone, which is told by other means
+            await asyncio.get_running_loop().sock_sendall(self._control, line)
 
 
 def _say(control: socket.socket, message: dict[str, str]) -> None:

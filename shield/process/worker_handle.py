@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,18 @@ class WorkerHandle:
         error = orjson.loads(answer).get("error", "")
         if error:
             raise StartError(error)
+
+    async def hear(self, dropped: Callable[[list[str]], None]) -> None:
+        """Listen to the running process until it ends: `dropped` is called with the addresses whenever they change."""
+        loop, control = asyncio.get_running_loop(), self._control
+        assert control is not None  # noqa: S101 - it was launched
+        line = b""
+        with contextlib.suppress(ConnectionError):
+            while data := await loop.sock_recv(control, 65_536):
+                *lines, line = (line + data).split(b"\n")
+                if lines:
+                    dropped(orjson.loads(lines[-1])["dropped"])
+        dropped([])
 
     def signal(self, number: signal.Signals) -> None:
         if self.process is not None:

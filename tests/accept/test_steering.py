@@ -48,6 +48,10 @@ def interpret(code: bytes, packet: bytes) -> int:
             at += k
         elif operation == 0x15:
             at += yes if a == k else no
+        elif operation == 0x35:
+            at += yes if a >= k else no
+        elif operation == 0x06:
+            return k
         else:
             assert operation == 0x16, f"unknown operation {operation:#x}"
             return a

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
+import socket
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -188,3 +191,55 @@ async def test_forwarded_addresses_are_believed_of_trusted_proxies_only(
     assert seen["stranger"]["x-forwarded-host"] == shield.address
     assert seen["stranger"]["forwarded"] == f'for=127.9.1.2;proto=http;host="{shield.address}"'
     assert seen["stranger"]["x-request-id"] != seen["proxy"]["x-request-id"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel drops connections on Linux only")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_who_goes_on_against_refusals_is_not_answered_any_more(
+    start: Callable[..., Any], origin: str, client: Client, workers: int
+) -> None:
+    """Its connections are reset, and its new ones reach nobody, until its time is over. Its neighbour is served."""
+    shield = await start(
+        listen={"workers": workers},
+        limits={"client": {"rate": 1, "burst": 10}, "costs": {"/": 1.0}},
+        drops={"refusals": 80, "per_second": 1, "least_seconds": 2.5},
+        upstream={"servers": [origin]},
+    )
+    insistent, neighbour = client("127.8.3.1"), client("127.8.3.2")
+
+    async def insist() -> None:
+        with contextlib.suppress(aiohttp.ClientConnectionError, OSError):
+            while True:
+                await get(insistent, shield)
+
+    insisting = asyncio.create_task(insist())  # once its connection is reset it tries another, which is not answered
+    await shield.logged("address_dropped", address="127.8.3.1", times=1)
+    await shield.until(lambda status: status["dropped"] == 1)
+    host, port = shield.address.split(":")
+
+    def connect() -> bool:
+        """Whether a new connection is answered, within half a second."""
+        with socket.create_connection((host, int(port)), timeout=0.5, source_address=("127.8.3.1", 0)) as one:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+            return bool(one.recv(1))
+
+    async def silent() -> bool:
+        try:
+            return not await asyncio.to_thread(connect)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+
+    async with asyncio.timeout(5):
+        while not await silent():
+            await asyncio.sleep(0.1)
+    insisting.cancel()
+    await asyncio.gather(insisting, return_exceptions=True)
+    assert await get(neighbour, shield) == 200
+    assert not shield.seen("not_dropped_by_kernel")
+    await shield.until(lambda status: status["dropped"] == 0)
+    async with asyncio.timeout(5):
+        while await silent():
+            await asyncio.sleep(0.1)
+    assert await get(neighbour, shield) == 200

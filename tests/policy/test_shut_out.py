@@ -104,7 +104,7 @@ def test_the_ban_of_a_client_shuts_out_no_neighbour(world: Any) -> None:
 
 def test_what_is_refused_unread_is_counted_as_a_request(world: Any) -> None:
     before = world.engine.status(world.now).requests_by_tier["T0"]
-    world.engine.refused_unread()
+    world.engine.refused_unread("192.0.2.200", world.now)
     assert world.engine.status(world.now).requests_by_tier["T0"] == before + 1
 
 

@@ -1,0 +1,176 @@
+"""Addresses that do not listen: they go on against refusals far beyond what honest programs do.
+
+A refusal costs Shield little, but not nothing, and whoever ignores it pays nothing at all. So refusals are counted by
+address, in a bucket that drains: more than `refusals` that come faster than `per_second` are no retry loop and no page.
+Nothing of such an address is answered any more for `least_seconds`, and for `longer` times as long each time after
+that. Its connections are reset, and new ones are dropped by the kernel where it can (accept/dropping.py).
+
+Nobody who listens is dropped with the others behind an address:
+
+    somebody there has a history              the address is never dropped
+    a challenge was answered from there       the count begins anew (sales.py)
+    the operator allows it, DNS vouches       never
+    it is 127.0.0.1 or ::1                    never: health checks come from there
+    it could be anybody (overflow)            never
+
+Of a flood of refusals each SAMPLED-th counts for SAMPLED, since a refusal is to stay cheap. At most `addresses` are
+dropped at a time: when there are more, the one that was dropped first is let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from annotated_types import Ge, Gt, Le
+from typing_extensions import Doc
+
+from shield.complaints import Complaint
+from shield.marks import Unit, Why
+from shield.policy.entries import AddressEntry
+from shield.policy.history import History
+from shield.policy.locations import locate
+from shield.policy.notes import Notes
+
+SAMPLED: Final = 8
+LOOPBACK: Final = frozenset(locate(address)[1] for address in ("127.0.0.1", "::1"))
+MET_AGAIN: Final = 4.0
+"""times `most_seconds` since the last drop ended, after which an address begins with `least_seconds` again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropsSettings:
+    """When nothing of an address is answered any more, and for how long."""
+
+    enabled: Annotated[bool, Doc("Whether addresses that go on against refusals are dropped.")] = True
+    kernel: Annotated[
+        bool,
+        Doc(
+            "Whether the kernel drops their connections, where it can: on Linux, without listen.trusted_proxies. "
+            "Where it does not, Shield accepts and closes them."
+        ),
+    ] = True
+    refusals: Annotated[
+        float,
+        Ge(SAMPLED),
+        Unit("requests"),
+        Doc("Refused requests of an address, beyond `per_second`, after which it is dropped."),
+        Why(
+            "Chosen",
+            "six loads of a page of 100 parts in vain; 100 requests/s come to it in 6 s, 30 requests/s in 24 s",
+        ),
+    ] = 600.0
+    per_second: Annotated[
+        float,
+        Gt(0),
+        Unit("requests/s"),
+        Doc("Refused requests that an address may go on with for ever."),
+        Why("Chosen", "five programs that poll each second and cannot pay are a nuisance, and no attack"),
+    ] = 5.0
+    least_seconds: Annotated[
+        float, Gt(0), Unit("s"), Doc("Time for which an address is dropped at first."), Why("Precedent", "as a ban")
+    ] = 60.0
+    longer: Annotated[
+        float,
+        Ge(1),
+        Le(10),
+        Unit("times"),
+        Doc("Length of each further drop as a multiple of the last."),
+        Why("Precedent", "as `reputation.relapse`"),
+    ] = 2.0
+    most_seconds: Annotated[
+        float,
+        Gt(0),
+        Unit("s"),
+        Doc("Time for which an address is dropped at most. Four times as long after a drop it begins anew."),
+        Why("Chosen", "who gets the address next is not to suffer for a day"),
+    ] = 3600.0
+    addresses: Annotated[
+        int,
+        Ge(1),
+        Le(65_536),
+        Unit("entries"),
+        Doc("Addresses that are dropped at a time, and remembered after that. The kernel takes 800 to 2,000 of them."),
+        Why("Chosen", "more than a program in the kernel can hold; 300 B each"),
+    ] = 4096
+
+    @property
+    def by_kernel(self) -> bool:
+        """Whether the kernel is to drop connections."""
+        return self.enabled and self.kernel
+
+    def complaints(self) -> Iterator[Complaint]:
+        if self.most_seconds < self.least_seconds:
+            yield ("most_seconds",), f"at least drops.least_seconds, which is {self.least_seconds}"
+
+
+class _Drop:
+    """What is remembered of an address that was dropped: until when, and how often."""
+
+    __slots__ = ("times", "until")
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.times = 0
+
+
+class Drops:
+    """Which addresses are dropped. `version` changes with them."""
+
+    __slots__ = ("_addresses", "_history", "_notes", "_refused", "_settings", "active", "version")
+
+    def __init__(self, settings: DropsSettings, history: History, notes: Notes) -> None:
+        self._settings = settings
+        self._history = history
+        self._notes = notes
+        self._addresses: dict[str, _Drop] = {}  # by name; the one dropped last is last
+        self._refused = 0
+        self.active: dict[str, float] = {}  # name of an address that is dropped: until when
+        self.version = 0
+
+    def refused(self, source: AddressEntry, now: float) -> None:
+        """A request from this address was refused."""
+        self._refused += 1
+        if self._refused % SAMPLED == 0:
+            self._count(source, now)
+
+    def expire(self, now: float) -> None:
+        """Let go of those whose turn is over, and forget those of long ago. Call it once a window."""
+        over = [name for name, until in self.active.items() if until <= now]
+        for name in over:
+            del self.active[name]
+        if over:
+            self.version += 1
+        forgotten = now - MET_AGAIN * self._settings.most_seconds
+        while self._addresses:
+            name, drop = next(iter(self._addresses.items()))
+            if drop.until > forgotten:
+                break
+            del self._addresses[name]
+
+    def _count(self, source: AddressEntry, now: float) -> None:
+        settings, rare = self._settings, source.rare
+        name = source.name
+        if rare.overflow or rare.named is not None or rare.vouched or name in self.active or name in LOOPBACK:
+            return
+        unheeded = max(rare.unheeded - (now - rare.unheeded_at) * settings.per_second, 0.0) + SAMPLED
+        source.unheeded_at = now
+        if unheeded >= settings.refusals and not self._history.clients_at(name) and settings.enabled:
+            unheeded = 0.0
+            self._drop(name, now)
+        source.unheeded = unheeded
+
+    def _drop(self, name: str, now: float) -> None:
+        settings = self._settings
+        drop = self._addresses.pop(name, None) or _Drop()
+        if len(self._addresses) >= settings.addresses:
+            first = next(iter(self._addresses))
+            del self._addresses[first]
+            self.active.pop(first, None)
+        self._addresses[name] = drop
+        seconds = min(settings.least_seconds * settings.longer ** min(drop.times, 32), settings.most_seconds)
+        drop.times += 1
+        drop.until = self.active[name] = now + seconds
+        self.version += 1
+        self._notes.add("address_dropped", address=name, seconds=seconds, times=drop.times)
