@@ -154,7 +154,8 @@ class Challenger:
         self._keys = keys
         self._wall_offset = wall_offset
         self._time = Bucket(Rate(settings.verify_share, settings.verify_share))
-        self._place = entropy(2)
+        self._entropy = entropy
+        self._place = b""  # drawn with the first challenge
         self._count = 0
         self.spent = Spent(spent)
 
@@ -173,6 +174,8 @@ class Challenger:
         k = settings.sub_puzzles
         target = min(k * (1 << 64) // expected, (1 << 64) - 1)
         expiry = int(now + self._wall_offset + settings.lifetime)
+        if not self._place:
+            self._place = self._entropy(2)
         self._count = count = self._count + 1 & 0xFFFF
         body = BODY.pack(VERSION, SHA_256, k, target, expiry, self._place, count)
         body += mark_tag(self._keys.current, body)
