@@ -1,7 +1,7 @@
 """Where a request's body ends (RFC 9112 sections 6 and 7.1), counted in payload bytes.
 
-The head's parser does not frame bodies, because a proxy must know the exact boundary: what follows is the next request,
-and the parser would carry a chunked message's last trailer into it (docs/parsers.md).
+A proxy must know the exact boundary, since what follows is the next message. What breaks a rule of it is refused by the
+rule's name (rules.py).
 
 Both classes have one verb, `feed(data, at) -> (pieces, end)`: the payload in data[at:], and where reading stopped.
 `done` is true once the last byte of the message was seen. Bytes pinned: one line, of MAX_CHUNK_LINE or

@@ -2,7 +2,7 @@
 
 Every pattern is for `fullmatch`, unless its comment says otherwise. Where a rule is narrower than the RFC, the comment
 says by how much and why. Rules with a name in the RFC keep it. Patterns over `bytes` read what came from a connection;
-those over `str` read what the parser has decoded already.
+those over `str` read what has been decoded already.
 
 All of them take time in proportion to the input's length: where two repetitions could share characters, the first is
 possessive (`*+`). 30,000 spaces with a control character behind them once took 7 seconds to refuse.
