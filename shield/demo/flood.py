@@ -68,6 +68,7 @@ class Crowd:
 
     results: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+    told: Counter[str] = field(default_factory=Counter)  # of the results
 
     @property
     def asked(self) -> int:
@@ -81,8 +82,10 @@ class Crowd:
         ordered = sorted(self.seconds)
         return f"{ordered[min(int(part * len(ordered)), len(ordered) - 1)] * 1000:.0f} ms" if ordered else "no answer"
 
-    def __str__(self) -> str:
-        return ", ".join(f"{n} {what}" for what, n in self.results.most_common()) or "nothing"
+    def news(self) -> str:
+        """The results since the last call, in words."""
+        new, self.told = self.results - self.told, self.results.copy()
+        return ", ".join(f"{n} {what}" for what, n in new.most_common()) or "nothing"
 
 
 @dataclass(slots=True)
@@ -107,25 +110,15 @@ async def play(
         for number in range(USERS):
             tasks.create_task(_user(origin, number, begins, ends, phase))
         tasks.create_task(_flood(origin, min(attackers, ATTACKERS), begins, ends, phase.attackers))
-        told = Phase()
         while (left := ends - time.monotonic()) > 0:
             await asyncio.sleep(min(1.0, left))
-            weather, users = ("flood", phase.users) if time.monotonic() > begins else ("calm", phase.calm)
-            told = _tell(name, weather, users, phase.attackers, told)
+            if time.monotonic() < begins:
+                print(f"{name:14}  calm   users: {phase.calm.news()}", flush=True)
+            else:
+                print(
+                    f"{name:14}  flood  users: {phase.users.news()}   attackers: {phase.attackers.news()}", flush=True
+                )
     return phase
-
-
-def _tell(name: str, weather: str, users: Crowd, attackers: Crowd, told: Phase) -> Phase:
-    """Print what is new since `told`."""
-    before = told.users if weather == "flood" else told.calm
-    print(
-        f"{name:14}  {weather:5}  users: {Crowd(users.results - before.results)}"
-        + (f"   attackers: {Crowd(attackers.results - told.attackers.results)}" if weather == "flood" else ""),
-        flush=True,
-    )
-    now = Phase(told.calm, told.users, Crowd(attackers.results.copy()))
-    setattr(now, "users" if weather == "flood" else "calm", Crowd(users.results.copy()))
-    return now
 
 
 async def _user(origin: str, number: int, begins: float, ends: float, phase: Phase) -> None:
@@ -225,7 +218,10 @@ async def _bare_site() -> AsyncIterator[str]:
 
 
 async def compare(url: str) -> str:
-    """Flood a bare copy of the site, then the one at `url`; the table of both."""
+    """Flood a bare copy of the site, then the one at `url`; the table of both. OSError if nobody answers at `url`."""
+    parts = urlsplit(url)
+    _, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+    writer.close()
     async with _bare_site() as bare:
         without = await play("without Shield", bare, calm=BARE_CALM_SECONDS)
     return table(without, await play("with Shield", url))
@@ -243,8 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     url = parser.parse_args(arguments).url
     if not is_loopback(url):
         parser.error(f"only http:// and a loopback address, like {DEFAULT}")
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         print(f"\n{asyncio.run(compare(url))}")
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        print(f"nothing to flood at {url}: {error}. Start `shield demo` first.", file=sys.stderr)
+        return 1
     return 0
 
 

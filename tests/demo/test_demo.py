@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -221,6 +222,13 @@ async def test_the_bare_site_is_on_loopback_and_ends_with_the_flood() -> None:
     with pytest.raises(aiohttp.ClientConnectorError):
         async with aiohttp.ClientSession() as session, session.get(url):
             pass
+
+
+def test_without_the_demo_there_is_nothing_to_flood(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert demo_attack.main([f"http://127.0.0.1:{port}/"]) == 1
+    assert "Start `shield demo` first." in capsys.readouterr().err
 
 
 def test_the_table_sets_both_side_by_side() -> None:
