@@ -52,7 +52,7 @@ def greet(config: Config, address: str, welcome: Welcome) -> None:
 def say(text: str, descriptor: int = 2) -> None:
     """Write lines for people. A short text is one write(2), so that no log line gets between its lines.
 
-    A full disk or a closed pipe is no error: what Shield does never depends on whether somebody can read of it.
+    A full disk or a closed pipe is no error: Shield goes on whether or not anybody can read this.
     """
     with contextlib.suppress(OSError):
         data = f"{text}\n".encode(errors="backslashreplace")
