@@ -590,10 +590,10 @@ async def test_a_client_that_leaves_while_waiting_frees_slot_and_upstream_connec
 
 
 async def test_draining_answers_what_is_in_flight_and_closes_what_is_idle() -> None:
-    gate_open = asyncio.Event()
+    go_on = asyncio.Event()
 
     async def wait(link: Link, request: Received) -> None:
-        await gate_open.wait()
+        await go_on.wait()
         await link.send(reply(b"late"))
 
     async with shielded({"/": reply()}, wait) as (shield, origin):
@@ -603,10 +603,10 @@ async def test_draining_answers_what_is_in_flight_and_closes_what_is_idle() -> N
             await origin.got(2)
             shield.connections.draining = True
             shield.listener.stop()
-            for gate in shield.connections:
-                gate.drain(shield.clock())
+            for connection in shield.connections:
+                connection.drain(shield.clock())
             assert await idle.gone()
-            gate_open.set()
+            go_on.set()
             answer = await busy.response()
             assert (answer.body, answer.get("Connection")) == (b"late", "close")
             assert await busy.gone()
@@ -760,7 +760,7 @@ async def test_a_form_too_long_to_carry_does_not_upset_the_connection() -> None:
         assert all(r.target == "/next" for r in origin.requests)
 
 
-async def test_the_gate_says_what_it_is_doing() -> None:
+async def test_the_connection_says_what_it_is_doing() -> None:
     async with shielded() as (shield, _), await shield.client():
         await soon(lambda: shield.accepted)
         told = r"<ClientConnection 127.0.0.1 idle <Watch head until \d+\.\d> <Flow free, 0 bytes unsent>>"

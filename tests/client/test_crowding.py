@@ -50,7 +50,7 @@ class FakePeer:
         self.shown_pass = None
 
 
-class FakeGate:
+class FakeConnection:
     def __init__(self, address: str, stake: int = NOTHING_UNDER_WAY, deadline: float = 0.0, trusted: bool = False):
         self.peer = FakePeer(address, trusted)
         self.seat = -1
@@ -72,7 +72,7 @@ class FakeGate:
 
 
 class Crowd:
-    """Connections with gates that are none."""
+    """Connections that are none."""
 
     def __init__(self, per_address: int = 100, per_network: int = 100) -> None:
         self.engine = PermissiveEngine()
@@ -90,19 +90,19 @@ class Crowd:
         self.connections.per_network = per_network
 
     def make_room(self) -> bool:
-        gate = self.connections.least()
-        if gate is not None:
-            self.connections.make_room(gate)
-        return gate is not None
+        connection = self.connections.least()
+        if connection is not None:
+            self.connections.make_room(connection)
+        return connection is not None
 
     def add(self, *arguments: Any, **options: Any) -> Any:
-        gate: Any = FakeGate(*arguments, **options)
-        self.connections.add(gate)
-        return gate
+        connection: Any = FakeConnection(*arguments, **options)
+        self.connections.add(connection)
+        return connection
 
 
-def displaced(*gates: Any) -> list[int]:
-    return [number for number, gate in enumerate(gates) if gate.displaced]
+def displaced(*connections: Any) -> list[int]:
+    return [number for number, connection in enumerate(connections) if connection.displaced]
 
 
 def test_the_defaults_are_shares_of_all_up_to_what_no_office_needs() -> None:
@@ -115,20 +115,20 @@ def test_the_defaults_are_shares_of_all_up_to_what_no_office_needs() -> None:
 
 def test_counts_go_with_the_connections() -> None:
     crowd = Crowd()
-    gates = [crowd.add(f"127.0.{n // 4}.{n % 4}") for n in range(40)] + [crowd.add("2001:db8::1"), crowd.add("")]
+    connections = [crowd.add(f"127.0.{n // 4}.{n % 4}") for n in range(40)] + [crowd.add("2001:db8::1"), crowd.add("")]
     assert repr(crowd.connections) == "<Crowding 42 of 41 addresses in 11 networks>"
-    for gate in gates[::2] + gates[1::2]:
-        crowd.connections.remove(gate)
-        crowd.connections.remove(gate)
+    for connection in connections[::2] + connections[1::2]:
+        crowd.connections.remove(connection)
+        crowd.connections.remove(connection)
     assert repr(crowd.connections) == "<Crowding 0 of 0 addresses in 0 networks>"
     assert crowd.closed == dict.fromkeys(REASONS, 0)
 
 
 def test_a_line_of_ipv6_is_a_64_and_its_network_a_48() -> None:
     crowd = Crowd(per_address=2, per_network=3)
-    gates = [crowd.add("2001:db8::1"), crowd.add("2001:db8::2")]
+    connections = [crowd.add("2001:db8::1"), crowd.add("2001:db8::2")]
     assert crowd.connections.admit("2001:db8::3")
-    assert sum(gate.displaced for gate in gates) == 1
+    assert sum(connection.displaced for connection in connections) == 1
     assert len(crowd.connections) == 1
     for subnet in (1, 2):
         crowd.add(f"2001:db8:0:{subnet}::1")
@@ -148,21 +148,21 @@ def test_an_address_at_its_limit_replaces_its_own() -> None:
 
 def test_an_address_that_uses_all_its_connections_gets_no_more() -> None:
     crowd = Crowd(per_address=3)
-    gates = [crowd.add("10.0.0.2", UNDER_WAY) for _ in range(3)]
+    connections = [crowd.add("10.0.0.2", UNDER_WAY) for _ in range(3)]
     assert not crowd.connections.admit("10.0.0.2")
     assert crowd.connections.admit("10.0.0.3")
-    assert displaced(*gates) == []
+    assert displaced(*connections) == []
     assert crowd.closed["refused_address"] == 1
 
 
 def test_a_network_at_its_limit_replaces_its_own() -> None:
     crowd = Crowd(per_address=5, per_network=6)
-    gates = [crowd.add(f"10.0.0.{n}") for n in (1, 2, 2, 2, 3, 4)]
+    connections = [crowd.add(f"10.0.0.{n}") for n in (1, 2, 2, 2, 3, 4)]
     assert crowd.connections.admit("10.0.1.1"), "it is in another"
     assert crowd.connections.admit("10.0.0.9")
-    assert displaced(*gates) in ([1], [2], [3]), "of the address that holds most"
-    for gate in gates:
-        gate.at_stake = UNDER_WAY
+    assert displaced(*connections) in ([1], [2], [3]), "of the address that holds most"
+    for connection in connections:
+        connection.at_stake = UNDER_WAY
     crowd.add("10.0.0.9", UNDER_WAY)
     assert not crowd.connections.admit("10.0.0.10")
     assert crowd.closed["refused_network"] == 1
@@ -176,7 +176,7 @@ def test_trusted_proxies_are_not_limited_by_address_and_go_last() -> None:
     assert crowd.make_room()
     assert displaced(stranger, *proxies) == [0]
     assert crowd.make_room()
-    assert sum(gate.displaced for gate in proxies) == 1
+    assert sum(connection.displaced for connection in proxies) == 1
 
 
 def test_strangers_with_nothing_under_way_go_first_then_unsent_bodies_then_the_known() -> None:
@@ -276,7 +276,7 @@ def test_no_more_than_a_few_are_looked_at() -> None:
     crowd = Crowd()
     looked = Counter[int]()
 
-    class Busy(FakeGate):
+    class Busy(FakeConnection):
         def stake(self) -> int:
             looked[0] += 1
             return UNDER_WAY
@@ -339,7 +339,7 @@ async def test_one_whose_request_is_under_way_is_never_closed_for_others() -> No
         shield.listener.retry()
         assert len(shield.crowding) == 4, "nothing has changed"
         await origin.links[0].send(reply())
-        await soon(lambda: any(gate.stake() == NOTHING_UNDER_WAY for gate in shield.accepted))
+        await soon(lambda: any(connection.stake() == NOTHING_UNDER_WAY for connection in shield.accepted))
         shield.listener.retry()
         assert (await late.response()).status == 200
         assert shield.metrics.connections_closed["displaced"] == 1
@@ -433,8 +433,8 @@ def test_those_for_whose_network_and_address_most_is_unsent_go_first() -> None:
     crowd.engine.deserving = {"198.51.100.3"}
     many = [crowd.add(f"198.51.100.{number % 2}", stake=UNDER_WAY) for number in range(8)]
     known, alone, reads = crowd.add("198.51.100.3"), crowd.add("203.0.113.1"), crowd.add("203.0.113.2")
-    for gate in [*many, known, alone]:
-        gate.waiting = 80
+    for connection in [*many, known, alone]:
+        connection.waiting = 80
         crowd.connections.backlog.changed(80)
     crowd.connections.relieve()
     assert not told
@@ -444,7 +444,10 @@ def test_those_for_whose_network_and_address_most_is_unsent_go_first() -> None:
     assert told == [801], "once"
     crowd.connections.relieve()
     assert len(displaced(*many)) == 2, "until an eighth is free"
-    assert {gate.whereabouts[0] for gate in many if gate.displaced} == {"198.51.100.0", "198.51.100.1"}
+    assert {connection.whereabouts[0] for connection in many if connection.displaced} == {
+        "198.51.100.0",
+        "198.51.100.1",
+    }
     assert not displaced(known, alone, reads)
     assert crowd.closed["displaced_unsent"] == 2
     crowd.connections.relieve()
@@ -458,11 +461,11 @@ def test_no_limit_holds_for_addresses_that_the_operator_allows() -> None:
     """identity.allow: never limited. A monitor's pool was cut to the share of an address."""
     crowd = Crowd(per_address=2, per_network=3)
     crowd.engine.allowed.add("203.0.113.9")
-    gates = [crowd.add("203.0.113.9") for _ in range(9)]
+    connections = [crowd.add("203.0.113.9") for _ in range(9)]
     assert crowd.connections.admit("203.0.113.9")
     neighbours = [crowd.add(f"203.0.113.{n}") for n in range(2)]
     assert crowd.connections.admit("203.0.113.77"), "nor are others in its network limited for it"
-    assert not displaced(*gates, *neighbours)
+    assert not displaced(*connections, *neighbours)
     assert crowd.connections.least() in neighbours
     assert crowd.connections.unlimited("203.0.113.9")
     assert not crowd.connections.unlimited("203.0.113.10")

@@ -78,13 +78,13 @@ class Sender:
         self.left = length
         self.waiting = 0  # bytes that it would like to send
         self.chunked = b"chunked" in head
-        self.gate = ClientConnection(world.serving)
-        self.transport = Transport(world.loop, self.gate)
+        self.connection = ClientConnection(world.serving)
+        self.transport = Transport(world.loop, self.connection)
         self.paused = False
         self.transport.get_extra_info = self._info  # type: ignore[method-assign]
         self.transport.pause_reading = self._pause  # type: ignore[method-assign]
         self.transport.resume_reading = self._resume  # type: ignore[method-assign]
-        self.gate.connection_made(self.transport)  # type: ignore[arg-type]
+        self.connection.connection_made(self.transport)  # type: ignore[arg-type]
         self.world.people.append(self)
         framing = head or (b"Content-Length: %d\r\n" % length if length else b"")
         method = b"POST" if framing else b"GET"
@@ -101,7 +101,7 @@ class Sender:
 
     def _feed(self, data: bytes) -> None:
         if not self.transport.closed:
-            self.gate.data_received(data)
+            self.connection.data_received(data)
             self.world.loop.settle()
 
     def send(self, count: int) -> None:
@@ -129,7 +129,7 @@ class Sender:
 
     @property
     def exchange(self) -> Exchange | None:
-        return self.gate._exchange
+        return self.connection._exchange
 
 
 class World(Memory):
@@ -463,7 +463,7 @@ def test_a_spooled_body_is_sent_again_to_another_connection(worlds: Callable[...
     kept = world.links[0]
     world.stuck = True
     upload = Sender(world, "192.0.2.1", b"Content-Length: 1000000\r\n", length=1_000_000)
-    upload.gate._exchange.head.method = "PUT"  # type: ignore[union-attr]
+    upload.connection._exchange.head.method = "PUT"  # type: ignore[union-attr]
     upload.send(1_000_000)
     assert kept.transport.get_write_buffer_size()
     kept.connection.eof_received()
@@ -480,7 +480,7 @@ def test_what_the_service_reads_for_long_is_charged(worlds: Callable[..., World]
     world.stuck = True
     upload = Sender(world, "192.0.2.1", length=1_000_000)
     upload.send(1_000_000)
-    entry = upload.gate.peer.client.entry  # type: ignore[union-attr]
+    entry = upload.connection.peer.client.entry  # type: ignore[union-attr]
     before = entry.shadow
     world.now += 0.3
     world.read()
@@ -517,7 +517,7 @@ def test_a_body_that_waits_for_room_in_vain_is_503_and_no_fault_of_its_client(wo
         world.pass_time(1)
     assert (first.status, second.status) == (0, 503)
     assert world.serving.metrics.faults == {"streams_full": 1}
-    assert second.gate.peer.client.entry.score == 0  # type: ignore[union-attr]
+    assert second.connection.peer.client.entry.score == 0  # type: ignore[union-attr]
 
 
 def test_who_holds_most_of_the_spools_waits_and_a_newcomer_finds_room(worlds: Callable[..., World]) -> None:

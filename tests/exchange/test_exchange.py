@@ -766,14 +766,14 @@ async def test_a_response_is_read_ahead_of_a_slow_client_and_the_upstream_is_fre
     async with shielded({"/": reply(body)}) as (shield, _), await shield.client(receive_buffer=4096) as client:
         await client.send(get())
         await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked and not shield.accepted[0]._exchange)
-        gate = shield.accepted[0]
+        connection = shield.accepted[0]
         assert not shield.engine.slots, "its request is over for the upstream"
         assert [len(server.idle) for server in shield.pool.servers] == [1]
         assert 0 < shield.ahead.total <= shield.http.response_buffer_bytes
-        assert gate.watch.deadline <= shield.clock() + shield.timeouts.progress, "it has to keep moving"
+        assert connection.watch.deadline <= shield.clock() + shield.timeouts.progress, "it has to keep moving"
         assert (await client.response()).body == body
         assert shield.ahead.total == 0
-        assert gate.watch.deadline > shield.clock() + shield.timeouts.progress
+        assert connection.watch.deadline > shield.clock() + shield.timeouts.progress
         assert (await client.ask(get("/again"))).body == b"GET /again"
 
 
@@ -811,7 +811,7 @@ async def test_slow_readers_hold_no_more_of_the_upstream_than_it_can_do_at_once(
         for path in ("/", "/", "/", "/", "/known"):
             client = await stack.enter_async_context(await shield.client(receive_buffer=4096))
             await client.send(get(path))
-        await soon(lambda: len(shield.accepted) == 5 and all(gate.flow.blocked for gate in shield.accepted))
+        await soon(lambda: len(shield.accepted) == 5 and all(connection.flow.blocked for connection in shield.accepted))
         assert shield.streams.laggards == 3, "two, and who has a history"
         assert len(shield.engine.slots) == 2, "the others keep their slots"
         assert shield.metrics.connections_open == 5

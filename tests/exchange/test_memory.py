@@ -108,9 +108,9 @@ async def test_a_head_in_single_bytes_is_kept_once() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 30_000)
         await soon(lambda: shield.accepted and shield.metrics.bytes_in > 30_000)
-        gate = shield.accepted[0]
-        assert len(gate._heads.partial) < 32768
-        assert gate._pending == b""
+        connection = shield.accepted[0]
+        assert len(connection._heads.partial) < 32768
+        assert connection._pending == b""
 
 
 async def test_closed_connections_leave_nothing() -> None:
