@@ -52,7 +52,10 @@ def tier_of(shown: Pass) -> Tier:
 
 
 class Tiers:
-    """Judges requests by their tier. Goes by the weather of the last window."""
+    """Judges requests by their tier. Goes by the weather of the last window.
+
+    It has more than 15 attributes because each part that a tier is judged by is one.
+    """
 
     __slots__ = (
         "_bought_factor",
