@@ -123,12 +123,11 @@ async def test_closed_standard_files_become_no_sockets(
     assert await shield.end() == 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_a_full_disk_for_the_log_stops_nothing(workers: int, launch: Callable[..., Any], client: Client) -> None:
+async def test_a_full_disk_for_the_log_stops_nothing(launch: Callable[..., Any], client: Client) -> None:
     """The welcome could not be written, and Shield ended with 1, which a service manager takes for a wrong config."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    listen = {"address": f"127.0.0.1:{port}", "workers": workers}
+    listen = {"address": f"127.0.0.1:{port}"}
     shield = await launch(prefix=("sh", "-c", 'exec "$@" >/dev/full 2>/dev/full', "sh"), listen=listen)
     await answers(client(), port)
     assert await shield.end() == 0
