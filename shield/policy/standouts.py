@@ -226,7 +226,10 @@ class StandoutsSettings:
 
 
 class Standouts:
-    """Counts who asks under pressure, names what stands out, and holds the buckets of fingerprints that are armed."""
+    """Counts who asks under pressure, names what stands out, and holds the buckets of fingerprints that are armed.
+
+    It has more than 15 attributes because each thing that is counted, of this minute and of the one before, is one.
+    """
 
     def __init__(self, settings: StandoutsSettings, notes: Notes, challenges: bool = True) -> None:
         """`notes` takes what is to be logged; `challenges`: strangers are challenged under pressure."""

@@ -11,7 +11,7 @@ import pytest
 
 import shield
 
-SCRIPT = Path(__file__).parents[2] / ".ci" / "sizes.py"
+SCRIPT = Path(__file__).parents[1] / ".ci" / "sizes.py"
 
 
 @pytest.fixture(scope="module")
