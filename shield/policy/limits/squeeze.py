@@ -55,7 +55,10 @@ T3, T4 = Tier.T3, Tier.T4
 
 
 class Squeeze:
-    """Charges requests that measures of pressure apply to, and counts what they ask for in the open window's tally."""
+    """Charges requests that measures of pressure apply to, and counts what they ask for in the open window's tally.
+
+    It has more than 15 attributes because each request reads them, as settings taken apart and multiplied out.
+    """
 
     __slots__ = (
         "_address_burst",
