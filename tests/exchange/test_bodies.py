@@ -427,7 +427,7 @@ def test_a_service_that_is_slower_than_a_streamed_upload_is_paid_for_what_it_doe
     world = worlds(1, body_spool_bytes=0)
     upload = Sender(world, "192.0.2.1", length=BIG)
     upload.send(100 * KB)
-    entry = upload.gate.peer.client.entry  # type: ignore[union-attr]
+    entry = upload.connection.peer.client.entry  # type: ignore[union-attr]
     before = entry.shadow
     world.stuck = True
     upload.send(200 * KB)
@@ -444,7 +444,7 @@ def test_a_huge_upload_to_a_slow_service_costs_no_more_than_the_dearest_request(
     world = worlds(1, body_spool_bytes=0)
     upload = Sender(world, "192.0.2.1", length=2000 * KB)
     upload.send(100 * KB)
-    entry = upload.gate.peer.client.entry  # type: ignore[union-attr]
+    entry = upload.connection.peer.client.entry  # type: ignore[union-attr]
     before = entry.shadow
     world.stuck = True
     while upload.left:
