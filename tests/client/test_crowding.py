@@ -241,34 +241,34 @@ def test_whoever_has_most_unsent_is_closed_first(waiting: list[tuple[int, int, b
     backlog.limit(most, lambda: None)
     order: list[Any] = []
 
-    class Told(FakeGate):
+    class Told(FakeConnection):
         def displace(self, now: float) -> None:
             super().displace(now)
             order.append(self)
 
-    gates: list[Any] = []
+    connections: list[Any] = []
     for network, address, known, amount in waiting:
-        gates.append(Told(f"10.0.{network}.{3 if known else address % 3}"))
-        gates[-1].waiting = amount
-        crowd.connections.add(gates[-1])
-    backlog.changed(sum(gate.waiting for gate in gates))
+        connections.append(Told(f"10.0.{network}.{3 if known else address % 3}"))
+        connections[-1].waiting = amount
+        crowd.connections.add(connections[-1])
+    backlog.changed(sum(connection.waiting for connection in connections))
     total = backlog.waiting
     crowd.connections.relieve()
     assert bool(order) == (total > most)
     charges: Counter[Any] = Counter()
-    for gate in gates:
-        for where in gate.whereabouts:
-            charges[where] += gate.waiting * (1 if gate.peer.address.endswith(".3") else 4)
-    for gate in order:
+    for connection in connections:
+        for where in connection.whereabouts:
+            charges[where] += connection.waiting * (1 if connection.peer.address.endswith(".3") else 4)
+    for connection in order:
         assert total > most - most // RELIEF, "no more than is needed"
-        home, network = gate.whereabouts
-        networks = {each.whereabouts[1] for each in gates}
-        homes = {each.whereabouts[0] for each in gates if each.whereabouts[1] == network}
+        home, network = connection.whereabouts
+        networks = {each.whereabouts[1] for each in connections}
+        homes = {each.whereabouts[0] for each in connections if each.whereabouts[1] == network}
         assert charges[network] == max(charges[where] for where in networks)
         assert charges[home] == max(charges[where] for where in homes)
-        for where in gate.whereabouts:
-            charges[where] -= gate.waiting * (1 if gate.peer.address.endswith(".3") else 4)
-        total -= gate.waiting
+        for where in connection.whereabouts:
+            charges[where] -= connection.waiting * (1 if connection.peer.address.endswith(".3") else 4)
+        total -= connection.waiting
     assert not order or total <= most - most // RELIEF
 
 
