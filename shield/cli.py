@@ -2,6 +2,9 @@
 
 Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 Shield
 could not start (an occupied port, an unreadable key) or its workers kept dying, with one line on stderr that says why.
+
+A command imports what it needs when it is run: the whole of Shield takes half a second of processor time, for which
+nobody who asks for --help, or presses Tab, should wait.
 """
 
 from __future__ import annotations
@@ -10,17 +13,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
-
-import orjson
+from typing import TYPE_CHECKING, Any, Final
 
 from shield import __version__
-from shield.config.load import ConfigError, as_json, find, load, remarks
-from shield.config.settings import Config
-from shield.demo import trial
-from shield.errors import StartError
-from shield.process import service, supervisor
-from shield.process.words import Welcome, say, welcome
+from shield.errors import MistakesError, StartError
+from shield.terminal import say
+
+if TYPE_CHECKING:
+    from shield.config.settings import Config
+    from shield.process.words import Welcome
 
 FINE: Final = 0
 MISTAKES: Final = 1
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _simulate(options)
             case _:
                 return _run(options.config)
-    except ConfigError as error:
+    except MistakesError as error:
         say(str(error))
         return MISTAKES
     except StartError as error:
@@ -69,15 +70,22 @@ def _open_standard_files() -> None:
 
 
 def _run(path: str | None) -> int:
+    from shield.config.load import find, load
+    from shield.process.words import welcome
+
     return _serve(load(path), welcome(find(path)))
 
 
 def _serve(settings: Config, welcome: Welcome) -> int:
+    from shield.process import service, supervisor
+
     number = supervisor.count(settings.listen.workers)
     return service.run(settings, welcome) if number == 1 else supervisor.run(settings, welcome, number)
 
 
 def _check(path: str | None, json: bool) -> int:
+    from shield.config.load import ConfigError, as_json, find, remarks
+
     name = find(path)
     try:
         noted = remarks(path)
@@ -98,11 +106,16 @@ def _check(path: str | None, json: bool) -> int:
 
 
 def _say_json(value: object) -> None:
+    import orjson
+
     say(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode(), 1)
 
 
 def _demo(path: str | None) -> int:
     """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
+    from shield.config.load import load
+    from shield.demo import trial
+
     settings = load(path)
     aside = trial.set_aside(settings)
     return _serve(trial.settings(settings), lambda config, address: trial.welcome(config, address, aside))
@@ -110,18 +123,14 @@ def _demo(path: str | None) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     """Play a scene, with its own config unless one is named; without a scene, list those that ship."""
-    from shield.simulate import command  # noqa: PLC0415 - sixteen modules that no service needs
-    from shield.simulate.scene import SceneError  # noqa: PLC0415
+    from shield.config.load import load
+    from shield.simulate import command
 
     if options.scene is None:
         print(command.scenes())
         return FINE
     settings = load(options.config) if options.config is not None else None
-    try:
-        done = command.simulate(options.scene, settings, options.seed, options.json, options.chart)
-    except SceneError as error:
-        say(str(error))
-        return MISTAKES
+    done = command.simulate(options.scene, settings, options.seed, options.json, options.chart)
     return FINE if done else MISTAKES
 
 

@@ -1,4 +1,4 @@
-"""The one error that ends a start, and what errors of others mean."""
+"""The errors that end a command, and what errors of others mean."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import errno
 
 class StartError(Exception):
     """Shield cannot start. The text is one line for the operator: what was tried, and what stands in the way."""
+
+
+class MistakesError(Exception):
+    """What the operator wrote has mistakes. The text names every one, a line each."""
 
 
 def out_of_files(error: BaseException) -> bool:

@@ -188,11 +188,28 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
 # As a process.
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"], ["fly"]])
+def test_nobody_waits_for_imports_to_read_help(arguments: list[str]) -> None:
+    """`shield --version` took three quarters of a second, and so would each Tab of a shell that completes."""
+    script = "import shield.cli, sys\ntry: shield.cli.main()\nfinally: print('', *sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert "shield" in done.stdout + done.stderr
+    imported = done.stderr.splitlines()[-1].split()
+    ours = {name for name in imported if name.startswith("shield")}
+    assert ours == {"shield", "shield.cli", "shield.errors", "shield.terminal"}
+    assert not {"asyncio", "aiohttp", "pydantic", "ssl", "typing_extensions"} & set(imported)
+
+
+def environment() -> dict[str, str]:
+    """Finds Shield in the same place that the tests import it from."""
+    return {**os.environ, "PYTHONPATH": str(Path(shield.__file__).parents[1])}
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """`python -m shield`, from the same place that the tests import it from."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(shield.__file__).parents[1])}
+    """`python -m shield`."""
     command = [sys.executable, "-m", "shield", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture

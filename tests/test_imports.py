@@ -114,7 +114,7 @@ ORDER = (
     ("upstream",),
     ("operator", "exchange.ports"),
     ("policy", "http", "wire"),
-    ("model", "marks", "complaints", "errors", "readers"),
+    ("model", "marks", "complaints", "errors", "readers", "terminal"),
 )
 RANK = {name: len(ORDER) - place for place, names in enumerate(ORDER) for name in names}
 PORTS = "exchange.ports"  # the one file of exchange/ that upstream/ may import

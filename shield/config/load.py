@@ -17,6 +17,7 @@ from shield.config.idle import idle
 from shield.config.key_lines import key_lines
 from shield.config.settings import Config
 from shield.config.validation import Mistake, mistake, validate
+from shield.errors import MistakesError
 
 FILE_NAME: Final = "config.toml"
 
@@ -24,7 +25,7 @@ MAX_FILE_BYTES: Final = 1 << 20
 """A config is written by hand; a larger file is the wrong file."""
 
 
-class ConfigError(Exception):
+class ConfigError(MistakesError):
     """The config cannot be used. `mistakes` are all of them, in the order of the lines; str() is the whole report."""
 
     def __init__(self, path: str, mistakes: Sequence[Mistake]) -> None:

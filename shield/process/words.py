@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Callable
 
 from shield.config.settings import Config
 from shield.demo.site import notice
 from shield.operator.log import AccessLog
+from shield.terminal import say
 from shield.upstream.settings import DEMO
 
 
@@ -47,14 +46,3 @@ def greet(config: Config, address: str, welcome: Welcome) -> None:
     if config.dry_run:
         lines.append("dry_run = true: nothing is refused; the log says what would have been.")
     say("\n".join(lines))
-
-
-def say(text: str, descriptor: int = 2) -> None:
-    """Write lines for people. A short text is one write(2), so that no log line gets between its lines.
-
-    A full disk or a closed pipe is no error: Shield goes on whether or not anybody can read this.
-    """
-    with contextlib.suppress(OSError):
-        data = f"{text}\n".encode(errors="backslashreplace")
-        while data:
-            data = data[os.write(descriptor, data) :]

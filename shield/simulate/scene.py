@@ -17,6 +17,7 @@ from typing_extensions import Doc
 
 from shield.config.key_lines import key_lines
 from shield.config.validation import STRICT, Mistake, mistake, validate
+from shield.errors import MistakesError
 from shield.simulate.addresses import blocks
 from shield.simulate.population import USUAL, Population
 
@@ -104,7 +105,7 @@ class Scene:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
-class SceneError(Exception):
+class SceneError(MistakesError):
     """The scene cannot be used. str() names every mistake."""
 
     def __init__(self, name: str, mistakes: list[Mistake]) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from shield import terminal
 from shield.config.load import find, load
 from shield.config.settings import Config
 from shield.demo import flood as demo_attack
@@ -146,7 +147,7 @@ def test_a_long_text_is_written_to_its_end(tmp_path: Path, monkeypatch: pytest.M
     path, write = tmp_path / "out", os.write
     with path.open("wb") as file:
         monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-        words.say("a sentence that is longer", file.fileno())
+        terminal.say("a sentence that is longer", file.fileno())
     assert path.read_text() == "a sentence that is longer\n"
 
 

@@ -24,7 +24,8 @@ MOST = 1 << 18  # bytes of a request; an environment has a few thousand
 def main(descriptor: int) -> None:
     """Serve until the other end of the socket is closed."""
     import shield.cli
-    import shield.process.service  # noqa: F401 - this is what takes so long
+    import shield.demo.trial
+    import shield.process.supervisor  # noqa: F401 - this is what takes so long
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the nannies
     with socket.socket(fileno=descriptor) as tests:
