@@ -26,7 +26,6 @@ class RequestBody:
     """
 
     __slots__ = (
-        "_kept",
         "_limit",
         "_spool",
         "_taken",
@@ -43,7 +42,6 @@ class RequestBody:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept = 0  # bytes in `pieces`
         self._taken = 0  # pieces that were sent
         self._spool: Spool | None = None
         self.pieces: list[bytes] = []
@@ -59,9 +57,7 @@ class RequestBody:
 
     def add(self, pieces: list[bytes], done: bool) -> None:
         """Keep payload that has come."""
-        came = sum(map(len, pieces))
-        self.size += came
-        self._kept += came
+        self.size += sum(map(len, pieces))
         self.done = done
         self.pieces += pieces
 
@@ -70,8 +66,9 @@ class RequestBody:
         self.size += sum(map(len, pieces))
 
     def full(self) -> bool:
-        """Whether no more should be kept in memory."""
-        return self._kept >= self._limit
+        """Whether no more should be kept in memory. To be asked before anything is sent."""
+        spool = self._spool
+        return self.size - (0 if spool is None else spool.size) >= self._limit
 
     def in_memory(self) -> bool:
         """Whether all of it is here, and nothing of it in a spool."""
@@ -85,7 +82,6 @@ class RequestBody:
         if spool is None or not spool.append(b"".join(self.pieces)):
             return False
         self.pieces.clear()
-        self._kept = 0
         return True
 
     def empty(self) -> bool:
@@ -115,7 +111,7 @@ class RequestBody:
     def close(self) -> None:
         """Nothing of it is needed any more."""
         self.pieces.clear()
-        self._kept = self._taken = 0
+        self._taken = 0
         if self._spool is not None:
             self._spool.close()
             self._spool = None

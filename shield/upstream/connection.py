@@ -144,10 +144,12 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.write(b"".join(parts))
             self.sent_at = now
             return
-        self.sent_at = 0.0
-        if length > 0 and len(body) == 1 and len(body[0]) <= SMALL_BODY:
+        if done and length > 0 and len(body) == 1 and len(body[0]) <= SMALL_BODY:
             parts += body
-            body = _NOTHING
+            self.transport.write(b"".join(parts))
+            self.sent_at = now
+            return
+        self.sent_at = 0.0
         self.transport.write(b"".join(parts))
         self.send_body(body, done, now)
 

@@ -230,7 +230,7 @@ class World(Memory):
         for sender in self.people:
             exchange = sender.exchange
             if exchange is not None and exchange._body is not None:
-                assert exchange._body._kept <= self.serving.forwarder.body_buffer_bytes + 65536
+                assert sum(map(len, exchange._body.pieces)) <= self.serving.forwarder.body_buffer_bytes + 65536
 
     def end(self) -> None:
         for sender in self.people:
