@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shield.http.cookies import take_cookie
-from shield.http.forwarded import Story
 from shield.wire.client_hello import NO_PROGRAM, Program
 
 if TYPE_CHECKING:
@@ -147,6 +146,5 @@ class Peer:
         that is asked for stays the same."""
         if head.host != self._forwarding_host:
             self._forwarding_host = head.host
-            story = Story((self.address,), self.scheme)
-            self._forwarding_lines = self._recognition.forwarding.fields(head, story)
+            self._forwarding_lines = self._recognition.forwarding.fields_of_own(head, self.address, self.scheme)
         return self._forwarding_lines

@@ -24,6 +24,7 @@ from shield.http.grammar import (
     TOKEN,
 )
 from shield.http.head import Head
+from shield.http.line_memory import LineMemory
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -112,6 +113,11 @@ def _escaped(text: str, at: int) -> bool:
     return (at - start) % 2 == 1
 
 
+Told = tuple[bytes, bytes, bytes]
+"""What is told of the address by which the service is reached: the scheme, the end of each element of Forwarded, and
+lines of its own."""
+
+
 class Story(NamedTuple):
     """Who asks, and by which address of the service. `hops` are addresses, the client's first and that of Shield's own
     peer last; `kept` the other lines of a trusted proxy that tell the same, or more, each with its CRLF."""
@@ -126,7 +132,7 @@ class Story(NamedTuple):
 class Forwarding:
     """Which proxies are trusted, and in which field they name the client."""
 
-    __slots__ = ("_loop", "_source", "_trusted", "mark")
+    __slots__ = ("_hosts", "_loop", "_source", "_trusted", "mark")
 
     def __init__(self, trusted_proxies: Sequence[str], source: str, mark: bytes = b"") -> None:
         """`trusted_proxies`: addresses and networks; `source`: "x-forwarded-for", "forwarded" or "none"; `mark`: what
@@ -135,6 +141,7 @@ class Forwarding:
         self._source = source
         self.mark = mark
         self._loop = b"CDN-Loop: %s\r\n" % mark if mark else b""
+        self._hosts: dict[str, LineMemory[Told]] = {"http": LineMemory(), "https": LineMemory()}
 
     def trusts(self, address: str) -> bool:
         """Whether `address` is one of the trusted proxies. What is no address is not."""
@@ -195,30 +202,39 @@ class Forwarding:
     def fields(self, head: Head, story: Story) -> bytes:
         """The fields about the client for the upstream, as lines, each with its CRLF."""
         host = story.host.encode("ascii") or head.host
-        scheme = story.scheme.encode("ascii")
-        # Quoted only where it must be (RFC 7239 section 4): not every reader takes the quotes off.
-        said = host if TOKEN.fullmatch(host) is not None else b'"%s"' % host
-        rest = b";proto=%s;host=%s" % (scheme, said) if host else b";proto=" + scheme
+        told = self._told_of(host, story.scheme, story.port)
         hops = [hop.encode("ascii") for hop in story.hops]
-        chain = b", ".join(hops)
-        forwarded = b", ".join([(b'for="[%s]"' % hop if b":" in hop else b"for=" + hop) + rest for hop in hops])
-        lines = [
-            b"X-Forwarded-For: ",
-            chain,
-            b"\r\nX-Forwarded-Proto: ",
-            scheme,
-            b"\r\nForwarded: ",
-            forwarded,
-            b"\r\nX-Real-IP: ",
-            hops[0],
-            b"\r\n",
-        ]
+        forwarded = b", ".join([_element(hop, told) for hop in hops])
+        written = _WRITTEN_FIELDS % (b", ".join(hops), told[0], forwarded, hops[0], told[2])
+        return written + b"".join(story.kept) + self._loop
+
+    def fields_of_own(self, head: Head, address: str, scheme: str) -> bytes:
+        """The same for a client at `address` whose own connection it is."""
+        told = self._hosts[scheme].known.get(head.host) or self._told_of(head.host, scheme, "")
+        client = address.encode("ascii")
+        return _WRITTEN_FIELDS % (client, told[0], _element(client, told), client, told[2]) + self._loop
+
+    def _told_of(self, host: bytes, scheme: str, port: str) -> Told:
+        """What is told of the address by which the service is reached. It is remembered, as most clients of a service
+        ask for one host."""
+        proto = scheme.encode("ascii")
+        element, lines = b";proto=" + proto, b""
         if host:
-            port = _port_of(host) or story.port.encode("ascii") or _DEFAULT_PORT[story.scheme]
-            lines += (b"X-Forwarded-Host: ", host, b"\r\nX-Forwarded-Port: ", port, b"\r\n")
-        lines += story.kept
-        lines.append(self._loop)
-        return b"".join(lines)
+            # Quoted only where it must be (RFC 7239 section 4): not every reader takes the quotes off.
+            element += b";host=%s" % (host if TOKEN.fullmatch(host) is not None else b'"%s"' % host)
+            told_port = _port_of(host) or port.encode("ascii") or _DEFAULT_PORT[scheme]
+            lines = b"X-Forwarded-Host: %s\r\nX-Forwarded-Port: %s\r\n" % (host, told_port)
+        if not port:
+            self._hosts[scheme].remember(host, b"host", (proto, element, lines))
+        return proto, element, lines
+
+
+_WRITTEN_FIELDS: Final = b"X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\nForwarded: %s\r\nX-Real-IP: %s\r\n%s"
+
+
+def _element(hop: bytes, told: Told) -> bytes:
+    """The element of Forwarded for one hop."""
+    return (b'for="[%s]"%s' if b":" in hop else b"for=%s%s") % (hop, told[1])
 
 
 _DEFAULT_PORT: Final = {"http": b"80", "https": b"443"}

@@ -237,7 +237,7 @@ class Engine:
         """The ban of a textual address, where it holds for every request from there that shows neither a pass nor an
         API key. None when a request must be read to be judged, as it must where somebody has a history, while the
         address may pay its way out, and in a dry run. To be asked before anything is read; it charges nothing."""
-        if not self._reputation.bans_addresses or self.dry_run:
+        if not self._reputation.bans_addresses() or self.dry_run:
             return None
         source = self._identity.met(address)
         if source is None:

@@ -255,7 +255,7 @@ class Identity:
 
     def allows(self, address: str) -> bool:
         """Whether a textual address (ValueError when it is none) is in `identity.allow`."""
-        return bool(self._allow) and address in self._allow
+        return address in self._allow
 
     def met(self, address: str) -> AddressEntry | None:
         """The entry of a textual address that is in the table, not one that strangers share; None for any other."""

@@ -55,6 +55,8 @@ class Cidrs:
             self._networks.setdefault((network.version, shift), set()).add(int(network.network_address) >> shift)
 
     def __contains__(self, text: str) -> bool:
+        if not self._networks:
+            return False
         address: IPv4Address | IPv6Address = ip_address(text)
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped

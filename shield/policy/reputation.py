@@ -262,7 +262,6 @@ class Reputation:
             self._bans[heapq.heappop(self._ends)[1]] -= 1
         return {"clients": self._bans[False], "addresses": self._bans[True]}
 
-    @property
     def bans_addresses(self) -> bool:
         """Whether the ban of an address may be in force."""
         return self._bans[True] > 0

@@ -301,10 +301,10 @@ class UpstreamConnection(asyncio.Protocol):
             status, fields, length, declared, event_stream, last, switched, dated = head
             if last:
                 self.poisoned = True
-            if status == 101:
-                exchange.switch(self._agreed(switched, fields), fields, data[at:])
-                return
             if status < 200:
+                if status == 101:
+                    exchange.switch(self._agreed(switched, fields), fields, data[at:])
+                    return
                 exchange.on_interim(status, fields)
                 if at < len(data):
                     continue

@@ -182,3 +182,18 @@ async def test_a_request_that_comes_back_is_refused_as_a_loop() -> None:
         assert shield.metrics.faults["loop_detected"] == 1
         assert shield.engine.signals == [], "the operator's mistake"
         assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["shop.example", "shop.example:8443", "[2001:db8::1]:81", ""])
+def test_a_client_without_a_proxy_is_told_of_like_one_hop(address: str, scheme: str, host: str) -> None:
+    """What is remembered of a host is what is worked out for it, and nothing of what a proxy has told of its port."""
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    head = PlainHeads(Examiner(HttpSettings(), "Shield-Pass")).read(data, data.index(b"\r\n"))
+    assert head is not None
+    head.host = host.encode()
+    wanted = Forwarding((), "none", b"shield").fields(head, Story((address,), scheme))
+    forwarding = Forwarding((), "none", b"shield")
+    forwarding.fields(head, Story((address,), scheme, port="4711"))
+    assert [forwarding.fields_of_own(head, address, scheme) for _ in range(2)] == [wanted] * 2
