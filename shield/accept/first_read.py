@@ -130,7 +130,7 @@ class FirstRead:
         request = Request(client, head.method, head.path, head.headers, shown_pass, False, None)
         verdict = self._engine.decide(request, now)
         action = verdict.action
-        metrics.verdicts[action._value_][verdict.reason._value_] += 1
+        metrics.decided(verdict)
         if action not in _REFUSED:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
         reply = self._replies.refusal(verdict, head.reader)

@@ -369,14 +369,14 @@ class ClientConnection(asyncio.Protocol):
         action = verdict.action
         # A request whose body is pending is counted when it enters.
         if not request.body_pending or action is not _FORWARD:
-            serving.metrics.verdicts[action._value_][verdict.reason._value_] += 1
+            serving.metrics.decided(verdict)
         self._carry_out(request, head, verdict, suffix, now)
 
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
         serving = self._serving
         verdict = serving.engine.toll(request, now)
-        serving.forwarder.count(verdict)
+        serving.metrics.decided(verdict)
         if verdict.action in _ANSWERED:
             self._refuse(request, head, verdict, now)
         else:

@@ -95,7 +95,7 @@ class ShutOut:
         person = head.find(b"text/html", 0, _ACCEPT_WITHIN) >= 0
         reply = self._replies.refusal(verdict, PERSON if person else PROGRAM)
         metrics = self._metrics
-        metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
+        metrics.decided(verdict)
         metrics.own_responses[reply.status // 100] += 1
         self._log.refused_unread(now, address, verdict, reply.status, ja4, head)
         return reply.message(head.startswith(b"HEAD "), True)

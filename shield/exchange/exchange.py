@@ -146,7 +146,7 @@ class Exchange:
         slot = self._slot
         shed = self.request.verdict.action is _SHED
         if self.state == QUEUED:
-            self._forwarder.count(self.request.verdict)
+            self._forwarder.metrics.decided(self.request.verdict)
             if shed:
                 self._end(SHED, now)
             else:
@@ -196,7 +196,7 @@ class Exchange:
         forwarder.streams.waiting.pop(self, None)
         request.body_pending = False
         verdict = forwarder.engine.enter(request, now)
-        forwarder.count(verdict)
+        forwarder.metrics.decided(verdict)
         if verdict.action is _QUEUE:
             self.wait()
         elif verdict.action is _SHED:
@@ -421,7 +421,7 @@ class Exchange:
             self._forwarder.streams.waiting[self] = None
             self._client.watch.queue()
             return
-        self._forwarder.count(self.request.verdict)
+        self._forwarder.metrics.decided(self.request.verdict)
         self._end(TRICKLED if self.state == RESPONDING else SHED, now)
 
     # from the upstream connection: the upstream takes or refuses our bytes

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from shield.exchange.slot import Streams
     from shield.exchange.spool import Spools
     from shield.http.origins import Origins
-    from shield.model import Verdict
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
     from shield.policy.engine import Engine
@@ -40,13 +39,6 @@ class Forwarder:
     body_buffer_bytes: int
     spools: Spools
     linger: float
-
-    def count(self, verdict: Verdict) -> None:
-        """Count a verdict that came after the head: of a request that was queued, or whose body was awaited.
-
-        Every request is counted once by how it was decided in the end; `queue` counts those that had to wait
-        besides."""
-        self.metrics.verdicts[verdict.action._value_][verdict.reason._value_] += 1
 
     def resume(self, released: Sequence[Request], now: float) -> None:
         """Carry on with queued requests whose verdict the policy has changed."""
