@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from bench.suites import rig
+from bench.suites.micro.heads import GET
 from shield.exchange import endings
 from shield.exchange.endings import CANCEL, LEARN, NOTHING, OF_FAULT, Ending
 from shield.exchange.ports import Seen
@@ -116,3 +119,21 @@ async def test_what_the_policy_shed_is_neither_learned_nor_cancelled_nor_logged_
         assert stream.seen is Seen.REFUSAL
         assert (shield.engine.learned, shield.engine.cancelled, shield.log.requests) == ([], [], [])
         assert shield.metrics.verdicts["shed"]["queue_timeout"] == 1
+
+
+async def test_a_response_whose_end_cannot_be_written_leaves_nothing_behind() -> None:
+    """The slot, the server and the connection to it are free before the client's transport gets the last bytes."""
+    proxy = rig.Proxy()
+
+    def failing(data: bytes) -> None:
+        raise OSError("broken")
+
+    proxy.connection.data_received(GET)
+    assert proxy.engine.in_flight == 1
+    proxy.transport.write = failing  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="broken"):
+        proxy.origin.data_received(rig.RESPONSE)
+    (server,) = proxy.pool.servers
+    assert (proxy.engine.in_flight, server.outstanding, len(server.idle)) == (0, 0, 1)
+    proxy.connection.on_deadline(time.monotonic() + 3600.0)
+    assert "nothing" in repr(proxy.connection.watch)
