@@ -249,10 +249,17 @@ class QuietLog:
         self.refusals.append((request.path, status, request_id))
 
     def refused_unread(
-        self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "", head: bytes = b""
+        self,
+        now: float,
+        address: str,
+        verdict: Verdict,
+        status: int,
+        ja4: str = "",
+        head: bytes = b"",
+        request_id: str = "",
     ) -> None:
         self.programs.append(ja4)
-        self.refusals.append((verdict.reason.value, status, ""))
+        self.refusals.append((verdict.reason.value, status, request_id))
 
     def fault(
         self,
@@ -392,7 +399,14 @@ class Shield:
             most = self.http.max_head_bytes
             serving = self.serving
             first_read = FirstRead(
-                entrance, self.engine, serving.heads, most, serving.recognition, serving.replies, serving.shut_out
+                entrance,
+                self.engine,
+                serving.heads,
+                most,
+                serving.recognition,
+                serving.replies,
+                serving.shut_out,
+                serving.forwarder.request_ids,
             )
         listening = bind([self.address], 128, reuse_port=False)
         self.listener = Listener(entrance, listening, self.limit, self._connection, self.prelude, first_read)

@@ -21,7 +21,9 @@ from shield.client.shut_out import BODILESS
 from shield.http.rules import Broken
 from shield.model import Action
 from shield.policy.request import Request
+from shield.readers import PEOPLE
 from shield.replies.pages import PREFIX
+from shield.replies.reply import with_id
 from shield.wire import client_hello
 from shield.wire.transport import READ_BYTES
 
@@ -67,6 +69,7 @@ class FirstRead:
         "_metrics",
         "_recognition",
         "_replies",
+        "_request_ids",
         "_shut_out",
         "_until",
     )
@@ -80,8 +83,10 @@ class FirstRead:
         recognition: Recognition,
         replies: Replies,
         shut_out: ShutOut,
+        request_ids: Callable[[], bytes],
     ) -> None:
-        """`max_head_bytes` is `http.max_head_bytes`: what is longer is answered by a connection."""
+        """`max_head_bytes` is `http.max_head_bytes`: what is longer is answered by a connection. `request_ids` returns
+        a new id for each page."""
         self._clock = entrance.clock
         self._metrics = entrance.metrics
         self._log = entrance.log
@@ -91,6 +96,7 @@ class FirstRead:
         self._recognition = recognition
         self._replies = replies
         self._shut_out = shut_out
+        self._request_ids = request_ids
         self._known: dict[tuple[str, bytes], FirstRequest] = {}  # by address and bytes
         self._until = 0.0
 
@@ -135,7 +141,12 @@ class FirstRead:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
         reply = self._replies.refusal(verdict, head.reader)
         message = reply.message(head.method == "HEAD", True)
-        self._log.refused(now, request, reply.status)
+        if head.reader in PEOPLE:
+            request_id = self._request_ids()
+            message = with_id(message, request_id)
+            self._log.refused(now, request, reply.status, request_id.decode("ascii"))
+        else:
+            self._log.refused(now, request, reply.status)
         metrics.own_responses[reply.status // 100] += 1
         self._close_with(sock, message)
         return None

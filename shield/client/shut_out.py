@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from shield.readers import PERSON, PROGRAM
+from shield.replies.reply import with_id
 
 if TYPE_CHECKING:
     from shield.model import Verdict
@@ -42,6 +43,7 @@ class ShutOut:
         "_metrics",
         "_most_lines",
         "_replies",
+        "_request_ids",
         "_trusts",
     )
 
@@ -55,14 +57,16 @@ class ShutOut:
         replies: Replies,
         metrics: Metrics,
         log: AccessLog,
+        request_ids: Callable[[], bytes],
     ) -> None:
         """`trusts` says who is a trusted proxy; a pass comes in `cookie`, and it or a key in one of `headers`;
-        `most_fields` of a head are looked at."""
+        `most_fields` of a head are looked at. `request_ids` returns a new id for each page."""
         self._engine = engine
         self._trusts = trusts
         self._replies = replies
         self._metrics = metrics
         self._log = log
+        self._request_ids = request_ids
         self._cookie = cookie.encode("ascii")
         self._headers = frozenset(name.lower().encode("ascii") for name in headers)
         letters = {name[:1] for name in (b"cookie", *self._headers)}
@@ -97,5 +101,7 @@ class ShutOut:
         metrics = self._metrics
         metrics.decided(verdict)
         metrics.own_responses[reply.status // 100] += 1
-        self._log.refused_unread(now, address, verdict, reply.status, ja4, head)
-        return reply.message(head.startswith(b"HEAD "), True)
+        request_id = self._request_ids() if person else b""
+        self._log.refused_unread(now, address, verdict, reply.status, ja4, head, request_id.decode("ascii"))
+        message = reply.message(head.startswith(b"HEAD "), True)
+        return with_id(message, request_id) if person else message

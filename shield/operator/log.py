@@ -230,7 +230,14 @@ class AccessLog:
         self._lines.put(line)
 
     def refused_unread(
-        self, now: float, address: str, verdict: Verdict, status: int, ja4: str = "", head: bytes = b""
+        self,
+        now: float,
+        address: str,
+        verdict: Verdict,
+        status: int,
+        ja4: str = "",
+        head: bytes = b"",
+        request_id: str = "",
     ) -> None:
         """Log a request that was refused for the ban of its address. Nothing was read of its `head`; its first line is
         looked at here, if there is room for a line."""
@@ -248,6 +255,8 @@ class AccessLog:
         }
         if ja4:
             line["ja4"] = ja4
+        if request_id:
+            line["id"] = request_id
         self._lines.put(line)
 
     def fault(

@@ -76,7 +76,9 @@ def assemble(
         limits=Limits(timeouts, pool.settings),
         heads=PlainHeads(Examiner(http, challenge.header, forwarding.mark)),
         recognition=Recognition(engine, forwarding, crawlers, challenge.cookie.encode("ascii")),
-        shut_out=ShutOut(engine, forwarding.trusts, challenge.cookie, headers, http.max_fields, replies, metrics, log),
+        shut_out=ShutOut(
+            engine, forwarding.trusts, challenge.cookie, headers, http.max_fields, replies, metrics, log, request_ids
+        ),
         engine=engine,
         forwarder=Forwarder(
             engine=engine,

@@ -245,7 +245,14 @@ def _listener(
         prelude = Prelude(entrance, config.tls.handshake_timeout, config.listen.proxy_protocol, handshakes)
     most = config.http.max_head_bytes
     first_read = FirstRead(
-        entrance, serving.engine, serving.heads, most, serving.recognition, serving.replies, serving.shut_out
+        entrance,
+        serving.engine,
+        serving.heads,
+        most,
+        serving.recognition,
+        serving.replies,
+        serving.shut_out,
+        serving.forwarder.request_ids,
     )
     return Listener(entrance, listening, connections, connect, prelude, first_read)
 

@@ -37,6 +37,18 @@ async def test_a_refusal_needs_no_connection(verdict: Any, status: int) -> None:
         assert len(shield.engine.identified) == 1, "the same bytes from the same address are read once"
 
 
+async def test_a_page_has_an_id_to_quote_each_time() -> None:
+    async with shielded() as (shield, _):
+        shield.engine.verdicts = {"/no": BANNED}
+        for number in range(2):
+            async with await shield.client() as client:
+                page = await client.ask(get("/no", CLOSE, "Accept: text/html"))
+            request_id = shield.log.refusals[number][2]
+            assert f"Request: <code>{request_id}</code>".encode() in page.body
+        assert not shield.accepted
+        assert shield.log.refusals[0] != shield.log.refusals[1]
+
+
 async def test_an_answer_to_head_has_no_body() -> None:
     async with shielded() as (shield, _):
         shield.engine.verdicts = {"/no": LIMITED}

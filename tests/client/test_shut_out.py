@@ -97,7 +97,7 @@ async def test_what_may_show_a_pass_is_read_wherever_it_stands(field: str) -> No
 def test_the_name_of_an_api_keys_header_has_the_head_read() -> None:
     for headers, spared in ((["Shield-Pass"], False), (["Shield-Pass", "X-Api-Key"], True)):
         nothing: Any = None
-        shut_out = ShutOut(nothing, lambda _: False, "shield_pass", headers, 100, nothing, nothing, nothing)
+        shut_out = ShutOut(nothing, lambda _: False, "shield_pass", headers, 100, nothing, nothing, nothing, nothing)
         assert shut_out.may_be_spared(get("/", "x-api-key: k")) is spared
 
 
@@ -122,6 +122,10 @@ async def test_an_answer_to_head_has_no_body_and_a_browser_gets_a_page() -> None
         async with await shield.client() as client:
             answer = await client.ask(get("/", "Accept: text/html"))
         assert (answer.get("Content-Type") or "").startswith("text/html")
+        (_, _, unnamed), (_, _, request_id) = shield.log.refusals
+        assert not unnamed
+        assert request_id
+        assert f"Request: <code>{request_id}</code>".encode() in answer.body
 
 
 async def test_a_connection_that_was_there_before_the_ban_is_read_no_more_after_it(read: list[bytes]) -> None:
@@ -160,5 +164,6 @@ async def test_a_trusted_proxy_is_always_read() -> None:
 )
 def test_what_shows_no_pass_is_not_read(field: str) -> None:
     nothing: Any = None
-    shut_out = ShutOut(nothing, lambda _: False, "shield_pass", ["Shield-Pass"], 100, nothing, nothing, nothing)
+    headers = ["Shield-Pass"]
+    shut_out = ShutOut(nothing, lambda _: False, "shield_pass", headers, 100, nothing, nothing, nothing, nothing)
     assert not shut_out.may_be_spared(get("/", field))
