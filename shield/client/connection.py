@@ -175,13 +175,20 @@ class ClientConnection(asyncio.Protocol):
         self._serving.connections.closed(self)
 
     def eof_received(self) -> bool:
-        """A client may close its half and still wait for the answer (RFC 9112 section 9.6)."""
+        """A client may close its half and still wait for the answer (RFC 9112 section 9.6). Else it has gone, though it
+        may be long until it has taken what is unsent: the service works for it no longer."""
         self._eof = True
         phase = self._phase
-        if phase == EXCHANGE or (phase == IDLE and self._pending):
-            return not self.secure  # over TLS there is no half-close to keep
-        if phase == TUNNEL:
-            cast("Passage", self._tunnel).abandon(self._serving.clock())
+        # Over TLS there is no half-close to keep.
+        if not self.secure and (phase == EXCHANGE or (phase == IDLE and self._pending)):
+            return True
+        work = self._tunnel or self._exchange
+        if work is not None:
+            now = self._serving.clock()
+            work.abandon(now)
+            self._phase = LINGER
+            self._forget()
+            self.watch.closing(now)
         return False
 
     def pause_writing(self) -> None:

@@ -20,7 +20,8 @@ from typing import Any, Final, cast
 from shield.wire.transport import SocketTransport
 
 RECORD_BYTES: Final = 16 * 1024
-"""bytes. The most that one record holds (RFC 8446 section 5.1)."""
+"""bytes. The most that one record holds (RFC 8446 section 5.1). OpenSSL gets no more at once in either direction: its
+buffers keep the size that they have once had, for as long as the connection lasts."""
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
@@ -69,12 +70,18 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._lower = cast("SocketTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self._incoming.write(data)
-        if self._protocol is not None or self._shake_hands():
-            self._read()
+        for at in range(0, len(data), RECORD_BYTES):
+            self._incoming.write(data[at : at + RECORD_BYTES])
+            if self._protocol is not None or self._shake_hands():
+                self._read(data, at + RECORD_BYTES)
+                return
+            if self._closing:
+                return
 
     def eof_received(self) -> bool:
         """The client has gone without saying so by TLS: what is still unsent is sent."""
+        if self._protocol is not None and not self._closing:
+            self._protocol.eof_received()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -117,33 +124,40 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _more(self) -> bool:
         return self._incoming.pending > 0 or self._tls.pending() > 0
 
-    def _read(self) -> None:
-        """Hand on what has come."""
+    def _read(self, data: bytes, at: int) -> None:
+        """Hand on what has come: what OpenSSL has of it, and the rest of `data`, which begins at `at`."""
         pieces: list[bytes] = []
         ended = broken = False
         read = self._tls.read
         try:
             while True:
-                piece = read(RECORD_BYTES)
-                if not piece:  # close_notify
-                    ended = True
+                try:
+                    piece = read(RECORD_BYTES)
+                    if not piece:  # close_notify
+                        ended = True
+                        break
+                    pieces.append(piece)
+                    if self._more():
+                        continue
+                except ssl.SSLWantReadError:
+                    pass
+                if at >= len(data):
                     break
-                pieces.append(piece)
-                if not self._more():
-                    break
-        except ssl.SSLWantReadError:
-            pass
+                self._incoming.write(data[at : at + RECORD_BYTES])
+                at += RECORD_BYTES
         except ssl.SSLError:
             broken = True
         if self._outgoing.pending:  # an alert, or the answer to a change of keys
             self._flush()
         if pieces:
             self._protocol.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if broken:
-            self._closing = True
-            self._lower.close()
-        elif ended and not self._closing and not self._protocol.eof_received():
-            self.close()
+        if (ended or broken) and not self._closing:
+            self._protocol.eof_received()
+            if broken:
+                self._closing = True
+                self._lower.close()
+            else:
+                self.close()
 
     def pause_reading(self) -> None:
         self._lower.pause_reading()
@@ -161,11 +175,22 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._closing or not data:
             return
         try:
-            self._tls.write(data)
+            if len(data) <= RECORD_BYTES:
+                self._tls.write(data)
+                written = self._outgoing.read()
+            else:
+                written = self._in_records(memoryview(data))
         except ssl.SSLError:  # the client has broken the protocol before
             self.abort()
         else:
-            self._lower.write(self._outgoing.read())
+            self._lower.write(written)
+
+    def _in_records(self, data: memoryview) -> bytes:
+        records: list[bytes] = []
+        for at in range(0, len(data), RECORD_BYTES):
+            self._tls.write(data[at : at + RECORD_BYTES])
+            records.append(self._outgoing.read())
+        return b"".join(records)
 
     def _flush(self) -> None:
         self._lower.write(self._outgoing.read())

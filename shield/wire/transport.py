@@ -299,7 +299,9 @@ class SocketTransport(asyncio.Transport):
             gone += 1
         del out[:gone]
         if sent:
-            out[0] = memoryview(out[0])[sent:]
+            rest = memoryview(out[0])[sent:]
+            # A view keeps all that it is a view of: a last byte that waits must not keep 64 KiB that nobody counts.
+            out[0] = bytes(rest) if 2 * len(rest) < len(cast("bytes", rest.obj)) else rest
         if not self._waiting:
             self._waiting = True
             self._loop.add_writer(self._fd, self._on_writable)

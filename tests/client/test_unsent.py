@@ -87,6 +87,29 @@ async def test_unread_answers_over_tls_are_in_the_same_bound(tls: Any) -> None:
         await soon(lambda: not backlog.waiting)
 
 
+async def test_the_service_works_for_nobody_who_has_hung_up(tls: Any) -> None:
+    """Over TLS the end that a client said in the middle of a download was kept behind what it did not read: for two
+    minutes the service sent gigabytes that Shield threw away, in a slot."""
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n" + b"x" * 600_000
+    async with shielded({"/": begun}, tls=settings_for(tls)) as (shield, origin):
+        small_buffers(shield)
+        context = ssl.create_default_context(cafile=str(tls.authority))
+        client = await Client.open(shield.port, receive_buffer=4096)
+        _, writer = await asyncio.open_connection(sock=client.sock, ssl=context, server_hostname="localhost", limit=1000)
+        try:
+            writer.write(get())
+            await soon(lambda: shield.accepted and shield.accepted[0].flow.ahead)
+            client.half_close()
+            await asyncio.wait_for(origin.links[0].lost.wait(), 5)
+            assert not shield.engine.slots
+            assert shield.accepted[0].unsent(), "it may still take what it was sent"
+            for _ in range(6):  # timeouts.progress, then timeouts.pause
+                shield.advance(21)
+            await soon(lambda: not shield.metrics.connections_open)
+        finally:
+            writer.transport.abort()
+
+
 async def test_who_has_a_history_may_have_four_times_as_much_unsent() -> None:
     async with shielded({"/": reply(BODY)}, http=HTTP) as (shield, _), contextlib.AsyncExitStack() as stack:
         small_buffers(shield)

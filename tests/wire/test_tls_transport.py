@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shield.wire.tls_transport import TlsTransport
+from shield.wire.tls_transport import RECORD_BYTES, TlsTransport
 from shield.wire.transport import Backlog, SocketTransport, TurnEnd
 from tests.harness import soon
 
@@ -138,6 +138,22 @@ class Peer:
         return bytes(found)
 
 
+class Counted:
+    """A buffer of OpenSSL's that remembers how much it was given or asked for at once."""
+
+    def __init__(self, bio: ssl.MemoryBIO) -> None:
+        self._bio = bio
+        self.sizes: list[int] = []
+
+    def write(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+
+    def read(self) -> bytes:
+        data = self._bio.read()
+        self.sizes.append(len(data))
+        return data
+
+
 @pytest.fixture
 async def bench(tls: Any) -> AsyncIterator[Bench]:
     made = Bench(tls)
@@ -213,11 +229,42 @@ async def test_the_end_that_the_client_says_is_heard_and_answered(bench: Bench) 
     assert await client.read() == b""
 
 
-async def test_a_client_that_hangs_up_without_a_word_is_gone(bench: Bench) -> None:
-    await bench.client()
-    bench.theirs.shutdown(socket.SHUT_WR)
+@pytest.mark.parametrize("how", ["without a word", "with a word", "with a bad record"])
+async def test_a_client_that_has_gone_is_known_at_once_although_it_takes_nothing(bench: Bench, how: str) -> None:
+    """What it had not read kept the end from the protocol: the service worked on for nobody, until a deadline."""
+    client = await bench.client()
+    bench.transport.write(BIG[:200_000])
+    await soon(lambda: bench.backlog.waiting)
+    if how == "with a word":
+        await client.bye()
+    elif how == "with a bad record":
+        await client.send(b"bad", change=1)
+    else:
+        bench.theirs.shutdown(socket.SHUT_WR)
+    await soon(lambda: bench.protocol.ended)
+    assert bench.transport.is_closing()
+    bench.transport.write(b"nobody hears this")
+    assert bench.backlog.waiting
+    assert not bench.protocol.lost
+    assert await client.read(200_000) == BIG[:200_000], "it may still take what it was sent"
     await soon(lambda: bench.protocol.lost)
-    assert not bench.protocol.ended, "as nothing says that this was all"
+
+
+async def test_large_pieces_leave_nothing_behind(bench: Bench) -> None:
+    """OpenSSL's buffers keep the size that they have once had: 90 KiB for each connection that was idle again."""
+    client = await bench.client()
+    await client.send(BIG[:300_000])
+    await soon(lambda: len(bench.protocol.data) == 300_000)
+    bench.transport.write(BIG[:300_000])
+    assert await client.read(300_000) == BIG[:300_000]
+    fed, taken = Counted(ssl.MemoryBIO()), Counted(bench.transport._outgoing)
+    bench.transport._incoming = fed  # type: ignore[assignment]
+    bench.transport.data_received(bytes(100_000))
+    bench.transport._outgoing = taken  # type: ignore[assignment]
+    assert (max(fed.sizes), sum(fed.sizes)) == (RECORD_BYTES, 100_000)
+    bench.transport.write(BIG[:300_000])
+    assert max(taken.sizes) < RECORD_BYTES + 300
+    assert sum(taken.sizes) > 300_000
 
 
 async def test_nothing_is_read_while_reading_is_paused(bench: Bench) -> None:
