@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shield import __version__
@@ -73,14 +74,18 @@ def _run(path: str | None) -> int:
     from shield.config.load import find, load
     from shield.process.words import welcome
 
-    return _serve(load(path), welcome(find(path)))
+    name = str(Path(find(path)).absolute())  # it is read again later
+    return _serve(lambda: load(name), load(path), welcome(find(path)))
 
 
-def _serve(settings: Config, welcome: Welcome) -> int:
-    from shield.process import service, supervisor
+def _serve(again: Callable[[], Config], settings: Config, welcome: Welcome) -> int:
+    from shield.process import alone, supervisor
+    from shield.process.share import count
 
-    number = supervisor.count(settings.listen.workers)
-    return service.run(settings, welcome) if number == 1 else supervisor.run(settings, welcome, number)
+    number = count(settings.listen.workers)
+    if number == 1:
+        return alone.run(settings, welcome, again)
+    return supervisor.run(settings, welcome, number, again)
 
 
 def _check(path: str | None, json: bool) -> int:
@@ -113,12 +118,16 @@ def _say_json(value: object) -> None:
 
 def _demo(path: str | None) -> int:
     """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
-    from shield.config.load import load
+    from shield.config.load import find, load
     from shield.demo import trial
 
-    settings = load(path)
+    settings, name = load(path), str(Path(find(path)).absolute())
     aside = trial.set_aside(settings)
-    return _serve(trial.settings(settings), lambda config, address: trial.welcome(config, address, aside))
+    return _serve(
+        lambda: trial.settings(load(name)),
+        trial.settings(settings),
+        lambda config, address: trial.welcome(config, address, aside),
+    )
 
 
 def _simulate(options: argparse.Namespace) -> int:

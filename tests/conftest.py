@@ -15,7 +15,7 @@ import uvloop
 from hypothesis import settings
 
 from shield.operator.events import EVENTS
-from shield.process.service import GC_THRESHOLDS
+from shield.process.generations import GC_THRESHOLDS
 
 gc.set_threshold(*GC_THRESHOLDS)  # as in production; thousands of tests live long, and need no look again and again
 settings.register_profile("untimed", deadline=None)  # how long an example takes says more of the machine than of us

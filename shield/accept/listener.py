@@ -290,11 +290,20 @@ class Listener:
     def _tell(self, event: str) -> None:
         self._entrance.log.event(event, open=self._entrance.metrics.connections_open, limit=self._limit)
 
-    def stop(self) -> None:
-        """Accept no more, for good."""
+    @property
+    def arriving(self) -> int:
+        """Connections that were accepted and have not come to HTTP."""
+        return 0 if self._prelude is None else len(self._prelude)
+
+    def retire(self) -> None:
+        """Accept no more, for good; those that were accepted go on, whatever comes before HTTP on them."""
         self._pause()
         self._stopped = True
-        if self._prelude is not None:
-            self._prelude.stop()
         for sock in self._sockets:
             sock.close()
+
+    def stop(self) -> None:
+        """Accept no more, for good, and drop those that have not begun a handshake."""
+        self.retire()
+        if self._prelude is not None:
+            self._prelude.stop()

@@ -26,6 +26,15 @@ def bind(addresses: Sequence[str], backlog: int, reuse_port: bool) -> list[socke
     return sockets
 
 
+def adopt(descriptors: Sequence[int], backlog: int) -> list[socket.socket]:
+    """The listening sockets behind `descriptors`, which are theirs from now on; those that wait to be accepted stay."""
+    adopted = [socket.socket(fileno=number) for number in descriptors]
+    for sock in adopted:
+        sock.listen(backlog)  # it listens already; the backlog may be another one now
+        sock.setblocking(False)
+    return adopted
+
+
 def bind_groups(addresses: Sequence[str], backlog: int, members: int) -> list[list[socket.socket]]:
     """For each address a group of sockets that share it, in the order in which the kernel counts them.
 

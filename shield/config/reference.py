@@ -32,7 +32,7 @@ _HEAD: Final = """\
 Shield reads one TOML file: `--config FILE`, else `config.toml` in the current directory, else the one it ships.
 Whatever is left out has the default given here. Unknown keys are refused, and `shield check` reports every mistake at
 once, each with its line. It also remarks on keys that have no effect beside the others, and calls the config fine all
-the same. Changes take effect at a restart.
+the same. Changes take effect at a reload (SIGHUP).
 """
 
 

@@ -37,10 +37,20 @@ EVENTS: Final[Mapping[str, Event]] = {
     # the processes
     "started": _event("info", "Shield listens.", f"{_LISTENING} {_ONE_PROCESS} workers steered"),
     "worker_started": _event("info", "A worker listens.", f"{_LISTENING} {_ONE_PROCESS}"),
+    "reloaded": _event(
+        "info", "The config was read again, and holds from now on.", f"{_LISTENING} {_ONE_PROCESS} workers"
+    ),
+    "reload_refused": _event("error", "The config was read again, and cannot be used.", "error mistakes effect"),
+    "restart_needed": _event(
+        "warning", "Settings were changed that hold only once Shield is started again.", "settings effect"
+    ),
+    "retired_cut": _event("warning", "Connections from before many reloads were cut.", "connections"),
+    "signal_ignored": _event("warning", "A signal came that means nothing to Shield.", "signal"),
     "stopping": _event("info", "The supervisor was told to stop, and tells its workers.", "workers"),
     "draining": _event("info", "Shield was told to stop: it accepts nothing more.", "connections"),
     "drained": _event("info", "Requests have ended, or their time is over; so many were cut.", "cut"),
     "worker_ended": _event("warning", "A worker has died, and will be replaced.", "worker pid status"),
+    "worker_hangs": _event("error", "A worker did nothing for ten seconds, and is killed.", "worker pid"),
     "worker_not_started": _event("warning", "A worker's replacement did not come to listen.", "worker error"),
     "workers_killed": _event("error", "Workers did not end in time."),
     "not_steered": _event("warning", "The kernel does not bring each network to one worker.", "error effect"),

@@ -20,6 +20,10 @@ class LoggingBridge(logging.Handler):
         """Take over the root logger, until remove()."""
         logging.getLogger().addHandler(self)
 
+    def use(self, log: AccessLog) -> None:
+        """Bring everything into another log from now on."""
+        self._log = log
+
     def remove(self) -> None:
         logging.getLogger().removeHandler(self)
 

@@ -139,8 +139,8 @@ class AdminServer:
         self._settings = settings
         self._view = view
         self._refresh = refresh
-        self._registry = registry(view.metrics)
-        self._hosts = frozenset(host.lower() for host in settings.hosts) | {"localhost"}
+        self._registry = registry(self._metrics_now)
+        self._hosts = _hosts(settings)
         self._pages: dict[str, Callable[[str], Awaitable[web.Response]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -150,6 +150,15 @@ class AdminServer:
         self._runner: web.ServerRunner | None = None
         self.address = settings.address
         """Where it listens; after start() with the port that the system chose."""
+
+    def _metrics_now(self) -> Iterable[Metric]:
+        return self._view.metrics()
+
+    def show(self, settings: AdminSettings, view: AdminView) -> None:
+        """Show another view from now on, at the same address, with other hosts perhaps."""
+        self._settings = settings
+        self._hosts = _hosts(settings)
+        self._view = view
 
     async def start(self) -> None:
         if not self._settings.address:
@@ -210,6 +219,10 @@ class AdminServer:
         await self._refresh(path)
         body = orjson.dumps(self._view.status(), default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
         return web.Response(body=body + b"\n", content_type="application/json", headers=_HEADERS)
+
+
+def _hosts(settings: AdminSettings) -> frozenset[str]:
+    return frozenset(host.lower() for host in settings.hosts) | {"localhost"}
 
 
 async def _listen(runner: web.BaseRunner, text: str) -> str:

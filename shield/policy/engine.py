@@ -473,9 +473,9 @@ class Engine:
         """The history as plain rows, to be kept over a restart. Takes 1 µs a row; may be consumed in slices."""
         return self._history.rows(now, now + self._wall_offset)
 
-    def import_history(self, rows: Iterable[list[Any]], now: float) -> int:
-        """Take rows that `export_history` made; how many made sense."""
-        return self._history.load(rows, now, now + self._wall_offset)
+    def import_history(self, rows: Iterable[list[Any]], now: float, homes: dict[str, str] | None = None) -> int:
+        """Take rows that `export_history` made; how many made sense. For parts of them see `History.load`."""
+        return self._history.load(rows, now, now + self._wall_offset, homes)
 
     # Before a verdict, and now and then
 

@@ -258,14 +258,17 @@ class History(Cache[bytes, Record]):
             if r.live:
                 yield [r.key.hex(), r.address, r.network, r.first + shift, r.last + shift, r.windows, r.units]
 
-    def load(self, rows: Iterable[list[Any]], now: float, wall: float) -> int:
+    def load(self, rows: Iterable[list[Any]], now: float, wall: float, homes: dict[str, str] | None = None) -> int:
         """Take rows that `rows` made, before a restart; how many were taken. Rows that make no sense are skipped.
 
         Of several rows of one holder, as the workers of one service save them, the one seen last counts. An address
-        belongs to one network, as the counts rely on: a row that says otherwise is skipped, too.
+        belongs to one network, as the counts rely on: a row that says otherwise is skipped, too. `homes` are the
+        networks of the addresses taken so far: who brings the rows in parts hands in the same dict, empty at first.
         """
         shift, taken = now - wall, 0
-        homes = {record.address: record.network for record in self.values()}
+        if not homes:
+            homes = {} if homes is None else homes
+            homes.update((record.address, record.network) for record in self.values())
         for row in rows:
             record = _read(row, shift, now)
             if record is None or homes.setdefault(record.address, record.network) != record.network:

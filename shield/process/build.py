@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shield.accept import file_limit
+from shield.accept import file_limit, sockets
 from shield.accept.certificates import Certificates
 from shield.accept.entrance import Entrance
 from shield.accept.first_read import FirstRead
@@ -37,7 +37,6 @@ from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
 from shield.process.assembly import assemble
 from shield.process.share import Share
-from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_history, load_keys
 from shield.replies.redirect import Redirect
 from shield.replies.rendering import Replies
@@ -57,14 +56,21 @@ NETWORK_SHARE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What every part is built in: `clock` gives monotonic seconds, `share` is for one of several workers."""
+    """What every part is built in: `clock` gives monotonic seconds, `share` is for one of several workers.
+
+    `sockets` are descriptors of listening sockets for the service and for tls.redirect_from, in the order of their
+    addresses. `drop` has the kernel drop connections (dropper.py). `metrics` go on from before where a config was read
+    again; then what is remembered is handed over, and is not read from the disk.
+    """
 
     config: Config
     log: AccessLog
     clock: Callable[[], float]
     wall_offset: float
+    sockets: tuple[Sequence[int], Sequence[int]]
+    drop: Callable[[Sequence[str]], bool]
     share: Share | None = None
-    tell_dropped: Callable[[Sequence[str]], bool] | None = None  # for one of several workers, see process/dropper.py
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,6 @@ class Parts:
     pool: Pool
     serving: Serving
     certificates: Certificates | None
-    shared: SharedSockets | None  # what the listeners accept from, where this is the only process
     listeners: Sequence[Listener]  # the first is for the service, the second for tls.redirect_from
     connections: int  # that clients may have at the same time
 
@@ -86,13 +91,14 @@ class Parts:
 async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     """Build everything. What must be closed at the end is pushed to `closing`. Raises StartError."""
     config, log, clock = setting.config, setting.log, setting.clock
-    metrics = _metrics(log)
+    listening = [_adopted(each, config.listen.backlog, closing) for each in setting.sockets]
+    metrics = _metrics(setting)
     keys = _keys(setting)
     engine, known = _engine(setting, keys)
     certificates = None
     if config.tls.certificates:
         certificates = Certificates(config.tls.certificates, log.event)
-        metrics.handshakes.update((outcome, 0) for outcome in OUTCOMES)
+        metrics.handshakes.update(dict.fromkeys(OUTCOMES, 0) | metrics.handshakes)
     upstream, connections = _within_file_limit(config)
     resolver = Resolver(upstream.resolver, clock)
     closing.push_async_callback(resolver.close)
@@ -129,19 +135,17 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     crowd.per_network = share_of(listen.max_connections_per_network, connections, NETWORK_SHARE, MOST_PER_NETWORK)
     trusts = serving.recognition.forwarding.trusts
     entrance = Entrance(serving.loop, clock, metrics, log, crowd, trusts, accept_again)
-    shared = None
-    if setting.share is None:
-        shared = SharedSockets(config, 1)
-        closing.callback(shared.close)
-    for listener in _listeners(setting, shared, serving, entrance, certificates, connections):
+    for listener in _listeners(config, listening, serving, entrance, certificates, connections):
         listeners.append(listener)
         closing.callback(listener.stop)
-    return Parts(metrics, engine, known, replies, pool, serving, certificates, shared, listeners, connections)
+    return Parts(metrics, engine, known, replies, pool, serving, certificates, listeners, connections)
 
 
-def _metrics(log: AccessLog) -> Metrics:
+def _metrics(setting: Setting) -> Metrics:
+    if setting.metrics is not None:
+        return setting.metrics
     metrics = Metrics()
-    metrics.log = log
+    metrics.log = setting.log
     metrics.faults.update((fault.value, 0) for fault in Fault)  # a counter that appears late loses its first step
     return metrics
 
@@ -163,6 +167,8 @@ def _engine(setting: Setting, keys: Keys) -> tuple[Engine, int]:
     """The policy with the history of the last run, and how many rows of that could be used."""
     config, log = setting.config, setting.log
     engine = Engine(config.policy(), keys, os.urandom, setting.wall_offset, config.upstream.max_concurrency)
+    if setting.metrics is not None:
+        return engine, 0
     return engine, engine.import_history(load_history(config.state, log), setting.clock())
 
 
@@ -200,31 +206,28 @@ async def _pool(
     return pool
 
 
+def _adopted(descriptors: Sequence[int], backlog: int, closing: AsyncExitStack) -> list[socket.socket]:
+    adopted = sockets.adopt(descriptors, backlog)
+    for sock in adopted:
+        closing.callback(sock.close)
+    return adopted
+
+
 def _listeners(
-    setting: Setting,
-    shared: SharedSockets | None,
+    config: Config,
+    listening: Sequence[Sequence[socket.socket]],
     serving: Serving,
     entrance: Entrance,
     certificates: Certificates | None,
     connections: int,
 ) -> Iterator[Listener]:
     """Make the listeners: for the service, and for plain HTTP that is sent on to https."""
-    config = setting.config
-    if shared is not None:
-        listening, redirecting = shared.sockets(0), shared.redirect_sockets(0)
-    else:
-        share = setting.share
-        assert share is not None  # noqa: S101 - one of several workers has no sockets of its own
-        listening, redirecting = _inherited(share.listeners), _inherited(share.redirects)
-    yield _listener(config, serving, entrance, listening, certificates, connections)
+    service, redirecting = listening
+    yield _listener(config, serving, entrance, service, certificates, connections)
     if certificates is not None and config.tls.redirect_from:
         tls = config.tls
         redirect = Redirect(serving.replies, serving.metrics, tls.redirect_port, tls.acme, certificates.covers)
         yield _redirect_listener(config, serving, entrance, redirecting, redirect, connections)
-
-
-def _inherited(descriptors: Sequence[int]) -> list[socket.socket]:
-    return [socket.socket(fileno=number) for number in descriptors]
 
 
 def _listener(

@@ -19,11 +19,12 @@ SLICE_ROWS: Final = 1000
 class HistoryKeeper:
     """Saves into `state.directory`; does nothing where that is empty."""
 
-    __slots__ = ("_engine", "_setting")
+    __slots__ = ("_engine", "_keeps", "_setting")
 
     def __init__(self, setting: Setting, engine: Engine) -> None:
         self._setting = setting
         self._engine = engine
+        self._keeps = False
 
     async def run(self) -> None:
         """Save now and then, until cancelled."""
@@ -31,10 +32,14 @@ class HistoryKeeper:
             await asyncio.sleep(SAVE_SECONDS)
             await self.save()
 
+    def keep(self, keeps: bool) -> None:
+        """Whether the file is this process's and engine's to write."""
+        self._keeps = keeps
+
     async def save(self) -> None:
         """Collect the rows in slices, so that no request waits for it, and write them in a thread."""
         config, log, share = self._setting.config, self._setting.log, self._setting.share
-        if not config.state.directory:
+        if not config.state.directory or not self._keeps:
             return
         rows = []
         export = iter(self._engine.export_history(self._setting.clock()))

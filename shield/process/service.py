@@ -1,101 +1,174 @@
-"""The life of one process: start, serve, drain, close.
+"""The life of one service: prepare, begin, drain or retire, close.
 
-Start: the parts are built (build.py), the admin listener and the client listeners begin to listen, the timers to run.
-Stop (SIGTERM, SIGINT): nothing more is accepted, requests in flight may end within `timeouts.drain`, the history is
-saved, and everything is closed in the reverse order.
+Prepare: the parts are built (build.py). Begin: the client listeners accept, the timers run. Drain, when the process
+ends: nothing more is accepted, and requests in flight may end within `timeouts.drain`. Retire, when the next service
+has begun (generations.py): connections end with their next response. Close: the history is saved, and everything is
+closed in the reverse order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
+import itertools
 import os
-import signal
-import time
-from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
-
-import uvloop
 
 from shield.config.settings import Config
 from shield.errors import out_of_files
 from shield.operator.log import AccessLog
-from shield.operator.log_writer import LogWriter, write_whole_lines
-from shield.operator.logging_bridge import LoggingBridge
+from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
-from shield.process import systemd
 from shield.process.build import Parts, Setting, build
 from shield.process.dropper import Dropper
-from shield.process.history_keeper import HistoryKeeper
-from shield.process.share import Share
+from shield.process.history_keeper import SLICE_ROWS, HistoryKeeper
 from shield.process.timers import Timers
 from shield.process.view import ProcessView
-from shield.process.words import Welcome, greet, warn_of_forgetting, warn_of_known_hashes
+from shield.process.words import warn_of_forgetting, warn_of_known_hashes
 from shield.upstream import health
 from shield.upstream.server import Server
 
-GC_THRESHOLDS: Final = (20_000, 20, 100)
-"""Of the garbage collector. Requests leave no cycles behind, so nearly all that it finds are the policy's tables, at
-their full size each time; the rare cycle (a failed connection's traceback) can wait."""
 DRAIN_LOOKS_SECONDS: Final = 0.020
 """How often it is looked whether all connections have ended."""
+RETIRED_LOOKS_SECONDS: Final = 0.25
+"""The same, where nobody waits for it."""
+RETIRED_IDLE_SECONDS: Final = 5.0
+"""How long idle connections are left open once another service has begun."""
 
 
 class Service:
-    """One process's worth of Shield. Call `start`, then `drain` and `close`."""
+    """One config's worth of Shield in a process. Call `prepare`, `begin`, then `drain` and `close`.
+
+    Where a config is read again, the next service is prepared beside this one; then it begins, and this one retires.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._closing = AsyncExitStack()
         self._draining = False
+        self._known = 0
         self._parts: Parts | None = None
+        self._history: HistoryKeeper | None = None
+        self._view: ProcessView | None = None
+        self._admin: AdminServer | None = None
         self.addresses: list[str] = []
-        """Where clients are served, once it has started."""
+        """Where clients are served, once it has begun."""
 
-    async def start(self) -> None:
-        """Listen. Raises StartError; what was opened by then is closed again."""
+    async def prepare(self, former: Service | None = None) -> None:
+        """Get everything ready, and accept nothing yet. Raises StartError; what was opened by then is closed again.
+
+        `former` serves meanwhile, and goes on if this one does not begin. The admin listener is its, if the address
+        stays.
+        """
         try:
-            await self._start()
+            await self._prepare(former)
         except BaseException:
             await self.close()
             raise
 
-    async def _start(self) -> None:
+    async def _prepare(self, former: Service | None) -> None:
         setting, closing = self._setting, self._closing
-        loop = asyncio.get_running_loop()
-        setting.log.attach(loop)
+        setting.log.attach(asyncio.get_running_loop())
         closing.callback(setting.log.close)
         closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
         parts = self._parts = await build(setting, closing)
+        self._known = parts.known
+        self._history = HistoryKeeper(setting, parts.engine)
+        closing.push_async_callback(self._history.save)
+        self._view = ProcessView(setting, parts, lambda: self._draining)
+        closing.push_async_callback(self._close_admin)
+        if former is None or former.config.admin.address != setting.config.admin.address:
+            self._admin = AdminServer(setting.config.admin, self._view)
+            await self._admin.start()
+
+    def begin(self, former: Service | None = None) -> None:
+        """Accept connections, in the place of `former` if there is one."""
+        setting, parts = self._setting, self._parts
+        assert parts is not None  # noqa: S101 - it was prepared
+        assert self._history is not None  # noqa: S101
+        assert self._view is not None  # noqa: S101
+        if self._admin is None and former is not None:
+            self._admin, former._admin = former._admin, None
+            if self._admin is not None:
+                self._admin.show(setting.config.admin, self._view)
+        self._history.keep(True)
+        loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
-        history = HistoryKeeper(setting, parts.engine)
-        closing.push_async_callback(history.save)
-        admin = AdminServer(setting.config.admin, ProcessView(setting, parts, lambda: self._draining))
-        closing.push_async_callback(admin.close)
-        await admin.start()
+        parts.metrics.log = setting.log
         for listener in parts.listeners:
             listener.start()
         self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))
-        self._keep_running(loop, history.run())
-        timers = Timers(setting, parts, self._dropper(parts))
-        closing.callback(timers.stop)
+        self._keep_running(loop, self._history.run())
+        timers = Timers(setting, parts, Dropper(parts.engine.drops, parts.serving.connections.crowding, setting.drop))
+        self._closing.callback(timers.stop)
         timers.start()
         self.addresses = parts.listeners[0].addresses
-        self._tell(parts, admin.address)
+        self._tell(parts, "" if self._admin is None else self._admin.address, former is not None)
 
-    def _dropper(self, parts: Parts) -> Dropper:
-        """What carries out drops: by the kernel, by way of the supervisor if there is one."""
-        setting, shared = self._setting, parts.shared
-        if shared is None:
-            assert setting.tell_dropped is not None  # noqa: S101 - one of several workers has it
-            fill = setting.tell_dropped
-        else:
-            error = shared.dig() if setting.config.drops.by_kernel else ""
-            if error:
-                setting.log.event("not_dropped_by_kernel", error=error)
-            fill = shared.drop
-        return Dropper(parts.engine.drops, parts.serving.connections.crowding, fill)
+    @property
+    def config(self) -> Config:
+        """What it goes by."""
+        return self._setting.config
+
+    @property
+    def log(self) -> AccessLog:
+        """Where it says so."""
+        return self._setting.log
+
+    @property
+    def metrics(self) -> Metrics:
+        """What it counts."""
+        assert self._parts is not None  # noqa: S101 - it was prepared
+        return self._parts.metrics
+
+    async def hand_over(self, heir: Service) -> None:
+        """Give what is remembered to a service that was prepared, in parts, so that no request waits."""
+        assert self._parts is not None  # noqa: S101 - both were prepared
+        assert heir._parts is not None  # noqa: S101
+        old, new, clock = self._parts.engine, heir._parts.engine, self._setting.clock
+        homes: dict[str, str] = {}
+        export = iter(old.export_history(clock()))
+        while rows := list(itertools.islice(export, SLICE_ROWS)):
+            heir._known += new.import_history(rows, clock(), homes)
+            await asyncio.sleep(0)
+
+    def retire(self) -> None:
+        """Somebody else accepts and keeps the history from now on. Each connection ends with its next response."""
+        parts = self._parts
+        assert parts is not None  # noqa: S101 - it has begun
+        assert self._history is not None  # noqa: S101
+        self._draining = True
+        self._history.keep(False)
+        for listener in parts.listeners:
+            listener.retire()
+        parts.serving.connections.draining = True
+
+    async def finish(self) -> None:
+        """After it has retired: wait until the last connection has ended, however long that takes, and free everything.
+
+        A client may be about to send a request on an idle connection, so these are left open for a moment, unless
+        newcomers need the room.
+        """
+        setting, parts = self._setting, self._parts
+        assert parts is not None  # noqa: S101 - it has retired
+        await self._close_admin()
+        connections = parts.serving.connections
+        until = setting.clock() + RETIRED_IDLE_SECONDS
+        while len(connections) or any(listener.arriving for listener in parts.listeners):
+            now = setting.clock()
+            if now >= until or parts.metrics.connections_open > parts.connections / 2:
+                connections.drain(now)
+            await asyncio.sleep(RETIRED_LOOKS_SECONDS)
+        await self.close()
+
+    def cut(self) -> int:
+        """Close the connections that are left; how many these are."""
+        return 0 if self._parts is None else self._parts.serving.connections.cut()
+
+    async def _close_admin(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
 
     def _keep_running(self, loop: asyncio.AbstractEventLoop, work: Any) -> None:
         task = loop.create_task(work)
@@ -106,19 +179,19 @@ class Service:
 
         self._closing.push_async_callback(end)
 
-    def _tell(self, parts: Parts, admin: str) -> None:
-        """The first lines of the log."""
+    def _tell(self, parts: Parts, admin: str, again: bool) -> None:
+        """The first lines of the log; `again`: of a config that was read again."""
         setting = self._setting
         config, log, crowd = setting.config, setting.log, parts.serving.connections.crowding
         log.event(
-            "started" if setting.share is None else "worker_started",
+            "reloaded" if again else "started" if setting.share is None else "worker_started",
             listen=self.addresses,
             redirect_from=[address for listener in parts.listeners[1:] for address in listener.addresses],
             admin=admin,
             upstream=list(config.upstream.servers),
             dry_run=config.dry_run,
             state=config.state.directory,
-            known=parts.known,
+            known=self._known,
             connections=parts.connections,
             connections_per_address=crowd.per_address,
             connections_per_network=crowd.per_network,
@@ -127,7 +200,8 @@ class Service:
         )
         if setting.share is None:
             warn_of_forgetting(config, log)
-        warn_of_known_hashes(log)
+        if not again:
+            warn_of_known_hashes(log)
 
     async def _probe(self, server: Server) -> bool | None:
         assert self._parts is not None  # noqa: S101 - it is asked while the parts run
@@ -145,71 +219,18 @@ class Service:
             parts.metrics.faults["internal"] += 1
         loop.default_exception_handler(context)  # says it through logging, which the bridge brings into the log
 
-    async def drain(self) -> None:
-        """Stop accepting; wait until nothing is in flight, at most `timeouts.drain` seconds."""
+    async def drain(self, end: float) -> None:
+        """Stop accepting; wait until nothing is in flight, at most until `end` (monotonic seconds)."""
         setting, parts = self._setting, self._parts
-        assert parts is not None  # noqa: S101 - it has started
+        assert parts is not None  # noqa: S101 - it has begun
         self._draining = True
-        if parts.shared is not None:
-            parts.shared.fill_in()
         for listener in parts.listeners:
             listener.stop()
-        setting.log.event("draining", connections=parts.metrics.connections_open)
         connections = parts.serving.connections
-        now = setting.clock()
-        connections.drain(now)
-        end = now + setting.config.timeouts.drain
+        connections.drain(setting.clock())
         while len(connections) and setting.clock() < end:  # noqa: ASYNC110 - an event would have to be set per connection
             await asyncio.sleep(DRAIN_LOOKS_SECONDS)
-        setting.log.event("drained", cut=connections.cut())
 
     async def close(self) -> None:
         """Free everything. Safe to call after a failed start."""
         await self._closing.aclose()
-
-
-def run(config: Config, welcome: Welcome) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit status; raises StartError when it cannot start."""
-    return uvloop.run(_run(config, welcome))
-
-
-async def _run(config: Config, welcome: Welcome) -> int:
-    def tell(service: Service) -> None:
-        greet(config, service.addresses[0], welcome)
-        systemd.notify("READY=1")
-
-    await serve(config, asyncio.Event(), tell)
-    return 0
-
-
-async def serve(
-    config: Config,
-    stop: asyncio.Event,
-    started: Callable[[Service], None],
-    share: Share | None = None,
-    tell_dropped: Callable[[Sequence[str]], bool] | None = None,
-) -> None:
-    """Serve until `stop`, which SIGTERM and SIGINT set, too. Raises StartError."""
-    wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
-    writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
-    log = AccessLog(config.log, writer, time.monotonic, wall_offset, worker=None if share is None else share.worker)
-    bridge = LoggingBridge(log)
-    bridge.install()
-    try:
-        service = Service(Setting(config, log, time.monotonic, wall_offset, share, tell_dropped))
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, stop.set)
-        await service.start()
-        gc.collect()
-        gc.freeze()  # modules, settings, templates: nothing of it will ever be garbage
-        gc.set_threshold(*GC_THRESHOLDS)
-        started(service)
-        await stop.wait()
-        if share is None:
-            systemd.notify("STOPPING=1")
-        await service.drain()
-        await service.close()
-    finally:
-        bridge.remove()
-        writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 
 from shield.config.settings import Config
@@ -16,6 +17,13 @@ class Share:
     keys: tuple[bytes, bytes | None]
     listeners: tuple[int, ...]  # descriptors of listening sockets
     redirects: tuple[int, ...] = ()  # likewise, for tls.redirect_from
+
+
+def count(configured: int) -> int:
+    """How many workers `listen.workers` asks for: 0 is one for each core that this process may use."""
+    if configured:
+        return configured
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share_out(config: Config, workers: int) -> Config:

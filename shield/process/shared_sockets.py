@@ -16,28 +16,53 @@ from shield.accept.pit import ALONE, Pit
 from shield.config.settings import Config
 from shield.errors import StartError
 
+Group = list[socket.socket]
+
 
 class SharedSockets:
     """Listening sockets in groups, one group for an address, with one socket for each worker."""
 
-    __slots__ = ("_pit", "_program", "_redirects", "_service", "_trusted", "_workers")
+    __slots__ = ("_names", "_pit", "_program", "_redirects", "_service", "_trusted", "_workers")
 
-    def __init__(self, config: Config, workers: int) -> None:
-        """Bind them all. Raises StartError."""
-        backlog = config.listen.backlog
+    def __init__(self, config: Config, workers: int, former: SharedSockets | None = None) -> None:
+        """Bind them all, but for the groups of `former` whose addresses stay: both have these. Raises StartError."""
         self._pit: Pit | None = None
         self._program: Sequence[kernel.Instruction] = ALONE
         self._workers = workers
         self._trusted = bool(config.listen.trusted_proxies)
+        self._names = config.listen.addresses, config.tls.redirect_from
+        self._service: list[list[socket.socket]] = []
         self._redirects: list[list[socket.socket]] = []
-        groups = config.drops.by_kernel or workers > 1
-        bind = sockets.bind_groups if groups else sockets.bind_alone
-        self._service = bind(config.listen.addresses, backlog, workers)
         try:
-            self._redirects = bind(config.tls.redirect_from, backlog, workers)
-        except BaseException:
-            self.close()
+            for number, groups in enumerate((self._service, self._redirects)):
+                self._bind(self._names[number], groups, [] if former is None else former._named(number), config)
+            if former is not None and former.steers:
+                self._attach(former._program)
+        except (StartError, OSError):
+            self.close(former)
             raise
+
+    def _bind(
+        self, addresses: Sequence[str], groups: list[Group], held: list[tuple[str, Group]], config: Config
+    ) -> None:
+        in_groups = config.drops.by_kernel or self._workers > 1
+        bind = sockets.bind_groups if in_groups else sockets.bind_alone
+        for address in addresses:
+            same = next((each for each in held if each[0] == address), None)
+            if same is not None:
+                held.remove(same)  # "127.0.0.1:0" may be listed twice
+                groups.append(same[1])
+            else:
+                groups += bind([address], config.listen.backlog, self._workers)
+
+    def _named(self, number: int) -> list[tuple[str, Group]]:
+        """The groups by the addresses that the config has for them: for the service (0) or for plain HTTP (1)."""
+        return list(zip(self._names[number], (self._service, self._redirects)[number], strict=True))
+
+    @property
+    def steers(self) -> bool:
+        """Whether the kernel brings each network to one worker."""
+        return self._program is not ALONE
 
     @property
     def addresses(self) -> list[str]:
@@ -48,14 +73,6 @@ class SharedSockets:
     def redirect_addresses(self) -> list[str]:
         """The addresses at which plain HTTP is sent on to https."""
         return sockets.names([group[0] for group in self._redirects])
-
-    def sockets(self, worker: int) -> list[socket.socket]:
-        """Those of one worker, for the service."""
-        return [group[worker] for group in self._service]
-
-    def redirect_sockets(self, worker: int) -> list[socket.socket]:
-        """Those of one worker, for plain HTTP."""
-        return [group[worker] for group in self._redirects]
 
     def descriptors(self, worker: int) -> tuple[int, ...]:
         """The descriptors of one worker's sockets for the service."""
@@ -72,10 +89,13 @@ class SharedSockets:
         """
         if self._trusted:
             return False
-        self._program = kernel.steering(self._workers, int.from_bytes(os.urandom(4), "big"))
-        for group in (*self._service, *self._redirects):
-            kernel.attach(group[0], self._program)
+        self._attach(kernel.steering(self._workers, int.from_bytes(os.urandom(4), "big")))
         return True
+
+    def _attach(self, program: Sequence[kernel.Instruction]) -> None:
+        for group in (*self._service, *self._redirects):
+            kernel.attach(group[0], program)
+        self._program = program
 
     def dig(self) -> str:
         """Have the kernel drop connections from now on, when told so by `drop`. What is in the way, or nothing.
@@ -107,9 +127,11 @@ class SharedSockets:
             self._pit.close()
             self._pit = None
 
-    def close(self) -> None:
-        """Idempotent. The workers' copies go on."""
+    def close(self, other: SharedSockets | None = None) -> None:
+        """Close all but those that `other` has, too. Idempotent. The workers' copies go on."""
         self.fill_in()
+        kept = set() if other is None else {id(group) for group in (*other._service, *other._redirects)}
         for group in (*self._service, *self._redirects):
-            for sock in group:
-                sock.close()
+            if id(group) not in kept:
+                for sock in group:
+                    sock.close()

@@ -10,7 +10,11 @@ wait in the backlog for the next one, and the others notice nothing.
 
 A worker that dies is replaced after a pause, longer each time. MOST_DEATHS of one within DEATHS_SECONDS are no
 accident: all are drained and the supervisor ends with a StartError. SIGTERM or SIGINT drains all workers; a second one
-kills them. A supervisor that is killed leaves no orphans: its workers see it, drain and end.
+kills them. A worker that does nothing any more is killed, and replaced like one that has died. A supervisor that is
+killed leaves no orphans: its workers see it, drain and end.
+
+SIGHUP reads the config again: every worker prepares a service by it (generations.py), and when all have, all let it
+begin. When one cannot, none does.
 """
 
 from __future__ import annotations
@@ -33,12 +37,14 @@ import uvloop
 from shield.config.settings import Config
 from shield.demo.site import start_demo
 from shield.errors import StartError
-from shield.operator.log import AccessLog
+from shield.operator.log import AccessLog, LogSettings
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
-from shield.process import systemd
+from shield.process import signals, systemd
+from shield.process.control import BEAT_SECONDS, Order
+from shield.process.reloading import Reloading
 from shield.process.share import Share, share_out
 from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_keys
@@ -50,35 +56,45 @@ CLOSE_SECONDS: Final = 5.0
 """Beyond timeouts.drain, for a worker to save its history; then it is killed."""
 
 
-def count(configured: int) -> int:
-    """How many workers `listen.workers` asks for: 0 is one for each core that this process may use."""
-    if configured:
-        return configured
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def run(config: Config, welcome: Welcome, number: int, again: Callable[[], Config]) -> int:
+    """Serve with `number` workers until SIGTERM, SIGINT or SIGQUIT. Returns the exit status; raises StartError.
+
+    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError.
+    """
+    return uvloop.run(_run(config, welcome, number, again))
 
 
-def run(config: Config, welcome: Welcome, number: int) -> int:
-    """Serve with `number` workers until SIGTERM or SIGINT. Returns the exit status; raises StartError."""
-    return uvloop.run(_run(config, welcome, number))
-
-
-async def _run(config: Config, welcome: Welcome, number: int) -> int:
+async def _run(config: Config, welcome: Welcome, number: int, again: Callable[[], Config]) -> int:
     writer = LogWriter(2, write_whole_lines)
-    log = AccessLog(config.log, writer, time.monotonic, time.time() - time.monotonic())
+
+    def make_log(settings: LogSettings) -> AccessLog:
+        log = AccessLog(settings, writer, time.monotonic, wall_offset)
+        log.attach(asyncio.get_running_loop())
+        return log
+
+    wall_offset = time.time() - time.monotonic()
+    log = make_log(config.log)
     bridge = LoggingBridge(log)
     bridge.install()
-    supervisor = Supervisor(config, number, log, time.monotonic)
+
+    def use(settings: LogSettings) -> AccessLog:
+        log = make_log(settings)
+        bridge.use(log)
+        return log
+
+    supervisor = Supervisor(config, number, log, use, time.monotonic)
+    reloading = Reloading(config, again, supervisor.reload, supervisor.event)
     try:
-        log.attach(asyncio.get_running_loop())
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, supervisor.stop)
+        signals.handle(supervisor.stop, reloading.ask, supervisor.event)
         await supervisor.start()
         if not supervisor.stopping():
             greet(config, supervisor.addresses[0], welcome)
             systemd.notify("READY=1")
+            systemd.keep_alive()
         await supervisor.wait()
         systemd.notify("STOPPING=1")
     finally:
+        await reloading.close()
         await supervisor.close()
         bridge.remove()
         writer.close()
@@ -86,73 +102,200 @@ async def _run(config: Config, welcome: Welcome, number: int) -> int:
 
 
 class Supervisor:
-    """`start`, `wait` until `stop` was called or a worker keeps dying, `close`. `clock` gives monotonic seconds."""
+    """`start`, `wait` until `stop` was called or a worker keeps dying, `close`. `clock` gives monotonic seconds.
+
+    `use` makes another log, for a config that was read again. It has more than 15 attributes because it holds what is
+    for all workers.
+    """
 
     __slots__ = (
-        "_clock", "_closing", "_config", "_directory", "_dropped", "_failure", "_hearing", "_log", "_number",
-        "_sockets", "_stop", "_workers", "addresses",
+        "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_failure", "_log",
+        "_number", "_served", "_sockets", "_stop", "_use", "_view", "_workers", "addresses",
     )  # fmt: skip
 
-    def __init__(self, config: Config, number: int, log: AccessLog, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        number: int,
+        log: AccessLog,
+        use: Callable[[LogSettings], AccessLog],
+        clock: Callable[[], float],
+    ) -> None:
         self.addresses: list[str] = []
         """Where clients are served, once it has started."""
         self._config = config
         self._number = number
         self._log = log
+        self._use = use
         self._clock = clock
         self._closing = AsyncExitStack()
         self._sockets: SharedSockets | None = None
         self._workers: list[WorkerHandle] = []
         self._stop = asyncio.Event()
-        self._failure = ""
+        self._changing = asyncio.Lock()  # while workers are launched, or told to go by another config
+        self._served = config  # the config of each worker
         self._dropped: dict[int, list[str]] = {}  # by worker
-        self._hearing: dict[int, asyncio.Task[None]] = {}
+        self._demo = ""  # the address of the demo site
+        self._admin: AdminServer | None = None
+        self._view: WorkersView | None = None
+        self._failure = ""
         self._directory = ""
 
     async def start(self) -> None:
         """Everything, in the order of a single process; returns when all workers listen. Raises StartError."""
         config, closing = self._config, self._closing
-        closing.callback(self._log.close)
+        closing.callback(self._close_log)
         closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
         keys = load_keys(config.state, self._log)
         self._directory = tempfile.mkdtemp(prefix="shield-workers-")  # mode 0700
         closing.callback(shutil.rmtree, self._directory, ignore_errors=True)
-        served = await self._with_demo()
+        served = await self._with_demo(config)
         listening = self._sockets = SharedSockets(config, self._number)
-        closing.callback(listening.close)
+        closing.callback(self._close_sockets)
         self.addresses = listening.addresses
         steered = self._steer(listening)
-        if config.drops.by_kernel and (error := listening.dig() if steered else "not steered"):
-            self._log.event("not_dropped_by_kernel", error=error)
+        self._dig(listening, steered)
         for number in range(self._number):
-            share = Share(number, keys, listening.descriptors(number), listening.redirect_descriptors(number))
-            self._workers.append(WorkerHandle(share))
-        view = WorkersView([self._socket(worker) for worker in self._workers], self._facts, self.stopping)
+            share = self._share(number, keys, listening)
+            self._workers.append(WorkerHandle(share, partial(self._drop, number)))
+        view = self._view = WorkersView([self._socket(each) for each in self._workers], self._facts, self.stopping)
         closing.push_async_callback(view.close)
-        admin = AdminServer(config.admin, view, view.refresh)
-        closing.push_async_callback(admin.close)
-        await admin.start()
+        closing.push_async_callback(self._close_admin)
+        self._admin = await self._start_admin(config)
         closing.push_async_callback(self._end_workers)
-        share_of_each = share_out(served, self._number)
-        await self._launch_all(share_of_each)
+        self._served = share_out(served, self._number)
+        await self._launch_all()
         for worker in self._workers:
-            self._keep_running(self._keep(worker, share_of_each))
+            self._keep_running(self._keep(worker))
+        self._keep_running(self._watch())
+        self._tell("started", steered=steered)
+        warn_of_forgetting(config, self._log)
+
+    def _dig(self, listening: SharedSockets, steered: bool) -> None:
+        """Have the kernel drop connections."""
+        if self._config.drops.by_kernel and (error := listening.dig() if steered else "not steered"):
+            self._log.event("not_dropped_by_kernel", error=error)
+
+    def _drop(self, worker: int, addresses: list[str]) -> None:
+        """Have the kernel drop what one worker says, and what the others have said. Each has put its worst first."""
+        self._dropped[worker] = addresses
+        self._fill()
+
+    def _fill(self) -> None:
+        if self._sockets is not None:
+            in_turns = zip_longest(*self._dropped.values())
+            self._sockets.drop([address for turn in in_turns for address in turn if address])
+
+    def _share(self, number: int, keys: tuple[bytes, bytes | None], listening: SharedSockets) -> Share:
+        return Share(number, keys, listening.descriptors(number), listening.redirect_descriptors(number))
+
+    async def _start_admin(self, config: Config) -> AdminServer:
+        assert self._view is not None  # noqa: S101 - it was made
+        admin = AdminServer(config.admin, self._view, self._view.refresh)
+        await admin.start()
+        return admin
+
+    async def _close_admin(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
+
+    def _close_log(self) -> None:
+        self._log.close()
+
+    def _close_sockets(self) -> None:
+        if self._sockets is not None:
+            self._sockets.close()
+
+    def _tell(self, event: str, **more: Any) -> None:
+        config, listening, admin = self._config, self._sockets, self._admin
+        assert listening is not None  # noqa: S101 - it has started
         self._log.event(
-            "started",
+            event,
             listen=self.addresses,
             redirect_from=listening.redirect_addresses,
-            admin=admin.address,
+            admin="" if admin is None else admin.address,
             upstream=list(config.upstream.servers),
             dry_run=config.dry_run,
             state=config.state.directory,
             workers=self._number,
-            steered=steered,
+            **more,
             pid=os.getpid(),
         )
-        warn_of_forgetting(config, self._log)
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Log an event."""
+        self._log.event(name, **fields)
+
+    async def reload(self, config: Config) -> None:
+        """Go by another config, with all workers or with none. Raises StartError or OSError; then nothing changed."""
+        async with self._changing:
+            former, admin = self._sockets, self._admin
+            assert former is not None  # noqa: S101 - it has started
+            assert admin is not None  # noqa: S101
+            keys = load_keys(config.state, self._log)
+            served = share_out(await self._with_demo(config), self._number)
+            listening = SharedSockets(config, self._number, former)
+            try:
+                if config.admin.address != self._config.admin.address:
+                    admin = await self._start_admin(config)
+                try:
+                    await self._order_all("prepare", served, keys, listening)
+                except BaseException:
+                    if admin is not self._admin:
+                        await admin.close()
+                    raise
+            except BaseException:
+                listening.close(former)
+                raise
+            for worker in self._workers:
+                worker.share(self._share(worker.number, keys, listening))
+            self._config, self._served, self._sockets = config, served, listening
+            self.addresses = listening.addresses
+            former.fill_in()
+            await asyncio.gather(*(worker.order(Order("commit")) for worker in self._workers), return_exceptions=True)
+            former.close(listening)
+            self._log = self._use(config.log)
+            self._dig(listening, listening.steers)
+            self._fill()
+            await self._use_admin(admin)
+            self._tell("reloaded")
+
+    async def _use_admin(self, admin: AdminServer) -> None:
+        assert self._view is not None  # noqa: S101 - it has started
+        if admin is self._admin:
+            admin.show(self._config.admin, self._view)
+        else:
+            await self._close_admin()
+            self._admin = admin
+
+    async def _order_all(
+        self, what: str, served: Config, keys: tuple[bytes, bytes | None], listening: SharedSockets
+    ) -> None:
+        """Have all workers prepare; when one cannot, none does, and its StartError is raised."""
+        results = await asyncio.gather(
+            *(
+                worker.order(Order(what, self._config_of(worker, served), self._share(worker.number, keys, listening)))
+                for worker in self._workers
+            ),
+            return_exceptions=True,
+        )
+        failed = [error for error in results if error is not None]
+        if failed:
+            await asyncio.gather(*(worker.order(Order("drop")) for worker in self._workers), return_exceptions=True)
+            raise failed[0]
+
+    async def _watch(self) -> None:
+        """Kill workers that hang; they are replaced as any that dies."""
+        while not self.stopping():
+            await asyncio.sleep(BEAT_SECONDS)
+            for worker in self._workers:
+                if worker.hangs() and worker.process is not None:
+                    self._log.event("worker_hangs", worker=worker.number, pid=worker.process.pid)
+                    worker.signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """The handler of SIGTERM and SIGINT: drain, and when it comes again, kill."""
+        """The handler of SIGTERM, SIGINT and SIGQUIT: drain, and when it comes again, kill."""
         if self._stop.is_set():
             for worker in self._workers:
                 worker.signal(signal.SIGKILL)
@@ -175,15 +318,16 @@ class Supervisor:
         self._stop.set()
         await self._closing.aclose()
 
-    async def _with_demo(self) -> Config:
+    async def _with_demo(self, config: Config) -> Config:
         """The config, with the address of the demo site in its place, which runs here for all workers."""
-        upstream = self._config.upstream
+        upstream = config.upstream
         if DEMO not in upstream.servers:
-            return self._config
-        address, demo = await start_demo()
-        self._closing.push_async_callback(demo.cleanup)
-        servers = tuple(address if server == DEMO else server for server in upstream.servers)
-        return replace(self._config, upstream=replace(upstream, servers=servers))
+            return config
+        if not self._demo:
+            self._demo, demo = await start_demo()
+            self._closing.push_async_callback(demo.cleanup)
+        servers = tuple(self._demo if server == DEMO else server for server in upstream.servers)
+        return replace(config, upstream=replace(upstream, servers=servers))
 
     def _steer(self, listening: SharedSockets) -> bool:
         """Whether the kernel brings each network to one worker."""
@@ -203,23 +347,15 @@ class Supervisor:
             for w in self._workers
         ]
 
-    async def _launch(self, worker: WorkerHandle, config: Config) -> None:
-        admin = replace(config.admin, address=f"unix:{self._socket(worker)}")
-        await worker.launch(replace(config, admin=admin))
-        self._hearing[worker.number] = asyncio.create_task(worker.hear(partial(self._drop, worker.number)))
+    def _config_of(self, worker: WorkerHandle, served: Config) -> Config:
+        return replace(served, admin=replace(served.admin, address=f"unix:{self._socket(worker)}"))
 
-    def _drop(self, worker: int, addresses: list[str]) -> None:
-        """Have the kernel drop what one worker says, and what the others have said. Each has put its worst first."""
-        self._dropped[worker] = addresses
-        if self._sockets is not None:
-            in_turns = zip_longest(*self._dropped.values())
-            self._sockets.drop([address for turn in in_turns for address in turn if address])
+    async def _launch(self, worker: WorkerHandle) -> None:
+        await worker.launch(self._config_of(worker, self._served))
 
-    async def _launch_all(self, config: Config) -> None:
+    async def _launch_all(self) -> None:
         """Start all at once; StartError or OSError of the first that could not."""
-        results = await asyncio.gather(
-            *(self._launch(worker, config) for worker in self._workers), return_exceptions=True
-        )
+        results = await asyncio.gather(*(self._launch(worker) for worker in self._workers), return_exceptions=True)
         for error in results:
             if error is not None and not self.stopping():
                 raise error
@@ -233,7 +369,7 @@ class Supervisor:
 
         self._closing.push_async_callback(end)
 
-    async def _keep(self, worker: WorkerHandle, config: Config) -> None:
+    async def _keep(self, worker: WorkerHandle) -> None:
         """Wait for the end of a worker and start the next one, until it is time to end."""
         while not self.stopping():
             if worker.process is not None:
@@ -250,14 +386,14 @@ class Supervisor:
             await asyncio.sleep(pause)
             worker.restarts += 1
             try:
-                await self._launch(worker, config)
+                async with self._changing:
+                    await self._launch(worker)
             except (StartError, OSError) as error:  # if there is a process, it ends, too
                 self._log.event("worker_not_started", worker=worker.number, error=str(error))
 
     async def _drain(self) -> None:
         """Let every worker end by itself, within its time."""
-        if self._sockets is not None:
-            self._sockets.close()  # one that we kept open would still be given connections
+        self._close_sockets()  # those that we kept open would still be given connections
         for worker in self._workers:
             worker.signal(signal.SIGTERM)
         running = [worker.process.wait() for worker in self._workers if worker.process is not None]
@@ -273,6 +409,3 @@ class Supervisor:
             worker.signal(signal.SIGKILL)
         for worker in self._workers:
             await worker.close()
-        for hearing in self._hearing.values():
-            hearing.cancel()
-        await asyncio.gather(*self._hearing.values(), return_exceptions=True)

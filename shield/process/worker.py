@@ -1,9 +1,10 @@
 """One of several workers: `python -m shield.process.worker N`, started by its supervisor alone.
 
-Its standard input is a socket to the supervisor. Over it come the config and the share (pickled: the other end is our
-parent, and the socket has no name). Back go lines of JSON: {} once it listens, or {"error": "..."} when it cannot
-start, and {"dropped": [...]} whenever the kernel is to drop the connections of other addresses. When the supervisor is
-gone, however it went, the socket reads as ended, and the worker drains and ends.
+Its standard input is a socket to the supervisor (control.py). Over it come the config and the share, and orders to go
+by others; back go lines of JSON: the answer to each, {} or {"error": "..."}, a beat every second, by which the
+supervisor sees that the worker does not hang, and {"dropped": [...]} whenever the kernel is to drop the connections of
+other addresses. When the supervisor is gone, however it went, the socket reads as ended, and the worker drains and
+ends.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pickle
 import signal
 import socket
 from collections.abc import Sequence
@@ -23,35 +23,33 @@ import uvloop
 
 from shield.config.settings import Config
 from shield.errors import StartError
-from shield.process.service import Service, serve
+from shield.process import signals
+from shield.process.control import BEAT_SECONDS, Order, Orders, first_order, say
+from shield.process.generations import Generations
 from shield.process.share import Share
 from shield.wire.addresses import UnixAddress, parse_address
 
 NOT_STARTED: Final = 3
 """Exit status, as that of the command line."""
+
 MOST_DROPPED: Final = 2048
 """Addresses in a message: more do not fit into a program of the kernel (accept/dropping.py)."""
 
-
-def hand_over(config: Config, share: Share) -> bytes:
-    """What the supervisor sends: a length in 4 bytes, then as many bytes, config and share."""
-    data = pickle.dumps((config, share))
-    return len(data).to_bytes(4, "big") + data
+OF_THE_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+"""Signals that reach everybody at a terminal; the supervisor sees to them."""
 
 
 def main() -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the supervisor sees to it
+    for number in OF_THE_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=os.dup(0)) as control:
-        with control.makefile("rb") as stream:
-            size = int.from_bytes(stream.read(4), "big")
-            data = stream.read(size)
-        if len(data) < size or not size:
+        order = first_order(control)
+        if order is None:
             return NOT_STARTED  # the supervisor ended first
-        config, share = pickle.loads(data)  # noqa: S301 - see above
         try:
-            uvloop.run(_work(config, share, control))
+            uvloop.run(_work(order.config, order.share, control))
         except StartError as error:
-            _say(control, {"error": str(error)})
+            say(control, {"error": str(error)})
             return NOT_STARTED
     return 0
 
@@ -60,20 +58,48 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     orphan = False
-
-    def started(_: Service) -> None:
-        _say(control, {})
-        control.setblocking(False)
-        loop.add_reader(control, abandoned)
+    generations = Generations(share, Teller(control))
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    for number in signals.IGNORED:
+        loop.add_signal_handler(number, signals.ignore, number, generations.event)
 
     def abandoned() -> None:
         """The supervisor says nothing more, so this is its end. Nobody else will remove the directory of sockets."""
         nonlocal orphan
-        loop.remove_reader(control)
         orphan = True
         stop.set()
 
-    await serve(config, stop, started, share, Teller(control))
+    async def follow(order: Order) -> None:
+        """Carry out an order, and answer it."""
+        answer = {}
+        try:
+            match order.what:
+                case "prepare":
+                    await generations.prepare(order.config, order.share)
+                case "commit":
+                    await generations.commit()
+                case _:
+                    await generations.drop()
+        except StartError as error:
+            answer = {"error": str(error)}
+        say(control, answer)
+
+    def beat() -> None:
+        say(control, {"beat": True})
+        loop.call_later(BEAT_SECONDS, beat)  # for as long as the loop runs
+
+    orders = Orders(control, follow, abandoned)
+    try:
+        await generations.start(config)
+        control.setblocking(False)
+        orders.start()
+        say(control, {})
+        beat()
+        await stop.wait()
+        await orders.close()
+        await generations.drain()
+    finally:
+        await generations.close()
     address = parse_address(config.admin.address)
     if orphan and isinstance(address, UnixAddress):
         with contextlib.suppress(OSError):  # others are in it; the last one succeeds
@@ -100,11 +126,6 @@ class Teller:
     async def _send(self, line: bytes) -> None:
         with contextlib.suppress(OSError):  # the supervisor is gone, which is told by other means
             await asyncio.get_running_loop().sock_sendall(self._control, line)
-
-
-def _say(control: socket.socket, message: dict[str, str]) -> None:
-    with contextlib.suppress(OSError):  # nobody listens any more
-        control.sendall(orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from shield.config.settings import Config
 from shield.errors import StartError
+from shield.process.control import Order, Silence, send
 from shield.process.share import Share
-from shield.process.worker import hand_over
 
 FIRST_PAUSE: Final = 0.1
 """Seconds between a worker's death and its replacement; twice as long after each further death, up to LONGEST_PAUSE."""
@@ -32,19 +32,28 @@ DEATHS_SECONDS: Final = 60.0
 class WorkerHandle:
     """One worker. It has one process, or none while it pauses after a death."""
 
-    __slots__ = ("_control", "_deaths", "_share", "number", "process", "restarts")
+    __slots__ = (
+        "_answers", "_control", "_deaths", "_dropped", "_listening", "_share", "_silence", "number", "process",
+        "restarts",
+    )  # fmt: skip
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, dropped: Callable[[list[str]], None]) -> None:
+        """`dropped` is called with the addresses whose connections the kernel is to drop, whenever they change."""
+        self._dropped = dropped
         self.number = share.worker
         self.process: asyncio.subprocess.Process | None = None
         self.restarts = 0
         self._share = share
         self._control: socket.socket | None = None  # its other end is the process's standard input
+        self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()  # None: it has ended
+        self._listening: asyncio.Task[None] | None = None
+        self._silence: Silence | None = None  # None before it listens
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)  # when; monotonic seconds
 
     async def launch(self, config: Config) -> None:
         """Start its process; returns when that listens. Raises StartError with what it says, or OSError."""
-        self._hang_up()
+        await self._hang_up()
+        self._silence = None
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         with theirs:
@@ -54,29 +63,56 @@ class WorkerHandle:
                 pass_fds=(*self._share.listeners, *self._share.redirects),
                 env=_environment(),
             )
-        loop = asyncio.get_running_loop()
-        answer = b""
+        self._answers = asyncio.Queue()
+        self._listening = asyncio.create_task(self._listen(self._control, self._answers))
         with contextlib.suppress(ConnectionError):
-            await loop.sock_sendall(self._control, hand_over(config, self._share))
-            while not answer.endswith(b"\n") and (data := await loop.sock_recv(self._control, 4096)):
-                answer += data
-        if not answer.endswith(b"\n"):
-            raise StartError(f"worker {self.number} ended before it listened")
-        error = orjson.loads(answer).get("error", "")
-        if error:
+            await asyncio.get_running_loop().sock_sendall(self._control, Order("start", config, self._share).data())
+        await self._answered("ended before it listened")
+        self._silence = Silence()
+
+    async def order(self, order: Order) -> None:
+        """Have the process carry out an order. Raises StartError with what it says, or when it has ended."""
+        if self._control is None or self.process is None:
+            return  # it pauses; the next one is launched by the config that holds then
+        try:
+            await send(self._control, order)
+        except OSError as error:
+            raise StartError(f"worker {self.number} cannot be told: {error.strerror}") from error
+        await self._answered("ended meanwhile")
+
+    def share(self, share: Share) -> None:
+        """Have this share from the next launch on."""
+        self._share = share
+
+    def hangs(self) -> bool:
+        """Whether its process has said nothing for long; to be called every BEAT_SECONDS."""
+        return self._silence is not None and self._silence.too_long()
+
+    async def _answered(self, otherwise: str) -> None:
+        answer = await self._answers.get()
+        if answer is None:
+            self._answers.put_nowait(None)
+            raise StartError(f"worker {self.number} {otherwise}")
+        if error := answer.get("error", ""):
             raise StartError(error)
 
-    async def hear(self, dropped: Callable[[list[str]], None]) -> None:
-        """Listen to the running process until it ends: `dropped` is called with the addresses whenever they change."""
-        loop, control = asyncio.get_running_loop(), self._control
-        assert control is not None  # noqa: S101 - it was launched
-        line = b""
+    async def _listen(self, control: socket.socket, answers: asyncio.Queue[dict[str, Any] | None]) -> None:
+        """Take what the process says, to its end."""
+        loop, rest = asyncio.get_running_loop(), b""
         with contextlib.suppress(ConnectionError):
             while data := await loop.sock_recv(control, 65_536):
-                *lines, line = (line + data).split(b"\n")
-                if lines:
-                    dropped(orjson.loads(lines[-1])["dropped"])
-        dropped([])
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    said = orjson.loads(line)
+                    if "beat" in said:
+                        if self._silence is not None:
+                            self._silence.heard()
+                    elif "dropped" in said:
+                        self._dropped(said["dropped"])
+                    else:
+                        answers.put_nowait(said)
+        self._dropped([])
+        answers.put_nowait(None)
 
     def signal(self, number: signal.Signals) -> None:
         if self.process is not None:
@@ -93,9 +129,12 @@ class WorkerHandle:
         """Wait for the process, which was told to end, so that it is no zombie."""
         if self.process is not None:
             await self.process.wait()
-        self._hang_up()
+        await self._hang_up()
 
-    def _hang_up(self) -> None:
+    async def _hang_up(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
         if self._control is not None:
             self._control.close()
 

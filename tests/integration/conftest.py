@@ -140,6 +140,8 @@ class Shield:
         self.text: list[str] = []
         self.address = self.admin = ""
         self.expected: set[str] = set()
+        self.config = Path()
+        self.settings: dict[str, Any] = {}
         self._news = asyncio.Condition()
         self._reader = asyncio.create_task(self._read())
 
@@ -154,6 +156,12 @@ class Shield:
                 self._news.notify_all()
         async with self._news:
             self._news.notify_all()
+
+    def reload(self, **settings: Any) -> None:
+        """Have it read a config that differs from the first in these tables."""
+        tables = {key: {**self.settings.get(key, {}), **table} for key, table in settings.items()}
+        self.config.write_text(toml({**self.settings, **tables}))
+        self.process.send_signal(signal.SIGHUP)
 
     async def begin(self) -> None:
         """Wait until it listens."""
@@ -280,6 +288,7 @@ async def launch(tmp_path: Path, warm: Warm) -> AsyncIterator[Start]:
         arguments = ["run", "--config", str(path)]
         process = await (exec_one(prefix, arguments) if prefix else warm.start(arguments, tmp_path))
         running.append(Shield(process))
+        running[-1].config, running[-1].settings = path, settings
         return running[-1]
 
     yield launch_one

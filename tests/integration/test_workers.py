@@ -89,6 +89,7 @@ async def test_each_network_meets_one_worker_and_the_operator_sees_all(two: Star
         limits={"client": generous, "address": generous},
     )
     assert shield.seen("started", workers=2, steered=True)
+    await shield.logged("worker_started", count=2)
     assert [line["connections"] for line in shield.seen("worker_started")] == [51, 51]
     assert sorted(line["worker"] for line in shield.seen("worker_started")) == [0, 1]
     lines = await served(client, shield, (f"127.21.{n}.{host}" for n in range(NETWORKS) for host in (1, 200)), "first")

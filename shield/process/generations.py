@@ -1,0 +1,183 @@
+"""The services of one process: the one that accepts connections, and those before it that have not ended yet.
+
+When the config is read again (SIGHUP), the next service is prepared beside the present one, in the same process: the
+listening sockets whose addresses stay are used by both for a moment, so no connection is lost, and those that wait in
+the kernel stay. What the policy remembers is handed over. Then, between two turns of the loop, the next one begins and
+the present one retires; its requests, streams and WebSockets end when they end. If anything stands in the way, the next
+one is closed again, and nothing has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from shield.config.settings import Config
+from shield.operator.log import AccessLog
+from shield.operator.log_writer import LogWriter, write_whole_lines
+from shield.operator.logging_bridge import LoggingBridge
+from shield.process.build import Setting
+from shield.process.service import Service
+from shield.process.share import Share
+from shield.process.shared_sockets import SharedSockets
+
+GC_THRESHOLDS: Final = (20_000, 20, 100)
+"""Of the garbage collector. Requests leave no cycles behind, so nearly all that it finds are the policy's tables, at
+their full size each time; the rare cycle (a failed connection's traceback) can wait."""
+MOST_RETIRED: Final = 16
+"""Services that have retired and still serve somebody. Beyond it the oldest is cut: each may keep its tables."""
+
+
+class Generations:
+    """`start`, `reload` as often as wanted, `drain`, `close`.
+
+    One of several workers has a `share`, and `drop` to tell its supervisor whose connections the kernel is to drop. Who
+    serves alone holds the sockets here.
+    """
+
+    def __init__(self, share: Share | None = None, drop: Callable[[Sequence[str]], bool] | None = None) -> None:
+        self._share = share
+        self._drop = drop or self._have_dropped
+        self._sockets: SharedSockets | None = None
+        self._next_sockets: SharedSockets | None = None
+        self._wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
+        self._writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
+        self._log: AccessLog | None = None
+        self._bridge: LoggingBridge | None = None
+        self._present: Service | None = None
+        self._next: Service | None = None
+        self._retired: dict[asyncio.Task[None], Service] = {}  # the oldest first
+
+    async def start(self, config: Config) -> Service:
+        """The first service. Raises StartError."""
+        service = await self._prepare(config, self._share, None)
+        self._sockets, self._next_sockets = self._next_sockets, None
+        self._switch(service)
+        self._dig(service)
+        gc.collect()
+        gc.freeze()  # modules, settings, templates: nothing of it will ever be garbage
+        gc.set_threshold(*GC_THRESHOLDS)
+        return service
+
+    async def prepare(self, config: Config, share: Share | None = None) -> None:
+        """Get the next service ready. Raises StartError; then nothing has changed."""
+        present = self._serving()
+        self._next = await self._prepare(config, share, present)
+
+    async def commit(self) -> None:
+        """Let the service that was prepared begin."""
+        service, self._next = self._next, None
+        assert service is not None  # noqa: S101 - it was prepared
+        await self._serving().hand_over(service)
+        former, self._sockets, self._next_sockets = self._sockets, self._next_sockets, None
+        if former is not None:
+            former.fill_in()
+        self._switch(service)
+        if former is not None:
+            former.close(self._sockets)
+        self._dig(service)
+
+    async def drop(self) -> None:
+        """Let go of the service that was prepared; the present one goes on."""
+        service, self._next = self._next, None
+        if service is not None:
+            await service.close()
+        listening, self._next_sockets = self._next_sockets, None
+        if listening is not None:
+            listening.close(self._sockets)
+
+    async def reload(self, config: Config) -> None:
+        """`prepare` and `commit`. Raises StartError; then nothing has changed."""
+        await self.prepare(config)
+        await self.commit()
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Log an event, once there is a log."""
+        if self._log is not None:
+            self._log.event(name, **fields)
+
+    async def drain(self) -> None:
+        """Stop accepting; wait until nothing is in flight, at most `timeouts.drain` seconds, and cut what is left."""
+        present = self._serving()
+        services = [present, *self._retired.values()]
+        self.event("draining", connections=present.metrics.connections_open)
+        if self._sockets is not None:
+            self._sockets.close()  # else new connections would come to the pit, or to nobody
+        end = time.monotonic() + present.config.timeouts.drain
+        await asyncio.gather(*(service.drain(end) for service in services))
+        self.event("drained", cut=sum(service.cut() for service in services))
+
+    async def close(self) -> None:
+        """Free everything. Safe to call after a failed start."""
+        await self.drop()
+        for task, service in list(self._retired.items()):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await service.close()
+        present, self._present = self._present, None
+        if self._sockets is not None:
+            self._sockets.close()
+        if present is not None:
+            await present.close()
+        if self._bridge is not None:
+            self._bridge.remove()
+        self._writer.close()
+
+    def _serving(self) -> Service:
+        assert self._present is not None  # noqa: S101 - it has started
+        return self._present
+
+    async def _prepare(self, config: Config, share: Share | None, former: Service | None) -> Service:
+        worker = None if self._share is None else self._share.worker
+        log = AccessLog(config.log, self._writer, time.monotonic, self._wall_offset, worker=worker)
+        if self._log is None:
+            self._use(log)
+        metrics = None if former is None else former.metrics
+        try:
+            given = self._listen(config) if share is None else (share.listeners, share.redirects)
+            clock, wall_offset = time.monotonic, self._wall_offset
+            service = Service(Setting(config, log, clock, wall_offset, given, self._drop, share, metrics))
+            await service.prepare(former)
+        except BaseException:
+            await self.drop()
+            raise
+        return service
+
+    def _listen(self, config: Config) -> tuple[Sequence[int], Sequence[int]]:
+        """Bind what this process has not bound yet; copies of the descriptors of all. Raises StartError."""
+        listening = self._next_sockets = SharedSockets(config, 1, self._sockets)
+        service, redirects = listening.descriptors(0), listening.redirect_descriptors(0)
+        return [os.dup(number) for number in service], [os.dup(number) for number in redirects]
+
+    def _dig(self, service: Service) -> None:
+        """Have the kernel drop connections, where nobody else sees to it."""
+        if self._sockets is not None and service.config.drops.by_kernel and (error := self._sockets.dig()):
+            self.event("not_dropped_by_kernel", error=error)
+
+    def _have_dropped(self, addresses: Sequence[str]) -> bool:
+        return self._sockets is None or self._sockets.drop(addresses)
+
+    def _switch(self, service: Service) -> None:
+        """Let `service` begin; the one before it retires. Nothing happens in between."""
+        former, self._present = self._present, service
+        self._use(service.log)
+        service.begin(former)
+        if former is None:
+            return
+        former.retire()
+        task = asyncio.create_task(former.finish())
+        self._retired[task] = former
+        task.add_done_callback(self._retired.pop)
+        for oldest in list(self._retired.values())[:-MOST_RETIRED]:
+            self.event("retired_cut", connections=oldest.cut())
+
+    def _use(self, log: AccessLog) -> None:
+        self._log = log
+        if self._bridge is None:
+            self._bridge = LoggingBridge(log)
+            self._bridge.install()
+        self._bridge.use(log)
