@@ -19,25 +19,16 @@ class RequestBody:
 
     `size` is the payload that has come, in bytes; `done` is true when that is all. `replayable`: all that was sent of
     it is still here, so that another server can get it, too. `pieces` are in memory, and come after the spool.
-
-    While `draining`, something that is here is yet to be sent, which began at `since`; `blocked`: the server takes no
-    more for now, and while nothing drains that began at `since`; `over`: the last of it was sent. `worked` are the
-    seconds for which the server has read it that were not charged yet.
     """
 
     __slots__ = (
         "_limit",
         "_spool",
         "_taken",
-        "blocked",
         "done",
-        "draining",
-        "over",
         "pieces",
         "replayable",
-        "since",
         "size",
-        "worked",
     )
 
     def __init__(self, limit: int) -> None:
@@ -46,9 +37,8 @@ class RequestBody:
         self._spool: Spool | None = None
         self.pieces: list[bytes] = []
         self.size = 0
-        self.done = self.draining = self.blocked = self.over = False
+        self.done = False
         self.replayable = True
-        self.since = self.worked = 0.0
 
     def __repr__(self) -> str:
         return (
@@ -99,7 +89,6 @@ class RequestBody:
     def rewind(self) -> None:
         """Send it from the beginning."""
         self._taken = 0
-        self.blocked = self.over = False
         if self._spool is not None:
             self._spool.at = 0
 

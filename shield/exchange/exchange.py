@@ -10,8 +10,7 @@ the wake-up that brought it. Only opening a connection is a coroutine.
                +-- idle connection -+
 
 A request is BUFFERING until its body is here, in memory or in a spool, or as much of it as there is room for; only then
-is a slot asked for. What is here is sent as fast as the server takes it (_drain). A body of which that is not all goes
-on without a slot (slot.py), and asks for it again with its end.
+is a slot asked for. A body that does not go in one piece with its head is sent by upload.py.
 
 Every state may also go to ENDED at once; endings.py says what that means. SENT may go back to CONNECTING, for another
 attempt, while nothing has come and the request may be repeated.
@@ -52,8 +51,9 @@ from shield.exchange.endings import (
     UNREAD,
     Ending,
 )
-from shield.exchange.slot import LATE_SECONDS, Slot
+from shield.exchange.slot import Slot
 from shield.exchange.tunnel import Tunnel
+from shield.exchange.upload import Upload
 from shield.model import Action, Fault, Outcome, Tier
 from shield.upstream.dial import CONNECT_ERRORS
 from shield.wire.proxy_protocol import write
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from shield.exchange.slot import Stream
     from shield.http.head import Head
     from shield.http.rules import Rule
-    from shield.model import Verdict
     from shield.policy.request import Request
     from shield.upstream.connection import UpstreamConnection
     from shield.upstream.server import Server
@@ -76,13 +75,14 @@ STATES: Final = ("buffering", "queued", "connecting", "sent", "responding", "tun
 _QUEUE, _SHED = Action.QUEUE, Action.SHED  # looking one up costs 70 ns
 
 NO_RTT: Final = -1.0
-PIECES_PER_TURN: Final = 16
-"""Pieces of a kept body (spool.PIECE: 1 MiB in all) that are sent before others get their turn."""
 
 
 class Exchange:
     """One admitted request. Its client's side calls start() or wait(), send_body(), client_drained(), on_deadline()
-    and abandon(); the upstream connection the verbs of ports.Requester; the policy's decision comes by resume()."""
+    and abandon(); the upstream connection the verbs of ports.Requester; the policy's decision comes by resume().
+
+    It has an attribute for each part that it knows, and so more than 15 attributes.
+    """
 
     __slots__ = (
         "_attempts",
@@ -92,12 +92,13 @@ class Exchange:
         "_forwarder",
         "_outcome",
         "_server",
-        "_slot",
         "_suffix",
+        "_upload",
         "body_sent",
         "head",
         "request",
         "request_id",
+        "slot",
         "started",
         "state",
     )
@@ -126,11 +127,12 @@ class Exchange:
         self._connection: UpstreamConnection | None = None
         self._attempts: Attempts | None = None
         self._outcome: Outcome | None = None  # once the response's head is there
-        self._slot: Slot | None = None  # once it matters how long it is held
+        self._upload: Upload | None = None  # of a body that is sent piece by piece
+        self.slot: Slot | None = None  # once it matters how long it is held
         self.body_sent = 0
 
     def __repr__(self) -> str:
-        parts = [STATES[self.state], self._server, self._body, self._attempts, self._slot]
+        parts = [STATES[self.state], self._server, self._body, self._attempts, self.slot]
         told = " ".join(str(part) for part in parts if part is not None)
         return f"<Exchange {self.head.method} {self.head.path!r} {told}>"
 
@@ -143,7 +145,7 @@ class Exchange:
 
     def resume(self, now: float) -> None:
         """The policy has decided about a queued request: its verdict is FORWARD or SHED."""
-        slot = self._slot
+        slot = self.slot
         shed = self.request.verdict.action is _SHED
         if self.state == QUEUED:
             self._forwarder.metrics.decided(self.request.verdict)
@@ -152,10 +154,7 @@ class Exchange:
             else:
                 self.start(now)
         elif slot is not None and slot.awaited:
-            if shed:
-                self._shed_late(now)
-            else:
-                self._send_end(now)
+            cast("Upload", self._upload).on_verdict(self.request.verdict, now)
 
     def send_body(self, pieces: list[bytes], done: bool, now: float) -> None:
         """Payload from the client. Pauses the client when it comes faster than it can leave."""
@@ -165,14 +164,8 @@ class Exchange:
             body.add(pieces, done)
             if (done or self._no_more_room(body, now)) and self.request.body_pending:
                 self._enter(now)
-        elif body.draining:
-            body.add(pieces, done)
-        elif done:
-            body.add(pieces, done)
-            self._hold_end(body, now)
         else:
-            body.passed(pieces)
-            connection.send_body(pieces, done, now)
+            cast("Upload", self._upload).send(pieces, done, now)
 
     # its body, before it is sent
 
@@ -211,7 +204,7 @@ class Exchange:
         limit = forwarder.engine.concurrency_limit
         if not streams.make_lag_room(request, limit, now) or not streams.make_room(request, now):
             return False
-        slot = self._slot = Slot(streams)
+        slot = self.slot = Slot(streams)
         slot.place(self, request, lagging=True)
         return True
 
@@ -221,9 +214,8 @@ class Exchange:
 
     def on_room(self, now: float) -> None:
         """There may be room for the body now: in the spool, or among the streams; or a slot for its end."""
-        if self._connection is not None:
-            self._forwarder.streams.waiting.pop(self, None)
-            self._ask_for_end(self._forwarder.engine.enter_again(self.request, now), now)
+        if self._upload is not None:
+            self._upload.ask_again(now)
         elif cast("RequestBody", self._body).spill(self._forwarder.spools, self.request):
             self._forwarder.streams.waiting.pop(self, None)
             self._client.flow.resume()
@@ -319,142 +311,46 @@ class Exchange:
 
     def _send_kept(self, connection: UpstreamConnection, body: RequestBody, now: float) -> None:
         """Send the request and what is here of its body, which is not whole or does not lie in memory."""
-        if body.done and self._slot is not None:  # it has come whole after all
-            self._slot.granted()
-        body.rewind()
-        body.draining = True
-        body.since = now
+        if body.done and self.slot is not None:  # it has come whole after all
+            self.slot.granted()
+        upload = self._upload = Upload(self, body, self._client, self._forwarder, connection, now)
         try:
-            pieces = body.take()
+            pieces = upload.first()
         except OSError as error:
-            self._not_read(error, now)
+            self.on_unreadable(error, now)
             return
-        body.over = body.done and body.empty()
-        connection.send(self, self.head, self._suffix, self.request_id, now, pieces, body.over)
-        self._drain(body, connection, now)
+        connection.send(self, self.head, self._suffix, self.request_id, now, pieces, upload.over)
+        upload.drain(now)
 
-    def _drain(self, body: RequestBody, connection: UpstreamConnection, now: float) -> None:
-        """Send what is here of the body, as fast as the server takes it."""
-        pieces = PIECES_PER_TURN
-        while not body.empty() or (body.done and not body.over):
-            if body.blocked:
-                self._client.watch.upstream_reading(now)
-                return
-            if not pieces:
-                self._client.watch.upstream_reading(now)
-                self._forwarder.loop.call_soon(self._drain_on)
-                return
-            pieces -= 1
-            try:
-                taken = body.take()
-            except OSError as error:
-                self._not_read(error, now)
-                return
-            body.over = body.done and body.empty()
-            connection.send_body(taken, body.over, now)
-        if body.over:
-            self._drained(body, now)
-            if self.state == SENT:
-                self._client.watch.first_byte(now)
-        elif body.blocked:  # it still has something to read
-            self._client.watch.upstream_reading(now)
-        else:
-            self._drained(body, now)
-            body.forget()
-            client = self._client
-            client.flow.resume()
-            client.expect_progress(now)
-            self._give_slot_back(now, lagging=True)
+    def on_uploaded(self, now: float) -> None:
+        """The server has the whole request."""
+        if self.state == SENT:
+            self._client.watch.first_byte(now)
 
-    def _drain_on(self) -> None:
-        """Another turn, if it is still wanted."""
-        body, connection = self._body, self._connection
-        if body is not None and connection is not None and body.draining and self.state in _UPSTREAM:
-            self._drain(body, connection, self._forwarder.clock())
+    def on_caught_up(self, now: float) -> None:
+        """The server has what is here of the body: the client is what is waited for."""
+        self._give_slot_back(now, lagging=True)
 
-    def _drained(self, body: RequestBody, now: float) -> None:
-        """The server has what was here. What it took to read that is charged like service time."""
-        body.draining = False
-        body.worked += now - body.since
-        if body.over:
-            self._pay_for(body, now)
-
-    def _pay_for(self, body: RequestBody, now: float) -> None:
-        """The service has read the body, or will read no more of it. It is charged once, as no request may cost more
-        than `routes.most_cost`, however long it takes to read a gigabyte."""
-        worked, body.worked = body.worked, 0.0
-        if worked:
-            self._forwarder.engine.occupied(self.request, worked, now)
-
-    def _not_read(self, error: OSError, now: float) -> None:
+    def on_unreadable(self, error: OSError, now: float) -> None:
         """The disk does not give the body back."""
         self._forwarder.spools.failed(error)
         self._end(BROKEN if self.state == RESPONDING else FAILED, now, Fault.INTERNAL)
 
-    def _hold_end(self, body: RequestBody, now: float) -> None:
-        """The end of a body that was streamed is here. With it the service's work begins: ask for a slot again."""
-        body.draining = True
-        body.since = now
-        self._ask_for_end(self._forwarder.engine.enter(self.request, now), now)
-
-    def _ask_for_end(self, verdict: Verdict, now: float) -> None:
-        """The policy has been asked for a slot for it."""
-        if verdict.action is _QUEUE:
-            cast("Slot", self._slot).awaited = True
-            self._client.watch.queue()
-        elif verdict.action is _SHED:
-            self._shed_late(now)
-        else:
-            self._send_end(now)
-
-    def _send_end(self, now: float) -> None:
-        """There is a slot: send the end of a streamed body."""
-        cast("Slot", self._slot).granted()
-        body = cast("RequestBody", self._body)
-        body.since = now
-        self._drain(body, cast("UpstreamConnection", self._connection), now)
-
-    def _shed_late(self, now: float) -> None:
-        """There is none for it. The service has all the rest, so it asks again for a while."""
-        cast("Slot", self._slot).awaited = False
-        if now - cast("RequestBody", self._body).since < LATE_SECONDS:
-            self._forwarder.streams.waiting[self] = None
-            self._client.watch.queue()
-            return
-        self._forwarder.metrics.decided(self.request.verdict)
+    def on_no_slot(self, now: float) -> None:
+        """There was none for the end of the body for too long."""
         self._end(TRICKLED if self.state == RESPONDING else SHED, now)
 
     # from the upstream connection: the upstream takes or refuses our bytes
 
     def upstream_full(self) -> None:
         """The upstream reads slower than it is sent to."""
-        body = self._body
-        if body is None:
-            return
-        body.blocked = True
-        if not body.draining:
-            body.since = self._forwarder.clock()
-        if not body.done:
-            client = self._client
-            client.flow.pause()
-            client.watch.upstream_reading(self._forwarder.clock())
+        if self._upload is not None:
+            self._upload.on_full()
 
     def upstream_drained(self) -> None:
         """The upstream has caught up."""
-        body = self._body
-        if body is None:
-            return
-        body.blocked = False
-        if body.draining:
-            if not (self._slot is not None and self._slot.awaited):
-                self._drain_on()
-        elif not body.done:
-            forwarder = self._forwarder
-            now = forwarder.clock()
-            body.worked += now - body.since  # without a slot, but not for nothing: its client waited for the service
-            client = self._client
-            client.flow.resume()
-            client.expect_progress(now)
+        if self._upload is not None:
+            self._upload.on_drained()
 
     # from the upstream connection: the response
 
@@ -506,7 +402,7 @@ class Exchange:
         client.flush()
         if self.state == RESPONDING:
             now = self._forwarder.clock()
-            slot = self._slot
+            slot = self.slot
             if slot is None or not (slot.returned or slot.measured()):
                 self._pace(now)
             if not client.flow.blocked:
@@ -586,7 +482,7 @@ class Exchange:
         requests. So there are at most as many of these as there are slots. One beyond that keeps its slot, for as long
         as on_pace() says.
         """
-        slot = self._slot
+        slot = self.slot
         cast("UpstreamConnection", self._connection).pause()
         self._client.expect_progress(now)
         if (slot is not None and slot.placed) or self._may_lag():
@@ -598,7 +494,7 @@ class Exchange:
 
     def _room_for_stream(self, now: float) -> bool:
         """Whether there is a place among the streams for what the service has just begun; else it is told so."""
-        slot = self._slot
+        slot = self.slot
         if (slot is not None and slot.placed) or self._forwarder.streams.make_room(self.request, now):
             return True
         self._end(NO_ROOM, now, Fault.STREAMS_FULL)
@@ -608,9 +504,9 @@ class Exchange:
         """Go on without a concurrency slot, as one of the streams; when there is no place among these, with it. Whether
         it does. `stream` is what goes on, if not this."""
         forwarder = self._forwarder
-        slot = self._slot
+        slot = self.slot
         if slot is None:
-            slot = self._slot = Slot(forwarder.streams)
+            slot = self.slot = Slot(forwarder.streams)
         if slot.returned or not (slot.placed or forwarder.streams.make_room(self.request, now)):
             return slot.returned
         slot.give_back(stream or self, self.request, lagging)
@@ -621,9 +517,9 @@ class Exchange:
 
     def _pace(self, now: float) -> None:
         """The response is under way, and a slot is held: measure from now on how fast the service writes it."""
-        slot = self._slot
+        slot = self.slot
         if slot is None:
-            slot = self._slot = Slot(self._forwarder.streams)
+            slot = self.slot = Slot(self._forwarder.streams)
         slot.measure(self, self.body_sent, now)
 
     def on_pace(self, now: float) -> None:
@@ -635,7 +531,7 @@ class Exchange:
         network has most of them (policy/shares.py); nobody is, for somebody who has as many. Under pressure slow ones
         without a place are ended for anybody who waits.
         """
-        slot = cast("Slot", self._slot)
+        slot = cast("Slot", self.slot)
         forwarder = self._forwarder
         engine = forwarder.engine
         if slot.returned:
@@ -727,7 +623,7 @@ class Exchange:
             name = self._attempts.last
         body = self._body
         # Of a body that lay in memory and was sent in one piece there is nothing to free.
-        if self._slot is not None or (body is not None and (body.draining or not body.in_memory())):
+        if self.slot is not None or self._upload is not None or (body is not None and not body.in_memory()):
             self._let_go(now)
         if self._server is not None:
             name = self._server.name
@@ -789,16 +685,15 @@ class Exchange:
     def _let_go(self, now: float) -> None:
         """The exchange is over: free its place among the streams, and what is kept of its request's body."""
         forwarder = self._forwarder
-        slot, body = self._slot, self._body
+        slot, body = self.slot, self._body
         if slot is not None:
             if slot.awaited:
                 forwarder.engine.withdraw(self.request)
             slot.end()
         if body is not None:
             forwarder.streams.waiting.pop(self, None)
-            if body.draining and not (slot is not None and slot.returned):
-                body.worked += now - body.since
-            self._pay_for(body, now)
+            if self._upload is not None:
+                self._upload.end(now, held=slot is None or not slot.returned)
             body.close()
 
     def _leave(self, now: float, reuse: bool = False) -> None:
@@ -815,13 +710,11 @@ class Exchange:
         connection = self._connection
         if connection is not None:
             self._connection = None
-            body = self._body
-            if (
-                reuse
-                and (body is None or (body.done and not body.draining))
-                and not self.head.doubtful
-                and connection.detach()
-            ):
+            upload = self._upload
+            if upload is not None:
+                self._upload = None
+                upload.stop()
+            if reuse and (upload is None or upload.over) and not self.head.doubtful and connection.detach():
                 self._forwarder.pool.give_back(connection, now)
             else:
                 connection.close()

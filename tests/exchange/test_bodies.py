@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from bench.suites.rig import START
 from bench.suites.rig import engine as engine_of
 from shield.client.connection import ClientConnection
-from shield.exchange import exchange as exchange_module
 from shield.exchange import spool as spool_module
+from shield.exchange import upload as upload_module
 from shield.exchange.exchange import RESPONDING, SENT, Exchange
 from shield.http.settings import HttpSettings
 from shield.model import Tier
@@ -210,12 +210,12 @@ class World(Memory):
         holders = self.holders()
         assert self.engine.in_flight == len(holders)
         for exchange in holders:
-            body = exchange._body
-            if body is None or (body.done and not body.draining):
-                continue  # the service has the whole request
+            upload = exchange._upload
+            if upload is None or upload.over:
+                continue  # the service has the whole request, or gets it as soon as there is a connection
             assert exchange.state in (SENT, RESPONDING)
-            assert body.draining, "the service waits for the client"
-            assert body.blocked, "what is here was not sent as fast as the service reads"
+            assert upload.draining, "the service waits for the client"
+            assert upload._blocked, "what is here was not sent as fast as the service reads"
         spools = self.spools
         assert 0 <= spools.shares.total <= spools.shares.most
         assert spools.open == sum(
@@ -224,7 +224,7 @@ class World(Memory):
         strangers = [
             one
             for one in self.people
-            if one.exchange and one.exchange._slot and one.exchange._slot._lagging and one.exchange.request.tier >= 2
+            if one.exchange and one.exchange.slot and one.exchange.slot._lagging and one.exchange.request.tier >= 2
         ]
         assert len(strangers) <= self.limit
         for sender in self.people:
@@ -372,7 +372,7 @@ def test_a_service_that_answers_while_the_end_waits_is_heard(worlds: Callable[..
 
 
 def test_a_body_whose_end_waits_in_vain_is_503(worlds: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "LATE_SECONDS", 30.0)
+    monkeypatch.setattr(upload_module, "LATE_SECONDS", 30.0)
     world = worlds(1, body_spool_bytes=0)
     upload = Sender(world, "192.0.2.1", length=300 * KB)
     upload.send(100 * KB)
