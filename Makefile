@@ -69,7 +69,7 @@ rest-test: $(VENV)/dev.stamp
 
 # Too long for every day: a minute or two each.
 scenes: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests/simulate -n $(JOBS) -q -m scene
+	$(BIN)/python -m pytest tests/simulate -n $(JOBS) -q -m scene -o faulthandler_timeout=3600
 
 WHEEL := build/wheel
 ROOM := $(WHEEL)/room
@@ -112,7 +112,7 @@ fuzz: $(VENV)/fuzz.stamp
 
 # Real clients with the default config; those that are not installed are skipped by name. docs/clients.md has the list.
 clients: $(VENV)/clients.stamp
-	$(BIN)/python -m pytest tests/clients -n $(JOBS) -q -m clients -rs
+	$(BIN)/python -m pytest tests/clients -n $(JOBS) -q -m clients -rs -o faulthandler_timeout=3600
 
 # The Autobahn cases for WebSockets, directly and through Shield: the verdicts must be the same.
 CASES ?=

@@ -143,11 +143,16 @@ class Flood:
         self.most_open = most_open
         self.random = random.Random(seed)
         self.shots: collections.OrderedDict[Shot, float] = collections.OrderedDict()  # unanswered, oldest first
-        self.open = 0
+        self.lines: set[Shot] = set()  # connected
         self.counts: collections.Counter[str] = collections.Counter()
         self.statuses: collections.Counter[int] = collections.Counter()
         self.first_byte: float | None = None
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()  # that connect
+
+    @property
+    def open(self) -> int:
+        """Connections that take a descriptor."""
+        return len(self.lines) + len(self.tasks)
 
     async def run(self) -> dict[str, Any]:
         await asyncio.sleep(self.wave.starts - time.monotonic())
@@ -158,17 +163,26 @@ class Flood:
                 due += 1
             self.give_up()
             await asyncio.sleep(TURN)
-        waiting, self.shots = self.shots, collections.OrderedDict()
-        self.counts["unanswered_at_the_end"] = len(waiting)
-        for shot in [*waiting, *(shot for attacker in self.attackers.values() for shot in attacker.idle)]:
-            shot.transport.abort()
-        await asyncio.sleep(0.1)
+        await self.end()
         return {
             "first_byte": self.first_byte,
             "meant": due,
             **self.counts,
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
         }
+
+    async def end(self) -> None:
+        """Leave no connection behind, neither open nor about to be."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        waiting, self.shots = self.shots, collections.OrderedDict()
+        self.counts["unanswered_at_the_end"] = len(waiting)
+        for shot in self.lines:
+            shot.transport.abort()
+        async with asyncio.timeout(PATIENCE):
+            while self.lines:  # noqa: ASYNC110 - an event would have to be set for each connection
+                await asyncio.sleep(TURN)
 
     def attacker(self, number: int) -> Attacker:
         found = self.attackers.get(number)
@@ -202,7 +216,6 @@ class Flood:
         if keep and attacker.idle:
             attacker.idle.pop().send(self.shape(attacker, keep))
         elif self.open < self.most_open:
-            self.open += 1
             task = asyncio.get_running_loop().create_task(self.connect(attacker, keep))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -210,16 +223,20 @@ class Flood:
             self.counts["held_back"] += 1
 
     async def connect(self, attacker: Attacker, keep: bool) -> None:
+        shot, connected = Shot(self, attacker), False
         try:
             async with asyncio.timeout(PATIENCE):
-                _, shot = await asyncio.get_running_loop().create_connection(
-                    lambda: Shot(self, attacker), self.site.host, self.site.port, local_addr=(attacker.address, 0)
+                await asyncio.get_running_loop().create_connection(
+                    lambda: shot, self.site.host, self.site.port, local_addr=(attacker.address, 0)
                 )
+            connected = True
         except OSError:  # TimeoutError is one
-            self.open -= 1
             self.counts["not_connected"] += 1
-            return
-        shot.send(self.shape(attacker, keep))
+        finally:
+            if not connected:  # uvloop tells of no end when a connection is given up just as it is made
+                self.lines.discard(shot)
+        if connected:
+            shot.send(self.shape(attacker, keep))
 
     def give_up(self) -> None:
         old = time.monotonic() - PATIENCE
@@ -242,6 +259,7 @@ class Shot(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
         self.parser = httptools.HttpResponseParser(self)
+        self.flood.lines.add(self)
 
     def send(self, request: bytes) -> None:
         flood = self.flood
@@ -274,7 +292,7 @@ class Shot(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         flood = self.flood
-        flood.open -= 1
+        flood.lines.discard(self)
         if flood.shots.pop(self, None) is not None:
             flood.counts["cut"] += 1
         if self in self.attacker.idle:

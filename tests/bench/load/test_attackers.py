@@ -56,6 +56,18 @@ class TestAttackers:
         assert result["sent"] == sum(result["statuses"].values()) + result["unanswered_at_the_end"]
         assert flood.open == 0
 
+    @pytest.mark.parametrize("turns", range(8))
+    async def test_a_flood_leaves_no_connection_behind_that_was_being_made(self, turns: int) -> None:
+        """On a busy machine half of them were still on their way when it ended, and stayed open."""
+        async with capacity() as (site, _):
+            flood = Flood(site, Wave("get", 0.0, 1.0, 20), most_open=10, seed=1)
+            for number in range(10):
+                flood.fire(flood.attacker(number))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await flood.end()
+        assert flood.open == 0
+
     async def test_a_flood_without_descriptors_holds_back_and_says_so(self) -> None:
         async with capacity() as (site, _):
             flood = Flood(site, Wave("get", time.monotonic(), 0.05, 1, rate=1000), most_open=1, seed=1)
