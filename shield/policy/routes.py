@@ -12,6 +12,12 @@ that slows the service sends hundreds of slow samples before it is noticed, and 
 
 Cost in units = baseline / 10 ms, within `least_cost` and `most_cost`. A time below the least cost's says more of the
 scheduler than of the service.
+
+Some routes are **mixed**: some of their answers come from a cache, others take ten times as long. Their median goes
+from the ones to the others as it changes who asks, and after that what is usual of the longer ones looks congested. So
+a route knows its weighted median as well, `slow`: half of the seconds that the service spends on it go to answers that
+take longer. Those who would move it must keep the service busy for longer than everybody else there. A time is compared
+with it, and the quick ones say nothing of congestion.
 """
 
 from __future__ import annotations
@@ -33,6 +39,16 @@ from shield.model import UNIT_SECONDS
 from shield.policy.status import RouteStatus, TableStatus
 
 TEMPLATE_CHARS: Final = 128
+SPREAD: Final = 1.25
+"""Weighted median over median, up to which the median is what is usual: log-normal times have it with a variation of
+a half."""
+QUICK: Final = 1.6
+"""times quicker than usual: an answer of another kind."""
+MIXED: Final = 3.0
+"""Weighted median over median, above which most answers of the route are of another kind, and none of them counts. It is
+2.4 of exponential times."""
+_KEPT: Final = 0.9
+"""of what was weighed, at each step: where answers are rare, the last ten or so say what it is."""
 
 _THING: Final = re.compile(r"[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,}){0,4}|[0-9]+")
 _MIXED: Final = re.compile(r"/(?=[^/]*[0-9])[A-Za-z0-9_=-]{20,}(?=/|$)")
@@ -104,13 +120,33 @@ def template(path: str) -> str:
 class Route:
     """A route, its cost in units, and what is known of its time (seconds)."""
 
-    __slots__ = ("baseline", "cost", "count", "fixed", "live", "samples", "settings", "stepped_at", "template")
+    __slots__ = (
+        "_held",
+        "_idle",
+        "_lean",
+        "_weighed_at",
+        "baseline",
+        "cost",
+        "count",
+        "fixed",
+        "live",
+        "samples",
+        "settings",
+        "slow",
+        "stepped_at",
+        "template",
+    )
 
     def __init__(self, template: str, baseline: float, fixed: float | None, settings: RoutesSettings) -> None:
         self.settings = settings
         self.template = template
         self.count = 0
         self.baseline = baseline
+        self.slow = baseline
+        self._lean = 0.0  # seconds, of late, of answers that took longer than `slow`, less those of the others
+        self._held = 0.0  # of those that took longer under load
+        self._weighed_at = 0.0
+        self._idle = 0  # answers weighed that came while the service was hardly asked
         self.samples = 0
         self.stepped_at = 0.0
         self.fixed = fixed is not None
@@ -127,12 +163,47 @@ class Route:
             self.stepped_at = now
         least = settings.least_cost * UNIT_SECONDS
         if samples == 1:
-            self.baseline = max(seconds, least)
+            self.baseline = self.slow = max(seconds, least)
         else:
             step = max(settings.step, 1.0 / samples)
             self.baseline = max(self.baseline * math.exp(step if seconds > self.baseline else -step), least)
         if not self.fixed:
             self.cost = cost_of(self.baseline, settings)
+
+
+    def weigh(self, seconds: float, loaded: bool, now: float) -> None:
+        """Learn what is slow, from any upstream time. What took long under load is no reason to take more for usual,
+        and one not to take less."""
+        if not loaded:
+            self._idle += 1
+        if seconds <= self.slow:
+            self._lean -= seconds
+        elif loaded:
+            self._held += seconds
+        else:
+            self._lean += seconds
+        settings = self.settings
+        if now - self._weighed_at >= settings.step_every:
+            self._weighed_at = now
+            if self._lean > 0.0:
+                self.slow *= math.exp(settings.step)
+            elif self._lean + self._held < 0.0:
+                self.slow = max(self.slow * math.exp(-settings.step), settings.least_cost * UNIT_SECONDS)
+            self._lean *= _KEPT
+            self._held *= _KEPT
+
+    def usual(self, seconds: float, slowness: float) -> float:
+        """The undisturbed time to compare an upstream time with, 0 for none. Of an undisturbed service it is what
+        `slowness` multiplies. Of a route that was never seen undisturbed the median is all there is to go by."""
+        baseline, slow = self.baseline, self.slow
+        if self._idle < self.settings.settled:
+            return baseline
+        usual = max(baseline, slow / SPREAD)
+        if seconds * QUICK >= usual:
+            return usual
+        if slow > MIXED * baseline:
+            return 0.0
+        return seconds / min(slowness, 1.0)  # the service is no slower than usual, and no quicker
 
 
 def cost_of(seconds: float, settings: RoutesSettings) -> float:

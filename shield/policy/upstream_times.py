@@ -51,11 +51,15 @@ class UpstreamTimes:
             return
         if loaded:
             seconds = max(rtt, self._least_time)
-            concurrency.sample(request.client.key, seconds, self._usual(route), error, request.epoch)
+            known = route.samples >= self._settled
+            usual = route.usual(seconds, concurrency.usual_ratio) if known else typical.baseline
+            if usual:
+                concurrency.sample(request.client.key, seconds, usual, error, request.epoch)
         self._queue.sample(rtt)
         self._completed += request.cost
         seconds = rtt / concurrency.congestion
         if not error:
+            route.weigh(seconds if loaded else rtt, loaded, now)
             # What is not loaded is undisturbed as it is: to divide it as well makes noise a lower baseline, and that
             # more congestion, in a circle.
             undisturbed = seconds if loaded else rtt

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from shield.policy.routes import Routes, RoutesSettings, cost_of, template
+from shield.policy.routes import SPREAD, Route, Routes, RoutesSettings, cost_of, template
 
 NOW = 4_321.0
 SHIPPED = RoutesSettings()
@@ -120,3 +120,45 @@ def test_what_a_route_costs_and_how_fast_that_is_learned_are_settings() -> None:
     for i in range(4):
         route.sample(1.0, NOW + 12 + 10 * i)
     assert route.cost == 5.0
+
+
+def test_what_is_slow_is_what_half_of_the_time_is_spent_on() -> None:
+    """Four in five take 2 ms, and one takes 20: that is where the service spends its time."""
+    route = Route("GET/", 0.01, None, RoutesSettings())
+    assert route.usual(0.5, 1.0) == 0.01, "nothing is known yet"
+    for second in range(400):
+        for seconds in (0.002, 0.002, 0.002, 0.002, 0.020):
+            route.sample(seconds, float(second))
+            route.weigh(seconds, False, float(second))
+    assert route.baseline == pytest.approx(0.002, rel=0.1)
+    assert route.slow == pytest.approx(0.020, rel=0.3)
+    assert route.usual(0.030, 1.0) == pytest.approx(route.slow / SPREAD)
+    assert route.usual(0.002, 1.0) == 0.0, "a quick one says nothing of the others"
+
+
+def test_what_takes_long_under_load_is_no_reason_to_take_more_for_usual() -> None:
+    """And none to take less: parts of a page are all asked for at once."""
+    route = Route("GET/", 0.01, None, RoutesSettings())
+    for second in range(50):
+        route.sample(0.010, float(second))
+        route.weigh(0.010, False, float(second))
+    slow = route.slow
+    for second in range(50, 150):
+        route.weigh(0.200, True, float(second))
+    assert route.slow <= slow
+    for second in range(150, 300):
+        route.weigh(0.002, False, float(second))
+        route.weigh(0.012, True, float(second))
+    assert route.slow > 0.006
+    for second in range(300, 500):
+        route.weigh(0.002, True, float(second))
+    assert route.slow == pytest.approx(0.002, rel=0.1)
+
+
+def test_an_answer_much_quicker_than_usual_says_that_the_service_is_as_usual() -> None:
+    route = Route("GET/", 0.01, None, RoutesSettings())
+    for second in range(50):
+        route.sample(0.010, float(second))
+        route.weigh(0.010, False, float(second))
+    assert 0.002 / route.usual(0.002, 0.8) == pytest.approx(0.8)
+    assert 0.002 / route.usual(0.002, 1.3) == pytest.approx(1.0)

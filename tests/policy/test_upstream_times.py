@@ -122,3 +122,27 @@ def test_a_cost_that_the_operator_has_set_covers_the_body_too(make: Any) -> None
     before = client.entry.shadow
     world.engine.occupied(request, 0.1, world.now)
     assert client.entry.shadow == before
+
+
+@pytest.mark.parametrize(("often", "quick"), [(1, 0.002), (3, 0.0035)])
+def test_quick_answers_do_not_make_the_longer_ones_of_their_route_look_slow(make: Any, often: int, quick: float) -> None:
+    """Hits of a cache shared the route of parts that take 20 ms, and were five times as many. So the parts seemed to
+    take ten times as long as usual whenever a page was opened, and the limit fell from 20 to 4 before an idle service.
+    """
+    world = make(0, limit=ConcurrencySettings())
+    people = [world.client(f"192.0.2.{i}") for i in range(20)]
+    others = [world.client(f"198.51.{i}.1") for i in range(30)]
+    for second in range(240):
+        assert world.engine.status(world.now).concurrency == 20
+        for i in range(5 * often if second > 20 else 0):
+            world.visit(others[(second + i) % 30], "/part/2", rtt=quick)
+        for i in range(often):
+            world.visit(people[(second + i) % 20], "/part/1", rtt=0.020)
+        if second % 3 == 0:  # somebody opens a page
+            parts = [world.ask(person, "/part/3") for person in people[1:]]
+            world.pass_time(0.02, step=0.02)
+            world.visit(others[second % 30], "/part/2", rtt=quick)
+            for part in parts:
+                world.end(part, rtt=0.020)
+        world.pass_time(1.0)
+    assert world.ask(people[0], "/part/4").route.baseline < 2 * quick

@@ -76,6 +76,11 @@ class Concurrency:
         """Whether a probe runs."""
         return self._probe.running
 
+    @property
+    def usual_ratio(self) -> float:
+        """b: how many times the baseline of its route a request takes, with nobody in its way."""
+        return self._congestion.baseline
+
     def sample(self, client: bytes, seconds: float, baseline: float, error: bool, epoch: int) -> None:
         """One response (`seconds` to its head) while in-flight is at least half of the slots; the caller asks that.
 
