@@ -5,10 +5,14 @@ address, in a bucket that drains: more than `refusals` that come faster than `pe
 Nothing of such an address is answered any more for `least_seconds`, and for `longer` times as long each time after
 that. Its connections are reset, and new ones are dropped by the kernel where it can (accept/dropping.py).
 
-Nobody who listens is dropped with the others behind an address:
+Nobody who listens is dropped with the others behind an address, and nobody for what somebody else made it send:
 
     somebody there has a history              the address is never dropped
-    a challenge was answered from there       the count begins anew (sales.py)
+    a challenge was answered from there       the count begins anew (sales.py), and nobody is dropped for SPARED seconds;
+    somebody there showed a pass              likewise
+    another client there was served           not dropped, while Shield's core has time
+    a page elsewhere may have had it sent,    not counted, while Shield's core has time: pictures and what else shows no
+    or nobody could answer a challenge        page. A browser asks for hundreds of them a second, if a page so wishes
     the operator allows it, DNS vouches       never
     it is 127.0.0.1 or ::1                    never: health checks come from there
     it could be anybody (overflow)            never
@@ -32,8 +36,12 @@ from shield.policy.entries import AddressEntry
 from shield.policy.history import History
 from shield.policy.locations import locate
 from shield.policy.notes import Notes
+from shield.policy.provoked import could_answer
+from shield.policy.request import Request
 
 SAMPLED: Final = 8
+SPARED: Final = 600.0
+"""Seconds for which an address is not dropped after somebody there paid: for as long as a pass lives under attack."""
 LOOPBACK: Final = frozenset(locate(address)[1] for address in ("127.0.0.1", "::1"))
 MET_AGAIN: Final = 4.0
 """times `most_seconds` since the last drop ended, after which an address begins with `least_seconds` again."""
@@ -118,7 +126,7 @@ class _Drop:
 class Drops:
     """Which addresses are dropped. `version` changes with them."""
 
-    __slots__ = ("_addresses", "_history", "_notes", "_refused", "_settings", "active", "version")
+    __slots__ = ("_addresses", "_full", "_history", "_notes", "_refused", "_settings", "active", "version")
 
     def __init__(self, settings: DropsSettings, history: History, notes: Notes) -> None:
         self._settings = settings
@@ -126,17 +134,26 @@ class Drops:
         self._notes = notes
         self._addresses: dict[str, _Drop] = {}  # by name; the one dropped last is last
         self._refused = 0
+        self._full = False  # Shield's core
         self.active: dict[str, float] = {}  # name of an address that is dropped: until when
         self.version = 0
 
-    def refused(self, source: AddressEntry, now: float) -> None:
-        """A request from this address was refused."""
+    def refused(self, request: Request, now: float) -> None:
+        """A request was refused."""
+        self._refused += 1
+        if self._refused % SAMPLED == 0 and (self._full or could_answer(request)):
+            client = request.client
+            self._count(client.source, client.source.served - (client.entry.windows > 0), now)
+
+    def refused_unread(self, source: AddressEntry, now: float) -> None:
+        """A request from an address that is banned for all was refused."""
         self._refused += 1
         if self._refused % SAMPLED == 0:
-            self._count(source, now)
+            self._count(source, 0, now)
 
-    def expire(self, now: float) -> None:
-        """Let go of those whose turn is over, and forget those of long ago. Call it once a window."""
+    def close_window(self, full: bool, now: float) -> None:
+        """Let go of those whose turn is over, and forget those of long ago. `full`: Shield's core has no time left."""
+        self._full = full
         over = [name for name, until in self.active.items() if until <= now]
         for name in over:
             del self.active[name]
@@ -149,16 +166,20 @@ class Drops:
                 break
             del self._addresses[name]
 
-    def _count(self, source: AddressEntry, now: float) -> None:
+    def _count(self, source: AddressEntry, others: int, now: float) -> None:
+        """`others`: clients at the address that were served, besides the one that was refused."""
         settings, rare = self._settings, source.rare
         name = source.name
         if rare.overflow or rare.named is not None or rare.vouched or name in self.active or name in LOOPBACK:
             return
         unheeded = max(rare.unheeded - (now - rare.unheeded_at) * settings.per_second, 0.0) + SAMPLED
         source.unheeded_at = now
-        if unheeded >= settings.refusals and not self._history.clients_at(name) and settings.enabled:
-            unheeded = 0.0
-            self._drop(name, now)
+        if unheeded >= settings.refusals:
+            unheeded = settings.refusals  # or the address would be dropped long after
+            listens = rare.paid_at + SPARED > now or (others > 0 and not self._full) or self._history.clients_at(name)
+            if settings.enabled and not listens:
+                unheeded = 0.0
+                self._drop(name, now)
         source.unheeded = unheeded
 
     def _drop(self, name: str, now: float) -> None:

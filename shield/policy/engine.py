@@ -147,6 +147,7 @@ class Engine:
         self._challenge = challenge
         self.api_key_header = settings.identity.api_key_header
         self._least_cost = settings.routes.least_cost
+        self._own_busy = settings.pressure.own_busy
         self._tiers = [0] * len(Tier)  # requests so far
         self._windows = Windows(
             settings=settings,
@@ -194,7 +195,7 @@ class Engine:
         if verdict.action is not FORWARDED:
             if not self.dry_run:
                 request.verdict = verdict
-                self.drops.refused(request.client.source, now)
+                self.drops.refused(request, now)
                 return verdict
             verdict = verdict.in_dry_run()
         request.verdict = verdict
@@ -229,7 +230,7 @@ class Engine:
             if self.dry_run:
                 verdict = verdict.in_dry_run()
             else:
-                self.drops.refused(request.client.source, now)
+                self.drops.refused(request, now)
         request.verdict = verdict
         return verdict
 
@@ -260,7 +261,7 @@ class Engine:
         """Count a request from a textual address that was refused by `shut_out`."""
         source = self._identity.met(address)
         if source is not None:
-            self.drops.refused(source, now)
+            self.drops.refused_unread(source, now)
         self._tiers[Tier.T0] += 1  # as those that are read before they are refused for a ban
 
     def events(self) -> Sequence[Note]:
@@ -286,6 +287,8 @@ class Engine:
                 shown = request.shown_pass
                 if shown is not None:
                     self._history.good(shown, client.home, client.network, request.cost, now)
+                    if client.source.rare.unheeded:
+                        client.source.paid_at = now
                     if shown.scarce:
                         self._passes.renew(shown, now)
             elif status in POOR_STATUS and not by_another_site(request):
@@ -376,7 +379,7 @@ class Engine:
         if seconds:
             requests, completed = sum(self._tiers), self._times.close_window()
             self._windows.close(now, seconds, requests, completed, admission.close_window(), own)
-            self._expire(now)
+            self._expire(own, now)
         elif self._queue.waiting:
             self._concurrency.hurry(now)
         return admission.advance(now) if admission.unfinished else ()
@@ -498,11 +501,11 @@ class Engine:
             shown = request.shown_pass = self._passes.check(shown, client.network, now)
         request.charged_pass = shown
 
-    def _expire(self, now: float) -> None:
+    def _expire(self, own: OwnLoad, now: float) -> None:
         """Forget what is old."""
         self._identity.expire(now)
         self._passes.expire(now)
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
         self._reputation.bans(now)
-        self.drops.expire(now)
+        self.drops.close_window(own.busy > self._own_busy, now)

@@ -105,6 +105,7 @@ class Rare:
         "named",
         "offered_until",
         "overflow",
+        "paid_at",
         "refused_since",
         "relapses",
         "spared_until",
@@ -128,6 +129,7 @@ class Rare:
         self.hard = 0.0  # the part of the score that hard signals made
         self.unheeded = 0.0  # refused requests, those that drained away taken off ...
         self.unheeded_at = 0.0  # ... at that time (drops.py)
+        self.paid_at = float("-inf")  # when a challenge was answered from there, or a pass shown, last (drops.py)
         self.spared_until = 0.0  # until when the pass that a client there has bought may stand in for a cookie
         # of a client
         self.offered_until = 0.0  # until when a challenge is outstanding
@@ -178,6 +180,7 @@ class AddressEntry:
         "rare",
         "score",
         "scored_at",
+        "served",
         "shadow",
         "site",
         "tat",
@@ -190,6 +193,7 @@ class AddressEntry:
     unanswered_at = Rarely[float]()
     named = Rarely["Reason | None"]()
     overflow = Rarely[bool]()
+    paid_at = Rarely[float]()
     relapses = Rarely[int]()
     spared_until = Rarely[float]()
     unheeded = Rarely[float]()
@@ -214,6 +218,7 @@ class AddressEntry:
         self.score = 0.0
         self.scored_at = 0.0
         self.clients = 0  # clients behind it that have entries of their own
+        self.served = 0  # of these and of those that share an entry, entries that had a good response in calm weather
         self.rare = NOTHING
         if named is not None or overflow:
             self.named = named

@@ -155,6 +155,7 @@ class History(Cache[bytes, Record]):
             holder.windows = 1
             holder.window = now
             if isinstance(holder, ClientEntry):
+                holder.source.served += 1
                 self._newcomers = self._newcomers_kept * self._newcomers + 1.0
                 known = self.known_since(network, now) is not None
                 self._newcomers_known = self._newcomers_kept * self._newcomers_known + known

@@ -325,6 +325,7 @@ class Identity:
         elif entry.source is not source:  # the address was forgotten meanwhile
             entry.source = source
             source.clients += 1
+            source.served += entry.windows > 0
         return entry
 
     def _crowded(self, client: Client, now: float) -> ClientEntry:
@@ -336,7 +337,9 @@ class Identity:
             record = self._history.recall(key, None)
             entry = ClientEntry(key, source, record, overflow=True)
             return self.clients.enter(key, entry, now, record is not None)
-        entry.source = source
+        if entry.source is not source:  # as above
+            entry.source = source
+            source.served += entry.windows > 0
         return entry
 
 
@@ -347,3 +350,4 @@ def _identity(home: str, user_agent: str, language: str, ja4: str) -> bytes:
 def _leave_address(entry: ClientEntry) -> None:
     if not entry.rare.overflow:
         entry.source.clients -= 1
+    entry.source.served -= entry.windows > 0

@@ -95,7 +95,7 @@ class Sales:
             return self._reject(client, result, now)
         client.entry.offered_until = 0.0
         self._squeeze.answered(client)
-        client.source.unheeded = 0.0  # somebody there listens (drops.py)
+        client.source.unheeded, client.source.paid_at = 0.0, now  # somebody there listens (drops.py)
         if attack:
             self._pricing.solved(network, known)
             if scarce:

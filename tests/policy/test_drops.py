@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 
 from shield.model import Action
-from shield.policy.drops import DropsSettings
+from shield.policy.drops import SPARED, DropsSettings
 from shield.policy.history import Record
 from shield.policy.identity import IdentitySettings
+from shield.policy.pressure.window import OwnLoad
 from shield.policy.settings import EngineSettings
 
 BOT = "192.0.2.66"
+PICTURES = {
+    "TLS": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    "plain HTTP": {"Accept": "image/avif,image/webp,*/*;q=0.8", "Accept-Language": "de"},
+}
+FULL = OwnLoad(lag=0.2, busy=0.95)
 SETTINGS = DropsSettings(refusals=80, per_second=2, least_seconds=60, most_seconds=300, addresses=3)
 
 
@@ -24,11 +30,17 @@ def world(make: Any) -> Any:
     return world
 
 
-def insist(world: Any, client: Any, requests: int, rate: float) -> None:
+def insist(world: Any, client: Any, requests: int, rate: float, **more: Any) -> None:
     """Ask so many times, so many times a second, whatever the answer is."""
     for _ in range(requests):
-        assert world.ask(client).verdict.action is not Action.FORWARD
+        assert world.ask(client, **more).verdict.action is not Action.FORWARD
         world.now += 1 / rate
+
+
+def rage(world: Any, client: Any, requests: int) -> None:
+    """Ask in calm weather until the client's bucket is empty, and then so many times in vain."""
+    while requests:
+        requests -= world.visit(client).verdict.action is not Action.FORWARD
 
 
 def dropped(world: Any) -> list[str]:
@@ -86,6 +98,70 @@ def test_an_answer_to_a_challenge_begins_the_count_anew(world: Any) -> None:
         phone = world.client(BOT, f"Phone/{number}")
         insist(world, phone, 70, 100.0)
         world.buy(phone)
+    assert dropped(world) == []
+
+
+@pytest.mark.parametrize("over", PICTURES)
+def test_pictures_on_a_page_elsewhere_have_nobody_dropped(world: Any, over: str) -> None:
+    """A page that loads 100 pictures a second had the kernel drop its visitor's address within half a minute."""
+    insist(world, world.client(BOT), 500, 100.0, headers=PICTURES[over])
+    assert dropped(world) == []
+
+
+def test_whoever_asks_for_pictures_is_dropped_when_the_core_is_full(world: Any) -> None:
+    """Or whoever says so of itself would fill the core and be spared."""
+    world.now += 1.0
+    world.engine.tick(world.now, FULL)
+    insist(world, world.client(BOT), 100, 100.0, headers=PICTURES["TLS"])
+    assert dropped(world) == [BOT]
+
+
+def test_a_neighbour_who_is_served_keeps_the_address_in_while_the_core_has_time(make: Any) -> None:
+    """A program behind a carrier's address goes mad in calm weather; the phones there have never been here before."""
+    world = make(2, drops=SETTINGS)
+    mad, phone = world.client(BOT), world.client(BOT, "Phone/1.0")
+    assert world.visit(phone).verdict.action is Action.FORWARD
+    rage(world, mad, 300)
+    assert dropped(world) == []
+    world.now += 1.0
+    world.engine.tick(world.now, FULL)
+    rage(world, mad, 20)
+    assert dropped(world) == [BOT]
+
+
+def test_a_mad_program_alone_at_its_address_is_dropped_in_calm_weather(make: Any) -> None:
+    """It was served itself, before it was refused."""
+    world = make(2, drops=SETTINGS)
+    rage(world, world.client(BOT), 100)
+    assert dropped(world) == [BOT]
+
+
+@pytest.mark.parametrize("how", ["bought", "shown"])
+def test_who_has_a_pass_is_not_dropped_with_a_neighbour(world: Any, how: str) -> None:
+    """It had paid, its neighbour's program went on, and six seconds later nothing of the address was answered."""
+    mad, phone = world.client(BOT), world.client(BOT, "Phone/1.0")
+    insist(world, mad, 40, 100.0)
+    if how == "bought":
+        world.buy(phone)
+    else:
+        token = world.engine._passes.earn(world.now)
+        world.visit(phone, shown=world.engine.present(token, world.now))
+    insist(world, mad, 300, 100.0)
+    assert dropped(world) == []
+    world.now += SPARED
+    insist(world, mad, 100, 100.0)
+    assert dropped(world) == [BOT]
+
+
+def test_refusals_of_long_ago_drop_nobody(make: Any) -> None:
+    """While neighbours were served they were counted without end, and dropped the address an hour later."""
+    world = make(2, drops=SETTINGS)
+    mad, phone = world.client(BOT), world.client(BOT, "Phone/1.0")
+    world.visit(phone)
+    rage(world, mad, 2000)
+    world.now += SETTINGS.refusals / SETTINGS.per_second
+    world.engine.tick(world.now, FULL)
+    rage(world, mad, 60)
     assert dropped(world) == []
 
 
