@@ -218,17 +218,18 @@ class Listener:
                     raise
                 self.pause_for_files()
                 return
-            if make_room is not None:
-                make_room()
             accepted = socket.SocketType(family, _STREAM, 0, number)
+            if make_room is not None and not (peer and make_room(peer[0].removeprefix("::ffff:"))):
+                accepted.close()
+                continue
             if self._prelude is None:
                 self._begin(accepted, peer, None)
             else:
                 self._prelude.open(accepted, peer, self._begin)
 
-    def _way_to_make_room(self) -> Callable[[], None] | None:
-        """How to close a connection for a newcomer: one that has come no further than to connect goes before all
-        others. None if no connection may be closed."""
+    def _way_to_make_room(self) -> Callable[[str], bool] | None:
+        """How to close a connection for a newcomer, whose address it is told, and which it may refuse: one that has
+        come no further than to connect goes before all others. None if no connection may be closed."""
         prelude = self._prelude
         stale = None if prelude is None else prelude.stale()
         if prelude is not None and stale is not None:

@@ -93,9 +93,10 @@ class Prelude:
         had_its_time = arrival is not None and self._entrance.clock() - arrival.started >= PATIENCE
         return arrival if had_its_time else None
 
-    def give_way(self, arrival: Arrival) -> None:
-        """All connections are in use: drop a stale one for a newcomer."""
+    def give_way(self, arrival: Arrival, newcomer: str) -> bool:
+        """All connections are in use: drop a stale one for one from any address. True: `newcomer` may stay."""
         self._give_up(arrival, "displaced")
+        return True
 
     def stop(self) -> None:
         """Drop those that have not begun a handshake. The others may end it."""

@@ -26,7 +26,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from shield.client.collecting import Collecting
-from shield.client.crowding import NOTHING_UNDER_WAY, NOWHERE, UNDER_WAY, UNSENT
+from shield.client.crowding import NOTHING_UNDER_WAY, NOWHERE, UNDER_WAY, UNREAD, UNREAD_SECONDS, UNSENT
 from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.peer import Peer
 from shield.client.request_body import IncomingBody
@@ -697,16 +697,17 @@ class ClientConnection(asyncio.Protocol):
             self.expect_progress(now)
         return True
 
-    def stake(self) -> int:
+    def stake(self, now: float) -> int:
         """What would be lost if the connection were closed now, as crowding.py puts it."""
         phase = self._phase
         if phase == BODY:
             exchange = self._exchange
             return UNSENT if exchange is None or exchange.request.body_pending else UNDER_WAY
-        transport = self.transport
-        if phase in _AT_WORK or self._pending or transport.is_closing() or self.flow.unsent():
+        if phase in _AT_WORK:
             return UNDER_WAY
-        return NOTHING_UNDER_WAY
+        if self.flow.unsent():
+            return UNREAD if now - self.watch.answered() >= UNREAD_SECONDS else UNDER_WAY
+        return UNDER_WAY if self._pending or self.transport.is_closing() else NOTHING_UNDER_WAY
 
     def unsent(self) -> int:
         """bytes that wait for the client."""
@@ -714,8 +715,9 @@ class ClientConnection(asyncio.Protocol):
 
     def displace(self, now: float) -> None:
         """Close to make room for another connection."""
-        if self._exchange is not None:
-            self._exchange.displaced(now)
+        work = self._tunnel or self._exchange
+        if work is not None:
+            work.displaced(now)
         self._phase = CLOSED
         self.watch.nothing()
         self._forget()

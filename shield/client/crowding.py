@@ -10,13 +10,17 @@ Of an address that is dropped (policy/drops.py) all are closed, and no new one i
 
 Least deserving is, in this order:
 
-    1  nothing is under way: it is silent, in the middle of a head, idle, or being closed
+    1  nothing is under way: it is silent, in the middle of a head, or idle
     2  part of a request's body has come, and the upstream has seen none of it
-    3  as 1, but of somebody with a history or a pass
+    3  its answer is complete, and its client has not taken all of it for UNREAD_SECONDS
+    4  as 1, but of somebody with a history or a pass
+    5  anything else: its request is with the upstream, or waits for its turn there; a WebSocket; a known client's
+       body, or answer
 
 and among equals one of the network that has most connections, there of the address that has most (the order of
-policy/shares.py), then the one that would be closed soonest anyway. A connection whose request has gone to the
-upstream, or waits for its turn there, is never closed for others, nor a WebSocket.
+policy/shares.py), then the one that would be closed soonest anyway. One of the last kind goes only for a newcomer whose
+network has fewer connections, or whose address has fewer of the network's, those with a history counting a quarter. If
+nobody need give way so, newcomers wait.
 
 Of those whose answers take too much memory, the connections of the network, and there of the address, go first for
 which most is unsent (policy/shares.py), whatever is under way on them: memory that is not there cannot be waited for.
@@ -37,7 +41,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from shield.model import Tier
 from shield.policy.locations import locate
-from shield.policy.shares import Holding, Shares
+from shield.policy.shares import WEIGHTS, Holding, Shares
 from shield.wire.transport import Backlog
 
 if TYPE_CHECKING:
@@ -60,14 +64,18 @@ MOST_PER_NETWORK: Final = 16_384
 """By default at most; else a quarter and a half of all. A browser keeps six: so 680 browsers behind one address, each
 used within `timeouts.keep_alive`, are not too many, nor are 2,700 in a network."""
 
-NOTHING_UNDER_WAY, UNSENT, UNDER_WAY = range(3)
-"""What Guest.stake() says: what would be lost."""
+NOTHING_UNDER_WAY, UNSENT, UNREAD, _KNOWN, UNDER_WAY = range(5)
+"""What Guest.stake() says: what would be lost. _KNOWN is the rank of a known client's connection with nothing under
+way."""
+UNREAD_SECONDS: Final = 2.0
+"""s. As long as that the end of an answer is taken for on its way: a few round trips of a bad line."""
 _NOBODYS: Final = (0, 0)
-_KNOWN: Final = 2  # rank of a known client's connection with nothing under way
+_ALONE: Final = (WEIGHTS[Tier.T3], WEIGHTS[Tier.T3])  # the share of a stranger's only connection
 
 REASONS: Final = (
     "refused_address",  # its address has too many, and all of them are in use
     "refused_network",
+    "refused",  # all connections are in use, and its network or address has as many as any
     "displaced_address",  # it gave way to a newer one of its address
     "displaced_network",
     "displaced",  # it gave way to a newcomer when all connections were in use
@@ -102,7 +110,7 @@ class Guest(Protocol):
     def watch(self) -> Watch:
         """Until when it would live anyway."""
 
-    def stake(self) -> int:
+    def stake(self, now: float) -> int:
         """What would be lost if it were closed now."""
 
     def unsent(self) -> int:
@@ -196,30 +204,45 @@ class Crowding:
             return True
         home, network = whereabouts(address)
         if self._addresses.get(home, 0) >= self.per_address and not self.unlimited(address):
-            return self._make_room_at(home, "", "address")
+            return self._make_room_at(home, "", "address", address)
         if self._networks.get(network, 0) >= self.per_network and not self.unlimited(address):
-            return self._make_room_at("", network, "network")
+            return self._make_room_at("", network, "network", address)
         return True
 
     def unlimited(self, address: str) -> bool:
         """Whether no limit of addresses and networks holds for an address."""
         return self._trusts(address) or self._engine.allows(address)
 
-    def _make_room_at(self, home: str, network: str, kind: str) -> bool:
+    def _make_room_at(self, home: str, network: str, kind: str, newcomer: str) -> bool:
         connection = self._least(home, network)
-        if connection is None:
+        if connection is None or not self._yields(connection, newcomer):
             self._count(f"refused_{kind}", home or network)
             return False
         self._close(connection, f"displaced_{kind}", home or network)
         return True
 
     def least(self) -> Guest | None:
-        """The least deserving of all, for make_room(); None when none of those looked at may be closed."""
+        """The least deserving of all, for make_room(); None when none of those looked at may be closed for anybody."""
         return self._least("", "")
 
-    def make_room(self, connection: Guest) -> None:
-        """Close `connection` for a newcomer."""
+    def make_room(self, connection: Guest, newcomer: str) -> bool:
+        """Close `connection` for one from the address `newcomer`, unless that deserves it less. Whether it may stay."""
+        if not self._yields(connection, newcomer):
+            self._count("refused", whereabouts(newcomer)[1])
+            return False
         self._close(connection, "displaced", connection.whereabouts[1])
+        return True
+
+    def _yields(self, connection: Guest, newcomer: str) -> bool:
+        """Whether `connection` gives way: always, if nothing is under way on it that only shares decide about."""
+        if self._rank(connection) != UNDER_WAY or self.unlimited(newcomer):
+            return True
+        home, network = whereabouts(newcomer)
+        weight = WEIGHTS[Tier.T1 if self._engine.deserves(home, None) else Tier.T3]
+        theirs = self._charge(connection)
+        if connection.whereabouts[1] != network:
+            return theirs[0] > weight * (self._networks.get(network, 0) + 1)
+        return connection.whereabouts[0] != home and theirs[1] > weight * (self._addresses.get(home, 0) + 1)
 
     def relieve(self) -> None:
         """Too much waits to be sent: close the connections that deserve it least."""
@@ -266,30 +289,27 @@ class Crowding:
         connections = self._all
         count = len(connections)
         best: Guest | None = None
-        best_rank, best_share, best_end = UNDER_WAY + 1, _NOBODYS, 0.0
+        best_rank, best_share, best_end = UNDER_WAY, _ALONE, 0.0
         for look in range(min(count, DRAWN)):
             if look == GLANCE and best_rank == NOTHING_UNDER_WAY:
                 break
             connection = connections[look] if count <= DRAWN else connections[int(random() * count)]  # noqa: S311 - no secret
             if (home and connection.whereabouts[0] != home) or (network and connection.whereabouts[1] != network):
                 continue
-            stake = connection.stake()
-            if stake == UNDER_WAY:
+            rank = self._rank(connection)
+            if rank > best_rank:
                 continue
-            if self._deserves(connection):
-                if stake != NOTHING_UNDER_WAY:
-                    continue
-                stake = _KNOWN
-            if stake > best_rank:
-                continue
-            share = self._share(connection)
-            if (
-                stake < best_rank
-                or share > best_share
-                or (share == best_share and connection.watch.deadline < best_end)
-            ):
-                best, best_rank, best_share, best_end = connection, stake, share, connection.watch.deadline
+            share = self._charge(connection) if rank == UNDER_WAY else self._share(connection)
+            if rank < best_rank or share > best_share or (share == best_share and connection.watch.deadline < best_end):
+                best, best_rank, best_share, best_end = connection, rank, share, connection.watch.deadline
         return best
+
+    def _rank(self, connection: Guest) -> int:
+        """The kind of a connection, in the order of this module's docstring."""
+        stake = connection.stake(self._clock())
+        if stake == UNDER_WAY or not self._deserves(connection):
+            return stake
+        return _KNOWN if stake == NOTHING_UNDER_WAY else UNDER_WAY
 
     def _deserves(self, connection: Guest) -> bool:
         peer, home = connection.peer, connection.whereabouts[0]
@@ -301,6 +321,12 @@ class Crowding:
         """How many connections its network has, and its address."""
         home, network = connection.whereabouts
         return self._networks.get(network, 0), self._addresses.get(home, 0)
+
+    def _charge(self, connection: Guest) -> tuple[int, int]:
+        """The same, as it counts for what is under way on it."""
+        weight = WEIGHTS[Tier.T1 if self._deserves(connection) else Tier.T3]
+        network, address = self._share(connection)
+        return weight * network, weight * address
 
     def _count(self, reason: str, where: str) -> None:
         """Count a connection that was closed, and tell the log now and then."""

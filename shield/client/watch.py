@@ -63,6 +63,7 @@ LAST_SECONDS: Final = 1.0
     NOTHING,
 ) = range(16)
 _RESTS: Final = frozenset({BODY, CLIENT_READING})
+_ENDING: Final = frozenset({CLOSING, LINGERING})
 WAITS: Final = (
     "head",
     "last head",
@@ -305,6 +306,16 @@ class Watch:
         self.deadline = NEVER
 
     # whether it has been worth waiting
+
+    def answered(self) -> float:
+        """Since when nothing but the client's reading is waited for, as far as can be seen; NEVER if anything else
+        is."""
+        limits, why = self._limits, self.why
+        if why == CLIENT_READING:
+            return self._since
+        if why == NEXT_REQUEST:
+            return self.deadline - limits.keep_alive
+        return self.deadline - (limits.progress if why == CLOSING else limits.linger) if why in _ENDING else NEVER
 
     def enough(self, moved: int) -> bool:
         """Whether `moved` bytes in all are so many that who sent them is no slow one, but rests."""

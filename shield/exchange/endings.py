@@ -6,6 +6,7 @@
     TUNNELLED    learns 101        101                responses     closed      the end of the tunnel
     TUNNEL_CUT   learns 101        101                read_timeout  closed      a tunnel that is cut
     OUSTED       learns 101        101                streams_full  closed      the end of the tunnel
+    EVICTED      learns 101        101                displaced     closed      nothing more: it was closed
     FAILED       learns a fault    the fault's        the fault     closed      Shield's reply to the fault
     NO_ROOM      cancels, refunds  the fault's        the fault     closed      Shield's reply to the fault
     BROKEN       learns 502        the response's     the fault     closed      a response that is cut
@@ -72,6 +73,7 @@ RESPONDED: Final = Ending("responded", LEARN, OF_RESPONSE, Seen.WHOLE, reuse=Tru
 TUNNELLED: Final = Ending("tunnelled", LEARN, OF_RESPONSE, Seen.CLOSE)
 TUNNEL_CUT: Final = Ending("tunnel cut", LEARN, OF_RESPONSE, Seen.CUT, counter=READ_TIMEOUT)
 OUSTED: Final = Ending("ousted", LEARN, OF_RESPONSE, Seen.CLOSE, counter="streams_full")
+EVICTED: Final = Ending("evicted", LEARN, OF_RESPONSE, Seen.NOTHING, counter="displaced")
 FAILED: Final = Ending("failed", LEARN, OF_FAULT, Seen.STAND_IN)
 NO_ROOM: Final = Ending("no room", CANCEL, OF_FAULT, Seen.STAND_IN, refunds_unsent=True)
 BROKEN: Final = Ending("broken", LEARN, OF_RESPONSE, Seen.CUT, learned=502)

@@ -196,3 +196,6 @@ class Passage(Protocol):
 
     def unread(self, now: float) -> None:
         """The client has not read what waits for it for too long."""
+
+    def displaced(self, now: float) -> None:
+        """The client's connection was closed to make room for others."""

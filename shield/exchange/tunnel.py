@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from shield.exchange.endings import OUSTED, TUNNEL_CUT, Ending
+from shield.exchange.endings import EVICTED, OUSTED, TUNNEL_CUT, Ending
 
 if TYPE_CHECKING:
     from shield.exchange.forwarder import Forwarder
@@ -71,6 +71,10 @@ class Tunnel:
     def give_way(self, now: float) -> None:
         """Somebody asks for a place among the streams who has less than its client, address or network."""
         self._cut(OUSTED, now)
+
+    def displaced(self, now: float) -> None:
+        """The client's connection was closed to make room for others."""
+        self._cut(EVICTED, now)
 
     def _cut(self, ending: Ending, now: float) -> None:
         if self._open:

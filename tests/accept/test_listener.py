@@ -115,7 +115,7 @@ def test_a_kernel_that_refuses_leaves_the_limit(monkeypatch: pytest.MonkeyPatch)
 
 async def test_accepting_pauses_at_the_limit_and_goes_on_when_there_is_room() -> None:
     async with shielded(limit=10) as (shield, _), contextlib.AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(await shield.client()) for _ in range(30)]
+        clients = [await stack.enter_async_context(await shield.client(source=f"127.1.{n}.1")) for n in range(30)]
         for client in clients:
             await client.send(get("/x"))
         await soon(lambda: shield.told("accepting_paused"))

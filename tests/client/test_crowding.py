@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,8 @@ from shield.client.crowding import (
     REASONS,
     RELIEF,
     UNDER_WAY,
+    UNREAD,
+    UNREAD_SECONDS,
     UNSENT,
     Crowding,
     share_of,
@@ -61,7 +64,7 @@ class FakeConnection:
         self.displaced = 0
         self.waiting = 0
 
-    def stake(self) -> int:
+    def stake(self, now: float) -> int:
         return self.at_stake
 
     def unsent(self) -> int:
@@ -89,11 +92,9 @@ class Crowd:
         self.connections.per_address = per_address
         self.connections.per_network = per_network
 
-    def make_room(self) -> bool:
+    def make_room(self, newcomer: str = "198.51.100.1") -> bool:
         connection = self.connections.least()
-        if connection is not None:
-            self.connections.make_room(connection)
-        return connection is not None
+        return connection is not None and self.connections.make_room(connection, newcomer)
 
     def add(self, *arguments: Any, **options: Any) -> Any:
         connection: Any = FakeConnection(*arguments, **options)
@@ -164,8 +165,12 @@ def test_a_network_at_its_limit_replaces_its_own() -> None:
     for connection in connections:
         connection.at_stake = UNDER_WAY
     crowd.add("10.0.0.9", UNDER_WAY)
-    assert not crowd.connections.admit("10.0.0.10")
-    assert crowd.closed["refused_network"] == 1
+    assert not crowd.connections.admit("10.0.0.2"), "its address has most"
+    assert crowd.connections.admit("10.0.0.10"), "an address with two of them has one too many, whatever they do"
+    assert Counter(one.peer.address for one in connections if one.displaced) == {"10.0.0.2": 2}
+    crowd.add("10.0.0.10", UNDER_WAY)
+    assert not crowd.connections.admit("10.0.0.11"), "all have one"
+    assert crowd.closed["refused_network"] == 2
 
 
 def test_trusted_proxies_are_not_limited_by_address_and_go_last() -> None:
@@ -179,19 +184,21 @@ def test_trusted_proxies_are_not_limited_by_address_and_go_last() -> None:
     assert sum(connection.displaced for connection in proxies) == 1
 
 
-def test_strangers_with_nothing_under_way_go_first_then_unsent_bodies_then_the_known() -> None:
+def test_strangers_with_nothing_under_way_go_first_then_bodies_then_unread_answers_then_the_known() -> None:
     crowd = Crowd()
     crowd.engine.deserving = {"10.0.0.1", "10.0.0.2"}
     known = crowd.add("10.0.0.1")
     uploading = crowd.add("10.0.0.2", UNSENT)
     body = crowd.add("10.1.0.1", UNSENT)
+    unread = crowd.add("10.4.0.1", UNREAD)
+    reading = crowd.add("10.0.0.1", UNREAD)
     idle = crowd.add("10.2.0.1")
     busy = crowd.add("10.3.0.1", UNDER_WAY)
     order = []
     while crowd.make_room():
-        order.append(displaced(known, uploading, body, idle, busy))
-    assert order == [[3], [2, 3], [0, 2, 3]], "what is under way stays, and a known client's upload"
-    assert len(crowd.connections) == 2
+        order.append(displaced(known, uploading, body, idle, busy, unread, reading))
+    assert order == [[3], [2, 3], [2, 3, 5], [0, 2, 3, 5]], "what is under way stays, and what a known client moves"
+    assert len(crowd.connections) == 3
 
 
 def test_it_is_one_of_those_who_hold_most() -> None:
@@ -204,26 +211,43 @@ def test_it_is_one_of_those_who_hold_most() -> None:
     assert len(displaced(*few)) + len(displaced(*many)) == 200
 
 
-_wheres = st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from([NOTHING_UNDER_WAY, UNSENT, UNDER_WAY]))
+_stakes = st.sampled_from([NOTHING_UNDER_WAY, UNSENT, UNREAD, UNDER_WAY])
+_wheres = st.tuples(st.integers(1, 3), st.integers(1, 3), _stakes)
+_newcomers = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=GLANCE)
 
 
-@given(st.lists(_wheres, min_size=1, max_size=GLANCE), st.integers(1, GLANCE))
-def test_whoever_has_most_gives_up_connections_first(wheres: list[tuple[int, int, int]], newcomers: int) -> None:
+@given(st.lists(_wheres, min_size=1, max_size=GLANCE), _newcomers)
+def test_whoever_has_most_gives_up_connections_first(
+    wheres: list[tuple[int, int, int]], newcomers: list[tuple[int, int]]
+) -> None:
     """The guarantee: for a newcomer a connection is closed on which least is under way, and of these one of the network
-    that has most, and there of the address."""
+    that has most, and there of the address. One whose request is under way goes only for a newcomer whose network, or
+    address in it, has fewer: so nobody is turned away while another network has two more than theirs."""
     crowd = Crowd(per_address=1000, per_network=1000)
     open_ = [crowd.add(f"10.0.{network}.{address}", stake) for network, address, stake in wheres]
-    for _ in range(newcomers):
+    for network, address in newcomers:
+        home = f"10.0.{network}.{address}"
         networks = Counter(one.whereabouts[1] for one in open_)
         homes = Counter(one.whereabouts[0] for one in open_)
-        there = crowd.make_room()
-        assert there is any(one.at_stake != UNDER_WAY for one in open_)
+        there = crowd.make_room(home)
         if not there:
-            break
+            assert all(one.at_stake == UNDER_WAY for one in open_)
+            most = max(networks.values(), default=0)
+            assert most <= networks[f"10.0.{network}"] + 1
+            if most == networks[f"10.0.{network}"]:
+                heavy = {where for where, count in networks.items() if count == most}
+                if heavy == {f"10.0.{network}"}:
+                    assert max(homes[one.whereabouts[0]] for one in open_) <= homes[home] + 1
+            continue
         (gone,) = [one for one in open_ if one.displaced]
         open_.remove(gone)
         rivals = [one for one in open_ if one.at_stake <= gone.at_stake]
         assert all(one.at_stake == gone.at_stake for one in rivals)
+        if gone.at_stake == UNDER_WAY:
+            there = gone.whereabouts
+            assert networks[there[1]] > networks[f"10.0.{network}"] + 1 or (
+                there[1] == f"10.0.{network}" and homes[there[0]] > homes[home] + 1
+            )
         mine = networks[gone.whereabouts[1]], homes[gone.whereabouts[0]]
         assert mine == max([mine, *((networks[one.whereabouts[1]], homes[one.whereabouts[0]]) for one in rivals)])
 
@@ -277,7 +301,7 @@ def test_no_more_than_a_few_are_looked_at() -> None:
     looked = Counter[int]()
 
     class Busy(FakeConnection):
-        def stake(self) -> int:
+        def stake(self, now: float) -> int:
             looked[0] += 1
             return UNDER_WAY
 
@@ -327,9 +351,10 @@ async def test_a_newcomer_gets_in_when_silent_connections_hold_all_places() -> N
         assert Counter(answer[:12] for answer in answers) == {b"": 5, b"HTTP/1.1 408": 15}
 
 
-async def test_one_whose_request_is_under_way_is_never_closed_for_others() -> None:
+async def test_one_whose_request_is_under_way_is_not_closed_for_who_has_as_many() -> None:
     async with shielded({"/slow": None}, limit=4) as (shield, origin), contextlib.AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(await shield.client()) for _ in range(4)]
+        sources = [f"127.1.{number}.1" for number in range(4)]
+        clients = [await stack.enter_async_context(await shield.client(source=source)) for source in sources]
         for client in clients:
             await client.send(get("/slow"))
         await origin.got(4)
@@ -339,11 +364,57 @@ async def test_one_whose_request_is_under_way_is_never_closed_for_others() -> No
         shield.listener.retry()
         assert len(shield.crowding) == 4, "nothing has changed"
         await origin.links[0].send(reply())
-        await soon(lambda: any(connection.stake() == NOTHING_UNDER_WAY for connection in shield.accepted))
+        await soon(lambda: any(connection.stake(shield.clock()) == NOTHING_UNDER_WAY for connection in shield.accepted))
         shield.listener.retry()
         assert (await late.response()).status == 200
         assert shield.metrics.connections_closed["displaced"] == 1
         assert len(shield.engine.cancelled) == 0
+
+
+async def test_two_networks_that_use_all_connections_keep_nobody_out() -> None:
+    """Answers that nobody read counted as under way: 300 of them, of 40 addresses, held every connection for as long as
+    they were opened again, and nobody else was let in."""
+    limit = 12
+    answers = {"/": reply(b"x" * 200_000), "/slow": None}
+    async with shielded(answers, limit=limit) as (shield, _), contextlib.AsyncExitStack() as stack:
+        for sock in shield.listener._sockets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        for number in range(limit):
+            source = f"127.1.{number % 2}.{number}"
+            client = await stack.enter_async_context(await shield.client(source=source, receive_buffer=4096))
+            await client.send(get("/slow" if number < 4 else "/"))
+        now = shield.clock
+        await soon(lambda: len(shield.accepted) == limit)
+        await soon(lambda: all(one.stake(now()) == UNDER_WAY for one in shield.accepted))
+        for number in range(3):
+            user = await stack.enter_async_context(await shield.client(source=f"127.2.{number}.1"))
+            assert (await user.ask(get("/page"))).status == 200
+        assert shield.metrics.connections_closed["displaced"] == 3
+        shield.advance(UNREAD_SECONDS)
+        kinds = Counter(one.stake(now()) for one in shield.crowding._all)
+        assert kinds[UNREAD] >= 7, "by now they go before what the service works for"
+        assert kinds[UNREAD] + kinds[UNDER_WAY] == limit - 1, "each user's went for the next one's"
+
+
+async def test_a_websocket_that_is_closed_for_others_leaves_nothing() -> None:
+    """Its exchange was told, and the tunnel not: the connection to the service stayed for ever."""
+
+    async def switch(link: Link, request: Received) -> None:
+        await link.send(SWITCHED)
+        await link.read()
+        link.close()
+
+    async with shielded({}, switch, limit=2) as (shield, origin), contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            client = await stack.enter_async_context(await shield.client(source="127.1.1.1"))
+            await client.send(get("/ws", *WEBSOCKET))
+            assert (await client.response()).status == 101
+        user = await stack.enter_async_context(await shield.client(source="127.2.1.1"))
+        await user.send(b"GET")
+        await soon(lambda: shield.metrics.connections_closed["displaced"] == 1)
+        await soon(lambda: sum(link.lost.is_set() for link in origin.links) == 1)
+        assert shield.metrics.tunnels_open == shield.metrics.streams_open == 1
+        assert shield.metrics.faults["displaced"] == 1
 
 
 @pytest.mark.parametrize("chunks", [False, True])

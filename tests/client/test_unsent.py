@@ -95,7 +95,9 @@ async def test_the_service_works_for_nobody_who_has_hung_up(tls: Any) -> None:
         small_buffers(shield)
         context = ssl.create_default_context(cafile=str(tls.authority))
         client = await Client.open(shield.port, receive_buffer=4096)
-        _, writer = await asyncio.open_connection(sock=client.sock, ssl=context, server_hostname="localhost", limit=1000)
+        _, writer = await asyncio.open_connection(
+            sock=client.sock, ssl=context, server_hostname="localhost", limit=1000
+        )
         try:
             writer.write(get())
             await soon(lambda: shield.accepted and shield.accepted[0].flow.ahead)
