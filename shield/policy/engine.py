@@ -116,7 +116,7 @@ class Engine:
             self._notes,
         )
         refusals = TimedRefusals(settings.queue)
-        ranks = Ranks(keys.current, settings.queue.order_seconds)
+        ranks = Ranks(keys.current, settings.queue.order_seconds, settings.challenge.bought_burst)
         charges = Charges(self._limits, self._reputation, self._history, tally)
         squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally)
         tiers = Tiers(

@@ -320,6 +320,7 @@ class Pass:
     """
 
     __slots__ = (
+        "begun",
         "bought_in",
         "burst",
         "check_at",
@@ -370,6 +371,7 @@ class Pass:
         self.limited_at = 0.0  # when it was last above its budget
         self.paid_until = ends  # it is not renewed beyond
         self.taken = 0.0  # units
+        self.begun = 0.0  # when it first took any, if it was bought
         # its history
         self.window = 0.0
         self.windows = 0

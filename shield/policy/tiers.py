@@ -230,6 +230,8 @@ class Tiers:
         """Note what a bought pass got, or that it asked for more than it has."""
         if refusal is None:
             self._bought_units += cost
+            if not bought.taken:
+                bought.begun = now
             bought.taken += cost
         elif refusal.reason is PASS_RATE:
             bought.limited_at = now

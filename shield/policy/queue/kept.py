@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log2
 from typing import Final
 
 from shield.policy.bucket import SLACK, Bucket, Rate
@@ -26,7 +27,8 @@ class Kept:
         keeps took it all, since they ask more often than a page that was just bought.
         """
         bucket, seconds = self._bucket, request.cost / self.rate
-        others = LEFT_TO_OTHERS * max(-request.rank, 0.0)
+        shown = request.shown_pass
+        others = LEFT_TO_OTHERS * int(log2(shown.taken)) if shown is not None and shown.taken > 1.0 else 0.0
         if bucket.level(now) + SLACK < min(seconds, bucket.burst) + others:
             return False
         bucket.tat = max(bucket.tat, now) + seconds  # all of it, if that is more than the bucket holds

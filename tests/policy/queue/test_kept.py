@@ -14,7 +14,7 @@ NOW = 4321.0
 
 def request(cost: float = 1.0, taken: int = 0) -> Any:
     """Of a pass that has taken 2 to that power."""
-    return SimpleNamespace(cost=cost, rank=-float(taken))
+    return SimpleNamespace(cost=cost, shown_pass=SimpleNamespace(taken=2.0**taken))
 
 
 @pytest.fixture
