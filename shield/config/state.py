@@ -19,8 +19,8 @@ class StateSettings:
     directory: Annotated[
         str,
         Doc(
-            "Directory where the signing keys and the history of clients are kept over a restart. Empty: "
-            "in memory only."
+            "Directory where the signing keys, the history of clients and what else was learned are kept over a "
+            "restart. Empty: in memory only."
         ),
     ] = ""
     secret_file: Annotated[

@@ -57,8 +57,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "hash_randomization_off": _event("warning", "Clients could choose keys that collide.", "effect unset"),
     "state_not_kept": _event("warning", "A restart will forget everything.", "effect setting"),
     "keys_not_saved": _event("error", "The disk did not take the signing keys.", "path error effect"),
-    "history_not_saved": _event("error", "The disk did not take the history.", "path error rows"),
+    "history_not_saved": _event("error", "The disk did not take the history.", "path error"),
+    "learned_not_saved": _event("error", "The disk did not take scores, bans and the like.", "path error"),
     "history_unusable": _event("error", "A history file could not be read, and was put aside.", "path error kept_as"),
+    "learned_unusable": _event("error", "A file of scores, bans and the like was put aside.", "path error kept_as"),
     "exception": _event("error", "A bug in Shield.", "message traceback"),
     "library": _event("warning", "A library has logged something; error where it says so.", "logger message traceback"),
     # client connections

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
@@ -165,6 +165,26 @@ class Drops:
             if drop.until > forgotten:
                 break
             del self._addresses[name]
+
+    def rows(self, shift: float) -> Iterator[list[Any]]:
+        """The addresses as plain rows: name, until when, how often. `shift`: from our clock to that of the rows."""
+        for name, drop in tuple(self._addresses.items()):
+            yield [name, drop.until + shift, drop.times]
+
+    def restore(self, source: AddressEntry, until: float, times: int, now: float) -> bool:
+        """Take what a row from before a restart says of an address, unless it may not be dropped."""
+        settings, rare, name = self._settings, source.rare, source.name
+        until = min(until, now + settings.most_seconds)
+        if rare.overflow or rare.named is not None or rare.vouched or name in self._addresses or name in LOOPBACK:
+            return False
+        if self._history.clients_at(name) or not settings.enabled or len(self._addresses) >= settings.addresses:
+            return False
+        drop = self._addresses[name] = _Drop()
+        drop.times, drop.until = times, until
+        if until > now:
+            self.active[name] = until
+            self.version += 1
+        return True
 
     def _count(self, source: AddressEntry, others: int, now: float) -> None:
         """`others`: clients at the address that were served, besides the one that was refused."""

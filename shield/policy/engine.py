@@ -46,6 +46,7 @@ from shield.policy.provoked import brings_cookies, by_another_site, could_answer
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals, banned
+from shield.policy.remembered import Remembered
 from shield.policy.reputation import POOR_STATUS, Reputation
 from shield.policy.request import Request
 from shield.policy.routes import Routes
@@ -161,6 +162,19 @@ class Engine:
             pricing=self._pricing,
             standouts=self._standouts,
             notes=self._notes,
+        )
+
+        self._remembered = Remembered(
+            identity=self._identity,
+            drops=self.drops,
+            reputation=self._reputation,
+            passes=self._passes,
+            challenger=self._challenger,
+            pricing=self._pricing,
+            routes=self._routes,
+            concurrency=self._concurrency,
+            windows=self._windows,
+            wall_offset=wall_offset,
         )
 
     # Who asks
@@ -479,6 +493,21 @@ class Engine:
     def import_history(self, rows: Iterable[list[Any]], now: float, homes: dict[str, str] | None = None) -> int:
         """Take rows that `export_history` made; how many made sense. For parts of them see `History.load`."""
         return self._history.load(rows, now, now + self._wall_offset, homes)
+
+    @property
+    def bans_made(self) -> int:
+        """Bans so far."""
+        return self._reputation.bans_made
+
+    def export_learned(self, now: float, heir: bool = False) -> Iterator[list[Any] | None]:
+        """All else that is to outlive a restart, as plain rows (remembered.py); to be consumed in slices. `heir`: they
+        go to who comes in the place of this very engine."""
+        return self._remembered.rows(now, heir)
+
+    def import_learned(self, rows: Iterable[Any], now: float, same_service: bool = True) -> int:
+        """Take rows that `export_learned` made; how many were of use. `same_service`: they were learned before the
+        service that is here now."""
+        return self._remembered.load(rows, now, same_service)
 
     # Before a verdict, and now and then
 

@@ -236,6 +236,15 @@ class History(Cache[bytes, Record]):
         """The share of newcomers that come from known networks in calm weather; None until there were enough."""
         return self._newcomers_known / self._newcomers if self._newcomers >= self._least_newcomers else None
 
+    @property
+    def newcomers(self) -> tuple[float, float]:
+        """Newcomers of calm weather, of late, and how many of these came from known networks."""
+        return self._newcomers, self._newcomers_known
+
+    @newcomers.setter
+    def newcomers(self, counted: tuple[float, float]) -> None:
+        self._newcomers, self._newcomers_known = counted
+
     def clients_at(self, address: str) -> int:
         """Records of an address."""
         return self._addresses.get(address, 0)

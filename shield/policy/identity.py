@@ -267,6 +267,37 @@ class Identity:
                 return None
         return source
 
+    def restore_source(self, home: str, now: float) -> AddressEntry:
+        """The entry of an address by the name of its entry. ValueError when that is none."""
+        address = f"{home[:-3]}" if home.endswith("::/64") else home
+        return self.source(address, now)
+
+    def restore_network(self, name: str, now: float) -> NetworkEntry:
+        """The entry of a network by its name. ValueError when that is none."""
+        address, _, length = name.partition("/")
+        _, _, around, inner = locate(address)
+        if name == around:
+            return self._network(name, self._rates.v6_48 if inner else self._rates.v4, now)
+        if not inner or name != inner:
+            raise ValueError(f"/{length} is no network of ours")
+        return self._network(name, self._rates.v6_56, now)
+
+    def restore(self, key: bytes, home: str, now: float) -> ClientEntry | None:
+        """The entry of a client by its key and the name of its address; None where it would have to share one.
+        ValueError when the name is none."""
+        entry = self.clients.get(key)
+        if entry is not None:
+            return entry if entry.source.name == home else None
+        source = self.restore_source(home, now)
+        if source.rare.overflow or source.clients >= self._clients_per_address:
+            return None
+        record = self._history.recall(key, None)
+        made = ClientEntry(key, source, record)
+        if self.clients.enter(key, made, now, record is not None) is not made:
+            return None
+        source.clients += 1
+        return made
+
     def _others(self) -> ClientEntry:
         """The entry that newcomers share when the table of clients is full."""
         others = ClientEntry(b"other", self.addresses.shared, None, overflow=True)

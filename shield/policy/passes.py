@@ -22,15 +22,16 @@ from another worker. Later nobody could tell whether it has lapsed.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from shield.policy.bucket import Rate
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import Pass, PassKind
 from shield.policy.history import History
 from shield.policy.notes import Notes
-from shield.policy.pass_tokens import PassTokens
+from shield.policy.pass_tokens import ID_BYTES, PassTokens
+from shield.policy.rows import key, number, text
 from shield.policy.table import Table
 
 IDLE_SECONDS: Final = 3600.0
@@ -107,6 +108,43 @@ class Passes:
         if bought.scarce:
             heapq.heappush(self._live_bought, (bought.expires, id_, bought))
         return bought
+
+    def rows(self, shift: float, now: float) -> Iterator[list[Any] | None]:
+        """The passes of which their token does not tell all, as plain rows; None for each other one. `shift`: from our
+        clock to that of the rows."""
+        for each in tuple(self.table.values()):
+            if each.ends <= now or not (each.revoked or (each.scarce and each.expires > now)):
+                yield None
+                continue
+            times = (each.issued, each.expires, each.paid_until, each.tat, each.filled_at, each.limited_at)
+            yield [each.key.hex(), int(each.kind), each.revoked, each.bought_in, *(time + shift for time in times)]
+
+    def restore(self, row: list[Any], shift: float, now: float) -> bool:
+        """Take such a row from before a restart; whether there was room. ValueError when it makes no sense."""
+        id_, kind, revoked, bought_in, *times = row
+        name, network = key(id_, ID_BYTES), text(bought_in)
+        issued, expires, paid_until, tat, filled_at, limited_at = (number(time) - shift for time in times)
+        settings, ends = self._settings, issued + self._settings.pass_lifetime
+        if name in self.table or issued > now or ends <= now:
+            return False
+        restored = Pass(name, PassKind(kind), self._scarce, issued, ends, self._history.get(name))
+        if revoked is True:
+            restored.make_ordinary(self._ordinary)
+            restored.revoke()
+        else:
+            restored.make_scarce(min(expires, now + settings.bought_idle), min(paid_until, ends))
+            restored.filled_at, restored.limited_at = min(filled_at, now), min(limited_at, now)
+            restored.tat = min(tat, now + restored.span)
+            restored.bought_in = network
+            if restored.expires <= now:
+                return False
+        if self.table.enter(name, restored, now) is not restored:
+            return False
+        if restored.scarce:
+            heapq.heappush(self._live_bought, (restored.expires, name, restored))
+            if network:
+                self._lapsed(network, 1)
+        return True
 
     def present(self, token: str, now: float) -> Pass | None:
         """The pass that `token` stands for; None when it is forged, has ended, or was revoked."""

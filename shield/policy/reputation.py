@@ -239,6 +239,7 @@ class Reputation:
         "_least_score",
         "_most_slowing",
         "_notes",
+        "bans_made",
         "settings",
     )
 
@@ -255,6 +256,7 @@ class Reputation:
         self._most_slowing = settings.most_slowing
         self._ends: list[tuple[float, bool]] = []  # heap: when each ban ends, and whether an address's; one per entry
         self._bans = {False: 0, True: 0}
+        self.bans_made = 0
 
     def bans(self, now: float) -> dict[str, int]:
         """Bans in force. Call it now and then: it forgets those that have ended."""
@@ -366,6 +368,23 @@ class Reputation:
             entry.ignored_at = now
             self.soft(source, entry, self.settings.ignored, now)
 
+    def remembers(self, entry: ClientEntry | AddressEntry, now: float) -> bool:
+        """Whether a holder is banned, or its next ban would be longer for those before."""
+        rare = entry.rare
+        return rare.relapses > 0 and rare.banned_until + self.settings.most_ban > now
+
+    def restore_ban(self, entry: ClientEntry | AddressEntry, until: float, relapses: int, now: float) -> None:
+        """Take a ban from before a restart, and how many there were. A longer one that is in force stays."""
+        until = min(until, now + self.settings.most_ban)
+        if until <= entry.banned_until or until + self.settings.most_ban <= now:
+            return
+        if until > now and entry.banned_until <= now:
+            of_address = isinstance(entry, AddressEntry)
+            self._bans[of_address] += 1
+            heapq.heappush(self._ends, (until, of_address))
+        entry.banned_until = until
+        entry.relapses = max(entry.relapses, relapses)
+
     def _settle(self, entry: ClientEntry, score: float, now: float) -> None:
         """Bring a client's decaying values to `now`; `score` is its score then.
 
@@ -407,6 +426,7 @@ class Reputation:
         seconds = min(
             self.settings.least_ban * self.settings.relapse ** min(entry.relapses, 32), self.settings.most_ban
         )
+        self.bans_made += 1
         entry.banned_until = now + seconds
         entry.relapses += 1
         of_address = isinstance(entry, AddressEntry)

@@ -28,7 +28,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
@@ -36,6 +36,7 @@ from typing_extensions import Doc
 from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.model import UNIT_SECONDS
+from shield.policy.rows import count, number, text
 from shield.policy.status import RouteStatus, TableStatus
 
 TEMPLATE_CHARS: Final = 128
@@ -153,6 +154,13 @@ class Route:
         self.cost = fixed if fixed is not None else cost_of(baseline, settings)
         self.live = True
 
+    def learned(self, baseline: float, slow: float, samples: int) -> None:
+        """Take what was known of its time before a restart."""
+        self.baseline, self.slow = baseline, slow
+        self.samples = samples
+        if not self.fixed:
+            self.cost = cost_of(baseline, self.settings)
+
     def sample(self, seconds: float, now: float) -> None:
         """Learn from an upstream time, congestion already taken out of it."""
         settings = self.settings
@@ -169,7 +177,6 @@ class Route:
             self.baseline = max(self.baseline * math.exp(step if seconds > self.baseline else -step), least)
         if not self.fixed:
             self.cost = cost_of(self.baseline, settings)
-
 
     def weigh(self, seconds: float, loaded: bool, now: float) -> None:
         """Learn what is slow, from any upstream time. What took long under load is no reason to take more for usual,
@@ -204,6 +211,10 @@ class Route:
         if slow > MIXED * baseline:
             return 0.0
         return seconds / min(slowness, 1.0)  # the service is no slower than usual, and no quicker
+
+
+MOST_BASELINE: Final = 3600.0
+"""Seconds; of a row of a file."""
 
 
 def cost_of(seconds: float, settings: RoutesSettings) -> float:
@@ -255,6 +266,30 @@ class Routes(dict[str, Route]):
             RouteStatus(route=route.template, requests=route.count, baseline=route.baseline, cost=route.cost)
             for route in best
         ]
+
+    def rows(self) -> Iterator[list[Any]]:
+        """The routes whose time is known, as plain rows; first that of all requests, which has no template."""
+        for route in (self.typical, *self._sketch.values()):
+            if route.samples:
+                yield [route.template, route.count, route.baseline, route.slow, route.samples]
+
+    def restore(self, row: list[Any]) -> bool:
+        """Take one of these rows; whether there was room. ValueError when it makes no sense."""
+        name, requests, baseline, slow, samples = row
+        name, requests, samples = text(name), count(requests), count(samples)
+        least = self._settings.least_cost * UNIT_SECONDS
+        baseline, slow = number(baseline, least, MOST_BASELINE), number(slow, least, MOST_BASELINE)
+        route = self._sketch.get(name) if name else self.typical
+        if route is None:
+            if len(self._sketch) >= self._most or len(name) > 2 * TEMPLATE_CHARS:
+                return False
+            path = name[name.find("/") :]
+            route = self._enter(name, self._costs.get(path))
+        if samples <= route.samples:
+            return False
+        route.count = max(route.count, requests)
+        route.learned(baseline, slow, samples)
+        return True
 
     def _find(self, target: str) -> Route:
         method, slash, path = target.partition("/")

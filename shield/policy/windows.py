@@ -8,7 +8,7 @@ the others    are told: the queue its order, the judge how strict to be, the pas
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.concurrency.reading import Reading
@@ -16,11 +16,13 @@ from shield.policy.history import History
 from shield.policy.judge import Judge
 from shield.policy.notes import Notes
 from shield.policy.passes import Passes
+from shield.policy.pressure.demand import MOST_RATE
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.weather import Weather
 from shield.policy.pressure.window import OwnLoad, Tally, Window
 from shield.policy.pricing.pricing import Pricing
 from shield.policy.queue.queue import Queue
+from shield.policy.rows import number
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import Standouts
 
@@ -65,6 +67,23 @@ class Windows:
     def weather(self) -> Weather:
         """What the last window made of the pressure."""
         return self._pressure.weather
+
+    def weather_row(self, shift: float) -> list[Any]:
+        """The pressure as a plain row, and from where newcomers come. `shift`: from our clock to that of the row."""
+        return [self._pressure.row(shift), *self._history.newcomers]
+
+    def restore(self, row: list[Any], shift: float, now: float) -> bool:
+        """Take such a row from before a restart, and have everybody go by it. ValueError when it makes no sense."""
+        pressure, newcomers, known = row
+        newcomers = number(newcomers, 0.0, MOST_RATE)
+        known = number(known, 0.0, newcomers)
+        self._pressure.restore(pressure, shift, now)
+        self._history.newcomers = newcomers, known
+        weather = self.weather
+        self._history.freeze(weather.attack.on)
+        left = self._pricing.left(weather.capacity, weather.known_demand)
+        self._judge.close_window(weather, self._share_out(left, weather, now), now)
+        return True
 
     def due(self, now: float) -> float:
         """Seconds that the window has lasted, when that is enough to close it; else 0. The first call opens one."""

@@ -37,7 +37,7 @@ from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
 from shield.process.assembly import assemble
 from shield.process.share import Share
-from shield.process.state import load_history, load_keys
+from shield.process.state import load_keys
 from shield.replies.redirect import Redirect
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
@@ -60,7 +60,7 @@ class Setting:
 
     `sockets` are descriptors of listening sockets for the service and for tls.redirect_from, in the order of their
     addresses. `drop` has the kernel drop connections (dropper.py). `metrics` go on from before where a config was read
-    again; then what is remembered is handed over, and is not read from the disk.
+    again.
     """
 
     config: Config
@@ -79,7 +79,6 @@ class Parts:
 
     metrics: Metrics
     engine: Engine
-    known: int  # rows of history that were taken over
     replies: Replies
     pool: Pool
     serving: Serving
@@ -94,7 +93,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     listening = [_adopted(each, config.listen.backlog, closing) for each in setting.sockets]
     metrics = _metrics(setting)
     keys = _keys(setting)
-    engine, known = _engine(setting, keys)
+    engine = _engine(setting, keys)
     certificates = None
     if config.tls.certificates:
         certificates = Certificates(config.tls.certificates, log.event)
@@ -138,7 +137,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     for listener in _listeners(config, listening, serving, entrance, certificates, connections):
         listeners.append(listener)
         closing.callback(listener.stop)
-    return Parts(metrics, engine, known, replies, pool, serving, certificates, listeners, connections)
+    return Parts(metrics, engine, replies, pool, serving, certificates, listeners, connections)
 
 
 def _metrics(setting: Setting) -> Metrics:
@@ -163,13 +162,9 @@ def _mark(config: Config, keys: Keys) -> bytes:
     return b"shield-" + loop_tag(keys.current, place).hex().encode("ascii")
 
 
-def _engine(setting: Setting, keys: Keys) -> tuple[Engine, int]:
-    """The policy with the history of the last run, and how many rows of that could be used."""
-    config, log = setting.config, setting.log
-    engine = Engine(config.policy(), keys, os.urandom, setting.wall_offset, config.upstream.max_concurrency)
-    if setting.metrics is not None:
-        return engine, 0
-    return engine, engine.import_history(load_history(config.state, log), setting.clock())
+def _engine(setting: Setting, keys: Keys) -> Engine:
+    config = setting.config
+    return Engine(config.policy(), keys, os.urandom, setting.wall_offset, config.upstream.max_concurrency)
 
 
 def _within_file_limit(config: Config) -> tuple[UpstreamSettings, int]:

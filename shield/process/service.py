@@ -21,7 +21,7 @@ from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
 from shield.process.build import Parts, Setting, build
 from shield.process.dropper import Dropper
-from shield.process.history_keeper import SLICE_ROWS, HistoryKeeper
+from shield.process.keeper import SLICE_ROWS, Keeper, about, recall, same_service
 from shield.process.timers import Timers
 from shield.process.view import ProcessView
 from shield.process.words import warn_of_forgetting, warn_of_known_hashes
@@ -36,6 +36,10 @@ RETIRED_IDLE_SECONDS: Final = 5.0
 """How long idle connections are left open once another service has begun."""
 
 
+MOST_PASSES: Final = 3
+"""How often what was learned is handed over while further clients are banned."""
+
+
 class Service:
     """One config's worth of Shield in a process. Call `prepare`, `begin`, then `drain` and `close`.
 
@@ -48,7 +52,7 @@ class Service:
         self._draining = False
         self._known = 0
         self._parts: Parts | None = None
-        self._history: HistoryKeeper | None = None
+        self._keeper: Keeper | None = None
         self._view: ProcessView | None = None
         self._admin: AdminServer | None = None
         self.addresses: list[str] = []
@@ -72,9 +76,10 @@ class Service:
         closing.callback(setting.log.close)
         closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
         parts = self._parts = await build(setting, closing)
-        self._known = parts.known
-        self._history = HistoryKeeper(setting, parts.engine)
-        closing.push_async_callback(self._history.save)
+        if former is None:
+            self._known = recall(setting, parts.engine)
+        self._keeper = Keeper(setting, parts.engine)
+        closing.push_async_callback(self._keeper.save)
         self._view = ProcessView(setting, parts, lambda: self._draining)
         closing.push_async_callback(self._close_admin)
         if former is None or former.config.admin.address != setting.config.admin.address:
@@ -85,20 +90,20 @@ class Service:
         """Accept connections, in the place of `former` if there is one."""
         setting, parts = self._setting, self._parts
         assert parts is not None  # noqa: S101 - it was prepared
-        assert self._history is not None  # noqa: S101
+        assert self._keeper is not None  # noqa: S101
         assert self._view is not None  # noqa: S101
         if self._admin is None and former is not None:
             self._admin, former._admin = former._admin, None
             if self._admin is not None:
                 self._admin.show(setting.config.admin, self._view)
-        self._history.keep(True)
+        self._keeper.keep(True)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         parts.metrics.log = setting.log
         for listener in parts.listeners:
             listener.start()
         self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))
-        self._keep_running(loop, self._history.run())
+        self._keep_running(loop, self._keeper.run())
         timers = Timers(setting, parts, Dropper(parts.engine.drops, parts.serving.connections.crowding, setting.drop))
         self._closing.callback(timers.stop)
         timers.start()
@@ -131,14 +136,23 @@ class Service:
         while rows := list(itertools.islice(export, SLICE_ROWS)):
             heir._known += new.import_history(rows, clock(), homes)
             await asyncio.sleep(0)
+        same = same_service(about(self._setting), about(heir._setting))
+        for _ in range(MOST_PASSES):
+            bans = old.bans_made
+            learned = old.export_learned(clock(), heir=True)
+            while chunk := list(itertools.islice(learned, SLICE_ROWS)):
+                new.import_learned((row for row in chunk if row is not None), clock(), same)
+                await asyncio.sleep(0)
+            if old.bans_made == bans:
+                break
 
     def retire(self) -> None:
         """Somebody else accepts and keeps the history from now on. Each connection ends with its next response."""
         parts = self._parts
         assert parts is not None  # noqa: S101 - it has begun
-        assert self._history is not None  # noqa: S101
+        assert self._keeper is not None  # noqa: S101
         self._draining = True
-        self._history.keep(False)
+        self._keeper.keep(False)
         for listener in parts.listeners:
             listener.retire()
         parts.serving.connections.draining = True

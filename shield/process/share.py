@@ -17,6 +17,7 @@ class Share:
     keys: tuple[bytes, bytes | None]
     listeners: tuple[int, ...]  # descriptors of listening sockets
     redirects: tuple[int, ...] = ()  # likewise, for tls.redirect_from
+    workers: int = 1  # how many there are
 
 
 def count(configured: int) -> int:

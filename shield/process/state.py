@@ -1,4 +1,4 @@
-"""What survives a restart: the signing keys, and the history of clients.
+"""What survives a restart: the signing keys, the history of clients, and what else the policy has learned.
 
 Without a state directory both live in memory only. Files are replaced whole (write, fsync, rename), so a crash or a
 full disk leaves the old one. These functions block: call them at start, or from a thread.
@@ -6,12 +6,17 @@ full disk leaves the old one. These functions block: call them at start, or from
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import math
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -21,14 +26,22 @@ from shield.config.state import StateSettings
 from shield.errors import StartError
 
 KEY_BYTES: Final = 32
-HISTORY_VERSION: Final = 1
-HISTORY_MAX_BYTES: Final = 256 << 20
-"""A larger file is not ours: the history table is bounded, and a row takes about 200 bytes."""
+HISTORY: Final = "history"
+LEARNED: Final = "learned"
+VERSION: Final = 1
+MAX_BYTES: Final = 256 << 20
+"""A larger file is not ours: the tables are bounded, and a row takes about 200 bytes."""
+DIGEST_BYTES: Final = 16
+CLOCK_SECONDS: Final = 300.0
+"""What a clock may be put back by, as it is when it had gone wrong a little."""
+LEFT_SECONDS: Final = 60.0
+"""A file that is half-written for so long was left by a process that was killed."""
+OF_OLD: Final = {"version", "rows"}
+"""All that a history file had before there were checksums."""
+_SEAL: Final = b',"checksum":"%b"}\n'
 
 KEYS_MAX_BYTES: Final = 4096
 """Two lines of 64 digits and some white space."""
-
-_WORKER: Final = re.compile(r"history-[0-9]+\.json")
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """The disk's condition, not a mistake of the operator's: Shield goes on without it and says so."""
@@ -59,7 +72,7 @@ def load_keys(
     current = entropy(KEY_BYTES)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_whole(path, current.hex().encode() + b"\n", new=True)
+        _write_whole(path, [current.hex().encode() + b"\n"], new=True)
     except FileExistsError:
         return _read_keys(path)  # another process was faster; its keys are the keys
     except OSError as error:
@@ -91,11 +104,17 @@ def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
     return keys[0], keys[1] if len(keys) == 2 else None
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path, flags: int = 0) -> BinaryIO:
     """Open a file whose content is trusted. Raises OSError, also for what is no file, is another user's, or can be
-    written by others. Symbolic links are followed (secrets are often mounted as such); what they lead to counts.
+    written by others. Symbolic links are followed (secrets are often mounted as such), unless `flags` say otherwise;
+    what they lead to counts.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would keep us waiting
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)  # a FIFO would keep us waiting
+    except OSError as error:
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
+            raise OSError(errno.ELOOP, "a symbolic link") from error
+        raise
     found = os.fstat(descriptor)
     reason = ""
     if not stat.S_ISREG(found.st_mode):
@@ -110,57 +129,114 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def save_history(settings: StateSettings, rows: Sequence[Any], log: EventLog, worker: int | None = None) -> bool:
-    """Replace the history file by `rows` (plain JSON values). False, and an event, when the disk will not take it.
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What one process has saved: its number (None: it was alone), and when, by the wall clock."""
 
-    Each of several workers has a file of its own, history-<worker>.json.
+    worker: int | None
+    time: float
+    about: Mapping[str, Any]
+    rows: list[Any]
+
+
+def path_of(settings: StateSettings, kind: str, worker: int | None) -> Path:
+    """The file of a kind that this process writes. Each of several workers has one of its own."""
+    return Path(settings.directory, f"{kind}.json" if worker is None else f"{kind}-{worker}.json")
+
+
+def save(
+    settings: StateSettings, kind: str, slices: Sequence[bytes], about: Mapping[str, Any], worker: int | None = None
+) -> str:
+    """Replace the file of a kind (HISTORY or LEARNED). What stands in the way, or nothing.
+
+    `slices` are JSON lists of rows, made piece by piece so that no request waits.
     """
-    if not settings.directory:
-        return False
-    path = Path(settings.directory, "history.json" if worker is None else f"history-{worker}.json")
+    path = path_of(settings, kind, worker)
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    pieces = [b'{"version":%d,"about":%b,"rows":[' % (VERSION, orjson.dumps(about))]
+    pieces += [piece for each in slices if (rows := each[1:-1]) for piece in (b",", rows)]
+    if len(pieces) > 1:
+        del pieces[1]
+    pieces.append(b"]")
+    for piece in pieces:
+        digest.update(piece)
+    pieces.append(_SEAL % digest.hexdigest().encode())
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_whole(path, orjson.dumps({"version": HISTORY_VERSION, "rows": rows}))
+        _write_whole(path, pieces)
     except OSError as error:
-        log.event("history_not_saved", path=str(path), error=error.strerror, rows=len(rows))
-        return False
-    return True
+        return str(error.strerror)
+    return ""
 
 
-def load_history(settings: StateSettings, log: EventLog) -> list[Any]:
-    """The rows saved last, by a single process and by every worker, whichever of them this is.
+def load(settings: StateSettings, kind: str, log: EventLog, wall: float = math.inf) -> list[Saved]:
+    """What was saved last of a kind, by a single process and by every worker, whichever of them this is.
 
-    So a changed number of workers forgets nobody; a client or pass may have several rows. A file that cannot be used
-    gives no rows: it is put aside and reported.
+    So a changed number of workers forgets nobody; a row may be there several times. A file that cannot be used is put
+    aside and reported. So is one that was saved CLOCK_SECONDS or more after `wall`: the clock has gone back since.
     """
     if not settings.directory:
         return []
     directory = Path(settings.directory)
-    workers = sorted(path for path in directory.glob("history-*.json") if _WORKER.fullmatch(path.name))
-    return [row for path in (directory / "history.json", *workers) for row in _read_history(path, log)]
+    _sweep(directory, kind)
+    found = []
+    for path in sorted(directory.glob(f"{kind}*.json")):
+        match = re.fullmatch(rf"{kind}(-([0-9]{{1,4}}))?\.json", path.name)
+        if match is None:
+            continue
+        worker = None if match[2] is None else int(match[2])
+        try:
+            found.append(_read(path, worker, wall))
+        except FileNotFoundError:
+            continue
+        except UnusableError as error:
+            _set_aside(path, kind, log, str(error))
+        except OSError as error:
+            _set_aside(path, kind, log, str(error.strerror))
+    return found
 
 
-def _read_history(path: Path, log: EventLog) -> list[Any]:
+class UnusableError(Exception):
+    """A file is not to be believed; says why."""
+
+
+def _read(path: Path, worker: int | None, wall: float) -> Saved:
+    with _open(path, os.O_NOFOLLOW) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UnusableError(f"more than {MAX_BYTES} bytes")
+    sealed = len(data) - len(_SEAL % (b"0" * 2 * DIGEST_BYTES))
+    digest = blake2b(data[: max(sealed, 0)], digest_size=DIGEST_BYTES).hexdigest().encode()
     try:
-        with _open(path) as file:
-            data = file.read(HISTORY_MAX_BYTES + 1)
-        if len(data) > HISTORY_MAX_BYTES:
-            return _set_aside(path, log, f"more than {HISTORY_MAX_BYTES} bytes")
         document = orjson.loads(data)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        return _set_aside(path, log, str(error.strerror))
     except orjson.JSONDecodeError as error:
-        return _set_aside(path, log, str(error))
+        raise UnusableError(str(error)) from error
     match document:
         case {"version": 1, "rows": list(rows)}:
-            return rows
+            if data[max(sealed, 0) :] != _SEAL % digest and document.keys() != OF_OLD:
+                raise UnusableError("the checksum is another one: the file was damaged")
+            about = document.get("about", {})
+        case {"version": int(version)} if version > VERSION:
+            raise UnusableError(f"of version {version}: a newer Shield wrote it")
         case _:
-            return _set_aside(path, log, f"not a history of version {HISTORY_VERSION}")
+            raise UnusableError(f"not of version {VERSION}")
+    saved = about.get("time", 0.0)
+    if not isinstance(saved, (int, float)):
+        raise UnusableError("it does not say when it was saved")
+    if saved > wall + CLOCK_SECONDS:
+        raise UnusableError("it was saved later than now: the clock has gone back")
+    return Saved(worker, saved, about, rows)
 
 
-def _set_aside(path: Path, log: EventLog, error: str) -> list[Any]:
+def _sweep(directory: Path, kind: str) -> None:
+    """Remove what a process that was killed has left half-written."""
+    for path in directory.glob(f".{kind}*.json.*"):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < time.time() - LEFT_SECONDS:
+                path.unlink()
+
+
+def _set_aside(path: Path, kind: str, log: EventLog, error: str) -> None:
     """Keep an unusable file under another name: the next save must not destroy what somebody may want to see.
 
     Nine are kept; a further one replaces the last.
@@ -172,17 +248,16 @@ def _set_aside(path: Path, log: EventLog, error: str) -> list[Any]:
     except OSError as failure:
         error = f"{error}; it cannot be put aside: {failure.strerror}"
         aside = path
-    log.event("history_unusable", path=str(path), error=error, kept_as=str(aside))
-    return []
+    log.event(f"{kind}_unusable", path=str(path), error=error, kept_as=str(aside))
 
 
-def _write_whole(path: Path, data: bytes, new: bool = False) -> None:
+def _write_whole(path: Path, pieces: Sequence[bytes], new: bool = False) -> None:
     """Write `path` whole or not at all, with mode 0600 (mkstemp's). `new`: raise FileExistsError if it is there."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         if new:

@@ -187,7 +187,8 @@ class Supervisor:
             self._sockets.drop([address for turn in in_turns for address in turn if address])
 
     def _share(self, number: int, keys: tuple[bytes, bytes | None], listening: SharedSockets) -> Share:
-        return Share(number, keys, listening.descriptors(number), listening.redirect_descriptors(number))
+        descriptors = listening.descriptors(number), listening.redirect_descriptors(number)
+        return Share(number, keys, *descriptors, self._number)
 
     async def _start_admin(self, config: Config) -> AdminServer:
         assert self._view is not None  # noqa: S101 - it was made

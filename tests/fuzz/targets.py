@@ -56,7 +56,7 @@ from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import Passes
 from shield.policy.pricing.settings import PricingSettings
 from shield.policy.pricing.waiting_room import Room, Waiter
-from shield.process.state import StateSettings, load_history, load_keys
+from shield.process.state import HISTORY, StateSettings, load, load_keys
 from shield.readers import reader_of
 from shield.wire import client_hello as hello
 from shield.wire import proxy_protocol as prefix
@@ -573,7 +573,7 @@ def state_files(data: bytes) -> None:
     for file in directory.iterdir():
         file.unlink()
     (directory / "history.json").write_bytes(data)
-    rows = load_history(settings, _Log())
+    rows = [row for saved in load(settings, HISTORY, _Log()) for row in saved.rows]
     assert (directory / "history.json").exists() or [*directory.glob("*.unusable*")], "lost"
     history = History(HistorySettings(), 5)
     taken = history.load(rows, NOW, WALL)

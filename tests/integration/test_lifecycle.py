@@ -218,14 +218,16 @@ async def test_a_full_disk_under_the_state_directory_stops_nothing(
     try:
         fill(small / "filler")
         shield = await start(state={"directory": small})
-        shield.expected = {"keys_not_saved", "history_not_saved"}
+        shield.expected = {"keys_not_saved", "history_not_saved", "learned_not_saved"}
         line = await shield.logged("keys_not_saved", level="error")
         assert "No space left" in line["error"]
         assert line["path"] == str(small / "keys")
         async with client().get(shield.url("/")) as response:
             assert response.status == 200
         assert await shield.end() == 0
-        assert "No space left" in shield.seen("history_not_saved")[0]["error"]
+        for event in ("history_not_saved", "learned_not_saved"):
+            (line,) = shield.seen(event)
+            assert "No space left" in line["error"]
         assert sorted(path.name for path in small.iterdir()) == ["filler"], "no half-written file is left"
 
         (small / "filler").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -159,3 +160,52 @@ async def test_other_signals_end_nothing_or_drain(workers: int, start: Start, or
         assert response.status == 200
     assert await shield.end(signal.SIGQUIT) == 0
     assert shield.seen("drained")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_ban_outlives_a_reload_and_a_kill(
+    workers: int, start: Start, launch: Start, origin: str, client: Client, tmp_path: Path
+) -> None:
+    """A ban was forgotten whenever its process ended."""
+    directory = tmp_path / "state"
+    settings = {
+        "listen": {"workers": workers},
+        "upstream": {"servers": [origin]},
+        "limits": {"honeypots": ["/trap"]},
+        "state": {"directory": directory},
+        "challenge": {"mode": "off"},
+    }
+    shield = await start(**settings)
+    program = {"User-Agent": "scanner/1.0"}
+    banned, other = client("127.35.0.1", program), client("127.36.0.1", program)
+
+    async def hold(shield: Any) -> None:
+        async with banned.get(shield.url("/page")) as response:
+            assert response.status == 403
+        async with other.get(shield.url("/page")) as response:
+            assert response.status == 200
+
+    async with banned.get(shield.url("/trap")) as response:
+        assert response.status == 403
+    ban = await shield.logged("ban")
+    await hold(shield)
+    shield.reload(history={"windows": 3})
+    await shield.logged("reloaded", pid=shield.pid)
+    await hold(shield)
+    key = ban["client"].encode()
+    async with asyncio.timeout(20):
+        while not any(key in path.read_bytes() for path in directory.glob("learned*.json")):
+            await asyncio.sleep(0.05)
+    if workers > 1:
+        worker = ban["worker"]
+        pid = shield.seen("worker_started", worker=worker)[0]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        await shield.logged("worker_ended", pid=pid)
+        await hold(shield)
+        assert await shield.end() == 0
+    else:
+        shield.process.kill()
+        await shield.ended()
+        shield.lines.clear()  # it was not expected to end with 0
+    again = await start(**{**settings, "listen": {"workers": 3 - workers}})
+    await hold(again)

@@ -285,7 +285,7 @@ async def test_a_changed_number_of_workers_forgets_nobody(
                 break
     assert await several.end() == 0
     files = {path.name for path in (tmp_path / "state").iterdir()}
-    assert files == {"keys", "history-0.json", "history-1.json"}
+    assert files == {"keys", *(f"{kind}-{worker}.json" for kind in ("history", "learned") for worker in (0, 1))}
 
     alone = await start(listen={"workers": 1}, **settings)
     assert alone.seen("started")[0].get("workers") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,17 @@ import pytest
 from shield.config.state import StateSettings
 from shield.errors import StartError
 from shield.process import state
-from shield.process.state import load_history, load_keys, save_history
+from shield.process.state import HISTORY, LEARNED, load, load_keys, save
 
 OLD, NEW = b"\x01" * 32, b"\x02" * 32
+
+
+def save_history(settings: StateSettings, rows: list[Any], worker: int | None = None) -> str:
+    return save(settings, HISTORY, [orjson.dumps(rows[:1]), b"[]", orjson.dumps(rows[1:])], {}, worker)
+
+
+def load_history(settings: StateSettings, events: Any) -> list[Any]:
+    return [row for saved in load(settings, HISTORY, events) for row in saved.rows]
 
 
 def entropy(size: int) -> bytes:
@@ -31,7 +40,6 @@ def key_file(path: Path, *keys: bytes, mode: int = 0o600) -> StateSettings:
 
 def test_in_memory_only(events: Any) -> None:
     assert load_keys(StateSettings(), events, entropy) == (NEW, None)
-    assert not save_history(StateSettings(), [1], events)
     assert load_history(StateSettings(), events) == []
 
 
@@ -115,8 +123,8 @@ def test_history_comes_back(tmp_path: Path, events: Any) -> None:
     settings = StateSettings(directory=str(tmp_path / "state"))
     rows = [["client", "00ff", 1.5, 2], ["pass", "ab", 3.0, 4]]
     assert load_history(settings, events) == []
-    assert save_history(settings, rows, events)
-    assert save_history(settings, rows[:1], events)
+    assert save_history(settings, rows) == ""
+    assert save_history(settings, rows[:1]) == ""
     assert load_history(settings, events) == rows[:1]
     assert stat.S_IMODE((tmp_path / "state" / "history.json").stat().st_mode) == 0o600
     assert [entry.name for entry in (tmp_path / "state").iterdir()] == ["history.json"]
@@ -127,29 +135,23 @@ def test_every_worker_saves_its_own_history_and_reads_all(tmp_path: Path, events
     """So that neither more nor fewer workers forget anybody."""
     settings = StateSettings(directory=str(tmp_path))
     for worker in (0, 1, 10):
-        assert save_history(settings, [f"worker {worker}"], events, worker)
-    save_history(settings, ["alone"], events)
+        assert save_history(settings, [f"worker {worker}"], worker) == ""
+    save_history(settings, ["alone"])
     (tmp_path / "history-0.json.bak").write_text("not ours")
     (tmp_path / "history-old.json").write_text("not ours")
-    assert load_history(settings, events) == ["alone", "worker 0", "worker 1", "worker 10"]
+    assert load_history(settings, events) == ["worker 0", "worker 1", "worker 10", "alone"]
     (tmp_path / "history-1.json").write_text("torn")
-    assert load_history(settings, events) == ["alone", "worker 0", "worker 10"]
+    assert load_history(settings, events) == ["worker 0", "worker 10", "alone"]
     assert (tmp_path / "history-1.unusable").read_text() == "torn"
     assert events.names() == ["history_unusable"]
 
 
 def test_a_full_disk_keeps_the_old_history(tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = StateSettings(directory=str(tmp_path))
-    save_history(settings, [1], events)
+    save_history(settings, [1])
     with monkeypatch.context() as patch:
         fail_fsync(patch, errno.ENOSPC)
-        assert not save_history(settings, [1, 2], events)
-    assert events == [
-        (
-            "history_not_saved",
-            {"level": "error", "path": f"{tmp_path}/history.json", "error": "No space left on device", "rows": 2},
-        )
-    ]
+        assert save_history(settings, [1, 2]) == "No space left on device"
     assert load_history(settings, events) == [1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["history.json"]
 
@@ -164,19 +166,19 @@ def test_an_unusable_history_is_put_aside(tmp_path: Path, events: Any, data: byt
     assert load_history(settings, events) == []
     assert events.names() == ["history_unusable"]
     assert (tmp_path / "history.unusable").read_bytes() == data
-    assert save_history(settings, [1], events)
+    assert save_history(settings, [1]) == ""
     assert load_history(settings, events) == [1]
 
 
 def test_a_history_too_large_to_be_ours(tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "HISTORY_MAX_BYTES", 50)
+    monkeypatch.setattr(state, "MAX_BYTES", 50)
     settings = StateSettings(directory=str(tmp_path))
     (tmp_path / "history.json").write_bytes(orjson.dumps({"version": 1, "rows": list(range(50))}))
     assert load_history(settings, events) == []
     assert events.names() == ["history_unusable"]
 
 
-HISTORY = b'{"version": 1, "rows": [1]}'
+OF_OLD = b'{"version": 1, "rows": [1]}'
 
 
 def hostile(kind: str, path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,8 +203,8 @@ def hostile(kind: str, path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch)
 KINDS = {
     "directory": "not a regular file",
     "fifo": "not a regular file",
-    "endless": "not a regular file",
-    "nowhere": "Too many levels of symbolic links",
+    "endless": "a symbolic link",
+    "nowhere": "a symbolic link",
     "group": "has mode 0620, so others can change it",
     "world": "has mode 0602, so others can change it",
     "owner": "belongs to user 12345, who could change it",
@@ -216,14 +218,14 @@ def test_a_history_that_is_not_to_be_believed_is_put_aside(
     """Whoever can write it makes himself known. Nothing is lost: the next save would have replaced it."""
     path = tmp_path / "history.json"
     with monkeypatch.context() as patch:
-        hostile(kind, path, HISTORY, patch)
+        hostile(kind, path, OF_OLD, patch)
         assert load_history(StateSettings(directory=str(tmp_path)), events) == []
     ((name, fields),) = events
     assert name == "history_unusable"
     assert KINDS[kind] in fields["error"]
     assert fields["kept_as"] == str(tmp_path / "history.unusable")
     assert [entry.name for entry in tmp_path.iterdir()] == ["history.unusable"]
-    assert save_history(StateSettings(directory=str(tmp_path)), [2], events)
+    assert save_history(StateSettings(directory=str(tmp_path)), [2]) == ""
     assert load_history(StateSettings(directory=str(tmp_path)), events) == [2]
 
 
@@ -233,7 +235,8 @@ def test_keys_that_are_not_to_be_believed(
 ) -> None:
     path = tmp_path / "keys"
     hostile(kind, path, OLD.hex().encode(), monkeypatch)
-    with pytest.raises(StartError, match=KINDS[kind]):
+    links = {"endless": "not a regular file", "nowhere": "Too many levels of symbolic links"}
+    with pytest.raises(StartError, match=links.get(kind, KINDS[kind])):
         load_keys(StateSettings(directory=str(tmp_path)), events, entropy)
     assert os.path.lexists(path), "left as it is"
 
@@ -275,3 +278,50 @@ def test_what_cannot_be_put_aside_is_said(tmp_path: Path, events: Any, monkeypat
     ((_, fields),) = events
     assert fields["error"].endswith("it cannot be put aside: Read-only file system")
     assert (tmp_path / "history.json").read_text() == "torn"
+
+
+def test_a_file_cut_at_any_byte_or_with_one_changed_is_put_aside(tmp_path: Path, events: Any) -> None:
+    settings, path = StateSettings(directory=str(tmp_path)), tmp_path / "learned.json"
+    rows = [["client", "ab", 1.5], ["limit", 7]]
+    assert save(settings, LEARNED, [orjson.dumps(rows)], {"time": 5.0, "workers": 1}) == ""
+    (saved,) = load(settings, LEARNED, events)
+    assert (saved.rows, saved.time, saved.worker, saved.about["workers"]) == (rows, 5.0, None, 1)
+    whole = path.read_bytes()
+    broken = [whole[:n] for n in range(len(whole) - 1)]
+    broken += [whole[:n] + b"0" + whole[n + 1 :] for n in range(len(whole) - 1) if whole[n : n + 1] != b"0"]
+    for data in broken:
+        path.write_bytes(data)
+        assert load(settings, LEARNED, events) == [], data
+        assert events.pop()[0] == "learned_unusable"
+    path.write_bytes(whole[:-1])  # without the end of the line
+    path.write_bytes(whole)
+    assert load(settings, LEARNED, events) != []
+    assert events == []
+
+
+def test_files_of_another_version_or_another_time_are_put_aside(tmp_path: Path, events: Any) -> None:
+    settings, path = StateSettings(directory=str(tmp_path)), tmp_path / "learned-3.json"
+    for about, data, why in (
+        ({"time": 1000.0}, b"", "the clock has gone back"),
+        ({"time": "noon"}, b"", "does not say when"),
+        ({}, b'{"version":2,"rows":[]}', "a newer Shield wrote it"),
+    ):
+        save(settings, LEARNED, [], about, 3)
+        if data:
+            path.write_bytes(data)
+        assert load(settings, LEARNED, events, wall=600.0) == []
+        name, fields = events.pop()
+        assert name == "learned_unusable"
+        assert why in fields["error"]
+    save(settings, LEARNED, [b"[1]"], {"time": 899.0}, 3)
+    (saved,) = load(settings, LEARNED, events, wall=600.0)
+    assert (saved.worker, saved.rows) == (3, [1])
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path, events: Any) -> None:
+    for name, age in ((".learned.json.old", 100.0), (".learned.json.new", 1.0), (".keys.old", 100.0)):
+        (tmp_path / name).touch()
+        at = time.time() - age
+        os.utime(tmp_path / name, (at, at))
+    load(StateSettings(directory=str(tmp_path)), LEARNED, events)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".keys.old", ".learned.json.new"]

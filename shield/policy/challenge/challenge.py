@@ -33,17 +33,18 @@ import enum
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Final
+from typing import Any, Final
 
 from cachetools import Cache
 
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.settings import ChallengeSettings
-from shield.policy.keys import Keys, challenge_tag, mark_tag
+from shield.policy.keys import TAG_BYTES, Keys, challenge_tag, mark_tag
+from shield.policy.rows import count, key, number
 from shield.policy.status import TableStatus
 
 __all__ = ["Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Redeemed", "Redemption", "solved"]
@@ -58,6 +59,7 @@ KEPT_BYTES: Final = 16
 MOVING_DISCOUNT: Final = 2
 """An answer from another address is taken for so much less than a challenge for there costs: the market may have moved
 while it was solved."""
+PLACE_BYTES: Final = 2
 TOKEN_CHARS: Final = 52  # 39 bytes
 BUSY_SECONDS: Final = 2  # after which a client that is told BUSY is to try again, at least
 MOST_NONCE: Final = 1 << 53  # what a JavaScript number holds exactly
@@ -175,7 +177,7 @@ class Challenger:
         target = min(k * (1 << 64) // expected, (1 << 64) - 1)
         expiry = int(now + self._wall_offset + settings.lifetime)
         if not self._place:
-            self._place = self._entropy(2)
+            self._place = self._entropy(PLACE_BYTES)
         self._count = count = self._count + 1 & 0xFFFF
         body = BODY.pack(VERSION, SHA_256, k, target, expiry, self._place, count)
         body += mark_tag(self._keys.current, body)
@@ -228,6 +230,32 @@ class Challenger:
             return Redeemed.WRONG, 0
         self.spent.add(tag, expires)
         return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
+
+    def rows(self, now: float) -> Iterator[list[Any]]:
+        """The spent challenges as plain rows: tag as hex, and when it expires by the wall clock."""
+        for tag, expires in tuple(self.spent.items()):
+            if expires > now:
+                yield [tag.hex(), expires + self._wall_offset]
+
+    def restore(self, row: list[Any], now: float) -> bool:
+        """Take such a row from before a restart; whether there was room. ValueError when it makes no sense."""
+        tag, expires = row
+        name, until = key(tag, TAG_BYTES), number(expires) - self._wall_offset
+        if name in self.spent or not now < until <= now + self._settings.lifetime or self.spent.full(now):
+            return False
+        self.spent.add(name, until)
+        return True
+
+    def inheritance(self) -> list[Any]:
+        """What the challenges of this process are known by, as a plain row."""
+        return [self._place.hex(), self._count]
+
+    def inherit(self, row: list[Any]) -> bool:
+        """Be in the place of the process that made such a row, which mints no more, and whose spent challenges are
+        known here. ValueError when it makes no sense."""
+        place, minted = row
+        self._place, self._count = key(place, PLACE_BYTES), count(minted) & 0xFFFF
+        return True
 
     def status(self) -> TableStatus:
         """The fill of the table of spent challenges."""

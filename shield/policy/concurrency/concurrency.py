@@ -14,7 +14,7 @@ A fixed limit (`adaptive = false`) keeps x and b all the same: the pressure read
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from shield.policy.concurrency.congestion import Congestion
 from shield.policy.concurrency.evidence import VERY_SURE, median
@@ -25,10 +25,12 @@ from shield.policy.concurrency.round import read
 from shield.policy.concurrency.samples import Samples
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.concurrency.slots import Slots
+from shield.policy.rows import count, number
 
 ROUND: Final = 30.0  # seconds after which the samples of a round are too old
 HASTE: Final = 0.05  # seconds between two looks: requests that wait call for one every 20 ms
 FEW: Final = 16  # samples that may be in haste, the last: that two or less are below the median is chance, 1 in 478
+LEAST_BASELINE, MOST_BASELINE = 0.1, 10.0  # of a b that a file holds
 BLATANT: Final = 1.5  # times beyond the tolerance; less can wait for the window
 
 
@@ -127,6 +129,18 @@ class Concurrency:
         if low > blatant and fresh.clients >= self._settings.clients:
             fresh.keep_last(FEW)  # the others are of milder weather
             self._carry_out(0, now)  # those under way are no quicker
+
+    def row(self) -> list[Any]:
+        """What the service was found to take, as a plain row."""
+        return [*self._limit.row(), self._congestion.baseline]
+
+    def restore(self, row: list[Any], now: float) -> bool:
+        """Take such a row from before a restart. ValueError when it makes no sense."""
+        value, found, usual, searching, baseline = row
+        self._limit.restore(count(value), found is True, number(usual, 0.0), searching is not False)
+        self._congestion.learn(number(baseline, LEAST_BASELINE, MOST_BASELINE))
+        self.slots.resize(self._limit.value, now)
+        return True
 
     def _judge(self, now: float) -> None:
         """Let the limit rise, fall or keep, or begin a probe; or wait for more samples."""

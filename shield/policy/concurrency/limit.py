@@ -9,7 +9,7 @@ tested.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from shield.policy.concurrency.round import Finding
 from shield.policy.concurrency.settings import ConcurrencySettings
@@ -105,6 +105,17 @@ class Limit:
     def taken_well(self) -> None:
         """Remember that the service took so much."""
         self._usual = max(self._usual, self.value)
+
+    def row(self) -> list[Any]:
+        """What is known, as a plain row."""
+        return [self.value, self.found, self._usual, self._searching]
+
+    def restore(self, value: int, found: bool, usual: float, searching: bool) -> None:
+        """Take what was known before a restart, within today's bounds. A limit that the operator set stays."""
+        if self._settings.adaptive:
+            self.value = min(max(value, self.least), self.most)
+            self.found, self._searching = found, searching
+            self._usual = min(usual, self.most)
 
     def begin_probe(self) -> None:
         """Count the rounds at the floor anew: whether b is wrong is being asked."""

@@ -37,6 +37,16 @@ class Capacity:
         self.units = UNITS_PER_SLOT * limit
         self.shown = UNITS_PER_SLOT  # of that, what the service has shown that it can do
 
+    @property
+    def most_completed(self) -> float:
+        """The most that was completed while saturated (M)."""
+        return self._most_completed
+
+    def restore(self, most_completed: float) -> None:
+        """Take M from before a restart."""
+        self._most_completed = most_completed
+        self.units = max(self.units, most_completed)
+
     def read(self, service: Reading, completed: float, seconds: float) -> float:
         """Units/s that the service can do, after a window at whose end so many units/s are completed."""
         self._most_completed *= self._settings.capacity_kept ** (seconds / 60)

@@ -32,6 +32,11 @@ class Cusum:
         self._sum = 0.0
         self._usual = rate
 
+    @property
+    def usual(self) -> float:
+        """The usual rate, in requests/s."""
+        return self._usual
+
     def step(self, rate: float, now: float, seconds: float) -> bool:
         """Take a window's rate (requests/s); whether the sum is an alarm."""
         if self._started is None:

@@ -8,9 +8,14 @@ counts for what it would get if they were lifted, which squeeze.py says, and hol
 from __future__ import annotations
 
 import math
+from typing import Any, Final
 
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pressure.window import Window
+from shield.policy.rows import number
+
+MOST_RATE: Final = 1e9
+"""Requests/s, or units/s; of a row of a file."""
 
 
 class Demand:
@@ -27,6 +32,15 @@ class Demand:
         self.completed = 0.0  # units/s that the service completed
         self.steady = 0.0  # units/s of everybody, over `steady`: browsing is uneven
         self.steady_completed = 0.0
+
+    def row(self) -> list[Any]:
+        """The averages, as a plain row."""
+        return [self.rate, self.units, self.known, self.top, self.completed, self.steady, self.steady_completed]
+
+    def restore(self, row: list[Any]) -> None:
+        """Take such a row from before a restart. ValueError when it makes no sense."""
+        rates = [number(value, 0.0, MOST_RATE) for value in row]
+        self.rate, self.units, self.known, self.top, self.completed, self.steady, self.steady_completed = rates
 
     def add(self, window: Window) -> None:
         """Take a window."""

@@ -34,6 +34,10 @@ class Level:
         self._asked = 0.0  # demand beyond `used`, as a share of the capacity, times seconds
         self._rest = 0.0  # seconds for which far less than p was called for
 
+    def restore(self, p: float, high: bool) -> None:
+        """Take what was read before a restart."""
+        self.p, self.high = p, high
+
     def read(self, load: float, overload: Overload, seconds: float) -> float:
         """p after a window. `load`: demand over capacity; 0 where the capacity is only a lower bound."""
         settings = self._settings

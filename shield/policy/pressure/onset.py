@@ -8,10 +8,12 @@ for `calm_after`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from shield.policy.pressure.cusum import Cusum
+from shield.policy.pressure.demand import MOST_RATE
 from shield.policy.pressure.settings import PressureSettings
+from shield.policy.rows import number, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,24 @@ class Onset:
         elif self._cusum.step(rate, now, seconds) and weighs:
             self._begin("rate", p, rate, now)
         return self.attack
+
+    def row(self, shift: float) -> list[Any]:
+        """The attack as a plain row, and the usual rate. `shift`: from our clock to that of the row."""
+        attack = self.attack
+        times = (attack.since + shift, attack.until + shift)
+        return [attack.on, *times, attack.cause, attack.peak, attack.peak_rate, self._cusum.usual]
+
+    def restore(self, row: list[Any], shift: float, now: float) -> None:
+        """Take such a row from before a restart. ValueError when it makes no sense."""
+        on, since, until, cause, peak, peak_rate, usual = row
+        begun, ended = number(since) - shift, number(until) - shift
+        usual = number(usual, 0.0, MOST_RATE)
+        if on is True:
+            begun = min(begun, now)
+            p, rate = number(peak, 0.0, 1.0), number(peak_rate, 0.0, MOST_RATE)
+            self.attack = Attack(True, begun, min(max(ended, begun), now), text(cause), p, rate)
+            self._below_since = now
+        self._cusum.restart(usual)
 
     def _begin(self, cause: str, p: float, rate: float, now: float) -> None:
         self._below_since = now

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from shield.policy.pressure.brownout import Brownout
 from shield.policy.pressure.capacity import Capacity
 from shield.policy.pressure.cutoff import Cutoff
-from shield.policy.pressure.demand import Demand
+from shield.policy.pressure.demand import MOST_RATE, Demand
 from shield.policy.pressure.level import Level
 from shield.policy.pressure.onset import Onset
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pressure.signs import Signs
 from shield.policy.pressure.weather import Weather
 from shield.policy.pressure.window import Window
+from shield.policy.rows import number
 
 
 class Pressure:
@@ -32,6 +36,37 @@ class Pressure:
         self._cutoff = Cutoff(settings)
         self._onset = Onset(settings)
         self.weather = Weather(self._capacity.units)  # of the window closed last
+
+    def row(self, shift: float) -> list[Any]:
+        """What was read last, as a plain row. `shift`: from our clock to that of the row."""
+        read = [self._level.p, self._level.high, self._capacity.most_completed, self._brownout.served]
+        return [*read, self._onset.row(shift), self._demand.row()]
+
+    def restore(self, row: list[Any], shift: float, now: float) -> None:
+        """Take such a row from before a restart, and go by it until the first window. ValueError when it makes no
+        sense."""
+        p, high, completed, served, onset, demand = row
+        p, high = number(p, 0.0, 1.0), high is True
+        completed, served = number(completed, 0.0, MOST_RATE), number(served, 0.0, MOST_RATE)
+        self._demand.restore(demand)
+        self._onset.restore(onset, shift, now)
+        self._level.restore(p, high)
+        self._capacity.restore(completed)
+        self._brownout.served = served
+        most = self._settings.max_pressure
+        self.weather = replace(
+            self.weather,
+            capacity=self._capacity.units,
+            p=p,
+            strictness=min(p, most),
+            high=high,
+            pressed=high and most > self._settings.threshold,
+            demand=self._demand.units,
+            known_demand=self._demand.known,
+            served=served,
+            rate=self._demand.rate,
+            attack=self._onset.attack,
+        )
 
     def close_window(self, window: Window) -> Weather:
         """The weather after a window."""

@@ -26,6 +26,10 @@ class PassUse:
         self._units = 0.0
         self._issued = 0.0
 
+    def restore(self, share: float) -> None:
+        """Take the share from before a restart."""
+        self.share = min(max(share, self._settings.least_used), 1.0)
+
     def issue(self) -> None:
         """Count a pass that is issued."""
         self._taken += 1

@@ -27,6 +27,7 @@ minutes that a challenge lives, the answers of a crowd came to 22,000 a second, 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from shield.policy.challenge.challenge import BUSY_SECONDS
 from shield.policy.challenge.settings import ChallengeSettings
@@ -34,6 +35,7 @@ from shield.policy.pricing.flash_crowd import FlashCrowd
 from shield.policy.pricing.pass_use import PassUse
 from shield.policy.pricing.settings import PricingSettings
 from shield.policy.pricing.waiting_room import Room, Waiter
+from shield.policy.rows import number
 from shield.policy.status import PricingStatus
 
 
@@ -172,6 +174,18 @@ class Pricing:
             flash_crowd=self.flash,
             waiting=self.room.waiting,
         )
+
+    def row(self) -> list[Any]:
+        """Price and use of a pass, as a plain row."""
+        return [self.hashes, self.used]
+
+    def restore(self, row: list[Any]) -> bool:
+        """Take such a row from before a restart. ValueError when it makes no sense."""
+        hashes, used = row
+        hashes, used = number(hashes, self._least, self._most), number(used)
+        self.hashes = max(self.hashes, hashes)
+        self._use.restore(used)
+        return True
 
     def _count(self, seconds: float, usual: float | None) -> None:
         """Add a reading to the window of the price; close the window when it is long enough."""

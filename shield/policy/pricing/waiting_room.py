@@ -32,11 +32,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
-from typing import Final
+from typing import Any, Final
 
 from shield.policy.challenge.challenge import Redeemed
 from shield.policy.keys import TAG_BYTES, Keys, ticket_tag
 from shield.policy.pricing.settings import PricingSettings
+from shield.policy.rows import count, key, number, text
 from shield.policy.status import TableStatus
 
 VERSION: Final = b"\x01"
@@ -139,8 +140,10 @@ class Room:
                 found, most = waiter, share
         return found
 
-    def enter(self, network: str, known: bool, work: int, now: float, worse: Waiter | None = None) -> Waiter:
-        """Give a newcomer a place; when the room is full, that of one who is `worse`."""
+    def enter(
+        self, network: str, known: bool, work: int, now: float, worse: Waiter | None = None, place: bytes = b""
+    ) -> Waiter:
+        """Give a newcomer a place, a new one or this; when the room is full, that of one who is `worse`."""
         if worse is not None:
             self._leave(worse)
         line = self._line(network)
@@ -149,7 +152,7 @@ class Room:
             if line.waiters:  # it has become known while they wait
                 self._part(line)
                 self._join(line)
-        waiter = Waiter(self._entropy(ID_BYTES), line, work, now, now + self._most_wait)
+        waiter = Waiter(place or self._entropy(ID_BYTES), line, work, now, now + self._most_wait)
         self._places[waiter.id] = waiter
         waiter.among = self._among(known)
         waiter.index = len(waiter.among)
@@ -172,12 +175,15 @@ class Room:
                 self._due -= rank[0]
         equals = self._ranks[rank]
         line = equals[int.from_bytes(self._entropy(4), "big") % len(equals)]
-        waiter = next(iter(line.waiters.values()))
+        self._win(next(iter(line.waiters.values())), now + self._most_wait, True)
+
+    def _win(self, waiter: Waiter, until: float, counts: bool) -> None:
+        """Let a waiter claim its place until then. `counts`: as a live pass of its network, until it has one."""
         self._stop_waiting(waiter)
         waiter.won = True
-        waiter.until = now + self._most_wait
+        waiter.until = until
         self._won.append(waiter)
-        self.hold(line.name, 1)
+        self.hold(waiter.line.name, int(counts))
         if len(self._won) > self._size:
             self._give_up(self._won.popleft())
 
@@ -233,6 +239,27 @@ class Room:
         if not any(compare_digest(ticket_tag(key, body), tag) for key in self._keys.both()):
             return Redeemed.FORGED
         return self._places.get(body[1:], Redeemed.EXPIRED)
+
+    def rows(self, shift: float) -> Iterator[list[Any]]:
+        """The places as plain rows, the oldest first. `shift`: from our clock to that of the rows."""
+        for waiter in tuple(self._places.values()):
+            line = waiter.line
+            times = (waiter.since + shift, waiter.until + shift)
+            yield [waiter.id.hex(), line.name, line.known, waiter.work, *times, waiter.won, waiter.pass_token]
+
+    def restore(self, row: list[Any], shift: float, now: float) -> bool:
+        """Take such a row from before a restart; whether there was room. ValueError when it makes no sense."""
+        id_, network, known, work, since, until, won, token = row
+        name, place, since = text(network), key(id_, ID_BYTES), number(since) - shift
+        until = min(number(until) - shift, now + self._most_wait)
+        if place in self._places or until <= now or self.full(known is True):
+            return False
+        waiter = self.enter(name, known is True, count(work), min(since, now), place=place)
+        waiter.until = until
+        if won is True:
+            self._win(waiter, until, not token)
+            waiter.pass_token = text(token)
+        return True
 
     def status(self) -> TableStatus:
         """The table's fill."""

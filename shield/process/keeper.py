@@ -1,0 +1,123 @@
+"""Keeps on disk what one process has learned: while it runs, and at its end.
+
+    history   clients that behaved well before an attack; not while it is frozen, and a large one less often
+    learned   all else (policy/remembered.py): every ATTACK_SECONDS under attack, every CALM_SECONDS else, and soon
+              after a ban
+
+Rows are collected and encoded in slices of a millisecond, in which no request is served, and written in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from shield.policy.engine import Engine
+from shield.process.build import Setting
+from shield.process.state import HISTORY, LEARNED, load, path_of, save
+
+ATTACK_SECONDS: Final = 10.0
+CALM_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked whether there is a reason to save."""
+MOST_SHARE: Final = 0.02
+"""Of the time, that may be spent on saving: what takes longer is done less often, but for the sake of an attack."""
+SLICE_ROWS: Final = 1000
+"""Rows that are collected at a time."""
+FRESH_SECONDS: Final = 600.0
+"""After so long price and pressure are of another day."""
+OF_THE_MOMENT: Final = frozenset({"weather", "price", "wait"})
+
+
+def recall(setting: Setting, engine: Engine) -> int:
+    """Have an engine take what was saved last by this and other processes; how many records of the history."""
+    config, log, now = setting.config, setting.log, setting.clock()
+    rows = [row for saved in load(config.state, HISTORY, log) for row in saved.rows]
+    known = engine.import_history(rows, now)
+    wall, mine = now + setting.wall_offset, None if setting.share is None else setting.share.worker
+    for saved in sorted(load(config.state, LEARNED, log, wall), key=lambda each: (each.worker == mine, each.time)):
+        fresh = wall - saved.time < FRESH_SECONDS
+        taken = (
+            row for row in saved.rows if fresh or not (isinstance(row, list) and row[:1] and row[0] in OF_THE_MOMENT)
+        )
+        engine.import_learned(taken, now, same_service(saved.about, about(setting)))
+    return known
+
+
+def about(setting: Setting) -> dict[str, Any]:
+    """What is saved beside rows: when, and before which service."""
+    workers = 1 if setting.share is None else setting.share.workers
+    time = setting.clock() + setting.wall_offset
+    return {"time": time, "servers": list(setting.config.upstream.servers), "workers": workers}
+
+
+def same_service(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether what was learned of the service there holds here."""
+    return all(one.get(key) == other.get(key) for key in ("servers", "workers"))
+
+
+class Keeper:
+    """Saves into `state.directory`; does nothing where that is empty."""
+
+    __slots__ = ("_engine", "_keeps", "_saving", "_setting", "_told")
+
+    def __init__(self, setting: Setting, engine: Engine) -> None:
+        self._setting = setting
+        self._engine = engine
+        self._keeps = False
+        self._saving = asyncio.Lock()
+        self._told: dict[str, str] = {}  # by kind: what stands in the way, and was logged
+
+    def keep(self, keeps: bool) -> None:
+        """Whether the files are this process's and engine's to write."""
+        self._keeps = keeps
+
+    async def run(self) -> None:
+        """Save now and then, until cancelled."""
+        clock, engine = self._setting.clock, self._engine
+        last = {HISTORY: clock(), LEARNED: clock()}
+        pause = {HISTORY: CALM_SECONDS, LEARNED: LOOK_SECONDS}
+        bans = -1  # what was taken over is saved soon
+        while self._setting.config.state.directory:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = clock()
+            if now - last[HISTORY] >= pause[HISTORY] and not engine.attack:
+                last[HISTORY] = now
+                pause[HISTORY] = max(CALM_SECONDS, await self._save(HISTORY) / MOST_SHARE)
+            due = ATTACK_SECONDS if engine.attack else max(CALM_SECONDS, pause[LEARNED])
+            if now - last[LEARNED] >= (min(due, pause[LEARNED]) if engine.bans_made != bans else due):
+                last[LEARNED], bans = now, engine.bans_made
+                pause[LEARNED] = max(LOOK_SECONDS, await self._save(LEARNED) / MOST_SHARE)
+
+    async def save(self) -> None:
+        """Save everything now."""
+        if self._setting.config.state.directory:
+            await self._save(HISTORY)
+            await self._save(LEARNED)
+
+    async def _save(self, kind: str) -> float:
+        """Save one kind; seconds that the loop was kept with it."""
+        async with self._saving:
+            if not self._keeps:
+                return 0.0
+            setting, engine, now = self._setting, self._engine, self._setting.clock()
+            export: Iterable[Any] = engine.export_history(now) if kind == HISTORY else engine.export_learned(now)
+            rows, slices, kept = iter(export), [], 0.0
+            described = about(setting)
+            while chunk := list(itertools.islice(rows, SLICE_ROWS)):
+                slices.append(orjson.dumps([row for row in chunk if row is not None]))
+                kept += setting.clock() - now
+                await asyncio.sleep(0)
+                now = setting.clock()
+            worker = None if setting.share is None else setting.share.worker
+            loop, state = asyncio.get_running_loop(), setting.config.state
+            error = await loop.run_in_executor(None, save, state, kind, slices, described, worker)
+            if error and error != self._told.get(kind):
+                path = str(path_of(state, kind, worker))
+                setting.log.event(f"{kind}_not_saved", path=path, error=error)
+            self._told[kind] = error
+            return kept
