@@ -486,6 +486,13 @@ class Engine:
             ),
         )
 
+    def let_go(self, most: int) -> bool:
+        """Let go of up to so many entries of each large table, once nobody asks this engine any more; whether any are
+        left. Its parts refer to each other, so nothing else would free them soon."""
+        identity = self._identity
+        tables = identity.clients, identity.addresses, identity.networks, self._passes.table, self._history
+        return any([table.let_go(most) for table in tables])
+
     def export_history(self, now: float) -> Iterator[list[Any]]:
         """The history as plain rows, to be kept over a restart. Takes 1 µs a row; may be consumed in slices."""
         return self._history.rows(now, now + self._wall_offset)

@@ -227,6 +227,16 @@ class History(Cache[bytes, Record]):
             self._ranking = [item for item in self._ranking if item[2].live]
             heapq.heapify(self._ranking)
 
+    def let_go(self, most: int) -> bool:
+        """Let go of up to so many records, of a history that nobody asks any more; whether any are left."""
+        for _ in range(min(most, len(self))):
+            super().popitem()
+        if self:
+            return True
+        self._ranking.clear()
+        self._order.clear()
+        return False
+
     def known_since(self, network: str, now: float) -> float | None:
         """Since when `network` has held clients with history, one of them seen lately; None when it does not."""
         here = self._networks.get(network)

@@ -228,6 +228,15 @@ class Table(dict[K, E], Generic[K, E]):
             self.shared.live = False  # there is room again: its users get entries of their own
             self.shared = self._make_shared()
 
+    def let_go(self, most: int) -> bool:
+        """Let go of up to so many entries, of a table that nobody asks any more; whether any are left."""
+        for _ in range(min(most, len(self))):
+            super().popitem()
+        if self:
+            return True
+        self._order.clear()
+        return False
+
     def _drop(self, key: K, entry: E) -> None:
         del self[key]
         entry.live = False

@@ -347,3 +347,16 @@ def test_rows_that_make_no_sense_are_left_out(make: Make, reborn: Callable[..., 
     assert status.concurrency == 100
     assert math.isfinite(status.capacity)
     new.visit(new.client("203.0.113.1"))
+
+
+def test_an_engine_that_nobody_asks_lets_go_of_its_tables(make: Make) -> None:
+    """Its parts refer to each other: after a reload its tables stayed in memory for good."""
+    world = make()
+    world.settle_down(*(world.client(f"192.0.2.{n}") for n in range(8)))
+    turns = 1
+    while world.engine.let_go(3):
+        turns += 1
+    assert turns == 3
+    tables = world.engine.status(world.now).tables
+    sizes = (tables.clients, tables.addresses, tables.networks, tables.passes, tables.history)
+    assert [table.entries for table in sizes] == [0] * 5

@@ -125,7 +125,9 @@ def test_a_cost_that_the_operator_has_set_covers_the_body_too(make: Any) -> None
 
 
 @pytest.mark.parametrize(("often", "quick"), [(1, 0.002), (3, 0.0035)])
-def test_quick_answers_do_not_make_the_longer_ones_of_their_route_look_slow(make: Any, often: int, quick: float) -> None:
+def test_quick_answers_do_not_make_the_longer_ones_of_their_route_look_slow(
+    make: Any, often: int, quick: float
+) -> None:
     """Hits of a cache shared the route of parts that take 20 ms, and were five times as many. So the parts seemed to
     take ten times as long as usual whenever a page was opened, and the limit fell from 20 to 4 before an idle service.
     """
