@@ -118,7 +118,11 @@ class Orders:
 
     async def _work(self) -> None:
         while True:
-            await self._follow(await self._queue.get())
+            order = await self._queue.get()
+            try:
+                await self._follow(order)
+            except Exception as error:
+                asyncio.get_running_loop().call_exception_handler({"message": order.what, "exception": error})
 
     def _readable(self) -> None:
         try:

@@ -21,6 +21,10 @@ class Dropper:
         self._fill = fill
         self._version = drops.version
 
+    def retire(self) -> None:
+        """Have nobody dropped any more: another service says from now on who is."""
+        self._fill = lambda _: True
+
     def look(self) -> None:
         """Call it each second."""
         drops = self._drops

@@ -70,9 +70,10 @@ class Generations:
 
     async def commit(self) -> None:
         """Let the service that was prepared begin."""
-        service, self._next = self._next, None
+        service = self._next
         assert service is not None  # noqa: S101 - it was prepared
         await self._serving().hand_over(service)
+        self._next = None
         former, self._sockets, self._next_sockets = self._sockets, self._next_sockets, None
         if former is not None:
             former.fill_in()

@@ -55,6 +55,7 @@ class Service:
         self._known = 0
         self._parts: Parts | None = None
         self._keeper: Keeper | None = None
+        self._dropper: Dropper | None = None
         self._view: ProcessView | None = None
         self._admin: AdminServer | None = None
         self.addresses: list[str] = []
@@ -106,7 +107,8 @@ class Service:
             listener.start()
         self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))
         self._keep_running(loop, self._keeper.run())
-        timers = Timers(setting, parts, Dropper(parts.engine.drops, parts.serving.connections.crowding, setting.drop))
+        self._dropper = Dropper(parts.engine.drops, parts.serving.connections.crowding, setting.drop)
+        timers = Timers(setting, parts, self._dropper)
         self._closing.callback(timers.stop)
         timers.start()
         self.addresses = parts.listeners[0].addresses
@@ -154,7 +156,9 @@ class Service:
         assert parts is not None  # noqa: S101 - it has begun
         assert self._keeper is not None  # noqa: S101
         self._draining = True
+        assert self._dropper is not None  # noqa: S101
         self._keeper.keep(False)
+        self._dropper.retire()
         for listener in parts.listeners:
             listener.retire()
         parts.serving.connections.draining = True
@@ -176,7 +180,7 @@ class Service:
                 connections.drain(now)
             await asyncio.sleep(RETIRED_LOOKS_SECONDS)
         await self.close()
-        while parts.engine.let_go(TAKEN_ROWS):
+        while parts.engine.let_go(TAKEN_ROWS):  # noqa: ASYNC110 - it is this that is waited for
             await asyncio.sleep(0)
 
     def cut(self) -> int:

@@ -29,7 +29,7 @@ def handle(stop: Callable[[], None], reload: Callable[[], None], tell: Tell) -> 
         loop.add_signal_handler(number, stop)
     for number in IGNORED:
         loop.add_signal_handler(number, ignore, number, tell)
-    had_terminal = has_terminal()
+    had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # as under nohup(1)
 
     def hang_up() -> None:
         """A config that has changed, or a terminal that was closed: then nobody is there to stop Shield later."""

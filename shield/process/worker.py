@@ -80,9 +80,13 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
                     await generations.commit()
                 case _:
                     await generations.drop()
-        except StartError as error:
+        except (StartError, OSError) as error:
             answer = {"error": str(error)}
-        say(control, answer)
+        except Exception as error:
+            answer = {"error": f"a bug in Shield: {error!r}"}
+            raise
+        finally:
+            say(control, answer)
 
     def beat() -> None:
         say(control, {"beat": True})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shield.client.crowding import Crowding
 from shield.config.settings import Config
 from shield.config.state import StateSettings
 from shield.model import Reason, Signal
@@ -18,11 +20,25 @@ from shield.policy.keys import Keys
 from shield.policy.request import Request
 from shield.process import keeper
 from shield.process.build import Setting
+from shield.process.dropper import Dropper
 from shield.process.keeper import FRESH_SECONDS, Keeper, recall
 from shield.process.share import Share
 
 KEYS = Keys(b"1" * 32)
 WALL = 1_700_000_000.0
+
+
+class Nobody(Crowding):
+    """No connections."""
+
+    def __init__(self) -> None:
+        """There is nothing to count."""
+
+    def drop(self, homes: Container[str]) -> None:
+        """There is nobody to drop."""
+
+    def unlimited(self, address: str) -> bool:
+        return False
 
 
 class Process:
@@ -93,6 +109,25 @@ async def test_who_has_retired_writes_no_more(tmp_path: Path, events: Any) -> No
     process.keeper.keep(False)
     await process.keeper.save()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_has_retired_tells_the_kernel_nothing(tmp_path: Path, events: Any) -> None:
+    """An address whose drop was over in the service from before was let in by the one that had taken its place."""
+    process = Process(tmp_path, events, 50.0)
+    told: list[Sequence[str]] = []
+
+    def fill(addresses: Sequence[str]) -> bool:
+        told.append(addresses)
+        return True
+
+    dropper = Dropper(process.engine.drops, Nobody(), fill)
+    process.engine.import_learned([["drop", "192.0.2.1", WALL + 100.0, 1]], 50.0)
+    dropper.look()
+    assert told == [["192.0.2.1"]]
+    dropper.retire()
+    process.engine.import_learned([["drop", "192.0.2.2", WALL + 100.0, 1]], 50.0)
+    dropper.look()
+    assert told == [["192.0.2.1"]]
 
 
 async def test_a_disk_that_takes_nothing_is_told_of_once(tmp_path: Path, events: Any) -> None:
