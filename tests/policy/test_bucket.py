@@ -35,6 +35,7 @@ eighths = st.integers(0, 400).map(lambda n: n / 8)
     st.integers(1, 64).map(float),
     st.lists(st.tuples(eighths, eighths), max_size=200),
 )
+@pytest.mark.untraced
 def test_gcra_admits_what_a_plain_token_bucket_admits(
     rate: float, burst: float, arrivals: list[tuple[float, float]]
 ) -> None:

@@ -212,3 +212,8 @@ def test_refusals_that_need_no_reading_and_those_of_tolls_count(world: Any) -> N
 def test_the_settings_complain() -> None:
     assert [place for place, _ in DropsSettings(least_seconds=10, most_seconds=9).complaints()] == [("most_seconds",)]
     assert list(EngineSettings().drops.complaints()) == []
+
+
+@pytest.mark.parametrize(("enabled", "kernel"), [(True, True), (True, False), (False, True)])
+def test_the_kernel_drops_when_both_keys_say_so(enabled: bool, kernel: bool) -> None:
+    assert replace(SETTINGS, enabled=enabled, kernel=kernel).by_kernel is (enabled and kernel)

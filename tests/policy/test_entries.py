@@ -109,6 +109,7 @@ def test_a_network_takes_the_memory_that_is_stated(make: Any) -> None:
     assert bytes_each(fill) == pytest.approx(NETWORK_BYTES, rel=0.25)
 
 
+@pytest.mark.untraced
 def test_a_pass_takes_the_memory_that_is_stated(make: Any) -> None:
     passes = make().engine._passes
 

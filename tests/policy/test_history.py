@@ -42,6 +42,7 @@ def test_two_windows_take_a_minute_wherever_the_clock_stands(world: Any) -> None
 
 
 @pytest.mark.parametrize("status", [404, 500, 403])
+@pytest.mark.untraced
 def test_bad_responses_make_none(world: Any, status: int) -> None:
     client = world.client()
     for _ in range(10):
@@ -50,6 +51,7 @@ def test_bad_responses_make_none(world: Any, status: int) -> None:
     assert client.entry.record is None
 
 
+@pytest.mark.untraced
 def test_time_above_the_limit_does_not_count(world: Any) -> None:
     client = world.client()
     for _ in range(300):
@@ -219,6 +221,9 @@ def test_an_address_in_two_networks_at_once(make: Any) -> None:
     for _ in range(2):
         history.popitem()
     assert not history.addresses_in("198.51.100.0/24")
+    homes: dict[str, str] = {}
+    parts = make()
+    assert [parts.engine.import_history([row], parts.now, homes) for row in rows] == [1, 0, 1]
 
 
 def test_of_what_several_workers_saved_the_latest_counts(make: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +29,13 @@ def test_a_token_of_the_previous_key_is_read_and_one_of_another_key_is_not() -> 
     assert TOKENS.read(strange) is None
 
 
+@pytest.mark.parametrize("text", ["", "x", "é" * TOKEN_CHARS, "A" * (TOKEN_CHARS + 1)])
+def test_what_is_no_base64_of_its_length_is_no_token(text: str) -> None:
+    assert TOKENS.read(text) is None
+
+
 @given(st.text(max_size=60))
+@pytest.mark.untraced
 def test_no_other_text_is_a_token(text: str) -> None:
     assert TOKENS.read(text) is None
 

@@ -111,6 +111,7 @@ def test_an_earned_pass_survives_a_new_address_in_an_attack(world: Any) -> None:
 
 
 @given(st.text(max_size=60))
+@pytest.mark.untraced
 def test_no_text_is_a_pass(token: str) -> None:
     assert PASSES.present(token, 0.0) is None
 
@@ -303,6 +304,7 @@ def test_a_bought_pass_becomes_an_ordinary_one_after_the_attack(world: Any) -> N
     assert world.engine.status(world.now).bought_passes == 0
 
 
+@pytest.mark.untraced
 def test_a_pass_bought_in_calm_weather_is_an_ordinary_one_at_once(make: Any) -> None:
     world = make(challenge=replace(CHEAP, mode="always"))
     client = world.client()

@@ -112,6 +112,7 @@ def test_nobody_gives_way_where_nobody_holds_anything() -> None:
 
 
 @pytest.mark.parametrize("addresses", range(1, 6))
+@pytest.mark.untraced
 def test_of_what_cannot_be_taken_back_some_is_always_left(addresses: int) -> None:
     """One address takes half, two a third each: the next one finds as much as each of them has."""
     shares: Shares[None] = Shares(5_000, recallable=False)
@@ -144,6 +145,7 @@ def test_the_known_may_hold_more_of_what_cannot_be_taken_back() -> None:
 
 
 @given(st.lists(places, min_size=1, max_size=12), st.data())
+@pytest.mark.untraced
 def test_charges_add_up_and_the_heaviest_is_found(wheres: Sequence[Any], data: st.DataObject) -> None:
     """Whatever is taken and given back in whatever order."""
     shares: Shares[None] = Shares(60, recallable=True)
@@ -209,6 +211,7 @@ def test_those_of_a_tier_who_all_want_more_come_to_rest(most: int, wheres: Seque
 
 
 @given(st.lists(st.tuples(places, st.integers(1, 50)), max_size=60))
+@pytest.mark.untraced
 def test_no_address_holds_more_than_it_leaves_of_what_cannot_be_taken_back(steps: list[tuple[Any, int]]) -> None:
     shares: Shares[None] = Shares(500, recallable=False)
     all_: list[Who] = []

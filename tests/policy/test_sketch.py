@@ -52,6 +52,7 @@ def test_what_never_came_has_no_share_while_there_is_room() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 3, 1000, 100_000])
+@pytest.mark.untraced
 def test_different_clients_are_counted_to_a_percent(n: int) -> None:
     rng = random.Random(n)
     seen = Distinct()

@@ -144,6 +144,7 @@ def test_the_program_of_known_clients_is_not_armed_however_much_comes_with_it() 
     assert (named["share"], named["known"], named["armed"]) == (1.0, "seen at 20 of 80 known clients", False)
 
 
+@pytest.mark.untraced
 def test_the_fewer_known_clients_there_are_the_less_can_be_said_of_their_programs() -> None:
     """Of 59 who do not have it, 3 / 59 may have it by chance; a weaker flood needs more of them."""
 
@@ -195,6 +196,7 @@ def test_two_hundred_requests_are_needed_before_anything_stands_out_and_a_thousa
         assert (len(fingerprints), BOT in floor.armed) == (named, armed)
 
 
+@pytest.mark.untraced
 def test_an_armed_fingerprint_is_released_late_and_armed_early() -> None:
     """5 % arms, 2.5 % releases; what may be 1 % of the known clients keeps it from being armed, twice that releases."""
     floor = Floor(half_life=0.25)  # what was counted before the last window weighs a quarter
@@ -437,6 +439,7 @@ def regulars(world: Any, n: int = 80) -> list[Any]:
 
 
 @pytest.mark.parametrize("mode", ["auto", "off"])
+@pytest.mark.untraced
 def test_a_botnet_of_many_addresses_is_limited_as_one_and_nobody_else_is(make: Any, says: Any, mode: Any) -> None:
     challenge = ChallengeSettings(mode=mode, least_hashes=64, most_hashes=256)
     world = make(1, challenge=challenge, limits=LimitsSettings(costs={"/": 1.0}))  # capacity 100, rate 10, burst 40

@@ -133,6 +133,7 @@ def test_a_client_is_the_same_under_its_former_name() -> None:
     assert minter.verify(new, PROGRAM, challenge.token, nonces, dear, NOW, CLIENT)[0] is Redeemed.ACCEPTED
 
 
+@pytest.mark.untraced
 def test_no_two_challenges_are_alike() -> None:
     minter = challenger()
     tokens = {minter.mint(CLIENT, PROGRAM, 64, NOW).token for _ in range(1 << 16)}
@@ -169,6 +170,7 @@ def test_what_is_no_token_is_malformed(token: str) -> None:
 
 
 @given(st.text(max_size=80))
+@pytest.mark.untraced
 def test_no_text_is_accepted_or_crashes(token: str) -> None:
     assert challenger().verify(CLIENT, PROGRAM, token, [0] * 16, PRICE, NOW)[0] in {Redeemed.MALFORMED, Redeemed.FORGED}
 
@@ -212,6 +214,7 @@ def test_verifying_takes_no_more_than_its_share_of_time() -> None:
     assert minter.verify(CLIENT, PROGRAM, challenge.token, nonces, PRICE, NOW + 1)[0] is Redeemed.ACCEPTED
 
 
+@pytest.mark.untraced
 def test_forged_answers_do_not_use_up_the_time_for_honest_ones() -> None:
     minter = challenger()
     challenge = minter.mint(CLIENT, PROGRAM, 64, NOW)

@@ -245,6 +245,7 @@ def test_a_service_that_only_fails_gets_the_least() -> None:
     assert site.concurrency._congestion.baseline == 1.0
 
 
+@pytest.mark.untraced
 def test_the_ceiling_holds() -> None:
     site = Overload(Service(100, 0.02, EVEN), Concurrency(ConcurrencySettings(), 30), 1)
     site.run(20.0)

@@ -68,6 +68,7 @@ def one(client: Any) -> Iterator[Any]:
         ("2001:db8:0:{low:x}00::1", 160, 640),
     ],
 )
+@pytest.mark.untraced
 def test_who_moves_about_in_an_address_or_network_gets_after_it_what_was_counted(
     make: Any, text: str, rate: float, burst: float
 ) -> None:
@@ -77,6 +78,7 @@ def test_who_moves_about_in_an_address_or_network_gets_after_it_what_was_counted
     assert served(world, who) <= rate + 5
 
 
+@pytest.mark.untraced
 def test_a_client_that_ignores_challenges_keeps_at_most_a_tenth_of_its_rate(make: Any) -> None:
     world = make(limits=DEAR)
     client = world.client()
@@ -88,6 +90,7 @@ def test_a_client_that_ignores_challenges_keeps_at_most_a_tenth_of_its_rate(make
     assert world.visit(client).verdict.reason is Reason.OK
 
 
+@pytest.mark.untraced
 def test_programs_that_cannot_answer_have_their_rate_again_a_minute_after_the_pressure(make: Any) -> None:
     """An office of a hundred programs kept a tenth of its rate for as long as it asked, after a flood of seconds."""
     world = make(10_000, limits=DEAR)
@@ -167,6 +170,7 @@ def test_where_nobody_is_to_be_challenged_they_are_limited(make: Any, challenge:
     assert world.ask(client, "/dear").verdict.reason is Reason.CLIENT_RATE
 
 
+@pytest.mark.untraced
 def test_it_is_forgotten_when_they_have_stopped_for_as_long_as_an_attack_takes_to_end(make: Any) -> None:
     world = make(10_000, limits=DEAR)
     who = newcomers(world, "192.0.2.{low}")

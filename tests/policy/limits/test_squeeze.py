@@ -57,6 +57,7 @@ def test_what_is_dear_counts_in_full_under_pressure(make: Any) -> None:
     ("address", "limit"),
     [("198.51.100.{}", (80, 320)), ("2001:db8:0:{:x}::1", (40, 160)), ("2001:db8:0:{:x}00::1", (160, 640))],
 )
+@pytest.mark.untraced
 def test_the_network_binds_those_without_history_under_pressure(
     make: Any, says: Any, address: str, limit: tuple[float, float]
 ) -> None:

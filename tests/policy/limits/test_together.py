@@ -91,6 +91,7 @@ def test_in_a_brownout_nothing_is_bounded(make: Any) -> None:
     assert len([one for one in asked if one.verdict.action in {Action.FORWARD, Action.QUEUE}]) == 30
 
 
+@pytest.mark.untraced
 def test_where_nobody_is_challenged_they_are_shed(make: Any) -> None:
     world = make(20, limits=KNOWN, challenge=ChallengeSettings(mode="off"))
     clients = [world.client(f"192.0.{n}.1", f"Bot/{n}") for n in range(30)]

@@ -17,6 +17,7 @@ def brownout(weather: Skies, units: float) -> float:
     return weather.now - began
 
 
+@pytest.mark.untraced
 def test_a_service_that_becomes_slow_by_itself_locks_nobody_out_for_more_than_a_minute() -> None:
     weather = Skies()
     for _ in range(1200):
@@ -104,6 +105,7 @@ def test_a_brownout_does_not_end_in_a_burst_of_tries_when_the_service_is_well_ag
 
 
 @pytest.mark.parametrize(("units", "completed", "ratio"), [(6500, 1000, 10.0), (9500, 9500, 1.0)])
+@pytest.mark.untraced
 def test_more_demand_than_the_service_has_served_is_no_brownout(units: float, completed: float, ratio: float) -> None:
     """Neither when it is slow, if people's tries do not explain so much, nor when it does more than before."""
     weather = Skies()
@@ -126,6 +128,7 @@ def test_a_service_that_does_all_it_ever_did_is_not_ill() -> None:
     assert not weather.seen.brownout
 
 
+@pytest.mark.untraced
 def test_what_a_service_has_served_is_forgotten_in_days() -> None:
     weather = Skies()
     for _ in range(1200):

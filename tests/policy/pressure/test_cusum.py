@@ -44,6 +44,7 @@ def test_the_first_minute_is_for_learning_what_is_usual() -> None:
     assert not weather.seen.attack.on
 
 
+@pytest.mark.untraced
 def test_a_rate_that_grows_with_the_day_is_no_onset() -> None:
     weather = Skies()
     for i in range(4 * 3600):  # from 20 to 320 requests/s in two hours

@@ -39,6 +39,7 @@ def test_where_pressure_begins_and_what_overload_is_worth_are_settings() -> None
 
 
 @pytest.mark.parametrize("demand", [9600, 10_500, 40_000])
+@pytest.mark.untraced
 def test_a_flood_that_pulses_does_not_make_the_defence_flap(demand: float) -> None:
     """30 s on, 30 s off, twenty minutes long, from just above what is pressure at all to four times the capacity."""
     weather = Skies()

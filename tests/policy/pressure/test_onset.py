@@ -64,6 +64,7 @@ def test_an_attack_keeps_its_peak() -> None:
     assert weather.seen.attack.peak_rate == rate
 
 
+@pytest.mark.untraced
 def test_a_relapse_starts_the_ten_minutes_anew() -> None:
     weather = Skies()
     while not weather.seen.attack.on:

@@ -108,6 +108,7 @@ def test_chance_does_not_raise_the_price() -> None:
     assert bazaar.pricing.hashes > LEAST
 
 
+@pytest.mark.untraced
 def test_one_network_does_not_move_it() -> None:
     bazaar = Bazaar()
     for _ in range(20):

@@ -53,6 +53,7 @@ _asked = st.one_of(st.none(), st.tuples(st.sampled_from(Tier), st.integers(0, 3)
 
 @pytest.mark.parametrize("pressed", [False, True], ids=["calm", "pressed"])
 @given(steps=st.lists(_asked, max_size=60), most=st.integers(0, 6))
+@pytest.mark.untraced
 def test_whoever_is_turned_away_deserves_it_least_of_all_that_wait(
     pressed: bool, steps: list[tuple[Tier, int] | None], most: int
 ) -> None:

@@ -217,6 +217,7 @@ def test_those_without_history_lose_patience_sooner_under_pressure(make: Any, p:
     assert world.engine.tick(world.now) == ()
 
 
+@pytest.mark.untraced
 def test_patience_is_at_least_two_usual_answers(make: Any) -> None:
     world = make(1)
     for _ in range(100):  # more than the median is taken of
