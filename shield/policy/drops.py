@@ -8,7 +8,7 @@ that. Its connections are reset, and new ones are dropped by the kernel where it
 Nobody who listens is dropped with the others behind an address, and nobody for what somebody else made it send:
 
     somebody there has a history              the address is never dropped
-    a challenge was answered from there       the count begins anew (sales.py), and nobody is dropped for SPARED seconds;
+    a challenge was answered from there       the count begins anew (sales.py), and nobody is dropped for SPARED s
     somebody there showed a pass              likewise
     another client there was served           not dropped, while Shield's core has time
     a page elsewhere may have had it sent,    not counted, while Shield's core has time: pictures and what else shows no

@@ -46,8 +46,8 @@ a half."""
 QUICK: Final = 1.6
 """times quicker than usual: an answer of another kind."""
 MIXED: Final = 3.0
-"""Weighted median over median, above which most answers of the route are of another kind, and none of them counts. It is
-2.4 of exponential times."""
+"""Weighted median over median, above which most answers of the route are of another kind, and none of them counts. It
+is 2.4 of exponential times."""
 _KEPT: Final = 0.9
 """of what was weighed, at each step: where answers are rare, the last ten or so say what it is."""
 
