@@ -491,7 +491,8 @@ class Engine:
         left. Its parts refer to each other, so nothing else would free them soon."""
         identity = self._identity
         tables = identity.clients, identity.addresses, identity.networks, self._passes.table, self._history
-        return any([table.let_go(most) for table in tables])
+        left = [table.let_go(most) for table in tables]  # of all of them
+        return any(left)
 
     def export_history(self, now: float) -> Iterator[list[Any]]:
         """The history as plain rows, to be kept over a restart. Takes 1 µs a row; may be consumed in slices."""
