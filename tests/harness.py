@@ -120,6 +120,7 @@ class PermissiveEngine:
         self.occupied_for: list[float] = []  # seconds
         self.cancelled: list[Request] = []
         self.signals: list[tuple[str, Signal]] = []
+        self.blamed: list[str] = []  # the User-Agent of each signal's client, or the address where there was none
         self.tokens: list[str] = []
         self.identified: list[tuple[str, str, str]] = []
         self.programs: list[str] = []  # habits of their TLS, beside them
@@ -217,6 +218,7 @@ class PermissiveEngine:
 
     def report(self, who: FakeClient | str, signal: Signal, now: float) -> None:
         self.signals.append((who if isinstance(who, str) else who.address, signal))
+        self.blamed.append(who if isinstance(who, str) else who.agent)
 
     def deserves(self, who: FakeClient | str, token: object | None) -> bool:
         return (who if isinstance(who, str) else who.agent) in self.deserving

@@ -511,7 +511,8 @@ class ClientConnection(asyncio.Protocol):
         `head` is what there is of a head, as far as it tells whom the answer is for. `rule` is the one that was
         broken, None where it was a deadline."""
         serving = self._serving
-        foreign = fault is _MALFORMED_HEAD and _is_foreign(head) and self.peer.client is None
+        new = self.peer.client is None
+        foreign = new and fault is _MALFORMED_HEAD and _is_foreign(head)
         if foreign and client_hello.begins(head) and self.peer.scheme == "http":
             self._turn_tls_away(now)
             return
@@ -535,8 +536,8 @@ class ClientConnection(asyncio.Protocol):
             if responding:  # a second answer would be read as part of the first
                 self.reset()
                 return
-        if rule is not None and rule.charged and not foreign:
-            self._report(Signal.MALFORMED, now)
+        if rule is not None and rule.charged and not foreign and not (new and _is_by_hand(head, rule)):
+            self._report(Signal.MALFORMED, now, head)
         serving.metrics.own_responses[reply.status // 100] += 1
         self._send(reply.message(head_only, True))
         self.end(now, linger=True)
@@ -787,16 +788,23 @@ class ClientConnection(asyncio.Protocol):
         known = peer.client is not None and engine.deserves(peer.client, peer.shown_pass)
         return (known or not engine.pressed) and self.watch.pause(now)
 
-    def _report(self, signal: Signal, now: float) -> None:
+    def _report(self, signal: Signal, now: float, head: bytes | bytearray = b"") -> None:
+        """Report who is at the other end, who has sent a `head` that could not be read."""
         peer = self.peer
         if not peer.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
-            self._serving.engine.report(peer.client or peer.address, signal, now)
+            self._serving.engine.report(peer.whose(head, now), signal, now)
 
 
 def _is_foreign(head: bytes | bytearray) -> bool:
     """Whether a connection that begins so speaks another protocol. Pages can have a browser do that: TLS on the plain
     port, and STUN for WebRTC over TCP (RFC 8489, RFC 6544), whose first byte is below 4."""
     return len(head) > 0 and head[0] not in TCHARS
+
+
+def _is_by_hand(head: bytes | bytearray, rule: Rule) -> bool:
+    """Whether each line of a head ends with LF alone, as of a script with printf. Where CRLF stands beside it, the LF
+    may hide what follows from others."""
+    return rule is Rule.BARE_LF and b"\n" in head and b"\r" not in head
 
 
 def _bare(address: str) -> str:

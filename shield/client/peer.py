@@ -6,7 +6,8 @@ connection that a trusted proxy brings, each request may be somebody else's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from shield.http.cookies import take_cookie
 from shield.wire.client_hello import NO_PROGRAM, Program
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from shield.policy.entries import Pass
     from shield.policy.identity import Client
     from shield.upstream.crawlers import Crawlers
+
+_NAMING: Final = re.compile(rb"\n(user-agent|accept-language):[ \t]*([^\r\n]*)", re.IGNORECASE)
+"""Lines that name a client, in a head that may be broken."""
 
 
 class Recognition:
@@ -41,6 +45,16 @@ class Recognition:
         if client.crawler is not None and client.unverified:
             self._crawlers.check(client.address, client.crawler.domains)
         return client
+
+    def named_in(self, address: str, head: bytes | bytearray, habit: str, now: float) -> Client | None:
+        """The client at `address` that sent a `head` which could not be read, as far as it has a User-Agent."""
+        named: dict[bytes, bytes] = {}
+        for name, value in _NAMING.findall(head):
+            named.setdefault(name.lower(), value.rstrip(b" \t"))
+        agent, language = named.get(b"user-agent", b""), named.get(b"accept-language", b"")
+        if not agent:
+            return None
+        return self._engine.identify(address, agent.decode("latin-1"), language.decode("latin-1"), habit, now)
 
     def split_cookie(self, value: bytes) -> tuple[bytes, bytes]:
         """The token of a pass in a Cookie field, empty if there is none, and the cookies that the upstream gets."""
@@ -119,6 +133,11 @@ class Peer:
             self._identify(address, head, "", now)  # the ClientHello was the proxy's
         self.present(head, now)
         return forwarding.fields(head, story)
+
+    def whose(self, head: bytes | bytearray, now: float) -> Client | str:
+        """Who is to answer for this connection: the client of its requests, or else the one that a `head` names which
+        could not be read; the address, if there is neither."""
+        return self.client or self._recognition.named_in(self.address, head, self._habit, now) or self.address
 
     def take_over(self, client: Client) -> None:
         """The client as the first read has recognized it, before there was a connection."""

@@ -34,6 +34,7 @@ from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.policy.entries import AddressEntry
 from shield.policy.history import History
+from shield.policy.identity import Client
 from shield.policy.locations import locate
 from shield.policy.notes import Notes
 from shield.policy.provoked import could_answer
@@ -142,8 +143,13 @@ class Drops:
         """A request was refused."""
         self._refused += 1
         if self._refused % SAMPLED == 0 and (self._full or could_answer(request)):
-            client = request.client
-            self._count(client.source, client.source.served - (client.entry.windows > 0), now)
+            self._count_client(request.client, now)
+
+    def broken(self, client: Client, now: float) -> None:
+        """A banned client has sent what is no request."""
+        self._refused += 1
+        if self._refused % SAMPLED == 0:
+            self._count_client(client, now)
 
     def refused_unread(self, source: AddressEntry, now: float) -> None:
         """A request from an address that is banned for all was refused."""
@@ -185,6 +191,9 @@ class Drops:
             self.active[name] = until
             self.version += 1
         return True
+
+    def _count_client(self, client: Client, now: float) -> None:
+        self._count(client.source, client.source.served - (client.entry.windows > 0), now)
 
     def _count(self, source: AddressEntry, others: int, now: float) -> None:
         """`others`: clients at the address that were served, besides the one that was refused."""

@@ -352,6 +352,8 @@ class Engine:
             if not who.live:
                 self._identity.renew(who, now)
             if hard:
+                if who.entry.rare.banned_until > now and not self.dry_run:
+                    self.drops.broken(who, now)
                 reputation.hard(who.source, who.entry, points, signal.value, now)
             else:
                 reputation.soft(who.source, who.entry, points, now)

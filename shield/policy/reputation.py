@@ -16,9 +16,9 @@ At `ban_score` a client is banned: for `least_ban` seconds, `relapse` times as l
 
 An address is banned only by hard signals. Of one client's score at most `most_shared` points reach its address and its
 network, however long it goes on. They are divided by how many clients, or addresses, with a history are there: a crowd
-behind one address is not a criminal. A signal that came before anything told whose it was (a malformed head on a new
-connection) is the address's alone, divided likewise. Its network is spared, since nothing says how much of the network
-is one client's.
+behind one address is not a criminal. A signal that came before anything told whose it was (a malformed head without a
+User-Agent on a new connection) is the address's alone, divided likewise. Its network is spared, since nothing says how
+much of the network is one client's.
 Who has a history or a pass is served on at a banned address, and a newcomer may pay its way out (judge.py). Who can
 cause which signal, and whom it hits, stands in docs/threat-model.md.
 

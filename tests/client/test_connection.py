@@ -673,6 +673,40 @@ async def test_malformed_requests_are_reported_once_each() -> None:
         assert shield.engine.signals == [("127.0.0.1", Signal.MALFORMED)]
 
 
+@pytest.mark.parametrize(
+    ("head", "blamed"),
+    [
+        (b"User-Agent: script/1 \r\nContent-Length: 1\r\nContent-Length: 1\r\n", "script/1"),
+        (b"X: \x01\r\nuser-agent:script/1\r\nUser-Agent: colleague\r\n", "script/1"),
+        (b"Content-Length: 1\r\nContent-Length: 1\r\n", "127.0.0.1"),
+        (b"User-Agent:\r\nX: \x01\r\n", "127.0.0.1"),
+    ],
+)
+async def test_a_program_that_frames_badly_is_blamed_and_not_its_address(head: bytes, blamed: str) -> None:
+    """After six such requests of a script, each over a connection of its own, a colleague's browser was challenged."""
+    async with shielded() as (shield, _), await shield.client() as client:
+        assert (await client.ask(b"POST / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")).status == 400
+        assert shield.engine.blamed == [blamed]
+
+
+@pytest.mark.parametrize(
+    ("sent", "blamed"),
+    [
+        (b"GET / HTTP/1.1\nHost: a\n\n", []),  # printf
+        (b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", ["127.0.0.1"]),
+        (get("/", "User-Agent: a") + b"GET / HTTP/1.1\nHost: a\n\n", ["a"]),  # it may be what another request hid
+    ],
+)
+async def test_who_ends_each_line_of_a_first_request_with_lf_alone_is_not_blamed(
+    sent: bytes, blamed: list[str]
+) -> None:
+    async with shielded() as (shield, origin), await shield.client() as client:
+        await client.send(sent)
+        assert b"HTTP/1.1 400 " in await client.rest()
+        assert len(origin.requests) == sent.count(b"User-Agent")
+        assert shield.engine.blamed == blamed
+
+
 async def test_every_verdict_is_counted_once() -> None:
     async with shielded() as (shield, _):
         shield.engine.verdicts = {"/no": LIMITED}

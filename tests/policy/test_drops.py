@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shield.model import Action
+from shield.model import Action, Signal
 from shield.policy.drops import SPARED, DropsSettings
 from shield.policy.history import Record
 from shield.policy.identity import IdentitySettings
@@ -207,6 +207,15 @@ def test_refusals_that_need_no_reading_and_those_of_tolls_count(world: Any) -> N
         world.engine.toll(world.request(other), world.now)
     assert dropped(world) == [BOT, "192.0.2.67"]
     assert client.source.name == BOT
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_banned_client_that_goes_on_with_broken_requests_does_not_listen(make: Any, dry_run: bool) -> None:
+    world = make(2, drops=SETTINGS, dry_run=dry_run)
+    client = world.client(BOT)
+    for _ in range(105):
+        world.engine.report(client, Signal.MALFORMED, world.now)
+    assert dropped(world) == ([] if dry_run else [BOT])
 
 
 def test_the_settings_complain() -> None:
