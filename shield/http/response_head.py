@@ -52,6 +52,7 @@ _NO_CONTENT: Final = frozenset({204, 205, 304})
 """No content comes with these. A server says so of a 205 besides, by a length of 0 (RFC 9110 section 15.3.6), which
 some clients do not look at: content would be the next answer to them."""
 UPGRADE_REQUIRED: Final = 426
+_CR: Final = 13
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _COMMON_OPTIONS: Final = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
 """What Connection says without naming a field that would have to go."""
@@ -118,15 +119,13 @@ class ResponseHeadReader:
             end = stop + 4
             if stop < 0:
                 self._partial = partial = bytearray(data[at:])
-                self._wait(partial, 0)
-                return None, len(data)
+                return self._wait(partial, 0, data, at, head_only)
         else:
             scanned = len(partial)
             partial += data[at:] if at else data
             stop = partial.find(b"\r\n\r\n", max(0, scanned - 3))
             if stop < 0:
-                self._wait(partial, scanned)
-                return None, len(data)
+                return self._wait(partial, scanned, data, at, head_only)
             self._partial = None
             begin, end = 0, at + stop + 4 - scanned
             data = bytes(partial[:stop])
@@ -137,28 +136,42 @@ class ResponseHeadReader:
         try:
             head = parse(text, head_only)
         except Broken as broken:
-            if broken.rule is not Rule.FOLDED_LINE:
+            if broken.rule is Rule.FOLDED_LINE:
+                return self._count(_last(parse(_unfolded(text), head_only)), size), end
+            behind = _behind_lines_of_lf(text + b"\r\n", 0)
+            if not behind:
                 raise
-            head = parse(_unfolded(text), head_only)
-            head = (*head[:5], True, *head[6:])
+            size -= len(text) + 4 - behind
+            return self._count(_of_lf(text[:behind], head_only), size), end - (len(text) + 4 - behind)
+        return self._count(head, size), end
+
+    def _count(self, head: ResponseHead, size: int) -> ResponseHead:
+        """A head that is whole; `size` is that of all since the last final one. Raises Broken."""
         if head[0] >= 200:
             if self._interim:
                 self._bytes = self._interim = 0
-            return head, end
+            return head
         self._bytes = size
         self._interim += 1
         if self._interim > MAX_INTERIM:
             raise Broken(Rule.INTERIM_COUNT)
-        return head, end
+        return head
 
-    def _wait(self, partial: bytearray, scanned: int) -> None:
-        """Raise Broken if `partial` cannot become a head. `scanned` bytes of it were looked at before."""
+    def _wait(
+        self, partial: bytearray, scanned: int, data: bytes, at: int, head_only: bool
+    ) -> tuple[ResponseHead | None, int]:
+        """What `read` returns where no CRLF CRLF has come: nothing, but for a head of lines that end with LF. `partial`
+        ends with data[at:], and `scanned` bytes of it were looked at before. Raises Broken if it cannot become a head.
+        """
         if self._bytes + len(partial) > MAX_HEAD_BYTES:
             raise Broken(Rule.HEAD_SIZE)
         if not (partial.startswith(STATUS_LINE_START) or STATUS_LINE_START.startswith(partial)):
             raise Broken(Rule.NOT_HTTP)
-        if BARE_LF.search(partial, scanned):
-            raise Broken(Rule.BARE_LF)
+        behind = _behind_lines_of_lf(partial, scanned)
+        if not behind:
+            return None, len(data)
+        self._partial = None
+        return self._count(_of_lf(bytes(partial[:behind]), head_only), self._bytes + behind), at + behind - scanned
 
 
 def parse(text: bytes, head_only: bool) -> ResponseHead:
@@ -314,6 +327,40 @@ def _unfolded(text: bytes) -> bytes:
         if b" " in name or RESPONSE_FIELDS.get(name, _KEPT) not in _HARMLESS or disguised(name):
             raise Broken(Rule.FOLDED_LINE)
     return FOLD.sub(b" ", text)
+
+
+def _behind_lines_of_lf(data: bytes | bytearray, scanned: int) -> int:
+    """The index behind a head in which every line ends with LF alone; 0 while there is none.
+
+    RFC 9112 section 2.2 lets a recipient take one. `scanned` bytes were looked at before. Raises Broken where LF and
+    CRLF are mixed: who writes CRLF has not meant to end a line there, and somebody else's words may have.
+    """
+    first = data.find(b"\n")
+    if first > 0 and data[first - 1] == _CR:
+        if BARE_LF.search(data, scanned):
+            raise Broken(Rule.BARE_LF)
+        return 0
+    stop = data.find(b"\n\n", max(0, scanned - 1))
+    if first >= 0 and data.find(b"\r", 0 if scanned <= first else scanned, stop if stop >= 0 else len(data)) >= 0:
+        raise Broken(Rule.BARE_LF)
+    return stop + 2 if stop >= 0 else 0
+
+
+def _of_lf(text: bytes, head_only: bool) -> ResponseHead:
+    """The head in `text`, all of whose lines end with LF. Raises Broken."""
+    text = text[:-2].replace(b"\n", b"\r\n")
+    try:
+        head = parse(text, head_only)
+    except Broken as broken:
+        if broken.rule is not Rule.FOLDED_LINE:
+            raise
+        head = parse(_unfolded(text), head_only)
+    return _last(head)
+
+
+def _last(head: ResponseHead) -> ResponseHead:
+    """The same, the last one of its connection."""
+    return (*head[:5], True, *head[6:])
 
 
 def _without_space(line: bytes) -> re.Match[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,8 @@ async def test_http_1_0_by_hand(make_front: Make) -> None:
     front = await make_front(site.app())
     if front.scheme == "https":
         pytest.skip("nc speaks no TLS")
+    if shutil.which("nc") is None:
+        pytest.skip("nc is not installed")
     for head, wanted in (
         ("GET /item/1 HTTP/1.0\r\n\r\n", b"\r\n\r\n" + site.item(1)),
         ("GET /stream HTTP/1.0\r\n\r\n", b"\r\n\r\n" + site.LARGE),

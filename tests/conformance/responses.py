@@ -131,7 +131,12 @@ FIELDS = [
     _bad("RFC 9110 5.6.2", "a space in a name", _sized(b"X Y: 1")),
     _bad("RFC 9110 5.6.2", "a byte above 127 in a name", _sized(b"X\xe4: 1")),
     _bad("RFC 9110 5.6.2", "NUL in a name", _sized(b"X\0: 1")),
-    _bad("RFC 9112 2.2", "bare LFs throughout", b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello"),
+    _once("RFC 9112 2.2", "bare LFs throughout", b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", b"hello"),
+    _once(
+        "RFC 9112 2.2", "bare LFs, CRLFs in the body", b"HTTP/1.1 200 OK\nContent-Length: 4\n\n\r\n\r\n", b"\r\n" * 2
+    ),
+    _bad("RFC 9112 2.2", "bare LFs, then CRLFs", b"HTTP/1.1 200 OK\nContent-Length: 5\r\n\r\nhello"),
+    _bad("RFC 9112 2.2", "a bare LF behind the status line", b"HTTP/1.1 200 OK\r\nX: 1\nContent-Length: 5\n\nhello"),
     _bad("RFC 9112 2.2", "bare LFs behind the fields", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\nhello"),
     _bad("RFC 9112 2.2", "bare CRs throughout", b"HTTP/1.1 200 OK\rContent-Length: 5\r\r\n\r\nhello"),
     _bad("RFC 6585 5", "a head without end", _head(b"X: 1")[:-2] + b"Y: " + b"z" * 140_000),

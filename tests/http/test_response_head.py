@@ -228,15 +228,19 @@ def test_who_has_a_date() -> None:
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
 FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+CRLFS = b"\r\n\r\n"
 
 
-@given(st.lists(st.integers(0, len(HINTS + FINAL) + 4), max_size=8))
-def test_any_cut_gives_the_same_heads_and_the_same_rest(cuts: list[int]) -> None:
-    wire = HINTS + FINAL + b"body"
+@given(st.lists(st.integers(0, len(HINTS + FINAL) + 4), max_size=8), st.booleans(), st.booleans())
+def test_any_cut_gives_the_same_heads_and_the_same_rest(cuts: list[int], hints_by_lf: bool, by_lf: bool) -> None:
+    """Also of a server of a few lines of shell, whose lines end with LF; its body may have CRLF."""
+    hints = HINTS.replace(b"\r", b"") if hints_by_lf else HINTS
+    final = FINAL.replace(b"\r", b"") if by_lf else FINAL
+    wire = hints + final + CRLFS
     reader = ResponseHeadReader()
     assert reader.silent()
     heads, body = [], b""
-    ends = [0, *sorted(cuts), len(wire)]
+    ends = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
     for data in (wire[start:end] for start, end in itertools.pairwise(ends)):
         at = 0
         while at < len(data) and (not heads or heads[-1].status < 200):
@@ -246,10 +250,37 @@ def test_any_cut_gives_the_same_heads_and_the_same_rest(cuts: list[int]) -> None
             assert reader.silent() == (told is not None and told[0] == 200)
         body += data[at:]
     assert [(told.status, told.length) for told in heads] == [(103, 0), (200, 4)]
-    assert body == b"body"
+    assert [told.last for told in heads] == [hints_by_lf, by_lf]
+    assert [told.fields for told in heads] == [[b"Link: a\r\n"], []]
+    assert body == CRLFS
 
 
-@pytest.mark.parametrize("begun", [b"X", b"HTTP/2", b"HTTP/1.1 200 OK\n"])
+def feed(data: bytes, size: int) -> None:
+    reader = ResponseHeadReader()
+    for at in range(0, len(data), size):
+        reader.read(data[at : at + size], 0, False)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"Content-Length: 1\r\n\r\n", b"X: y\r\n\n", b"X: y\n\r\n\r\n", b"X: a\rb\n\n", b"\r\nX: y\n\n"]
+)
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_lines_that_end_in_two_ways_are_refused(rest: bytes, size: int) -> None:
+    with pytest.raises(Broken, match="bare_lf"):
+        feed(b"HTTP/1.1 200 OK\n" + rest, size)
+
+
+def test_a_head_of_lines_of_lf_may_be_folded_and_is_bounded() -> None:
+    told, _ = ResponseHeadReader().read(b"HTTP/1.1 200 OK\nX: a\n b\nTransfer-Encoding: chunked\n\n", 0, False)
+    assert told is not None
+    assert told[1:3] == ([b"X: a b\r\n"], CHUNKED)
+    with pytest.raises(Broken, match="space_before_colon"):
+        ResponseHeadReader().read(b"HTTP/1.1 200 OK\nContent-Length : 1\n\n", 0, False)
+    with pytest.raises(Broken, match="head_size"):
+        feed(b"HTTP/1.1 200 OK\n" + b"X: y\n" * MAX_HEAD_BYTES, 5000)
+
+
+@pytest.mark.parametrize("begun", [b"X", b"HTTP/2", b"HTTP/1.1 200 OK\nX: y\r"])
 def test_what_cannot_become_a_head_is_not_waited_for(begun: bytes) -> None:
     with pytest.raises(Broken):
         ResponseHeadReader().read(begun, 0, False)
