@@ -52,6 +52,7 @@ def test_no_ban_is_lost(world: World, reborn: Callable[..., World]) -> None:
         world.engine.report("203.0.113.9", Signal.MALFORMED, world.now)
     before = world.engine.status(world.now).active_bans
     assert before == {"clients": 3, "addresses": 1}
+    assert world.engine.bans_made == 4
     new = reborn(world, later=10.0)
     assert new.engine.status(new.now).active_bans == before
     for address in OFFENDERS:
@@ -347,6 +348,17 @@ def test_rows_that_make_no_sense_are_left_out(make: Make, reborn: Callable[..., 
     assert status.concurrency == 100
     assert math.isfinite(status.capacity)
     new.visit(new.client("203.0.113.1"))
+
+
+def test_a_history_may_be_taken_in_parts(world: World, make: Make) -> None:
+    """An address is in one network, also where the rows that say so come in different parts."""
+    world.settle_down(world.client("192.0.2.1"), world.client("192.0.2.2"))
+    rows = list(world.engine.export_history(world.now))
+    new, homes = make(keys=world.keys), dict[str, str]()
+    assert [new.engine.import_history([row], world.now, homes) for row in rows] == [1, 1]
+    assert homes == {"192.0.2.1": "192.0.2.0/24", "192.0.2.2": "192.0.2.0/24"}
+    astray = ["ab" * 16, "192.0.2.1", "192.0.3.0/24", *rows[0][3:]]
+    assert new.engine.import_history([astray], world.now, homes) == 0
 
 
 def test_an_engine_that_nobody_asks_lets_go_of_its_tables(make: Make) -> None:
