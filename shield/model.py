@@ -183,13 +183,15 @@ class Outcome:
 
     `status` is the response's, or the status that Shield answered with in the upstream's place (502, 503, 504), or 0
     when the client left before a response head came. `rtt` is the time in seconds from the last byte of the request
-    sent to the response's head, negative when there was no head. `stream` marks WebSockets and event streams, whose
-    times are no samples of latency.
+    sent to the response's head, negative when there was no head. Of these, up to `unsure` seconds may have been spent
+    in Shield, which had others to serve. `stream` marks WebSockets and event streams, whose times are no samples of
+    latency.
     """
 
-    __slots__ = ("rtt", "status", "stream")
+    __slots__ = ("rtt", "status", "stream", "unsure")
 
-    def __init__(self, status: int, rtt: float, stream: bool = False) -> None:
+    def __init__(self, status: int, rtt: float, stream: bool = False, unsure: float = 0.0) -> None:
         self.status = status
         self.rtt = rtt
         self.stream = stream
+        self.unsure = unsure

@@ -391,6 +391,7 @@ class Shield:
             self.crowding,
             self.forwarding.trusts,
             lambda: self.listener.check(),  # noqa: PLW0108 - there is none yet
+            self.forwarder.turns,
         )
         self.handshakes = self.prelude = first_read = None
         if self.certificates is not None:

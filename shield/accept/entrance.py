@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shield.client.crowding import Crowding
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
+    from shield.wire.turns import Turns
 
 MakeConnection = Callable[[Ends | None, Program], asyncio.Protocol]
 """Makes the protocol that serves a client: (ends as a PROXY header tells them, program as the ClientHello shows it)."""
@@ -24,7 +25,8 @@ class Entrance:
     """One per process, built by process/build.py.
 
     `crowding` says who may have another connection, and whose is closed for it; `trusts`, whether an address is that of
-    a trusted proxy. `on_room` is called when a connection is closed that had not come to HTTP yet.
+    a trusted proxy. `on_room` is called when a connection is closed that had not come to HTTP yet. `turns` are those
+    that the connections to servers have, too.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -34,3 +36,4 @@ class Entrance:
     crowding: Crowding
     trusts: Callable[[str], bool]
     on_room: Callable[[], None]
+    turns: Turns

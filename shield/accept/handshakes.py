@@ -18,7 +18,7 @@ from shield.policy.locations import locate
 from shield.policy.table import Table
 from shield.wire import client_hello
 from shield.wire.tls_transport import TlsTransport
-from shield.wire.transport import SocketTransport, TurnEnd
+from shield.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
     from shield.accept.arrival import Arrival
@@ -61,7 +61,8 @@ class Handshakes:
         self._most = settings.handshakes
         self._interval = 1.0 / settings.handshake_rate.rate
         self._span = settings.handshake_rate.burst * self._interval
-        self._turn_end = TurnEnd(entrance.loop, entrance.crowding.backlog)
+        self._turns = entrance.turns
+        self._backlog = entrance.crowding.backlog
         self._under_way: dict[Arrival, TlsTransport] = {}  # the oldest first
         self._handshakers: Table[str, Handshaker] = Table(ADDRESSES, IDLE, Handshaker)
 
@@ -121,7 +122,7 @@ class Handshakes:
         arrival.timer = loop.call_later(max(left, 0.001), self._give_up, arrival, "timeout")
         arrival.handshaker.under_way += 1
         self._under_way[arrival] = tls
-        SocketTransport(loop, self._turn_end, arrival.sock, arrival.peer, tls).start()
+        SocketTransport(loop, self._turns, self._backlog, arrival.sock, arrival.peer, tls).start()
 
     def _over(self, arrival: Arrival, outcome: str) -> None:
         del self._under_way[arrival]

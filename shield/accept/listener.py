@@ -24,7 +24,7 @@ from shield.marks import Unit, Why
 from shield.wire.addresses import wrong_tcp_address
 from shield.wire.client_hello import NO_PROGRAM
 from shield.wire.proxy_protocol import Ends
-from shield.wire.transport import SocketTransport, TurnEnd
+from shield.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
     from shield.accept.entrance import Entrance, MakeConnection
@@ -180,7 +180,8 @@ class Listener:
         self._prelude = prelude
         self._first_read = first_read
         self._crowding = entrance.crowding
-        self._turn_end = TurnEnd(entrance.loop, entrance.crowding.backlog)
+        self._turns = entrance.turns
+        self._backlog = entrance.crowding.backlog
         self._accepting = False
         self._stopped = False
 
@@ -200,6 +201,7 @@ class Listener:
                 self._loop.add_reader(sock.fileno(), self._accept, sock, int(sock.family))
 
     def _accept(self, sock: socket.socket, family: int) -> None:
+        self._turns.now()
         # socket.accept() and socket.socket() are written in Python, around these, and take 3 µs longer.
         for _ in range(ACCEPT_BURST):
             make_room = None
@@ -252,7 +254,8 @@ class Listener:
         except Exception:  # a bug: the loop's handler tells of it
             accepted.close()
             raise
-        SocketTransport(self._loop, self._turn_end, accepted, peer, protocol).start(first and partial(first, protocol))
+        transport = SocketTransport(self._loop, self._turns, self._backlog, accepted, peer, protocol)
+        transport.start(first and partial(first, protocol))
 
     def _taken(self) -> int:
         """Connections that are open in this process, but for those that another listener has not brought to HTTP."""

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from shield.policy.request import Request
     from shield.upstream.connection import UpstreamConnection
     from shield.upstream.server import Server
+    from shield.wire.turns import Turn
 
 BUFFERING, QUEUED, CONNECTING, SENT, RESPONDING, TUNNEL, ENDED = range(7)
 _UPSTREAM: Final = frozenset({SENT, RESPONDING})
@@ -298,18 +299,20 @@ class Exchange:
         self.state = SENT
         self._connection = connection
         body = self._body
+        turns = self._forwarder.turns
+        turn = turns.current if turns.open else turns.begin()
         if body is None:
-            connection.send(self, self.head, self._suffix, self.request_id, now)
+            connection.send(self, self.head, self._suffix, self.request_id, turn)
             self._client.watch.first_byte(now)
         elif body.in_memory():
-            connection.send(self, self.head, self._suffix, self.request_id, now, body.pieces)
+            connection.send(self, self.head, self._suffix, self.request_id, turn, body.pieces)
             self._client.watch.first_byte(now)
         else:
-            self._send_kept(connection, body, now)
+            self._send_kept(connection, body, turn, now)
 
     # its body, while it is sent
 
-    def _send_kept(self, connection: UpstreamConnection, body: RequestBody, now: float) -> None:
+    def _send_kept(self, connection: UpstreamConnection, body: RequestBody, turn: Turn, now: float) -> None:
         """Send the request and what is here of its body, which is not whole or does not lie in memory."""
         if body.done and self.slot is not None:  # it has come whole after all
             self.slot.granted()
@@ -319,7 +322,7 @@ class Exchange:
         except OSError as error:
             self.on_unreadable(error, now)
             return
-        connection.send(self, self.head, self._suffix, self.request_id, now, pieces, upload.over)
+        connection.send(self, self.head, self._suffix, self.request_id, turn, pieces, upload.over)
         upload.drain(now)
 
     def on_uploaded(self, now: float) -> None:
@@ -360,7 +363,7 @@ class Exchange:
         if status != 100:
             client.response.interim(self.head, status, fields)
         connection = self._connection
-        if connection is not None and connection.sent_at:  # it is at work: 102 says nothing else
+        if connection is not None and connection.sent is not None:  # it is at work: 102 says nothing else
             client.watch.first_byte(self._forwarder.clock())
 
     def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
@@ -372,8 +375,14 @@ class Exchange:
         self.state = RESPONDING
         # A response may come before the request has been sent whole; then there is nothing to measure.
         connection = self._connection
-        sent_at = connection.sent_at if connection is not None else 0.0
-        self._outcome = Outcome(status, now - sent_at if sent_at else NO_RTT, stream)
+        sent = connection.sent if connection is not None else None
+        if sent is None:
+            self._outcome = Outcome(status, NO_RTT, stream)
+        else:
+            turns = forwarder.turns
+            turn = turns.current if turns.open else turns.begin()
+            rtt = turn.began - sent.settled
+            self._outcome = Outcome(status, max(0.0, rtt), stream, turn.began - turn.since)
         client = self._client
         head = self.head
         if self.request.grant and status < 400:
@@ -576,7 +585,8 @@ class Exchange:
             return
         self.state = TUNNEL
         self._connection = None  # it is the tunnel's
-        self._outcome = Outcome(101, now - connection.sent_at, True)
+        sent = connection.sent
+        self._outcome = Outcome(101, now - sent.settled if sent is not None else NO_RTT, True)
         client = self._client
         tunnel = Tunnel(self, client, connection, forwarder)
         self._give_slot_back(now, lagging=False, stream=tunnel)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shield.policy.engine import Engine
     from shield.policy.request import Request
     from shield.upstream.pool import Pool
+    from shield.wire.turns import Turns
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Forwarder:
     body_buffer_bytes: int
     spools: Spools
     linger: float
+    turns: Turns
 
     def resume(self, released: Sequence[Request], now: float) -> None:
         """Carry on with queued requests whose verdict the policy has changed."""

@@ -117,12 +117,12 @@ class Upload:
             self._ask(self._forwarder.engine.enter(self._exchange.request, now), now)
         else:
             body.passed(pieces)
-            self._connection.send_body(pieces, done, now)
+            self._connection.send_body(pieces, done, self._forwarder.turns.now())
 
     def drain(self, now: float) -> None:
         """Send what is here of the body, as fast as the server takes it."""
         body, watch = self._body, self._client.watch
-        pieces = PIECES_PER_TURN
+        pieces, turn = PIECES_PER_TURN, self._forwarder.turns.now()
         while not body.empty() or (body.done and not self.over):
             if self._blocked:
                 watch.upstream_reading(now)
@@ -137,7 +137,7 @@ class Upload:
             except OSError as error:
                 self._exchange.on_unreadable(error, now)
                 return
-            self._connection.send_body(taken, self.over, now)
+            self._connection.send_body(taken, self.over, turn)
         if self.over:
             self._drained(now)
             self._exchange.on_uploaded(now)

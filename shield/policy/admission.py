@@ -62,7 +62,7 @@ class Admission:
         if self._queue.brownout:
             # Nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
             request.rank = -(request.client.entry.rare.refused_since or now)
-        else:
+        elif self._queue.pressed:  # else the order is that of arrival
             request.rank = self._ranks.of(request, now)
         request.admitted = request.verdict
         request.verdict = QUEUED

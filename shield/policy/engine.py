@@ -292,7 +292,7 @@ class Engine:
         status = outcome.status
         error = status in UPSTREAM_ERRORS
         if not outcome.stream:
-            self._times.learn(request, outcome.rtt, error, now)
+            self._times.learn(request, outcome.rtt, error, now, outcome.unsure)
         if client.named is None and not error:
             entry = client.entry
             if 100 < status < 400:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from shield.model import UNIT_SECONDS
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.limits.limits import Limits
 from shield.policy.queue.queue import Queue
 from shield.policy.request import Request
 from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
+
+VAGUE: Final = 0.01
+"""s. That a time may be longer than is assumed, above which it is no reason to send the service more at once. People do
+not notice less; and what Shield has to do in 10 ms takes enough slots to fill its core."""
 
 
 class UpstreamTimes:
@@ -38,8 +44,10 @@ class UpstreamTimes:
         self._limits = limits
         self._completed = 0.0  # units, in the window that is open
 
-    def learn(self, request: Request, rtt: float, error: bool, now: float) -> None:
-        """Learn from a request that has ended. `rtt` is in seconds, negative when no response head came."""
+    def learn(self, request: Request, rtt: float, error: bool, now: float, unsure: float = 0.0) -> None:
+        """Learn from a request that has ended. `rtt` is in seconds, negative when no response head came. Of these, up
+        to `unsure` seconds may be Shield's own: then the service is taken to have been as quick as usual, as far as
+        that can be, and no route learns of what was assumed."""
         concurrency = self._concurrency
         route = request.route
         typical = self._routes.typical
@@ -49,16 +57,24 @@ class UpstreamTimes:
                 usual = self._usual(route)
                 concurrency.sample(request.client.key, usual, usual, True, request.epoch)
             return
+        assumed = False
+        if unsure and rtt > self._least_time:
+            usual = self._usual(route) * (concurrency.usual_ratio if loaded else 1.0)
+            if rtt > usual:
+                rtt -= unsure
+                if rtt < usual:
+                    rtt, assumed = usual, True
         if loaded:
             seconds = max(rtt, self._least_time)
             known = route.samples >= self._settled
             usual = route.usual(seconds, concurrency.usual_ratio) if known else typical.baseline
             if usual:
-                concurrency.sample(request.client.key, seconds, usual, error, request.epoch)
+                vague = assumed and unsure > VAGUE
+                concurrency.sample(request.client.key, seconds, usual, error, request.epoch, vague)
         self._queue.sample(rtt)
         self._completed += request.cost
         seconds = rtt / concurrency.congestion
-        if not error:
+        if not (error or assumed):
             route.weigh(seconds if loaded else rtt, loaded, now)
             # What is not loaded is undisturbed as it is: to divide it as well makes noise a lower baseline, and that
             # more congestion, in a circle.

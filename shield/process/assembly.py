@@ -25,6 +25,7 @@ from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.replies.own_pages import OwnPages
 from shield.replies.proof import ProofOfWork
+from shield.wire.turns import Turns
 
 if TYPE_CHECKING:
     from shield.http.forwarded import Forwarding
@@ -65,6 +66,7 @@ def assemble(
     headers = [name for name in (challenge.header, engine.api_key_header) if name]
     proof = ProofOfWork(engine, replies, metrics, log)
     crowding = Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock)
+    turns = pool.dialer.turns = Turns(loop, clock)
     crowding.backlog.limit(http.unsent_bytes, lambda: loop.call_soon(crowding.relieve))
     return Serving(
         connections=Connections(
@@ -94,6 +96,7 @@ def assemble(
             body_buffer_bytes=http.body_buffer_bytes,
             spools=Spools(http.body_spool_bytes, http.body_spools_bytes, http.body_spool_directory, log, clock),
             linger=timeouts.linger,
+            turns=turns,
         ),
         replies=replies,
         proof=proof,

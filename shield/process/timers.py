@@ -37,10 +37,12 @@ class Timers:
     def start(self) -> None:
         """Run now, and from now on."""
         self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self.start)
+        turns = self._parts.serving.forwarder.turns
+        turns.now()  # what is done here is not time that the loop waits
         now = self._setting.clock()
         if self._meter.turn(now, self._due):
             self._meter.read(now, self._busy())
-        self._due = now + TICK_SECONDS
+        self._due = turns.due = now + TICK_SECONDS
         if self._parts.engine.waiting or now >= self._next_tick:
             self._tick(now)
         if now >= self._next_sweep:

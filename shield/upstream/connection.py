@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shield.exchange.ports import Passage, Requester
     from shield.http.head import Head
     from shield.upstream.server import Server
+    from shield.wire.turns import Turn
 
 SMALL_BODY: Final = 16 * 1024
 """bytes. A body of one piece of up to this goes out with its head; a larger one is not worth copying."""
@@ -40,8 +41,9 @@ _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 class UpstreamConnection(asyncio.Protocol):
     """A connection to `server`. Between requests `exchange` is None and the connection lies in the pool.
 
-    `sent_at` is when the last byte of the request was sent, 0 before. There are more than 15 attributes because in
-    HTTP/1.1 both directions are one state: whether a connection may be used again depends on what was sent and read.
+    `sent` is the turn of the loop in which the last byte of the request was written, None before. There are more than
+    15 attributes because in HTTP/1.1 both directions are one state: whether a connection may be used again depends on
+    what was sent and read.
     """
 
     __slots__ = (
@@ -60,7 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
         "exchange",
         "idle_since",
         "poisoned",
-        "sent_at",
+        "sent",
         "server",
         "transport",
         "used_before",
@@ -83,7 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
         # per request
         self.exchange: Requester | None = None
         self._request: Head = cast("Head", None)
-        self.sent_at = 0.0
+        self.sent: Turn | None = None
         self.complete = False
         self._state = HEAD
         self._left = 0  # bytes of a SIZED body that have not come yet
@@ -110,7 +112,7 @@ class UpstreamConnection(asyncio.Protocol):
         head: Head,
         suffix: bytes,
         request_id: bytes,
-        now: float,
+        turn: Turn,
         body: list[bytes] = _NOTHING,
         done: bool = True,
     ) -> None:
@@ -142,16 +144,16 @@ class UpstreamConnection(asyncio.Protocol):
         parts += (suffix, b"X-Request-Id: ", request_id, b"\r\n\r\n")
         if length == 0:
             self.transport.write(b"".join(parts))
-            self.sent_at = now
+            self.sent = turn
             return
         if done and length > 0 and len(body) == 1 and len(body[0]) <= SMALL_BODY:
             parts += body
             self.transport.write(b"".join(parts))
-            self.sent_at = now
+            self.sent = turn
             return
-        self.sent_at = 0.0
+        self.sent = None
         self.transport.write(b"".join(parts))
-        self.send_body(body, done, now)
+        self.send_body(body, done, turn)
 
     def _begin(self, head: Head, server: Server) -> list[bytes]:
         """The request line, Host, and the fields that the client has sent, in pieces.
@@ -171,10 +173,10 @@ class UpstreamConnection(asyncio.Protocol):
             head.written = b"".join(parts)
         return parts
 
-    def send_body(self, pieces: list[bytes], done: bool, now: float) -> None:
+    def send_body(self, pieces: list[bytes], done: bool, turn: Turn) -> None:
         """Send more of the request's body; `done`: that was the last of it."""
         if done:
-            self.sent_at = now
+            self.sent = turn
         transport = self.transport
         if transport.is_closing():
             return

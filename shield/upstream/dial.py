@@ -11,12 +11,14 @@ import ipaddress
 import os
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shield.errors import out_of_files
 from shield.upstream.settings import UpstreamSettings
-from shield.wire.transport import SocketTransport, TurnEnd
+from shield.wire.transport import Backlog, SocketTransport
+from shield.wire.turns import Turns
 
 if TYPE_CHECKING:
     from shield.upstream.connection import UpstreamConnection
@@ -53,7 +55,8 @@ class Dialer:
         self._resolver = resolver
         self._factory = connection_factory
         self._tls = _tls_context(settings) if tls else None
-        self._turn_end: TurnEnd | None = None
+        self.turns: Turns | None = None  # those of the clients' connections; whoever puts them together says
+        self._backlog = Backlog()
 
     async def connect(self, server: Server, preamble: bytes) -> UpstreamConnection:
         """A connection to `server`, over which `preamble` was said before TLS. Raises one of CONNECT_ERRORS."""
@@ -63,10 +66,9 @@ class Dialer:
             if server.tls:
                 return await self._shake_hands(server, sock)
             loop = asyncio.get_running_loop()
-            if self._turn_end is None:
-                self._turn_end = TurnEnd(loop)
+            turns = self.turns = self.turns or Turns(loop, time.monotonic)
             made = self._factory(server)
-            SocketTransport(loop, self._turn_end, sock, address, made, read_out=True).start()
+            SocketTransport(loop, turns, self._backlog, sock, address, made, read_out=True).start()
             return made
 
         connection, address = await self._first(server, opening)

@@ -4,12 +4,11 @@ The transports of the loop cost a flood of short connections more than the reque
 the poller and torn down for a single read. Here the first bytes are read as the connection is accepted, and one that is
 refused and closed at once never meets the poller (docs/platform.md has the figure).
 
-What is written during one turn of the loop is sent at its end, for all connections together: a peer that is woken by
-the first message finds the others there, and need not be woken again. A large piece is sent at once, so that
+What is written during one turn of the loop is sent at its end (turns.py), for all connections together: a peer that is
+woken by the first message finds the others there, and need not be woken again. A large piece is sent at once, so that
 backpressure is felt at once.
 
     Backlog            how much waits for sockets that take no more, of all connections together
-    TurnEnd            the transports with something left to send or to end in this turn of the loop
     SocketTransport    what Shield's connections use of asyncio.Transport, with the same meaning
 """
 
@@ -22,6 +21,8 @@ import socket
 import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
+
+from shield.wire.turns import Turns
 
 READ_BYTES: Final = 64 * 1024
 """bytes. Of one read: half of what malloc() takes from the kernel with each call (docs/platform.md)."""
@@ -68,32 +69,6 @@ class Backlog:
         self._told = False
 
 
-class TurnEnd:
-    """The transports with something left to do in this turn of the loop, all of which are settled at its end. What
-    they cannot send is counted in `backlog`."""
-
-    __slots__ = ("_loop", "_transports", "backlog")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, backlog: Backlog | None = None) -> None:
-        self._loop = loop
-        self.backlog = Backlog() if backlog is None else backlog
-        self._transports: list[SocketTransport] = []
-
-    def add(self, transport: SocketTransport) -> None:
-        """Settle `transport` before the loop waits again."""
-        if not self._transports:
-            self._loop.call_soon(self._settle)
-        self._transports.append(transport)
-
-    def _settle(self) -> None:
-        transports, self._transports = self._transports, []
-        for transport in transports:
-            try:
-                transport.settle()
-            except Exception as error:
-                transport.fail(error)
-
-
 class SocketTransport(asyncio.Transport):
     """One connection. Call start() once; it then calls the protocol as asyncio.Transport does.
 
@@ -102,6 +77,7 @@ class SocketTransport(asyncio.Transport):
     """
 
     __slots__ = (
+        "_backlog",
         "_closing",
         "_counted",
         "_eof",
@@ -122,7 +98,7 @@ class SocketTransport(asyncio.Transport):
         "_size",
         "_sock",
         "_throttled",
-        "_turn_end",
+        "_turns",
         "_waiting",
         "_watched",
     )
@@ -130,16 +106,19 @@ class SocketTransport(asyncio.Transport):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        turn_end: TurnEnd,
+        turns: Turns,
+        backlog: Backlog,
         sock: socket.SocketType,
         peer: Any,
         protocol: asyncio.Protocol,
         read_out: bool = False,
     ) -> None:
-        """`peer` is its address. The socket may be a blocking one. `read_out`: when the peer takes no more, what it has
-        said before is read all the same, as a server may answer before it has the whole body."""
+        """`peer` is its address. What cannot be sent is counted in `backlog`. The socket may be a blocking one.
+        `read_out`: when the peer takes no more, what it has said before is read all the same, as a server may answer
+        before it has the whole body."""
         self._loop = loop
-        self._turn_end = turn_end
+        self._turns = turns
+        self._backlog = backlog
         self._sock = sock
         self._fd = sock.fileno()
         self._peer = peer
@@ -149,7 +128,7 @@ class SocketTransport(asyncio.Transport):
         self._size = 0  # bytes in _out
         self._counted = 0  # those of them that are in the backlog
         self._high = WRITE_HIGH
-        self._queued = False  # it is in the TurnEnd
+        self._queued = False  # to be settled at the end of the turn
         self._waiting = False  # for the socket to take more
         self._throttled = False  # the protocol was told to pause
         self._paused = False  # the protocol wants to read no more for now
@@ -200,6 +179,8 @@ class SocketTransport(asyncio.Transport):
             self.close()
 
     def _on_readable(self) -> None:
+        if not self._turns.open:
+            self._turns.begin()
         try:
             self._read()
             if self._watched and not self._queued:  # else sending will find a reset
@@ -252,7 +233,7 @@ class SocketTransport(asyncio.Transport):
             self._send()
         elif not self._queued:
             self._queued = True
-            self._turn_end.add(self)
+            self._turns.add(self)
 
     def write_eof(self) -> None:
         """Close our half when everything is sent."""
@@ -312,7 +293,7 @@ class SocketTransport(asyncio.Transport):
         """Keep the backlog's account of what waits here."""
         more = self._size - self._counted
         self._counted = self._size
-        self._turn_end.backlog.changed(more)
+        self._backlog.changed(more)
 
     def _on_writable(self) -> None:
         try:
@@ -340,7 +321,7 @@ class SocketTransport(asyncio.Transport):
     def _queue(self) -> None:
         if not self._queued:
             self._queued = True
-            self._turn_end.add(self)
+            self._turns.add(self)
 
     def settle(self) -> None:
         """Send what was written in this turn, then end the connection or our half if that waits for it."""

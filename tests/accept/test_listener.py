@@ -22,6 +22,7 @@ from shield.accept.sockets import bind
 from shield.client.crowding import Crowding
 from shield.errors import StartError
 from shield.operator.metrics import Metrics
+from shield.wire.turns import Turns
 from tests.harness import PermissiveEngine, QuietLog, get, shielded, soon
 
 
@@ -29,7 +30,10 @@ def entrance(log: Any) -> Entrance:
     """That of a process in which nothing is open."""
     metrics = Metrics()
     crowding = Crowding(PermissiveEngine(), log, metrics.connections_closed, lambda _: False, time.monotonic)  # type: ignore[arg-type]
-    return Entrance(asyncio.get_running_loop(), time.monotonic, metrics, log, crowding, lambda _: False, lambda: None)
+    loop = asyncio.get_running_loop()
+    return Entrance(
+        loop, time.monotonic, metrics, log, crowding, lambda _: False, lambda: None, Turns(loop, time.monotonic)
+    )
 
 
 # binding
@@ -183,6 +187,7 @@ async def test_a_kernel_that_has_nothing_left_is_asked_again_later(number: int) 
 OUT_OF_FILES = """
 import asyncio, resource, sys, uvloop
 sys.path.insert(0, sys.argv[1])
+from shield.wire.turns import Turns
 from tests.harness import Client, Origin, Shield, get, soon
 
 async def main():

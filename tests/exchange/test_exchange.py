@@ -927,7 +927,7 @@ async def test_the_time_that_the_service_takes_over_an_upload_is_no_trickle() ->
                 shield.accepted
                 and shield.accepted[0]._exchange
                 and shield.accepted[0]._exchange._connection
-                and shield.accepted[0]._exchange._connection.sent_at
+                and shield.accepted[0]._exchange._connection.sent
             )
         )
         shield.advance(shield.settings.first_byte_timeout / 2)

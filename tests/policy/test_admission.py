@@ -102,7 +102,7 @@ def test_a_request_that_was_shed_may_ask_again_and_pays_as_if_it_had_not_been(ma
 
 
 def test_a_late_tick_sheds_what_waited_meanwhile(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=50, least_length=0))
+    world = make(1, queue=QueueSettings(length=50, ahead=0, least_length=0))
     world.ask(world.client())
     waiting = [world.ask(world.client()) for _ in range(50)]
     world.now += 10

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shield.model import Action
+from shield.model import Action, Outcome
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.limits.settings import LimitsSettings
@@ -148,3 +148,62 @@ def test_quick_answers_do_not_make_the_longer_ones_of_their_route_look_slow(
                 world.end(part, rtt=0.020)
         world.pass_time(1.0)
     assert world.ask(people[0], "/part/4").route.baseline < 2 * quick
+
+
+def crowd(world: Any, seconds: float, unsure: float) -> None:
+    """Half a second in which every slot is taken, and another request is there when one ends."""
+    under_way: list[Any] = []
+    for number in range(100 + world.engine.concurrency_limit):
+        if len(under_way) == world.engine.concurrency_limit:
+            world.engine.learn(under_way.pop(0), Outcome(200, seconds, unsure=unsure), world.now)
+        under_way.append(world.ask(world.client(f"192.0.2.{number % 200}")))
+        assert under_way[-1].verdict.action is Action.FORWARD
+    world.pass_time(0.5)
+    for request in under_way:
+        world.engine.cancel(request, world.now)
+
+
+def usual(world: Any, seconds: float) -> None:
+    """Weather in which a request takes so long."""
+    for _ in range(20):
+        world.visit(world.client(), rtt=seconds)
+        world.pass_time(1.0)
+
+
+def test_what_an_answer_waited_for_in_shield_is_not_the_service_s_time(make: Any) -> None:
+    """1,500 connections filled Shield's own core, a service of 0.4 ms looked slow, and the limit fell to 4."""
+    world = make(0, limit=ConcurrencySettings())
+    usual(world, 0.020)
+    for _ in range(10):
+        crowd(world, 0.150, unsure=0.140)
+    status = world.engine.status(world.now)
+    assert (status.congestion, status.concurrency, status.concurrency_found) == (1.0, 20, False)
+    assert status.median_rtt == pytest.approx(0.020, rel=0.05)
+    assert world.engine._routes["GET/"].baseline == pytest.approx(0.020, rel=0.05)
+
+
+def test_a_service_that_is_slow_beyond_shield_s_own_time_is_seen_to_be(make: Any) -> None:
+    world = make(0, limit=ConcurrencySettings())
+    usual(world, 0.020)
+    crowd(world, 0.300, unsure=0.100)
+    status = world.engine.status(world.now)
+    assert status.congestion == pytest.approx(10, rel=0.1)
+    assert status.probing
+
+
+def test_times_that_are_known_within_ten_milliseconds_raise_the_limit(make: Any) -> None:
+    world = make(0, limit=ConcurrencySettings())
+    usual(world, 0.020)
+    for unsure, limit in ((0.011, 20), (0.009, 30)):
+        crowd(world, 0.024, unsure=unsure)
+        assert world.engine.status(world.now).concurrency == limit
+
+
+def test_what_is_surely_quicker_than_usual_is_learned_however_busy_shield_is(make: Any) -> None:
+    world = make(20)
+    usual(world, 0.020)
+    before = world.engine._routes["GET/"].baseline
+    for _ in range(5):
+        world.pass_time(1.0)
+        world.engine.learn(world.ask(world.client()), Outcome(200, 0.010, unsure=0.009), world.now)
+    assert world.engine._routes["GET/"].baseline < 0.95 * before

@@ -99,7 +99,7 @@ def test_everybody_is_told_what_the_weather_is(world: Any) -> None:
 
 
 def test_what_was_turned_away_counts_in_one_window_only(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=0, least_length=0))
+    world = make(1, queue=QueueSettings(length=0, ahead=0, least_length=0))
     occupant = world.ask(world.client())
     assert world.ask(world.client("192.0.2.2")).verdict.action is Action.SHED
     world.pass_time(0.5)

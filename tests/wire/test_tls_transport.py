@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from shield.wire.tls_transport import RECORD_BYTES, TlsTransport
-from shield.wire.transport import Backlog, SocketTransport, TurnEnd
+from shield.wire.transport import Backlog, SocketTransport
+from shield.wire.turns import Turns
 from tests.harness import soon
 
 BIG = bytes(range(256)) * 8000
@@ -64,7 +66,9 @@ class Bench:
         self.theirs.setblocking(False)
         self.transport = TlsTransport(self.context, lambda _: self.protocol, self._fail)
         bare = socket.SocketType(ours.family, ours.type, 0, ours.detach())
-        self.lower = SocketTransport(loop, TurnEnd(loop, self.backlog), bare, ("192.0.2.1", 1), self.transport)
+        self.lower = SocketTransport(
+            loop, Turns(loop, time.monotonic), self.backlog, bare, ("192.0.2.1", 1), self.transport
+        )
         self.lower.start()
 
     def _fail(self) -> None:

@@ -9,13 +9,15 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from shield.wire import transport as wire
-from shield.wire.transport import AT_ONCE, MOST_PIECES, READ_BYTES, WRITE_HIGH, SocketTransport, TurnEnd
+from shield.wire.transport import AT_ONCE, MOST_PIECES, READ_BYTES, WRITE_HIGH, Backlog, SocketTransport
+from shield.wire.turns import Turns
 from tests.harness import soon
 
 BIG = bytes(range(256)) * 4096  # 1 MiB, more than the small buffers of these sockets take
@@ -79,7 +81,8 @@ class Bench:
         self.loop = asyncio.get_running_loop()
         self.errors: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
-        self.turn_end = TurnEnd(self.loop)
+        self.turns = Turns(self.loop, time.monotonic)
+        self.backlog = Backlog()
         self.peers: list[socket.socket] = []
         self.wires: list[tuple[SocketTransport, Protocol, int]] = []
 
@@ -105,7 +108,7 @@ class Bench:
             peer.sendall(say)
         accepted = socket.SocketType(ours.family, ours.type, 0, ours.detach())  # as the listener makes them
         number = accepted.fileno()
-        made = SocketTransport(self.loop, self.turn_end, accepted, "peer", protocol, read_out)
+        made = SocketTransport(self.loop, self.turns, self.backlog, accepted, "peer", protocol, read_out)
         self.wires.append((made, protocol, number))
         made.start()
         return peer
@@ -297,7 +300,7 @@ async def test_a_slow_reader_pauses_the_protocol_and_resumes_it_once(bench: Benc
 
 
 async def test_what_the_kernel_does_not_take_is_in_the_backlog(bench: Bench) -> None:
-    backlog = bench.turn_end.backlog
+    backlog = bench.backlog
     fast, slow, gone = Protocol(), Protocol(), Protocol()
     peer = bench.wire(fast)
     fast.wire.write(b"taken at once")

@@ -83,16 +83,20 @@ class Concurrency:
         """b: how many times the baseline of its route a request takes, with nobody in its way."""
         return self._congestion.baseline
 
-    def sample(self, client: bytes, seconds: float, baseline: float, error: bool, epoch: int) -> None:
+    def sample(
+        self, client: bytes, seconds: float, baseline: float, error: bool, epoch: int, vague: bool = False
+    ) -> None:
         """One response (`seconds` to its head) while in-flight is at least half of the slots; the caller asks that.
 
         `epoch` is that in which the request took its slot. Of an error only that it was one counts: it may be quick.
+        `vague`: the time is what is usual, and may have been much longer.
         """
         ratio, excess = seconds / baseline, seconds - baseline
         self._window.add(client, ratio, excess, error)
         slots = self.slots
         if epoch == slots.epoch and not slots.fresh.full:
             slots.fresh.add(client, ratio, excess, error)
+            slots.fresh.vague += vague
 
     def close_window(self, seconds: float, calm: bool, now: float) -> Reading:
         """Read the window that ends `now` after `seconds`, in calm weather or not; set the limit, open the next."""

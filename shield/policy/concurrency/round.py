@@ -5,7 +5,9 @@
     g > grow_above              too few, if they were in the way: a good part of the requests found none to spare
 
 for x and b of congestion.py. A few noisy samples are no evidence. They act when the bounds of the median leave no
-doubt; else the round goes on until there are ENOUGH samples, and then the median itself is believed.
+doubt; else the round goes on until there are ENOUGH samples, and then the median itself is believed. Where most times
+are only assumed, since Shield was too busy to see when the answers came, the limit does not rise, and has not held
+either: more slots would be of no use to a core that is full.
 """
 
 from __future__ import annotations
@@ -47,11 +49,12 @@ def read(slots: Slots, baseline: float, late: int, can_grow: bool, settings: Con
     goal = settings.tolerance * baseline
     gradient = goal / x
     errors = too_many(slots.fresh.errors, n, settings.error_share)
-    sure = n >= ENOUGH
+    vague = slots.fresh.vague > n // 2
+    sure = n >= ENOUGH and not vague
     down = errors or low > goal or (sure and gradient < 1.0)
     in_the_way = slots.taken_full >= FULL * slots.taken
     grows = not down and in_the_way and can_grow and gradient > settings.grow_above
-    up = grows and (sure or high < goal)
+    up = grows and (sure or high < goal) and not vague
     congested = x > settings.grow_above * baseline and (down or in_the_way)
     if errors:
         gradient = min(gradient, settings.error_shrink)

@@ -11,13 +11,14 @@ MOST_SAMPLES: Final = 1024
 class Samples:
     """Responses of one window or one round. Of an error only its number is kept: an error may be quick."""
 
-    __slots__ = ("_clients", "_most_clients", "errors", "excess", "full", "ratios")
+    __slots__ = ("_clients", "_most_clients", "errors", "excess", "full", "ratios", "vague")
 
     def __init__(self, most_clients: int) -> None:
         self.ratios: list[float] = []  # upstream time over the route's baseline
         self.excess: list[float] = []  # seconds beyond the route's baseline
-        self.errors = 0
+        self.errors = self.vague = 0
         self.full = False
+        self.vague = 0  # of the times, those that are not known well enough to send the service more at once
         self._clients: set[bytes] = set()
         self._most_clients = most_clients  # more need not be told apart, which bounds the set
 
@@ -55,5 +56,5 @@ class Samples:
         self.ratios.clear()
         self.excess.clear()
         self._clients.clear()
-        self.errors = 0
+        self.errors = self.vague = 0
         self.full = False

@@ -2,7 +2,8 @@
 
 **Full.** It evicts its worst for a better newcomer, and turns away a worse one. It is longer than a small limit would
 make it: a few browsers that open a page at the same moment would overflow it, and in calm weather nobody is to be
-refused.
+refused. Before a service that is quick it is longer still. Thousands of connections are too many for Shield's own core,
+and not for the service: they wait here, which costs little, and all of them are served within a second.
 
 **In calm weather** the better tier goes first, and within it the older. Whoever has waited for half of the patience
 goes before all tiers, or those who fill the slots could keep the others waiting for ever. Of one address that is one
@@ -36,7 +37,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from typing import Final
 
-from shield.model import Tier
+from shield.model import UNIT_SECONDS, Tier
 from shield.policy.queue.kept import Kept
 from shield.policy.queue.order import FIRST, Waiting, demote_all, group_key, oldest_of_worst, promote_oldest
 from shield.policy.queue.settings import QueueSettings
@@ -45,6 +46,8 @@ from shield.policy.queue.turns import Turns
 from shield.policy.request import Request
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
+QUICKEST: Final = 0.002  # seconds. Times below say more of the scheduler than of the service (routes.least_cost)
+MOST: Final = 4096  # requests, unless the limit itself asks for more: each that waits pins its head
 
 
 class Queue:
@@ -59,11 +62,11 @@ class Queue:
         self._kept = Kept()
         self._times: deque[float] = deque(maxlen=MEDIAN_OF)
         # changed with each window
+        self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
         self.most = self._length(limit)
         self.pressed = False
         self.brownout = False
         self._pressed_since = 0.0  # clock reading; 0 before the first pressure
-        self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -117,20 +120,25 @@ class Queue:
 
     def oldest_wait(self, now: float) -> float:
         """Seconds that the oldest has waited; 0 when nobody waits."""
-        return now - min((one.request.queued_at for one in self.waiting), default=now)
+        return now - min([one.request.queued_at for one in self.waiting], default=now)
 
     def tick(self, now: float) -> list[Request]:
         """Judge the interval, and return those who waited too long. All that wait are looked at."""
         if not self.waiting:
             self._standing.clear()
             return []
+        oldest = min([one.request.queued_at for one in self.waiting])
         if self._standing.over(now):
-            self._standing.judge(self.oldest_wait(now), now)
+            self._standing.judge(now - oldest, now)
         settings = self._settings
         if not self.pressed:
-            promote_oldest(self.waiting, now - settings.promoted_after * self._patience(settings.calm_patience))
+            before = now - settings.promoted_after * self._patience(settings.calm_patience)
+            if oldest < before:
+                promote_oldest(self.waiting, before)
         known = self._too_early(settings.known_patience, now)
         other = self._too_early(settings.patience, now)
+        if oldest >= known and oldest >= other:
+            return []
         late = [
             one for one in self.waiting if one.request.queued_at < (known if one.request.tier <= Tier.T1 else other)
         ]
@@ -148,6 +156,8 @@ class Queue:
 
         Those who wait already are not turned away, should the length fall.
         """
+        if self._times:
+            self.median_rtt = sorted(self._times)[len(self._times) // 2]
         self.most = self._length(limit)
         if pressed and not self.pressed:
             self._pressed_since = now
@@ -155,12 +165,11 @@ class Queue:
         self.pressed = pressed
         self.brownout = brownout
         self._kept.rate = kept
-        if self._times:
-            self.median_rtt = sorted(self._times)[len(self._times) // 2]
 
     def _length(self, limit: int) -> int:
         """Requests that may wait before so many slots."""
-        return max(int(self._settings.length * limit), self._settings.least_length)
+        quick = self._settings.ahead * limit / max(self.median_rtt or UNIT_SECONDS, QUICKEST)
+        return max(int(self._settings.length * limit), self._settings.least_length, min(int(quick), MOST))
 
     def _patience(self, seconds: float) -> float:
         """Seconds that a request waits at most: those of a setting, and longer before a service that is slow itself."""

@@ -38,6 +38,21 @@ class QueueSettings:
             "are 240 connections",
         ),
     ] = 256
+    ahead: Annotated[
+        float,
+        Ge(0),
+        Le(60),
+        Unit("s"),
+        Doc(
+            "The queue is longer where all that wait are served within this time, by the limit and the time that the "
+            "service takes. Up to 4,096 wait for that reason."
+        ),
+        Why(
+            "Chosen",
+            "half of the calm patience. Thousands of connections may be too many for Shield's own core and still be "
+            "none too many for a quick service",
+        ),
+    ] = 1.0
     interval: Annotated[
         float,
         Gt(0),

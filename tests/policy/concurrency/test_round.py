@@ -18,12 +18,14 @@ def finding(
     can_grow: bool = True,
     late: int = 0,
     baseline: float = 1.0,
+    vague: int = 0,
 ) -> Finding:
     """Of a round of so many requests, a share `full` of which found the last slot or none."""
     settings = ConcurrencySettings()
     slots = Slots(settings, 20)
     for i, ratio in enumerate(ratios):
         slots.fresh.add(bytes([i % 8]), ratio, ratio - 1.0, i < errors)
+    slots.fresh.vague = vague
     slots.taken = 100
     slots.taken_full = int(100 * full)
     return read(slots, baseline, late, can_grow, settings)
@@ -82,3 +84,11 @@ def test_those_under_way_count_as_slower_than_most() -> None:
     half = [1.0] * 20 + [2.0] * 20
     assert finding([*half, 1.0]).x == 1.0
     assert finding([*half, 1.0], late=8).x == 2.0
+
+
+def test_times_that_were_only_assumed_raise_nothing_and_hold_nothing() -> None:
+    """A core that is full of refusals sees answers late, and takes the service to be as quick as usual."""
+    found = finding([1.0] * 40, vague=21)
+    assert (found.up, found.held, found.down) == (False, False, False)
+    assert finding([1.0] * 40, vague=20).up
+    assert finding([3.0] * 40, vague=40).down

@@ -59,7 +59,7 @@ def test_whoever_is_turned_away_deserves_it_least_of_all_that_wait(
 ) -> None:
     """The guarantee of the queue's places, whoever asks in whatever order: nobody is turned away from a full one while
     somebody of a worse tier, or under pressure a worse rank, waits, and nobody like that is served before."""
-    queue = Queue(QueueSettings(length=1.0, least_length=0), most)
+    queue = Queue(QueueSettings(length=1.0, least_length=0, ahead=0.0), most)
     queue.close_window(most, pressed, False, 0.0, 0.0)
     waiting: list[Any] = []
 

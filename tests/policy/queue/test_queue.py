@@ -69,7 +69,7 @@ def test_who_has_waited_is_forwarded_for_the_reason_that_admitted_it(make: Any, 
 
 
 def test_those_who_are_told_to_come_back_are_told_different_times_within_bounds(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=0.0, least_length=0, least_retry=10, most_retry=12))
+    world = make(1, queue=QueueSettings(length=0.0, ahead=0, least_length=0, least_retry=10, most_retry=12))
     fill(world)
     times = {world.ask(world.client(f"192.0.2.{i}")).verdict.retry_after for i in range(50)}
     assert times == {10, 11, 12}
@@ -89,7 +89,7 @@ def test_nobody_overtakes_the_queue(make: Any) -> None:
 
 
 def test_a_better_tier_goes_first_then_who_was_served_more(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=9, least_length=0))
+    world = make(1, queue=QueueSettings(length=9, ahead=0, least_length=0))
     press(world)
     (occupant,) = fill(world)
     stranger = world.ask(world.client("192.0.2.1"))
@@ -113,6 +113,7 @@ def test_a_pass_ranks_by_its_own_history(make: Any) -> None:
     assert token.record is not None
     token.record.units = 5000.0
     (occupant,) = fill(world)
+    world.engine._queue.pressed = True  # in calm weather nobody is ranked
     stranger, abroad = world.ask(world.client("192.0.2.9")), world.ask(world.client("198.51.100.1"), shown=token)
     assert int(abroad.rank) == 12
     assert [free(world, occupant), free(world, abroad)] == [abroad, stranger]
@@ -130,7 +131,7 @@ def test_equals_have_an_order_that_changes_every_ten_minutes(make: Any) -> None:
         world.end(occupant)
         return served
 
-    world = make(1, queue=QueueSettings(length=9, least_length=0))
+    world = make(1, queue=QueueSettings(length=9, ahead=0, least_length=0))
     press(world)
     first = order()
     assert order() == first
@@ -147,7 +148,7 @@ def test_of_one_client_s_requests_the_oldest_goes_first(make: Any) -> None:
 
 
 def test_a_full_queue_gives_up_its_worst_for_a_better_one(make: Any, says: Any) -> None:
-    world = make(1, queue=QueueSettings(least_length=0))
+    world = make(1, queue=QueueSettings(ahead=0, least_length=0))
     (occupant,) = fill(world)
     strangers = [world.ask(world.client("192.0.2.1")) for _ in range(2)]
     late = world.ask(world.client("192.0.2.1"))
@@ -162,7 +163,7 @@ def test_a_full_queue_gives_up_its_worst_for_a_better_one(make: Any, says: Any) 
     assert world.engine.waiting == 1
 
 
-@pytest.mark.parametrize(("concurrency", "places"), [(4, 256), (200, 400)])
+@pytest.mark.parametrize(("concurrency", "places"), [(2, 256), (4, 400), (200, 4096)])
 def test_twenty_browsers_that_open_a_page_at_once_all_have_a_place(make: Any, concurrency: int, places: int) -> None:
     world = make(concurrency)
     fill(world)
@@ -171,14 +172,24 @@ def test_twenty_browsers_that_open_a_page_at_once_all_have_a_place(make: Any, co
     assert world.engine.status(world.now).queue == places
 
 
+@pytest.mark.parametrize(("seconds", "places"), [(0.0001, 4096), (0.02, 1000), (0.2, 256)])
+def test_as_many_may_wait_as_are_served_within_a_second(make: Any, seconds: float, places: int) -> None:
+    """1,500 connections before a service of 0.4 ms were too many for a queue of 256, and for nothing else."""
+    world = make(20)
+    for i in range(64):
+        world.visit(world.client(f"192.0.2.{i}"), rtt=seconds)
+    world.pass_time(0.5)
+    assert world.engine.status(world.now).queue == places
+
+
 def test_a_queue_of_no_length_turns_everybody_away(make: Any, says: Any) -> None:
-    world = make(1, queue=QueueSettings(length=0, least_length=0))
+    world = make(1, queue=QueueSettings(length=0, ahead=0, least_length=0))
     fill(world)
     assert says(world.ask(world.client())) == (Action.SHED, Reason.QUEUE_FULL)
 
 
 def test_who_is_turned_away_pays_for_the_attempt_only(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=0, least_length=0))
+    world = make(1, queue=QueueSettings(length=0, ahead=0, least_length=0))
     fill(world)
     client = world.client()
     world.ask(client)
@@ -186,7 +197,7 @@ def test_who_is_turned_away_pays_for_the_attempt_only(make: Any) -> None:
 
 
 def test_retry_after_is_jittered(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=0, least_length=0))
+    world = make(1, queue=QueueSettings(length=0, ahead=0, least_length=0))
     fill(world)
     waits = {world.ask(world.client(f"192.0.2.{i}")).verdict.retry_after for i in range(60)}
     assert waits == {2, 3, 4, 5, 6}
@@ -244,7 +255,7 @@ def test_a_queue_that_moves_drops_nobody(make: Any) -> None:
 
 
 def test_in_a_standing_queue_the_newest_of_equals_goes_first_and_the_oldest_is_given_up(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=3, least_length=0, patience=0.3))
+    world = make(1, queue=QueueSettings(length=3, ahead=0, least_length=0, patience=0.3))
     press(world)
     (occupant,) = fill(world)
     client = world.client()
@@ -258,7 +269,7 @@ def test_in_a_standing_queue_the_newest_of_equals_goes_first_and_the_oldest_is_g
 
 
 def test_a_standing_queue_gives_up_the_only_one_it_has(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=1, least_length=0, patience=0.3))
+    world = make(1, queue=QueueSettings(length=1, ahead=0, least_length=0, patience=0.3))
     press(world)
     fill(world)
     stranger = world.ask(world.client())
@@ -278,7 +289,7 @@ def test_a_queue_that_ran_empty_stands_no_longer(make: Any) -> None:
 
 
 def test_the_shortest_wait_of_an_interval_counts(make: Any) -> None:
-    world = make(1, queue=QueueSettings(length=9, least_length=0))
+    world = make(1, queue=QueueSettings(length=9, ahead=0, least_length=0))
     (occupant,) = fill(world)
     client = world.client()
     for _ in range(4):
@@ -365,7 +376,7 @@ def test_in_calm_weather_of_one_address_one_request_at_a_time_goes_before_those_
 
 def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass(make: Any, says: Any) -> None:
     """Attackers that had behaved for 90 minutes held earned passes: users with less than theirs got nothing at all."""
-    world = make(1, queue=QueueSettings(length=0.0, least_length=20))
+    world = make(1, queue=QueueSettings(length=0.0, ahead=0, least_length=20))
     world.storm(0.9)
     buyer = world.client("192.0.2.1")
     _, token = world.buy(buyer)
@@ -400,7 +411,7 @@ def test_where_the_known_take_all_there_is_a_share_is_kept_for_who_bought_a_pass
 
 def test_of_what_is_kept_more_is_left_to_those_whose_pass_has_taken_less(make: Any, says: Any) -> None:
     """In the order of arrival a farm's passes took it all: newcomers got less than with nothing kept."""
-    world = make(1, queue=QueueSettings(length=0.0, least_length=8))
+    world = make(1, queue=QueueSettings(length=0.0, ahead=0, least_length=8))
     world.storm(0.9)
     farmer, page = world.client("192.0.2.1"), world.client("192.0.2.2")
     (_, old), (_, new) = world.buy(farmer), world.buy(page)
@@ -440,7 +451,7 @@ def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
 
 
 def test_in_a_brownout_who_has_been_refused_for_longest_goes_first_and_then_not_again(make: Any, says: Any) -> None:
-    world = make(1, queue=QueueSettings(length=0.0, least_length=1))
+    world = make(1, queue=QueueSettings(length=0.0, ahead=0, least_length=1))
     (occupant,) = fill(world)
     world.engine._queue.pressed = world.engine._queue.brownout = True
     lucky, unlucky = world.client("192.0.2.1"), world.client("192.0.2.2")
