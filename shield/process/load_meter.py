@@ -36,11 +36,12 @@ def busy_clock(path: Path = SCHEDSTAT) -> Callable[[], float]:
 class LoadMeter:
     """Measures the load. A periodic timer tells it of each of its turns; whoever judges reads it."""
 
-    __slots__ = ("_began", "_busy", "_late", "_turns", "load")
+    __slots__ = ("_began", "_busy", "_late", "_turns", "_worst", "load")
 
     def __init__(self, now: float, busy: float) -> None:
         """Times in seconds: monotonic, and of `busy_clock`."""
         self.load = OwnLoad()
+        self._worst = 0.0  # seconds
         self._begin(now, busy)
 
     def turn(self, now: float, due: float) -> bool:
@@ -48,16 +49,18 @@ class LoadMeter:
         self._turns += 1
         if now > due:
             self._late += now - due
+            self._worst = max(self._worst, now - due)
         return now - self._began >= MEASURED_SECONDS
 
     def read(self, now: float, busy: float) -> None:
         """Work out the load since the last reading. Call it after a turn."""
         share = (busy - self._busy) / (now - self._began)
-        self.load = OwnLoad(self._late / self._turns, min(max(share, 0.0), 1.0))
+        self.load = OwnLoad(self._late / self._turns, min(max(share, 0.0), 1.0), self._worst)
         self._begin(now, busy)
 
     def _begin(self, now: float, busy: float) -> None:
         self._began = now
         self._busy = busy
         self._late = 0.0
+        self._worst = 0.0
         self._turns = 0

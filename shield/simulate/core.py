@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Core:
     """A queue in order, known by when it will be empty. `load` is what process/load_meter.py would have measured."""
 
-    __slots__ = ("_backlog", "_busy_until", "_late", "_set_aside", "_turns", "_worked", "load")
+    __slots__ = ("_backlog", "_busy_until", "_late", "_set_aside", "_turns", "_worked", "_worst", "load")
 
     def __init__(self, costs: Costs, now: float) -> None:
         self._backlog = costs.backlog
@@ -24,6 +24,7 @@ class Core:
         # since the last reading
         self._worked = 0.0  # seconds
         self._late = 0.0  # seconds, summed over the turns of the timer
+        self._worst = 0.0
         self._turns = 0
 
     def arrive(self, now: float) -> float:
@@ -50,10 +51,12 @@ class Core:
         """Note how late the timer runs, which is due now."""
         self._turns += 1
         if self._busy_until > now:
-            self._late += self._busy_until - now
+            late = self._busy_until - now
+            self._late += late
+            self._worst = max(self._worst, late)
 
     def read(self, seconds: float) -> None:
         """Take the load of the window of `seconds` that ends."""
-        self.load = OwnLoad(self._late / self._turns, min(self._worked / seconds, 1.0))
-        self._worked = self._late = 0.0
+        self.load = OwnLoad(self._late / self._turns, min(self._worked / seconds, 1.0), self._worst)
+        self._worked = self._late = self._worst = 0.0
         self._turns = 0

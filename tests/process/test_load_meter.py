@@ -23,6 +23,7 @@ def test_lag_is_the_average_and_busy_the_share_of_the_time() -> None:
     meter.read(1000.6, 5.45)
     assert meter.load.lag == pytest.approx(0.1)
     assert meter.load.busy == pytest.approx(0.75)
+    assert meter.load.worst == pytest.approx(0.2)
 
 
 def test_each_reading_begins_anew() -> None:
@@ -32,7 +33,7 @@ def test_each_reading_begins_anew() -> None:
     assert meter.load.lag == pytest.approx(1.98)
     assert meter.turn(1002.5, 1002.51)  # a timer may also be early, by the resolution of the loop's clock
     meter.read(1002.5, 7.0)
-    assert (meter.load.lag, meter.load.busy) == (0.0, 0.0)
+    assert (meter.load.lag, meter.load.busy, meter.load.worst) == (0.0, 0.0, 0.0)
 
 
 def test_what_a_thread_ran_and_waited_for_a_core_is_what_it_was_busy(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ The larger of two:
                           probes a b above 1 is how noisy times look undisturbed
 
 Completed requests count at the cost of their route, as demand does. So slowness does not look like capacity, and a
-route whose cost is wrong is wrong in both. Until the limit was reached and held, nobody knows: L is a first guess, and
-may be seven times what there is. So until then no more is to be sold (`shown`) than twice what the service completes,
-or a slot's work: in a flood from the first second on, passes would be issued for a service that does not exist.
+route whose cost is wrong is wrong in both. Where the machine stood still for a moment, the capacity stays. Until the
+limit was reached and held, nobody knows: L is a first guess, and may be seven times what there is. So until then no
+more is to be sold (`shown`) than twice what the service completes, or a slot's work: in a flood from the first second
+on, passes would be issued for a service that does not exist.
 """
 
 from __future__ import annotations
@@ -47,8 +48,11 @@ class Capacity:
         self._most_completed = most_completed
         self.units = max(self.units, most_completed)
 
-    def read(self, service: Reading, completed: float, seconds: float) -> float:
-        """Units/s that the service can do, after a window at whose end so many units/s are completed."""
+    def read(self, service: Reading, completed: float, seconds: float, stalled: bool = False) -> float:
+        """Units/s that the service can do, after a window at whose end so many units/s are completed. `stalled`:
+        nothing was seen of the service."""
+        if stalled:
+            return self.units
         self._most_completed *= self._settings.capacity_kept ** (seconds / 60)
         if service.saturated:
             less = (completed - self._most_completed) * (1.0 - math.exp(-seconds / self._settings.steady))

@@ -72,7 +72,8 @@ class Pressure:
         """The weather after a window."""
         settings, demand, level, seconds = self._settings, self._demand, self._level, window.seconds
         demand.add(window)
-        capacity = self._capacity.read(window.service, demand.completed, seconds)
+        self._signs.heed(window.own)
+        capacity = self._capacity.read(window.service, demand.completed, seconds, self._signs.stalled)
         overload = self._signs.read(window, demand.units, capacity)
         p = level.read(demand.units / capacity if window.service.found else 0.0, overload, seconds)
         brownout = self._brownout.read(window, demand, capacity, "errors" in overload.signs, level.high)

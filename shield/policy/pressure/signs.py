@@ -1,7 +1,8 @@
 """Signs of overload: what shows it besides demand.
 
     latency    x is far above b, and the median request takes longer than people do not notice: a dozen browsers that
-               load a page at once fill every slot for a second without being a flood
+               load a page at once fill every slot for a second without being a flood. Not while Shield's own event
+               loop is late, nor in the window after that: requests that were held up come to the service all at once
     errors     more of 502, 503, 504 and timeouts than chance explains, while a good part of the capacity is asked
                for: with less, it is not for the load that the service fails
     shedding   somebody was turned away by the queue
@@ -19,9 +20,10 @@ takes to load.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from shield.policy.pressure.settings import PressureSettings
-from shield.policy.pressure.window import Window
+from shield.policy.pressure.window import OwnLoad, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,36 @@ class Overload:
     crowded: bool = False  # the oldest in the queue waits for longer than people do not notice
 
 
+SHAKEN: Final = 2  # windows: the one in which Shield's own loop was late, and the next
+
+
 class Signs:
     """Looks at each window, and remembers for how long."""
 
-    __slots__ = ("_running", "_settings", "_waited")
+    __slots__ = ("_late", "_running", "_settings", "_shaken", "_waited")
 
     def __init__(self, settings: PressureSettings) -> None:
         self._settings = settings
+        self._late = 0  # windows running in which the loop was late
+        self._shaken = 0  # windows for which that still counts
         self._running = 0  # windows with a sign
         self._waited = 0.0  # seconds beyond `long_wait`, times seconds
+
+    @property
+    def shaken(self) -> bool:
+        """Whether Shield's own loop is late, or has just been: then latency says nothing of the service."""
+        return self._shaken > 0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether that has not lasted: the machine stood still, and what was completed says nothing either."""
+        return self._shaken > 0 and self._late < SHAKEN
+
+    def heed(self, own: OwnLoad) -> None:
+        """Take note of what Shield had to carry in a window. To be called before read()."""
+        late = own.worst > self._settings.own_lag
+        self._late = self._late + 1 if late else 0
+        self._shaken = SHAKEN if late else max(0, self._shaken - 1)
 
     def read(self, window: Window, demand: float, capacity: float) -> Overload:
         """What a window shows, with so much demand for so much capacity (units/s)."""
@@ -51,7 +74,7 @@ class Signs:
         waited = self._waited + (window.oldest_wait - settings.long_wait) * window.seconds
         self._waited = max(0.0, waited) if crowded else 0.0
         signs = (
-            ("latency", times.acted and slow),
+            ("latency", times.acted and slow and not self.shaken),
             ("errors", times.errors_act and demand > settings.light * capacity),
             ("shedding", window.shed > 0),
             ("waiting", self._waited > settings.most_waited),

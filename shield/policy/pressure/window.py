@@ -20,6 +20,7 @@ class OwnLoad:
 
     lag: float = 0.0  # seconds that the event loop is late, on average
     busy: float = 0.0  # share of the time in which it runs or waits for a core
+    worst: float = 0.0  # seconds that the event loop was late at the worst moment
 
 
 IDLE: Final = OwnLoad()

@@ -78,3 +78,34 @@ def test_shields_own_load_is_pressure_when_it_is_late_and_busy() -> None:
     assert overload(0.2, 1.0) == (("self",), "self")
     assert overload(0.2, 0.5) == ((), "")  # something else held it up
     assert overload(0.02, 1.0) == ((), "")  # busy, and in time
+
+
+LATE, IN_TIME = OwnLoad(0.3, 1.0, 1.0), OwnLoad(0.0, 0.5, 0.01)
+
+
+def test_a_machine_that_stands_still_for_a_second_is_no_attack() -> None:
+    """23 requests/s of 20 users: the machine stalled for a second, and everybody was challenged for 45 s."""
+    weather = Skies(limit=20)
+    weather.window(23, 30, ratio=1.0)
+    for own in (LATE, IN_TIME, IN_TIME, IN_TIME):
+        weather.window(23, 30, ratio=1.0 if own is IN_TIME and weather.seen.own is IN_TIME else 17.0, own=own)
+        assert "latency" not in weather.seen.overload.signs
+        assert weather.seen.capacity >= 2000 * 0.99
+        assert weather.seen.p == 0.0
+    assert not weather.seen.attack.on
+
+
+def test_latency_without_a_late_loop_is_the_service_s() -> None:
+    weather = Skies(limit=20)
+    for own in (LATE, IN_TIME, IN_TIME, IN_TIME):
+        weather.window(23, 30, ratio=17.0, own=own)
+    assert weather.seen.overload.signs == ("latency",)
+    assert weather.seen.attack.cause == "latency"
+
+
+def test_a_loop_that_stays_late_hides_latency_and_not_the_capacity() -> None:
+    weather = Skies(limit=20)
+    for _ in range(4):
+        weather.window(23, 30, ratio=17.0, own=LATE)
+    assert weather.seen.overload.signs == ("self",)
+    assert weather.seen.capacity < 200
