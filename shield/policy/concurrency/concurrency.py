@@ -9,6 +9,11 @@ between two windows when its last FEW samples leave no doubt that they took BLAT
 that follows. A service of 4 slots gets 5 instead of 20 a quarter of a second after its first answers. The limit never
 rises in haste.
 
+**Few clients.** A program that asks alone, or a load balancer in front, is to get what the service takes, and must not
+say what it takes for others: cheap requests would have the limit rise, and dear ones fall. So there are two limits. One
+is found with enough clients, the other with fewer. Enough clients in a round or a window, and the limit is the one that
+enough of them have found. A limit of few clients is never `found`, b is not learned from them, and no probe is made.
+
 A fixed limit (`adaptive = false`) keeps x and b all the same: the pressure reads them.
 """
 
@@ -43,8 +48,10 @@ class Concurrency:
     __slots__ = (
         "_congestion",
         "_drains",
+        "_few",
         "_limit",
         "_looked",
+        "_many",
         "_probe",
         "_settings",
         "_window",
@@ -54,7 +61,8 @@ class Concurrency:
 
     def __init__(self, settings: ConcurrencySettings, ceiling: int = 0, probes: bool = True) -> None:
         self._settings = settings
-        self._limit = Limit(settings, ceiling)
+        self._limit = self._many = Limit(settings, ceiling)
+        self._few = Limit(settings, ceiling)  # what fewer clients than `clients` have found; _limit is one of the two
         self.slots = Slots(settings, self._limit.value)  # fewer than the limit in a probe
         self._window = Samples(settings.clients)
         self._congestion = Congestion(settings)
@@ -70,8 +78,8 @@ class Concurrency:
 
     @property
     def found(self) -> bool:
-        """Whether the limit was reached and held."""
-        return self._limit.found
+        """Whether the limit was reached and held, with enough clients."""
+        return self._limit is self._many and self._limit.found
 
     @property
     def probing(self) -> bool:
@@ -102,6 +110,8 @@ class Concurrency:
         """Read the window that ends `now` after `seconds`, in calm weather or not; set the limit, open the next."""
         slots, congestion = self.slots, self._congestion
         saturated = slots.saturated
+        if self._window.clients >= self._settings.clients:
+            self._meet(now)
         times = congestion.read(self._window, seconds, drifts=calm and not saturated, probing=self._probe.running)
         self._window.clear()
         self.congestion = times.congestion
@@ -114,7 +124,7 @@ class Concurrency:
             else:
                 self._judge(now)
         slots.open_window()
-        return Reading(self._limit.value, self._limit.found, saturated, congestion.baseline, slowness, times)
+        return Reading(self._limit.value, self.found, saturated, congestion.baseline, slowness, times)
 
     def hurry(self, now: float) -> None:
         """Between two windows, while requests wait: carry out at once what leaves no doubt."""
@@ -122,6 +132,10 @@ class Concurrency:
         if len(fresh.ratios) < FEW or now < self._looked + HASTE:
             return
         if not self._settings.adaptive or not self.slots.reached:
+            return
+        if self._limit is self._few:
+            if fresh.clients >= self._settings.clients:
+                self._meet(now)
             return
         self._looked = now
         blatant = BLATANT * self._settings.tolerance * self._congestion.baseline
@@ -136,7 +150,7 @@ class Concurrency:
 
     def row(self) -> list[Any]:
         """What the service was found to take, as a plain row."""
-        return [*self._limit.row(), self._congestion.baseline]
+        return [*self._many.row(), self._congestion.baseline]
 
     def restore(self, row: list[Any], now: float) -> bool:
         """Take such a row from before a restart. ValueError when it makes no sense."""
@@ -151,6 +165,10 @@ class Concurrency:
         if self.slots.reached and self.slots.enough():
             self._carry_out(self.slots.under_way(), now)
             return
+        if self.slots.reached and self.slots.full():
+            self._part()
+            self._carry_out(self.slots.under_way(), now)
+            return
         back = self._limit.back()
         if back > self._limit.value and self.congestion < self._settings.tolerance:
             self._change(back, now)
@@ -163,7 +181,7 @@ class Concurrency:
         baseline = self._congestion.baseline
         finding = read(self.slots, baseline, late, limit.value < limit.most, self._settings)
         in_doubt = limit.heed(finding)
-        if finding.congested and self._probe.due(limit.value, in_doubt, now):
+        if finding.congested and limit is self._many and self._probe.due(limit.value, in_doubt, now):
             limit.begin_probe()
             self.slots.resize(self._probe.begin(finding.x, limit.value, baseline, now), now)
         elif finding.down:
@@ -191,6 +209,18 @@ class Concurrency:
             self.slots.begin(now)
         else:
             self.slots.resize(limit, now)
+
+    def _part(self) -> None:
+        """Fewer clients are left than speak for others. They begin at what they had found, if that is more."""
+        if self._limit is self._many:
+            self._few.move(max(self._few.value, self._many.value))
+            self._limit = self._few
+
+    def _meet(self, now: float) -> None:
+        """There are enough clients again: the limit is what enough of them have found."""
+        if self._limit is self._few:
+            self._limit = self._many
+            self._change(self._many.value, now)
 
     def _give_up_if_old(self, now: float) -> None:
         if now - self.slots.began > ROUND:

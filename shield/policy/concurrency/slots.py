@@ -89,8 +89,11 @@ class Slots:
 
     def enough(self) -> bool:
         """Whether enough requests of enough clients have ended, of those that began in the round."""
-        least = max(self._settings.samples, UNDER_WAY * self.under_way())
-        return len(self.fresh) >= least and self.fresh.clients >= self._settings.clients
+        return self.full() and self.fresh.clients >= self._settings.clients
+
+    def full(self) -> bool:
+        """Whether enough requests have ended, of however few clients."""
+        return len(self.fresh) >= max(self._settings.samples, UNDER_WAY * self.under_way())
 
     def _forget(self) -> None:
         self.taken = self.taken_full = 0

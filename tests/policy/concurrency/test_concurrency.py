@@ -313,13 +313,60 @@ def test_few_noisy_samples_wait_for_more() -> None:
         assert len(concurrency.slots.fresh.ratios) == (0 if late else 8)  # dropped when they are too old
 
 
-def test_samples_of_few_clients_are_dropped_when_they_are_old() -> None:
+def test_one_client_gets_what_the_service_takes() -> None:
+    """A load generator with 400 connections was held at 20 for ever, and 61 % of its requests were refused."""
     concurrency = Concurrency(ConcurrencySettings())
-    steady(concurrency, 9.0, START, clients=1)
-    assert len(concurrency.slots.fresh.ratios) == 80
-    concurrency.close_window(WINDOW, False, START + ROUND + 1)
-    assert concurrency.slots.fresh.ratios == []
-    assert concurrency.limit == 20
+    for number in range(8):
+        steady(concurrency, 1.0, START + WINDOW * number, clients=1)
+    assert concurrency.limit > 300
+    assert not concurrency.found
+    assert concurrency.row()[0] == 20  # what is remembered over a restart
+
+
+@pytest.mark.parametrize(("ratio", "alone"), [(1.0, (200, 1000)), (9.0, (4, 10))])
+def test_what_one_client_found_is_no_limit_for_others(ratio: float, alone: tuple[int, int]) -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    now = START
+    for _ in range(2):
+        steady(concurrency, 1.1, now)
+        now += WINDOW
+    before = concurrency.limit
+    for _ in range(6):
+        steady(concurrency, ratio, now, clients=1)
+        now += WINDOW
+    assert alone[0] <= concurrency.limit <= alone[1]
+    assert not concurrency.probing
+    steady(concurrency, 1.3, now, clients=4)
+    assert concurrency.limit == concurrency.slots.size == before
+
+
+def test_others_who_wait_need_not_wait_for_the_window(  # in which one client's limit would hold for them
+) -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    for number in range(6):
+        steady(concurrency, 1.0, START + WINDOW * number, clients=1)
+    alone = concurrency.limit
+    assert alone > 100
+    now = START + WINDOW * 6
+    for clients, limit in ((1, alone), (8, 20)):
+        while concurrency.slots.in_flight < concurrency.slots.size:
+            concurrency.slots.take()
+        for i in range(FEW):
+            concurrency.sample(bytes([i % clients]), 0.1, 0.1, False, concurrency.slots.epoch)
+        now += HASTE
+        concurrency.hurry(now)
+        assert concurrency.limit == limit
+
+
+def test_what_a_client_found_alone_holds_when_it_is_alone_again() -> None:
+    concurrency = Concurrency(ConcurrencySettings())
+    now = START
+    for clients in (1, 1, 1, 1, 8, 1):
+        limit = concurrency.limit
+        steady(concurrency, 1.3 if clients == 8 else 1.0, now, clients=clients)
+        now += WINDOW
+    assert limit == 20
+    assert concurrency.limit > 100
 
 
 def test_what_calm_weather_said_does_not_speak_for_a_flood() -> None:
