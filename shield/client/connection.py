@@ -41,7 +41,7 @@ from shield.http.grammar import TCHARS
 from shield.http.head import Head
 from shield.http.head_reader import HeadReader
 from shield.http.rules import Broken, Rule
-from shield.model import Action, Fault, Reason, Signal, Verdict
+from shield.model import Action, Fault, Reason, Signal, Tier, Verdict
 from shield.policy.request import Request
 from shield.readers import PEOPLE, Reader
 from shield.replies.pages import PREFIX
@@ -229,9 +229,11 @@ class ClientConnection(asyncio.Protocol):
         while at < end:
             phase = self._phase
             if phase == IDLE:
-                if self.flow.blocked or served == PIPELINE_BURST:
+                flow = self.flow
+                waits = flow.blocked or flow.paused  # paused: it rests
+                if waits or served == PIPELINE_BURST:
                     self._keep(data[at:])
-                    if not self.flow.blocked:
+                    if not waits:
                         self._serving.loop.call_soon(self._continue)
                     return
                 stop = data.find(b"\r\n\r\n", at)
@@ -451,12 +453,34 @@ class ClientConnection(asyncio.Protocol):
         if verdict.action is _CHALLENGE:
             serving.log.refused(now, request, 503, request_id.decode("ascii"), peer.ja4)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
+            if serving.resting.seconds:
+                self._rest(request, head, now)
             return
         if verdict.reason is _ADDRESS_BANNED:
             self._barred = not peer.trusted  # what it asks next need not be read
         reply = serving.replies.refusal(verdict, head.reader)
         serving.log.refused(now, request, reply.status, request_id.decode("ascii"), peer.ja4)
         self.answer(reply, head, now, request_id)
+        if serving.resting.seconds:
+            self._rest(request, head, now)
+
+    def _rest(self, request: Request, head: Head, now: float) -> None:
+        """A request was refused. While Shield's own core is full, read nothing for a moment of a stranger that asks
+        again at once."""
+        flow = self.flow
+        if request.tier < _STRANGERS or self.peer.trusted or self._phase != IDLE or head.length:
+            return
+        if not (flow.paused or self._eof):
+            flow.pause()
+            self._serving.resting.rest(self, now)
+
+    def rested(self) -> None:
+        """Read on, after a rest."""
+        if self._phase == IDLE:
+            if self._pending:
+                self._continue()
+            else:
+                self.flow.resume()
 
     def _say(self, reply: Reply | BodyWanted, head: Head, now: float, request_id: bytes = b"") -> None:
         """Send a reply, or first read the body that it depends on."""
@@ -620,6 +644,8 @@ class ClientConnection(asyncio.Protocol):
             reply = self._serving.replies.refusal(request.verdict, head.reader)
             self._serving.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.ja4)
             self.answer(reply, head, now, exchange.request_id)
+            if self._serving.resting.seconds:
+                self._rest(request, head, now)
         elif seen is Seen.CUT:
             self.reset()
         elif seen is Seen.CLOSE:
@@ -817,6 +843,7 @@ _NOT_YET: Final[Any] = None
 _WHOLE: Final = Seen.WHOLE
 _ADDRESS_BANNED: Final = Reason.ADDRESS_BANNED
 _FORWARD, _QUEUE, _CHALLENGE = Action.FORWARD, Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
+_STRANGERS: Final = Tier.T2
 _ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 _AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})

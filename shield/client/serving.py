@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shield.client.connections import Connections
     from shield.client.peer import Recognition
+    from shield.client.resting import Resting
     from shield.client.shut_out import ShutOut
     from shield.client.watch import Limits
     from shield.exchange.forwarder import Forwarder
@@ -27,7 +28,7 @@ class Serving:
 
     A connection turns banned addresses away with `shut_out`, reads with `heads`, finds out who asks with `recognition`,
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
-    a field line for what is sent over TLS, with its CRLF, or empty.
+    a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment.
     """
 
     connections: Connections
@@ -45,3 +46,4 @@ class Serving:
     clock: Callable[[], float]
     loop: Any
     hsts: bytes
+    resting: Resting

@@ -12,6 +12,7 @@ from shield.client.connections import Connections
 from shield.client.crowding import Crowding
 from shield.client.flow import ReadAhead
 from shield.client.peer import Recognition
+from shield.client.resting import Resting
 from shield.client.serving import Serving
 from shield.client.shut_out import ShutOut
 from shield.client.watch import Limits, TimeoutSettings
@@ -106,4 +107,5 @@ def assemble(
         clock=clock,
         loop=loop,
         hsts=hsts,
+        resting=Resting(),
     )

@@ -42,9 +42,12 @@ class Timers:
         now = self._setting.clock()
         if self._meter.turn(now, self._due):
             self._meter.read(now, self._busy())
+            self._parts.serving.resting.read(self._meter.load)
         self._due = turns.due = now + TICK_SECONDS
         if self._parts.engine.waiting or now >= self._next_tick:
             self._tick(now)
+        if self._parts.serving.resting:
+            self._parts.serving.resting.sweep(now)
         if now >= self._next_sweep:
             self._sweep(now)
         if now >= self._next_second:
