@@ -26,6 +26,11 @@ from bench.common.processes import unverified
 from bench.common.stats import quantile
 from bench.load.plan import BROWSER_FIELDS, SESSION, Plan, Result, add_arguments
 
+AT_ONCE: Final = 200
+"""Connections that are opened at a time: less than any listener's backlog."""
+MOST_ADDRESSES: Final = 4000
+"""That connections come from, each in a /24 of its own."""
+
 
 class Generator:
     """The state that the connections of one run share."""
@@ -39,6 +44,7 @@ class Generator:
             f"{'Connection: close' + chr(13) + chr(10) if plan.close else ''}\r\n"
         ).encode() + b"x" * plan.body
         self.numbers = itertools.count(time.time_ns())  # of sessions, where they vary
+        self.lines = itertools.count()
         self.context = unverified() if plan.target.tls else None
         self.left = plan.requests or MOST_REQUESTS
         self.open = 0
@@ -66,7 +72,9 @@ class Generator:
         loop = asyncio.get_running_loop()
         began = time.perf_counter()
         self.open = self.plan.connections
-        await asyncio.gather(*(self.connect(loop) for _ in range(self.plan.connections)))
+        for first in range(0, self.plan.connections, AT_ONCE):
+            last = min(first + AT_ONCE, self.plan.connections)
+            await asyncio.gather(*(self.connect(loop) for _ in range(first, last)))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.done.wait(), self.plan.seconds)
         self.stopping = True
@@ -89,13 +97,18 @@ class Generator:
             quantile(spent, 0.5),
             quantile(spent, 0.99),
             statuses,
+            p95=quantile(spent, 0.95),
         )
 
     async def connect(self, loop: asyncio.AbstractEventLoop) -> None:
         """Open one connection; the caller has counted it in `open`."""
         try:
             where = self.plan.target
-            await loop.create_connection(lambda: Connection(self), where.host, where.port, ssl=self.context)
+            line = next(self.lines) % self.plan.addresses
+            source = (f"127.{1 + line // 200}.{line % 200}.7", 0) if self.plan.addresses > 1 else None
+            await loop.create_connection(
+                lambda: Connection(self), where.host, where.port, ssl=self.context, local_addr=source
+            )
         except OSError:  # an ssl.SSLError is one
             self.failed += 1
             self.closed()
@@ -166,6 +179,7 @@ def main() -> None:
     add_arguments(parser, any_target, "requests")
     parser.add_argument("--body", type=bounded(int, 0, 1 << 20), default=0, help="bytes; with any it is a POST")
     parser.add_argument("--close", action="store_true", help="one request per connection")
+    parser.add_argument("--addresses", type=bounded(int, 1, MOST_ADDRESSES), default=1, help="that it comes from")
     parser.add_argument("--varied", action="store_true", help="another cookie in each request")
     plan = Plan(**vars(parser.parse_args()))
     print(json.dumps(asdict(uvloop.run(_run(plan)))))

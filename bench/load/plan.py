@@ -39,6 +39,7 @@ class Plan:
     close: bool = False  # one request per connection
     body: int = 0  # bytes; with any it is a POST
     varied: bool = False  # another cookie in each request
+    addresses: int = 1  # of 127.0.0.0/8 that the connections come from, in turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Result:
     p99: float
     statuses: dict[str, int] = field(default_factory=dict)
     upgrades: int = 0
+    p95: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -96,6 +98,7 @@ def merged(results: Sequence[Result]) -> Result:
         median([result.p50 for result in results]),
         max(result.p99 for result in results),
         dict(statuses),
+        p95=max(result.p95 for result in results),
     )
 
 
