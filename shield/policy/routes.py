@@ -178,7 +178,6 @@ class Route:
         if not self.fixed:
             self.cost = cost_of(self.baseline, settings)
 
-
     def weigh(self, seconds: float, loaded: bool, now: float) -> None:
         """Learn what is slow, from any upstream time. What took long under load is no reason to take more for usual,
         and one not to take less."""
