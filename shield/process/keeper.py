@@ -118,6 +118,7 @@ class Keeper:
             error = await loop.run_in_executor(None, save, state, kind, slices, described, worker)
             if error and error != self._told.get(kind):
                 path = str(path_of(state, kind, worker))
-                setting.log.event(f"{kind}_not_saved", path=path, error=error)
+                event = setting.log.event
+                event("history_not_saved" if kind == HISTORY else "learned_not_saved", path=path, error=error)
             self._told[kind] = error
             return kept

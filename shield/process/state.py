@@ -248,7 +248,9 @@ def _set_aside(path: Path, kind: str, log: EventLog, error: str) -> None:
     except OSError as failure:
         error = f"{error}; it cannot be put aside: {failure.strerror}"
         aside = path
-    log.event(f"{kind}_unusable", path=str(path), error=error, kept_as=str(aside))
+    log.event(
+        "history_unusable" if kind == HISTORY else "learned_unusable", path=str(path), error=error, kept_as=str(aside)
+    )
 
 
 def _write_whole(path: Path, pieces: Sequence[bytes], new: bool = False) -> None:

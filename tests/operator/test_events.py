@@ -10,7 +10,7 @@ import shield
 from shield.operator.events import EVENTS, LEVELS, LINES
 
 ROOT = Path(shield.__file__).parent
-TELL = {"event", "add", "add_turning_point", "_notify", "_tell"}  # what an event is told by
+TELL = {"event", "add", "add_turning_point", "_notify", "_tell", "tell"}  # what an event is told by
 ELSEWHERE = {"connections_refused", "connections_displaced"}  # made of a word, in client/crowding.py
 
 
@@ -18,15 +18,15 @@ def calls() -> Iterator[tuple[str, set[str], str]]:
     """Name, fields and place of every event that is told by name; a conditional name is two."""
     for path in ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr in TELL
-                and node.args
-            ):
+            if isinstance(node, ast.Call) and node.args and called(node.func) in TELL:
                 fields = {keyword.arg for keyword in node.keywords if keyword.arg is not None}
                 for name in names(node.args[0]):
                     yield name, fields, f"{path.name}:{node.lineno}"
+
+
+def called(function: ast.expr) -> str:
+    """The name of what is called: of a method, or of a function that was handed in."""
+    return getattr(function, "attr", getattr(function, "id", ""))
 
 
 def names(node: ast.expr) -> Iterator[str]:
