@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Network, ip_network
 from typing import Final
 
@@ -54,7 +55,7 @@ class Pit:
         """
         if not self._pits:
             return 0
-        prefixes = [_prefix(address) for address in addresses]
+        prefixes = [_prefix(address) for address in addresses[: self._most // 2]]  # no more of them fit
         while True:
             program, number = fitting(prefixes, len(self._groups[0]), self._rest, self._most)
             try:
@@ -76,6 +77,7 @@ class Pit:
         self._pits.clear()
 
 
+@lru_cache(maxsize=MOST_INSTRUCTIONS)
 def _prefix(address: str) -> Prefix:
     prefix = ip_network(address, strict=False)
     if isinstance(prefix, IPv6Network) and prefix.prefixlen > NARROWEST_V6:

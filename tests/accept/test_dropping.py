@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
 
-from shield.accept import sockets
+from shield.accept import dropping, sockets
 from shield.accept import steering as kernel
 from shield.accept.dropping import MOST_INSTRUCTIONS, Prefix, drop, fitting
 from shield.accept.pit import ALONE, Pit
@@ -79,10 +79,28 @@ def test_a_thousand_prefixes_fit(kind: str, number: int) -> None:
 def test_of_too_many_the_first_are_dropped() -> None:
     prefixes = [IPv4Network(number * 9_999) for number in range(1000)]
     program, fitted = fitting(prefixes, PIT, REST, 500)
-    assert len(program) <= 500 < len(drop(prefixes[: fitted + 1], PIT, REST))
+    assert len(program) <= 500 < len(drop(prefixes[: fitted + 5], PIT, REST))
     assert fitted > 200
+    assert fitting(prefixes, PIT, REST, len(REST)) == (drop([], PIT, REST), 0), "not even one fits"
     assert chosen(program, str(prefixes[fitted - 1][0])) == PIT
     assert chosen(program, str(prefixes[fitted][0])) != PIT
+
+
+@pytest.mark.parametrize("kind", ["IPv4 addresses", "IPv6 /64", "IPv6 of one site"])
+def test_a_program_is_hardly_ever_written_twice(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4,096 prefixes 11 were written to find the longest that fits: 0.1 s, each second of a flood."""
+    dice = random.Random(1)
+    prefixes = [DICE[kind](dice) for _ in range(4096)]
+    written = []
+
+    def count(some: Iterable[Prefix], pit: int, rest: Sequence[kernel.Instruction]) -> list[kernel.Instruction]:
+        written.append(1)
+        return drop(some, pit, rest)
+
+    monkeypatch.setattr(dropping, "drop", count)
+    program, _ = fitting(prefixes, 1, ALONE)
+    assert len(written) <= 3
+    assert 0.8 * MOST_INSTRUCTIONS < len(program) <= MOST_INSTRUCTIONS
 
 
 @pytest.mark.parametrize("prefix", ["2001:db8::/31", "2001:db8::1/128"])
