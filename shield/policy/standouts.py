@@ -17,9 +17,10 @@ requests, of at least `least_to_limit`, and at most `known_share` of the known c
 `contrast`, may have it.
 
 May: when k of n known clients were seen with it, at most (k + 2 sqrt(k) + 3) / n have it, beyond chance (two standard
-deviations; the rule of three for k = 0). A known client counts once a minute, however much it asks: otherwise one
-sleeper could make its botnet's program look like everybody's. All bounds are on the safe side of what the sketch leaves
-open. An armed fingerprint is released only at `release` of these bounds.
+deviations; the rule of three for k = 0). A known client counts once a minute, however much it asks and whatever it says
+of itself: otherwise one sleeper could make its botnet's program look like everybody's, or everybody's like nobody's.
+All bounds are on the safe side of what the sketch leaves open. An armed fingerprint is released only at `release` of
+these bounds.
 
 Of a small site's known clients that says nothing: of fewer than 3 / `known_share` none need to have a fingerprint for
 it to be people's. There it is armed when it makes `contrast` times `share` of the strangers' requests, no known client
@@ -244,7 +245,7 @@ class Standouts:
         self._known: Sketch[Fingerprint] = Sketch(settings.places)  # of known clients, each once a minute
         self._seen: dict[bytes, Fingerprint] = {}  # known clients of this minute
         self._seen_before: dict[bytes, Fingerprint] = {}  # and of the one before
-        self._paid: set[Fingerprint] = set()  # of those who bought a pass, in this attack
+        self._paid: dict[bytes, Fingerprint] = {}  # by pass, of those that were bought in this attack; the oldest first
         self._unanswered: dict[Fingerprint, float] = {}  # seconds for which it stood out, and nobody had paid
         self._clients = Distinct()  # strangers of this minute
         self._last = (0, 0.0)  # strangers' requests and clients of the minute before
@@ -257,15 +258,17 @@ class Standouts:
 
     def count(self, request: Request, known: bool) -> None:
         """Count a request under pressure; `known`: of T0 or T1."""
-        client = request.client
+        client, shown = request.client, request.shown_pass
         if known:
-            key = client.key
+            key = client.key if shown is None else shown.key  # one pass can be shown under any number of names
             if key not in self._seen and len(self._seen) < MOST_SEEN:
                 who = self._seen[key] = fingerprint_of(client)
                 self._known.add(who, self._weight)
             return
-        if request.tier is _T2 and len(self._paid) < MOST_SEEN:
-            self._paid.add(fingerprint_of(client))
+        if request.tier is _T2 and shown is not None and shown.key not in self._paid:
+            if len(self._paid) >= MOST_SEEN:
+                del self._paid[next(iter(self._paid))]
+            self._paid[shown.key] = fingerprint_of(client)
         self._asked += 1
         self._clients.add(client.entry.key)
         if self._asked % self._stride:
@@ -388,10 +391,11 @@ class Standouts:
             self._unanswered.clear()
             return
         least = min(settings.contrast * settings.share, 1.0) * settings.release
+        paid = set(self._paid.values())
         self._unanswered = {
             counter.key: (self._unanswered.get(counter.key, 0.0) + seconds) % (CYCLE * settings.unanswered)
             for counter in self._programs.heaviest(least)
-            if counter.key not in self._paid and counter.key not in self._known
+            if counter.key not in paid and counter.key not in self._known
         }
 
     def _known_share(self, who: Fingerprint) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shield.model import Action, Reason, Tier
+from shield.policy import standouts
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import Record
 from shield.policy.limits.settings import LimitsSettings
@@ -58,6 +59,7 @@ class Floor:
         network: str = "",
         ja4: str = "",
         tier: Tier = Tier.T3,
+        shown: bytes = b"",
     ) -> Any:
         client = self._people.get((agent, who))
         if client is None:
@@ -70,7 +72,14 @@ class Floor:
                 entry=SimpleNamespace(key=key),
                 network=network or f"10.{who >> 8 & 255}.{who & 255}.0/24",
             )
-        request: Any = SimpleNamespace(client=client, route=SimpleNamespace(template=route), cost=1.0, tier=tier)
+        shown = shown or (client.key if tier is Tier.T2 else b"")
+        request: Any = SimpleNamespace(
+            client=client,
+            route=SimpleNamespace(template=route),
+            cost=1.0,
+            tier=tier,
+            shown_pass=SimpleNamespace(key=shown) if shown else None,
+        )
         self.standouts.count(request, known)
         return request
 
@@ -363,6 +372,36 @@ def test_a_program_of_one_known_client_is_never_limited_on_a_small_site() -> Non
     floor.ask(BOT, 50_000, known=True)
     assert flood(floor, 60) == []
     assert floor.standouts.status().fingerprints[0]["known"] == "seen at 1 of 6 known clients"
+
+
+def test_one_pass_under_many_names_does_not_make_a_browser_nobodys() -> None:
+    """A flood took the name of the browser that one in four of the known clients has, and somebody showed one pass
+    under 4,000 names: the known clients seemed to be 4,080, hardly any of them with that browser, which was limited.
+    """
+    floor = Floor()
+    floor.people()
+    for i in range(4000):
+        floor.ask(f"Nobody/{i}", i, known=True, shown=b"one pass")
+    for i in range(2000):
+        floor.ask(BROWSERS[0], 5000 + i)
+    floor.window()
+    assert floor.armed == set()
+    assert floor.standouts.status().fingerprints[0]["known"] == "seen at 20 of 81 known clients"
+
+
+@pytest.mark.parametrize(("passes", "limited"), [(1, False), (100, True)])
+def test_on_a_small_site_one_pass_under_many_names_hides_nobody_who_pays(
+    passes: int, limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It filled the table of those who paid, and people who paid for their browser after that were not seen."""
+    monkeypatch.setattr(standouts, "MOST_SEEN", 64)
+    floor = small_site()
+    for i in range(100):
+        floor.ask(f"Nobody/{i}", i, tier=Tier.T2, shown=b"%d" % (i % passes))
+    assert flood(floor, 40, answers=20) == []
+    for i in range(100):
+        floor.ask(f"Nobody/{i}", i, tier=Tier.T2, shown=b"again %d" % (i % passes))
+    assert bool(flood(floor, 40)) is limited, "who bought as many passes is believed"
 
 
 def test_where_nobody_is_challenged_unpaid_says_nothing() -> None:
