@@ -317,13 +317,17 @@ def _read_field(line: bytes) -> Meaning:
 
 def _unfolded(text: bytes) -> bytes:
     """A head with each fold replaced by a space (RFC 9112 section 5.2). Raises Broken where the status line is folded,
-    or a field about framing or the connection: not everybody reads these so."""
+    or a field about framing or the connection: not everybody reads these so. A field's name is looked at once, however
+    often it is folded."""
     folded = b"the status line:"
     for line in text.split(b"\r\n")[1:]:
         if line[:1] not in (b" ", b"\t"):
             folded = line
             continue
+        if not folded:
+            continue
         name = folded.partition(b":")[0].rstrip(b" \t").lower()
+        folded = b""
         if b" " in name or RESPONSE_FIELDS.get(name, _KEPT) not in _HARMLESS or disguised(name):
             raise Broken(Rule.FOLDED_LINE)
     return FOLD.sub(b" ", text)

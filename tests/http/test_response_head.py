@@ -205,6 +205,17 @@ def test_folds_are_read_in_time_of_their_length() -> None:
         assert whole(*lines, b"Content-Length: 3").length == 3
 
 
+def test_the_name_of_a_folded_field_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was looked at again for each fold: a head of 64 KB, half of it a name, held Shield up for 15 s."""
+    looks = []
+    for folds in (1, 50):
+        seen: list[bytes] = []
+        monkeypatch.setattr(response_head, "disguised", seen.append)
+        whole(b"x%d: a" % folds, *[b" b"] * folds, b"Content-Length: 3")
+        looks.append(len(seen))
+    assert looks[0] == looks[1]
+
+
 def test_equal_lengths_are_one_length() -> None:
     for lines in ((b"Content-Length: 3", b"Content-Length: 3"), (b"Content-Length: 3,3 , 3",)):
         told = head(*lines)
