@@ -9,8 +9,8 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -19,8 +19,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.integration import conftest as processes
+from tests.integration.conftest import Fork, Warm
+
 WAIT = 30.0
 """Seconds until a test gives up on something that takes a fraction of one. The machine may be busy."""
+
+warm = processes.warm
 
 FLAGS = (
     "--headless=new",
@@ -271,9 +276,9 @@ def _page(title: str, body: str = "") -> bytes:
 
 
 @pytest.fixture
-async def run_shield(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[str]]]:
+async def run_shield(tmp_path: Path, warm: Warm) -> AsyncIterator[Callable[..., Awaitable[str]]]:
     """Starts `shield run` in front of an upstream, challenging everybody, and gives its address."""
-    processes: list[asyncio.subprocess.Process] = []
+    processes: list[Fork] = []
 
     async def start(upstream: str, more: str = "") -> str:
         config = tmp_path / "config.toml"
@@ -281,10 +286,8 @@ async def run_shield(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[st
             '[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = ""\n[challenge]\nmode = "always"\n'
             f"{more}\n[upstream]\nservers = [{json.dumps(upstream)}]\n"
         )
-        command = (sys.executable, "-m", "shield", "run", "--config", str(config))
-        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        process = await warm.start(["run", "--config", str(config)], tmp_path)
         processes.append(process)
-        assert process.stderr is not None
         said = []
         async with asyncio.timeout(WAIT):
             async for line in process.stderr:
@@ -299,7 +302,7 @@ async def run_shield(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[st
     yield start
     for process in processes:
         if process.returncode is None:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), WAIT) == 0
     for said in await asyncio.gather(*drains):
         assert b"Traceback" not in said, said.decode()

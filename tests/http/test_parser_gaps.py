@@ -135,7 +135,7 @@ LINES: Final = st.sampled_from(
 @given(
     FIRST, st.lists(st.one_of(LINES, st.binary(max_size=12)), max_size=6), st.integers(0, 120), st.binary(max_size=3)
 )
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_what_is_accepted_llhttp_reads_alike(first: bytes, lines: list[bytes], at: int, junk: bytes) -> None:
     data = head(first, *lines)
     data = data[:at] + junk + data[at:]

@@ -157,7 +157,7 @@ BODIES = st.one_of(
 
 
 @given(FIRST, st.lists(st.one_of(LINES, st.binary(max_size=10)), max_size=6), BODIES)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_what_is_accepted_llhttp_reads_alike(first: bytes, lines: list[bytes], body: bytes) -> None:
     data = message(*lines, first=first, body=body)
     head, interim, seen, ended, usable = read([data])
