@@ -29,9 +29,9 @@ def check(result: Result) -> None:
 
 
 def slighter(scene: Scene) -> Scene:
-    """Ten minutes of calm and a small botnet."""
+    """Five minutes of calm and a small botnet."""
     botnet = replace(scene.populations["botnet"], members=20_000, networks=8000, rate=1200.0)
-    return replace(scene, seconds=60, calm=600, populations={**scene.populations, "botnet": botnet})
+    return replace(scene, seconds=60, calm=300, populations={**scene.populations, "botnet": botnet})
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
