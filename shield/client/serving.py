@@ -29,6 +29,7 @@ class Serving:
     A connection turns banned addresses away with `shut_out`, reads with `heads`, finds out who asks with `recognition`,
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
     a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment.
+    Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 
     connections: Connections
