@@ -306,7 +306,10 @@ async def test_a_stop_does_not_wait_for_connections_that_came_at_the_last_moment
         timeouts={"header": 60, "drain": 60},
     )
     await shield.begin()
-    sockets = [socket.create_connection(("127.0.0.1", shield.port), timeout=0.9) for _ in range(60)]
+    sockets = [  # each from a network of its own: of networks that have several, newcomers are refused
+        socket.create_connection(("127.0.0.1", shield.port), timeout=0.9, source_address=(f"127.{network}.0.1", 0))
+        for network in range(1, 61)
+    ]
     try:
         for sock in sockets[:20]:
             sock.sendall(b"GET /whole HTTP/1.1\r\nHost: site\r\n\r\n")
