@@ -27,7 +27,7 @@ def check(result: Result, pulses_end: float, second_begins: float) -> None:
     # no flapping: up once for all the pulses, and once for the other attack, and each is met in seconds
     assert climbs(result, 0, second_begins) == 1
     assert climbs(result, second_begins, result.scene.seconds) <= 1
-    assert result.value("pressure", second_begins + 5) > 0.5
+    assert result.value("pressure", second_begins + 6) > 0.5
     assert min(result.values("pressure", 10, pulses_end)) > 0.05
     assert returning.share_between(int(second_begins), int(second_begins) + 10) >= 0.99
 
