@@ -93,8 +93,11 @@ class DropsSettings:
         Gt(0),
         Unit("s"),
         Doc("Time for which an address is dropped at most. Four times as long after a drop it begins anew."),
-        Why("Chosen", "who gets the address next is not to suffer for a day"),
-    ] = 3600.0
+        Why(
+            "Chosen",
+            "newcomers share the address, or get it next; to drop it again costs Shield some hundred refusals",
+        ),
+    ] = 600.0
     addresses: Annotated[
         int,
         Ge(1),
