@@ -67,7 +67,6 @@ async def fetch(session: aiohttp.ClientSession, url: str, **options: Any) -> tup
 
 
 PAGES = (
-    "/",
     "/town",
     "/town/people",
     "/town/people?_size=5&_next=5",
