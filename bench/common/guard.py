@@ -19,6 +19,7 @@ MOST_SECONDS: Final = 600.0  # of load in one run
 MOST_CONNECTIONS: Final = 16_384  # open at once in one process
 MOST_REQUESTS: Final = 2_000_000  # in a run by number
 MOST_RATE: Final = 20_000.0  # requests/s of an open loop
+MOST_ATTEMPTS: Final = 100_000.0  # connection attempts/s
 MOST_ROUNDS: Final = 50
 
 

@@ -88,6 +88,21 @@ def group_cpu_seconds(leader: int) -> float:
     return total / TICKS
 
 
+def run_seconds(leader: int) -> float:
+    """Time on a core so far of every living process in the session that `leader` leads: /proc/PID/task/TID/schedstat,
+    in nanoseconds, where group_cpu_seconds() counts in ticks."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:  # session
+                    total += sum(
+                        int((task / "schedstat").read_text().split()[0]) for task in (entry / "task").iterdir()
+                    )
+    return total / 1e9
+
+
 def group_resident_bytes(leader: int) -> int:
     """Resident bytes of every process in the session that `leader` leads: /proc/PID/statm (proc(5), field 2)."""
     pages = 0

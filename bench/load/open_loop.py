@@ -51,7 +51,7 @@ LEAD: Final = 0.01  # s between opening the connections and the first arrival
 SPIN: Final = 100e-6  # s before a due time during which it does not sleep; the kernel's timer slack is 50 µs
 GRACE: Final = 2.0  # s for the answers to the last requests
 READ: Final = 65_536  # bytes
-QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 GOOD: Final = b"HTTP/1.1 200 "
 
@@ -101,6 +101,7 @@ class Result:
     late: Lateness
     p50: float
     p90: float
+    p95: float
     p99: float
     p999: float
 
