@@ -80,12 +80,20 @@ def _run(path: str | None) -> int:
 
 def _serve(again: Callable[[], Config], settings: Config, welcome: Welcome) -> int:
     from shield.process import alone, supervisor
+    from shield.process.inherited import Predecessor
     from shield.process.share import count
 
     number = count(settings.listen.workers)
-    if number == 1:
-        return alone.run(settings, welcome, again)
-    return supervisor.run(settings, welcome, number, again)
+    predecessor = Predecessor.met()
+    try:
+        if number == 1:
+            return alone.run(settings, welcome, again, predecessor)
+        return supervisor.run(settings, welcome, number, again, predecessor)
+    except StartError as error:
+        if predecessor is None:
+            raise
+        predecessor.refuse(str(error))  # who says so
+        return NOT_STARTED
 
 
 def _check(path: str | None, json: bool) -> int:

@@ -37,7 +37,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, str]]:
     """In place of the service: remembers with what it was to run, and what it would have said."""
     calls: list[tuple[Config, str]] = []
 
-    def run(config: Config, welcome: Welcome, again: object) -> int:
+    def run(config: Config, welcome: Welcome, again: object, *given: object) -> int:
         calls.append((config, welcome(config, config.listen.addresses[0])))
         return 0
 
@@ -75,7 +75,7 @@ def test_run_with_mistakes_does_not_start(runs: list[tuple[Config, str]], capfd:
 
 
 def test_a_failed_start_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    def run(config: Config, welcome: Welcome, again: object) -> int:
+    def run(config: Config, welcome: Welcome, again: object, *given: object) -> int:
         raise StartError("listen.address: cannot listen on 127.0.0.1:80: Permission denied")
 
     monkeypatch.setattr("shield.process.alone.run", run)

@@ -44,6 +44,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "restart_needed": _event(
         "warning", "Settings were changed that hold only once Shield is started again.", "settings effect"
     ),
+    "upgrading": _event("info", "SIGUSR2 came: new code is started beside this process.", "command"),
+    "upgraded": _event("info", "New code accepts all connections; this process ends with its last.", "heir pid"),
+    "upgrade_refused": _event("error", "New code did not come to accept connections.", "error said effect"),
     "retired_cut": _event("warning", "Connections from before many reloads were cut.", "connections"),
     "signal_ignored": _event("warning", "A signal came that means nothing to Shield.", "signal"),
     "stopping": _event("info", "The supervisor was told to stop, and tells its workers.", "workers"),

@@ -12,7 +12,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
@@ -82,6 +82,7 @@ _OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0}
 """The timeout is in seconds, the same as for clients."""
 _CLOSE_SECONDS: Final = 2.0
 
+BACKLOG: Final = 128
 MOST_CONNECTIONS: Final = 32
 """Connections at the same time. Beyond it the oldest is closed: else whoever reaches this listener could take all the
 descriptors of the process, of which clients leave 128 (listener.RESERVED_FILES). A monitoring system keeps one."""
@@ -148,6 +149,7 @@ class AdminServer:
             "/api/status": self._status,
         }
         self._runner: web.ServerRunner | None = None
+        self._servers: list[asyncio.Server] = []
         self.address = settings.address
         """Where it listens; after start() with the port that the system chose."""
 
@@ -160,25 +162,38 @@ class AdminServer:
         self._hosts = _hosts(settings)
         self._view = view
 
-    async def start(self) -> None:
+    async def start(self, given: Sequence[socket.socket] = ()) -> None:
+        """Listen; on sockets that are `given`, in place of new ones at the same address."""
         if not self._settings.address:
             return
         runner = web.ServerRunner(_Server(self._serve), handle_signals=False, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         try:
-            self.address = await _listen(runner, self._settings.address)
+            self._servers = await _listen(runner, self._settings.address, given)
         except BaseException:
             await runner.cleanup()
             raise
         self._runner = runner
+        address = parse_address(self._settings.address)
+        if isinstance(address, TcpAddress):
+            port = self._servers[0].sockets[0].getsockname()[1]
+            self.address = str(TcpAddress(address.host, port))
 
-    async def close(self) -> None:
-        """Idempotent."""
+    def descriptors(self) -> list[int]:
+        """Of the sockets that it listens on."""
+        return [sock.fileno() for server in self._servers for sock in server.sockets]
+
+    async def close(self, keep: bool = False) -> None:
+        """Idempotent. `keep`: somebody else listens on the same sockets and goes on."""
         runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-            if self.address.startswith("unix:"):
-                Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
+        if runner is None:
+            return
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        await runner.cleanup()
+        if self.address.startswith("unix:") and not keep:
+            Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if not self._is_ours(request.headers.get("Host", "")):
@@ -225,19 +240,23 @@ def _hosts(settings: AdminSettings) -> frozenset[str]:
     return frozenset(host.lower() for host in settings.hosts) | {"localhost"}
 
 
-async def _listen(runner: web.BaseRunner, text: str) -> str:
-    """Bind and return the address in use. StartError in one line otherwise."""
-    address = parse_address(text)
+async def _listen(runner: web.ServerRunner, text: str, given: Sequence[socket.socket]) -> list[asyncio.Server]:
+    """Bind, or take what is given. StartError in one line when neither can be."""
+    address, loop, protocol = parse_address(text), asyncio.get_running_loop(), runner.server
+    assert protocol is not None  # noqa: S101 - the runner was set up
     try:
         match address:
+            case UnixAddress() if given:
+                return [await loop.create_unix_server(protocol, sock=sock) for sock in given]
+            case TcpAddress() if given:
+                return [await loop.create_server(protocol, sock=sock) for sock in given]
             case UnixAddress(path):
                 _refuse_live_socket(path)
-                await web.UnixSite(runner, path).start()
+                server = await loop.create_unix_server(protocol, path)
                 Path(path).chmod(0o600)
-                return str(address)
+                return [server]
             case TcpAddress(host, port):
-                await web.TCPSite(runner, host or None, port).start()
-                return str(TcpAddress(host, runner.addresses[0][1]))
+                return [await loop.create_server(protocol, host or None, port, backlog=BACKLOG)]
     except OSError as error:
         reason = "the address is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
         raise StartError(f"admin.address: cannot listen on {text}: {reason}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 import uvloop
@@ -10,33 +11,88 @@ import uvloop
 from shield.config.settings import Config
 from shield.process import signals, systemd
 from shield.process.generations import Generations
+from shield.process.inherited import Legacy, Predecessor, Predecessors
 from shield.process.reloading import Reloading
+from shield.process.share import check_workers
+from shield.process.upgrade import Upgrading, own_pidfd
 from shield.process.words import Welcome, greet
 
 
-def run(config: Config, welcome: Welcome, again: Callable[[], Config]) -> int:
+def run(config: Config, welcome: Welcome, again: Callable[[], Config], predecessor: Predecessor | None = None) -> int:
     """Serve until SIGTERM, SIGINT or SIGQUIT. Returns the exit status; raises StartError when it cannot start.
 
-    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError.
+    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError. With a `predecessor` this process
+    comes in its place.
     """
-    return uvloop.run(_run(config, welcome, again))
+    return uvloop.run(_run(config, welcome, again, predecessor))
 
 
-async def _run(config: Config, welcome: Welcome, again: Callable[[], Config]) -> int:
-    stop = asyncio.Event()
-    generations = Generations()
-    reloading = Reloading(config, again, generations.reload, generations.event)
-    signals.handle(stop.set, reloading.ask, generations.event)
+class Alone:
+    """What is given to a process that comes in the place of this one. `left` is set when it has begun."""
+
+    workers = 1
+
+    def __init__(self, generations: Generations, others: Predecessors) -> None:
+        self._generations = generations
+        self._others = others
+        self.left = asyncio.Event()
+
+    def legacy(self, estates: list[socket.socket]) -> Legacy:
+        return self._generations.legacy(estates, [*self._others.living(), *own_pidfd()])
+
+    async def give(self, ends: list[socket.socket]) -> None:
+        await self._generations.give(ends[0])
+
+    def let_go(self) -> None:
+        self._generations.let_go()
+
+    def go_on(self) -> None:
+        self._generations.go_on()
+
+    async def leave(self, ends: list[socket.socket]) -> None:
+        await self._generations.leave(ends[0])
+        self.left.set()
+
+
+async def _run(config: Config, welcome: Welcome, again: Callable[[], Config], predecessor: Predecessor | None) -> int:
+    stop, changing = asyncio.Event(), asyncio.Lock()
+    others = Predecessors() if predecessor is None else predecessor.others
+    generations = Generations(legacy=None if predecessor is None else predecessor.legacy)
+    giver = Alone(generations, others)
+    reloading = Reloading(config, again, generations.reload, generations.event, changing)
+    upgrading = Upgrading(giver, changing, generations.event)
+
+    def end() -> None:
+        others.stop()
+        stop.set()
+
+    signals.handle(end, reloading.ask, upgrading.ask, generations.event)
     try:
-        service = await generations.start(config)
-        greet(config, service.addresses[0], welcome)
+        if predecessor is None:
+            service = await generations.start(config)
+            greet(config, service.addresses[0], welcome)
+        else:
+            check_workers(predecessor.legacy.workers, 1)
+            await generations.prepare(config)
+            await predecessor.let_begin()
+            await generations.commit()
+            await predecessor.begun()
         systemd.notify("READY=1")
         systemd.keep_alive()
-        await stop.wait()
-        systemd.notify("STOPPING=1")
-        await reloading.close()
-        await generations.drain()
+        await signals.first(stop, giver.left)
+        if not stop.is_set():
+            signals.handle(end, None, None, generations.event)
+            await reloading.close()
+            left = asyncio.create_task(generations.left())
+            await signals.first(stop, left)
+            left.cancel()
+        if stop.is_set():
+            systemd.notify("STOPPING=1")
+            await reloading.close()
+            await upgrading.close()
+            await generations.drain()
     finally:
         await reloading.close()
+        await upgrading.close()
         await generations.close()
     return 0

@@ -60,7 +60,8 @@ class Setting:
 
     `sockets` are descriptors of listening sockets for the service and for tls.redirect_from, in the order of their
     addresses. `drop` has the kernel drop connections (dropper.py). `metrics` go on from before where a config was read
-    again.
+    again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
+    process serves alone.
     """
 
     config: Config
@@ -71,6 +72,8 @@ class Setting:
     drop: Callable[[Sequence[str]], bool]
     share: Share | None = None
     metrics: Metrics | None = None
+    keys: tuple[bytes, bytes | None] | None = None
+    admin: Sequence[socket.socket] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,8 @@ def _metrics(setting: Setting) -> Metrics:
 
 def _keys(setting: Setting) -> Keys:
     """The signing keys, which are the same in all workers."""
-    share = setting.share
-    return Keys(*(load_keys(setting.config.state, setting.log) if share is None else share.keys))
+    keys = setting.keys if setting.share is None else setting.share.keys
+    return Keys(*(keys or load_keys(setting.config.state, setting.log)))
 
 
 def _mark(config: Config, keys: Keys) -> bytes:

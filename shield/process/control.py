@@ -33,7 +33,8 @@ MOST_DESCRIPTORS: Final = 253
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is to do: "prepare" a service by another config, let it begin ("commit"), or "drop" it."""
+    """What a worker is to do: "prepare" a service by another config, let it begin ("commit"), or "drop" it. "give" what
+    was learned over the one descriptor that comes, and "leave" for whom it was given to."""
 
     what: str
     config: Config = field(default_factory=Config)

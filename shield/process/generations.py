@@ -10,8 +10,10 @@ one is closed again, and nothing has changed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -21,9 +23,12 @@ from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.process.build import Setting
+from shield.process.estate import Inheritance
+from shield.process.inherited import Legacy
 from shield.process.service import Service
 from shield.process.share import Share
 from shield.process.shared_sockets import SharedSockets
+from shield.process.state import load_keys
 
 GC_THRESHOLDS: Final = (20_000, 20, 100)
 """Of the garbage collector. Requests leave no cycles behind, so nearly all that it finds are the policy's tables, at
@@ -36,13 +41,26 @@ class Generations:
     """`start`, `reload` as often as wanted, `drain`, `close`.
 
     One of several workers has a `share`, and `drop` to tell its supervisor whose connections the kernel is to drop. Who
-    serves alone holds the sockets here.
+    serves alone holds the sockets here, and may have those of `legacy`. It has more than 15 attributes because it holds
+    what is for all services of the process.
     """
 
-    def __init__(self, share: Share | None = None, drop: Callable[[Sequence[str]], bool] | None = None) -> None:
+    def __init__(
+        self,
+        share: Share | None = None,
+        drop: Callable[[Sequence[str]], bool] | None = None,
+        legacy: Legacy | None = None,
+    ) -> None:
         self._share = share
+        self._keys = None if legacy is None else legacy.keys
+        self._legacy = legacy
+        self._inheritance: Inheritance | None = None
+        if share is not None and share.estate >= 0:
+            self._inheritance = Inheritance(socket.socket(fileno=share.estate))
+        elif legacy is not None and legacy.estates:
+            self._inheritance = Inheritance(legacy.estates[0])
         self._drop = drop or self._have_dropped
-        self._sockets: SharedSockets | None = None
+        self._sockets: SharedSockets | None = None if legacy is None else legacy.sockets()
         self._next_sockets: SharedSockets | None = None
         self._wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
         self._writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
@@ -51,28 +69,23 @@ class Generations:
         self._present: Service | None = None
         self._next: Service | None = None
         self._retired: dict[asyncio.Task[None], Service] = {}  # the oldest first
+        self._leaving: asyncio.Task[None] | None = None
 
     async def start(self, config: Config) -> Service:
         """The first service. Raises StartError."""
-        service = await self._prepare(config, self._share, None)
-        self._sockets, self._next_sockets = self._next_sockets, None
-        self._switch(service)
-        self._dig(service)
-        gc.collect()
-        gc.freeze()  # modules, settings, templates: nothing of it will ever be garbage
-        gc.set_threshold(*GC_THRESHOLDS)
-        return service
+        await self.prepare(config, self._share)
+        return await self.commit()
 
     async def prepare(self, config: Config, share: Share | None = None) -> None:
-        """Get the next service ready. Raises StartError; then nothing has changed."""
-        present = self._serving()
-        self._next = await self._prepare(config, share, present)
+        """Get the next service ready, or the first. Raises StartError; then nothing has changed."""
+        self._next = await self._prepare(config, share, self._present)
 
-    async def commit(self) -> None:
+    async def commit(self) -> Service:
         """Let the service that was prepared begin."""
-        service = self._next
+        service, first = self._next, self._present is None
         assert service is not None  # noqa: S101 - it was prepared
-        await self._serving().hand_over(service)
+        if self._present is not None:
+            await self._present.hand_over(service)
         self._next = None
         former, self._sockets, self._next_sockets = self._sockets, self._next_sockets, None
         if former is not None:
@@ -81,6 +94,11 @@ class Generations:
         if former is not None:
             former.close(self._sockets)
         self._dig(service)
+        if first:
+            gc.collect()
+            gc.freeze()  # modules, settings, templates: nothing of it will ever be garbage
+            gc.set_threshold(*GC_THRESHOLDS)
+        return service
 
     async def drop(self) -> None:
         """Let go of the service that was prepared; the present one goes on."""
@@ -101,10 +119,55 @@ class Generations:
         if self._log is not None:
             self._log.event(name, **fields)
 
+    def legacy(self, estates: list[socket.socket], before: list[int]) -> Legacy:
+        """What another process is given that comes in the place of this one, which serves alone."""
+        present = self._serving()
+        assert self._sockets is not None  # noqa: S101 - it serves alone
+        assert self._keys is not None  # noqa: S101
+        admin = [socket.socket(fileno=os.dup(number)) for number in present.admin_descriptors()]
+        return Legacy.of(self._sockets, 1, self._keys, (present.config.admin.address, admin), estates, before)
+
+    async def give(self, to: socket.socket) -> None:
+        """Tell another process what is remembered. An heir that is gone is no error."""
+        with contextlib.suppress(OSError):
+            await self._serving().give(to)
+
+    def let_go(self) -> None:
+        """Have the kernel drop nobody any more."""
+        if self._sockets is not None:
+            self._sockets.fill_in()
+
+    def go_on(self) -> None:
+        """After `let_go`: have the kernel drop connections again."""
+        self._dig(self._serving())
+
+    async def leave(self, to: socket.socket) -> None:
+        """Retire for another process, which accepts connections from now on, and tell it the rest."""
+        service = self._serving()
+        self._present = None
+        if self._sockets is not None:
+            self._sockets.close()
+        await service.leave_admin()
+        self._retire(service)
+        with contextlib.suppress(OSError):
+            await service.give_rest(to)
+
+    async def left(self) -> None:
+        """After `leave`: wait until the last connection has ended, however long that takes."""
+        while self._retired:
+            await asyncio.wait(self._retired)
+
+    def when_left(self, done: Callable[[], None]) -> None:
+        """As `left`; `done` is called then."""
+        self._leaving = asyncio.create_task(self.left())
+        self._leaving.add_done_callback(lambda _: done())
+
     async def drain(self) -> None:
         """Stop accepting; wait until nothing is in flight, at most `timeouts.drain` seconds, and cut what is left."""
-        present = self._serving()
-        services = [present, *self._retired.values()]
+        services = ([] if self._present is None else [self._present]) + list(self._retired.values())
+        if not services:
+            return
+        present = services[0]
         self.event("draining", connections=present.metrics.connections_open)
         if self._sockets is not None:
             self._sockets.close()  # else new connections would come to the pit, or to nobody
@@ -141,8 +204,12 @@ class Generations:
         try:
             given = self._listen(config) if share is None else (share.listeners, share.redirects)
             clock, wall_offset = time.monotonic, self._wall_offset
-            service = Service(Setting(config, log, clock, wall_offset, given, self._drop, share, metrics))
-            await service.prepare(former)
+            admin = () if self._legacy is None else self._legacy.admin_at(config.admin.address)
+            keys = None
+            if share is None:
+                keys = self._keys = load_keys(config.state, log, former=self._keys)
+            service = Service(Setting(config, log, clock, wall_offset, given, self._drop, share, metrics, keys, admin))
+            await service.prepare(former, self._inheritance)
         except BaseException:
             await self.drop()
             raise
@@ -166,9 +233,12 @@ class Generations:
         """Let `service` begin; the one before it retires. Nothing happens in between."""
         former, self._present = self._present, service
         self._use(service.log)
-        service.begin(former)
-        if former is None:
-            return
+        inheritance, self._inheritance = self._inheritance, None
+        service.begin(former, inheritance)
+        if former is not None:
+            self._retire(former)
+
+    def _retire(self, former: Service) -> None:
         former.retire()
         task = asyncio.create_task(former.finish())
         self._retired[task] = former

@@ -19,13 +19,19 @@ MOST_MISTAKES: Final = 10
 
 class Reloading:
     """`ask` as often as wanted. `again` reads the config, in a thread; `apply` goes by it, or raises StartError and
-    changes nothing. `began` is the config that Shield was started with."""
+    changes nothing. `began` is the config that Shield was started with. `changing` is held meanwhile."""
 
-    __slots__ = ("_again", "_apply", "_asked", "_began", "_task", "_tell")
+    __slots__ = ("_again", "_apply", "_asked", "_began", "_changing", "_task", "_tell")
 
     def __init__(
-        self, began: Config, again: Callable[[], Config], apply: Callable[[Config], Awaitable[None]], tell: Tell
+        self,
+        began: Config,
+        again: Callable[[], Config],
+        apply: Callable[[Config], Awaitable[None]],
+        tell: Tell,
+        changing: asyncio.Lock,
     ) -> None:
+        self._changing = changing
         self._began = began
         self._again = again
         self._apply = apply
@@ -47,12 +53,13 @@ class Reloading:
 
     async def _run(self) -> None:
         while self._asked:
-            self._asked = False
-            systemd.reloading()
-            try:
-                await self._reload()
-            finally:
-                systemd.notify("READY=1")
+            async with self._changing:
+                self._asked = False
+                systemd.reloading()
+                try:
+                    await self._reload()
+                finally:
+                    systemd.notify("READY=1")
 
     async def _reload(self) -> None:
         try:

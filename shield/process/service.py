@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import socket
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -19,8 +20,10 @@ from shield.errors import out_of_files
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
+from shield.process import estate
 from shield.process.build import Parts, Setting, build
 from shield.process.dropper import Dropper
+from shield.process.estate import Inheritance
 from shield.process.keeper import Keeper, about, recall, same_service
 from shield.process.timers import Timers
 from shield.process.view import ProcessView
@@ -61,25 +64,27 @@ class Service:
         self.addresses: list[str] = []
         """Where clients are served, once it has begun."""
 
-    async def prepare(self, former: Service | None = None) -> None:
+    async def prepare(self, former: Service | None = None, inheritance: Inheritance | None = None) -> None:
         """Get everything ready, and accept nothing yet. Raises StartError; what was opened by then is closed again.
 
         `former` serves meanwhile, and goes on if this one does not begin. The admin listener is its, if the address
-        stays.
+        stays. `inheritance` is from a process that does so.
         """
         try:
-            await self._prepare(former)
+            await self._prepare(former, inheritance)
         except BaseException:
             await self.close()
             raise
 
-    async def _prepare(self, former: Service | None) -> None:
+    async def _prepare(self, former: Service | None, inheritance: Inheritance | None) -> None:
         setting, closing = self._setting, self._closing
         setting.log.attach(asyncio.get_running_loop())
         closing.callback(setting.log.close)
         closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
         parts = self._parts = await build(setting, closing)
-        if former is None:
+        if inheritance is not None and await inheritance.take(parts.engine, setting.clock, about(setting)):
+            self._known = inheritance.known
+        elif former is None:
             self._known = recall(setting, parts.engine)
         self._keeper = Keeper(setting, parts.engine)
         closing.push_async_callback(self._keeper.save)
@@ -87,10 +92,11 @@ class Service:
         closing.push_async_callback(self._close_admin)
         if former is None or former.config.admin.address != setting.config.admin.address:
             self._admin = AdminServer(setting.config.admin, self._view)
-            await self._admin.start()
+            await self._admin.start(setting.admin)
 
-    def begin(self, former: Service | None = None) -> None:
-        """Accept connections, in the place of `former` if there is one."""
+    def begin(self, former: Service | None = None, inheritance: Inheritance | None = None) -> None:
+        """Accept connections, in the place of `former` if there is one, or of the process that `inheritance` is
+        from."""
         setting, parts = self._setting, self._parts
         assert parts is not None  # noqa: S101 - it was prepared
         assert self._keeper is not None  # noqa: S101
@@ -107,6 +113,8 @@ class Service:
             listener.start()
         self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))
         self._keep_running(loop, self._keeper.run())
+        if inheritance is not None:
+            self._keep_running(loop, inheritance.take_rest(parts.engine, setting.clock, about(setting)))
         self._dropper = Dropper(parts.engine.drops, parts.serving.connections.crowding, setting.drop)
         timers = Timers(setting, parts, self._dropper)
         self._closing.callback(timers.stop)
@@ -149,6 +157,26 @@ class Service:
                 await asyncio.sleep(0)
             if old.bans_made == bans:
                 break
+
+    async def give(self, to: socket.socket) -> None:
+        """Tell a process that comes in the place of this one what is remembered. Raises OSError when it is gone."""
+        assert self._parts is not None  # noqa: S101 - it has begun
+        await estate.give(to, self._parts.engine, self._setting.clock, about(self._setting))
+
+    async def give_rest(self, to: socket.socket) -> None:
+        """Tell it the rest, once this service has retired. Raises OSError when it is gone."""
+        assert self._parts is not None  # noqa: S101 - it has begun
+        await estate.give_rest(to, self._parts.engine, self._setting.clock)
+
+    def admin_descriptors(self) -> list[int]:
+        """Of the sockets of the admin listener."""
+        return [] if self._admin is None else self._admin.descriptors()
+
+    async def leave_admin(self) -> None:
+        """Leave the admin listener's sockets to the process that has them, too."""
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close(keep=True)
 
     def retire(self) -> None:
         """Somebody else accepts and keeps the history from now on. Each connection ends with its next response."""

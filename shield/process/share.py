@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, replace
 
 from shield.config.settings import Config
+from shield.errors import StartError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,12 @@ class Share:
     listeners: tuple[int, ...]  # descriptors of listening sockets
     redirects: tuple[int, ...] = ()  # likewise, for tls.redirect_from
     workers: int = 1  # how many there are
+    estate: int = -1  # descriptor over which it comes in the place of another worker (estate.py)
+
+    @property
+    def estates(self) -> tuple[int, ...]:
+        """`estate`, if there is one."""
+        return () if self.estate < 0 else (self.estate,)
 
 
 def count(configured: int) -> int:
@@ -25,6 +32,12 @@ def count(configured: int) -> int:
     if configured:
         return configured
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_workers(before: int, now: int) -> None:
+    """Whether a process can come in the place of another one. Raises StartError: sockets and clients are divided."""
+    if before != now:
+        raise StartError(f"listen.workers: {before} before and {now} now: this needs a restart")
 
 
 def share_out(config: Config, workers: int) -> Config:

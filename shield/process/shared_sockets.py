@@ -6,9 +6,10 @@ They share an address in groups, one for an address, so that the kernel chooses:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from shield.accept import sockets
 from shield.accept import steering as kernel
@@ -37,10 +38,42 @@ class SharedSockets:
             for number, groups in enumerate((self._service, self._redirects)):
                 self._bind(self._names[number], groups, [] if former is None else former._named(number), config)
             if former is not None and former.steers:
-                self._attach(former._program)
+                self._program = former._program
+                held = {id(group) for group in former._groups()}
+                self._attach(group for group in self._groups() if id(group) not in held)
         except (StartError, OSError):
             self.close(former)
             raise
+
+    @classmethod
+    def holding(
+        cls,
+        names: tuple[Sequence[str], Sequence[str]],
+        groups: tuple[Sequence[Group], Sequence[Group]],
+        program: Sequence[kernel.Instruction] = ALONE,
+    ) -> SharedSockets:
+        """Sockets that somebody else has bound, by the addresses that a config has for them: for the service, and for
+        plain HTTP. `program` chooses in their groups."""
+        held = cls.__new__(cls)
+        held._pit, held._program, held._trusted = None, program, False
+        held._names = tuple(names[0]), tuple(names[1])
+        held._service, held._redirects = list(groups[0]), list(groups[1])
+        held._workers = len(next(iter(held._groups()), ()))
+        return held
+
+    def _groups(self) -> Iterator[Group]:
+        yield from self._service
+        yield from self._redirects
+
+    @property
+    def held(self) -> tuple[list[tuple[str, Group]], list[tuple[str, Group]]]:
+        """All groups by the addresses that the config has for them: for the service, and for plain HTTP."""
+        return self._named(0), self._named(1)
+
+    @property
+    def program(self) -> Sequence[kernel.Instruction]:
+        """What chooses among the workers' sockets of a group."""
+        return self._program
 
     def _bind(
         self, addresses: Sequence[str], groups: list[Group], held: list[tuple[str, Group]], config: Config
@@ -89,13 +122,18 @@ class SharedSockets:
         """
         if self._trusted:
             return False
-        self._attach(kernel.steering(self._workers, int.from_bytes(os.urandom(4), "big")))
+        program = kernel.steering(self._workers, int.from_bytes(os.urandom(4), "big"))
+        former, self._program = self._program, program
+        try:
+            self._attach(self._groups())
+        except OSError:
+            self._program = former
+            raise
         return True
 
-    def _attach(self, program: Sequence[kernel.Instruction]) -> None:
-        for group in (*self._service, *self._redirects):
-            kernel.attach(group[0], program)
-        self._program = program
+    def _attach(self, groups: Iterable[Group]) -> None:
+        for group in groups:
+            kernel.attach(group[0], self._program)
 
     def dig(self) -> str:
         """Have the kernel drop connections from now on, when told so by `drop`. What is in the way, or nothing.
@@ -104,7 +142,7 @@ class SharedSockets:
         """
         if self._trusted:
             return "listen.trusted_proxies is set"
-        pit = Pit((*self._service, *self._redirects), self._program)
+        pit = Pit(tuple(self._groups()), self._program)
         try:
             pit.open()
         except (OSError, StartError) as error:
@@ -126,12 +164,14 @@ class SharedSockets:
         if self._pit is not None:
             self._pit.close()
             self._pit = None
+            with contextlib.suppress(OSError):  # else the kernel chooses by itself for whom it was to drop
+                self._attach(self._groups())
 
     def close(self, other: SharedSockets | None = None) -> None:
         """Close all but those that `other` has, too. Idempotent. The workers' copies go on."""
         self.fill_in()
-        kept = set() if other is None else {id(group) for group in (*other._service, *other._redirects)}
-        for group in (*self._service, *self._redirects):
+        kept = set() if other is None else {id(group) for group in other._groups()}
+        for group in self._groups():
             if id(group) not in kept:
                 for sock in group:
                     sock.close()

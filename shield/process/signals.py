@@ -1,4 +1,5 @@
-"""What signals do: SIGTERM, SIGINT and SIGQUIT stop, SIGHUP reads the config again, SIGUSR1 and SIGUSR2 do nothing.
+"""What signals do: SIGTERM, SIGINT and SIGQUIT stop, SIGHUP reads the config again, SIGUSR2 starts new code, and
+SIGUSR1 does nothing. Of a process in whose place another one has come, only the first three.
 
 Each of them would end a process that does not handle it, without a line and without a drain.
 """
@@ -22,19 +23,25 @@ class Tell(Protocol):
     def __call__(self, name: str, **fields: Any) -> None: ...
 
 
-def handle(stop: Callable[[], None], reload: Callable[[], None], tell: Tell) -> None:
-    """Handle all of them in the running loop from now on."""
+def handle(
+    stop: Callable[[], None], reload: Callable[[], None] | None, upgrade: Callable[[], None] | None, tell: Tell
+) -> None:
+    """Handle all of them in the running loop from now on; nothing is done for those without a function."""
     loop = asyncio.get_running_loop()
     for number in STOPPING:
         loop.add_signal_handler(number, stop)
     for number in IGNORED:
         loop.add_signal_handler(number, ignore, number, tell)
+    if upgrade is not None:
+        loop.add_signal_handler(signal.SIGUSR2, upgrade)
     had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # as under nohup(1)
 
     def hang_up() -> None:
         """A config that has changed, or a terminal that was closed: then nobody is there to stop Shield later."""
         if had_terminal and not has_terminal():
             stop()
+        elif reload is None:
+            ignore(signal.SIGHUP, tell)
         else:
             reload()
 
@@ -44,6 +51,17 @@ def handle(stop: Callable[[], None], reload: Callable[[], None], tell: Tell) -> 
 def ignore(number: signal.Signals, tell: Tell) -> None:
     """Say that a signal came which means nothing here."""
     tell("signal_ignored", signal=number.name)
+
+
+async def first(*awaited: asyncio.Event | asyncio.Future[Any]) -> None:
+    """Wait for the first of several things."""
+    waiting = [
+        asyncio.ensure_future(each.wait()) if isinstance(each, asyncio.Event) else asyncio.shield(each)
+        for each in awaited
+    ]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
 
 
 def has_terminal() -> bool:

@@ -52,9 +52,13 @@ class EventLog(Protocol):
 
 
 def load_keys(
-    settings: StateSettings, log: EventLog, entropy: Callable[[int], bytes] = os.urandom
+    settings: StateSettings,
+    log: EventLog,
+    entropy: Callable[[int], bytes] = os.urandom,
+    former: tuple[bytes, bytes | None] | None = None,
 ) -> tuple[bytes, bytes | None]:
-    """The current signing key and the one before it, 32 bytes each.
+    """The current signing key and the one before it, 32 bytes each. `former` are those so far, which stay where they
+    live in memory only.
 
     Created when the file is missing. Raises StartError for a file that cannot be read, is another user's, is readable
     by others or does not hold keys: signing with anything else would silently void every pass.
@@ -64,7 +68,7 @@ def load_keys(
     elif settings.directory:
         path = Path(settings.directory, "keys")
     else:
-        return entropy(KEY_BYTES), None
+        return former or (entropy(KEY_BYTES), None)
     try:
         return _read_keys(path)
     except FileNotFoundError:

@@ -14,7 +14,8 @@ kills them. A worker that does nothing any more is killed, and replaced like one
 killed leaves no orphans: its workers see it, drain and end.
 
 SIGHUP reads the config again: every worker prepares a service by it (generations.py), and when all have, all let it
-begin. When one cannot, none does.
+begin. When one cannot, none does. SIGUSR2 starts another supervisor in the place of this one (upgrade.py), with workers
+of its own, each of which is told by one of ours what that has learned.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -44,10 +46,12 @@ from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.process import signals, systemd
 from shield.process.control import BEAT_SECONDS, Order
+from shield.process.inherited import Legacy, Predecessor, Predecessors
 from shield.process.reloading import Reloading
-from shield.process.share import Share, share_out
+from shield.process.share import Share, check_workers, share_out
 from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_keys
+from shield.process.upgrade import Upgrading, own_pidfd
 from shield.process.words import Welcome, greet, warn_of_forgetting
 from shield.process.worker_handle import DEATHS_SECONDS, MOST_DEATHS, WorkerHandle
 from shield.upstream.settings import DEMO
@@ -56,15 +60,24 @@ CLOSE_SECONDS: Final = 5.0
 """Beyond timeouts.drain, for a worker to save its history; then it is killed."""
 
 
-def run(config: Config, welcome: Welcome, number: int, again: Callable[[], Config]) -> int:
+def run(
+    config: Config,
+    welcome: Welcome,
+    number: int,
+    again: Callable[[], Config],
+    predecessor: Predecessor | None = None,
+) -> int:
     """Serve with `number` workers until SIGTERM, SIGINT or SIGQUIT. Returns the exit status; raises StartError.
 
-    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError.
+    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError. With a `predecessor` this process
+    comes in its place.
     """
-    return uvloop.run(_run(config, welcome, number, again))
+    return uvloop.run(_run(config, welcome, number, again, predecessor))
 
 
-async def _run(config: Config, welcome: Welcome, number: int, again: Callable[[], Config]) -> int:
+async def _run(
+    config: Config, welcome: Welcome, number: int, again: Callable[[], Config], predecessor: Predecessor | None
+) -> int:
     writer = LogWriter(2, write_whole_lines)
 
     def make_log(settings: LogSettings) -> AccessLog:
@@ -82,19 +95,28 @@ async def _run(config: Config, welcome: Welcome, number: int, again: Callable[[]
         bridge.use(log)
         return log
 
-    supervisor = Supervisor(config, number, log, use, time.monotonic)
-    reloading = Reloading(config, again, supervisor.reload, supervisor.event)
+    supervisor = Supervisor(config, number, log, use, time.monotonic, predecessor)
+    changing = asyncio.Lock()
+    reloading = Reloading(config, again, supervisor.reload, supervisor.event, changing)
+    upgrading = Upgrading(supervisor, changing, supervisor.event)
+
+    def end() -> None:
+        upgrading.cancel()
+        supervisor.stop()
+
     try:
-        signals.handle(supervisor.stop, reloading.ask, supervisor.event)
+        signals.handle(end, reloading.ask, upgrading.ask, supervisor.event)
         await supervisor.start()
         if not supervisor.stopping():
-            greet(config, supervisor.addresses[0], welcome)
+            if predecessor is None:
+                greet(config, supervisor.addresses[0], welcome)
             systemd.notify("READY=1")
             systemd.keep_alive()
         await supervisor.wait()
         systemd.notify("STOPPING=1")
     finally:
         await reloading.close()
+        await upgrading.close()
         await supervisor.close()
         bridge.remove()
         writer.close()
@@ -104,13 +126,14 @@ async def _run(config: Config, welcome: Welcome, number: int, again: Callable[[]
 class Supervisor:
     """`start`, `wait` until `stop` was called or a worker keeps dying, `close`. `clock` gives monotonic seconds.
 
-    `use` makes another log, for a config that was read again. It has more than 15 attributes because it holds what is
-    for all workers.
+    `use` makes another log, for a config that was read again. `predecessor` goes on until all workers listen. It has
+    more than 15 attributes because it holds what is for all workers.
     """
 
     __slots__ = (
-        "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_failure", "_log",
-        "_number", "_served", "_sockets", "_stop", "_use", "_view", "_workers", "addresses",
+        "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_failure", "_keys",
+        "_left", "_log", "_number", "_others", "_predecessor", "_served", "_sockets", "_stop", "_use", "_view",
+        "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +143,7 @@ class Supervisor:
         log: AccessLog,
         use: Callable[[LogSettings], AccessLog],
         clock: Callable[[], float],
+        predecessor: Predecessor | None = None,
     ) -> None:
         self.addresses: list[str] = []
         """Where clients are served, once it has started."""
@@ -140,36 +164,111 @@ class Supervisor:
         self._view: WorkersView | None = None
         self._failure = ""
         self._directory = ""
+        self._predecessor = predecessor
+        self._others = Predecessors() if predecessor is None else predecessor.others
+        self._keys = None if predecessor is None else predecessor.legacy.keys
+        self._left = asyncio.Event()  # for another process
 
     async def start(self) -> None:
         """Everything, in the order of a single process; returns when all workers listen. Raises StartError."""
-        config, closing = self._config, self._closing
+        config, closing, predecessor = self._config, self._closing, self._predecessor
+        legacy = None if predecessor is None else predecessor.legacy
+        if legacy is not None:
+            check_workers(legacy.workers, self._number)
         closing.callback(self._close_log)
         closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
-        keys = load_keys(config.state, self._log)
+        keys = self._keys = load_keys(config.state, self._log, former=self._keys)
         self._directory = tempfile.mkdtemp(prefix="shield-workers-")  # mode 0700
         closing.callback(shutil.rmtree, self._directory, ignore_errors=True)
         served = await self._with_demo(config)
-        listening = self._sockets = SharedSockets(config, self._number)
+        given = None if legacy is None else legacy.sockets()
+        listening = self._sockets = SharedSockets(config, self._number, given)
         closing.callback(self._close_sockets)
         self.addresses = listening.addresses
-        steered = self._steer(listening)
-        self._dig(listening, steered)
+        steered = listening.steers or self._steer(listening)
+        if legacy is None:
+            self._dig(listening, steered)
         for number in range(self._number):
             share = self._share(number, keys, listening)
+            if legacy is not None:
+                share = replace(share, estate=legacy.estates[number].fileno())
             self._workers.append(WorkerHandle(share, partial(self._drop, number)))
         view = self._view = WorkersView([self._socket(each) for each in self._workers], self._facts, self.stopping)
         closing.push_async_callback(view.close)
         closing.push_async_callback(self._close_admin)
-        self._admin = await self._start_admin(config)
+        self._admin = await self._start_admin(config, () if legacy is None else legacy.admin_at(config.admin.address))
         closing.push_async_callback(self._end_workers)
         self._served = share_out(served, self._number)
         await self._launch_all()
+        if predecessor is not None:
+            await self._begin(predecessor, listening, keys)
+            if given is not None:
+                given.close(listening)
+            self._dig(listening, steered)
+            self._fill()
         for worker in self._workers:
             self._keep_running(self._keep(worker))
         self._keep_running(self._watch())
         self._tell("started", steered=steered)
         warn_of_forgetting(config, self._log)
+
+    async def _begin(
+        self, predecessor: Predecessor, listening: SharedSockets, keys: tuple[bytes, bytes | None]
+    ) -> None:
+        """Have the workers, which are ready, accept connections in the place of others."""
+        for worker, estate in zip(self._workers, predecessor.legacy.estates, strict=True):
+            estate.close()
+            worker.share(self._share(worker.number, keys, listening))
+        await predecessor.let_begin()
+        for error in await asyncio.gather(
+            *(worker.order(Order("commit")) for worker in self._workers), return_exceptions=True
+        ):
+            if error is not None:
+                raise error
+        await predecessor.begun()
+
+    # As the giver of upgrade.py
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return self._number
+
+    def legacy(self, estates: list[socket.socket]) -> Legacy:
+        """What the supervisor that comes in the place of this one is given."""
+        assert self._sockets is not None  # noqa: S101 - it has started
+        assert self._admin is not None  # noqa: S101
+        assert self._keys is not None  # noqa: S101
+        admin = [socket.socket(fileno=os.dup(number)) for number in self._admin.descriptors()]
+        before = [*self._others.living(), *own_pidfd()]
+        return Legacy.of(self._sockets, self._number, self._keys, (self._config.admin.address, admin), estates, before)
+
+    async def give(self, ends: list[socket.socket]) -> None:
+        """Have each worker tell one of the other supervisor's what it remembers."""
+        orders = [Order("give", share=Share(0, (b"", None), (end.fileno(),))) for end in ends]
+        await asyncio.gather(
+            *(worker.order(order) for worker, order in zip(self._workers, orders, strict=True)), return_exceptions=True
+        )
+
+    def let_go(self) -> None:
+        """Have the kernel drop nobody any more."""
+        if self._sockets is not None:
+            self._sockets.fill_in()
+
+    def go_on(self) -> None:
+        """After `let_go`: have the kernel drop connections again."""
+        if self._sockets is not None:
+            self._dig(self._sockets, self._sockets.steers)
+            self._fill()
+
+    async def leave(self, _: list[socket.socket]) -> None:
+        """Have the workers accept nothing more, and end with their last connections."""
+        self._left.set()
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close(keep=True)
+        await asyncio.gather(*(worker.order(Order("leave")) for worker in self._workers), return_exceptions=True)
+        self._close_sockets()
 
     def _dig(self, listening: SharedSockets, steered: bool) -> None:
         """Have the kernel drop connections."""
@@ -190,10 +289,10 @@ class Supervisor:
         descriptors = listening.descriptors(number), listening.redirect_descriptors(number)
         return Share(number, keys, *descriptors, self._number)
 
-    async def _start_admin(self, config: Config) -> AdminServer:
+    async def _start_admin(self, config: Config, given: Sequence[socket.socket] = ()) -> AdminServer:
         assert self._view is not None  # noqa: S101 - it was made
         admin = AdminServer(config.admin, self._view, self._view.refresh)
-        await admin.start()
+        await admin.start(given)
         return admin
 
     async def _close_admin(self) -> None:
@@ -234,7 +333,7 @@ class Supervisor:
             former, admin = self._sockets, self._admin
             assert former is not None  # noqa: S101 - it has started
             assert admin is not None  # noqa: S101
-            keys = load_keys(config.state, self._log)
+            keys = load_keys(config.state, self._log, former=self._keys)
             served = share_out(await self._with_demo(config), self._number)
             listening = SharedSockets(config, self._number, former)
             try:
@@ -251,7 +350,7 @@ class Supervisor:
                 raise
             for worker in self._workers:
                 worker.share(self._share(worker.number, keys, listening))
-            self._config, self._served, self._sockets = config, served, listening
+            self._config, self._served, self._sockets, self._keys = config, served, listening, keys
             self.addresses = listening.addresses
             former.fill_in()
             await asyncio.gather(*(worker.order(Order("commit")) for worker in self._workers), return_exceptions=True)
@@ -288,7 +387,7 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Kill workers that hang; they are replaced as any that dies."""
-        while not self.stopping():
+        while not self._stop.is_set():
             await asyncio.sleep(BEAT_SECONDS)
             for worker in self._workers:
                 if worker.hangs() and worker.process is not None:
@@ -297,6 +396,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """The handler of SIGTERM, SIGINT and SIGQUIT: drain, and when it comes again, kill."""
+        self._others.stop()
         if self._stop.is_set():
             for worker in self._workers:
                 worker.signal(signal.SIGKILL)
@@ -304,11 +404,18 @@ class Supervisor:
 
     def stopping(self) -> bool:
         """Whether the end has begun."""
-        return self._stop.is_set()
+        return self._stop.is_set() or self._left.is_set()
 
     async def wait(self) -> None:
         """Wait until Shield is told to stop, then drain. Raises StartError when a worker keeps dying."""
-        await self._stop.wait()
+        await signals.first(self._stop, self._left)
+        if not self._stop.is_set():
+            signals.handle(self.stop, None, None, self.event)
+            running = [worker.process.wait() for worker in self._workers if worker.process is not None]
+            ended = asyncio.gather(*running)
+            await signals.first(self._stop, ended)
+            if ended.done():
+                return
         self._log.event("stopping", workers=self._number)
         await self._drain()
         if self._failure:

@@ -78,6 +78,10 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
                     await generations.prepare(order.config, order.share)
                 case "commit":
                     await generations.commit()
+                case "give":
+                    await give(order.share.listeners[0])
+                case "leave":
+                    await leave()
                 case _:
                     await generations.drop()
         except (StartError, OSError) as error:
@@ -88,13 +92,31 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
         finally:
             say(control, answer)
 
+    heirs: list[socket.socket] = []
+
+    async def give(descriptor: int) -> None:
+        """To a worker that is to come in the place of this one; who was told before has not come."""
+        while heirs:
+            heirs.pop().close()
+        heirs.append(socket.socket(fileno=descriptor))
+        heirs[0].setblocking(False)
+        await generations.give(heirs[0])
+
+    async def leave() -> None:
+        with heirs.pop() as heir:
+            await generations.leave(heir)
+        generations.when_left(stop.set)
+
     def beat() -> None:
         say(control, {"beat": True})
         loop.call_later(BEAT_SECONDS, beat)  # for as long as the loop runs
 
     orders = Orders(control, follow, abandoned)
     try:
-        await generations.start(config)
+        if share.estate < 0:
+            await generations.start(config)
+        else:
+            await generations.prepare(config, share)
         control.setblocking(False)
         orders.start()
         say(control, {})

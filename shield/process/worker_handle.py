@@ -60,7 +60,7 @@ class WorkerHandle:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "shield.process.worker", str(self.number)),
                 stdin=theirs.fileno(),
-                pass_fds=(*self._share.listeners, *self._share.redirects),
+                pass_fds=(*self._share.listeners, *self._share.redirects, *self._share.estates),
                 env=_environment(),
             )
         self._answers = asyncio.Queue()

@@ -98,6 +98,27 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
 
+class Heir:
+    """A Shield that came in the place of another one; its parent is this process, which takes in orphans."""
+
+    def __init__(self, pid: int, stderr: asyncio.StreamReader | None) -> None:
+        self.pid = pid
+        self.stderr = stderr
+        self.returncode: int | None = None
+
+    async def wait(self) -> int:
+        if self.returncode is None:
+            status = (await asyncio.to_thread(os.waitpid, self.pid, 0))[1]
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def send_signal(self, with_signal: int) -> None:
+        os.kill(self.pid, with_signal)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
 class Warm:
     """warm.py, for all tests of this process."""
 
@@ -134,6 +155,7 @@ class Shield:
     """One process. `lines` are its log lines so far, `text` what else it said on stderr."""
 
     def __init__(self, process: asyncio.subprocess.Process | Fork) -> None:
+        self.process: asyncio.subprocess.Process | Fork | Heir
         self.process = process
         self.pid = process.pid
         self.lines: list[dict[str, Any]] = []
@@ -162,6 +184,15 @@ class Shield:
         tables = {key: {**self.settings.get(key, {}), **table} for key, table in settings.items()}
         self.config.write_text(toml({**self.settings, **tables}))
         self.process.send_signal(signal.SIGHUP)
+
+    async def upgrade(self) -> asyncio.subprocess.Process | Fork | Heir:
+        """Have new code take over; the process from before, which may have ended."""
+        before, number = self.process, len(self.seen("upgraded"))
+        before.send_signal(signal.SIGUSR2)
+        line = await self.logged("upgraded", count=number + 1)
+        self.pid = line["heir"]
+        self.process = Heir(self.pid, before.stderr)
+        return before
 
     async def begin(self) -> None:
         """Wait until it listens."""

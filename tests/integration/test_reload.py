@@ -1,4 +1,4 @@
-"""Reading the config again: SIGHUP ended Shield at once, as did SIGUSR1, SIGUSR2 and SIGQUIT."""
+"""Reading the config again: SIGHUP ended Shield at once, as did SIGUSR1 and SIGQUIT."""
 
 from __future__ import annotations
 
@@ -154,9 +154,8 @@ async def test_what_a_reload_can_change_and_what_not(workers: int, start: Start,
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_other_signals_end_nothing_or_drain(workers: int, start: Start, origin: str, client: Client) -> None:
     shield = await start(listen={"workers": workers}, upstream={"servers": [origin]})
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        shield.process.send_signal(number)
-        await shield.logged("signal_ignored", signal=number.name)
+    shield.process.send_signal(signal.SIGUSR1)
+    await shield.logged("signal_ignored", signal="SIGUSR1")
     async with client().get(shield.url("/page")) as response:
         assert response.status == 200
     assert await shield.end(signal.SIGQUIT) == 0
