@@ -79,16 +79,17 @@ def _run(path: str | None) -> int:
 
 
 def _serve(again: Callable[[], Config], settings: Config, welcome: Welcome) -> int:
-    from shield.process import alone, supervisor
+    from shield.process import activation, alone, supervisor
     from shield.process.inherited import Predecessor
     from shield.process.share import count
 
     number = count(settings.listen.workers)
     predecessor = Predecessor.met()
     try:
+        legacy = activation.found(settings, number) if predecessor is None else predecessor.legacy
         if number == 1:
-            return alone.run(settings, welcome, again, predecessor)
-        return supervisor.run(settings, welcome, number, again, predecessor)
+            return alone.run(settings, welcome, again, legacy, predecessor)
+        return supervisor.run(settings, welcome, number, again, legacy, predecessor)
     except StartError as error:
         if predecessor is None:
             raise

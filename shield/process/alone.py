@@ -18,13 +18,19 @@ from shield.process.upgrade import Upgrading, own_pidfd
 from shield.process.words import Welcome, greet
 
 
-def run(config: Config, welcome: Welcome, again: Callable[[], Config], predecessor: Predecessor | None = None) -> int:
+def run(
+    config: Config,
+    welcome: Welcome,
+    again: Callable[[], Config],
+    legacy: Legacy | None = None,
+    predecessor: Predecessor | None = None,
+) -> int:
     """Serve until SIGTERM, SIGINT or SIGQUIT. Returns the exit status; raises StartError when it cannot start.
 
-    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError. With a `predecessor` this process
-    comes in its place.
+    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError. `legacy` has sockets that somebody
+    else has bound; with a `predecessor`, it is from there, and this process comes in its place.
     """
-    return uvloop.run(_run(config, welcome, again, predecessor))
+    return uvloop.run(_run(config, welcome, again, legacy, predecessor))
 
 
 class Alone:
@@ -54,10 +60,16 @@ class Alone:
         self.left.set()
 
 
-async def _run(config: Config, welcome: Welcome, again: Callable[[], Config], predecessor: Predecessor | None) -> int:
+async def _run(
+    config: Config,
+    welcome: Welcome,
+    again: Callable[[], Config],
+    legacy: Legacy | None,
+    predecessor: Predecessor | None,
+) -> int:
     stop, changing = asyncio.Event(), asyncio.Lock()
     others = Predecessors() if predecessor is None else predecessor.others
-    generations = Generations(legacy=None if predecessor is None else predecessor.legacy)
+    generations = Generations(legacy=legacy)
     giver = Alone(generations, others)
     reloading = Reloading(config, again, generations.reload, generations.event, changing)
     upgrading = Upgrading(giver, changing, generations.event)

@@ -48,10 +48,13 @@ LINE_BYTES: Final = 1 << 20
 
 @dataclass(slots=True)
 class Legacy:
-    """What is given besides rows: sockets by the addresses that the config had for them, and what is kept in memory."""
+    """What is given besides rows: sockets by the addresses that the config had for them, and what is kept in memory.
+
+    From a service manager there is no more than sockets (activation.py).
+    """
 
     workers: int
-    keys: tuple[bytes, bytes | None]
+    keys: tuple[bytes, bytes | None] | None
     names: tuple[list[str], list[str]]  # addresses for the service, and for plain HTTP
     groups: tuple[list[Group], list[Group]]  # of sockets, one for each worker
     program: Sequence[Instruction] = ALONE  # that chooses in each group
@@ -78,6 +81,7 @@ class Legacy:
 
     def line(self) -> dict[str, Any]:
         """All but the descriptors, as JSON can say it."""
+        assert self.keys is not None  # noqa: S101 - a Shield gives it
         current, previous = self.keys
         return {
             "version": VERSION,

@@ -65,18 +65,24 @@ def run(
     welcome: Welcome,
     number: int,
     again: Callable[[], Config],
+    legacy: Legacy | None = None,
     predecessor: Predecessor | None = None,
 ) -> int:
     """Serve with `number` workers until SIGTERM, SIGINT or SIGQUIT. Returns the exit status; raises StartError.
 
-    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError. With a `predecessor` this process
-    comes in its place.
+    `again` reads the config again, for SIGHUP; it may block, and raises ConfigError. `legacy` has sockets that somebody
+    else has bound; with a `predecessor`, it is from there, and this process comes in its place.
     """
-    return uvloop.run(_run(config, welcome, number, again, predecessor))
+    return uvloop.run(_run(config, welcome, number, again, legacy, predecessor))
 
 
 async def _run(
-    config: Config, welcome: Welcome, number: int, again: Callable[[], Config], predecessor: Predecessor | None
+    config: Config,
+    welcome: Welcome,
+    number: int,
+    again: Callable[[], Config],
+    legacy: Legacy | None,
+    predecessor: Predecessor | None,
 ) -> int:
     writer = LogWriter(2, write_whole_lines)
 
@@ -95,7 +101,7 @@ async def _run(
         bridge.use(log)
         return log
 
-    supervisor = Supervisor(config, number, log, use, time.monotonic, predecessor)
+    supervisor = Supervisor(config, number, log, use, time.monotonic, legacy, predecessor)
     changing = asyncio.Lock()
     reloading = Reloading(config, again, supervisor.reload, supervisor.event, changing)
     upgrading = Upgrading(supervisor, changing, supervisor.event)
@@ -132,8 +138,8 @@ class Supervisor:
 
     __slots__ = (
         "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_failure", "_keys",
-        "_left", "_log", "_number", "_others", "_predecessor", "_served", "_sockets", "_stop", "_use", "_view",
-        "_workers", "addresses",
+        "_left", "_legacy", "_log", "_number", "_others", "_predecessor", "_served", "_sockets", "_stop", "_use",
+        "_view", "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -143,6 +149,7 @@ class Supervisor:
         log: AccessLog,
         use: Callable[[LogSettings], AccessLog],
         clock: Callable[[], float],
+        legacy: Legacy | None = None,
         predecessor: Predecessor | None = None,
     ) -> None:
         self.addresses: list[str] = []
@@ -164,15 +171,16 @@ class Supervisor:
         self._view: WorkersView | None = None
         self._failure = ""
         self._directory = ""
+        self._legacy = legacy
         self._predecessor = predecessor
         self._others = Predecessors() if predecessor is None else predecessor.others
-        self._keys = None if predecessor is None else predecessor.legacy.keys
+        self._keys = None if legacy is None else legacy.keys
         self._left = asyncio.Event()  # for another process
 
     async def start(self) -> None:
         """Everything, in the order of a single process; returns when all workers listen. Raises StartError."""
         config, closing, predecessor = self._config, self._closing, self._predecessor
-        legacy = None if predecessor is None else predecessor.legacy
+        legacy, self._legacy = self._legacy, None
         if legacy is not None:
             check_workers(legacy.workers, self._number)
         closing.callback(self._close_log)
@@ -186,12 +194,12 @@ class Supervisor:
         closing.callback(self._close_sockets)
         self.addresses = listening.addresses
         steered = listening.steers or self._steer(listening)
-        if legacy is None:
+        if predecessor is None:
             self._dig(listening, steered)
         for number in range(self._number):
             share = self._share(number, keys, listening)
-            if legacy is not None:
-                share = replace(share, estate=legacy.estates[number].fileno())
+            if predecessor is not None:
+                share = replace(share, estate=predecessor.legacy.estates[number].fileno())
             self._workers.append(WorkerHandle(share, partial(self._drop, number)))
         view = self._view = WorkersView([self._socket(each) for each in self._workers], self._facts, self.stopping)
         closing.push_async_callback(view.close)
