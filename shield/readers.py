@@ -66,6 +66,16 @@ READS_NOTHING: Final = frozenset({NOBODY, PREFLIGHT})
 PEOPLE: Final = frozenset({PERSON, SENDER})
 MAY_ANSWER: Final = frozenset({PROGRAM, PERSON, SENDER})
 
+_PURPOSES: Final = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+TELLING: Final = (
+    "Accept",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Dest",
+    "Upgrade-Insecure-Requests",
+    "X-Requested-With",
+    *_PURPOSES,
+)
+"""Fields that tell who reads the answer, besides Accept-Language, Upgrade, Origin, and what a preflight asks for."""
 _PAGES: Final = frozenset({"document", "iframe", "frame", "object", "embed", "fencedframe"})
 
 
@@ -113,7 +123,7 @@ def _accepts_html(headers: Mapping[str, str]) -> bool:
 
 def _for_later(headers: Mapping[str, str]) -> bool:
     """Whether the answer is fetched before anybody wants it. What is not 200 is dropped, and Retry-After obeyed."""
-    for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"):
+    for name in _PURPOSES:
         purpose = headers.get(name)
         if purpose is not None and purpose.lower().startswith(("prefetch", "preview")):
             return True

@@ -246,9 +246,9 @@ class QuietLog:
             self.rules.append((rule, request.method, request.path))
         self.requests.append((request.method, request.path, status, *rest))
 
-    def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
+    def refused(self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "") -> None:
         self.programs.append(ja4)
-        self.refusals.append((request.path, status, request_id))
+        self.refusals.append((request.path, status, request_id.decode("ascii")))
 
     def refused_unread(
         self,
@@ -258,10 +258,10 @@ class QuietLog:
         status: int,
         ja4: str = "",
         head: bytes = b"",
-        request_id: str = "",
+        request_id: bytes = b"",
     ) -> None:
         self.programs.append(ja4)
-        self.refusals.append((verdict.reason.value, status, request_id))
+        self.refusals.append((verdict.reason.value, status, request_id.decode("ascii")))
 
     def fault(
         self,

@@ -23,7 +23,6 @@ from shield.model import Action
 from shield.policy.request import Request
 from shield.readers import PEOPLE
 from shield.replies.pages import PREFIX
-from shield.replies.reply import with_id
 from shield.wire import client_hello
 from shield.wire.transport import READ_BYTES
 
@@ -139,14 +138,11 @@ class FirstRead:
         metrics.decided(verdict)
         if action not in _REFUSED:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
-        reply = self._replies.refusal(verdict, head.reader)
-        message = reply.message(head.method == "HEAD", True)
-        if head.reader in PEOPLE:
-            request_id = self._request_ids()
-            message = with_id(message, request_id)
-            self._log.refused(now, request, reply.status, request_id.decode("ascii"))
-        else:
-            self._log.refused(now, request, reply.status)
+        reader = head.reader
+        reply = self._replies.refusal(verdict, reader)
+        request_id = self._request_ids() if reader in PEOPLE else b""
+        self._log.refused(now, request, reply.status, request_id)
+        message = reply.message(head.method == "HEAD", True, request_id)
         metrics.own_responses[reply.status // 100] += 1
         self._close_with(sock, message)
         return None

@@ -45,7 +45,7 @@ from shield.model import Action, Fault, Reason, Signal, Tier, Verdict
 from shield.policy.request import Request
 from shield.readers import PEOPLE, Reader
 from shield.replies.pages import PREFIX
-from shield.replies.reply import Reply, with_id
+from shield.replies.reply import Reply
 from shield.wire import client_hello
 from shield.wire.client_hello import NO_PROGRAM, Program
 from shield.wire.proxy_protocol import Ends
@@ -448,18 +448,19 @@ class ClientConnection(asyncio.Protocol):
         peer = self.peer
         # A trusted proxy may have given it an id. From us it gets one if there is somebody to quote it.
         request_id = head.request_id if peer.trusted else b""
-        if not request_id and head.reader in PEOPLE:
+        reader = head.reader
+        if not request_id and reader in PEOPLE:
             request_id = serving.forwarder.request_ids()
         if verdict.action is _CHALLENGE:
-            serving.log.refused(now, request, 503, request_id.decode("ascii"), peer.ja4)
+            serving.log.refused(now, request, 503, request_id, peer.ja4)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
             if serving.resting.seconds:
                 self._rest(request, head, now)
             return
         if verdict.reason is _ADDRESS_BANNED:
             self._barred = not peer.trusted  # what it asks next need not be read
-        reply = serving.replies.refusal(verdict, head.reader)
-        serving.log.refused(now, request, reply.status, request_id.decode("ascii"), peer.ja4)
+        reply = serving.replies.refusal(verdict, reader)
+        serving.log.refused(now, request, reply.status, request_id, peer.ja4)
         self.answer(reply, head, now, request_id)
         if serving.resting.seconds:
             self._rest(request, head, now)
@@ -495,9 +496,7 @@ class ClientConnection(asyncio.Protocol):
         """Send a reply of our own to a request whose body may not have been read; a page with the `request_id`."""
         close = reply.closes or self.must_close(head)
         self._serving.metrics.own_responses[reply.status // 100] += 1
-        message = reply.message(head.method == "HEAD", close)
-        if request_id and head.reader in PEOPLE:
-            message = with_id(message, request_id)
+        message = reply.message(head.method == "HEAD", close, request_id)
         if head.origin and not head.path.startswith(PREFIX):
             readable = self._serving.forwarder.origins.lines(head.host, head.origin, now)
             message = message.replace(b"\r\n", b"\r\n" + readable, 1)
@@ -642,7 +641,7 @@ class ClientConnection(asyncio.Protocol):
         elif seen is Seen.REFUSAL:
             request = exchange.request
             reply = self._serving.replies.refusal(request.verdict, head.reader)
-            self._serving.log.refused(now, request, reply.status, exchange.request_id.decode("ascii"), self.ja4)
+            self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4)
             self.answer(reply, head, now, exchange.request_id)
             if self._serving.resting.seconds:
                 self._rest(request, head, now)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from shield.readers import PERSON, PROGRAM
-from shield.replies.reply import with_id
 
 if TYPE_CHECKING:
     from shield.model import Verdict
@@ -102,6 +101,5 @@ class ShutOut:
         metrics.decided(verdict)
         metrics.own_responses[reply.status // 100] += 1
         request_id = self._request_ids() if person else b""
-        self._log.refused_unread(now, address, verdict, reply.status, ja4, head, request_id.decode("ascii"))
-        message = reply.message(head.startswith(b"HEAD "), True)
-        return with_id(message, request_id) if person else message
+        self._log.refused_unread(now, address, verdict, reply.status, ja4, head, request_id)
+        return reply.message(head.startswith(b"HEAD "), True, request_id)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from shield.readers import TELLING
+
 
 class RequestField(enum.Enum):
     """What a field of a request is to us."""
@@ -40,6 +42,7 @@ class RequestField(enum.Enum):
     REQUEST_ID = enum.auto()
     SHOWN_PASS = enum.auto()  # the pass, sent by a program in the header of that name (challenge.header)
     ORIGIN = enum.auto()  # kept, and looked at where other origins read the answer (origins.py)
+    TELLING = enum.auto()  # kept, and tells who reads the answer (shield/readers.py)
 
 
 class ResponseField(enum.Enum):
@@ -84,6 +87,7 @@ REQUEST_FIELDS: Final[Mapping[bytes, RequestField]] = {
     b"cdn-loop": RequestField.LOOP,
     b"x-request-id": RequestField.REQUEST_ID,
     b"origin": RequestField.ORIGIN,
+    **dict.fromkeys((name.lower().encode("ascii") for name in TELLING), RequestField.TELLING),
 }
 
 RESPONSE_FIELDS: Final[Mapping[bytes, ResponseField]] = {
@@ -146,7 +150,7 @@ class Fields(Mapping[str, str]):
         lower = self._lower
         if lower is None:
             lower = self._lower = self._head.lower()
-        wanted = b"\n%b:" % name.lower().encode("utf-8", "surrogateescape")
+        wanted = _WANTED.get(name) or _wanted(name)
         at = lower.find(wanted)
         if at < 0:
             return default
@@ -166,6 +170,20 @@ class Fields(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+
+_WANTED: Final[dict[str, bytes]] = {}
+"""What to look for in a head, by the name of the field. Most names that are asked for stand in the code."""
+_MOST_WANTED: Final = 128
+"""Names that are kept; of any others nothing is."""
+
+
+def _wanted(name: str) -> bytes:
+    """What a line of the field `name` begins with, in lower case and after the line before."""
+    wanted = b"\n%b:" % name.lower().encode("utf-8", "surrogateescape")
+    if len(_WANTED) < _MOST_WANTED:
+        _WANTED[name] = wanted
+    return wanted
 
 
 def _text(value: bytes) -> str:

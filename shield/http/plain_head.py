@@ -13,6 +13,7 @@ long, and all doubtful cases, are its. A test holds both readings against each o
     Connection           at most once, one of PLAIN_CONNECTION
     Range                at most one, and modest (ranges.py)
     CDN-Loop             without our own mark
+    Accept-Language      not empty
     Transfer-Encoding, Expect, Upgrade, Sec-WebSocket-Key, disguised framing     none
 """
 
@@ -41,6 +42,7 @@ _ABOUT_CLIENT: Final = RequestField.ABOUT_CLIENT
 _LOOP: Final = RequestField.LOOP
 _REQUEST_ID: Final = RequestField.REQUEST_ID
 _ORIGIN: Final = RequestField.ORIGIN
+_TELLING: Final = RequestField.TELLING
 _SHOWN_PASS: Final = RequestField.SHOWN_PASS
 
 _NOT_PLAIN: Final = frozenset(
@@ -52,9 +54,6 @@ _NOT_PLAIN: Final = frozenset(
         RequestField.WEBSOCKET_KEY,
     }
 )
-# In place of the values of Accept and Sec-Fetch-Dest: whether they ask for a page.
-_PAGE: Final = b"page"
-_OTHER: Final = b"other"
 
 Meaning = tuple[RequestField, bytes, bytes]
 """What a field line means: what it is, its value, and the line to forward."""
@@ -83,6 +82,7 @@ class PlainHeads:
             return None
         head = Head()
         head.fields = fields = []
+        telling: tuple[bytes, ...] = ()
         known = self._lines.known
         hosts = lengths = connections = ranges = 0
         for text in lines:
@@ -93,6 +93,9 @@ class PlainHeads:
                     return None
             kind, value, forwarded = meaning
             if kind is _KEPT:
+                fields.append(forwarded)
+            elif kind is _TELLING:
+                telling += (forwarded,)
                 fields.append(forwarded)
             elif kind is _AGENT:
                 head.agent = head.agent or value
@@ -132,6 +135,7 @@ class PlainHeads:
         head.method = method = line[1].decode("ascii")
         if head.length and (method not in BODY_USUAL or 0 < examiner.max_body < head.length):
             return None
+        head.telling = telling
         head.headers = Fields(data)
         examiner.aim_at_path(head, line[2].decode("ascii"))
         return head
@@ -178,6 +182,9 @@ class PlainHeads:
                 return None
         elif kind is _HOST:
             if HOST.fullmatch(value) is None:
+                return None
+        elif kind is _LANGUAGE:
+            if not value:  # for Head.reader it is there or not
                 return None
         elif kind is _LENGTH:
             if CONTENT_LENGTH.fullmatch(value) is None:

@@ -196,7 +196,7 @@ class AccessLog:
             line["rule"] = rule
         self._lines.put(line)
 
-    def refused(self, now: float, request: Request, status: int, request_id: str = "", ja4: str = "") -> None:
+    def refused(self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "") -> None:
         """Log a request that Shield answered itself because of its verdict. Its `shape`, and over TLS its `ja4`, tell
         programs apart."""
         verdict = request.verdict
@@ -226,7 +226,7 @@ class AccessLog:
         if ja4:
             line["ja4"] = ja4
         if request_id:
-            line["id"] = request_id
+            line["id"] = request_id.decode("ascii")
         self._lines.put(line)
 
     def refused_unread(
@@ -237,7 +237,7 @@ class AccessLog:
         status: int,
         ja4: str = "",
         head: bytes = b"",
-        request_id: str = "",
+        request_id: bytes = b"",
     ) -> None:
         """Log a request that was refused for the ban of its address. Nothing was read of its `head`; its first line is
         looked at here, if there is room for a line."""
@@ -256,7 +256,7 @@ class AccessLog:
         if ja4:
             line["ja4"] = ja4
         if request_id:
-            line["id"] = request_id
+            line["id"] = request_id.decode("ascii")
         self._lines.put(line)
 
     def fault(

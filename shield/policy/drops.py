@@ -40,7 +40,7 @@ from shield.policy.notes import Notes
 from shield.policy.provoked import could_answer
 from shield.policy.request import Request
 
-SAMPLED: Final = 8
+SAMPLED: Final = 16
 SPARED: Final = 600.0
 """Seconds for which an address is not dropped after somebody there paid: for as long as a pass lives under attack."""
 LOOPBACK: Final = frozenset(locate(address)[1] for address in ("127.0.0.1", "::1"))

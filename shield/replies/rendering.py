@@ -46,7 +46,7 @@ PROBLEM_FIELDS: Final = NO_STORE + VARY
 PLAIN: Final = b"text/plain; charset=utf-8"
 
 MOST_READY: Final = 256
-"""Replies kept ready within a second, of some 2 KiB each; with all four of their messages made, of 6 KiB."""
+"""Replies kept ready within a second, of some 2 KiB each; with all four of their messages made, of 10 KiB."""
 
 Templates = tuple[Template, ...]
 """One reply for each reader."""

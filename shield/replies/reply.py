@@ -25,7 +25,7 @@ class Reply:
     """
 
     # Not a frozen dataclass: making one of those takes 0.6 µs longer, and each challenge is a reply of its own.
-    __slots__ = ("_messages", "body", "closes", "fields", "status")
+    __slots__ = ("_halves", "_messages", "body", "closes", "fields", "status")
 
     def __init__(self, status: int, fields: bytes, body: bytes, closes: bool = False) -> None:
         self.status = status
@@ -33,13 +33,14 @@ class Reply:
         self.body = body
         self.closes = closes
         self._messages: list[bytes | None] = [None, None, None, None]
+        self._halves: list[tuple[bytes, bytes] | None] = [None, None, None, None]  # of each, around UNNAMED
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}, {len(self.body)} bytes{', closes' if self.closes else ''}>"
 
-    def message(self, head_only: bool, close: bool) -> bytes:
+    def message(self, head_only: bool, close: bool, request_id: bytes = b"") -> bytes:
         """The reply as an HTTP/1.1 message. `head_only`: without the body, to HEAD; `close`: the last one of its
-        connection.
+        connection. A page shows `request_id` for the visitor to quote; one of more than 64 characters is cut.
 
         Each of the four forms is made when it is first asked for and kept: a flood gets the same refusal many times.
         """
@@ -49,7 +50,13 @@ class Reply:
             closing = _CLOSE if close else b""
             body = b"" if head_only else self.body
             message = self._messages[form] = b"%b%b%b\r\n%b" % (STATUS_LINES[self.status], self.fields, closing, body)
-        return message
+            before, _, after = message.partition(UNNAMED)
+            self._halves[form] = (before + _NAME_BEGINS, after) if after else None
+        halves = self._halves[form]
+        if halves is None or not request_id:
+            return message
+        name = request_id[:_NAME_CHARS]
+        return b"%b%b%b%b%b" % (halves[0], name, _NAME_ENDS, _SPACES[len(name) :], halves[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +92,12 @@ OPEN: Final = b"%b"
 WAIT: Final = b"@wait@"
 """Stands for the seconds to wait in the body of a page, which are as long: the length of the body is known before."""
 
-_NAME: Final = b"Request: <code>%b</code>"
+_NAME_BEGINS: Final = b"Request: <code>"
+_NAME_ENDS: Final = b"</code>"
 _NAME_CHARS: Final = 64
-UNNAMED: Final = b"<!--%b-->" % (b" " * (len(_NAME) + _NAME_CHARS))
+_SPACES: Final = b" " * _NAME_CHARS
+UNNAMED: Final = b"<!--%b-->" % (b" " * (len(_NAME_BEGINS + _NAME_ENDS) + _NAME_CHARS - len("<!---->")))
 """Stands on a page for the id of its request, so that it is as long with one as without."""
-
-
-def with_id(message: bytes, request_id: bytes) -> bytes:
-    """A message as it is, or if it is a page, with the id of its request, for the visitor to quote. An id that Shield
-    did not make itself is cut at 64 characters."""
-    return message.replace(UNNAMED, (_NAME % request_id[:_NAME_CHARS]).ljust(len(UNNAMED)), 1)
 
 
 def head_fields(date: bytes, media: bytes, length: bytes, more: bytes) -> bytes:

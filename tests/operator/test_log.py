@@ -138,7 +138,7 @@ def test_a_refusal_carries_tier_request_id_and_shape(clock: Clock) -> None:
     second.headers = {"Host": "a.example", "User-Agent": "two", "Accept": "*/*"}
     other.headers = {"User-Agent": "one", "Host": "a.example", "Accept": "*/*"}
     for each in (first, second, other):
-        log.refused(clock(), each, 503, "abc-1")
+        log.refused(clock(), each, 503, b"abc-1")
     one, two, three = lines.all()
     assert (one["tier"], one["id"]) == (1, "abc-1")
     assert one["shape"] == two["shape"] != three["shape"]

@@ -20,7 +20,7 @@ from shield.readers import NOBODY, PERSON, PREFLIGHT, PROGRAM, SCRIPT, SENDER, R
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, PREFIX
 from shield.replies.rendering import MOST_READY, Replies
-from shield.replies.reply import Reply, with_id
+from shield.replies.reply import Reply
 from shield.replies.wording import CHALLENGES, REFUSALS
 
 NOON = 1_800_014_400.0
@@ -337,11 +337,10 @@ def test_a_page_can_name_its_request(replies: Replies, reader: Reader) -> None:
     for reply in pages:
         plain = reply.message(False, False)
         for request_id in (b"5f00c0de-1a", b"x" * 64, b"y" * 128):
-            named = with_id(plain, request_id)
+            named = reply.message(False, False, request_id)
             assert len(named) == len(plain)
             assert b"Request: <code>%b</code>" % request_id[:64] in named
-        head = reply.message(True, False)
-        assert with_id(head, b"5f00c0de-1a") == head
+        assert reply.message(True, False, b"5f00c0de-1a") == reply.message(True, False)
 
 
 def test_a_page_fits_what_a_new_socket_takes_at_once(replies: Replies) -> None:
