@@ -22,7 +22,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps
 
-.PHONY: run test lint format policy-test rest-test scenes fuzz clients autobahn audit test-wheel short-wheel-test docs bench soak lock clean help
+.PHONY: run test lint format policy-test rest-test scenes fuzz clients autobahn audit test-wheel short-wheel-test docs bench soak chaos lock clean help
 
 help:
 	@echo "make run         set up and start Shield with $(CONFIG)"
@@ -38,6 +38,7 @@ help:
 	@echo "make docs        write what is generated: docs/configuration.md, constants.md and log.md"
 	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"
 	@echo "make soak        honest and hostile traffic and falling servers, loopback only: SOAK_SECONDS=600"
+	@echo "make chaos       killed processes, reloads, upgrades, a full disk, loopback only: CHAOS_SECONDS=300"
 	@echo "make lock        resolve requirements/*.txt anew (needs uv)"
 
 run: $(VENV)/run.stamp
@@ -127,6 +128,11 @@ audit: $(VENV)/audit.stamp
 SOAK_SECONDS ?= 600
 soak: $(VENV)/bench.stamp
 	@$(BIN)/python -m bench soak --seconds $(SOAK_SECONDS)
+
+# Ends with a table; the exit status is 1 when somebody noticed. `make test` has a short form.
+CHAOS_SECONDS ?= 300
+chaos: $(VENV)/bench.stamp
+	@$(BIN)/python -m bench chaos --seconds $(CHAOS_SECONDS)
 
 # Installing again only when a lock changed.
 $(VENV)/run.stamp: requirements/run.txt | $(BIN)/python

@@ -1,5 +1,5 @@
-"""python -m bench throughput | latency | memory | micro | attack | slow | all | soak | saturation | kernel | compare
-| asymmetry | readme"""
+"""python -m bench throughput | latency | memory | micro | attack | slow | all | soak | saturation | kernel | chaos
+| compare | asymmetry | readme"""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ from types import ModuleType
 from typing import Any, Final
 
 from bench.plots import readme, report
-from bench.suites import asymmetry, attack, compare, kernel, latency, memory, micro, saturation, slow, soak, throughput
+from bench.suites import (
+    asymmetry,
+    attack,
+    chaos,
+    compare,
+    kernel,
+    latency,
+    memory,
+    micro,
+    saturation,
+    slow,
+    soak,
+    throughput,
+)
 
 SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "throughput": (throughput, "requests per second and core, next to the peers"),
@@ -26,6 +39,7 @@ SUITES: Final[Mapping[str, tuple[ModuleType, str]]] = {
 
 TOOLS: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "soak": (soak, "minutes of honest and hostile traffic and falling servers: what goes wrong, and what is left over"),
+    "chaos": (chaos, "minutes of killed processes, reloads, upgrades and a full disk: whether users notice"),
     "saturation": (saturation, "what is carried as more and more connections ask, next to nginx and HAProxy"),
     "kernel": (kernel, "what connection attempts of dropped addresses cost users and Shield"),
     "compare": (compare, "two checkouts of Shield, interleaved: what a change costs"),

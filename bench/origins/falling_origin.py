@@ -1,7 +1,8 @@
 """A server that falls over and gets up again, for the soak.
 
 It counts how often each request came to it, by the id in X-Id. The answer to a request says the id, and holds what came
-as its body, digested, or LARGE for /large. /slow takes up to 0.4 s. After a request for a WebSocket bytes come back.
+as its body, digested, or LARGE for /large. /slow takes up to 0.4 s. /events is an event stream without an end. After a
+request for a WebSocket bytes come back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ import httptools
 from bench.origins.small_origin import switching
 
 LARGE: Final = bytes(range(256)) * 2048
+EVENT_SECONDS: Final = 0.2
+EVENTS: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
 
 
 class FallingOrigin:
@@ -91,10 +97,19 @@ class Connection(asyncio.Protocol):
             return
         if self.name:
             self.origin.seen[self.name] += 1
-        if self.url.startswith(b"/slow"):
+        if self.url.startswith(b"/events"):
+            self.transport.write(EVENTS)
+            self.happen()
+        elif self.url.startswith(b"/slow"):
             asyncio.get_running_loop().call_later(random.uniform(0.0, 0.4), self.answer)
         else:
             self.answer()
+
+    def happen(self) -> None:
+        """One event, and later the next."""
+        if not self.transport.is_closing():
+            self.transport.write(b"b\r\ndata: now\n\n\r\n")
+            asyncio.get_running_loop().call_later(EVENT_SECONDS, self.happen)
 
     def answer(self) -> None:
         if self.transport.is_closing():
