@@ -204,8 +204,9 @@ def fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
-async def test_a_full_disk_under_the_state_directory_stops_nothing(
-    start: Callable[..., Any], client: Client, tmp_path: Path
+@pytest.mark.parametrize(("options", "why"), [("rw", "No space left"), ("ro", "Read-only file system")])
+async def test_a_full_or_read_only_disk_under_the_state_directory_stops_nothing(
+    start: Callable[..., Any], client: Client, tmp_path: Path, options: str, why: str
 ) -> None:
     """The keys cannot be written at the start, nor the history at the end; requests are served all the same."""
     small = tmp_path / "small"
@@ -217,19 +218,22 @@ async def test_a_full_disk_under_the_state_directory_stops_nothing(
         pytest.skip(f"no small file system can be made here: {mounted.stderr.decode().strip()}")
     try:
         fill(small / "filler")
+        remount = ["mount", "-o", f"remount,{options}", str(small)]
+        subprocess.run(remount, check=True)  # noqa: ASYNC221
         shield = await start(state={"directory": small})
         shield.expected = {"keys_not_saved", "history_not_saved", "learned_not_saved"}
         line = await shield.logged("keys_not_saved", level="error")
-        assert "No space left" in line["error"]
+        assert why in line["error"]
         assert line["path"] == str(small / "keys")
         async with client().get(shield.url("/")) as response:
             assert response.status == 200
         assert await shield.end() == 0
         for event in ("history_not_saved", "learned_not_saved"):
             (line,) = shield.seen(event)
-            assert "No space left" in line["error"]
+            assert why in line["error"]
         assert sorted(path.name for path in small.iterdir()) == ["filler"], "no half-written file is left"
 
+        subprocess.run([*remount[:2], "remount,rw", str(small)], check=True)  # noqa: ASYNC221
         (small / "filler").unlink()
         again = await start(state={"directory": small})
         assert (small / "keys").exists()

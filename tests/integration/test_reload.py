@@ -108,8 +108,9 @@ async def test_a_config_that_cannot_be_used_changes_nothing(
     shield.config.write_text("listen = [")
     shield.process.send_signal(signal.SIGHUP)
     await refused(3, "not TOML")
-    shield.reload(tls={"certificates": [{"chain": "/nowhere/chain.pem", "key": tls.key}]})
-    line = await refused(4, "/nowhere/chain.pem")
+    certificate.unlink()
+    shield.reload(tls={"certificates": [{"chain": certificate, "key": tls.key}]})
+    line = await refused(4, "cannot be read: No such file")
     assert line["mistakes"]
     shield.reload(upstream={"servers": ["https://localhost:1"], "ca": str(tls.key)})
     await refused(5, "upstream")
