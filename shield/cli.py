@@ -79,22 +79,26 @@ def _run(path: str | None) -> int:
 
 
 def _serve(again: Callable[[], Config], settings: Config, welcome: Welcome) -> int:
-    from shield.process import activation, alone, supervisor
+    from shield.process import activation, alone, nursery, supervisor, worker
     from shield.process.inherited import Predecessor
     from shield.process.share import count
 
     number = count(settings.listen.workers)
+    cradle = nursery.start(worker.main) if number > 1 else None  # before this process has descriptors to copy
     predecessor = Predecessor.met()
     try:
         legacy = activation.found(settings, number) if predecessor is None else predecessor.legacy
         if number == 1:
             return alone.run(settings, welcome, again, legacy, predecessor)
-        return supervisor.run(settings, welcome, number, again, legacy, predecessor)
+        return supervisor.run(settings, welcome, number, again, legacy, predecessor, cradle)
     except StartError as error:
         if predecessor is None:
             raise
         predecessor.refuse(str(error))  # who says so
         return NOT_STARTED
+    finally:
+        if cradle is not None:
+            cradle.abandon()
 
 
 def _check(path: str | None, json: bool) -> int:

@@ -4,9 +4,9 @@
                   the workers and starts them again, runs the demo site, answers on the admin listener for all
     worker 0...   an ordinary Service each (worker.py), with its own engine, on sockets that it inherits
 
-Workers are new interpreters, not forks: one is started again while this process has a loop and threads, which a fork
-would copy in any state. The supervisor keeps the listening sockets open, so while a worker is dead its connections
-wait in the backlog for the next one, and the others notice nothing.
+Workers are forked by a process that has neither a loop nor threads, which a fork would copy in any state (nursery.py);
+where there is none, they are new interpreters. The supervisor keeps the listening sockets open, so while a worker is
+dead its connections wait in the backlog for the next one, and the others notice nothing.
 
 A worker that dies is replaced after a pause, longer each time. MOST_DEATHS of one within DEATHS_SECONDS are no
 accident: all are drained and the supervisor ends with a StartError. SIGTERM or SIGINT drains all workers; a second one
@@ -47,6 +47,7 @@ from shield.operator.server import AdminServer
 from shield.process import signals, systemd
 from shield.process.control import BEAT_SECONDS, Order
 from shield.process.inherited import Legacy, Predecessor, Predecessors
+from shield.process.nursery import Nursery
 from shield.process.reloading import Reloading
 from shield.process.share import Share, check_workers, share_out
 from shield.process.shared_sockets import SharedSockets
@@ -67,13 +68,15 @@ def run(
     again: Callable[[], Config],
     legacy: Legacy | None = None,
     predecessor: Predecessor | None = None,
+    nursery: Nursery | None = None,
 ) -> int:
     """Serve with `number` workers until SIGTERM, SIGINT or SIGQUIT. Returns the exit status; raises StartError.
 
     `again` reads the config again, for SIGHUP; it may block, and raises ConfigError. `legacy` has sockets that somebody
-    else has bound; with a `predecessor`, it is from there, and this process comes in its place.
+    else has bound; with a `predecessor`, it is from there, and this process comes in its place. The workers come from
+    the `nursery`.
     """
-    return uvloop.run(_run(config, welcome, number, again, legacy, predecessor))
+    return uvloop.run(_run(config, welcome, number, again, legacy, predecessor, nursery))
 
 
 async def _run(
@@ -83,6 +86,7 @@ async def _run(
     again: Callable[[], Config],
     legacy: Legacy | None,
     predecessor: Predecessor | None,
+    nursery: Nursery | None,
 ) -> int:
     writer = LogWriter(2, write_whole_lines)
 
@@ -101,7 +105,7 @@ async def _run(
         bridge.use(log)
         return log
 
-    supervisor = Supervisor(config, number, log, use, time.monotonic, legacy, predecessor)
+    supervisor = Supervisor(config, number, log, use, time.monotonic, legacy, predecessor, nursery)
     changing = asyncio.Lock()
     reloading = Reloading(config, again, supervisor.reload, supervisor.event, changing)
     upgrading = Upgrading(supervisor, changing, supervisor.event)
@@ -138,8 +142,8 @@ class Supervisor:
 
     __slots__ = (
         "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_failure", "_keys",
-        "_left", "_legacy", "_log", "_number", "_others", "_predecessor", "_served", "_sockets", "_stop", "_use",
-        "_view", "_workers", "addresses",
+        "_left", "_legacy", "_log", "_number", "_nursery", "_others", "_predecessor", "_served", "_sockets",
+        "_stop", "_use", "_view", "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -151,6 +155,7 @@ class Supervisor:
         clock: Callable[[], float],
         legacy: Legacy | None = None,
         predecessor: Predecessor | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         self.addresses: list[str] = []
         """Where clients are served, once it has started."""
@@ -172,6 +177,7 @@ class Supervisor:
         self._failure = ""
         self._directory = ""
         self._legacy = legacy
+        self._nursery = nursery
         self._predecessor = predecessor
         self._others = Predecessors() if predecessor is None else predecessor.others
         self._keys = None if legacy is None else legacy.keys
@@ -185,6 +191,9 @@ class Supervisor:
             check_workers(legacy.workers, self._number)
         closing.callback(self._close_log)
         closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
+        if self._nursery is not None:
+            self._nursery.open()
+            closing.push_async_callback(self._nursery.close)
         keys = self._keys = load_keys(config.state, self._log, former=self._keys)
         self._directory = tempfile.mkdtemp(prefix="shield-workers-")  # mode 0700
         closing.callback(shutil.rmtree, self._directory, ignore_errors=True)
@@ -200,7 +209,7 @@ class Supervisor:
             share = self._share(number, keys, listening)
             if predecessor is not None:
                 share = replace(share, estate=predecessor.legacy.estates[number].fileno())
-            self._workers.append(WorkerHandle(share, partial(self._drop, number)))
+            self._workers.append(WorkerHandle(share, partial(self._drop, number), self._nursery))
         view = self._view = WorkersView([self._socket(each) for each in self._workers], self._facts, self.stopping)
         closing.push_async_callback(view.close)
         closing.push_async_callback(self._close_admin)

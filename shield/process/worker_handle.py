@@ -19,6 +19,7 @@ import orjson
 from shield.config.settings import Config
 from shield.errors import StartError
 from shield.process.control import Order, Silence, send
+from shield.process.nursery import Child, Nursery
 from shield.process.share import Share
 
 FIRST_PAUSE: Final = 0.1
@@ -33,15 +34,17 @@ class WorkerHandle:
     """One worker. It has one process, or none while it pauses after a death."""
 
     __slots__ = (
-        "_answers", "_control", "_deaths", "_dropped", "_listening", "_share", "_silence", "number", "process",
-        "restarts",
+        "_answers", "_control", "_deaths", "_dropped", "_listening", "_nursery", "_share", "_silence", "number",
+        "process", "restarts",
     )  # fmt: skip
 
-    def __init__(self, share: Share, dropped: Callable[[list[str]], None]) -> None:
-        """`dropped` is called with the addresses whose connections the kernel is to drop, whenever they change."""
+    def __init__(self, share: Share, dropped: Callable[[list[str]], None], nursery: Nursery | None = None) -> None:
+        """`dropped` is called with the addresses whose connections the kernel is to drop, whenever they change. Without
+        a `nursery` its processes are new interpreters."""
+        self._nursery = nursery
         self._dropped = dropped
         self.number = share.worker
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | Child | None = None
         self.restarts = 0
         self._share = share
         self._control: socket.socket | None = None  # its other end is the process's standard input
@@ -57,18 +60,26 @@ class WorkerHandle:
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         with theirs:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "shield.process.worker", str(self.number)),
-                stdin=theirs.fileno(),
-                pass_fds=(*self._share.listeners, *self._share.redirects, *self._share.estates),
-                env=_environment(),
-            )
+            given = (*self._share.listeners, *self._share.redirects, *self._share.estates)
+            self.process = await self._begin(theirs.fileno(), given)
         self._answers = asyncio.Queue()
         self._listening = asyncio.create_task(self._listen(self._control, self._answers))
         with contextlib.suppress(ConnectionError):
             await asyncio.get_running_loop().sock_sendall(self._control, Order("start", config, self._share).data())
         await self._answered("ended before it listened")
         self._silence = Silence()
+
+    async def _begin(self, control: int, given: tuple[int, ...]) -> asyncio.subprocess.Process | Child:
+        """A process with this standard input and these other descriptors. Raises OSError."""
+        if self._nursery is not None:
+            with contextlib.suppress(OSError):  # it was killed
+                return await self._nursery.launch(self.number, control, given)
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "shield.process.worker", str(self.number)),
+            stdin=control,
+            pass_fds=given,
+            env=_environment(),
+        )
 
     async def order(self, order: Order) -> None:
         """Have the process carry out an order. Raises StartError with what it says, or when it has ended."""

@@ -227,6 +227,35 @@ async def test_a_killed_supervisor_leaves_no_orphans(launch: Start, origin: str)
     shield.lines.clear()  # it was not expected to end with 0
 
 
+async def test_workers_outlive_their_nursery(two: Start, client: Client) -> None:
+    """Whoever comes after it is killed is a new interpreter."""
+    shield = await two()
+    nursery, *others = Path(f"/proc/{shield.pid}/task/{shield.pid}/children").read_text().split()
+    assert others == []
+    os.kill(int(nursery), signal.SIGKILL)
+    await gone(int(nursery))
+    pids = [worker["pid"] for worker in (await shield.status())["workers"]]
+    assert all(map(alive, pids))
+    os.kill(pids[0], signal.SIGKILL)
+    await shield.logged("worker_ended", worker=0, pid=pids[0], status=255)
+    await shield.logged("worker_started", worker=0, count=2)
+    lines = await served(client, shield, (f"127.24.{n}.1" for n in range(NETWORKS)), "after")
+    assert {line["worker"] for line in lines} == {0, 1}
+
+
+async def test_a_worker_that_hangs_is_replaced(two: Start, client: Client) -> None:
+    """Stopped, it beats no more; the other one serves meanwhile."""
+    shield = await two()
+    shield.expected = {"worker_hangs"}
+    pids = [worker["pid"] for worker in (await shield.status())["workers"]]
+    os.kill(pids[1], signal.SIGSTOP)
+    await shield.logged("worker_hangs", worker=1, pid=pids[1])
+    await shield.logged("worker_ended", worker=1, pid=pids[1], status=-signal.SIGKILL)
+    await shield.logged("worker_started", worker=1, count=2)
+    lines = await served(client, shield, (f"127.25.{n}.1" for n in range(NETWORKS)), "after")
+    assert {line["worker"] for line in lines} == {0, 1}
+
+
 async def challenged(session: aiohttp.ClientSession, shield: Any) -> dict[str, Any]:
     """The answer to a challenge that the session gets."""
     async with session.get(shield.url("/page")) as response:
