@@ -59,6 +59,7 @@ class Reason(enum.Enum):
     ALLOWLISTED = "allowlisted", Action.FORWARD
     API_KEY = "api_key", Action.FORWARD
     CRAWLER = "crawler", Action.FORWARD  # a crawler whose name and address were verified
+    OPERATOR_ALLOWED = "operator_allowed", Action.FORWARD  # by a rule that the operator made at run time
     AT_CAPACITY = "at_capacity", Action.QUEUE  # every concurrency slot is taken
     CHALLENGE_ALWAYS = "challenge_always", Action.CHALLENGE  # challenge.mode = "always"
     NEWCOMER = "newcomer", Action.CHALLENGE  # under pressure, no pass, no history
@@ -70,10 +71,13 @@ class Reason(enum.Enum):
     ADDRESS_RATE = "address_rate", Action.LIMIT
     NETWORK_RATE = "network_rate", Action.LIMIT
     FINGERPRINT_RATE = "fingerprint_rate", Action.LIMIT  # under pressure, a program of strangers, not of known clients
+    OPERATOR_LIMIT = "operator_limit", Action.LIMIT  # by such a rule
     QUEUE_FULL = "queue_full", Action.SHED
     OUTRANKED = "outranked", Action.SHED  # a full queue evicted its worst-ranked request
     QUEUE_TIMEOUT = "queue_timeout", Action.SHED
     DENYLISTED = "denylisted", Action.BAN
+    OPERATOR_BANNED = "operator_banned", Action.BAN  # by such a rule, which ends
+    OPERATOR_DENIED = "operator_denied", Action.BAN
     CLIENT_BANNED = "client_banned", Action.BAN
     ADDRESS_BANNED = "address_banned", Action.BAN
     HONEYPOT = "honeypot", Action.BAN

@@ -51,6 +51,10 @@ class Admission:
         self._meanwhile: list[Request] = []  # shed from the queue since the last call that returned requests
         self._shed_in_window = 0  # requests
 
+    def enforce(self, enforced: bool) -> None:
+        """Whether requests wait for slots, and are turned away, from now on."""
+        self._dry_run = not enforced
+
     def enter(self, request: Request, now: float) -> Verdict:
         """Give an admitted request a slot (FORWARD), let it wait for one (QUEUE), or turn it away (SHED)."""
         slots = self._slots

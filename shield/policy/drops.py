@@ -23,7 +23,7 @@ dropped at a time: when there are more, the one that was dropped first is let go
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -159,6 +159,15 @@ class Drops:
         self._refused += 1
         if self._refused % SAMPLED == 0:
             self._count(source, 0, now)
+
+    def release(self, freed: Callable[[str], bool]) -> None:
+        """Answer those addresses again, by name, that `freed` says."""
+        over = [name for name in self.active if freed(name)]
+        for name in over:
+            del self.active[name]
+            self._addresses.pop(name, None)
+        if over:
+            self.version += 1
 
     def close_window(self, full: bool, now: float) -> None:
         """Let go of those whose turn is over, and forget those of long ago. `full`: Shield's core has no time left."""

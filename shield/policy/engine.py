@@ -7,6 +7,7 @@
     shut_out    whatever an address asks would be refused: its requests need not be read
     report      a client has done something bad that is no response
     mint, redeem, claim, grant, present      challenges, the waiting room, and passes
+    follow      the operator has changed something; pardon: what Shield did by itself is lifted
     tick        time has passed: every 20 ms while requests wait, else every window
 
 Where to find what a verb does: judge.py (the order of the questions), admission.py (slots and the queue),
@@ -50,6 +51,9 @@ from shield.policy.remembered import Remembered
 from shield.policy.reputation import POOR_STATUS, Reputation
 from shield.policy.request import Request
 from shield.policy.routes import Routes
+from shield.policy.rules.effects import Effects
+from shield.policy.rules.overruled import Overruled
+from shield.policy.rules.rule import Rule
 from shield.policy.sales import Sales
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import Standouts
@@ -85,7 +89,6 @@ class Engine:
         check_work: CheckWork = solved,
     ) -> None:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
-        self.dry_run = settings.dry_run
         self._wall_offset = wall_offset
         self._notes = Notes()
         self._history = History(settings.history, tables.history)
@@ -163,6 +166,23 @@ class Engine:
             standouts=self._standouts,
             notes=self._notes,
         )
+        self._effects = Effects(
+            settings,
+            judge=self._judge,
+            charges=charges,
+            tiers=tiers,
+            limits=self._limits,
+            squeeze=squeeze,
+            windows=self._windows,
+            admission=self._admission,
+            concurrency=self._concurrency,
+            drops=self.drops,
+            identity=self._identity,
+            reputation=self._reputation,
+            wall_offset=wall_offset,
+        )
+        self._asked: Judge | Overruled = self._judge
+        self.dry_run = settings.dry_run
 
         self._remembered = Remembered(
             identity=self._identity,
@@ -204,7 +224,7 @@ class Engine:
         route.count += 1
         request.route = route
         request.cost = route.cost
-        verdict = self._judge.judge(request, now)
+        verdict = self._asked.judge(request, now)
         self._tiers[request.tier] += 1
         if verdict.action is not FORWARDED:
             if not self.dry_run:
@@ -239,7 +259,7 @@ class Engine:
         self._prepare(request, now)
         request.cost = self._least_cost
         request.tier = Tier.T3
-        verdict = self._judge.toll(request, now)
+        verdict = self._asked.toll(request, now)
         if verdict.action is not FORWARDED:
             if self.dry_run:
                 verdict = verdict.in_dry_run()
@@ -252,7 +272,16 @@ class Engine:
         """The ban of a textual address, where it holds for every request from there that shows neither a pass nor an
         API key. None when a request must be read to be judged, as it must where somebody has a history, while the
         address may pay its way out, and in a dry run. To be asked before anything is read; it charges nothing."""
-        if not self._reputation.bans_addresses() or self.dry_run:
+        if self.dry_run:
+            return None
+        matching = self._effects.matching
+        if matching is not None and address:
+            rule, _ = matching.of_address(address)
+            if matching.spares_somebody() or (rule is not None and rule.kind == "allow"):
+                return None
+            if rule is not None:
+                return self._effects.overruled.refusal(rule, now)
+        if not self._reputation.bans_addresses():
             return None
         source = self._identity.met(address)
         if source is None:
@@ -269,6 +298,11 @@ class Engine:
 
     def allows(self, address: str) -> bool:
         """Whether a textual address is one that the operator wants never limited."""
+        matching = self._effects.matching
+        if matching is not None:
+            rule, _ = matching.of_address(address)
+            if rule is not None:
+                return rule.kind == "allow"
         return self._identity.allows(address)
 
     def refused_unread(self, address: str, now: float) -> None:
@@ -330,7 +364,7 @@ class Engine:
             return self._history.clients_at(who) > 0
         record = who.entry.record
         known = record is not None and record.live
-        return known or shown is not None or who.named is Reason.ALLOWLISTED
+        return known or shown is not None or who.named is Reason.ALLOWLISTED or self._effects.lets_in(who)
 
     def report(self, who: Client | str, signal: Signal, now: float) -> None:
         """Take note of something bad that a client did, short of a request.
@@ -381,6 +415,22 @@ class Engine:
         To be asked only when a cookie can go to nobody else.
         """
         return self._sales.grant(request, now)
+
+    # The operator
+
+    def follow(self, rules: Sequence[Rule], now: float) -> None:
+        """Go by these rules of the operator's from now on, and by no others, until each has ended."""
+        self._effects.follow(rules, now)
+        self._go_by_effects()
+
+    def pardon(self, subject: str, now: float) -> int:
+        """Lift the bans, the scores and the drops that Shield has made by itself of a network, or of a client by its
+        key; how many bans. It looks at all addresses and clients that are known, which takes 0.1 s with 400,000."""
+        return self._effects.pardon(subject, now)
+
+    def _go_by_effects(self) -> None:
+        self._asked = self._effects.asked
+        self.dry_run = self._effects.dry_run
 
     # Time
 
@@ -547,4 +597,7 @@ class Engine:
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
         self._reputation.bans(now)
+        if self._effects.end <= now:
+            self._effects.expire(now)
+            self._go_by_effects()
         self.drops.close_window(own.busy > self._own_busy, now)

@@ -307,6 +307,7 @@ class PassKind(enum.IntEnum):
     EARNED = 1  # given silently in calm weather
     BOUGHT = 2  # the answer to a challenge
     API_KEY = 3  # configured by the operator; has no token
+    RULE = 4  # likewise: the bucket of a limit that the operator has made at run time
 
 
 class Pass:

@@ -23,15 +23,20 @@ _AMBIGUOUS: Final = re.compile(r"/\.(?![0-9A-Za-z_-])|//|\\|%(?:2[ef5]|5c)", re.
 class Exempt:
     """Says whether a request is exempt; false at once where the operator named nothing."""
 
-    __slots__ = ("_anybody", "_networks", "_paths", "_prefixes")
+    __slots__ = ("_anybody", "_configured", "_networks", "_paths", "_prefixes")
 
     def __init__(self, never: Sequence[str]) -> None:
         """`never` are CIDRs and absolute paths. ValueError when one is neither."""
-        paths = [text.rstrip("/") for text in never if text.startswith("/")]
         self._networks = Cidrs([text for text in never if not text.startswith("/")])
+        self._configured = tuple(text.rstrip("/") for text in never if text.startswith("/"))
+        self.spare(())
+
+    def spare(self, more: Sequence[str]) -> None:
+        """Have these paths exempt, too, in place of those that were before."""
+        paths = [*self._configured, *more]
         self._paths = frozenset(paths)
         self._prefixes = tuple(f"{path}/" for path in paths)
-        self._anybody = bool(never)
+        self._anybody = bool(paths) or bool(self._networks)
 
     def __contains__(self, request: Request) -> bool:
         if not self._anybody:

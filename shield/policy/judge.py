@@ -76,10 +76,14 @@ class Judge:
         self._wary = weather.attack.on or self._squeeze.insisted_at + self._wary_for > now
         return self._tiers.close_window(weather, bought_factor, now)
 
+    def enforce(self, enforced: bool) -> None:
+        """Whether verdicts are carried out from now on."""
+        self._grants = enforced
+
     def judge(self, request: Request, now: float) -> Verdict:
         """Forward, challenge, limit or ban; forwarded requests are charged."""
         client = request.client
-        shown = request.charged_pass
+        shown = request.shown_pass
         entry = client.entry
         request.tier = T0
         if client.named is not None:
@@ -107,7 +111,7 @@ class Judge:
             tier = T4 if bad else T1 if known else T3
             if shown is not None:
                 tier = min(tier, tier_of(shown))
-                if shown.scarce and tier < T2:
+                if shown.scarce and tier < T2 and request.charged_pass is shown:
                     request.charged_pass = None  # it deserves better than what it bought
             request.tier = tier
             if self.uneasy or tier is T4:

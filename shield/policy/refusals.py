@@ -37,6 +37,12 @@ def _limited(reason: Reason, rate: float, burst: float, seconds: int) -> Verdict
     return Verdict(reason, seconds, (rate, burst), 0.0)
 
 
+def limited_as(reason: Reason, verdict: Verdict) -> Verdict:
+    """The verdict of a bucket under another reason."""
+    rate, burst = verdict.limit or (0.0, 0.0)
+    return _limited(reason, rate, burst, verdict.retry_after)
+
+
 @lru_cache(maxsize=KEPT)
 def banned(reason: Reason, seconds: int) -> Verdict:
     """The verdict of a ban that ends in so many seconds."""

@@ -385,6 +385,25 @@ class Reputation:
         entry.banned_until = until
         entry.relapses = max(entry.relapses, relapses)
 
+    def pardon(self, entry: ClientEntry | AddressEntry, now: float) -> int:
+        """Forget what a holder did: its score, its ban and its relapses. How many bans that lifts, 0 or 1."""
+        entry.score = 0.0
+        if isinstance(entry, AddressEntry):
+            entry.hard = 0.0
+        else:
+            entry.shared = 0.0
+        entry.relapses = 0
+        until = entry.rare.banned_until
+        entry.banned_until = 0.0
+        if until <= now:
+            return 0
+        ban = (until, isinstance(entry, AddressEntry))
+        if ban in self._ends:  # of a shared entry there may be more than one
+            self._ends.remove(ban)
+            heapq.heapify(self._ends)
+            self._bans[ban[1]] -= 1
+        return 1
+
     def _settle(self, entry: ClientEntry, score: float, now: float) -> None:
         """Bring a client's decaying values to `now`; `score` is its score then.
 

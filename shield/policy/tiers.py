@@ -13,6 +13,7 @@ T4   a score above `reputation.bad_score`: as T3, and slowed to `limits.bad_rate
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from shield.model import Reason, Tier, Verdict
@@ -115,6 +116,10 @@ class Tiers:
         self._bought_factor = bought_factor
         taken, self._bought_units = self._bought_units, 0.0
         return taken
+
+    def spare(self, paths: Sequence[str]) -> None:
+        """Challenge nobody below these paths either, in place of those that were said before."""
+        self._exempt.spare(paths)
 
     def judge(self, request: Request, tier: Tier, now: float) -> Verdict:
         """Forward, challenge or limit a request of this tier."""

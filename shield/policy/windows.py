@@ -85,6 +85,10 @@ class Windows:
         self._judge.close_window(weather, self._share_out(left, weather, now), now)
         return True
 
+    def hold(self, p: float | None) -> None:
+        """Have the pressure be p, whatever is measured; None: as it is measured."""
+        self._pressure.hold(p)
+
     def due(self, now: float) -> float:
         """Seconds that the window has lasted, when that is enough to close it; else 0. The first call opens one."""
         if self._began is None:

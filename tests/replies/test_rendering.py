@@ -34,7 +34,7 @@ MEDIA = {
     PREFLIGHT: "text/plain; charset=utf-8",
     SENDER: "text/html; charset=utf-8",
 }
-FORWARDED = {Reason.OK, Reason.ALLOWLISTED, Reason.API_KEY, Reason.CRAWLER, Reason.AT_CAPACITY}
+FORWARDED = {reason for reason in Reason if reason.action in (Action.FORWARD, Action.QUEUE)}
 
 
 @dataclass

@@ -71,6 +71,11 @@ class Concurrency:
         self._looked = 0.0
         self.congestion = 1.0  # of the window closed last
 
+    def heed(self, heeded: bool) -> None:
+        """Whether the limit is heeded from now on."""
+        self._drains = self._settings.adaptive and heeded
+        self._probe.allow(heeded)
+
     @property
     def limit(self) -> int:
         """Requests that the service takes at once, as far as is known."""

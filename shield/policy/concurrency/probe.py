@@ -75,6 +75,10 @@ class Probe:
         self._slots_before = 1  # ... and the slots
         self._at_goal = False  # it runs at what L is to be if b holds
 
+    def allow(self, allowed: bool) -> None:
+        """Whether probes mean something from now on; one that has begun goes on."""
+        self._allowed = allowed
+
     def due(self, limit: int, in_doubt: bool, now: float) -> bool:
         """Whether to probe a service that is congested. `in_doubt`: whether b still holds."""
         return self._allowed and limit > 1 and (in_doubt or now >= self._next)

@@ -5,14 +5,18 @@ Each admitted request counts as demand in the tally of the open window.
 
 from __future__ import annotations
 
+from typing import Final
+
 from shield.model import Verdict
-from shield.policy.entries import ClientEntry
+from shield.policy.entries import ClientEntry, PassKind
 from shield.policy.history import History
 from shield.policy.limits.limits import CLIENT_RATE, PASS_RATE, Limits
 from shield.policy.pressure.window import Tally
 from shield.policy.provoked import by_another_site
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
+
+RULE: Final = PassKind.RULE
 
 
 class Charges:
@@ -49,11 +53,12 @@ class Charges:
 
     def hit(self, request: Request, refusal: Verdict, now: float) -> None:
         """Hold a limit against the client, if it is its own and not its neighbours'."""
-        if refusal.reason is CLIENT_RATE or refusal.reason is PASS_RATE:
+        charged = request.charged_pass
+        if refusal.reason is CLIENT_RATE or (refusal.reason is PASS_RATE and charged and charged.kind is not RULE):
             client = request.client
             reputation = self._reputation
             if reputation.open_to_soft(client.entry, now) and not by_another_site(request):
                 reputation.soft(client.source, client.entry, reputation.settings.limit_hit, now)
             self._history.limited(client.entry, now)
-            if request.charged_pass is not None:
-                self._history.limited(request.charged_pass, now)
+            if charged is not None:
+                self._history.limited(charged, now)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import Final
 
 from shield.model import Reason, Verdict
-from shield.policy.bucket import SLACK, refused
+from shield.policy.bucket import SLACK, Rate, refused
 from shield.policy.entries import AddressEntry, ClientEntry
 from shield.policy.limits.settings import LimitsSettings
 from shield.policy.refusals import limited
@@ -68,14 +68,18 @@ class Limits:
         self._wide = settings.wide
         self._refused_cost = settings.refused_cost
         self._least_factor = settings.least_factor
-        self._client_rate, self._client_burst = settings.client.rate, settings.client.burst
-        self._client_fine = settings.refused_cost / settings.client.rate
+        self.go_by(settings.client, settings.address)
+
+    def go_by(self, client: Rate, address: Rate) -> None:
+        """Have clients and addresses have these buckets from now on. What they owe, they owe as many seconds of."""
+        self._client_rate, self._client_burst = client.rate, client.burst
+        self._client_fine = self._refused_cost / client.rate
         self._client_span = self._client_burst / self._client_rate + SLACK
-        self._client_wide_span = self._client_span * settings.wide
-        self._address_rate, self._address_burst = settings.address.rate, settings.address.burst
-        self._address_fine = settings.refused_cost / settings.address.rate
+        self._client_wide_span = self._client_span * self._wide
+        self._address_rate, self._address_burst = address.rate, address.burst
+        self._address_fine = self._refused_cost / address.rate
         self._address_span = self._address_burst / self._address_rate + SLACK
-        self._address_wide_span = self._address_span * settings.wide
+        self._address_wide_span = self._address_span * self._wide
 
     def admit(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.

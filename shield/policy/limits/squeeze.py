@@ -32,7 +32,7 @@ from math import inf
 from typing import Final
 
 from shield.model import Reason, Tier, Verdict
-from shield.policy.bucket import SLACK, refused
+from shield.policy.bucket import SLACK, Rate, refused
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Pass
 from shield.policy.identity import Client
 from shield.policy.limits.limits import ADDRESS_RATE, CLIENT_RATE, PASS_RATE
@@ -86,14 +86,18 @@ class Squeeze:
         self._remembered = remembered
         self._bad_rate = settings.bad_rate
         self._most_unanswered = settings.unanswered
-        self._most_unanswered_there = settings.unanswered * settings.address.rate / settings.client.rate
         self._reputation = reputation
         self._tally = tally
         self._refused_cost = settings.refused_cost
         self._least_factor = settings.least_factor
-        self._client_rate, self._client_burst = settings.client.rate, settings.client.burst
+        self.go_by(settings.client, settings.address)
+
+    def go_by(self, client: Rate, address: Rate) -> None:
+        """As that of Limits."""
+        self._most_unanswered_there = self._most_unanswered * address.rate / client.rate
+        self._client_rate, self._client_burst = client.rate, client.burst
         self._client_span = self._client_burst / self._client_rate + SLACK
-        self._address_rate, self._address_burst = settings.address.rate, settings.address.burst
+        self._address_rate, self._address_burst = address.rate, address.burst
         self._address_span = self._address_burst / self._address_rate + SLACK
 
     def close_window(self, pressed: bool, now: float) -> None:

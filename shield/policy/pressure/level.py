@@ -15,21 +15,25 @@ For demand D and capacity C:
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pressure.signs import Overload
+
+HELD: Final = "held"
 
 
 class Level:
     """p, one window at a time."""
 
-    __slots__ = ("_asked", "_rest", "_settings", "high", "p", "reason", "target")
+    __slots__ = ("_asked", "_rest", "_settings", "held", "high", "p", "reason", "target")
 
     def __init__(self, settings: PressureSettings) -> None:
         self._settings = settings
         self.p = 0.0
         self.target = 0.0
-        self.reason = ""  # of the target: demand, or a sign of overload
+        self.held: float | None = None  # what the operator wants p to be
+        self.reason = ""  # of the target: demand, a sign of overload; or that p is held
         self.high = False
         self._asked = 0.0  # demand beyond `used`, as a share of the capacity, times seconds
         self._rest = 0.0  # seconds for which far less than p was called for
@@ -53,5 +57,7 @@ class Level:
         fast = self.target > self.p or self._rest > settings.most_rest
         speed = settings.rise if fast else settings.fall
         self.p += (1.0 - math.exp(-speed * seconds)) * (self.target - self.p)
+        if self.held is not None:
+            self.p, self.reason = self.held, HELD
         self.high = self.p > (settings.release * settings.threshold if self.high else settings.threshold)
         return self.p

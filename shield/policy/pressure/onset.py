@@ -23,7 +23,7 @@ class Attack:
     on: bool = False
     since: float = 0.0  # monotonic seconds
     until: float = 0.0  # when p was last not below the threshold; the calm that ends an attack is not counted
-    cause: str = ""  # demand, a sign of overload, or rate
+    cause: str = ""  # demand, a sign of overload, rate, or that the operator holds the pressure
     peak: float = 0.0  # p
     peak_rate: float = 0.0  # requests/s
 

@@ -68,6 +68,10 @@ class Pressure:
             attack=self._onset.attack,
         )
 
+    def hold(self, p: float | None) -> None:
+        """Have the level be p from the next window on, whatever is measured; None: as it is measured."""
+        self._level.held = p
+
     def close_window(self, window: Window) -> Weather:
         """The weather after a window."""
         settings, demand, level, seconds = self._settings, self._demand, self._level, window.seconds

@@ -1,0 +1,151 @@
+"""What each kind of rule does to the parts of one engine. Rules are put in all at once, in place of those before.
+
+    ban, deny, allow, limit of somebody    overruled.py is asked before the judge
+    limit of client, address               the rates of limits.client and limits.address
+    pressure                               the level, held
+    challenge                              paths that are exempt
+    dry_run                                verdicts are reported, or carried out
+
+Where a kind has no rule, the config holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from shield.policy.admission import Admission
+from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.drops import Drops
+from shield.policy.identity import Client, Identity
+from shield.policy.judge import Judge
+from shield.policy.limits.charges import Charges
+from shield.policy.limits.limits import Limits
+from shield.policy.limits.squeeze import Squeeze
+from shield.policy.reputation import Reputation
+from shield.policy.rules.matching import Matching
+from shield.policy.rules.overruled import Overruled
+from shield.policy.rules.rule import Rule, network_of, within
+from shield.policy.settings import EngineSettings
+from shield.policy.tiers import Tiers
+from shield.policy.windows import Windows
+
+
+class Effects:
+    """The rules of one engine. `asked` is whom it asks: the judge, or who stands before it; `dry_run` whether it
+    reports what it hears and forwards. It has more than 15 attributes because each part that a rule changes is one."""
+
+    __slots__ = (
+        "_admission", "_concurrency", "_drops", "_identity", "_judge", "_limits", "_reputation", "_settings",
+        "_squeeze", "_tiers", "_wall_offset", "_windows", "asked", "dry_run", "end", "overruled", "rules",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        judge: Judge,
+        charges: Charges,
+        tiers: Tiers,
+        limits: Limits,
+        squeeze: Squeeze,
+        windows: Windows,
+        admission: Admission,
+        concurrency: Concurrency,
+        drops: Drops,
+        identity: Identity,
+        reputation: Reputation,
+        wall_offset: float,
+    ) -> None:
+        self._settings = settings
+        self._judge = judge
+        self._tiers = tiers
+        self._limits = limits
+        self._squeeze = squeeze
+        self._windows = windows
+        self._admission = admission
+        self._concurrency = concurrency
+        self._drops = drops
+        self._identity = identity
+        self._reputation = reputation
+        self._wall_offset = wall_offset
+        self.asked: Judge | Overruled = judge
+        self.dry_run = settings.dry_run
+        self.overruled = Overruled(judge, charges, wall_offset)
+        self.rules: tuple[Rule, ...] = ()
+        self.end = inf  # when the next rule ends; monotonic seconds
+
+    @property
+    def matching(self) -> Matching | None:
+        """The rules about clients; None where there are none."""
+        return self.overruled.matching if self.asked is self.overruled else None
+
+    def follow(self, rules: Sequence[Rule], now: float) -> None:
+        """Go by those of these rules that hold, and by no others."""
+        wall = now + self._wall_offset
+        self.rules = holding = tuple(rule for rule in rules if rule.holds(wall))
+        self.end = min((rule.expires for rule in holding if rule.expires), default=inf) - self._wall_offset
+        before = self.overruled.matching
+        matching = self.overruled.matching = Matching(holding, before)
+        self.asked = self.overruled if matching.any else self._judge
+        self._let_go(before, matching)
+        said = {rule.kind: rule.value for rule in holding}  # of pressure and dry_run there is one each
+        self._report("dry_run" in said, said.get("dry_run") == "on")
+        self._windows.hold(float(said["pressure"]) if "pressure" in said else None)
+        self._tiers.spare([rule.subject for rule in holding if rule.kind == "challenge"])
+        rates = {rule.subject: rule.rate for rule in holding if rule.kind == "limit"}
+        settings = self._settings.limits
+        client, address = rates.get("client", settings.client), rates.get("address", settings.address)
+        self._limits.go_by(client, address)
+        self._squeeze.go_by(client, address)
+
+    def expire(self, now: float) -> None:
+        """Let the rules go that have ended."""
+        self.follow(self.rules, now)
+
+    def lets_in(self, client: Client) -> bool:
+        """Whether a rule allows a client."""
+        matching = self.matching
+        if matching is None:
+            return False
+        access = matching.of_client(client.key)[0] or matching.of_address(client.address)[0]
+        return access is not None and access.kind == "allow"
+
+    def pardon(self, subject: str, now: float) -> int:
+        """Lift what Shield has done by itself to a network, or a client by its key; how many bans."""
+        network = network_of(subject)
+        if network is None:
+            entry = None if subject.startswith("pass:") else self._identity.clients.get(bytes.fromhex(subject))
+            return 0 if entry is None else self._reputation.pardon(entry, now)
+        inside: dict[str, bool] = {}
+        for source in self._identity.addresses.values():
+            inside[source.name] = within(source.name, network)
+        lifted = sum(
+            self._reputation.pardon(source, now) for source in self._identity.addresses.values() if inside[source.name]
+        )
+        lifted += sum(
+            self._reputation.pardon(entry, now)
+            for entry in self._identity.clients.values()
+            if inside.get(entry.source.name, False)
+        )
+        self._drops.release(lambda name: within(name, network))
+        return lifted
+
+    def _report(self, said: bool, on: bool) -> None:
+        dry_run = on if said else self._settings.dry_run
+        if dry_run != self.dry_run:
+            self.dry_run = dry_run
+            self._judge.enforce(not dry_run)
+            self._admission.enforce(not dry_run)
+            self._concurrency.heed(not dry_run)
+
+    def _let_go(self, before: Matching, matching: Matching) -> None:
+        """Have nobody dropped who is allowed now, or was refused by a rule that is gone."""
+
+        def freed(address: str) -> bool:
+            was, _ = before.of_address(address)
+            now_, _ = matching.of_address(address)
+            return was is not None if now_ is None else now_.kind == "allow"
+
+        if before.any or matching.any:
+            self._drops.release(freed)

@@ -1,0 +1,130 @@
+"""Which of the operator's rules hold for a request.
+
+A rule for a pass goes before one for a client, and that before one for a network; of networks the smallest counts. So
+a partner in a banned country is let in by a rule of its own, whichever came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
+from math import inf
+from typing import Final
+
+from shield.policy.entries import Pass, PassKind
+from shield.policy.request import Request
+from shield.policy.rules.rule import ACCESS, Rule, network_of
+
+MOST_KEPT: Final = 4096
+"""Addresses whose rules are remembered until a rule changes: with a thousand rules a look-up takes 5 µs."""
+ID_BYTES: Final = 8
+
+_NONE: Final[tuple[Rule | None, Rule | None]] = (None, None)
+
+
+class Matching:
+    """The rules about clients, looked up by request. `any` is false where there are none."""
+
+    __slots__ = ("_addresses", "_budgets", "_clients", "_networks", "_passes", "any")
+
+    def __init__(self, rules: Sequence[Rule], former: Matching | None = None) -> None:
+        """`former` has the buckets of limits that stay, as full as they are."""
+        self._networks: dict[tuple[int, int], dict[int, list[Rule | None]]] = {}  # by version and host bits
+        self._clients: dict[bytes, list[Rule | None]] = {}
+        self._passes: dict[bytes, list[Rule | None]] = {}
+        self._addresses: dict[str, tuple[Rule | None, Rule | None]] = {}
+        self._budgets: dict[int, Pass] = {}
+        before = {} if former is None else former._budgets
+        for rule in rules:
+            if rule.kind not in ACCESS and rule.kind != "limit":
+                continue
+            pair = self._pair(rule)
+            if pair is None:
+                continue
+            pair[rule.kind == "limit"] = rule
+            if rule.kind == "limit":
+                key, rate = rule.number.to_bytes(ID_BYTES, "big"), rule.rate
+                made = before.get(rule.number) or Pass(key, PassKind.RULE, rate, 0.0, inf, None)
+                self._budgets[rule.number] = made
+        shortest_last = sorted(self._networks.items(), key=lambda each: each[0][1])
+        self._networks = dict(shortest_last)
+        self.any = bool(self._networks or self._clients or self._passes)
+
+    def access(self, request: Request) -> Rule | None:
+        """The rule that says whether a request may come."""
+        return self._of(request, 0)
+
+    def budget(self, request: Request) -> Pass | None:
+        """The bucket of the rule that limits a request. Who shows a pass is limited by a rule for that pass only, as
+        it is charged to the pass wherever it comes from."""
+        shown = request.shown_pass
+        if shown is not None:
+            pair = self._passes.get(shown.key)
+            rule = None if pair is None else pair[1]
+        else:
+            rule = self._of(request, 1)
+        return None if rule is None else self._budgets[rule.number]
+
+    def of_address(self, address: str) -> tuple[Rule | None, Rule | None]:
+        """The rules of networks that hold for a textual address (ValueError when it is none): access, limit."""
+        if not self._networks:
+            return _NONE
+        found = self._addresses.get(address)
+        if found is None:
+            found = self._find(address)
+            if len(self._addresses) >= MOST_KEPT:
+                self._addresses.clear()
+            self._addresses[address] = found
+        return found
+
+    def of_client(self, key: bytes) -> tuple[Rule | None, Rule | None]:
+        """The rules for a client by its key: access, limit."""
+        access, limit = self._clients.get(key, _NONE)
+        return access, limit
+
+    def of_pass(self, key: bytes) -> tuple[Rule | None, Rule | None]:
+        """The rules for a pass by its id: access, limit."""
+        access, limit = self._passes.get(key, _NONE)
+        return access, limit
+
+    def spares_somebody(self) -> bool:
+        """Whether a client is allowed wherever it is, so that requests must be read. (For a pass, they are anyway.)"""
+        return any(access is not None and access.kind == "allow" for access, _ in self._clients.values())
+
+    def _of(self, request: Request, which: int) -> Rule | None:
+        shown, client = request.shown_pass, request.client
+        if shown is not None and self._passes:
+            pair = self._passes.get(shown.key)
+            if pair is not None and pair[which] is not None:
+                return pair[which]
+        if self._clients:
+            pair = self._clients.get(client.key)
+            if pair is not None and pair[which] is not None:
+                return pair[which]
+        return self.of_address(client.address)[which]
+
+    def _pair(self, rule: Rule) -> list[Rule | None] | None:
+        """Where a rule belongs: [access, limit] of its subject. None for a limit of everybody."""
+        subject = rule.subject
+        network = network_of(subject)
+        if network is not None:
+            shift = network.max_prefixlen - network.prefixlen
+            members = self._networks.setdefault((network.version, shift), {})
+            return members.setdefault(int(network.network_address) >> shift, [None, None])
+        if subject.startswith("pass:"):
+            return self._passes.setdefault(bytes.fromhex(subject.removeprefix("pass:")), [None, None])
+        if subject in ("client", "address"):
+            return None
+        return self._clients.setdefault(bytes.fromhex(subject), [None, None])
+
+    def _find(self, text: str) -> tuple[Rule | None, Rule | None]:
+        address = ip_address(text.removesuffix("::/64") + "::" if text.endswith("::/64") else text)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        bits, access, limit = int(address), None, None
+        for (version, shift), members in self._networks.items():  # the smallest networks first
+            if version == address.version:
+                pair = members.get(bits >> shift)
+                if pair is not None:
+                    access, limit = access or pair[0], limit or pair[1]
+        return access, limit

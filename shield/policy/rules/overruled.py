@@ -1,0 +1,68 @@
+"""The judge where the operator has rules: these are asked first, and what they leave open is judged as ever.
+
+It stands in the judge's place only while there are rules about clients, so that without any there is no question.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shield.model import Reason, Tier, Verdict
+from shield.policy.judge import Judge
+from shield.policy.limits.charges import Charges
+from shield.policy.refusals import banned, limited_as
+from shield.policy.request import Request
+from shield.policy.rules.matching import Matching
+from shield.policy.rules.rule import Rule
+
+ALLOWED: Final = Verdict(Reason.OPERATOR_ALLOWED)
+DENIED: Final = Verdict(Reason.OPERATOR_DENIED)
+PASS_RATE: Final = Reason.PASS_RATE
+_LONGEST: Final = 86_400
+"""Seconds, of Retry-After: as the longest ban that Shield makes by itself."""
+
+
+class Overruled:
+    """As Judge, to the engine."""
+
+    __slots__ = ("_charges", "_judge", "_wall_offset", "matching")
+
+    def __init__(self, judge: Judge, charges: Charges, wall_offset: float) -> None:
+        """`wall_offset`: wall clock minus ours, in seconds."""
+        self._judge = judge
+        self._charges = charges
+        self._wall_offset = wall_offset
+        self.matching = Matching(())
+
+    def judge(self, request: Request, now: float) -> Verdict:
+        """Ask the rules, then the judge."""
+        rule = self.matching.access(request)
+        if rule is not None:
+            request.tier = Tier.T0
+            if rule.kind != "allow":
+                return self.refusal(rule, now)
+            request.charged_pass = None
+            self._charges.count(request)
+            return ALLOWED
+        budget = self.matching.budget(request)
+        if budget is None:
+            return self._judge.judge(request, now)
+        request.charged_pass = budget
+        verdict = self._judge.judge(request, now)
+        if verdict.reason is PASS_RATE and request.charged_pass is budget:
+            return limited_as(Reason.OPERATOR_LIMIT, verdict)
+        return verdict
+
+    def toll(self, request: Request, now: float) -> Verdict:
+        """The same for what Shield answers itself."""
+        rule = self.matching.access(request)
+        if rule is None:
+            return self._judge.toll(request, now)
+        return ALLOWED if rule.kind == "allow" else self.refusal(rule, now)
+
+    def refusal(self, rule: Rule, now: float) -> Verdict:
+        """What a ban or a denial says."""
+        if rule.kind == "deny":
+            return DENIED
+        left = rule.expires - now - self._wall_offset if rule.expires else _LONGEST
+        return banned(Reason.OPERATOR_BANNED, min(max(int(left) + 1, 1), _LONGEST))

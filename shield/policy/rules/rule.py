@@ -1,0 +1,280 @@
+"""One rule of the operator's, and what a wish must be to become one.
+
+    kind        subject                                   value
+    ban, deny   network, client, pass                     refuse: a ban says in Retry-After when it ends
+    allow       network, client, pass                     forward, without limits and challenges, in tier T0
+    limit       network, client, pass                     "RATE/BURST": one bucket for all there, in place of their own
+                "client", "address"                       "RATE/BURST": in place of limits.client, limits.address
+    pressure    ""                                        "0.5": hold the pressure there
+    challenge   path                                      "never": do not challenge what is asked for below it
+    dry_run     ""                                        "on", "off"
+
+A network is a CIDR, or an address; an IPv6 address stands for its /64, as everywhere in Shield. A client is the 32 hex
+digits that the log calls `client`; a pass is "pass:" and the 16 digits of its id, or its token.
+
+Of the kinds that say whether somebody may come (ban, deny, allow) there is one rule for a subject, and one of each
+other kind: a new one takes the place of the one before (`Rule.slot`).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Final
+
+from shield.policy.bucket import Rate
+from shield.policy.pass_tokens import BODY, TOKEN_CHARS
+from shield.policy.rows import count, number, text
+
+ACCESS: Final = ("ban", "deny", "allow")
+KINDS: Final = (*ACCESS, "limit", "pressure", "challenge", "dry_run")
+EVERY: Final = ("client", "address")
+"""Subjects of a limit that stand for all clients without a pass, and for all addresses."""
+
+MOST_CHARS: Final = 200
+"""Characters of a note or a path."""
+AUTHOR_CHARS: Final = 64
+LEAST_SECONDS: Final = 1.0
+MOST_SECONDS: Final = 366 * 86_400.0
+"""Seconds: a rule for longer belongs into the config."""
+MOST_RATE: Final = 1e6
+"""units/s, and units: more than any service takes."""
+LEAST_BURST: Final = 1.0
+"""Units: with less a single request could be refused for ever."""
+
+_CLIENT: Final = re.compile(r"[0-9a-f]{32}")
+_PASS: Final = re.compile(r"pass:([0-9a-f]{16})")
+_TOKEN: Final = re.compile(rf"(?:pass:)?([0-9A-Za-z_-]{{{TOKEN_CHARS}}})")
+_PATH: Final = re.compile(r"/[!-~]*")
+_RATE: Final = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)/([0-9]{1,7}(?:\.[0-9]{1,3})?)")
+
+Network = IPv4Network | IPv6Network
+
+
+class RefusedError(ValueError):
+    """A wish that cannot be a rule. Says why, and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule that holds. Times are seconds of the wall clock; `expires` is 0 for one that holds until it is lifted."""
+
+    number: int
+    kind: str
+    subject: str
+    value: str
+    author: str
+    note: str
+    created: float
+    expires: float
+
+    @property
+    def slot(self) -> tuple[str, str]:
+        """What there is one rule of."""
+        return ("access" if self.kind in ACCESS else self.kind), self.subject
+
+    @property
+    def network(self) -> Network | None:
+        """The network that it is for, if it is for one."""
+        return network_of(self.subject)
+
+    @property
+    def rate(self) -> Rate:
+        """The bucket that a limit asks for."""
+        rate, burst = self.value.split("/")
+        return Rate(float(rate), float(burst))
+
+    def holds(self, wall: float) -> bool:
+        """Whether it has not ended."""
+        return not self.expires or self.expires > wall
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {name: getattr(self, name) for name in FIELDS}
+
+
+FIELDS: Final = ("number", "kind", "subject", "value", "author", "note", "created", "expires")
+
+
+def read(row: Any) -> Rule:
+    """The rule that `plain` made JSON of. ValueError when it makes no sense."""
+    if not isinstance(row, dict) or row.keys() != set(FIELDS):
+        raise ValueError("no rule")
+    kind, subject, value = (text(row[name]) for name in ("kind", "subject", "value"))
+    author, note = text(row["author"]), text(row["note"])
+    if checked(kind, subject, value) != (kind, subject, value) or (said(author, AUTHOR_CHARS), said(note)) != (
+        author,
+        note,
+    ):
+        raise ValueError("not as a rule is written")
+    return Rule(
+        count(row["number"]),
+        kind,
+        subject,
+        value,
+        author,
+        note,
+        number(row["created"], 0.0),
+        number(row["expires"], 0.0),
+    )
+
+
+def checked(kind: str, subject: str, value: str) -> tuple[str, str, str]:
+    """Kind, subject and value of a wish as a rule has them. RefusedError when they make none."""
+    if kind in ACCESS:
+        _nothing(kind, "value", value)
+        return kind, who(subject), ""
+    match kind:
+        case "limit":
+            return kind, subject if subject in EVERY else who(subject), _bucket(value)
+        case "pressure":
+            _nothing(kind, "subject", subject)
+            return kind, "", _level(value)
+        case "challenge":
+            if value != "never":
+                raise RefusedError(f'challenge: "{_short(value)}" is none of: never')
+            return kind, _path(subject), value
+        case "dry_run":
+            _nothing(kind, "subject", subject)
+            if value not in ("on", "off"):
+                raise RefusedError(f'dry_run: "{_short(value)}" is none of: on, off')
+            return kind, "", value
+        case _:
+            raise RefusedError(f'kind: "{_short(kind)}" is none of: {", ".join(KINDS)}')
+
+
+def who(subject: str) -> str:
+    """A network, a client or a pass as rules name them. RefusedError when it is none of these."""
+    if _CLIENT.fullmatch(subject):
+        return subject
+    if found := _PASS.fullmatch(subject):
+        return subject
+    if found := _TOKEN.fullmatch(subject):
+        return f"pass:{_id_of(found[1])}"
+    if subject.startswith("pass:"):
+        raise RefusedError("a pass is pass: and the 16 hex digits of its id, or its whole token (42 characters)")
+    return str(_network(subject))
+
+
+def network_of(subject: str) -> Network | None:
+    """The network that a subject as rules name it stands for; None when it stands for something else."""
+    return ip_network(subject) if "/" in subject and not subject.startswith("/") else None
+
+
+def within(name: str, network: Network) -> bool:
+    """Whether an address is in a network, by the name that its entry has (IPv6: that of its /64)."""
+    if name == "other":
+        return False
+    address = ip_address(name.removesuffix("/64"))
+    return address in network
+
+
+def ends(seconds: float | None, wall: float) -> float:
+    """When a rule ends that is to hold for so many seconds; 0 for none. RefusedError when that is no time."""
+    if seconds is None:
+        return 0.0
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise RefusedError("for: from 1 second to 366 days; leave it out for a rule that holds until it is lifted")
+    return wall + seconds
+
+
+def said(words: str, most: int = MOST_CHARS) -> str:
+    """A note or a name that is fit for a line of the log and a terminal. RefusedError when it is not."""
+    if len(words) > most:
+        raise RefusedError(f"at most {most} characters, not {len(words)}")
+    if not words.isprintable():
+        raise RefusedError("a note or a name is one line, without control characters")
+    return words
+
+
+def _network(subject: str) -> Network:
+    shown = _short(subject)
+    address, slash, length = subject.partition("/")
+    try:
+        if not slash:
+            found = ip_address(address)
+            if isinstance(found, IPv6Address):
+                if found.ipv4_mapped is None:
+                    return IPv6Network((int(found) >> 64 << 64, 64))
+                found = found.ipv4_mapped
+            return IPv4Network(found)
+        if not (length.isascii() and length.isdecimal()):
+            raise ValueError("a netmask")
+        if "%" in address:
+            raise ValueError("a zone")
+        network = ip_network(subject, strict=False)
+    except ValueError:
+        raise RefusedError(
+            f'"{shown}" is no network, client or pass: write 192.0.2.0/24, 192.0.2.7, 2001:db8::/48, '
+            f"the 32 hex digits that the log calls client, or pass: and 16 of them"
+        ) from None
+    if network.network_address != ip_address(address):
+        raise RefusedError(f"{shown} has bits beyond the /{length}: the network is {network}, the address {address}")
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+        raise RefusedError(f"{shown} is a network of IPv4 addresses: write it as such")
+    if isinstance(network, IPv6Network) and network.prefixlen > 64:
+        raise RefusedError(f"{shown} is less than a /64, which one line has to itself: name that, or the address alone")
+    return network
+
+
+def _id_of(token: str) -> str:
+    """The id in a token, whoever has signed it: a rule for one that nobody has does nothing."""
+    try:
+        id_: bytes = BODY.unpack(urlsafe_b64decode(token + "==")[: BODY.size])[2]
+    except ValueError:  # pragma: no cover - 42 characters of the alphabet are always 31 bytes
+        raise RefusedError("this is no token of a pass") from None
+    return id_.hex()
+
+
+def _bucket(value: str) -> str:
+    found = _RATE.fullmatch(value)
+    if found is None:
+        raise RefusedError(f'limit: "{_short(value)}" is no RATE/BURST, like 20/400: units a second, and units at once')
+    rate, burst = float(found[1]), float(found[2])
+    if not 0.0 < rate <= MOST_RATE or not LEAST_BURST <= burst <= MOST_RATE:
+        raise RefusedError("limit: a rate above 0 and a burst of at least 1, up to a million; to refuse, ban or deny")
+    return f"{_figure(rate)}/{_figure(burst)}"
+
+
+def _figure(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def _level(value: str) -> str:
+    try:
+        level = float(value)
+    except ValueError:
+        level = -1.0
+    if not 0.0 <= level <= 1.0:
+        raise RefusedError(f'pressure: "{_short(value)}" is no number from 0 (nobody is challenged) to 1')
+    return _figure(round(level, 3))
+
+
+def _path(subject: str) -> str:
+    if not _PATH.fullmatch(subject) or len(subject) > MOST_CHARS or "?" in subject or "#" in subject:
+        raise RefusedError(f'"{_short(subject)}" is no path: it begins with "/", has no query and no spaces')
+    path = subject.rstrip("/")
+    if not path:
+        raise RefusedError('"/" is every path, so nobody would be challenged: use challenge.mode = "off" in the config')
+    return path
+
+
+def _nothing(kind: str, what: str, value: Any) -> None:
+    if value:
+        raise RefusedError(f"{kind} has no {what}")
+
+
+def _short(words: str) -> str:
+    """Of hostile length, and perhaps unprintable."""
+    return words[:40].encode("unicode_escape").decode("ascii")
+
+
+def wish(said_: Mapping[str, Any], name: str, otherwise: str = "") -> str:
+    """A text out of a wish in JSON. RefusedError when it is something else."""
+    value = said_.get(name, otherwise)
+    if not isinstance(value, str):
+        raise RefusedError(f"{name}: a text")
+    return value

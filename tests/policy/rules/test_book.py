@@ -1,0 +1,187 @@
+"""All rules, the audit list, and undoing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from shield.policy.rules.book import ADDED, ENDED, LIFTED, MOST_CHANGES, MOST_RULES, RELOADED, UNDONE, Book, Change
+from shield.policy.rules.lockout import Precious
+from shield.policy.rules.rule import ACCESS, RefusedError
+
+WALL = 1_700_000_000.0
+
+
+def add(book: Book, kind: str, subject: str, value: str = "", wall: float = WALL, **more: Any) -> Change:
+    asked: dict[str, Any] = {"author": "ann", "note": "", "seconds": None, "force": False, **more}
+    return book.add(kind, subject, value, precious=Precious(), wall=wall, **asked)
+
+
+def subjects(book: Book, wall: float = WALL) -> list[tuple[str, str]]:
+    return [(rule.kind, rule.subject) for rule in book.rules(wall)]
+
+
+def test_a_rule_has_author_note_and_end() -> None:
+    book = Book()
+    change = add(book, "ban", "192.0.2.0/24", author="bob", note="scrapes", seconds=3600)
+    assert (change.what, change.author, change.note, change.at) == (ADDED, "bob", "scrapes", WALL)
+    (rule,) = book.rules(WALL)
+    assert (rule.author, rule.note, rule.created, rule.expires) == ("bob", "scrapes", WALL, WALL + 3600)
+    assert book.next_end() == WALL + 3600
+
+
+def test_the_last_word_about_somebody_holds() -> None:
+    book = Book()
+    add(book, "ban", "192.0.2.7")
+    add(book, "limit", "192.0.2.7", "1/10")
+    change = add(book, "allow", "192.0.2.7")
+    assert change.before is not None
+    assert change.before.kind == "ban"
+    assert subjects(book) == [("allow", "192.0.2.7/32"), ("limit", "192.0.2.7/32")]
+
+
+def test_a_rule_that_has_ended_is_gone_and_told_of() -> None:
+    book = Book()
+    add(book, "ban", "192.0.2.7", seconds=60)
+    add(book, "deny", "192.0.2.8")
+    assert book.rules(WALL + 60) == book.rules(WALL)[1:]
+    assert book.expire(WALL + 59) == []
+    (change,) = book.expire(WALL + 60)
+    assert (change.what, change.subject) == (ENDED, "192.0.2.7/32")
+    assert book.next_end() == 0.0
+
+
+def test_rules_are_lifted_by_their_numbers_all_or_none() -> None:
+    book = Book()
+    numbers = [change.rule.number for i in range(3) if (change := add(book, "ban", f"192.0.2.{i}")).rule]
+    with pytest.raises(RefusedError, match="there is no rule 99"):
+        book.lift([numbers[0], 99], author="ann", note="", wall=WALL)
+    assert len(book.rules(WALL)) == 3
+    changes = book.lift([*numbers[:2], numbers[0]], author="ann", note="enough", wall=WALL)
+    assert [change.what for change in changes] == [LIFTED, LIFTED]
+    assert subjects(book) == [("ban", "192.0.2.2/32")]
+
+
+def test_rules_are_found_by_whom_they_are_for() -> None:
+    book = Book()
+    add(book, "ban", "192.0.2.7")
+    add(book, "limit", "192.0.2.7", "1/10")
+    add(book, "limit", "client", "20/400")
+    add(book, "challenge", "/feed", "never")
+    add(book, "dry_run", "", "on")
+    assert len(book.of("192.0.2.7", ACCESS, WALL)) == 1
+    assert len(book.of("client", ["limit"], WALL)) == 1
+    assert len(book.of("/feed/", ["challenge"], WALL)) == 1
+    assert len(book.of("", ["dry_run"], WALL)) == 1
+    assert book.of("192.0.2.8", ACCESS, WALL) == []
+    with pytest.raises(RefusedError, match="is none of"):
+        book.of("192.0.2.8", ["block"], WALL)
+    with pytest.raises(RefusedError, match="is no network"):
+        book.of("nobody", ACCESS, WALL)
+
+
+def undo(book: Book, wall: float = WALL) -> Change:
+    return book.undo(author="bob", note="", wall=wall)
+
+
+def test_the_last_changes_are_undone_one_after_the_other() -> None:
+    book = Book()
+    first = add(book, "ban", "192.0.2.7")
+    add(book, "allow", "192.0.2.7")
+    lifted = book.lift([rule.number for rule in book.rules(WALL)], author="ann", note="", wall=WALL)
+    assert (undo(book).of, subjects(book)) == (lifted[0].number, [("allow", "192.0.2.7/32")])
+    assert undo(book).what == UNDONE
+    assert subjects(book) == [("ban", "192.0.2.7/32")]
+    assert (undo(book).of, subjects(book)) == (first.number, [])
+    with pytest.raises(RefusedError, match="no change of a rule left"):
+        undo(book)
+
+
+def test_what_has_ended_meanwhile_does_not_come_back() -> None:
+    book = Book()
+    add(book, "ban", "192.0.2.7", seconds=60)
+    add(book, "allow", "192.0.2.7")
+    undo(book, WALL + 61)
+    assert subjects(book, WALL + 61) == []
+    add(book, "ban", "192.0.2.8", seconds=60)
+    book.lift([rule.number for rule in book.rules(WALL)], author="", note="", wall=WALL)
+    with pytest.raises(RefusedError, match="has ended meanwhile"):
+        undo(book, WALL + 61)
+
+
+def test_what_ended_by_itself_can_be_undone_as_it_was_made() -> None:
+    book = Book()
+    add(book, "ban", "192.0.2.7", seconds=60)
+    book.expire(WALL + 61)
+    undo(book, WALL + 61)
+    assert subjects(book, WALL + 61) == []
+
+
+def test_rules_and_changes_are_bounded() -> None:
+    book = Book()
+    for i in range(MOST_RULES):
+        add(book, "ban", f"192.{i >> 8}.{i & 255}.1")
+    assert len(book.changes()) == MOST_CHANGES
+    with pytest.raises(RefusedError, match="as many as there may be"):
+        add(book, "ban", "198.51.100.1")
+    add(book, "allow", "192.0.0.1")  # in the place of another
+    assert len(book.rules(WALL)) == MOST_RULES
+
+
+def test_refusals_leave_the_book_as_it_was() -> None:
+    book = Book()
+    for wrong in ({"note": "a\nb"}, {"author": "x" * 100}, {"seconds": 0.0}):
+        with pytest.raises(RefusedError):
+            add(book, "ban", "192.0.2.7", **wrong)
+    with pytest.raises(RefusedError):
+        add(book, "ban", "0.0.0.0/0")
+    assert (book.rules(WALL), book.changes()) == ((), [])
+
+
+def test_all_of_it_outlives_a_restart() -> None:
+    book = Book()
+    add(book, "ban", "192.0.2.7", seconds=60)
+    add(book, "limit", "client", "20/400")
+    add(book, "allow", "192.0.2.9")
+    book.lift(book.of("192.0.2.9", ["allow"], WALL), author="bob", note="left", wall=WALL)
+    book.note(RELOADED, author="bob", note="", subject="", wall=WALL)
+    rows = orjson.loads(orjson.dumps(list(book.rows())))
+    again = Book()
+    assert again.load(rows, WALL) == 2
+    assert again.rules(WALL) == book.rules(WALL)
+    assert again.changes() == book.changes()
+    undo(again)
+    assert ("allow", "192.0.2.9/32") in subjects(again)
+    assert again.changes()[0].number == book.changes()[0].number + 1
+    later = Book()
+    assert later.load(rows, WALL + 60) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        [],
+        ["rule"],
+        ["rule", {"kind": "ban"}],
+        ["change", {"what": "added"}],
+        ["change", {"what": "burned"}],
+        ["change", 1],
+        ["number", "many"],
+        ["unknown", 1],
+    ],
+)
+def test_what_makes_no_sense_is_left_out(row: Any) -> None:
+    book = Book()
+    assert book.load([row], WALL) == 0
+    assert book.changes() == []
+
+
+def test_a_change_of_nothing_is_left_out() -> None:
+    book = Book()
+    change = add(book, "ban", "192.0.2.7").plain()
+    again = Book()
+    again.load([["change", {**change, "rule": None}], ["change", change]], WALL)
+    assert len(again.changes()) == 1
