@@ -102,6 +102,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "not_dropped_by_kernel": _event(
         "warning", "The kernel does not drop connections: Shield closes those of dropped addresses itself.", "error"
     ),
+    "drops_not_exported": _event("warning", "Whoever filters earlier could not be told who is dropped.", "where error"),
     "pass_revoked": _event("info", "A pass was used from too many networks.", "pass networks"),
     "fingerprint_limited": _event(
         "info",

@@ -23,6 +23,7 @@ dropped at a time: when there are more, the one that was dropped first is let go
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -44,6 +45,10 @@ SAMPLED: Final = 16
 SPARED: Final = 600.0
 """Seconds for which an address is not dropped after somebody there paid: for as long as a pass lives under attack."""
 LOOPBACK: Final = frozenset(locate(address)[1] for address in ("127.0.0.1", "::1"))
+WEBHOOK: Final = re.compile(
+    r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?(/[!-~]*)?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?(/[!-~]*)?"
+)
+TABLE: Final = re.compile("[A-Za-z][A-Za-z0-9_]{0,30}")
 MET_AGAIN: Final = 4.0
 """times `most_seconds` since the last drop ended, after which an address begins with `least_seconds` again."""
 
@@ -107,6 +112,30 @@ class DropsSettings:
         Why("Chosen", "more than a program in the kernel can hold; 300 B each"),
     ] = 4096
 
+    export_file: Annotated[
+        str,
+        Doc(
+            "File that always has a list of what is dropped, as JSON, for whoever filters earlier; an absolute path. "
+            "Empty: none."
+        ),
+    ] = ""
+    export_url: Annotated[
+        str,
+        Doc("Webhook that is sent the same list whenever it changes: http:// or https://. Empty: none."),
+    ] = ""
+    nftables: Annotated[
+        str,
+        Doc(
+            "Table of nftables (family inet) that Shield makes, and in which it has nft(8) drop them; needs "
+            "CAP_NET_ADMIN. Empty: none."
+        ),
+    ] = ""
+
+    @property
+    def exports(self) -> bool:
+        """Whether somebody else is to be told who is dropped."""
+        return self.enabled and bool(self.export_file or self.export_url or self.nftables)
+
     @property
     def by_kernel(self) -> bool:
         """Whether the kernel is to drop connections."""
@@ -115,6 +144,12 @@ class DropsSettings:
     def complaints(self) -> Iterator[Complaint]:
         if self.most_seconds < self.least_seconds:
             yield ("most_seconds",), f"at least drops.least_seconds, which is {self.least_seconds}"
+        if self.export_file and not self.export_file.startswith("/"):
+            yield ("export_file",), "an absolute path"
+        if self.export_url and not WEBHOOK.fullmatch(self.export_url):
+            yield ("export_url",), "a URL that begins with http:// or https:// and has a host"
+        if self.nftables and not TABLE.fullmatch(self.nftables):
+            yield ("nftables",), "a name of letters, digits and _, which begins with a letter"
 
 
 class _Drop:

@@ -59,7 +59,7 @@ class Setting:
     """What every part is built in: `clock` gives monotonic seconds, `share` is for one of several workers.
 
     `sockets` are descriptors of listening sockets for the service and for tls.redirect_from, in the order of their
-    addresses. `drop` has the kernel drop connections (dropper.py). `metrics` go on from before where a config was read
+    addresses. `drop` has connections dropped (dropper.py). `metrics` go on from before where a config was read
     again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
     process serves alone.
     """
@@ -69,7 +69,7 @@ class Setting:
     clock: Callable[[], float]
     wall_offset: float
     sockets: tuple[Sequence[int], Sequence[int]]
-    drop: Callable[[Sequence[str]], bool]
+    drop: Callable[[Sequence[tuple[str, float]]], bool]
     share: Share | None = None
     metrics: Metrics | None = None
     keys: tuple[bytes, bytes | None] | None = None

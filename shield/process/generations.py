@@ -23,7 +23,9 @@ from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.process.build import Setting
+from shield.process.dropper import Dropped
 from shield.process.estate import Inheritance
+from shield.process.exports import Exports
 from shield.process.inherited import Legacy
 from shield.process.service import Service
 from shield.process.share import Share
@@ -40,7 +42,7 @@ MOST_RETIRED: Final = 16
 class Generations:
     """`start`, `reload` as often as wanted, `drain`, `close`.
 
-    One of several workers has a `share`, and `drop` to tell its supervisor whose connections the kernel is to drop. Who
+    One of several workers has a `share`, and `drop` to tell its supervisor whose connections are to be dropped. Who
     serves alone holds the sockets here, and may have those of `legacy`. It has more than 15 attributes because it holds
     what is for all services of the process.
     """
@@ -48,7 +50,7 @@ class Generations:
     def __init__(
         self,
         share: Share | None = None,
-        drop: Callable[[Sequence[str]], bool] | None = None,
+        drop: Callable[[Sequence[Dropped]], bool] | None = None,
         legacy: Legacy | None = None,
     ) -> None:
         self._share = share
@@ -61,6 +63,7 @@ class Generations:
             self._inheritance = Inheritance(legacy.estates[0])
         self._drop = drop or self._have_dropped
         self._sockets: SharedSockets | None = None if legacy is None else legacy.sockets()
+        self._exports: Exports | None = None
         self._next_sockets: SharedSockets | None = None
         self._wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
         self._writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
@@ -94,6 +97,7 @@ class Generations:
         if former is not None:
             former.close(self._sockets)
         self._dig(service)
+        await self._export(service)
         if first:
             gc.collect()
             gc.freeze()  # modules, settings, templates: nothing of it will ever be garbage
@@ -145,6 +149,8 @@ class Generations:
         """Retire for another process, which accepts connections from now on, and tell it the rest."""
         service = self._serving()
         self._present = None
+        if self._exports is not None:
+            await self._exports.close(ended=False)
         if self._sockets is not None:
             self._sockets.close()
         await service.leave_admin()
@@ -183,6 +189,8 @@ class Generations:
             await asyncio.gather(task, return_exceptions=True)
             await service.close()
         present, self._present = self._present, None
+        if self._exports is not None:
+            await self._exports.close()
         if self._sockets is not None:
             self._sockets.close()
         if present is not None:
@@ -226,8 +234,17 @@ class Generations:
         if self._sockets is not None and service.config.drops.by_kernel and (error := self._sockets.dig()):
             self.event("not_dropped_by_kernel", error=error)
 
-    def _have_dropped(self, addresses: Sequence[str]) -> bool:
-        return self._sockets is None or self._sockets.drop(addresses)
+    def _have_dropped(self, dropped: Sequence[Dropped]) -> bool:
+        if self._exports is not None:
+            self._exports.show(dropped)
+        return self._sockets is None or self._sockets.drop([name for name, _ in dropped])
+
+    async def _export(self, service: Service) -> None:
+        """Tell others who is dropped, where nobody else sees to it."""
+        if self._sockets is not None:
+            if self._exports is not None:
+                await self._exports.close(ended=False)
+            self._exports = Exports(service.config.drops, self._sockets.ports, time.time, self.event)
 
     def _switch(self, service: Service) -> None:
         """Let `service` begin; the one before it retires. Nothing happens in between."""

@@ -115,7 +115,9 @@ class Service:
         self._keep_running(loop, self._keeper.run())
         if inheritance is not None:
             self._keep_running(loop, inheritance.take_rest(parts.engine, setting.clock, about(setting)))
-        self._dropper = Dropper(parts.engine.drops, parts.serving.connections.crowding, setting.drop)
+        self._dropper = Dropper(
+            parts.engine.drops, parts.serving.connections.crowding, setting.drop, setting.wall_offset
+        )
         timers = Timers(setting, parts, self._dropper)
         self._closing.callback(timers.stop)
         timers.start()

@@ -103,6 +103,11 @@ class SharedSockets:
         return sockets.names([group[0] for group in self._service])
 
     @property
+    def ports(self) -> list[int]:
+        """The ports at which anybody can connect."""
+        return [group[0].getsockname()[1] for group in self._groups()]
+
+    @property
     def redirect_addresses(self) -> list[str]:
         """The addresses at which plain HTTP is sent on to https."""
         return sockets.names([group[0] for group in self._redirects])

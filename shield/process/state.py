@@ -76,7 +76,7 @@ def load_keys(
     current = entropy(KEY_BYTES)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_whole(path, [current.hex().encode() + b"\n"], new=True)
+        write_whole(path, [current.hex().encode() + b"\n"], new=True)
     except FileExistsError:
         return _read_keys(path)  # another process was faster; its keys are the keys
     except OSError as error:
@@ -167,7 +167,7 @@ def save(
     pieces.append(_SEAL % digest.hexdigest().encode())
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_whole(path, pieces)
+        write_whole(path, pieces)
     except OSError as error:
         return str(error.strerror)
     return ""
@@ -257,12 +257,13 @@ def _set_aside(path: Path, kind: str, log: EventLog, error: str) -> None:
     )
 
 
-def _write_whole(path: Path, pieces: Sequence[bytes], new: bool = False) -> None:
-    """Write `path` whole or not at all, with mode 0600 (mkstemp's). `new`: raise FileExistsError if it is there."""
+def write_whole(path: Path, pieces: Sequence[bytes], new: bool = False, mode: int = 0o600) -> None:
+    """Write `path` whole or not at all. `new`: raise FileExistsError if it is there. Raises OSError."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())

@@ -46,6 +46,8 @@ from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.process import signals, systemd
 from shield.process.control import BEAT_SECONDS, Order
+from shield.process.dropper import Dropped
+from shield.process.exports import Exports
 from shield.process.inherited import Legacy, Predecessor, Predecessors
 from shield.process.nursery import Nursery
 from shield.process.reloading import Reloading
@@ -141,9 +143,9 @@ class Supervisor:
     """
 
     __slots__ = (
-        "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_failure", "_keys",
-        "_left", "_legacy", "_log", "_number", "_nursery", "_others", "_predecessor", "_served", "_sockets",
-        "_stop", "_use", "_view", "_workers", "addresses",
+        "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_exports",
+        "_failure", "_keys", "_left", "_legacy", "_log", "_number", "_nursery", "_others", "_predecessor", "_served",
+        "_sockets", "_stop", "_use", "_view", "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -170,7 +172,8 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._changing = asyncio.Lock()  # while workers are launched, or told to go by another config
         self._served = config  # the config of each worker
-        self._dropped: dict[int, list[str]] = {}  # by worker
+        self._dropped: dict[int, list[Dropped]] = {}  # by worker
+        self._exports: Exports | None = None
         self._demo = ""  # the address of the demo site
         self._admin: AdminServer | None = None
         self._view: WorkersView | None = None
@@ -223,6 +226,8 @@ class Supervisor:
                 given.close(listening)
             self._dig(listening, steered)
             self._fill()
+        closing.push_async_callback(self._close_exports)
+        await self._export()
         for worker in self._workers:
             self._keep_running(self._keep(worker))
         self._keep_running(self._watch())
@@ -281,6 +286,7 @@ class Supervisor:
     async def leave(self, _: list[socket.socket]) -> None:
         """Have the workers accept nothing more, and end with their last connections."""
         self._left.set()
+        await self._close_exports()
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.close(keep=True)
@@ -292,15 +298,32 @@ class Supervisor:
         if self._config.drops.by_kernel and (error := listening.dig() if steered else "not steered"):
             self._log.event("not_dropped_by_kernel", error=error)
 
-    def _drop(self, worker: int, addresses: list[str]) -> None:
-        """Have the kernel drop what one worker says, and what the others have said. Each has put its worst first."""
-        self._dropped[worker] = addresses
+    def _drop(self, worker: int, dropped: list[Dropped]) -> None:
+        """Have what one worker says dropped, and what the others have said. Each has put its worst first."""
+        self._dropped[worker] = dropped
         self._fill()
 
     def _fill(self) -> None:
         if self._sockets is not None:
             in_turns = zip_longest(*self._dropped.values())
-            self._sockets.drop([address for turn in in_turns for address in turn if address])
+            dropped = [one for turn in in_turns for one in turn if one]
+            self._sockets.drop([name for name, _ in dropped])
+            if self._exports is not None:
+                self._exports.show(dropped)
+
+    async def _export(self) -> None:
+        """Tell others whom the workers drop, by the config that holds now."""
+        former, listening = self._exports, self._sockets
+        assert listening is not None  # noqa: S101 - it has started
+        if former is not None:
+            await former.close(ended=False)
+        self._exports = Exports(self._config.drops, listening.ports, time.time, self.event)
+        if self._dropped:
+            self._fill()
+
+    async def _close_exports(self) -> None:
+        if self._exports is not None:
+            await self._exports.close(ended=not self._left.is_set())
 
     def _share(self, number: int, keys: tuple[bytes, bytes | None], listening: SharedSockets) -> Share:
         descriptors = listening.descriptors(number), listening.redirect_descriptors(number)
@@ -374,7 +397,7 @@ class Supervisor:
             former.close(listening)
             self._log = self._use(config.log)
             self._dig(listening, listening.steers)
-            self._fill()
+            await self._export()
             await self._use_admin(admin)
             self._tell("reloaded")
 

@@ -2,8 +2,8 @@
 
 Its standard input is a socket to the supervisor (control.py). Over it come the config and the share, and orders to go
 by others; back go lines of JSON: the answer to each, {} or {"error": "..."}, a beat every second, by which the
-supervisor sees that the worker does not hang, and {"dropped": [...]} whenever the kernel is to drop the connections of
-other addresses. When the supervisor is gone, however it went, the socket reads as ended, and the worker drains and
+supervisor sees that the worker does not hang, and {"dropped": [...]} whenever connections of other addresses are to be
+dropped. When the supervisor is gone, however it went, the socket reads as ended, and the worker drains and
 ends.
 """
 
@@ -25,6 +25,7 @@ from shield.config.settings import Config
 from shield.errors import StartError
 from shield.process import signals
 from shield.process.control import BEAT_SECONDS, Order, Orders, first_order, say
+from shield.process.dropper import Dropped
 from shield.process.generations import Generations
 from shield.process.share import Share
 from shield.wire.addresses import UnixAddress, parse_address
@@ -133,7 +134,7 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
 
 
 class Teller:
-    """Tells the supervisor whose new connections the kernel is to drop: `{"dropped": [address, ...]}`."""
+    """Tells the supervisor whose new connections are to be dropped: `{"dropped": [[address, until], ...]}`."""
 
     __slots__ = ("_control", "_sending")
 
@@ -141,11 +142,11 @@ class Teller:
         self._control = control
         self._sending: asyncio.Task[None] | None = None
 
-    def __call__(self, addresses: Sequence[str]) -> bool:
+    def __call__(self, dropped: Sequence[Dropped]) -> bool:
         """Send the first MOST_DROPPED; False while the last message is still on its way."""
         if self._sending is not None and not self._sending.done():
             return False
-        line = orjson.dumps({"dropped": list(addresses[:MOST_DROPPED])}, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps({"dropped": list(dropped[:MOST_DROPPED])}, option=orjson.OPT_APPEND_NEWLINE)
         self._sending = asyncio.get_running_loop().create_task(self._send(line))
         return True
 

@@ -19,6 +19,7 @@ import orjson
 from shield.config.settings import Config
 from shield.errors import StartError
 from shield.process.control import Order, Silence, send
+from shield.process.dropper import Dropped
 from shield.process.nursery import Child, Nursery
 from shield.process.share import Share
 
@@ -38,8 +39,8 @@ class WorkerHandle:
         "process", "restarts",
     )  # fmt: skip
 
-    def __init__(self, share: Share, dropped: Callable[[list[str]], None], nursery: Nursery | None = None) -> None:
-        """`dropped` is called with the addresses whose connections the kernel is to drop, whenever they change. Without
+    def __init__(self, share: Share, dropped: Callable[[list[Dropped]], None], nursery: Nursery | None = None) -> None:
+        """`dropped` is called with the addresses whose connections are to be dropped, whenever they change. Without
         a `nursery` its processes are new interpreters."""
         self._nursery = nursery
         self._dropped = dropped
@@ -119,7 +120,7 @@ class WorkerHandle:
                         if self._silence is not None:
                             self._silence.heard()
                     elif "dropped" in said:
-                        self._dropped(said["dropped"])
+                        self._dropped([(name, until) for name, until in said["dropped"]])
                     else:
                         answers.put_nowait(said)
         self._dropped([])

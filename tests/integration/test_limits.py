@@ -10,6 +10,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -196,13 +197,15 @@ async def test_forwarded_addresses_are_believed_of_trusted_proxies_only(
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel drops connections on Linux only")
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_who_goes_on_against_refusals_is_not_answered_any_more(
-    start: Callable[..., Any], origin: str, client: Client, workers: int
+    start: Callable[..., Any], origin: str, client: Client, workers: int, tmp_path: Path
 ) -> None:
-    """Its connections are reset, and its new ones reach nobody, until its time is over. Its neighbour is served."""
+    """Its connections are reset, and its new ones reach nobody, until its time is over. Its neighbour is served, and
+    whoever filters earlier is told."""
+    told = tmp_path / "dropped.json"
     shield = await start(
         listen={"workers": workers},
         limits={"client": {"rate": 1, "burst": 10}, "costs": {"/": 1.0}},
-        drops={"refusals": 80, "per_second": 1, "least_seconds": 2.5},
+        drops={"refusals": 80, "per_second": 1, "least_seconds": 2.5, "export_file": told},
         upstream={"servers": [origin]},
     )
     insistent, neighbour = client("127.8.3.1"), client("127.8.3.2")
@@ -234,6 +237,9 @@ async def test_who_goes_on_against_refusals_is_not_answered_any_more(
     async with asyncio.timeout(5):
         while not await silent():
             await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        while not told.exists() or "127.8.3.1/32" not in told.read_text():
+            await asyncio.sleep(0.05)
     insisting.cancel()
     await asyncio.gather(insisting, return_exceptions=True)
     assert await get(neighbour, shield) == 200

@@ -223,6 +223,17 @@ def test_the_settings_complain() -> None:
     assert list(EngineSettings().drops.complaints()) == []
 
 
+def test_whom_to_tell_is_checked() -> None:
+    told = DropsSettings(export_file="dropped.json", export_url="https://", nftables="1")
+    assert [place for place, _ in told.complaints()] == [("export_file",), ("export_url",), ("nftables",)]
+    for url in ("http://127.0.0.1:8080/hook?a=b", "https://filter.example", "http://[::1]:80/"):
+        good = DropsSettings(export_file="/run/dropped.json", export_url=url, nftables="shield_1")
+        assert list(good.complaints()) == []
+        assert good.exports
+    assert not DropsSettings().exports
+    assert not DropsSettings(enabled=False, nftables="shield").exports
+
+
 @pytest.mark.parametrize(("enabled", "kernel"), [(True, True), (True, False), (False, True)])
 def test_the_kernel_drops_when_both_keys_say_so(enabled: bool, kernel: bool) -> None:
     assert replace(SETTINGS, enabled=enabled, kernel=kernel).by_kernel is (enabled and kernel)

@@ -20,7 +20,7 @@ from shield.policy.keys import Keys
 from shield.policy.request import Request
 from shield.process import keeper
 from shield.process.build import Setting
-from shield.process.dropper import Dropper
+from shield.process.dropper import Dropped, Dropper
 from shield.process.keeper import FRESH_SECONDS, Keeper, recall
 from shield.process.share import Share
 
@@ -114,20 +114,22 @@ async def test_who_has_retired_writes_no_more(tmp_path: Path, events: Any) -> No
 def test_who_has_retired_tells_the_kernel_nothing(tmp_path: Path, events: Any) -> None:
     """An address whose drop was over in the service from before was let in by the one that had taken its place."""
     process = Process(tmp_path, events, 50.0)
-    told: list[Sequence[str]] = []
+    told: list[Sequence[Dropped]] = []
 
-    def fill(addresses: Sequence[str]) -> bool:
-        told.append(addresses)
+    def fill(dropped: Sequence[Dropped]) -> bool:
+        told.append(dropped)
         return True
 
-    dropper = Dropper(process.engine.drops, Nobody(), fill)
+    dropper = Dropper(process.engine.drops, Nobody(), fill, WALL)
+    dropper.look()
+    assert told.pop() == [], "whoever filters is told at first"
     process.engine.import_learned([["drop", "192.0.2.1", WALL + 100.0, 1]], 50.0)
     dropper.look()
-    assert told == [["192.0.2.1"]]
+    assert told == [[("192.0.2.1", WALL + 100.0)]]
     dropper.retire()
     process.engine.import_learned([["drop", "192.0.2.2", WALL + 100.0, 1]], 50.0)
     dropper.look()
-    assert told == [["192.0.2.1"]]
+    assert told == [[("192.0.2.1", WALL + 100.0)]]
 
 
 async def test_a_disk_that_takes_nothing_is_told_of_once(tmp_path: Path, events: Any) -> None:
