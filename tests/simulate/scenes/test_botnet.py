@@ -45,7 +45,6 @@ def test_who_was_here_before_notices_nothing(seed: int) -> None:
     check(result, 0.7)  # 0.86 with two seeds
     for name in ("neighbours", "strangers"):  # the tables are full of those who ignore challenges by now
         assert result.population(name).share_of_visits(450, 600) >= 0.95
-    assert result.wall_seconds < 600
 
 
 @pytest.mark.scene
