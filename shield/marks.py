@@ -48,7 +48,7 @@ class Merge(enum.Enum):
     """How the values of several workers become one. A field without it is shown by worker only."""
 
     SUM = "sum"  # numbers add up, tables key by key
-    MAX = "max"
+    MAX = "max"  # likewise
     ANY = "any"
     ALL = "all"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -109,17 +110,17 @@ def _said(answer: tuple[int, str] | None) -> dict[str, Any]:
     return said
 
 
-def _sum(values: Sequence[Any]) -> Any:
-    """Numbers add up, tables key by key."""
+def _by_key(merge: Callable[[Sequence[Any]], Any], values: Sequence[Any]) -> Any:
+    """Numbers become one, and tables key by key."""
     if not isinstance(values[0], dict):
-        return sum(values)
+        return merge(values)
     keys = dict.fromkeys(key for value in values for key in value)
-    return {key: _sum([value[key] for value in values if key in value]) for key in keys}
+    return {key: _by_key(merge, [value[key] for value in values if key in value]) for key in keys}
 
 
 MERGERS: Final[Mapping[Merge, Callable[[Sequence[Any]], Any]]] = {
-    Merge.SUM: _sum,
-    Merge.MAX: max,
+    Merge.SUM: partial(_by_key, sum),
+    Merge.MAX: partial(_by_key, max),
     Merge.ANY: any,
     Merge.ALL: all,
 }

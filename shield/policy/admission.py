@@ -58,7 +58,7 @@ class Admission:
     def enter(self, request: Request, now: float) -> Verdict:
         """Give an admitted request a slot (FORWARD), let it wait for one (QUEUE), or turn it away (SHED)."""
         slots = self._slots
-        if self._dry_run or (slots.in_flight < slots.size and not self._queue.waiting):
+        if self._dry_run or not (slots.exhausted or self._queue.waiting):
             request.has_slot = True
             request.epoch = slots.epoch
             slots.take()
@@ -99,7 +99,7 @@ class Admission:
         """Fill free slots from the queue; the requests whose verdict has changed."""
         changed, self._meanwhile = self._meanwhile, []
         slots, queue = self._slots, self._queue
-        while queue.waiting and slots.in_flight < slots.size:
+        while queue.waiting and not slots.exhausted:
             request = queue.pop(now)
             request.queued_at = 0.0
             if queue.brownout:

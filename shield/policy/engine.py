@@ -19,11 +19,17 @@ or SHED; the caller resumes those. A dry run reports the twins of the verdicts t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.admission import Admission
+from shield.policy.board.claims import Claims
+from shield.policy.board.crew import Crew
+from shield.policy.board.paid import Paid
+from shield.policy.board.seat import Seat
 from shield.policy.challenge.challenge import Challenge, Challenger, CheckWork, Redemption, solved
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.drops import Drops
@@ -36,12 +42,14 @@ from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import NOT_CHARGED, Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.limits.together import Together
+from shield.policy.news import News
 from shield.policy.notes import Note, Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.window import IDLE, OwnLoad, Tally
 from shield.policy.pricing.pricing import Pricing
+from shield.policy.pricing.purse import SharedPurse
 from shield.policy.pricing.waiting_room import Room
 from shield.policy.provoked import brings_cookies, by_another_site, could_answer
 from shield.policy.queue.queue import Queue
@@ -56,8 +64,9 @@ from shield.policy.rules.overruled import Overruled
 from shield.policy.rules.rule import Rule
 from shield.policy.sales import Sales
 from shield.policy.settings import EngineSettings
+from shield.policy.several import Several
 from shield.policy.standouts import Standouts
-from shield.policy.status import OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
+from shield.policy.status import BoardStatus, OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
 from shield.policy.tiers import Tiers
 from shield.policy.upstream_times import UpstreamTimes
 from shield.policy.windows import Windows
@@ -76,7 +85,7 @@ class Engine:
 
     `entropy(n)` returns n random bytes, `wall_offset` is wall clock minus monotonic clock in seconds, `concurrency`
     the requests that the upstream takes at once. `check_work` checks the hashes of an answer: a simulation puts
-    something in its place that takes no hashes.
+    something in its place that takes no hashes. `seat`: of one of several workers (board/); None where there is one.
     """
 
     def __init__(
@@ -87,10 +96,13 @@ class Engine:
         wall_offset: float,
         concurrency: int,
         check_work: CheckWork = solved,
+        seat: Seat | None = None,
     ) -> None:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
         self._wall_offset = wall_offset
         self._notes = Notes()
+        news = News(seat is not None)
+        claims = None if seat is None else Claims(seat)
         self._history = History(settings.history, tables.history)
         self._identity = Identity(
             settings.identity,
@@ -99,17 +111,18 @@ class Engine:
             keys,
             self._history,
         )
-        self._reputation = Reputation(settings.reputation, self._history, self._notes)
+        self._reputation = Reputation(settings.reputation, self._history, self._notes, news)
         self.drops = Drops(settings.drops, self._history, self._notes)
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
         self._standouts = Standouts(settings.standouts, self._notes, settings.challenges)
-        self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run)
+        self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run, seat)
         pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)
-        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work)
-        room = Room(settings.pricing, tables.waiting, keys, entropy)
-        self._pricing = Pricing(settings.pricing, challenge, settings.pressure.max_pressure, room)
+        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work, claims)
+        room = Room(settings.pricing, tables.waiting, keys, entropy, news)
+        purse = None if seat is None else SharedPurse(seat)
+        self._pricing = Pricing(settings.pricing, challenge, settings.pressure.max_pressure, room, purse)
         self._passes = Passes(
             challenge,
             limits.pass_,
@@ -118,6 +131,7 @@ class Engine:
             self._history,
             self._pricing.room.hold,
             self._notes,
+            news,
         )
         refusals = TimedRefusals(settings.queue)
         ranks = Ranks(keys.current, settings.queue.order_seconds, settings.challenge.bought_burst)
@@ -153,6 +167,9 @@ class Engine:
         self._least_cost = settings.routes.least_cost
         self._own_busy = settings.pressure.own_busy
         self._tiers = [0] * len(Tier)  # requests so far
+        paid = None if seat is None or not seat.spread else Paid(limits, self._identity, self._passes)
+        if paid is not None:
+            self.decide = partial(self._decide_spread, paid)  # type: ignore[method-assign] # the others ask nothing
         self._windows = Windows(
             settings=settings,
             tally=tally,
@@ -195,7 +212,25 @@ class Engine:
             concurrency=self._concurrency,
             windows=self._windows,
             wall_offset=wall_offset,
+            paid=paid,
         )
+        self._several: Several | None = None
+        if seat is not None and claims is not None:
+            self._several = Several(
+                crew=Crew(seat, self._concurrency),
+                claims=claims,
+                news=news,
+                paid=paid,
+                challenger=self._challenger,
+                concurrency=self._concurrency,
+                queue=self._queue,
+                remembered=self._remembered,
+                routes=self._routes,
+                settled=settings.routes.settled,
+                times=self._times,
+                window=settings.pressure.window,
+                windows=self._windows,
+            )
 
     # Who asks
 
@@ -234,6 +269,13 @@ class Engine:
             verdict = verdict.in_dry_run()
         request.verdict = verdict
         return verdict if request.body_pending else self._admission.enter(request, now)
+
+    def _decide_spread(self, paid: Paid, request: Request, now: float) -> Verdict:
+        """The same, where other workers serve the same client."""
+        verdict = Engine.decide(self, request, now)
+        if request.charged_factor != NOT_CHARGED:
+            paid.note(request)
+        return verdict
 
     def enter(self, request: Request, now: float) -> Verdict:
         """The body of a request that was let in is here: FORWARD with a slot, QUEUE, or SHED.
@@ -439,16 +481,30 @@ class Engine:
 
         `own` is what Shield itself has to carry, as measured last.
         """
-        admission = self._admission
+        admission, several = self._admission, self._several
         admission.shed_late(now)
-        seconds = self._windows.due(now)
-        if seconds:
-            requests, completed = sum(self._tiers), self._times.close_window()
-            self._windows.close(now, seconds, requests, completed, admission.close_window(), own)
-            self._expire(own, now)
-        elif self._queue.waiting:
-            self._concurrency.hurry(now)
+        if several is None or several.sync(now):
+            seconds = self._windows.due(now, 0.0 if several is None else several.report_seconds)
+            if seconds:
+                self._close_window(seconds, own, now)
+            elif self._queue.waiting if several is None else several.hurries:
+                self._concurrency.hurry(now)
         return admission.advance(now) if admission.unfinished else ()
+
+    def _close_window(self, seconds: float, own: OwnLoad, now: float) -> None:
+        windows, several = self._windows, self._several
+        completed, shed = self._times.close_window(), self._admission.close_window()
+        counted = windows.count(now, sum(self._tiers), completed, shed, own)
+        if several is None:
+            windows.close(now, seconds, counted)
+        elif not several.close_window(counted, seconds, now):
+            return
+        self._expire(own, now)
+
+    @property
+    def shared(self) -> bool:
+        """Whether this is one of several workers, so that tick() is to be called every 20 ms."""
+        return self._several is not None
 
     @property
     def waiting(self) -> int:
@@ -462,13 +518,13 @@ class Engine:
 
     @property
     def concurrency_limit(self) -> int:
-        """Requests that the upstream takes at once, as far as is known."""
-        return self._concurrency.limit
+        """Requests that the upstream takes at once, as far as is known: this worker's part."""
+        return math.ceil(self._concurrency.limit * self._concurrency.slots.part)
 
     @property
     def in_flight(self) -> int:
-        """Slots taken."""
-        return self._concurrency.slots.in_flight
+        """Slots taken, by this worker."""
+        return self._concurrency.slots.held
 
     @property
     def pressure(self) -> float:
@@ -509,7 +565,7 @@ class Engine:
             concurrency=concurrency.limit,
             concurrency_found=concurrency.found,
             probing=concurrency.probing,
-            in_flight=concurrency.slots.in_flight,
+            in_flight=concurrency.slots.held,
             waiting=len(queue),
             queue=queue.most,
             bought_kept=queue.kept,
@@ -526,6 +582,7 @@ class Engine:
             market=self._pricing.status(),
             hitters=self._standouts.status(),
             routes=self._routes.top(10),
+            board=BoardStatus() if self._several is None else self._several.status(),
             tables=TablesStatus(
                 addresses=identity.addresses.status(ADDRESS_BYTES),
                 clients=identity.clients.status(CLIENT_BYTES),

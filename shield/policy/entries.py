@@ -345,6 +345,7 @@ class Pass:
         "span",
         "taken",
         "tat",
+        "told_at",
         "window",
         "windows",
     )
@@ -373,6 +374,7 @@ class Pass:
         self.paid_until = ends  # it is not renewed beyond
         self.taken = 0.0  # units
         self.begun = 0.0  # when it first took any, if it was bought
+        self.told_at = 0.0  # when other workers last heard of it
         # its history
         self.window = 0.0
         self.windows = 0
@@ -412,6 +414,15 @@ class Pass:
         if debt > 0.0:
             self.tat = now + max(0.0, debt - factor * (now - self.filled_at))
         self.filled_at = now
+
+    def owe(self, debt: float, factor: float, now: float) -> bool:
+        """Have at least so much to fill (seconds of its rate) at `now`, as far as the bucket goes: another worker has
+        charged it. Whether that is more than before."""
+        self.fill(factor, now)
+        at = now + min(debt, self.span)
+        more = at > self.tat
+        self.tat = max(self.tat, at)
+        return more
 
     def renew(self, until: float) -> None:
         """Let a scarce pass live until then, but not longer than was paid for."""

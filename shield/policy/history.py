@@ -242,9 +242,11 @@ class History(Cache[bytes, Record]):
         here = self._networks.get(network)
         return here.since if here is not None and here.last + self._known > now else None
 
-    def usual_share(self) -> float | None:
-        """The share of newcomers that come from known networks in calm weather; None until there were enough."""
-        return self._newcomers_known / self._newcomers if self._newcomers >= self._least_newcomers else None
+    def usual_share(self, elsewhere: tuple[float, float] = (0.0, 0.0)) -> float | None:
+        """The share of newcomers that come from known networks in calm weather; None until there were enough.
+        `elsewhere`: what other workers have counted of them, as `newcomers`."""
+        newcomers, known = self._newcomers + elsewhere[0], self._newcomers_known + elsewhere[1]
+        return known / newcomers if newcomers >= self._least_newcomers else None
 
     @property
     def newcomers(self) -> tuple[float, float]:

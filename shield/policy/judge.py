@@ -69,12 +69,16 @@ class Judge:
         self.uneasy = self._always
         self._wary = False  # there is an attack, or somebody has insisted
 
-    def close_window(self, weather: Weather, bought_factor: float, now: float) -> float:
-        """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
+    def close_window(self, weather: Weather, bought_factor: float, now: float) -> None:
+        """Go by this weather, and by this factor on the rate of bought passes."""
         self._squeeze.close_window(weather.pressed, now)
         self.uneasy = weather.pressed or self._always
         self._wary = weather.attack.on or self._squeeze.insisted_at + self._wary_for > now
-        return self._tiers.close_window(weather, bought_factor, now)
+        self._tiers.close_window(weather, bought_factor, now)
+
+    def take_bought(self) -> float:
+        """Units that bought passes took since the last call."""
+        return self._tiers.take_bought()
 
     def enforce(self, enforced: bool) -> None:
         """Whether verdicts are carried out from now on."""

@@ -29,6 +29,7 @@ from shield.policy.bucket import Rate
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import Pass, PassKind
 from shield.policy.history import History
+from shield.policy.news import NOBODY, News
 from shield.policy.notes import Notes
 from shield.policy.pass_tokens import ID_BYTES, PassTokens
 from shield.policy.rows import key, number, text
@@ -36,6 +37,10 @@ from shield.policy.table import Table
 
 IDLE_SECONDS: Final = 3600.0
 """After so long without use an entry is forgotten; the token brings it back."""
+TOLD: Final = 5.0
+"""Seconds after which other workers hear again of a scarce pass that is used: it lives on, and owes so much."""
+TOLD_MOVING: Final = 0.25
+"""The same, of one that was seen in several networks, and so perhaps by several workers."""
 PASS_BYTES: Final = 650
 """Bytes per pass in use, by tracemalloc over 20,000."""
 
@@ -56,6 +61,7 @@ class Passes:
         history: History,
         lapsed: Callable[[str, int], None],
         notes: Notes,
+        news: News = NOBODY,
     ) -> None:
         self._settings = settings
         self._ordinary = ordinary
@@ -64,6 +70,7 @@ class Passes:
         self._history = history
         self._lapsed = lapsed
         self._notes = notes
+        self._news = news
         self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
         self.table: Table[bytes, Pass] = Table(size, IDLE_SECONDS, self._nobodys, Pass.forget)
         # changed with each window
@@ -93,6 +100,7 @@ class Passes:
             return None
         if bought.scarce:
             bought.bought_in = network
+            self._news.changed("pass", bought)
         return self._tokens.sign(PassKind.BOUGHT, id_, now, work), bought
 
     def _enter_bought(self, id_: bytes, issued: float, now: float) -> Pass | None:
@@ -113,19 +121,27 @@ class Passes:
         """The passes of which their token does not tell all, as plain rows; None for each other one. `shift`: from our
         clock to that of the rows."""
         for each in tuple(self.table.values()):
-            if each.ends <= now or not (each.revoked or (each.scarce and each.expires > now)):
-                yield None
-                continue
-            times = (each.issued, each.expires, each.paid_until, each.tat, each.filled_at, each.limited_at)
-            yield [each.key.hex(), int(each.kind), each.revoked, each.bought_in, *(time + shift for time in times)]
+            told = each.ends > now and (each.revoked or (each.scarce and each.expires > now))
+            yield self.row(each, shift) if told else None
 
-    def restore(self, row: list[Any], shift: float, now: float) -> bool:
-        """Take such a row from before a restart; whether there was room. ValueError when it makes no sense."""
+    def row(self, each: Pass, shift: float) -> list[Any]:
+        """A pass as a plain row."""
+        times = (each.issued, each.expires, each.paid_until, each.tat, each.filled_at, each.limited_at)
+        return [each.key.hex(), int(each.kind), each.revoked, each.bought_in, *(time + shift for time in times)]
+
+    def restore(self, row: list[Any], shift: float, now: float, owes: bool = True) -> bool:
+        """Take such a row from before a restart, or of another worker; whether there was room, or something new.
+        `owes`: what it owes there is not told otherwise. ValueError when it makes no sense."""
         id_, kind, revoked, bought_in, *times = row
         name, network = key(id_, ID_BYTES), text(bought_in)
         issued, expires, paid_until, tat, filled_at, limited_at = (number(time) - shift for time in times)
         settings, ends = self._settings, issued + self._settings.pass_lifetime
-        if name in self.table or issued > now or ends <= now:
+        there = self.table.get(name)
+        if there is not None:
+            debt = tat - filled_at - self.factor * (now - filled_at) if owes else 0.0
+            until = min(expires, paid_until, now + settings.bought_idle)
+            return self._renewed(there, revoked is True, until, debt, now)
+        if issued > now or ends <= now:
             return False
         restored = Pass(name, PassKind(kind), self._scarce, issued, ends, self._history.get(name))
         if revoked is True:
@@ -145,6 +161,17 @@ class Passes:
             if network:
                 self._lapsed(network, 1)
         return True
+
+    def _renewed(self, there: Pass, revoked: bool, until: float, debt: float, now: float) -> bool:
+        """Take what another worker knows of a pass that is in use here; whether that was more."""
+        if revoked and not there.revoked:
+            there.revoke()
+            return True
+        if not there.scarce:
+            return False
+        longer = until > there.expires
+        there.expires = max(there.expires, until)
+        return there.owe(debt, self.factor, now) or longer
 
     def present(self, token: str, now: float) -> Pass | None:
         """The pass that `token` stands for; None when it is forged, has ended, or was revoked."""
@@ -187,6 +214,7 @@ class Passes:
                 shown.network = network
             elif shown.move(network, now, self._settings.pass_networks_window) > self._settings.pass_networks:
                 shown.revoke()
+                self._news.changed("pass", shown)
                 self._notes.add("pass_revoked", **{"pass": shown.key.hex(), "networks": len(shown.seen)})
                 return None
         return shown
@@ -198,6 +226,9 @@ class Passes:
             used.paid_until = now + settings.bought_life  # between two floods there is enough for all
         if used.limited_at + settings.greed <= now:
             used.renew(now + settings.bought_idle)
+        if self._news.on and used.told_at + (TOLD_MOVING if len(used.seen) > 1 else TOLD) < now:
+            used.told_at = now
+            self._news.changed("pass", used)
 
     def close_window(self, attack: bool, pressed: bool, factor: float, burst: float, now: float) -> None:
         """Go by this from now on: `factor` on the rate at which scarce passes fill, and their burst in units."""

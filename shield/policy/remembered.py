@@ -7,6 +7,8 @@ A row is a list: its kind, then JSON values. Times are of the wall clock, since 
     spent                      challenges that were answered
     drop                       addresses that are dropped, or were
     wait                       places in the waiting room
+    left                       a place that was given to somebody else; only for other workers, as is
+    paid                       what was charged to the buckets of a client, or a pass
     minting                    by which this process knows its own challenges; only for the heir of this very process
     route, limit               what the service was found to take; of use only before the same service
     price, weather             what a pass costs; pressure, demand and the attack that is on
@@ -20,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from shield.policy.board.paid import Paid
 from shield.policy.challenge.challenge import Challenger
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.drops import Drops
@@ -63,6 +66,7 @@ class Remembered:
         concurrency: Concurrency,
         windows: Windows,
         wall_offset: float,
+        paid: Paid | None = None,
     ) -> None:
         self._identity = identity
         self._drops = drops
@@ -78,11 +82,13 @@ class Remembered:
             "client": self._take_client,
             "address": self._take_address,
             "network": self._take_network,
-            "pass": lambda row, now: passes.restore(row, self._wall_offset, now),
+            "pass": lambda row, now: passes.restore(row, self._wall_offset, now, owes=paid is None),
             "spent": challenger.restore,
             "minting": lambda row, _: challenger.inherit(row),
             "drop": self._take_drop,
             "wait": lambda row, now: pricing.room.restore(row, self._wall_offset, now),
+            "left": lambda row, _: pricing.room.drop(row),
+            "paid": lambda row, now: paid is not None and paid.take(row, now),
             "route": lambda row, _: routes.restore(row),
             "limit": concurrency.restore,
             "price": lambda row, _: pricing.restore(row),
@@ -105,6 +111,22 @@ class Remembered:
         yield from self._of_addresses(now)
         yield from self._of_networks(now)
         yield from (["drop", *row] for row in self._drops.rows(self._wall_offset))
+
+    def row(self, kind: str, thing: Any) -> Row:
+        """What other workers are to hear of a thing (news.py), as a row that they load()."""
+        match kind:
+            case "client":
+                return self._of_client(thing)
+            case "address":
+                return self._of_address(thing)
+            case "pass":
+                return [kind, *self._passes.row(thing, self._wall_offset)]
+            case "route":
+                return [kind, *self._routes.row(thing)]
+            case "wait":
+                return [kind, *self._pricing.room.row(thing, self._wall_offset)]
+            case _:
+                return ["left", thing.id.hex()]
 
     def load(self, rows: Iterable[Any], now: float, same_service: bool = True) -> int:
         """Take rows that `rows` made, of whatever process; how many were taken. What makes no sense, has ended, or is
@@ -131,7 +153,10 @@ class Remembered:
                 yield None
                 continue
             scores -= not noted
-            yield ["client", entry.key.hex(), entry.source.name, *self._score(entry), entry.shared, *self._ban(entry)]
+            yield self._of_client(entry)
+
+    def _of_client(self, entry: ClientEntry) -> Row:
+        return ["client", entry.key.hex(), entry.source.name, *self._score(entry), entry.shared, *self._ban(entry)]
 
     def _of_addresses(self, now: float) -> Iterator[Row | None]:
         scores = MOST_SCORES
@@ -141,7 +166,10 @@ class Remembered:
                 yield None
                 continue
             scores -= not noted
-            yield ["address", entry.name, *self._score(entry), entry.rare.hard, *self._ban(entry)]
+            yield self._of_address(entry)
+
+    def _of_address(self, entry: AddressEntry) -> Row:
+        return ["address", entry.name, *self._score(entry), entry.rare.hard, *self._ban(entry)]
 
     def _of_networks(self, now: float) -> Iterator[Row | None]:
         scores = MOST_SCORES

@@ -40,6 +40,7 @@ from shield.complaints import Complaint
 from shield.marks import Unit, Why
 from shield.policy.entries import ADDRESS_HALF_LIFE, CLIENT_HALF_LIFE, AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.history import History
+from shield.policy.news import NOBODY, News
 from shield.policy.notes import Notes
 
 LEAST_SOFT: Final = 0.05  # a soft signal that adds no more is not worth the work: who floods sends thousands a second
@@ -238,15 +239,17 @@ class Reputation:
         "_history",
         "_least_score",
         "_most_slowing",
+        "_news",
         "_notes",
         "bans_made",
         "settings",
     )
 
-    def __init__(self, settings: ReputationSettings, history: History, notes: Notes) -> None:
+    def __init__(self, settings: ReputationSettings, history: History, notes: Notes, news: News = NOBODY) -> None:
         self.settings = settings
         self._history = history
         self._notes = notes
+        self._news = news
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
@@ -343,6 +346,8 @@ class Reputation:
             self._settle(entry, score, now)
             entry.score = min(score + points, self.settings.most_score)
         self._share(source, entry, points, True, now)
+        if not entry.rare.overflow:
+            self._news.changed("client", entry)
         if entry.score >= self.settings.ban_score:
             self._ban(entry, signal, now)
         if source.hard >= self.settings.ban_score:
@@ -435,6 +440,8 @@ class Reputation:
         source.score = min(source.score * fade + here, most)
         source.hard = min(source.hard * fade + (here if hard else 0.0), most)
         source.scored_at = now
+        if hard:
+            self._news.changed("address", source)
 
     def _ban(self, entry: ClientEntry | AddressEntry, signal: str, now: float) -> None:
         """Ban, unless it is banned already."""
@@ -454,6 +461,7 @@ class Reputation:
         if isinstance(entry, AddressEntry):
             who = {"address": entry.name}
             score = entry.hard
+            self._news.changed("address", entry)
         else:
             who = {"address": entry.source.name, "client": entry.key.hex()}
             score = entry.score

@@ -269,9 +269,16 @@ class Routes(dict[str, Route]):
 
     def rows(self) -> Iterator[list[Any]]:
         """The routes whose time is known, as plain rows; first that of all requests, which has no template."""
-        for route in (self.typical, *self._sketch.values()):
-            if route.samples:
-                yield [route.template, route.count, route.baseline, route.slow, route.samples]
+        return (self.row(route) for route in (self.typical, *self._sketch.values()) if route.samples)
+
+    def row(self, route: Route) -> list[Any]:
+        """A route as a plain row."""
+        return [route.template, route.count, route.baseline, route.slow, route.samples]
+
+    def most_asked(self, n: int) -> list[Route]:
+        """The most counted routes whose time is known, and that of all requests."""
+        known = (route for route in self._sketch.values() if route.samples >= self._settings.settled)
+        return [self.typical, *heapq.nlargest(n, known, key=lambda route: route.count)]
 
     def restore(self, row: list[Any]) -> bool:
         """Take one of these rows; whether there was room. ValueError when it makes no sense."""

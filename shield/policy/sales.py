@@ -11,6 +11,7 @@ from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.fingerprint import program_name
 from shield.policy.history import History
 from shield.policy.identity import Client, Identity
+from shield.policy.keys import TAG_BYTES
 from shield.policy.limits.limits import Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.passes import Passes
@@ -113,8 +114,16 @@ class Sales:
         if not found.won:
             return self._wait(found, now)
         if not found.pass_token:
-            found.pass_token = self._sell(client, found.work, found.line.name, True, now)
+            if not self._claims_first(found, now):
+                return Redemption(Redeemed.WAITING, ticket=ticket, wait=1, retry_after=1)  # just had elsewhere
+            self._pricing.room.claimed(found, self._sell(client, found.work, found.line.name, True, now))
         return self._accept(found.pass_token)
+
+    def _claims_first(self, waiter: Waiter, now: float) -> bool:
+        """Whether no other worker sells a pass for this place."""
+        if not waiter.here:
+            waiter.here = self._challenger.first(waiter.id.ljust(TAG_BYTES, b"\0"), waiter.until, now)
+        return waiter.here
 
     def grant(self, request: Request, now: float) -> str | None:
         """The token of a pass for a client that has just become a known one; None when it gets none."""

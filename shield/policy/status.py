@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from shield.marks import Gauge, Label, Merge
+from shield.marks import Counter, Gauge, Label, Merge
 
 Entries = Annotated[int, Gauge("shield_table_entries", "Entries in a table now.")]
 MaxEntries = Annotated[int, Gauge("shield_table_max_entries", "Entries that a table can hold.")]
@@ -46,6 +46,18 @@ class TablesStatus:
     spent: TableStatus
     waiting: TableStatus
     routes: TableStatus
+
+
+@dataclass(frozen=True, slots=True)
+class BoardStatus:
+    """What this worker does together with the others."""
+
+    workers: Annotated[int, Gauge("shield_board_workers", "Workers that are alive, as this one sees it.")] = 1
+    leads: Annotated[
+        bool, Gauge("shield_board_leads", "1 where pressure, price and limit of all workers are found.")
+    ] = True
+    missed: Annotated[int, Counter("shield_board_missed", "Messages of other workers that came too fast.")] = 0
+    lost: Annotated[int, Counter("shield_board_lost", "Messages to or of other workers that could not be used.")] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +133,19 @@ class PolicyStatus:
     attack_peak: Annotated[float, Merge.MAX]
     demand: Annotated[
         float,
-        Merge.SUM,
+        Merge.MAX,
         Gauge("shield_demand_units_per_second", "Cost per second that all clients together ask for."),
     ]
-    known_demand: Annotated[float, Merge.SUM]
+    known_demand: Annotated[float, Merge.MAX]
     capacity: Annotated[
         float,
-        Merge.SUM,
+        Merge.MAX,
         Gauge("shield_capacity_units_per_second", "Cost per second that the upstream was seen to serve."),
     ]
-    served: Annotated[float, Merge.SUM]
-    requests_per_second: Annotated[float, Merge.SUM]
+    served: Annotated[float, Merge.MAX]
+    requests_per_second: Annotated[float, Merge.MAX]
     congestion: Annotated[float, Merge.MAX]
-    concurrency: Annotated[float, Merge.SUM, Gauge("shield_concurrency_limit", "Concurrency slots in all.")]
+    concurrency: Annotated[float, Merge.MAX, Gauge("shield_concurrency_limit", "Concurrency slots in all.")]
     concurrency_found: bool
     probing: Annotated[bool, Merge.ANY]
     in_flight: Annotated[int, Merge.SUM, Gauge("shield_requests_in_flight", "Requests that hold a concurrency slot.")]
@@ -144,15 +156,16 @@ class PolicyStatus:
     median_rtt: float
     cutoff: float  # the rank below which T1 is challenged
     requests_by_tier: Annotated[Mapping[str, int], Merge.SUM]
-    active_bans: Annotated[Mapping[str, int], Merge.SUM]
+    active_bans: Annotated[Mapping[str, int], Merge.MAX]
     dropped: Annotated[
         int, Merge.SUM, Gauge("shield_dropped_addresses", "Addresses of which nothing is answered any more.")
     ]
-    live_passes: Annotated[PassesStatus, Merge.SUM]
-    bought_passes: Annotated[int, Merge.SUM]
+    live_passes: Annotated[PassesStatus, Merge.MAX]
+    bought_passes: Annotated[int, Merge.MAX]
     bought_rate: float
     price: int  # hashes
     market: PricingStatus
     hitters: StandoutsStatus
     routes: Sequence[RouteStatus]
+    board: BoardStatus
     tables: Annotated[TablesStatus, Label("table")]

@@ -106,14 +106,17 @@ class Tiers:
         self._weather = weather
         self.pressed = False
         self._bought_factor = 1.0  # on the rate of bought passes
-        self._bought_units = 0.0  # that bought passes took in the window that is open
+        self._bought_units = 0.0  # that bought passes took since they were asked for
 
-    def close_window(self, weather: Weather, bought_factor: float, now: float) -> float:
-        """Go by this weather, and by this factor on the rate of bought passes; the units that those took meanwhile."""
+    def close_window(self, weather: Weather, bought_factor: float, now: float) -> None:
+        """Go by this weather, and by this factor on the rate of bought passes."""
         self._together.close_window(weather.brownout, now)
         self._weather = weather
         self.pressed = weather.pressed
         self._bought_factor = bought_factor
+
+    def take_bought(self) -> float:
+        """Units that bought passes took since the last call."""
         taken, self._bought_units = self._bought_units, 0.0
         return taken
 

@@ -11,6 +11,8 @@ from shield.policy.queue.queue import Queue
 from shield.policy.request import Request
 from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
 
+UNKNOWN: Final = 0.0
+"""The usual time of a route, where nobody knows it."""
 VAGUE: Final = 0.01
 """s. That a time may be longer than is assumed, above which it is no reason to send the service more at once. People do
 not notice less; and what Shield has to do in 10 ms takes enough slots to fill its core."""
@@ -68,7 +70,9 @@ class UpstreamTimes:
             seconds = max(rtt, self._least_time)
             known = route.samples >= self._settled
             usual = route.usual(seconds, concurrency.usual_ratio) if known else typical.baseline
-            if usual:
+            if concurrency.away is not None and not known and typical.samples < self._settled:
+                concurrency.sample(request.client.key, seconds, UNKNOWN, error, request.epoch)
+            elif usual:
                 vague = assumed and unsure > VAGUE
                 concurrency.sample(request.client.key, seconds, usual, error, request.epoch, vague)
         self._queue.sample(rtt)
@@ -81,7 +85,7 @@ class UpstreamTimes:
             undisturbed = seconds if loaded else rtt
             if not loaded or (route.samples < self._settled and self._may_teach(request)):
                 route.sample(undisturbed, now)
-            if not loaded or typical.samples < self._settled:
+            if not loaded or (typical.samples < self._settled and concurrency.away is None):
                 typical.sample(undisturbed, now)
         if not route.fixed:
             units = cost_of(seconds, self._settings)
@@ -89,6 +93,18 @@ class UpstreamTimes:
                 units = min(units, request.cost)  # congestion that nobody has measured yet is not the client's
             if units != request.cost:  # mostly they are equal: what is quick costs the least there is
                 self._limits.settle(request, units, now)
+
+    def learn_elsewhere(
+        self, client: bytes, seconds: float, usual: float, error: bool, epoch: int, vague: bool, now: float
+    ) -> None:
+        """Take what another worker has seen under load. `usual`: the undisturbed time of the route, in seconds; or
+        UNKNOWN, and it is compared with, and taught to, what all requests are taken for."""
+        if usual == UNKNOWN:
+            typical = self._routes.typical
+            if not error and typical.samples < self._settled:
+                typical.sample(seconds, now)
+            usual = typical.baseline
+        self._concurrency.sample(client, seconds, usual, error, epoch, vague)
 
     def occupied(self, request: Request, seconds: float, now: float) -> None:
         """Charge seconds that a request held its slot for besides its upstream time, up to what a request can cost."""
@@ -108,6 +124,8 @@ class UpstreamTimes:
         be as slow as the flood makes it, and the congestion not be seen: a limit of 20 rose to 30 on a service of 4
         slots.
         """
+        if self._concurrency.away is not None:
+            return False  # the worker that leads has seen more
         return self._routes.typical.samples < self._settled or (
             self._concurrency.probing and request.epoch == self._slots.epoch
         )

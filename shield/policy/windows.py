@@ -8,8 +8,10 @@ the others    are told: the queue its order, the judge how strict to be, the pas
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
+from shield.policy.board.report import NOTHING, Counted, both
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.concurrency.reading import Reading
 from shield.policy.history import History
@@ -18,7 +20,7 @@ from shield.policy.notes import Notes
 from shield.policy.passes import Passes
 from shield.policy.pressure.demand import MOST_RATE
 from shield.policy.pressure.pressure import Pressure
-from shield.policy.pressure.weather import Weather
+from shield.policy.pressure.weather import Weather, read, row_of
 from shield.policy.pressure.window import OwnLoad, Tally, Window
 from shield.policy.pricing.pricing import Pricing
 from shield.policy.queue.queue import Queue
@@ -30,7 +32,7 @@ EARLY: Final = 0.01  # seconds that a window may end too early: the timer that t
 
 
 class Windows:
-    """Closes one window after the other. Has an attribute for each part that it tells, and so more than most."""
+    """Closes one window after the other. It has more than 15 attributes because each part that it tells is one."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Windows:
         self._notes = notes
         self._began: float | None = None
         self._requests_before = 0  # until it began
+        self._reading = Reading()  # of the one closed last
 
     @property
     def weather(self) -> Weather:
@@ -81,71 +84,126 @@ class Windows:
         self._history.newcomers = newcomers, known
         weather = self.weather
         self._history.freeze(weather.attack.on)
-        left = self._pricing.left(weather.capacity, weather.known_demand)
-        self._judge.close_window(weather, self._share_out(left, weather, now), now)
+        self._share_out(self._pricing.left(weather.capacity, weather.known_demand), weather, now)
         return True
 
     def hold(self, p: float | None) -> None:
         """Have the pressure be p, whatever is measured; None: as it is measured."""
         self._pressure.hold(p)
 
-    def due(self, now: float) -> float:
-        """Seconds that the window has lasted, when that is enough to close it; else 0. The first call opens one."""
+    def due(self, now: float, seconds: float = 0.0) -> float:
+        """Seconds that the window has lasted, when that is enough to close it; else 0. The first call opens one.
+        `seconds`: that are enough, instead of a whole window."""
         if self._began is None:
             self._began = now
-        seconds = now - self._began
-        return seconds if seconds > self._seconds - EARLY else 0.0
+        lasted = now - self._began
+        return lasted if lasted > (seconds or self._seconds) - EARLY else 0.0
 
-    def close(self, now: float, seconds: float, requests: int, completed: float, shed: int, own: OwnLoad) -> None:
-        """Close the window, and open the next.
+    def count(self, now: float, requests: int, completed: float, shed: int, own: OwnLoad) -> Counted:
+        """What happened since the last call; another window begins.
 
         `requests`: decided since Shield began; `completed`: units; `shed`: requests that the queue turned away; `own`:
         what Shield itself had to carry.
         """
         self._began = now
+        counted = Counted(
+            requests=requests - self._requests_before,
+            asked=self._tally.close(),
+            completed=completed,
+            shed=shed,
+            bought=self._judge.take_bought(),
+            oldest_wait=self._queue.oldest_wait(now),
+            own=own,
+            newcomers=self._history.newcomers,
+        )
+        self._requests_before = requests
+        return counted
+
+    def report(self, counted: Counted) -> Counted:
+        """What was counted, with those who solved challenges, for the worker that leads."""
+        return replace(counted, solves=self._pricing.solves_here())
+
+    def close(self, now: float, seconds: float, here: Counted, elsewhere: Counted = NOTHING) -> None:
+        """Close the window. `here`: what was counted; `elsewhere`: by other workers."""
+        counted = here if elsewhere is NOTHING else both(here, elsewhere)
         before = self.weather
         service = self._concurrency.close_window(seconds, not before.attack.on, now)
         window = Window(
             now=now,
             seconds=seconds,
-            requests=requests - self._requests_before,
-            asked=self._tally.close(),
-            completed=completed,
-            shed=shed,
-            oldest_wait=self._queue.oldest_wait(now),
-            own=own,
+            requests=counted.requests,
+            asked=counted.asked,
+            completed=counted.completed,
+            shed=counted.shed,
+            oldest_wait=counted.oldest_wait,
+            own=counted.own,
             service=service,
         )
-        self._requests_before = requests
         weather = self._pressure.close_window(window)
         self._note(before, weather, now)
         if weather.attack.on != before.attack.on:
             self._standouts.clear()
-        self._tell(weather, service, seconds, now)
-
-    def _tell(self, weather: Weather, service: Reading, seconds: float, now: float) -> None:
-        """Let everybody go by the weather."""
-        self._standouts.close_window(seconds, weather.pressed, weather.capacity)
-        self._history.freeze(weather.attack.on or weather.overload.crowded)
-        kept = self._pricing.kept(weather.capacity, weather.known_demand) if weather.pressed else 0.0
-        self._queue.close_window(service.limit, weather.high, weather.brownout, kept, now)
-        left = self._pricing.left(weather.capacity, weather.known_demand)
-        factor = self._share_out(left, weather, now)
-        taken = self._judge.close_window(weather, factor, now)
+        kept, left = self._left(weather)
+        self._tell(weather, service, kept, seconds, now)
+        self._share_out(left, weather, now)
+        self._pricing.solved_elsewhere(elsewhere.solves)
         if weather.attack.on:
             for_sale = self._pricing.left(weather.shown, weather.known_demand)
-            self._pricing.read(for_sale, taken, seconds, self._history.usual_share(), now)
+            usual = self._history.usual_share(elsewhere.newcomers)
+            self._pricing.read(for_sale, counted.bought, seconds, usual, now)
         else:
             self._pricing.rest(seconds, now)
+        self._reading = service
 
-    def _share_out(self, left: float, weather: Weather, now: float) -> float:
-        """Share the units/s that the known leave among the bought passes; the factor on the rate of each."""
+    def orders(self) -> list[Any]:
+        """What the window that was closed made of everything, as a plain row for workers that follow: and what they
+        need to go on from there."""
+        passes = self._passes
+        return [
+            row_of(self.weather),
+            self._pressure.row(0.0),
+            self._concurrency.orders(self._reading),
+            self._pricing.orders(),
+            [passes.factor, passes.burst],
+        ]
+
+    def follow(self, row: list[Any], seconds: float, now: float) -> None:
+        """Go by such a row, `seconds` after the one before. ValueError when it makes no sense."""
+        weather, pressure, service, pricing, (factor, burst) = row
+        before, weather = self.weather, read(weather)
+        factor, burst = number(factor, 0.0, 1.0), number(burst, 0.0, MOST_RATE)
+        self._pressure.adopt(weather, pressure, now)
+        reading = self._concurrency.follow(service)
+        self._pricing.follow(pricing, seconds, now)
+        if weather.attack.on != before.attack.on:
+            self._standouts.clear()
+        self._tell(weather, reading, self._left(weather)[0], seconds, now)
+        self._go_by(weather, factor, burst, now)
+
+    def _left(self, weather: Weather) -> tuple[float, float]:
+        """Units/s that are kept for bought passes, and those that the known leave."""
+        kept = self._pricing.kept(weather.capacity, weather.known_demand) if weather.pressed else 0.0
+        return kept, self._pricing.left(weather.capacity, weather.known_demand)
+
+    def _tell(self, weather: Weather, service: Reading, kept: float, seconds: float, now: float) -> None:
+        """Let the others go by the weather: of what is for the whole service, by this worker's part."""
+        part = self._concurrency.slots.part
+        self._standouts.close_window(seconds, weather.pressed, weather.capacity * part)
+        self._history.freeze(weather.attack.on or weather.overload.crowded)
+        self._queue.close_window(service.limit, weather.high, weather.brownout, kept * part, now)
+
+    def _share_out(self, left: float, weather: Weather, now: float) -> None:
+        """Share the units/s that the known leave among the bought passes."""
         settings = self._challenge
         share = left / max(self._passes.bought, 1)
         factor = min(max(share, settings.least_bought_rate), settings.bought_rate) / settings.bought_rate
         burst = max(min(share * settings.bought_ahead, self._most_bought_burst), settings.bought_burst)
+        self._go_by(weather, factor, burst, now)
+
+    def _go_by(self, weather: Weather, factor: float, burst: float, now: float) -> None:
+        """Let passes and judge go by the weather. `factor`: on the rate of each bought pass; `burst` in units."""
         self._passes.close_window(weather.attack.on, weather.pressed, factor, burst, now)
-        return factor
+        self._judge.close_window(weather, factor, now)
 
     def _note(self, before: Weather, weather: Weather, now: float) -> None:
         """Say what has just begun or ended."""

@@ -55,11 +55,12 @@ class World:
         keys: Keys | None = None,
         seed: int = 1,
         check_work: CheckWork = solved,
+        engine: Callable[..., Any] = Engine,
     ) -> None:
         self.random = random.Random(seed)
         self.now = OFFSET
         self.keys = keys or Keys(b"\x01" * 32)
-        self.engine = Engine(settings, self.keys, self.random.randbytes, WALL - OFFSET, concurrency, check_work)
+        self.engine = engine(settings, self.keys, self.random.randbytes, WALL - OFFSET, concurrency, check_work)
         self.engine.tick(self.now)
 
     def client(self, address: str = "192.0.2.1", agent: str = "Browser/1.0", language: str = "en") -> Client:
@@ -163,10 +164,11 @@ def make() -> Make:
         seed: int = 1,
         check_work: CheckWork = solved,
         limit: ConcurrencySettings = FIXED,
+        engine: Callable[..., Any] = Engine,
         **settings: Any,
     ) -> World:
         base = EngineSettings(challenge=CHEAP, concurrency=limit)
-        return World(replace(base, **settings), concurrency, keys, seed, check_work)
+        return World(replace(base, **settings), concurrency, keys, seed, check_work, engine)
 
     return make
 

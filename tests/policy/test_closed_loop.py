@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,10 +14,20 @@ import pytest
 from shield.model import Action, Reason
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.engine import Engine
 from shield.policy.history import HistorySettings
 from shield.policy.request import Request
+from tests.policy.fleet import Fleet
 
 QUEUE_TICK = 0.02
+
+
+@pytest.fixture(params=[Engine, Fleet], ids=["one", "three"])
+def make(make: Any, request: pytest.FixtureRequest) -> Any:
+    """One worker's engine, or three over the board: people and attackers see no difference."""
+    return partial(make, engine=request.param)
+
+
 TICK = 0.5
 THINKING = 0.005  # seconds from an answer to the next request
 
@@ -92,7 +103,7 @@ class Loop:
             now = self.world.now = min(event, tick, end)
             if now >= tick:
                 tick = now + QUEUE_TICK
-                if self.world.engine.waiting or now >= due:
+                if self.world.engine.shared or self.world.engine.waiting or now >= due:
                     due = now + TICK if now >= due else due
                     self._go_on(self.world.engine.tick(now))
                     self.highest = max(self.highest, self.world.engine.pressure)
@@ -157,7 +168,9 @@ def test_a_page_opened_by_25_people_is_no_overload_while_the_limit_is_being_foun
     assert loop.highest <= 0.05
     assert not world.engine.attack
     assert max(loop.waits) < 1.2
-    assert world.engine.status(world.now).concurrency < 8 or slots > 4
+    # Which of the first times teach what is usual is chance: with other seeds one worker ends at 9, and three at 13.
+    most = 8 if isinstance(world.engine, Engine) else 16
+    assert world.engine.status(world.now).concurrency < most or slots > 4
 
 
 @pytest.mark.parametrize(("clients", "slots", "service"), [(150, 4, 0.03), (300, 16, 0.2), (600, 60, 0.1)])

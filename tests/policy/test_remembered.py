@@ -205,7 +205,7 @@ def test_a_challenge_is_answered_once_before_and_after(make: Make, reborn: Calla
 
 def test_places_in_the_waiting_room(make: Make, reborn: Callable[..., World]) -> None:
     world = attacked(make, pricing=PricingSettings(savings=1.0))
-    world.engine._pricing._saved = 0.0
+    world.engine._pricing._purse.saved = 0.0
     tickets: list[str] = []
     for n in range(4):
         client = world.client(f"192.0.{n}.1")

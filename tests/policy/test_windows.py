@@ -50,7 +50,8 @@ def test_when_the_service_is_ill_by_itself_the_log_says_so_and_newcomers_are_let
             refused += newcomer.verdict.action is Action.CHALLENGE
     assert refused == 6
     assert newcomer.verdict.action is Action.FORWARD
-    world.engine._concurrency.slots.in_flight = 100
+    for _ in range(100):
+        world.engine._concurrency.slots.take()
     assert world.ask(world.client("198.51.100.99")).rank == -world.now  # after those who have been refused already
     assert world.engine._queue.pressed  # the better tier goes first all the same
     (onset, (name, fields)) = world.engine.events()

@@ -12,10 +12,10 @@ client's key: it says whether the answer comes from the address that was challen
 and IPv6 race, a phone changes its network, a carrier or a VPN picks another way out for the next connection. So the
 answer may come from another address, where the challenge was as dear as one for there would be, to within
 `MOVING_DISCOUNT`: nobody gains by asking where it is cheap and answering where it is dear. And it must come to the
-process that minted it, which `place` tells: the others do not know what is spent. Otherwise it is FOREIGN. With seed =
-SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (all
-big-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them
-make the p99 of the solving time 1.67 times the mean (one puzzle: 4.6 times).
+process that minted it or to a worker beside it, which `place` tells: others do not know what is spent. Otherwise it is
+FOREIGN. With seed = SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64
+n)[:8] < target` (all big-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on
+average, and k = 16 of them make the p99 of the solving time 1.67 times the mean (one puzzle: 4.6 times).
 
 An answer is verified in the order MAC, expiry, not spent, hashes: what is cheap and stops most comes first. Only
 accepted challenges are remembered, until they expire. When that memory is full, answers are refused as BUSY rather than
@@ -41,6 +41,7 @@ from typing import Any, Final
 
 from cachetools import Cache
 
+from shield.policy.board.claims import Claims
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import TAG_BYTES, Keys, challenge_tag, mark_tag
@@ -150,14 +151,16 @@ class Challenger:
         spent: int,
         wall_offset: float,
         check_work: CheckWork,
+        claims: Claims | None = None,
     ) -> None:
         self._settings = settings
+        self._claims = claims  # of the other workers; None: there are none
         self._check_work = check_work
         self._keys = keys
         self._wall_offset = wall_offset
         self._time = Bucket(Rate(settings.verify_share, settings.verify_share))
         self._entropy = entropy
-        self._place = b""  # drawn with the first challenge
+        self._place = b"" if claims is None else claims.place  # drawn with the first challenge
         self._count = 0
         self.spent = Spent(spent)
 
@@ -213,11 +216,13 @@ class Challenger:
             return Redeemed.FOREIGN if ours else Redeemed.FORGED, 0
         _, _, k, target, expiry, place, _ = BODY.unpack(body[:-MARK_BYTES])
         moved = hidden != _hidden(client, tag) and (former is None or hidden != _hidden(former, tag))
-        if moved and (place != self._place or (k << 64) * MOVING_DISCOUNT < price * target):
+        if moved and (not self._knows(place) or (k << 64) * MOVING_DISCOUNT < price * target):
             return Redeemed.FOREIGN, 0
         expires = expiry - self._wall_offset
         if expires <= now:
             return Redeemed.EXPIRED, 0
+        if self._claims is not None:
+            self.hear(now)
         if tag in self.spent:
             return Redeemed.SPENT, 0
         if len(nonces) != k or not all(type(n) is int and 0 <= n < MOST_NONCE for n in nonces):
@@ -228,8 +233,29 @@ class Challenger:
         self._time.spend(min(right + 1, k) * HASH_SECONDS, now)
         if right < k:
             return Redeemed.WRONG, 0
+        if not self.first(tag, expires, now):
+            return Redeemed.SPENT, 0
         self.spent.add(tag, expires)
         return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
+
+    def hear(self, now: float) -> None:
+        """Remember what was spent at other workers. Where there is no room, nothing is accepted here either."""
+        assert self._claims is not None  # noqa: S101 - the caller asks
+        for tag, expires in self._claims.read():
+            if tag not in self.spent and expires > now and not self.spent.full(now):
+                self.spent.add(tag, expires)
+
+    def first(self, tag: bytes, expires: float, now: float) -> bool:
+        """Whether no other worker has claimed what `tag` stands for, or does so now (board/crew.py)."""
+        if self._claims is None:
+            return True
+        self._claims.claim(tag, expires)
+        self.hear(now)
+        return tag not in self.spent
+
+    def _knows(self, place: bytes) -> bool:
+        """Whether it is known here which challenges of that place are spent."""
+        return place == self._place if self._claims is None else place in self._claims.places
 
     def rows(self, now: float) -> Iterator[list[Any]]:
         """The spent challenges as plain rows: tag as hex, and when it expires by the wall clock."""
@@ -255,6 +281,8 @@ class Challenger:
         known here. ValueError when it makes no sense."""
         place, minted = row
         self._place, self._count = key(place, PLACE_BYTES), count(minted) & 0xFFFF
+        if self._claims is not None:
+            self._claims.inherit(self._place)
         return True
 
     def status(self) -> TableStatus:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shield.policy.board.seat import Seat
 from shield.policy.concurrency.congestion import Congestion
 from shield.policy.concurrency.evidence import VERY_SURE, median
 from shield.policy.concurrency.limit import Limit
@@ -29,6 +30,7 @@ from shield.policy.concurrency.reading import Reading
 from shield.policy.concurrency.round import read
 from shield.policy.concurrency.samples import Samples
 from shield.policy.concurrency.settings import ConcurrencySettings
+from shield.policy.concurrency.shared_slots import SharedSlots
 from shield.policy.concurrency.slots import Slots
 from shield.policy.rows import count, number
 
@@ -36,7 +38,11 @@ ROUND: Final = 30.0  # seconds after which the samples of a round are too old
 HASTE: Final = 0.05  # seconds between two looks: requests that wait call for one every 20 ms
 FEW: Final = 16  # samples that may be in haste, the last: that two or less are below the median is chance, 1 in 478
 LEAST_BASELINE, MOST_BASELINE = 0.1, 10.0  # of a b that a file holds
+MOST_AWAY: Final = 256  # samples that are kept for the worker that leads; they are sent every 20 ms
 BLATANT: Final = 1.5  # times beyond the tolerance; less can wait for the window
+
+Sample = tuple[bytes, float, float, bool, int, bool]
+"""What `Concurrency.sample` takes."""
 
 
 class Concurrency:
@@ -53,21 +59,29 @@ class Concurrency:
         "_looked",
         "_many",
         "_probe",
+        "_probes_elsewhere",
         "_settings",
         "_window",
+        "away",
         "congestion",
         "slots",
     )
 
-    def __init__(self, settings: ConcurrencySettings, ceiling: int = 0, probes: bool = True) -> None:
+    def __init__(
+        self, settings: ConcurrencySettings, ceiling: int = 0, probes: bool = True, seat: Seat | None = None
+    ) -> None:
         self._settings = settings
         self._limit = self._many = Limit(settings, ceiling)
         self._few = Limit(settings, ceiling)  # what fewer clients than `clients` have found; _limit is one of the two
-        self.slots = Slots(settings, self._limit.value)  # fewer than the limit in a probe
+        # Fewer than the limit in a probe.
+        start = self._limit.value
+        self.slots = Slots(settings, start) if seat is None else SharedSlots(settings, start, seat)
+        self.away: list[Sample] | None = None  # for the worker that leads; None: this one does
         self._window = Samples(settings.clients)
         self._congestion = Congestion(settings)
         self._probe = Probe(settings, self._limit.least, probes)
         self._drains = settings.adaptive and probes
+        self._probes_elsewhere = False
         self._looked = 0.0
         self.congestion = 1.0  # of the window closed last
 
@@ -89,7 +103,7 @@ class Concurrency:
     @property
     def probing(self) -> bool:
         """Whether a probe runs."""
-        return self._probe.running
+        return self._probe.running or self._probes_elsewhere
 
     @property
     def usual_ratio(self) -> float:
@@ -104,6 +118,10 @@ class Concurrency:
         `epoch` is that in which the request took its slot. Of an error only that it was one counts: it may be quick.
         `vague`: the time is what is usual, and may have been much longer.
         """
+        if self.away is not None:
+            if len(self.away) < MOST_AWAY:
+                self.away.append((client, seconds, baseline, error, epoch, vague))
+            return
         ratio, excess = seconds / baseline, seconds - baseline
         self._window.add(client, ratio, excess, error)
         slots = self.slots
@@ -164,6 +182,37 @@ class Concurrency:
         self._congestion.learn(number(baseline, LEAST_BASELINE, MOST_BASELINE))
         self.slots.resize(self._limit.value, now)
         return True
+
+    def orders(self, reading: Reading) -> list[Any]:
+        """What a window said, and the limit, as a plain row for workers that follow."""
+        found = [self._limit.value, self.found, reading.saturated, reading.slowness]
+        return [found, self.row(), [self._congestion.ratio, self.congestion, self.probing]]
+
+    def follow(self, row: list[Any]) -> Reading:
+        """Go by such a row. ValueError when it makes no sense."""
+        (limit, found, saturated, slowness), (value, held, usual, searching, baseline), (ratio, congestion, probing) = (
+            row
+        )
+        self._limit = self._many
+        self._many.restore(count(value), held is True, number(usual, 0.0), searching is not False)
+        if self._settings.adaptive:
+            self._many.value = max(count(limit), 1)
+        self._congestion.learn(number(baseline, LEAST_BASELINE, MOST_BASELINE))
+        self._congestion.ratio = number(ratio, 0.0)
+        self.congestion = number(congestion, 1.0)
+        self._probes_elsewhere = probing is True
+        self.slots.open_window()
+        self._window.clear()
+        return Reading(
+            self._limit.value, found is True, saturated is True, self._congestion.baseline, number(slowness, 0.0)
+        )
+
+    def lead(self, now: float) -> None:
+        """Judge for all workers from now on. A probe of the one before is given up."""
+        self.away = None
+        self._probes_elsewhere = False
+        self._window.clear()
+        self.slots.resize(self._limit.value, now)
 
     def _judge(self, now: float) -> None:
         """Let the limit rise, fall or keep, or begin a probe; or wait for more samples."""

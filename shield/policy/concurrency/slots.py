@@ -22,6 +22,7 @@ class Slots:
         "_settings",
         "began",
         "epoch",
+        "exhausted",
         "fresh",
         "half",
         "in_flight",
@@ -37,6 +38,7 @@ class Slots:
         self.size = size
         self.half = size / 2  # with fewer in flight, upstream times are undisturbed
         self.in_flight = 0
+        self.exhausted = False  # none is left
         self.epoch = 1
         self.saturated = False  # all were taken at some moment of the window that is open
         # of the round
@@ -51,7 +53,7 @@ class Slots:
         self.in_flight += 1
         self.taken += 1
         if self.in_flight >= self.size:
-            self.saturated = True
+            self.exhausted = self.saturated = True
             self.taken_full += 1
             if not self.reached:
                 self.epoch += 1
@@ -61,6 +63,17 @@ class Slots:
     def give(self) -> None:
         """Take a slot back."""
         self.in_flight -= 1
+        self.exhausted = self.in_flight >= self.size
+
+    @property
+    def held(self) -> int:
+        """Slots that this worker has taken."""
+        return self.in_flight
+
+    @property
+    def part(self) -> float:
+        """The part of what is divided equally among several workers that is this one's: all of it."""
+        return 1.0
 
     def open_window(self) -> None:
         """Begin a window. It is saturated from the beginning where all slots are taken."""
@@ -74,6 +87,7 @@ class Slots:
         """Have so many slots from now on; a round begins. Who has one too many keeps it."""
         self.size = size
         self.half = size / 2
+        self.exhausted = self.in_flight >= size
         self.epoch += 1
         self.begin(now)
 

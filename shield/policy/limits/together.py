@@ -55,7 +55,7 @@ class Together:
         inside = self._inside
         if not inside:
             return True
-        if len(inside) + 1 > self._slots.half:
+        if len(inside) + 1 > self._slots.half * self._slots.part:
             return False
         return not (self._is_new(request) and any(self._is_new(other) for other, _ in inside))
 

@@ -48,6 +48,10 @@ class Capacity:
         self._most_completed = most_completed
         self.units = max(self.units, most_completed)
 
+    def adopt(self, units: float, shown: float) -> None:
+        """Take the capacity that another worker has found."""
+        self.units, self.shown = units, shown
+
     def read(self, service: Reading, completed: float, seconds: float, stalled: bool = False) -> float:
         """Units/s that the service can do, after a window at whose end so many units/s are completed. `stalled`:
         nothing was seen of the service."""

@@ -72,6 +72,15 @@ class Pressure:
         """Have the level be p from the next window on, whatever is measured; None: as it is measured."""
         self._level.held = p
 
+    def adopt(self, weather: Weather, row: list[Any], now: float) -> None:
+        """Go by the weather that another worker has found, and be ready to go on from its `row` of the same clock.
+        ValueError when that makes no sense."""
+        self.restore(row, 0.0, now)
+        self._capacity.adopt(weather.capacity, weather.shown)
+        self._brownout.on = weather.brownout
+        self._onset.attack = weather.attack
+        self.weather = weather
+
     def close_window(self, window: Window) -> Weather:
         """The weather after a window."""
         settings, demand, level, seconds = self._settings, self._demand, self._level, window.seconds

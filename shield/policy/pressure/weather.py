@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
+from shield.policy.pressure.demand import MOST_RATE
 from shield.policy.pressure.onset import PEACE, Attack
 from shield.policy.pressure.signs import Overload
 from shield.policy.pressure.window import IDLE, OwnLoad
+from shield.policy.rows import number, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +36,48 @@ class Weather:
     merged: bool = False  # T0 goes by rank among T1
     attack: Attack = PEACE
     own: OwnLoad = IDLE
+
+
+MOST_SIGNS: Final = 8
+
+
+def row_of(weather: Weather) -> list[Any]:
+    """The weather as a plain row, for other workers."""
+    attack, own, overload = weather.attack, weather.own, weather.overload
+    return [
+        [weather.capacity, weather.shown, weather.demand, weather.known_demand, weather.served, weather.rate],
+        [weather.p, weather.target, weather.strictness],
+        [weather.high, weather.pressed, weather.brownout, weather.merged],
+        weather.cutoff,
+        [list(overload.signs), overload.lasts, overload.crowded],
+        [attack.on, attack.since, attack.until, attack.cause, attack.peak, attack.peak_rate],
+        [own.lag, own.busy, own.worst],
+    ]
+
+
+def read(row: list[Any]) -> Weather:
+    """The weather that such a row tells. ValueError when it makes no sense."""
+    rates, shares, (high, pressed, brownout, merged), cutoff, (signs, lasts, crowded), attack, own = row
+    capacity, shown, demand, known, served, rate = (number(each, 0.0, MOST_RATE) for each in rates)
+    p, target, strictness = (number(each, 0.0, 1.0) for each in shares)
+    on, since, until, cause, peak, peak_rate = attack
+    lag, busy, worst = (number(each, 0.0) for each in own)
+    return Weather(
+        capacity=capacity,
+        shown=shown,
+        p=p,
+        target=target,
+        strictness=strictness,
+        high=high is True,
+        pressed=pressed is True,
+        brownout=brownout is True,
+        overload=Overload(tuple(text(sign) for sign in signs[:MOST_SIGNS]), lasts is True, crowded is True),
+        demand=demand,
+        known_demand=known,
+        served=served,
+        rate=rate,
+        cutoff=number(cutoff, 0.0),
+        merged=merged is True,
+        attack=Attack(on is True, number(since), number(until), text(cause), number(peak), number(peak_rate)),
+        own=OwnLoad(lag, busy, worst),
+    )

@@ -19,26 +19,47 @@ MOST_SEEN: Final = 4096
 class FlashCrowd:
     """Counts the networks of solvers, and those of them that are known. `on`: they are a flash crowd."""
 
-    __slots__ = ("_known", "_seen", "_settings", "_solvers", "on")
+    __slots__ = ("_known", "_new", "_new_known", "_seen", "_settings", "_solvers", "on")
 
     def __init__(self, settings: PricingSettings) -> None:
         self._settings = settings
         self.on = False
         self._seen: dict[str, bool] = {}  # networks that solved in the open window, and whether they are known
+        # since they were told last, or read
+        self._new = 0.0
+        self._new_known = 0.0
         # of the last half minute, fading
         self._solvers = 0.0
         self._known = 0.0
 
     def solved(self, network: str, known: bool) -> None:
         """Count a right answer."""
-        if len(self._seen) < MOST_SEEN:
+        if len(self._seen) < MOST_SEEN and network not in self._seen:
             self._seen[network] = known
+            self._new += 1.0
+            self._new_known += known
+
+    def take(self) -> tuple[float, float]:
+        """Networks that solved since the last call, and the known ones of them: for the worker that judges."""
+        taken = self._new, self._new_known
+        self._new = self._new_known = 0.0
+        return taken
+
+    def solved_elsewhere(self, networks: float, known: float) -> None:
+        """Count networks that solved at other workers."""
+        self._new += networks
+        self._new_known += known
+
+    def forget(self) -> None:
+        """Let every network count anew: a window is over, which another worker judges."""
+        self._seen.clear()
 
     def close_window(self, usual: float | None) -> None:
         """Judge the window. `usual`: the share of newcomers from known networks in calm weather, None if not known."""
         settings = self._settings
-        self._solvers = settings.solves_kept * self._solvers + len(self._seen)
-        self._known = settings.solves_kept * self._known + sum(self._seen.values())
+        new, known = self.take()
+        self._solvers = settings.solves_kept * self._solvers + new
+        self._known = settings.solves_kept * self._known + known
         self._seen.clear()
         if usual is None or usual < settings.least_usual or self._solvers < settings.least_solves:
             self.on = False

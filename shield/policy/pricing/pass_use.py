@@ -21,7 +21,7 @@ class PassUse:
         self._worth = worth
         self.share = settings.first_used
         self.rate = 0.0  # units/s that bought passes take, smoothed
-        self._taken = 0  # passes issued since the last reading
+        self._taken = 0.0  # passes issued since the last reading
         # of late, fading
         self._units = 0.0
         self._issued = 0.0
@@ -30,9 +30,19 @@ class PassUse:
         """Take the share from before a restart."""
         self.share = min(max(share, self._settings.least_used), 1.0)
 
-    def issue(self) -> None:
-        """Count a pass that is issued."""
-        self._taken += 1
+    def issue(self, passes: float = 1.0) -> None:
+        """Count a pass that is issued, or several."""
+        self._taken += passes
+
+    def take(self) -> float:
+        """Passes issued since the last reading: for the worker that leads."""
+        taken, self._taken = self._taken, 0.0
+        return taken
+
+    def adopt(self, share: float, rate: float) -> None:
+        """Take what that worker has learned: the share, and units/s that bought passes take."""
+        self.restore(share)
+        self.rate = rate
 
     def read(self, units: float, seconds: float) -> None:
         """Take a reading of `seconds`, in which bought passes took `units`."""
@@ -41,7 +51,7 @@ class PassUse:
         kept = math.exp(-seconds / settings.worth_seconds)
         self._units = kept * self._units + units
         self._issued = kept * self._issued + self._taken
-        self._taken = 0
+        self._taken = 0.0
         if self._issued < settings.least_issued:
             return
         used = min(max(self._units / self._issued / self._worth, settings.least_used), 1.0)

@@ -33,7 +33,9 @@ from shield.policy.challenge.challenge import BUSY_SECONDS
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.pricing.flash_crowd import FlashCrowd
 from shield.policy.pricing.pass_use import PassUse
+from shield.policy.pricing.purse import Purse, SharedPurse
 from shield.policy.pricing.settings import PricingSettings
+from shield.policy.pricing.solves import Solves
 from shield.policy.pricing.waiting_room import Room, Waiter
 from shield.policy.rows import number
 from shield.policy.status import PricingStatus
@@ -48,7 +50,7 @@ class Pricing:
         "_least",
         "_most",
         "_next_return",
-        "_saved",
+        "_purse",
         "_seconds",
         "_settings",
         "_use",
@@ -65,6 +67,7 @@ class Pricing:
         challenge: ChallengeSettings,
         max_pressure: float,
         room: Room,
+        purse: Purse | None = None,
     ) -> None:
         self._settings = settings
         self._least = float(challenge.least_hashes)
@@ -76,11 +79,11 @@ class Pricing:
         self.hashes = self._least  # E
         self.rate = 0.0  # n*
         self.solves = 0.0  # n, of the last window
-        self._saved = math.inf  # passes that may be issued
+        self._purse = purse or Purse()  # passes that may be issued
         self._next_return = 0.0  # when the next answer may come again to a full room
         # of the window of the price that is open
         self._seconds = 0.0
-        self._fresh = 0  # solves that count
+        self._fresh = 0.0  # solves that count
 
     @property
     def flash(self) -> bool:
@@ -115,11 +118,11 @@ class Pricing:
     @property
     def ready(self) -> bool:
         """Whether a pass may be issued at once; then nobody waits for one."""
-        return self._saved >= 1.0
+        return self._purse.saved >= 1.0
 
     def take(self) -> None:
         """Issue one pass."""
-        self._saved -= 1.0
+        self._purse.take()
         self._use.issue()
 
     def read(self, left: float, units: float, seconds: float, usual: float | None, now: float) -> None:
@@ -130,10 +133,11 @@ class Pricing:
         """
         self._use.read(units, seconds)
         self.rate = left / (self._worth * self._use.share) * min(1.0, left / max(self._use.rate, left))
-        self._saved = min(self._saved + self.rate * seconds, max(1.0, self.rate * self._settings.savings))
+        purse, most = self._purse, max(1.0, self.rate * self._settings.savings)
+        purse.saved = min(purse.saved + self.rate * seconds, most)
         room = self.room
         room.expire(now)
-        while self._saved >= 1.0 and room.waiting:
+        while purse.saved >= 1.0 and room.waiting:
             self.take()
             room.issue(now)
         self._count(seconds, usual)
@@ -141,7 +145,7 @@ class Pricing:
     def rest(self, seconds: float, now: float) -> None:
         """Take a reading in calm weather: whoever waits is let in, and the price falls."""
         self.rate = 0.0
-        self._saved = math.inf  # until the next reading
+        self._purse.saved = math.inf  # until the next reading
         self.room.expire(now)
         while self.room.waiting:
             self.room.issue(now)
@@ -187,6 +191,39 @@ class Pricing:
         self._use.restore(used)
         return True
 
+    def solves_here(self) -> Solves:
+        """Who solved here since the last call, and how many passes were issued: for the worker that leads."""
+        fresh, self._fresh = self._fresh, 0.0
+        return Solves(fresh, *self._crowd.take(), self._use.take())
+
+    def solved_elsewhere(self, solves: Solves) -> None:
+        """Add those who solved at other workers."""
+        self._fresh += solves.fresh
+        self._crowd.solved_elsewhere(solves.networks, solves.known)
+        self._use.issue(solves.issued)
+
+    def orders(self) -> list[Any]:
+        """The price and the issue as a plain row, for workers that follow."""
+        assert isinstance(self._purse, SharedPurse)  # noqa: S101 - of one of several workers
+        granted = self._purse.granted
+        finite = granted if math.isfinite(granted) else None
+        return [self.hashes, self.rate, self.solves, self.flash, finite, self.used, self.used_rate]
+
+    def follow(self, row: list[Any], seconds: float, now: float) -> None:
+        """Go by such a row for the `seconds` until the next. ValueError when it makes no sense."""
+        hashes, rate, solves, flash, granted, used, used_rate = row
+        self.hashes = number(hashes, self._least, self._most)
+        self.rate, self.solves = number(rate, 0.0), number(solves, 0.0)
+        self._crowd.on = flash is True
+        assert isinstance(self._purse, SharedPurse)  # noqa: S101
+        self._purse.adopt(math.inf if granted is None else number(granted))
+        self._use.adopt(number(used), number(used_rate, 0.0))
+        self.room.expire(now)
+        self._seconds += seconds
+        if self._seconds > self._settings.window:
+            self._seconds = 0.0
+            self._crowd.forget()
+
     def _count(self, seconds: float, usual: float | None) -> None:
         """Add a reading to the window of the price; close the window when it is long enough."""
         self._seconds += seconds
@@ -206,4 +243,4 @@ class Pricing:
         cap = min(self._most, settings.flash_cap * self._least) if self.flash else self._most
         self.hashes = min(max(self.hashes, self._least), cap)
         self._seconds = 0.0
-        self._fresh = 0
+        self._fresh = 0.0

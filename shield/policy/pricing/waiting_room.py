@@ -36,6 +36,7 @@ from typing import Any, Final
 
 from shield.policy.challenge.challenge import Redeemed
 from shield.policy.keys import TAG_BYTES, Keys, ticket_tag
+from shield.policy.news import NOBODY, News
 from shield.policy.pricing.settings import PricingSettings
 from shield.policy.rows import count, key, number, text
 from shield.policy.status import TableStatus
@@ -63,9 +64,9 @@ class NetworkLine:
 
 
 class Waiter:
-    """One place in the room. `won`: it may be claimed; `pass_token` is set once it was."""
+    """One place in the room. `won`: it may be claimed; `pass_token` is set once it was, `here` if at this worker."""
 
-    __slots__ = ("among", "id", "index", "line", "pass_token", "since", "until", "won", "work")
+    __slots__ = ("among", "here", "id", "index", "line", "pass_token", "since", "until", "won", "work")
 
     def __init__(self, id_: bytes, line: NetworkLine, work: int, now: float, until: float) -> None:
         self.id = id_
@@ -76,6 +77,7 @@ class Waiter:
         self.among: list[Waiter] = []  # the half of the room
         self.index = 0  # in it
         self.won = False
+        self.here = False
         self.pass_token = ""
 
 
@@ -91,6 +93,7 @@ class Room:
         "_keys",
         "_lines",
         "_most_wait",
+        "_news",
         "_order",
         "_places",
         "_ranks",
@@ -99,7 +102,10 @@ class Room:
         "_won",
     )
 
-    def __init__(self, settings: PricingSettings, size: int, keys: Keys, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, settings: PricingSettings, size: int, keys: Keys, entropy: Callable[[int], bytes], news: News = NOBODY
+    ) -> None:
+        self._news = news
         self._by_network = by_network = settings.by_network
         self._strangers = settings.strangers
         self._keys = keys
@@ -146,6 +152,7 @@ class Room:
         """Give a newcomer a place, a new one or this; when the room is full, that of one who is `worse`."""
         if worse is not None:
             self._leave(worse)
+            self._news.changed("left", worse)
         line = self._line(network)
         if known and not line.known:
             line.known = True
@@ -163,6 +170,7 @@ class Room:
         if not line.waiters:
             self._join(line)
         line.waiters[waiter.id] = waiter
+        self._news.changed("wait", waiter)
         return waiter
 
     def issue(self, now: float) -> None:
@@ -184,6 +192,7 @@ class Room:
         waiter.until = until
         self._won.append(waiter)
         self.hold(waiter.line.name, int(counts))
+        self._news.changed("wait", waiter)
         if len(self._won) > self._size:
             self._give_up(self._won.popleft())
 
@@ -242,17 +251,21 @@ class Room:
 
     def rows(self, shift: float) -> Iterator[list[Any]]:
         """The places as plain rows, the oldest first. `shift`: from our clock to that of the rows."""
-        for waiter in tuple(self._places.values()):
-            line = waiter.line
-            times = (waiter.since + shift, waiter.until + shift)
-            yield [waiter.id.hex(), line.name, line.known, waiter.work, *times, waiter.won, waiter.pass_token]
+        return (self.row(waiter, shift) for waiter in tuple(self._places.values()))
+
+    def row(self, waiter: Waiter, shift: float) -> list[Any]:
+        """A place as a plain row."""
+        line, times = waiter.line, (waiter.since + shift, waiter.until + shift)
+        return [waiter.id.hex(), line.name, line.known, waiter.work, *times, waiter.won, waiter.pass_token]
 
     def restore(self, row: list[Any], shift: float, now: float) -> bool:
         """Take such a row from before a restart; whether there was room. ValueError when it makes no sense."""
         id_, network, known, work, since, until, won, token = row
         name, place, since = text(network), key(id_, ID_BYTES), number(since) - shift
         until = min(number(until) - shift, now + self._most_wait)
-        if place in self._places or until <= now or self.full(known is True):
+        if place in self._places:
+            return self._renew(self._places[place], won is True, text(token), until)
+        if until <= now or self.full(known is True):
             return False
         waiter = self.enter(name, known is True, count(work), min(since, now), place=place)
         waiter.until = until
@@ -260,6 +273,32 @@ class Room:
             self._win(waiter, until, not token)
             waiter.pass_token = text(token)
         return True
+
+    def claimed(self, waiter: Waiter, token: str) -> None:
+        """Keep the pass that was had for a place."""
+        waiter.pass_token = token
+        self._news.changed("wait", waiter)
+
+    def drop(self, row: list[Any]) -> bool:
+        """Let go of the place of a waiter that had to give it to another one, at another worker. ValueError when the
+        row makes no sense."""
+        waiter = self._places.get(key(row[0], ID_BYTES))
+        if waiter is None or waiter.won:
+            return False
+        self._leave(waiter)
+        return True
+
+    def _renew(self, waiter: Waiter, won: bool, token: str, until: float) -> bool:
+        """Take what another worker says of a place that is known here; whether that was new."""
+        new = False
+        if won and not waiter.won:
+            self._win(waiter, until, True)
+            new = True
+        if waiter.won and token and not waiter.pass_token:
+            waiter.pass_token = token
+            self.hold(waiter.line.name, -1)  # from now on it is the pass that counts
+            new = True
+        return new
 
     def status(self) -> TableStatus:
         """The table's fill."""

@@ -33,13 +33,14 @@ nothing for three minutes.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import deque
 from typing import Final
 
 from shield.model import UNIT_SECONDS, Tier
 from shield.policy.queue.kept import Kept
-from shield.policy.queue.order import FIRST, Waiting, demote_all, group_key, oldest_of_worst, promote_oldest
+from shield.policy.queue.order import FIRST, Waiting, demote_all, group_key, oldest_of_worst, promote_oldest, tier_key
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.queue.standing import Standing
 from shield.policy.queue.turns import Turns
@@ -63,13 +64,18 @@ class Queue:
         self._times: deque[float] = deque(maxlen=MEDIAN_OF)
         # changed with each window
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
-        self.most = self._length(limit)
+        self._whole = self.most = self._length(limit)
         self.pressed = False
         self.brownout = False
         self._pressed_since = 0.0  # clock reading; 0 before the first pressure
 
     def __len__(self) -> int:
         return len(self.waiting)
+
+    def by_history(self) -> tuple[int, int]:
+        """Requests that wait: those of T0 and T1, or before all tiers, and the others."""
+        known = len(self.waiting) - bisect_left(self.waiting, -Tier.T1, key=tier_key)
+        return known, len(self.waiting) - known
 
     @property
     def standing(self) -> bool:
@@ -147,6 +153,11 @@ class Queue:
             self.waiting = [one for one in self.waiting if id(one) not in gone]
         return [one.request for one in late]
 
+    def share(self, part: float, elsewhere: int) -> None:
+        """Be one of several queues that together are as long as one: this worker has what the others leave, of whose
+        queues so many wait, and its part in any case."""
+        self.most = max(math.ceil(part * self._whole), self._whole - elsewhere)
+
     def sample(self, rtt: float) -> None:
         """An upstream time, for the median."""
         self._times.append(rtt)
@@ -158,7 +169,7 @@ class Queue:
         """
         if self._times:
             self.median_rtt = sorted(self._times)[len(self._times) // 2]
-        self.most = self._length(limit)
+        self._whole = self.most = self._length(limit)
         if pressed and not self.pressed:
             self._pressed_since = now
             demote_all(self.waiting)

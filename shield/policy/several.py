@@ -1,0 +1,140 @@
+"""What an engine does besides, where it is one of several workers (board/): it looks at the board every 20 ms.
+
+Who leads closes the windows for all. Who follows reports what it has counted, and goes by the orders of whoever leads.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shield.policy.board.claims import Claims
+from shield.policy.board.crew import Crew
+from shield.policy.board.paid import Paid
+from shield.policy.board.report import Counted
+from shield.policy.challenge.challenge import Challenger
+from shield.policy.concurrency.concurrency import Concurrency
+from shield.policy.news import News
+from shield.policy.queue.queue import Queue
+from shield.policy.remembered import Remembered
+from shield.policy.routes import Routes
+from shield.policy.status import BoardStatus
+from shield.policy.upstream_times import UpstreamTimes
+from shield.policy.windows import EARLY, Windows
+
+REPORT_SECONDS: Final = 0.1
+"""How often a worker that follows reports, and tells of payments. The one that leads reads every half second."""
+ROUTES_TOLD: Final = 8
+"""Routes of which a worker tells the others in each window, those most asked for: who has seen most of one is right."""
+
+
+class Several:
+    """Carries news between the board and the parts of one engine. It has an attribute for each of them."""
+
+    __slots__ = (
+        "_challenger", "_claims", "_concurrency", "_crew", "_news", "_paid", "_paid_at", "_queue", "_remembered",
+        "_routes", "_settled", "_times", "_told_at", "_window", "_windows",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        crew: Crew,
+        claims: Claims,
+        news: News,
+        paid: Paid | None,
+        challenger: Challenger,
+        concurrency: Concurrency,
+        queue: Queue,
+        remembered: Remembered,
+        routes: Routes,
+        settled: int,
+        times: UpstreamTimes,
+        window: float,
+        windows: Windows,
+    ) -> None:
+        """`settled`: samples after which a route's time is known; `window`: seconds; `paid`: where connections are
+        spread."""
+        self._crew = crew
+        self._claims = claims
+        self._news = news
+        self._paid = paid
+        self._challenger = challenger
+        self._concurrency = concurrency
+        self._queue = queue
+        self._remembered = remembered
+        self._routes = routes
+        self._settled = settled
+        self._times = times
+        self._window = window
+        self._windows = windows
+        self._paid_at = self._told_at = 0.0  # when payments and routes were told
+
+    @property
+    def report_seconds(self) -> float:
+        """Seconds after which what was counted is due; 0: those of a window."""
+        return 0.0 if self._crew.leads else REPORT_SECONDS
+
+    @property
+    def hurries(self) -> bool:
+        """Whether this engine leads and requests wait, here or elsewhere."""
+        return self._crew.leads and bool(self._queue.waiting or self._crew.waiting_elsewhere)
+
+    def sync(self, now: float) -> bool:
+        """Go by what the other workers say, and tell them what is new. False where another engine has come in the
+        place of this one, and speaks for this worker."""
+        crew = self._crew
+        if not crew.sync(now, *self._queue.by_history()):
+            return False
+        orders = crew.orders(now)
+        if orders is not None:
+            try:
+                self._windows.follow(*orders, now)
+            except (ValueError, TypeError):
+                crew.lost += 1
+        crew.take_turn(now)
+        self._queue.share(self._concurrency.slots.part, crew.waiting_elsewhere)
+        if crew.leads:
+            for sample in crew.samples():
+                self._times.learn_elsewhere(*sample, now)
+            if self._routes.typical.samples <= self._settled:  # the others wait for it
+                self._news.changed("route", self._routes.typical)
+        self._tell(now)
+        self._hear(now)
+        return True
+
+    def close_window(self, counted: Counted, seconds: float, now: float) -> bool:
+        """Close the window that lasted so long, for all workers; or report what was counted to the one that does.
+        Whether as much time has passed as a window lasts."""
+        crew, windows = self._crew, self._windows
+        if crew.leads:
+            windows.close(now, seconds, counted, crew.elsewhere())
+            crew.order(windows.orders(), now)
+        else:
+            crew.report(windows.report(counted), now)
+        if now < self._told_at + self._window - EARLY:
+            return False
+        self._told_at = now
+        for route in self._routes.most_asked(ROUTES_TOLD):
+            self._news.changed("route", route)
+        return True
+
+    def status(self) -> BoardStatus:
+        """What came of it."""
+        lost = self._news.lost + (0 if self._paid is None else self._paid.lost)
+        return self._crew.status(self._claims.missed, lost)
+
+    def _tell(self, now: float) -> None:
+        for kind, thing in self._news.take():
+            self._crew.tell(self._remembered.row(kind, thing))
+        if self._paid is not None and now >= self._paid_at + REPORT_SECONDS:
+            self._paid_at = now
+            for row in self._paid.rows(now):
+                self._crew.tell(row)
+
+    def _hear(self, now: float) -> None:
+        news = self._news
+        news.on = False  # what was heard is no news
+        self._remembered.load(self._crew.hear(), now)
+        news.on = True
+        # This is done at each answer, too; here it is for whoever inherits from this worker.
+        self._challenger.hear(now)
