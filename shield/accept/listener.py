@@ -60,13 +60,12 @@ class ListenSettings:
         Unit("processes"),
         Doc(
             "Worker processes that share the address; 0 is one per core. On Linux the kernel brings all "
-            "connections of one network (IPv4 /24, IPv6 /48) to one worker, which alone knows its "
-            "clients, their limits, bans and spent challenges. Each worker has its own pressure and "
-            "price. A pass used from several networks may have its budget in several workers, and a "
-            "bought one must be shown to a worker within challenge.bought_idle. With trusted_proxies, by "
-            "PROXY protocol or not, and on systems other than Linux, connections are spread without "
-            "regard to the client: its limits then count per worker, and an answered challenge may be "
-            "answered once more to each."
+            "connections of one network (IPv4 /24, IPv6 /48) to one worker, so its limits are exact. What "
+            "concerns all is found by all together: pressure, price, the concurrency limit, bans, bought "
+            "passes, answered challenges and the waiting room. With trusted_proxies, by PROXY protocol or "
+            "not, and on systems other than Linux, connections are spread without regard to the client: "
+            "a worker then learns within a tenth of a second what a client has used up elsewhere, once "
+            "that is a tenth of a bucket. See docs/workers.md."
         ),
         Why(
             "Chosen",

@@ -33,6 +33,7 @@ from shield.http.forwarded import Forwarding
 from shield.model import Fault
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
+from shield.policy.board.seat import Seat
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
 from shield.process.assembly import assemble
@@ -61,7 +62,7 @@ class Setting:
     `sockets` are descriptors of listening sockets for the service and for tls.redirect_from, in the order of their
     addresses. `drop` has connections dropped (dropper.py). `metrics` go on from before where a config was read
     again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
-    process serves alone.
+    process serves alone. `seat` is that of one of several workers at their board.
     """
 
     config: Config
@@ -74,6 +75,7 @@ class Setting:
     metrics: Metrics | None = None
     keys: tuple[bytes, bytes | None] | None = None
     admin: Sequence[socket.socket] = ()
+    seat: Seat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,11 @@ def _mark(config: Config, keys: Keys) -> bytes:
 
 
 def _engine(setting: Setting, keys: Keys) -> Engine:
-    config = setting.config
-    return Engine(config.policy(), keys, os.urandom, setting.wall_offset, config.upstream.max_concurrency)
+    config, seat = setting.config, setting.seat
+    if seat is not None and setting.share is not None:
+        seat.spread = not setting.share.steered
+    most = config.upstream.max_concurrency
+    return Engine(config.policy(), keys, os.urandom, setting.wall_offset, most, seat=seat)
 
 
 def _within_file_limit(config: Config) -> tuple[UpstreamSettings, int]:

@@ -22,6 +22,8 @@ from shield.config.settings import Config
 from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
+from shield.policy.board.seat import Seat
+from shield.process.board import attach
 from shield.process.build import Setting
 from shield.process.dropper import Dropped
 from shield.process.estate import Inheritance
@@ -61,6 +63,7 @@ class Generations:
             self._inheritance = Inheritance(socket.socket(fileno=share.estate))
         elif legacy is not None and legacy.estates:
             self._inheritance = Inheritance(legacy.estates[0])
+        self._seat: Seat | None = None  # at the board; of one of several workers
         self._drop = drop or self._have_dropped
         self._sockets: SharedSockets | None = None if legacy is None else legacy.sockets()
         self._exports: Exports | None = None
@@ -76,6 +79,8 @@ class Generations:
 
     async def start(self, config: Config) -> Service:
         """The first service. Raises StartError."""
+        if self._share is not None:
+            self._seat = Seat(attach(self._share.board, self._share.workers), self._share.worker)
         await self.prepare(config, self._share)
         return await self.commit()
 
@@ -216,7 +221,9 @@ class Generations:
             keys = None
             if share is None:
                 keys = self._keys = load_keys(config.state, log, former=self._keys)
-            service = Service(Setting(config, log, clock, wall_offset, given, self._drop, share, metrics, keys, admin))
+            drop, seat = self._drop, self._seat
+            setting = Setting(config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seat)
+            service = Service(setting)
             await service.prepare(former, self._inheritance)
         except BaseException:
             await self.drop()

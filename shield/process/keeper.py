@@ -50,14 +50,12 @@ def recall(setting: Setting, engine: Engine) -> int:
 
 def about(setting: Setting) -> dict[str, Any]:
     """What is saved beside rows: when, and before which service."""
-    workers = 1 if setting.share is None else setting.share.workers
-    time = setting.clock() + setting.wall_offset
-    return {"time": time, "servers": list(setting.config.upstream.servers), "workers": workers}
+    return {"time": setting.clock() + setting.wall_offset, "servers": list(setting.config.upstream.servers)}
 
 
 def same_service(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether what was learned of the service there holds here."""
-    return all(one.get(key) == other.get(key) for key in ("servers", "workers"))
+    return one.get("servers") == other.get("servers")
 
 
 class Keeper:

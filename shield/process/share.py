@@ -20,6 +20,8 @@ class Share:
     redirects: tuple[int, ...] = ()  # likewise, for tls.redirect_from
     workers: int = 1  # how many there are
     estate: int = -1  # descriptor over which it comes in the place of another worker (estate.py)
+    board: int = -1  # descriptor of the memory that all share
+    steered: bool = True  # the kernel brings all connections of a network to one worker
 
     @property
     def estates(self) -> tuple[int, ...]:
@@ -41,18 +43,13 @@ def check_workers(before: int, now: int) -> None:
 
 
 def share_out(config: Config, workers: int) -> Config:
-    """The config of one worker. What is for the whole service is divided, rounded up; 0 keeps its meaning."""
+    """The config of one worker. What is for the whole service is divided, rounded up; 0 keeps its meaning. What the
+    workers share over the board (policy/board), as the requests that the service takes at once, stays whole."""
 
     def part(whole: int) -> int:
         return math.ceil(whole / workers)
 
-    listen, tls, http, upstream, concurrency = (
-        config.listen,
-        config.tls,
-        config.http,
-        config.upstream,
-        config.concurrency,
-    )
+    listen, tls, http, upstream = config.listen, config.tls, config.http, config.upstream
     return replace(
         config,
         listen=replace(listen, max_connections=part(listen.max_connections)),
@@ -63,13 +60,5 @@ def share_out(config: Config, workers: int) -> Config:
             response_buffers_bytes=part(http.response_buffers_bytes),
             unsent_bytes=part(http.unsent_bytes),
         ),
-        upstream=replace(
-            upstream, max_concurrency=part(upstream.max_concurrency), max_streams=part(upstream.max_streams)
-        ),
-        concurrency=replace(
-            concurrency,
-            start=part(concurrency.start),
-            least=part(concurrency.least),
-            most=part(concurrency.most),
-        ),
+        upstream=replace(upstream, max_streams=part(upstream.max_streams)),
     )

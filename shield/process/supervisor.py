@@ -2,7 +2,8 @@
 
     supervisor    binds the sockets and steers connections to them (accept/steering.py), holds the signing keys, starts
                   the workers and starts them again, runs the demo site, answers on the admin listener for all
-    worker 0...   an ordinary Service each (worker.py), with its own engine, on sockets that it inherits
+    worker 0...   an ordinary Service each (worker.py), with its own engine, on sockets that it inherits; over memory
+                  that they share (policy/board) these are one
 
 Workers are forked by a process that has neither a loop nor threads, which a fork would copy in any state (nursery.py);
 where there is none, they are new interpreters. The supervisor keeps the listening sockets open, so while a worker is
@@ -44,7 +45,9 @@ from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
+from shield.policy.board.memory import Board
 from shield.process import signals, systemd
+from shield.process.board import attach, make
 from shield.process.control import BEAT_SECONDS, Order
 from shield.process.dropper import Dropped
 from shield.process.exports import Exports
@@ -143,9 +146,9 @@ class Supervisor:
     """
 
     __slots__ = (
-        "_admin", "_changing", "_clock", "_closing", "_config", "_demo", "_directory", "_dropped", "_exports",
-        "_failure", "_keys", "_left", "_legacy", "_log", "_number", "_nursery", "_others", "_predecessor", "_served",
-        "_sockets", "_stop", "_use", "_view", "_workers", "addresses",
+        "_admin", "_board", "_board_memory", "_changing", "_clock", "_closing", "_config", "_demo", "_directory",
+        "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_log", "_number", "_nursery", "_others",
+        "_predecessor", "_served", "_sockets", "_stop", "_use", "_view", "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -185,6 +188,8 @@ class Supervisor:
         self._others = Predecessors() if predecessor is None else predecessor.others
         self._keys = None if legacy is None else legacy.keys
         self._left = asyncio.Event()  # for another process
+        self._board: Board | None = None
+        self._board_memory = -1  # its descriptor
 
     async def start(self) -> None:
         """Everything, in the order of a single process; returns when all workers listen. Raises StartError."""
@@ -205,6 +210,7 @@ class Supervisor:
         listening = self._sockets = SharedSockets(config, self._number, given)
         closing.callback(self._close_sockets)
         self.addresses = listening.addresses
+        self._make_board()
         steered = listening.steers or self._steer(listening)
         if predecessor is None:
             self._dig(listening, steered)
@@ -327,7 +333,16 @@ class Supervisor:
 
     def _share(self, number: int, keys: tuple[bytes, bytes | None], listening: SharedSockets) -> Share:
         descriptors = listening.descriptors(number), listening.redirect_descriptors(number)
-        return Share(number, keys, *descriptors, self._number)
+        return Share(number, keys, *descriptors, self._number, board=self._board_memory, steered=listening.steers)
+
+    def _make_board(self) -> None:
+        """Make what the workers have in common (policy/board). Raises StartError."""
+        try:
+            self._board_memory = make(self._number)
+            self._closing.callback(os.close, self._board_memory)
+            self._board = attach(self._board_memory, self._number)
+        except OSError as error:
+            raise StartError(f"no memory that {self._number} workers can share: {error.strerror}") from error
 
     async def _start_admin(self, config: Config, given: Sequence[socket.socket] = ()) -> AdminServer:
         assert self._view is not None  # noqa: S101 - it was made
@@ -482,7 +497,7 @@ class Supervisor:
         try:
             return listening.steer()
         except OSError as error:
-            self._log.event("not_steered", error=str(error), effect="limits count per worker")
+            self._log.event("not_steered", error=str(error), effect="a client is ahead of its limits by a moment")
             return False
 
     def _socket(self, worker: WorkerHandle) -> str:
@@ -526,6 +541,8 @@ class Supervisor:
                     return
                 self._log.event("worker_ended", worker=worker.number, pid=worker.process.pid, status=status)
                 worker.process = None
+                if self._board is not None:
+                    self._board.leave(worker.number)
             pause = worker.pause(self._clock())
             if pause is None:
                 self._failure = f"worker {worker.number} died {MOST_DEATHS} times within {DEATHS_SECONDS:.0f} seconds"

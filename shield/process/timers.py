@@ -44,7 +44,7 @@ class Timers:
             self._meter.read(now, self._busy())
             self._parts.serving.resting.read(self._meter.load)
         self._due = turns.due = now + TICK_SECONDS
-        if self._parts.engine.waiting or now >= self._next_tick:
+        if self._parts.engine.waiting or self._parts.engine.shared or now >= self._next_tick:
             self._tick(now)
         if self._parts.serving.resting:
             self._parts.serving.resting.sweep(now)

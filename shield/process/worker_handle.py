@@ -61,7 +61,8 @@ class WorkerHandle:
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         with theirs:
-            given = (*self._share.listeners, *self._share.redirects, *self._share.estates)
+            share = self._share
+            given = (*share.listeners, *share.redirects, *share.estates, share.board)
             self.process = await self._begin(theirs.fileno(), given)
         self._answers = asyncio.Queue()
         self._listening = asyncio.create_task(self._listen(self._control, self._answers))

@@ -40,8 +40,7 @@ class UpstreamSettings:
         Unit("requests"),
         Doc(
             "Requests that the service gets at the same time, at most; more wait in the queue. 0: Shield "
-            "finds out what the service takes (see [concurrency]). Several workers (listen.workers) share "
-            "it equally, rounded up."
+            "finds out what the service takes (see [concurrency]). It is for all workers together."
         ),
         Why(
             "Chosen",

@@ -110,7 +110,9 @@ async def test_each_network_meets_one_worker_and_the_operator_sees_all(two: Star
     status = await shield.status()
     assert status["requests"] == {"forward": {"ok": 2 * NETWORKS}}
     assert [worker["requests"]["forward"]["ok"] for worker in status["workers"]] == [expected["0"], expected["1"]]
-    assert [worker["concurrency"] for worker in status["workers"]] == [4, 4], "half of what is for the whole service"
+    assert [worker["concurrency"] for worker in status["workers"]] == [7, 7], "it is one limit, for both"
+    assert (status["concurrency"], [worker["board"]["workers"] for worker in status["workers"]]) == (7, [2, 2])
+    assert [worker["board"]["leads"] for worker in status["workers"]] == [True, False]
     assert await shield.asked("/readyz") == (200, "ready\n")
     assert await shield.asked("/healthz") == (200, "alive\n")
 
@@ -265,8 +267,8 @@ async def challenged(session: aiohttp.ClientSession, shield: Any) -> dict[str, A
     return {"token": token, "nonces": solver.solve(token, challenge["k"], int(challenge["target"], 16))}
 
 
-async def test_a_pass_is_good_at_every_worker_and_a_challenge_at_one(two: Start, client: Client) -> None:
-    """The workers share the signing keys; that a challenge was answered is known where its client is."""
+async def test_a_pass_is_good_at_every_worker_and_an_answer_buys_one_at_whichever(two: Start, client: Client) -> None:
+    """The workers share the signing keys, and know of each other what was answered."""
     shield = await two(challenge={"mode": "always", "least_hashes": 256, "most_hashes": 1024})
     program = {"User-Agent": "feed-reader/2.1", "Accept": "application/json"}
     for n in range(NETWORKS):
@@ -286,8 +288,12 @@ async def test_a_pass_is_good_at_every_worker_and_a_challenge_at_one(two: Start,
         token = (await response.json())["pass"]
     async with zero.post(url, json=answer) as response:
         assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "spent")
-    async with one.post(url, json=other) as response:
-        assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "foreign")
+    async with one.post(url, json=answer) as response:
+        assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "spent")
+    async with one.post(url, json=other) as response:  # its visitor has another address now
+        assert response.status == 200
+    async with zero.post(url, json=other) as response:
+        assert (response.status, (await response.json(content_type=None))["reason"]) == (400, "spent")
     for session, worker in ((zero, 0), (one, 1)):
         async with session.get(shield.url(f"/page/with-pass/{worker}"), headers={"Shield-Pass": token}) as response:
             assert response.status == 200
@@ -332,6 +338,24 @@ async def test_behind_trusted_proxies_connections_are_spread_by_the_kernel(two: 
             assert response.status == 200
     status = await shield.status()
     assert all(worker["requests"]["forward"]["ok"] for worker in status["workers"])
+
+
+async def test_behind_a_trusted_proxy_a_ban_at_one_worker_holds_at_both(two: Start, client: Client) -> None:
+    shield = await two(
+        listen={"workers": 2, "trusted_proxies": ["127.0.0.0/8"]},
+        limits={"honeypots": ["/trap"]},
+    )
+    headers = {"X-Forwarded-For": "192.0.2.1", "Connection": "close"}
+    session = client("127.0.0.1", {"User-Agent": "scanner/1.0"}, jar=False)
+    async with session.get(shield.url("/trap"), headers=headers) as response:
+        assert response.status == 403
+    await shield.until(lambda now: [worker["active_bans"]["clients"] for worker in now["workers"]] == [1, 1])
+    for n in range(32):
+        async with session.get(shield.url(f"/page/{n}"), headers=headers) as response:
+            assert response.status == 403
+    status = await shield.status()
+    assert all(worker["requests"]["ban"]["client_banned"] for worker in status["workers"]), "both were asked"
+    assert status["active_bans"] == {"clients": 1, "addresses": 0}
 
 
 async def test_a_failed_start_is_one_line(launch: Start, origin: str, tls: Any) -> None:
