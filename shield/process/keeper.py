@@ -88,8 +88,9 @@ class Keeper:
                 pause[HISTORY] = max(CALM_SECONDS, await self._save(HISTORY) / MOST_SHARE)
             due = ATTACK_SECONDS if engine.attack else max(CALM_SECONDS, pause[LEARNED])
             if now - last[LEARNED] >= (min(due, pause[LEARNED]) if engine.bans_made != bans else due):
-                last[LEARNED], bans = now, engine.bans_made
+                last[LEARNED], made = now, engine.bans_made
                 pause[LEARNED] = max(LOOK_SECONDS, await self._save(LEARNED) / MOST_SHARE)
+                bans = -1 if self._told.get(LEARNED) else made  # what the disk did not take is tried again soon
 
     async def save(self) -> None:
         """Save everything now."""

@@ -143,6 +143,32 @@ async def test_a_disk_that_takes_nothing_is_told_of_once(tmp_path: Path, events:
     ]
 
 
+async def test_a_ban_that_the_disk_did_not_take_is_saved_when_it_does(
+    tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was tried again 30 s later only, and forgotten with a process that was killed before."""
+    folder = tmp_path / "later" / "state"
+    (tmp_path / "later").touch()
+    process = Process(folder, events, 0.0)
+    process.ban("192.0.2.1")
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        process.now += seconds
+        if process.now == 10.0:
+            (tmp_path / "later").unlink(missing_ok=True)
+        if process.now == 12.0:
+            raise asyncio.CancelledError
+        await real(0)
+
+    monkeypatch.setattr(keeper.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await process.keeper.run()
+    monkeypatch.undo()
+    assert events.names() == ["learned_not_saved"]
+    assert (folder / "learned.json").exists()
+
+
 async def test_when_it_is_saved(tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after the start and after a ban, else every 30 s; every 10 s under attack, and then no history."""
     process = Process(tmp_path, events, 0.0)
