@@ -229,6 +229,30 @@ async def test_a_killed_supervisor_leaves_no_orphans(launch: Start, origin: str)
     shield.lines.clear()  # it was not expected to end with 0
 
 
+async def test_the_next_shield_starts_while_orphans_drain(
+    start: Start, launch: Start, slow: Any, client: Client
+) -> None:
+    """As under a manager that leaves the workers of a supervisor that was killed alone."""
+    url, waiting, go = slow
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {"listen": {"workers": 2, "address": address}, "upstream": {"servers": [url]}}
+    killed = await launch(**settings)
+    await killed.begin()
+    request = asyncio.create_task(client().get(killed.url("/slow")))
+    await waiting.wait()
+    killed.process.kill()
+    await killed.logged("draining", count=2)
+    again = await start(**settings)
+    async with client("127.26.0.1").get(again.url("/page")) as response:
+        assert response.status == 200
+    go.set()
+    async with await request as response:
+        assert await response.text() == "at last"
+    await killed.ended()
+    killed.lines.clear()  # it was not expected to end with 0
+
+
 async def test_workers_outlive_their_nursery(two: Start, client: Client) -> None:
     """Whoever comes after it is killed is a new interpreter."""
     shield = await two()
