@@ -278,9 +278,10 @@ class Chaos:
     async def look_at_bans(self) -> None:
         """Whether those that must have been saved still hold."""
         now = time.monotonic()
-        for address, at in self.bans.items():
+        for address, at in list(self.bans.items()):
             if KEPT_SECONDS < now - at < BAN_SECONDS and (code := await self.scan(address, "/page")) != 403:
                 self.ledger.problems.append(f"the ban of {address}, {now - at:.1f} s old, was forgotten: {code}")
+                self.bans[address] = float("-inf")  # it is told once
 
     async def scan(self, address: str, path: str) -> int:
         """The status that a scanner gets; 0 for none."""
