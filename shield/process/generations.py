@@ -96,13 +96,13 @@ class Generations:
             await self._present.hand_over(service)
         self._next = None
         former, self._sockets, self._next_sockets = self._sockets, self._next_sockets, None
+        await self._export(service)
         if former is not None:
             former.fill_in()
+        self._dig(service)  # before it begins, and says at once who is dropped
         self._switch(service)
         if former is not None:
             former.close(self._sockets)
-        self._dig(service)
-        await self._export(service)
         if first:
             gc.collect()
             gc.freeze()  # modules, settings, templates: nothing of it will ever be garbage

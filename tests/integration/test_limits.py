@@ -194,6 +194,23 @@ async def test_forwarded_addresses_are_believed_of_trusted_proxies_only(
     assert seen["stranger"]["x-request-id"] != seen["proxy"]["x-request-id"]
 
 
+async def silent(shield: Any) -> bool:
+    """Whether a new connection of 127.8.3.1 is not answered within half a second, and not closed either."""
+    host, port = shield.address.split(":")
+
+    def connect() -> bool:
+        with socket.create_connection((host, int(port)), timeout=0.5, source_address=("127.8.3.1", 0)) as one:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+            return bool(one.recv(1))
+
+    try:
+        return not await asyncio.to_thread(connect)
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel drops connections on Linux only")
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_who_goes_on_against_refusals_is_not_answered_any_more(
@@ -218,24 +235,8 @@ async def test_who_goes_on_against_refusals_is_not_answered_any_more(
     insisting = asyncio.create_task(insist())  # once its connection is reset it tries another, which is not answered
     await shield.logged("address_dropped", address="127.8.3.1", times=1)
     await shield.until(lambda status: status["dropped"] == 1)
-    host, port = shield.address.split(":")
-
-    def connect() -> bool:
-        """Whether a new connection is answered, within half a second."""
-        with socket.create_connection((host, int(port)), timeout=0.5, source_address=("127.8.3.1", 0)) as one:
-            one.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
-            return bool(one.recv(1))
-
-    async def silent() -> bool:
-        try:
-            return not await asyncio.to_thread(connect)
-        except TimeoutError:
-            return True
-        except OSError:
-            return False
-
     async with asyncio.timeout(5):
-        while not await silent():
+        while not await silent(shield):
             await asyncio.sleep(0.1)
     async with asyncio.timeout(5):
         while not told.exists() or "127.8.3.1/32" not in told.read_text():
@@ -246,6 +247,32 @@ async def test_who_goes_on_against_refusals_is_not_answered_any_more(
     assert not shield.seen("not_dropped_by_kernel")
     await shield.until(lambda status: status["dropped"] == 0)
     async with asyncio.timeout(5):
-        while await silent():
+        while await silent(shield):
             await asyncio.sleep(0.1)
     assert await get(neighbour, shield) == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel drops connections on Linux only")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_kernel_drops_on_after_a_reload(
+    start: Callable[..., Any], origin: str, client: Client, workers: int
+) -> None:
+    """A process that serves alone let those in again, and closed their connections itself."""
+    shield = await start(
+        listen={"workers": workers},
+        limits={"client": {"rate": 1, "burst": 10}, "costs": {"/": 1.0}},
+        drops={"refusals": 80, "per_second": 1},
+        upstream={"servers": [origin]},
+    )
+    insistent = client("127.8.3.1")
+    with contextlib.suppress(aiohttp.ClientConnectionError, TimeoutError):
+        async with asyncio.timeout(10):
+            while not shield.seen("address_dropped"):
+                await get(insistent, shield)
+    await shield.logged("address_dropped", address="127.8.3.1")
+    shield.reload(history={"windows": 3})
+    await shield.logged("reloaded", pid=shield.pid)
+    async with asyncio.timeout(10):
+        while not await silent(shield):
+            await asyncio.sleep(0.1)
+    assert await get(client("127.8.3.2"), shield) == 200
