@@ -32,6 +32,7 @@ def _event(level: Level, meaning: str, fields: str = "") -> Event:
 _LISTENING: Final = "listen redirect_from admin upstream dry_run state"
 _ONE_PROCESS: Final = "known connections connections_per_address connections_per_network streams pid"
 _ATTACK: Final = "cause pressure demand capacity"
+_RULE: Final = "change author note rule kind subject value expires"
 
 EVENTS: Final[Mapping[str, Event]] = {
     # the processes
@@ -64,6 +65,17 @@ EVENTS: Final[Mapping[str, Event]] = {
     "learned_not_saved": _event("error", "The disk did not take scores, bans and the like.", "path error"),
     "history_unusable": _event("error", "A history file could not be read, and was put aside.", "path error kept_as"),
     "learned_unusable": _event("error", "A file of scores, bans and the like was put aside.", "path error kept_as"),
+    "rules_not_saved": _event("error", "The disk did not take the operator's rules.", "path error"),
+    "rules_unusable": _event("error", "The file of the operator's rules was put aside.", "path error kept_as"),
+    # what the operator changes
+    "rule_added": _event("warning", "The operator has made a rule.", _RULE),
+    "rule_lifted": _event("warning", "The operator has lifted a rule.", _RULE),
+    "rule_undone": _event("warning", "The operator has undone a change.", _RULE),
+    "rule_ended": _event("info", "A rule of the operator's has ended.", _RULE),
+    "pardoned": _event(
+        "warning", "The operator has had bans lifted that Shield had made.", "change author note subject"
+    ),
+    "rules_not_followed": _event("error", "A worker does not go by a change of the rules.", "effect"),
     "exception": _event("error", "A bug in Shield.", "message traceback"),
     "library": _event("warning", "A library has logged something; error where it says so.", "logger message traceback"),
     # client connections

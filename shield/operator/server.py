@@ -1,20 +1,23 @@
-"""The admin listener: /healthz, /readyz, /metrics and /api/status, for the operator and the monitoring.
+"""The admin listener: /healthz, /readyz, /metrics and /api, for the operator and the monitoring.
 
-It shows and never changes anything. It has no password, so it must stay on an address that only the operator reaches.
-A browser on that machine can be made to ask it, though, by a page whose name was rebound to 127.0.0.1 (DNS
-rebinding): hence the check of Host, and answers that no page of another origin can read.
+Who is on the same machine may ask everything; who is not needs a token to change anything (access.py). A browser on
+that machine can be made to ask it, though, by a page whose name was rebound to 127.0.0.1 (DNS rebinding): hence the
+check of Host, and answers that no page of another origin can read. Nor can such a page change anything: requests that
+a browser sends for another site are refused, and bodies must be JSON by their Content-Type.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import grp
 import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Protocol
 
 import orjson
@@ -26,6 +29,9 @@ from typing_extensions import Doc
 from shield.complaints import Complaint
 from shield.errors import StartError
 from shield.marks import Why
+from shield.operator.access import Access, DeniedError, Role
+from shield.operator.api import CALLS, Api, Call, problem
+from shield.operator.desk import Asker, Desk, DeskError
 from shield.operator.exposition import registry
 from shield.wire.addresses import TcpAddress, UnixAddress, parse_address, wrong_address
 
@@ -38,8 +44,8 @@ class AdminSettings:
         str,
         Doc(
             'Address of the admin listener: "127.0.0.1:9901", "[::1]:9901", '
-            '"unix:/run/shield/admin.sock". Empty: none. It has no password: keep it where only you and '
-            "the monitoring reach it."
+            '"unix:/run/shield/admin.sock". Empty: none. On loopback and over a unix socket there is no password: keep '
+            "it where only you and the monitoring reach it."
         ),
         Why("Precedent", "the port of Envoy's admin listener"),
     ] = "127.0.0.1:9901"
@@ -48,9 +54,23 @@ class AdminSettings:
         Doc("Names accepted in Host besides localhost and IP addresses. Others are refused, against DNS rebinding."),
     ] = ()
 
+    token_file: Annotated[
+        str,
+        Doc(
+            "File with tokens for those who ask from elsewhere than this machine, one a line: `write TOKEN NAME`, or "
+            "`read TOKEN NAME`. Empty: from elsewhere everything can be read, and nothing changed."
+        ),
+    ] = ""
+    group: Annotated[
+        str,
+        Doc("Group that may open the unix socket (mode 0660). Empty: only Shield's own user and root (0600)."),
+    ] = ""
+
     def complaints(self) -> Iterator[Complaint]:
         if self.address and (wrong := wrong_address(self.address)):
             yield ("address",), wrong
+        if self.group and not self.address.startswith("unix:"):
+            yield ("group",), "only a unix socket belongs to a group: admin.address must begin with unix:"
 
 
 class AdminView(Protocol):
@@ -77,6 +97,12 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Server": "Shield",  # and not aiohttp's and Python's version
 }
+
+_OPEN: Final = frozenset({"/healthz", "/readyz"})
+"""What anybody who reaches the listener may ask: balancers do."""
+_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+"""Fields of a proxy. What it passes on is not from this machine, even if the proxy is."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 _OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0}
 """The timeout is in seconds, the same as for clients."""
@@ -132,14 +158,22 @@ class AdminServer:
     """One admin listener. `start` raises StartError when the address cannot be had; `close` ends it.
 
     `refresh(path)` is awaited before the view is read for that path: a view of other processes must ask them first.
+    Without a `desk` there is nothing to change. `access` says who may.
     """
 
     def __init__(
-        self, settings: AdminSettings, view: AdminView, refresh: Callable[[str], Awaitable[None]] = _always_fresh
+        self,
+        settings: AdminSettings,
+        view: AdminView,
+        refresh: Callable[[str], Awaitable[None]] = _always_fresh,
+        desk: Desk | None = None,
+        access: Access | None = None,
     ) -> None:
         self._settings = settings
         self._view = view
         self._refresh = refresh
+        self._api = None if desk is None else Api(desk)
+        self._access = access or Access()
         self._registry = registry(self._metrics_now)
         self._hosts = _hosts(settings)
         self._pages: dict[str, Callable[[str], Awaitable[web.Response]]] = {
@@ -156,9 +190,10 @@ class AdminServer:
     def _metrics_now(self) -> Iterable[Metric]:
         return self._view.metrics()
 
-    def show(self, settings: AdminSettings, view: AdminView) -> None:
-        """Show another view from now on, at the same address, with other hosts perhaps."""
+    def show(self, settings: AdminSettings, view: AdminView, access: Access | None = None) -> None:
+        """Show another view from now on, at the same address, with other hosts and tokens perhaps."""
         self._settings = settings
+        self._access = access or Access()
         self._hosts = _hosts(settings)
         self._view = view
 
@@ -169,7 +204,7 @@ class AdminServer:
         runner = web.ServerRunner(_Server(self._serve), handle_signals=False, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         try:
-            self._servers = await _listen(runner, self._settings.address, given)
+            self._servers = await _listen(runner, self._settings, given)
         except BaseException:
             await runner.cleanup()
             raise
@@ -198,10 +233,45 @@ class AdminServer:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if not self._is_ours(request.headers.get("Host", "")):
             return _say(421, "Unknown Host. Use an IP address, localhost or a name in admin.hosts.\n")
-        if request.method not in {"GET", "HEAD"}:
-            return _say(405, "Only GET and HEAD.\n", Allow="GET, HEAD")
-        page = self._pages.get(request.path)
-        return _say(404, "There is nothing at this address.\n") if page is None else await page(request.path)
+        calls = None if self._api is None else CALLS.get(request.path)
+        try:
+            if calls is not None and self._api is not None:
+                return await self._call(self._api, calls, request)
+            if request.method not in {"GET", "HEAD"}:
+                return _say(405, "Only GET and HEAD.\n", Allow="GET, HEAD")
+            page = self._pages.get(request.path)
+            if page is None:
+                return _say(404, "There is nothing at this address.\n")
+            if request.path not in _OPEN:
+                self._asker(request, "read")
+            return await page(request.path)
+        except DeniedError as error:
+            more = {"WWW-Authenticate": 'Bearer realm="Shield"'} if error.status == 401 else {}
+            title = "A token is needed" if error.status == 401 else "Not allowed"
+            return _problem(error.status, title, str(error), more)
+
+    async def _call(self, api: Api, calls: Mapping[str, Call], request: web.BaseRequest) -> web.Response:
+        """Answer a call of the API."""
+        call = calls.get("GET" if request.method == "HEAD" else request.method)
+        if call is None:
+            return _problem(405, "Not that way", f"Allowed: {', '.join(calls)}", {"Allow": ", ".join(calls)})
+        if call.role == "write" and request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return _problem(403, "Not allowed", "A page of another site has had this sent.")
+        asker = self._asker(request, call.role)
+        try:
+            status, answer = await call.answer(api, request, asker)
+        except DeskError as error:
+            return _problem(error.status, error.title, str(error), {}, **error.more)
+        return _json(status, answer)
+
+    def _asker(self, request: web.BaseRequest, role: Role) -> Asker:
+        """Who asks; DeniedError."""
+        headers, name = request.headers, None
+        if request.transport is not None:
+            name = request.transport.get_extra_info("peername")
+        peer = str(name[0]) if isinstance(name, tuple) else ""
+        forwarded = any(field in headers for field in _FORWARDED)
+        return self._access.check(peer, forwarded, headers.get("Authorization", ""), role)
 
     def _is_ours(self, host: str) -> bool:
         """True for an IP literal, localhost or a configured name, whatever the port."""
@@ -232,16 +302,29 @@ class AdminServer:
 
     async def _status(self, path: str) -> web.Response:
         await self._refresh(path)
-        body = orjson.dumps(self._view.status(), default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-        return web.Response(body=body + b"\n", content_type="application/json", headers=_HEADERS)
+        return _json(200, self._view.status())
 
 
 def _hosts(settings: AdminSettings) -> frozenset[str]:
     return frozenset(host.lower() for host in settings.hosts) | {"localhost"}
 
 
-async def _listen(runner: web.ServerRunner, text: str, given: Sequence[socket.socket]) -> list[asyncio.Server]:
+def _json(status: int, answer: dict[str, Any]) -> web.Response:
+    body = orjson.dumps(answer, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    return web.Response(status=status, body=body + b"\n", content_type="application/json", headers=_HEADERS)
+
+
+def _problem(status: int, title: str, detail: str, headers: Mapping[str, str] = NOTHING, **more: Any) -> web.Response:
+    body = orjson.dumps(problem(status, title, detail, **more), default=str, option=orjson.OPT_INDENT_2)
+    said = {**headers, **_HEADERS, "Content-Type": "application/problem+json"}
+    return web.Response(status=status, body=body + b"\n", headers=said)
+
+
+async def _listen(
+    runner: web.ServerRunner, settings: AdminSettings, given: Sequence[socket.socket]
+) -> list[asyncio.Server]:
     """Bind, or take what is given. StartError in one line when neither can be."""
+    text = settings.address
     address, loop, protocol = parse_address(text), asyncio.get_running_loop(), runner.server
     assert protocol is not None  # noqa: S101 - the runner was set up
     try:
@@ -252,14 +335,28 @@ async def _listen(runner: web.ServerRunner, text: str, given: Sequence[socket.so
                 return [await loop.create_server(protocol, sock=sock) for sock in given]
             case UnixAddress(path):
                 _refuse_live_socket(path)
+                gid = _group(settings.group)
                 server = await loop.create_unix_server(protocol, path)
                 Path(path).chmod(0o600)
+                if gid is not None:
+                    os.chown(path, -1, gid)
+                    Path(path).chmod(0o660)
                 return [server]
             case TcpAddress(host, port):
                 return [await loop.create_server(protocol, host or None, port, backlog=BACKLOG)]
     except OSError as error:
         reason = "the address is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
         raise StartError(f"admin.address: cannot listen on {text}: {reason}") from error
+
+
+def _group(name: str) -> int | None:
+    """The number of a group; None for no name. Raises StartError."""
+    if not name:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise StartError(f"admin.group: there is no group {name}") from None
 
 
 def _refuse_live_socket(path: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import uvloop
 
 from shield.config.settings import Config
+from shield.policy.rules.rule import Rule
 from shield.process import signals, systemd
 from shield.process.generations import Generations
 from shield.process.inherited import Legacy, Predecessor, Predecessors
 from shield.process.reloading import Reloading
+from shield.process.rulebook import Rulebook
 from shield.process.share import check_workers
 from shield.process.upgrade import Upgrading, own_pidfd
 from shield.process.words import Welcome, greet
@@ -38,8 +41,9 @@ class Alone:
 
     workers = 1
 
-    def __init__(self, generations: Generations, others: Predecessors) -> None:
+    def __init__(self, generations: Generations, rulebook: Rulebook, others: Predecessors) -> None:
         self._generations = generations
+        self._rulebook = rulebook
         self._others = others
         self.left = asyncio.Event()
 
@@ -56,6 +60,7 @@ class Alone:
         self._generations.go_on()
 
     async def leave(self, ends: list[socket.socket]) -> None:
+        self._rulebook.leave()
         await self._generations.leave(ends[0])
         self.left.set()
 
@@ -69,9 +74,20 @@ async def _run(
 ) -> int:
     stop, changing = asyncio.Event(), asyncio.Lock()
     others = Predecessors() if predecessor is None else predecessor.others
-    generations = Generations(legacy=legacy)
-    giver = Alone(generations, others)
-    reloading = Reloading(config, again, generations.reload, generations.event, changing)
+    wall_offset = time.time() - time.monotonic()
+    rulebook = Rulebook(lambda: time.monotonic() + wall_offset, changing)
+    rulebook.go_by(config)
+    generations = Generations(legacy=legacy, desk=rulebook, rules=rulebook.holding())
+    giver = Alone(generations, rulebook, others)
+
+    async def follow(rules: Sequence[Rule], pardon: str) -> int:
+        return generations.follow(rules, pardon)
+
+    async def apply(config: Config) -> None:
+        await generations.reload(config)
+        rulebook.go_by(config)
+
+    reloading = Reloading(config, again, apply, generations.event, changing)
     upgrading = Upgrading(giver, changing, generations.event)
 
     def end() -> None:
@@ -89,6 +105,7 @@ async def _run(
             await predecessor.let_begin()
             await generations.commit()
             await predecessor.begun()
+        rulebook.serve(follow, reloading.now, generations.event)
         systemd.notify("READY=1")
         systemd.keep_alive()
         await signals.first(stop, giver.left)
@@ -104,6 +121,7 @@ async def _run(
             await upgrading.close()
             await generations.drain()
     finally:
+        rulebook.close()
         await reloading.close()
         await upgrading.close()
         await generations.close()

@@ -31,6 +31,7 @@ from shield.demo.site import start_demo
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
 from shield.model import Fault
+from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
 from shield.policy.board.seat import Seat
@@ -62,7 +63,8 @@ class Setting:
     `sockets` are descriptors of listening sockets for the service and for tls.redirect_from, in the order of their
     addresses. `drop` has connections dropped (dropper.py). `metrics` go on from before where a config was read
     again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
-    process serves alone. `seat` is that of one of several workers at their board.
+    process serves alone. `seat` is that of one of several workers at their board. `desk` is what the admin listener of
+    one that serves alone can change.
     """
 
     config: Config
@@ -76,6 +78,7 @@ class Setting:
     keys: tuple[bytes, bytes | None] | None = None
     admin: Sequence[socket.socket] = ()
     seat: Seat | None = None
+    desk: Desk | None = None
 
 
 @dataclass(frozen=True, slots=True)

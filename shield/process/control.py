@@ -20,6 +20,7 @@ from typing import Any, Final
 import orjson
 
 from shield.config.settings import Config
+from shield.policy.rules.rule import Rule
 from shield.process.share import Share
 
 BEAT_SECONDS: Final = 1.0
@@ -34,11 +35,14 @@ MOST_DESCRIPTORS: Final = 253
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a worker is to do: "prepare" a service by another config, let it begin ("commit"), or "drop" it. "give" what
-    was learned over the one descriptor that comes, and "leave" for whom it was given to."""
+    was learned over the one descriptor that comes, and "leave" for whom it was given to. Go by other "rules" of the
+    operator's, and forget what was done to `pardon`, unless that is "". The first order has rules, too."""
 
     what: str
     config: Config = field(default_factory=Config)
     share: Share = field(default_factory=lambda: Share(0, (b"", None), ()))
+    rules: tuple[Rule, ...] = ()
+    pardon: str = ""
 
     def data(self) -> bytes:
         """As it is sent."""

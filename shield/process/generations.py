@@ -19,11 +19,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from shield.config.settings import Config
+from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.policy.board.seat import Seat
 from shield.process.board import attach
+from shield.policy.rules.rule import Rule
 from shield.process.build import Setting
 from shield.process.dropper import Dropped
 from shield.process.estate import Inheritance
@@ -45,7 +47,8 @@ class Generations:
     """`start`, `reload` as often as wanted, `drain`, `close`.
 
     One of several workers has a `share`, and `drop` to tell its supervisor whose connections are to be dropped. Who
-    serves alone holds the sockets here, and may have those of `legacy`. It has more than 15 attributes because it holds
+    serves alone holds the sockets here, and may have those of `legacy`. `rules` of the operator's hold from the start;
+    `desk` is what the admin listener can change. It has more than 15 attributes because it holds
     what is for all services of the process.
     """
 
@@ -54,8 +57,12 @@ class Generations:
         share: Share | None = None,
         drop: Callable[[Sequence[Dropped]], bool] | None = None,
         legacy: Legacy | None = None,
+        desk: Desk | None = None,
+        rules: Sequence[Rule] = (),
     ) -> None:
         self._share = share
+        self._desk = desk
+        self._rules = tuple(rules)
         self._keys = None if legacy is None else legacy.keys
         self._legacy = legacy
         self._inheritance: Inheritance | None = None
@@ -122,6 +129,15 @@ class Generations:
         """`prepare` and `commit`. Raises StartError; then nothing has changed."""
         await self.prepare(config)
         await self.commit()
+
+    def follow(self, rules: Sequence[Rule], pardon: str = "") -> int:
+        """Have every service go by these rules, and forget what was done by itself to `pardon`, unless that is ""; how
+        many bans that lifted."""
+        self._rules = tuple(rules)
+        services = [each for each in (self._present, self._next, *self._retired.values()) if each is not None]
+        for service in services:
+            service.follow(rules)
+        return max((service.pardon(pardon) for service in services), default=0) if pardon else 0
 
     def event(self, name: str, **fields: Any) -> None:
         """Log an event, once there is a log."""
@@ -221,8 +237,8 @@ class Generations:
             keys = None
             if share is None:
                 keys = self._keys = load_keys(config.state, log, former=self._keys)
-            drop, seat = self._drop, self._seat
-            setting = Setting(config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seat)
+            drop, seat, desk = self._drop, self._seat, self._desk
+            setting = Setting(config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seat, desk)
             service = Service(setting)
             await service.prepare(former, self._inheritance)
         except BaseException:
@@ -256,6 +272,7 @@ class Generations:
     def _switch(self, service: Service) -> None:
         """Let `service` begin; the one before it retires. Nothing happens in between."""
         former, self._present = self._present, service
+        service.follow(self._rules)
         self._use(service.log)
         inheritance, self._inheritance = self._inheritance, None
         service.begin(former, inheritance)

@@ -18,8 +18,9 @@ MOST_MISTAKES: Final = 10
 
 
 class Reloading:
-    """`ask` as often as wanted. `again` reads the config, in a thread; `apply` goes by it, or raises StartError and
-    changes nothing. `began` is the config that Shield was started with. `changing` is held meanwhile."""
+    """`ask` as often as wanted, or `now` for who wants to know what came of it. `again` reads the config, in a thread;
+    `apply` goes by it, or raises StartError and changes nothing. `began` is the config that Shield was started with.
+    `changing` is held meanwhile."""
 
     __slots__ = ("_again", "_apply", "_asked", "_began", "_changing", "_task", "_tell")
 
@@ -45,6 +46,11 @@ class Reloading:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
+    async def now(self) -> tuple[str, list[str]]:
+        """Read the config and go by it; what stood in the way, or nothing, and the mistakes in it."""
+        async with self._changing:
+            return await self._once()
+
     async def close(self) -> None:
         """Begin no more, and let go of what has begun."""
         if self._task is not None:
@@ -55,13 +61,16 @@ class Reloading:
         while self._asked:
             async with self._changing:
                 self._asked = False
-                systemd.reloading()
-                try:
-                    await self._reload()
-                finally:
-                    systemd.notify("READY=1")
+                await self._once()
 
-    async def _reload(self) -> None:
+    async def _once(self) -> tuple[str, list[str]]:
+        systemd.reloading()
+        try:
+            return await self._reload()
+        finally:
+            systemd.notify("READY=1")
+
+    async def _reload(self) -> tuple[str, list[str]]:
         try:
             config = await asyncio.get_running_loop().run_in_executor(None, self._again)
             await self._apply(config)
@@ -69,15 +78,17 @@ class Reloading:
                 self._tell("restart_needed", settings=keys, effect="all other settings hold")
         except ConfigError as error:
             mistakes = [str(mistake) for mistake in error.mistakes[:MOST_MISTAKES]]
-            self._refuse(f"{error.path}: {len(error.mistakes)} mistakes", mistakes)
+            return self._refuse(f"{error.path}: {len(error.mistakes)} mistakes", mistakes)
         except (StartError, OSError) as error:
-            self._refuse(str(error), [])
+            return self._refuse(str(error), [])
         except Exception as error:
             self._refuse(f"a bug in Shield: {error!r}", [])
             raise
+        return "", []
 
-    def _refuse(self, error: str, mistakes: list[str]) -> None:
+    def _refuse(self, error: str, mistakes: list[str]) -> tuple[str, list[str]]:
         self._tell("reload_refused", error=error, mistakes=mistakes, effect="the config from before stays")
+        return error, mistakes
 
 
 def needing_restart(began: Config, now: Config) -> list[str]:

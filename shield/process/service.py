@@ -12,14 +12,17 @@ import asyncio
 import itertools
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from shield.config.settings import Config
 from shield.errors import out_of_files
+from shield.operator.access import Access
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
+from shield.policy.rules.rule import Rule
 from shield.process import estate
 from shield.process.build import Parts, Setting, build
 from shield.process.dropper import Dropper
@@ -60,6 +63,7 @@ class Service:
         self._keeper: Keeper | None = None
         self._dropper: Dropper | None = None
         self._view: ProcessView | None = None
+        self._access: Access | None = None
         self._admin: AdminServer | None = None
         self.addresses: list[str] = []
         """Where clients are served, once it has begun."""
@@ -89,9 +93,10 @@ class Service:
         self._keeper = Keeper(setting, parts.engine)
         closing.push_async_callback(self._keeper.save)
         self._view = ProcessView(setting, parts, lambda: self._draining)
+        self._access = Access(setting.config.admin.token_file)
         closing.push_async_callback(self._close_admin)
         if former is None or former.config.admin.address != setting.config.admin.address:
-            self._admin = AdminServer(setting.config.admin, self._view)
+            self._admin = AdminServer(setting.config.admin, self._view, desk=setting.desk, access=self._access)
             await self._admin.start(setting.admin)
 
     def begin(self, former: Service | None = None, inheritance: Inheritance | None = None) -> None:
@@ -104,7 +109,7 @@ class Service:
         if self._admin is None and former is not None:
             self._admin, former._admin = former._admin, None
             if self._admin is not None:
-                self._admin.show(setting.config.admin, self._view)
+                self._admin.show(setting.config.admin, self._view, self._access)
         self._keeper.keep(True)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
@@ -139,6 +144,15 @@ class Service:
         """What it counts."""
         assert self._parts is not None  # noqa: S101 - it was prepared
         return self._parts.metrics
+
+    def follow(self, rules: Sequence[Rule]) -> None:
+        """Go by these rules of the operator's, once it is prepared."""
+        if self._parts is not None:
+            self._parts.engine.follow(rules, self._setting.clock())
+
+    def pardon(self, subject: str) -> int:
+        """Forget what was done by itself to a network or a client; how many bans that lifts."""
+        return 0 if self._parts is None else self._parts.engine.pardon(subject, self._setting.clock())
 
     async def hand_over(self, heir: Service) -> None:
         """Give what is remembered to a service that was prepared, in parts, so that no request waits."""

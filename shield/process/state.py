@@ -1,4 +1,5 @@
-"""What survives a restart: the signing keys, the history of clients, and what else the policy has learned.
+"""What survives a restart: the signing keys, the history of clients, what else the policy has learned, and the rules
+that the operator has made.
 
 Without a state directory both live in memory only. Files are replaced whole (write, fsync, rename), so a crash or a
 full disk leaves the old one. These functions block: call them at start, or from a thread.
@@ -28,6 +29,7 @@ from shield.errors import StartError
 KEY_BYTES: Final = 32
 HISTORY: Final = "history"
 LEARNED: Final = "learned"
+RULES: Final = "rules"
 VERSION: Final = 1
 MAX_BYTES: Final = 256 << 20
 """A larger file is not ours: the tables are bounded, and a row takes about 200 bytes."""
@@ -151,7 +153,7 @@ def path_of(settings: StateSettings, kind: str, worker: int | None) -> Path:
 def save(
     settings: StateSettings, kind: str, slices: Sequence[bytes], about: Mapping[str, Any], worker: int | None = None
 ) -> str:
-    """Replace the file of a kind (HISTORY or LEARNED). What stands in the way, or nothing.
+    """Replace the file of a kind (HISTORY, LEARNED or RULES). What stands in the way, or nothing.
 
     `slices` are JSON lists of rows, made piece by piece so that no request waits.
     """
@@ -253,7 +255,10 @@ def _set_aside(path: Path, kind: str, log: EventLog, error: str) -> None:
         error = f"{error}; it cannot be put aside: {failure.strerror}"
         aside = path
     log.event(
-        "history_unusable" if kind == HISTORY else "learned_unusable", path=str(path), error=error, kept_as=str(aside)
+        "history_unusable" if kind == HISTORY else "rules_unusable" if kind == RULES else "learned_unusable",
+        path=str(path),
+        error=error,
+        kept_as=str(aside),
     )
 
 

@@ -40,12 +40,14 @@ import uvloop
 from shield.config.settings import Config
 from shield.demo.site import start_demo
 from shield.errors import StartError
+from shield.operator.access import Access
 from shield.operator.log import AccessLog, LogSettings
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.policy.board.memory import Board
+from shield.policy.rules.rule import Rule
 from shield.process import signals, systemd
 from shield.process.board import attach, make
 from shield.process.control import BEAT_SECONDS, Order
@@ -54,6 +56,7 @@ from shield.process.exports import Exports
 from shield.process.inherited import Legacy, Predecessor, Predecessors
 from shield.process.nursery import Nursery
 from shield.process.reloading import Reloading
+from shield.process.rulebook import Rulebook
 from shield.process.share import Share, check_workers, share_out
 from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_keys
@@ -114,6 +117,9 @@ async def _run(
     changing = asyncio.Lock()
     reloading = Reloading(config, again, supervisor.reload, supervisor.event, changing)
     upgrading = Upgrading(supervisor, changing, supervisor.event)
+    rulebook = Rulebook(lambda: time.monotonic() + wall_offset, changing)
+    rulebook.serve(supervisor.follow, reloading.now, supervisor.event)
+    supervisor.use_rules(rulebook)
 
     def end() -> None:
         upgrading.cancel()
@@ -130,6 +136,7 @@ async def _run(
         await supervisor.wait()
         systemd.notify("STOPPING=1")
     finally:
+        rulebook.close()
         await reloading.close()
         await upgrading.close()
         await supervisor.close()
@@ -146,9 +153,10 @@ class Supervisor:
     """
 
     __slots__ = (
-        "_admin", "_board", "_board_memory", "_changing", "_clock", "_closing", "_config", "_demo", "_directory",
-        "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_log", "_number", "_nursery", "_others",
-        "_predecessor", "_served", "_sockets", "_stop", "_use", "_view", "_workers", "addresses",
+        "_access", "_admin", "_board", "_board_memory", "_changing", "_clock", "_closing", "_config", "_demo",
+        "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_log", "_number", "_nursery",
+        "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop", "_use", "_view", "_workers",
+        "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -179,6 +187,8 @@ class Supervisor:
         self._exports: Exports | None = None
         self._demo = ""  # the address of the demo site
         self._admin: AdminServer | None = None
+        self._access: Access | None = None
+        self._rulebook: Rulebook | None = None
         self._view: WorkersView | None = None
         self._failure = ""
         self._directory = ""
@@ -202,6 +212,7 @@ class Supervisor:
         if self._nursery is not None:
             self._nursery.open()
             closing.push_async_callback(self._nursery.close)
+        access = self._access = Access(config.admin.token_file)
         keys = self._keys = load_keys(config.state, self._log, former=self._keys)
         self._directory = tempfile.mkdtemp(prefix="shield-workers-")  # mode 0700
         closing.callback(shutil.rmtree, self._directory, ignore_errors=True)
@@ -222,7 +233,9 @@ class Supervisor:
         view = self._view = WorkersView([self._socket(each) for each in self._workers], self._facts, self.stopping)
         closing.push_async_callback(view.close)
         closing.push_async_callback(self._close_admin)
-        self._admin = await self._start_admin(config, () if legacy is None else legacy.admin_at(config.admin.address))
+        self._admin = await self._start_admin(
+            config, access, () if legacy is None else legacy.admin_at(config.admin.address)
+        )
         closing.push_async_callback(self._end_workers)
         self._served = share_out(served, self._number)
         await self._launch_all()
@@ -251,7 +264,7 @@ class Supervisor:
         for error in await asyncio.gather(
             *(worker.order(Order("commit")) for worker in self._workers), return_exceptions=True
         ):
-            if error is not None:
+            if isinstance(error, BaseException):
                 raise error
         await predecessor.begun()
 
@@ -293,6 +306,8 @@ class Supervisor:
         """Have the workers accept nothing more, and end with their last connections."""
         self._left.set()
         await self._close_exports()
+        if self._rulebook is not None:
+            self._rulebook.leave()
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.close(keep=True)
@@ -344,9 +359,9 @@ class Supervisor:
         except OSError as error:
             raise StartError(f"no memory that {self._number} workers can share: {error.strerror}") from error
 
-    async def _start_admin(self, config: Config, given: Sequence[socket.socket] = ()) -> AdminServer:
+    async def _start_admin(self, config: Config, access: Access, given: Sequence[socket.socket] = ()) -> AdminServer:
         assert self._view is not None  # noqa: S101 - it was made
-        admin = AdminServer(config.admin, self._view, self._view.refresh)
+        admin = AdminServer(config.admin, self._view, self._view.refresh, self._rulebook, access)
         await admin.start(given)
         return admin
 
@@ -382,6 +397,18 @@ class Supervisor:
         """Log an event."""
         self._log.event(name, **fields)
 
+    def use_rules(self, rulebook: Rulebook) -> None:
+        """Have every worker go by this book, before the start."""
+        self._rulebook = rulebook
+        rulebook.go_by(self._config)
+
+    async def follow(self, rules: Sequence[Rule], pardon: str) -> int:
+        """Have every worker go by these rules. One that has ended meanwhile is followed by one that does."""
+        async with self._changing:
+            order = Order("rules", rules=tuple(rules), pardon=pardon)
+            answers = await asyncio.gather(*(worker.order(order) for worker in self._workers), return_exceptions=True)
+        return sum(answer.get("pardoned", 0) for answer in answers if isinstance(answer, dict))
+
     async def reload(self, config: Config) -> None:
         """Go by another config, with all workers or with none. Raises StartError or OSError; then nothing changed."""
         async with self._changing:
@@ -389,11 +416,12 @@ class Supervisor:
             assert former is not None  # noqa: S101 - it has started
             assert admin is not None  # noqa: S101
             keys = load_keys(config.state, self._log, former=self._keys)
+            access = Access(config.admin.token_file)
             served = share_out(await self._with_demo(config), self._number)
             listening = SharedSockets(config, self._number, former)
             try:
                 if config.admin.address != self._config.admin.address:
-                    admin = await self._start_admin(config)
+                    admin = await self._start_admin(config, access)
                 try:
                     await self._order_all("prepare", served, keys, listening)
                 except BaseException:
@@ -407,6 +435,9 @@ class Supervisor:
                 worker.share(self._share(worker.number, keys, listening))
             self._config, self._served, self._sockets, self._keys = config, served, listening, keys
             self.addresses = listening.addresses
+            self._access = access
+            if self._rulebook is not None:
+                self._rulebook.go_by(config)
             former.fill_in()
             await asyncio.gather(*(worker.order(Order("commit")) for worker in self._workers), return_exceptions=True)
             former.close(listening)
@@ -419,7 +450,7 @@ class Supervisor:
     async def _use_admin(self, admin: AdminServer) -> None:
         assert self._view is not None  # noqa: S101 - it has started
         if admin is self._admin:
-            admin.show(self._config.admin, self._view)
+            admin.show(self._config.admin, self._view, self._access)
         else:
             await self._close_admin()
             self._admin = admin
@@ -435,7 +466,7 @@ class Supervisor:
             ),
             return_exceptions=True,
         )
-        failed = [error for error in results if error is not None]
+        failed = [error for error in results if isinstance(error, BaseException)]
         if failed:
             await asyncio.gather(*(worker.order(Order("drop")) for worker in self._workers), return_exceptions=True)
             raise failed[0]
@@ -511,10 +542,12 @@ class Supervisor:
         ]
 
     def _config_of(self, worker: WorkerHandle, served: Config) -> Config:
-        return replace(served, admin=replace(served.admin, address=f"unix:{self._socket(worker)}"))
+        admin = replace(served.admin, address=f"unix:{self._socket(worker)}", token_file="", group="")
+        return replace(served, admin=admin)
 
     async def _launch(self, worker: WorkerHandle) -> None:
-        await worker.launch(self._config_of(worker, self._served))
+        rules = () if self._rulebook is None else self._rulebook.holding()
+        await worker.launch(self._config_of(worker, self._served), rules)
 
     async def _launch_all(self) -> None:
         """Start all at once; StartError or OSError of the first that could not."""

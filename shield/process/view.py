@@ -42,7 +42,7 @@ class ProcessView:
         parts, now = self._parts, self._setting.clock()
         return Status(
             ready=self.ready()[0],
-            dry_run=self._setting.config.dry_run,
+            dry_run=parts.engine.dry_run,
             policy=parts.engine.status(now),
             counters=parts.metrics.counters(),
             tasks=len(asyncio.all_tasks()),

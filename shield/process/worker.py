@@ -16,18 +16,16 @@ import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import uvloop
 
-from shield.config.settings import Config
 from shield.errors import StartError
 from shield.process import signals
 from shield.process.control import BEAT_SECONDS, Order, Orders, first_order, say
 from shield.process.dropper import Dropped
 from shield.process.generations import Generations
-from shield.process.share import Share
 from shield.wire.addresses import UnixAddress, parse_address
 
 NOT_STARTED: Final = 3
@@ -48,18 +46,19 @@ def main() -> int:
         if order is None:
             return NOT_STARTED  # the supervisor ended first
         try:
-            uvloop.run(_work(order.config, order.share, control))
+            uvloop.run(_work(order, control))
         except StartError as error:
             say(control, {"error": str(error)})
             return NOT_STARTED
     return 0
 
 
-async def _work(config: Config, share: Share, control: socket.socket) -> None:
+async def _work(first: Order, control: socket.socket) -> None:
+    config, share = first.config, first.share
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     orphan = False
-    generations = Generations(share, Teller(control))
+    generations = Generations(share, Teller(control), rules=first.rules)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     for number in signals.IGNORED:
         loop.add_signal_handler(number, signals.ignore, number, generations.event)
@@ -72,7 +71,7 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
 
     async def follow(order: Order) -> None:
         """Carry out an order, and answer it."""
-        answer = {}
+        answer: dict[str, Any] = {}
         try:
             match order.what:
                 case "prepare":
@@ -83,6 +82,8 @@ async def _work(config: Config, share: Share, control: socket.socket) -> None:
                     await give(order.share.listeners[0])
                 case "leave":
                     await leave()
+                case "rules":
+                    answer["pardoned"] = generations.follow(order.rules, order.pardon)
                 case _:
                     await generations.drop()
         except (StartError, OSError) as error:

@@ -18,6 +18,7 @@ import orjson
 
 from shield.config.settings import Config
 from shield.errors import StartError
+from shield.policy.rules.rule import Rule
 from shield.process.control import Order, Silence, send
 from shield.process.dropper import Dropped
 from shield.process.nursery import Child, Nursery
@@ -54,7 +55,7 @@ class WorkerHandle:
         self._silence: Silence | None = None  # None before it listens
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)  # when; monotonic seconds
 
-    async def launch(self, config: Config) -> None:
+    async def launch(self, config: Config, rules: tuple[Rule, ...] = ()) -> None:
         """Start its process; returns when that listens. Raises StartError with what it says, or OSError."""
         await self._hang_up()
         self._silence = None
@@ -67,7 +68,9 @@ class WorkerHandle:
         self._answers = asyncio.Queue()
         self._listening = asyncio.create_task(self._listen(self._control, self._answers))
         with contextlib.suppress(ConnectionError):
-            await asyncio.get_running_loop().sock_sendall(self._control, Order("start", config, self._share).data())
+            await asyncio.get_running_loop().sock_sendall(
+                self._control, Order("start", config, self._share, rules).data()
+            )
         await self._answered("ended before it listened")
         self._silence = Silence()
 
@@ -83,15 +86,16 @@ class WorkerHandle:
             env=_environment(),
         )
 
-    async def order(self, order: Order) -> None:
-        """Have the process carry out an order. Raises StartError with what it says, or when it has ended."""
+    async def order(self, order: Order) -> dict[str, Any]:
+        """Have the process carry out an order; its answer. Raises StartError with what it says, or when it has
+        ended."""
         if self._control is None or self.process is None:
-            return  # it pauses; the next one is launched by the config that holds then
+            return {}  # it pauses; the next one is launched by the config and the rules that hold then
         try:
             await send(self._control, order)
         except OSError as error:
             raise StartError(f"worker {self.number} cannot be told: {error.strerror}") from error
-        await self._answered("ended meanwhile")
+        return await self._answered("ended meanwhile")
 
     def share(self, share: Share) -> None:
         """Have this share from the next launch on."""
@@ -101,13 +105,14 @@ class WorkerHandle:
         """Whether its process has said nothing for long; to be called every BEAT_SECONDS."""
         return self._silence is not None and self._silence.too_long()
 
-    async def _answered(self, otherwise: str) -> None:
+    async def _answered(self, otherwise: str) -> dict[str, Any]:
         answer = await self._answers.get()
         if answer is None:
             self._answers.put_nowait(None)
             raise StartError(f"worker {self.number} {otherwise}")
         if error := answer.get("error", ""):
             raise StartError(error)
+        return answer
 
     async def _listen(self, control: socket.socket, answers: asyncio.Queue[dict[str, Any] | None]) -> None:
         """Take what the process says, to its end."""

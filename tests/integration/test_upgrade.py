@@ -250,3 +250,25 @@ async def test_the_service_manager_knows_whom_to_watch(start: Start, origin: str
         os.kill(shield.pid, signal.SIGHUP)
         assert await manager.hears("RELOADING=1") == shield.pid
         assert await manager.hears("READY=1") == shield.pid
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_operator_s_rules_go_over(
+    workers: int, start: Start, origin: str, client: Client, tmp_path: Path
+) -> None:
+    shield = await start(
+        prefix=FRESH,
+        listen={"workers": workers},
+        upstream={"servers": [origin]},
+        state={"directory": tmp_path / "state"},
+    )
+    wish = {"kind": "deny", "subject": "127.31.7.0/24"}
+    async with client().post(f"http://{shield.admin}/api/rules", json=wish) as response:
+        assert response.status == 201
+    await shield.upgrade()
+    async with client("127.31.7.1").get(shield.url("/page")) as response:
+        assert response.status == 403
+    async with client().post(f"http://{shield.admin}/api/undo", json={}) as response:
+        assert response.status == 200
+    async with client("127.31.7.1").get(shield.url("/page")) as response:
+        assert response.status == 200

@@ -36,7 +36,7 @@ ENDED: Final = "ended"
 UNDONE: Final = "undone"
 PARDONED: Final = "pardoned"
 RELOADED: Final = "reloaded"
-_WORDS: Final = frozenset({ADDED, LIFTED, ENDED, UNDONE, PARDONED, RELOADED})
+CHANGES: Final = (ADDED, LIFTED, ENDED, UNDONE, PARDONED, RELOADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class Book:
 
 def _read_change(row: dict[str, Any]) -> Change:
     what = text(row["what"])
-    if what not in _WORDS:
+    if what not in CHANGES:
         raise ValueError("no change")
     rule, before = (None if row[name] is None else read(row[name]) for name in ("rule", "before"))
     if what in (ADDED, LIFTED) and rule is None and before is None:

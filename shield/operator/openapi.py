@@ -1,0 +1,156 @@
+"""The OpenAPI document (3.1) of the admin listener. A test holds it against what is answered."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shield import __version__
+from shield.policy.rules.book import CHANGES
+from shield.policy.rules.rule import AUTHOR_CHARS, KINDS, LEAST_SECONDS, MOST_CHARS, MOST_SECONDS
+
+_TEXT: Final = {"type": "string"}
+_NUMBER: Final = {"type": "number"}
+_WHOLE: Final = {"type": "integer", "minimum": 0}
+_NOTE: Final = {"type": "string", "maxLength": MOST_CHARS, "description": "Why; one line."}
+_AUTHOR: Final = {
+    "type": "string",
+    "maxLength": AUTHOR_CHARS,
+    "description": "Who asks, where no token says so.",
+}
+
+
+def _object(required: str = "", **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required.split()}
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_SCHEMAS: Final[dict[str, Any]] = {
+    "Rule": _object(
+        "number kind subject value author note created expires",
+        number=_WHOLE,
+        kind={"enum": list(KINDS)},
+        subject={**_TEXT, "description": "A network, a client, pass:ID, client, address, a path, or nothing."},
+        value={**_TEXT, "description": 'Of a limit "RATE/BURST", of a pressure "0.5", else never, on or off.'},
+        author=_TEXT,
+        note=_TEXT,
+        created={**_NUMBER, "description": "Seconds since 1970."},
+        expires={**_NUMBER, "description": "Likewise; 0: it holds until it is lifted."},
+    ),
+    "Wish": {
+        **_object(
+            "kind",
+            kind={"enum": list(KINDS)},
+            subject={**_TEXT, "examples": ["192.0.2.0/24", "2001:db8::/48", "client", "/feed"]},
+            value={**_TEXT, "examples": ["20/400", "0.5", "never", "on"]},
+            seconds={"type": "number", "minimum": LEAST_SECONDS, "maximum": MOST_SECONDS},
+            note=_NOTE,
+            author=_AUTHOR,
+            here={"type": "array", "items": _TEXT, "maxItems": 8, "description": "Addresses not to lock out."},
+            force={"type": "boolean", "description": "Insist on a large network."},
+        ),
+        "additionalProperties": False,
+    },
+    "Change": _object(
+        "number what at author note subject rule before of",
+        number=_WHOLE,
+        what={"enum": list(CHANGES)},
+        at=_NUMBER,
+        author=_TEXT,
+        note=_TEXT,
+        subject=_TEXT,
+        rule={"anyOf": [_ref("Rule"), {"type": "null"}]},
+        before={"anyOf": [_ref("Rule"), {"type": "null"}]},
+        of={**_WHOLE, "description": "The change that was undone."},
+    ),
+    "Kept": {"type": "boolean", "description": "Whether it outlives a restart: it is in state.directory."},
+    "Rules": _object("rules kept", rules=_list_of("Rule"), kept=_ref("Kept")),
+    "Changed": _object("change kept", change=_ref("Change"), kept=_ref("Kept")),
+    "Lifted": _object("changes pardoned kept", changes=_list_of("Change"), pardoned=_WHOLE, kept=_ref("Kept")),
+    "Audit": _object("changes", changes=_list_of("Change")),
+    "Reloaded": _object("reloaded", reloaded={"const": True}),
+    "Said": _object("note author", note=_NOTE, author=_AUTHOR) | {"required": []},
+    "Problem": _object("type title status detail", type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
+}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": _ref(name)}}}
+
+
+def _call(summary: str, status: int, answer: str, body: str = "", parameters: tuple[Any, ...] = ()) -> dict[str, Any]:
+    call: dict[str, Any] = {
+        "summary": summary,
+        "responses": {
+            str(status): {"description": "Done.", **_json(answer)},
+            "default": {
+                "description": "Refused; `detail` says why, and what to do instead.",
+                "content": {"application/problem+json": {"schema": _ref("Problem")}},
+            },
+        },
+    }
+    if body:
+        call["requestBody"] = {"required": True, **_json(body)}
+    if parameters:
+        call["parameters"] = list(parameters)
+    return call
+
+
+def _query(name: str, description: str, schema: Any = _TEXT) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+_PATHS: Final[dict[str, Any]] = {
+    "/api/rules": {
+        "get": _call("The rules that hold.", 200, "Rules"),
+        "post": _call("Make a rule, in place of one of its kind for the same subject.", 201, "Changed", "Wish"),
+        "delete": _call(
+            "Lift rules, by their numbers or by kind and subject.",
+            200,
+            "Lifted",
+            parameters=(
+                _query("number", "Of a rule; may come several times.", {"type": "array", "items": _WHOLE}),
+                _query("kind", "May come several times.", {"type": "array", "items": {"enum": list(KINDS)}}),
+                _query("subject", "Whom the rules are for."),
+                _query("pardon", "Forget what Shield did to the subject by itself, too.", {"enum": ["1", "true"]}),
+                _query("note", "Why."),
+                _query("author", "Who asks, where no token says so."),
+            ),
+        ),
+    },
+    "/api/audit": {
+        "get": _call(
+            "Changes, the newest first.", 200, "Audit", parameters=(_query("limit", "At most so many.", _WHOLE),)
+        )
+    },
+    "/api/undo": {"post": _call("Undo the last change of a rule.", 200, "Changed", "Said")},
+    "/api/reload": {"post": _call("Read the config again, as SIGHUP has it.", 200, "Reloaded", "Said")},
+    "/api/openapi.json": {
+        "get": {
+            "summary": "This document.",
+            "responses": {
+                "200": {"description": "It.", "content": {"application/json": {"schema": {"type": "object"}}}}
+            },
+        }
+    },
+}
+
+
+def document() -> dict[str, Any]:
+    """The document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Shield, admin API", "version": __version__},
+        "paths": _PATHS,
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "admin.token_file"}},
+        },
+        "security": [{}, {"token": []}],
+    }

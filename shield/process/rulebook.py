@@ -1,0 +1,285 @@
+"""The operator's rules of one Shield: changed one at a time, kept on disk, and told to every worker.
+
+    a wish comes          the book refuses it (policy/rules/), or has a change
+    kept                  in rules.json of the state directory, in a thread, before anybody goes by it
+    told                  every engine goes by the whole list, so that a worker which starts anew needs nothing else
+    logged                a line each: rule_added, rule_lifted, rule_ended, rule_undone, pardoned
+
+Changes wait while a config is read again, or another process comes in the place of this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from shield.config.settings import Config
+from shield.operator.desk import Asker, DeskError
+from shield.policy.rules.book import (
+    ADDED,
+    LIFTED,
+    PARDONED,
+    RELOADED,
+    UNDONE,
+    Book,
+    Change,
+)
+from shield.policy.rules.lockout import Precious
+from shield.policy.rules.rule import RefusedError, Rule, who, wish
+from shield.process.signals import Tell
+from shield.process.state import RULES, load, save
+
+TOLD_SECONDS: Final = 5.0
+"""Within which all workers go by a change. One that does not hangs, and is replaced; the next goes by it."""
+LOOK_SECONDS: Final = 60.0
+"""How often it is looked whether a rule has ended, at the least."""
+WISHES: Final = frozenset({"kind", "subject", "value", "seconds", "note", "author", "here", "force"})
+MOST_HERE: Final = 8
+
+Follow = Callable[[Sequence[Rule], str], Awaitable[int]]
+"""Have every engine go by these rules, and forget what it did by itself to a subject, unless that is ""; how many bans
+that lifted."""
+
+Reload = Callable[[], Awaitable[tuple[str, list[str]]]]
+
+
+class Rulebook:
+    """The Desk of one Shield. `go_by` before the start and after each reload, `serve` once there is somebody to tell,
+    `close` at the end. `wall` gives seconds of the wall clock. `changing` is held while something changes.
+    """
+
+    __slots__ = (
+        "_book", "_changing", "_config", "_follow", "_left", "_reload", "_tell", "_timer", "_untold",
+        "_wall",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        changing: asyncio.Lock,
+    ) -> None:
+        self._follow: Follow | None = None
+        self._reload: Reload | None = None
+        self._tell: Tell | None = None
+        self._untold: list[tuple[str, dict[str, Any]]] = []  # events from before there was somebody to tell
+        self._wall = wall
+        self._changing = changing
+        self._book = Book()
+        self._config: Config | None = None
+        self._left = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # For the processes
+
+    def go_by(self, config: Config) -> None:
+        """Take this config. The first time, and when it names another directory, rules that are kept there are read."""
+        former, self._config = self._config, config
+        if former is None or former.state.directory != config.state.directory:
+            for saved in load(config.state, RULES, self, self._wall()):
+                self._book.load(saved.rows, self._wall())
+        self._look_later()
+
+    def holding(self) -> tuple[Rule, ...]:
+        """The rules that hold."""
+        return self._book.rules(self._wall())
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Log an event, or keep it until there is a log."""
+        if self._tell is None:
+            self._untold.append((name, fields))
+        else:
+            self._tell(name, **fields)
+
+    def serve(self, follow: Follow, reload: Reload, tell: Tell) -> None:
+        """Answer from now on. `follow` tells the engines, `reload` reads the config and says what stood in the way."""
+        self._follow, self._reload, self._tell = follow, reload, tell
+        for name, fields in self._untold:
+            tell(name, **fields)
+        self._untold.clear()
+
+    def leave(self) -> None:
+        """Another process comes in the place of this one: nothing is changed here any more."""
+        self._left = True
+        self.close()
+
+    def close(self) -> None:
+        """Look for no more rules that end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # For the operator
+
+    def rules(self) -> dict[str, Any]:
+        return {"rules": [rule.plain() for rule in self.holding()], "kept": self._keeps}
+
+    def audit(self, limit: int) -> dict[str, Any]:
+        self._expire()
+        return {"changes": [change.plain() for change in self._book.changes()[:limit]]}
+
+    async def add(self, asked: Mapping[str, Any], asker: Asker) -> dict[str, Any]:
+        if unknown := asked.keys() - WISHES:
+            raise DeskError(422, "Not understood", f"unknown: {', '.join(sorted(unknown))[:100]}")
+        seconds, force, here = asked.get("seconds"), asked.get("force", False), asked.get("here", [])
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float, type(None))):
+            raise DeskError(422, "Not understood", "seconds: a number")
+        if not isinstance(force, bool):
+            raise DeskError(422, "Not understood", "force: true or false")
+        if not isinstance(here, list) or len(here) > MOST_HERE or not all(_is_address(each) for each in here):
+            raise DeskError(422, "Not understood", f"here: a list of up to {MOST_HERE} addresses")
+
+        def change(book: Book, wall: float) -> list[Change]:
+            return [
+                book.add(
+                    wish(asked, "kind"),
+                    wish(asked, "subject"),
+                    wish(asked, "value"),
+                    author=asker.name or wish(asked, "author"),
+                    note=wish(asked, "note"),
+                    seconds=seconds,
+                    precious=self._precious(asker, here),
+                    force=force,
+                    wall=wall,
+                )
+            ]
+
+        (made,), _ = await self._change(change)
+        return {"change": made.plain(), "kept": self._keeps}
+
+    async def lift(
+        self, numbers: Sequence[int], subject: str, kinds: Sequence[str], pardon: bool, note: str, asker: Asker
+    ) -> dict[str, Any]:
+        named = _named(subject) if pardon else ""
+
+        def change(book: Book, wall: float) -> list[Change]:
+            wanted = [*numbers, *(book.of(subject, kinds, wall) if kinds else ())]
+            if not wanted and not pardon:
+                raise RefusedError(f'there is no such rule for "{subject[:50]}": GET /api/rules (shield rules) has all')
+            made = book.lift(wanted, author=asker.name, note=note, wall=wall)
+            if pardon:
+                made.append(book.note(PARDONED, author=asker.name, note=note, subject=named, wall=wall))
+            return made
+
+        made, pardoned = await self._change(change, named, missing=404)
+        return {"changes": [each.plain() for each in made], "pardoned": pardoned, "kept": self._keeps}
+
+    async def undo(self, note: str, asker: Asker) -> dict[str, Any]:
+        (made,), _ = await self._change(
+            lambda book, wall: [book.undo(author=asker.name, note=note, wall=wall)], missing=409
+        )
+        return {"change": made.plain(), "kept": self._keeps}
+
+    async def reload(self, note: str, asker: Asker) -> dict[str, Any]:
+        _, reload = self._serving()
+        error, mistakes = await reload()
+        if error:
+            raise DeskError(
+                409, "The config cannot be used", f"{error}; the config from before stays", mistakes=mistakes
+            )
+        await self._change(
+            lambda book, wall: [book.note(RELOADED, author=asker.name, note=note, subject="", wall=wall)]
+        )
+        return {"reloaded": True}
+
+    # How a change is made
+
+    @property
+    def _keeps(self) -> bool:
+        return self._config is not None and bool(self._config.state.directory)
+
+    def _serving(self) -> tuple[Follow, Reload]:
+        if self._left:
+            raise DeskError(503, "Gone", "another process has come in the place of this one: ask again")
+        if self._follow is None or self._reload is None:
+            raise DeskError(503, "Not yet", "Shield is starting: ask again")
+        return self._follow, self._reload
+
+    async def _change(
+        self, change: Callable[[Book, float], list[Change]], pardon: str = "", missing: int = 422
+    ) -> tuple[list[Change], int]:
+        """Change the book, keep it, and have it followed; the changes, and how many bans a pardon lifted."""
+        async with self._changing:
+            follow, _ = self._serving()
+            self._expire()
+            try:
+                made = change(self._book, self._wall())
+            except RefusedError as error:
+                raise DeskError(missing, "Refused", str(error)) from None
+            await self._save()
+            pardoned = await self._tell_all(follow, pardon)
+            for each in made:
+                self._log(each)
+        self._look_later()
+        return made, pardoned
+
+    async def _tell_all(self, follow: Follow, pardon: str) -> int:
+        told = asyncio.ensure_future(follow(self.holding(), pardon))
+        done, _ = await asyncio.wait([told], timeout=TOLD_SECONDS)
+        if done:
+            return told.result()
+        told.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self.event("rules_not_followed", effect="a worker does not answer; the one after it will go by them")
+        return 0
+
+    async def _save(self) -> None:
+        config = self._config
+        if config is None or not self._keeps:
+            return
+        rows = orjson.dumps(list(self._book.rows()))
+        loop, about = asyncio.get_running_loop(), {"time": self._wall()}
+        error = await loop.run_in_executor(None, save, config.state, RULES, [rows], about)
+        if error:
+            self.event("rules_not_saved", path=config.state.directory, error=error)
+
+    def _expire(self) -> None:
+        for change in self._book.expire(self._wall()):
+            self._log(change)
+
+    def _log(self, change: Change) -> None:
+        rule, what = change.rule or change.before, change.what
+        if what == RELOADED:
+            return  # who reads the config again says so
+        said = {"change": change.number, "author": change.author, "note": change.note, "subject": change.subject}
+        if rule is not None:
+            said |= {"rule": rule.number, "kind": rule.kind, "value": rule.value, "expires": rule.expires}
+        if what == PARDONED:
+            self.event("pardoned", **said)
+        elif what == UNDONE:
+            self.event("rule_undone", **said)
+        else:
+            self.event("rule_added" if what == ADDED else "rule_lifted" if what == LIFTED else "rule_ended", **said)
+
+    def _precious(self, asker: Asker, here: Sequence[str]) -> Precious:
+        trusted = () if self._config is None else self._config.listen.trusted_proxies
+        return Precious([*([asker.address] if asker.address else ()), *here], trusted)
+
+    def _look_later(self) -> None:
+        """Tell of rules that end when they do. The engines let go of them by themselves."""
+        self.close()
+        end = self._book.next_end()
+        if end and not self._left:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(max(end - self._wall(), 0.1), LOOK_SECONDS), self._look)
+
+    def _look(self) -> None:
+        self._expire()
+        self._look_later()
+
+
+def _named(subject: str) -> str:
+    try:
+        return who(subject)
+    except RefusedError as error:
+        raise DeskError(422, "Refused", str(error)) from None
+
+
+def _is_address(text: Any) -> bool:
+    if not isinstance(text, str) or "/" in text:
+        return False
+    try:
+        return "/" in who(text)
+    except RefusedError:
+        return False

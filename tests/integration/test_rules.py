@@ -1,0 +1,132 @@
+"""The operator's rules in running Shields, with one worker and with two."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+Client = Callable[..., aiohttp.ClientSession]
+Start = Callable[..., Awaitable[Any]]
+
+HERE, THERE = "127.31.7.1", "127.31.8.1"
+
+
+@pytest.fixture
+async def origin(serve: Callable[..., Awaitable[str]], site: web.Application) -> str:
+    return await serve(site)
+
+
+async def call(shield: Any, method: str, path: str, **more: Any) -> tuple[int, dict[str, Any]]:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+        session.request(method, f"http://{shield.admin}{path}", **more) as response,
+    ):
+        return response.status, json.loads(await response.text())
+
+
+async def visit(shield: Any, client: Client, address: str) -> int:
+    async with client(address, jar=False).get(shield.url("/page")) as response:
+        return response.status
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_ban_holds_in_every_worker_and_over_all_that_may_happen(
+    workers: int, start: Start, launch: Start, origin: str, client: Client, tmp_path: Path
+) -> None:
+    settings = {
+        "listen": {"workers": workers},
+        "upstream": {"servers": [origin]},
+        "state": {"directory": tmp_path / "state"},
+    }
+    shield = await start(**settings)
+    assert [await visit(shield, client, address) for address in (HERE, THERE)] == [200, 200]
+
+    wish = {"kind": "ban", "subject": "127.31.7.0/24", "seconds": 600, "note": "scrapes", "author": "ann"}
+    status, answer = await call(shield, "POST", "/api/rules", json=wish)
+    assert (status, answer["kept"]) == (201, True)
+    line = await shield.logged("rule_added")
+    assert (line["author"], line["note"], line["subject"]) == ("ann", "scrapes", "127.31.7.0/24")
+    assert [await visit(shield, client, address) for address in (HERE, THERE)] == [403, 200]
+
+    shield.reload(history={"windows": 3})
+    await shield.logged("reloaded", count=1 if workers == 1 else 3)
+    assert await visit(shield, client, HERE) == 403
+
+    if workers == 2:  # whichever worker serves it
+        for worker in (await shield.status())["workers"]:
+            os.kill(worker["pid"], signal.SIGKILL)
+        await shield.until(lambda status: all(each["restarts"] == 1 and each["answers"] for each in status["workers"]))
+        assert await visit(shield, client, HERE) == 403
+
+    assert (await call(shield, "GET", "/api/audit"))[1]["changes"][0]["author"] == "ann"
+    assert await shield.end() == 0
+
+    again = await start(**settings)
+    assert await visit(again, client, HERE) == 403
+    status, answer = await call(again, "POST", "/api/undo", json={"author": "bob"})
+    assert (status, answer["change"]["what"]) == (200, "undone")
+    assert await visit(again, client, HERE) == 200
+    assert (await call(again, "GET", "/api/rules"))[1]["rules"] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_what_holds_for_everybody_is_changed_and_seen(
+    workers: int, start: Start, origin: str, client: Client
+) -> None:
+    shield = await start(
+        listen={"workers": workers, "trusted_proxies": ["10.0.0.0/8"]} if workers == 1 else {"workers": workers},
+        upstream={"servers": [origin]},
+        identity={"deny": ["127.31.7.0/24"]},
+    )
+    assert await visit(shield, client, HERE) == 403
+    await call(shield, "POST", "/api/rules", json={"kind": "dry_run", "value": "on"})
+    assert (await shield.status())["dry_run"] is True
+    assert await visit(shield, client, HERE) == 200
+    await call(shield, "DELETE", "/api/rules?kind=dry_run")
+    assert (await shield.status())["dry_run"] is False
+
+    await call(shield, "POST", "/api/rules", json={"kind": "pressure", "value": "0.5"})
+    await shield.until(lambda status: all(each["attack"] for each in status.get("workers", [status])))
+    assert await visit(shield, client, THERE) == 503
+    await call(shield, "POST", "/api/rules", json={"kind": "challenge", "subject": "/page", "value": "never"})
+    assert await visit(shield, client, THERE) == 200
+
+    if workers == 1:
+        status, answer = await call(shield, "POST", "/api/rules", json={"kind": "ban", "subject": "10.1.0.0/16"})
+        assert (status, "listen.trusted_proxies" in answer["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_config_is_read_again_and_the_answer_says_what_came_of_it(
+    workers: int, start: Start, origin: str
+) -> None:
+    shield = await start(listen={"workers": workers}, upstream={"servers": [origin]})
+    assert (await call(shield, "POST", "/api/reload", json={"author": "ann"}))[0] == 200
+    await shield.logged("reloaded")
+    shield.expected.add("reload_refused")
+    shield.config.write_text("[listen]\nbacklog = 0\n")
+    status, answer = await call(shield, "POST", "/api/reload", json={})
+    assert status == 409
+    assert "listen.backlog" in answer["mistakes"][0]
+    assert (await call(shield, "GET", "/api/audit"))[1]["changes"][0]["what"] == "reloaded"
+
+
+async def test_bans_that_shield_made_by_itself_are_lifted(start: Start, origin: str, client: Client) -> None:
+    shield = await start(upstream={"servers": [origin]}, limits={"honeypots": ["/trap"]}, listen={"workers": 2})
+    session = client(HERE, headers={"User-Agent": "Tool/1.0"})
+    async with session.get(shield.url("/trap")) as response:
+        assert response.status == 403
+    async with session.get(shield.url("/page")) as response:
+        assert response.status == 403
+    status, answer = await call(shield, "DELETE", f"/api/rules?subject={HERE}&kind=ban&kind=deny&pardon=1")
+    assert (status, answer["pardoned"]) == (200, 1)
+    async with session.get(shield.url("/page")) as response:
+        assert response.status == 200

@@ -1,0 +1,230 @@
+"""The operator's rules of one Shield: all that is refused, what is kept, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shield.accept.listener import ListenSettings
+from shield.config.settings import Config
+from shield.config.state import StateSettings
+from shield.operator.desk import Asker, DeskError
+from shield.operator.events import EVENTS
+from shield.policy.rules.rule import Rule
+from shield.process import rulebook as module
+from shield.process.rulebook import Rulebook
+
+ANN = Asker("ann", "")
+AWAY = Asker("", "198.51.100.7")
+BAN = {"kind": "ban", "subject": "192.0.2.0/24"}
+
+
+class Shield:
+    """In the place of the engines and the log."""
+
+    def __init__(self, directory: Path | str = "") -> None:
+        self.wall = 1_700_000_000.0
+        self.told: list[tuple[list[str], str]] = []
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.trouble: tuple[str, list[str]] = ("", [])
+        self.slow: asyncio.Event | None = None
+        self.config = Config(
+            state=StateSettings(str(directory)), listen=replace(ListenSettings(), trusted_proxies=("10.0.0.0/8",))
+        )
+        self.book = Rulebook(lambda: self.wall, asyncio.Lock())
+        self.book.go_by(self.config)
+
+    def serve(self) -> Shield:
+        self.book.serve(self.follow, self.reload, self.event)
+        return self
+
+    async def follow(self, rules: Sequence[Rule], pardon: str) -> int:
+        if self.slow is not None:
+            await self.slow.wait()
+        self.told.append(([rule.subject for rule in rules], pardon))
+        return 2 if pardon else 0
+
+    async def reload(self) -> tuple[str, list[str]]:
+        return self.trouble
+
+    def event(self, name: str, **fields: Any) -> None:
+        assert set(fields) <= set(EVENTS[name].fields)
+        self.lines.append((name, fields))
+
+    async def lift(self, numbers: Sequence[int] = (), subject: str = "", kinds: Sequence[str] = (), **more: Any) -> Any:
+        return await self.book.lift(numbers, subject, kinds, more.pop("pardon", False), "enough", ANN)
+
+
+@pytest.fixture
+async def shield(tmp_path: Path) -> Any:
+    made = Shield(tmp_path).serve()
+    yield made
+    made.book.close()
+
+
+async def test_a_change_is_kept_told_and_logged(shield: Shield) -> None:
+    answer = await shield.book.add({**BAN, "seconds": 60, "note": "scrapes"}, ANN)
+    assert answer["kept"] is True
+    assert (answer["change"]["author"], answer["change"]["rule"]["note"]) == ("ann", "scrapes")
+    assert shield.told == [(["192.0.2.0/24"], "")]
+    ((name, said),) = shield.lines
+    assert name == "rule_added"
+    assert (said["author"], said["note"], said["kind"], said["expires"]) == ("ann", "scrapes", "ban", shield.wall + 60)
+    assert shield.book.rules()["rules"] == [answer["change"]["rule"]]
+
+
+async def test_rules_and_the_audit_list_outlive_a_restart(shield: Shield, tmp_path: Path) -> None:
+    await shield.book.add(BAN, ANN)
+    await shield.book.add({"kind": "dry_run", "value": "on", "seconds": 60}, ANN)
+    assert (tmp_path / "rules.json").stat().st_mode & 0o777 == 0o600
+    again = Shield(tmp_path)
+    assert [rule.kind for rule in again.book.holding()] == ["ban", "dry_run"]
+    assert again.book.audit(10) == shield.book.audit(10)
+    assert again.book.audit(1)["changes"][0]["rule"]["kind"] == "dry_run"
+    again.book.close()
+
+
+async def test_a_file_that_was_damaged_is_put_aside_and_told_of(tmp_path: Path) -> None:
+    (tmp_path / "rules.json").write_text('{"version":1,"about":{},"rows":[["rule",{}]]}')
+    shield = Shield(tmp_path)
+    assert shield.lines == []
+    shield.serve()
+    ((name, said),) = shield.lines
+    assert (name, Path(said["kept_as"]).exists()) == ("rules_unusable", True)
+    assert shield.book.holding() == ()
+
+
+async def test_a_disk_that_takes_nothing_is_told_of_and_the_rule_holds(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    shield = Shield(tmp_path / "file" / "below").serve()
+    await shield.book.add(BAN, ANN)
+    assert [name for name, _ in shield.lines] == ["rules_not_saved", "rule_added"]
+    assert len(shield.book.holding()) == 1
+
+
+async def test_without_a_directory_rules_are_not_kept_and_say_so() -> None:
+    shield = Shield().serve()
+    assert (await shield.book.add(BAN, ANN))["kept"] is False
+    assert shield.book.rules()["kept"] is False
+
+
+@pytest.mark.parametrize(
+    ("wish", "advice"),
+    [
+        ({**BAN, "ttl": 60}, "unknown: ttl"),
+        ({**BAN, "seconds": "60"}, "seconds: a number"),
+        ({**BAN, "seconds": True}, "seconds: a number"),
+        ({**BAN, "seconds": 0}, "from 1 second to 366 days"),
+        ({**BAN, "force": "yes"}, "force: true or false"),
+        ({**BAN, "here": "198.51.100.7"}, "here: a list"),
+        ({**BAN, "here": ["192.0.2.0/24"]}, "here: a list"),
+        ({**BAN, "here": ["nowhere"]}, "here: a list"),
+        ({**BAN, "note": 1}, "note: a text"),
+        ({**BAN, "note": "two\nlines"}, "one line"),
+        ({"kind": "ban", "subject": "192.0.2.0/40"}, "is no network"),
+        ({"kind": "ban", "subject": "10.2.0.0/16"}, "listen.trusted_proxies"),
+        ({"kind": "ban", "subject": "198.51.100.0/24"}, "you would lock yourself out"),
+        ({**BAN, "here": ["192.0.2.9"]}, "you would lock yourself out"),
+        ({"kind": "ban", "subject": "0.0.0.0/0", "force": True}, "everybody"),
+        ({}, "kind"),
+    ],
+)
+async def test_wishes_that_are_refused_change_nothing(shield: Shield, wish: Any, advice: str) -> None:
+    with pytest.raises(DeskError) as refused:
+        await shield.book.add(wish, AWAY)
+    assert refused.value.status == 422
+    assert advice in str(refused.value)
+    assert (shield.told, shield.lines, shield.book.audit(9)["changes"]) == ([], [], [])
+
+
+async def test_who_has_no_token_says_who_they_are(shield: Shield) -> None:
+    answer = await shield.book.add({**BAN, "author": "bob"}, Asker("", "127.0.0.1"))
+    assert answer["change"]["author"] == "bob"
+    answer = await shield.book.add({**BAN, "author": "mallory"}, ANN)
+    assert answer["change"]["author"] == "ann"
+
+
+async def test_rules_are_lifted_by_whom_they_are_for_and_shield_s_own_bans_with_them(shield: Shield) -> None:
+    await shield.book.add(BAN, ANN)
+    answer = await shield.lift(subject="192.0.2.0/24", kinds=("ban", "deny"), pardon=True)
+    assert ([change["what"] for change in answer["changes"]], answer["pardoned"]) == (["lifted", "pardoned"], 2)
+    assert shield.told[-1] == ([], "192.0.2.0/24")
+    answer = await shield.lift(subject="192.0.2.77", kinds=("ban", "deny"), pardon=True)
+    assert [change["what"] for change in answer["changes"]] == ["pardoned"]
+    assert [name for name, _ in shield.lines] == ["rule_added", "rule_lifted", "pardoned", "pardoned"]
+
+
+async def test_what_is_not_there_cannot_be_lifted_or_undone(shield: Shield) -> None:
+    for more in ({"numbers": [7]}, {"subject": "192.0.2.0/24", "kinds": ["ban"]}):
+        with pytest.raises(DeskError) as refused:
+            await shield.lift(**more)  # type: ignore[arg-type]
+        assert refused.value.status == 404
+    with pytest.raises(DeskError, match="no network"):
+        await shield.lift(subject="nobody", pardon=True)
+    with pytest.raises(DeskError) as refused:
+        await shield.book.undo("", ANN)
+    assert refused.value.status == 409
+
+
+async def test_the_last_change_is_undone(shield: Shield) -> None:
+    await shield.book.add(BAN, ANN)
+    answer = await shield.book.undo("too much", ANN)
+    assert (answer["change"]["what"], shield.told[-1]) == ("undone", ([], ""))
+    assert shield.lines[-1][0] == "rule_undone"
+
+
+async def test_a_reload_says_what_came_of_it(shield: Shield) -> None:
+    assert await shield.book.reload("new limits", ANN) == {"reloaded": True}
+    assert shield.book.audit(1)["changes"][0]["what"] == "reloaded"
+    shield.trouble = "config.toml: 1 mistakes", ["line 3: listen.backlog"]
+    with pytest.raises(DeskError) as refused:
+        await shield.book.reload("", ANN)
+    assert (refused.value.status, refused.value.more) == (409, {"mistakes": ["line 3: listen.backlog"]})
+    assert len(shield.book.audit(9)["changes"]) == 1
+
+
+async def test_a_rule_that_ends_is_told_of(shield: Shield) -> None:
+    await shield.book.add({**BAN, "seconds": 1}, ANN)
+    shield.wall += 2
+    assert shield.book.audit(1)["changes"][0]["what"] == "ended"
+    assert shield.lines[-1][0] == "rule_ended"
+    await shield.book.add({**BAN, "seconds": 1}, ANN)
+    shield.wall += 2
+    async with asyncio.timeout(5):
+        while shield.lines[-1][0] != "rule_ended":  # by its own timer
+            await asyncio.sleep(0.01)
+
+
+async def test_nothing_is_changed_before_shield_serves_and_after_another_has_come(shield: Shield) -> None:
+    starting = Shield()
+    with pytest.raises(DeskError, match="starting"):
+        await starting.book.add(BAN, ANN)
+    shield.book.leave()
+    for asked in (shield.book.add(BAN, ANN), shield.book.reload("", ANN), shield.book.undo("", ANN)):
+        with pytest.raises(DeskError) as refused:
+            await asked
+        assert refused.value.status == 503
+
+
+async def test_a_worker_that_hangs_keeps_nobody_waiting(shield: Shield, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TOLD_SECONDS", 0.01)
+    shield.slow = asyncio.Event()
+    assert (await shield.book.add(BAN, ANN))["change"]["what"] == "added"
+    assert [name for name, _ in shield.lines] == ["rules_not_followed", "rule_added"]
+    shield.slow.set()
+    async with asyncio.timeout(5):
+        while not shield.told:
+            await asyncio.sleep(0)
+
+
+async def test_another_directory_is_read_when_the_config_names_it(shield: Shield, tmp_path: Path) -> None:
+    await shield.book.add(BAN, ANN)
+    other = Shield()
+    other.book.go_by(replace(other.config, state=StateSettings(str(tmp_path))))
+    assert [rule.subject for rule in other.book.holding()] == ["192.0.2.0/24"]
+    other.book.close()
