@@ -1,7 +1,8 @@
-"""The command line: shield run, shield check, shield demo, shield simulate.
+"""The command line: shield run, check, demo and simulate, and the commands for a Shield that runs (console/).
 
-Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, 2 wrong usage, 3 Shield
-could not start (an occupied port, an unreadable key) or its workers kept dying, with one line on stderr that says why.
+Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, or what was asked of a
+running Shield was refused, 2 wrong usage, 3 Shield could not start (an occupied port, an unreadable key), its workers
+kept dying, or the Shield that was asked is not reached, with one line on stderr that says why.
 
 A command imports what it needs when it is run: the whole of Shield takes half a second of processor time, for which
 nobody who asks for --help, or presses Tab, should wait.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shield import __version__
+from shield.console import arguments
 from shield.errors import MistakesError, StartError
 from shield.terminal import say
 
@@ -31,10 +33,10 @@ NOT_STARTED: Final = 3
 INTERRUPTED: Final = 128 + 2  # as shells say of SIGINT
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. argparse itself exits with USAGE."""
     _open_standard_files()
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(given)
     try:
         match options.command:
             case "check":
@@ -43,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _demo(options.config)
             case "simulate":
                 return _simulate(options)
+            case "completion":
+                return _completion(options.shell)
+            case command if command in arguments.NAMES:
+                return _ask(options)
             case _:
                 return _run(options.config)
     except MistakesError as error:
@@ -156,11 +162,32 @@ def _simulate(options: argparse.Namespace) -> int:
     return FINE if done else MISTAKES
 
 
+def _ask(options: argparse.Namespace) -> int:
+    from shield.console import commands
+
+    return commands.run(options)
+
+
+def _completion(shell: str) -> int:
+    from shield.console.completion import script
+
+    say(script(shell, _parser()), 1)
+    return FINE
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="shield",
         description="A reverse proxy that keeps a web service usable while it is being flooded.",
-        epilog="Exit status: 0: fine. 1: mistakes in the config or scene. 2: wrong usage. 3: Shield could not start.",
+        epilog="Examples:\n"
+        "  shield run --config /etc/shield/config.toml\n"
+        "  shield status\n"
+        "  shield ban 203.0.113.0/24 --for 1h --note scrapes\n"
+        "  shield limit client 20/400 --for 30m\n"
+        "  shield undo\n\n"
+        "Exit status: 0: fine. 1: mistakes in the config or scene; refused. 2: wrong usage. 3: Shield could not start, "
+        "or is not reached.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"shield {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -178,6 +205,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "check":
             parsed.add_argument("--json", action="store_true", help="write the report to stdout as JSON")
     _add_simulate(commands)
+    arguments.add(commands)
+    arguments.add_completion(commands)
     return parser
 
 

@@ -106,7 +106,7 @@ def test_the_foundation_rests_on_nothing(module: str) -> None:
 ORDER = (
     ("__main__",),
     ("cli",),
-    ("process", "simulate"),
+    ("process", "simulate", "console"),
     ("demo",),
     ("config",),
     ("accept",),
@@ -119,7 +119,7 @@ ORDER = (
 )
 RANK = {name: len(ORDER) - place for place, names in enumerate(ORDER) for name in names}
 PORTS = "exchange.ports"  # the one file of exchange/ that upstream/ may import
-CONFIG_READERS = {"process", "simulate", "cli", "demo", "config"}  # only these know the config as a whole
+CONFIG_READERS = {"process", "simulate", "cli", "demo", "config", "console"}  # only these look at the config as a whole
 TOML = {"tomllib", "pydantic"}
 
 

@@ -24,8 +24,8 @@ from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.policy.board.seat import Seat
-from shield.process.board import attach
 from shield.policy.rules.rule import Rule
+from shield.process.board import attach
 from shield.process.build import Setting
 from shield.process.dropper import Dropped
 from shield.process.estate import Inheritance

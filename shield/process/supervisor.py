@@ -407,7 +407,8 @@ class Supervisor:
         async with self._changing:
             order = Order("rules", rules=tuple(rules), pardon=pardon)
             answers = await asyncio.gather(*(worker.order(order) for worker in self._workers), return_exceptions=True)
-        return sum(answer.get("pardoned", 0) for answer in answers if isinstance(answer, dict))
+        pardoned = (answer.get("pardoned", 0) for answer in answers if isinstance(answer, dict))
+        return max(pardoned, default=0)  # workers tell each other of bans, so each has most of them
 
     async def reload(self, config: Config) -> None:
         """Go by another config, with all workers or with none. Raises StartError or OSError; then nothing changed."""

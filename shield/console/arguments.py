@@ -1,0 +1,164 @@
+"""The commands for a Shield that runs, as argparse has them. Nobody waits for imports to read help or press Tab."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, Final, NoReturn
+
+NAMES: Final = (
+    "status", "ban", "unban", "deny", "allow", "limit", "pressure", "challenge", "dry-run", "rules", "lift", "audit",
+    "undo", "reload",
+)  # fmt: skip
+"""Commands that ask the admin listener."""
+
+EXITS: Final = "Exit status: 0: done. 1: refused, or it failed; the answer says why. 2: wrong usage. 3: not reached."
+WHO: Final = "a network or an address, the client or pass:ID that the log names, or a pass's token"
+SHELLS: Final = ("bash", "zsh", "fish")
+
+_DURATION: Final = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s?)?")
+_SECONDS: Final = (86_400, 3600, 60, 1)
+
+
+def duration(text: str) -> float:
+    """Seconds, out of 90, 90s, 30m, 1h30m or 2d."""
+    found = _DURATION.fullmatch(text)
+    if found is None or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 30m, 1h30m or 2d")
+    return float(sum(int(part or 0) * seconds for part, seconds in zip(found.groups(), _SECONDS, strict=True)))
+
+
+def add(commands: Any) -> None:
+    """Add all of them to a parser's commands."""
+    parsed = _command(
+        commands, "status", "say in what state a running Shield is", "shield status", "shield status --json"
+    )
+    parsed.set_defaults(method="GET", path="/api/status")
+    for kind, what, example in (
+        ("ban", "refuse somebody, who is told when to come back", "shield ban 203.0.113.0/24 --for 1h --note scrapes"),
+        ("deny", "refuse somebody", "shield deny 2001:db8:7::/48"),
+        ("allow", "never limit or challenge somebody", "shield allow 198.51.100.7 --for 2d --note 'our partner'"),
+    ):
+        parsed = _command(commands, kind, what, example)
+        parsed.add_argument("subject", metavar="WHO", help=WHO)
+        _rule(parsed, kind)
+    what = "lift bans and denials of somebody, and bans that Shield has made by itself"
+    parsed = _command(commands, "unban", what, "shield unban 203.0.113.7", "shield unban 203.0.113.0/24")
+    parsed.add_argument("subject", metavar="WHO", help=WHO)
+    _said(parsed)
+    parsed = _command(
+        commands,
+        "limit",
+        "give somebody another limit, or all clients, or all addresses",
+        "shield limit client 20/400 --for 30m",
+        "shield limit 203.0.113.0/24 5/50 --note 'a crawler'",
+    )
+    parsed.add_argument("subject", metavar="WHO", help=f'"client", "address", or {WHO}')
+    parsed.add_argument("value", metavar="RATE/BURST", help="units a second, and units at once")
+    _rule(parsed, "limit")
+    parsed = _command(
+        commands,
+        "pressure",
+        "hold the pressure, or let it be as it is measured",
+        "shield pressure hold 0.5 --for 10m",
+        "shield pressure release",
+    )
+    parsed.add_argument("what", choices=("hold", "release"), help="hold it, or release it")
+    parsed.add_argument("value", metavar="P", nargs="?", help="from 0 (nobody is challenged) to 1 (all newcomers are)")
+    _rule(parsed, "pressure")
+    parsed = _command(
+        commands,
+        "challenge",
+        "challenge nobody below a path, or do so again",
+        "shield challenge never /feed",
+        "shield challenge auto /feed",
+    )
+    parsed.add_argument("what", choices=("never", "auto"), help="never, or as the config has it")
+    parsed.add_argument("subject", metavar="PATH", help="a path; what is below it counts, too")
+    _rule(parsed, "challenge")
+    parsed = _command(
+        commands,
+        "dry-run",
+        "only say what would be refused, or refuse it",
+        "shield dry-run on --for 1h",
+        "shield dry-run off",
+        "shield dry-run config",
+    )
+    parsed.add_argument("what", choices=("on", "off", "config"), help="on, off, or as the config has it")
+    _rule(parsed, "dry_run")
+    _command(commands, "rules", "list the rules that hold", "shield rules", "shield rules --json").set_defaults(
+        method="GET", path="/api/rules"
+    )
+    parsed = _command(commands, "lift", "lift rules by their numbers", "shield lift 7", "shield lift 7 9")
+    parsed.add_argument("numbers", metavar="NUMBER", nargs="+", type=int, help="as `shield rules` has it")
+    _said(parsed)
+    _command(commands, "audit", "list who changed what, the newest first", "shield audit").set_defaults(
+        method="GET", path="/api/audit"
+    )
+    parsed = _command(commands, "undo", "undo the last change; again, the one before it", "shield undo")
+    _said(parsed)
+    parsed = _command(commands, "reload", "read the config again, and say what came of it", "shield reload")
+    _said(parsed)
+
+
+def add_completion(commands: Any) -> None:
+    """Add the command that prints a script for a shell."""
+    what = "print a script that completes commands in a shell"
+    parsed = commands.add_parser(
+        "completion",
+        help=what,
+        description=f"{what[:1].upper()}{what[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Examples:\n"
+        "  shield completion bash > /etc/bash_completion.d/shield\n"
+        "  shield completion zsh > ~/.zfunc/_shield\n"
+        "  shield completion fish > ~/.config/fish/completions/shield.fish",
+    )
+    parsed.add_argument("shell", choices=SHELLS, help="the shell")
+
+
+def _command(commands: Any, name: str, what: str, *examples: str) -> argparse.ArgumentParser:
+    shown = "\n".join(f"  {example}" for example in examples)
+    parsed: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[:1].upper()}{what[1:]}.",
+        epilog=f"Examples:\n{shown}\n\n{EXITS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parsed.add_argument("--json", action="store_true", help="write the answer to stdout as JSON")
+    where = parsed.add_argument_group("which Shield")
+    where.add_argument(
+        "--admin",
+        metavar="ADDRESS",
+        help="its admin listener (default: $SHIELD_ADMIN, or that of the config: here, or in /etc/shield)",
+    )
+    where.add_argument("--config", metavar="FILE", help="the config that names the admin listener")
+    where.add_argument(
+        "--token-file", metavar="FILE", help="a file with a token; without it $SHIELD_TOKEN, if it is set"
+    )
+    return parsed
+
+
+def _said(parsed: argparse.ArgumentParser) -> None:
+    parsed.add_argument("--note", metavar="TEXT", default="", help="why; for the log and the audit list")
+    parsed.add_argument("--author", metavar="NAME", help="who asks (default: your user's name)")
+
+
+def _rule(parsed: argparse.ArgumentParser, kind: str) -> None:
+    parsed.set_defaults(kind=kind)
+    parsed.add_argument(
+        "--for",
+        dest="seconds",
+        metavar="TIME",
+        type=duration,
+        help="90s, 30m, 1h30m, 2d (default: until it is lifted)",
+    )
+    _said(parsed)
+    if kind in ("ban", "deny", "allow", "limit"):
+        parsed.add_argument("--force", action="store_true", help="insist on a network larger than a /8 (IPv6: /19)")
+
+
+def wrong(command: str, text: str) -> NoReturn:
+    """End as argparse does for wrong usage."""
+    argparse.ArgumentParser(prog=f"shield {command}").error(text)

@@ -1,0 +1,120 @@
+"""One question to the admin listener of a Shield that runs, and its answer.
+
+The address is that of --admin, of $SHIELD_ADMIN, or of the config: --config, config.toml here, or in /etc/shield. The
+config is only looked at for `admin.address`: to check all of it takes half a second, in which an attack goes on.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from shield.config.glance import admin_address
+
+DEFAULT: Final = "127.0.0.1:9901"
+"""As AdminSettings has it."""
+CONFIGS: Final = ("config.toml", "/etc/shield/config.toml")
+SECONDS: Final = 30.0
+"""For an answer: a config takes a second to be read again, and workers up to ten to be replaced."""
+MOST_BYTES: Final = 64 << 20
+TOKEN_BYTES: Final = 4096
+
+
+class UnreachableError(Exception):
+    """Nobody answers, or nobody who speaks as Shield does. The text is one line for the operator."""
+
+
+class Admin:
+    """The admin listener at an address: host:port, or unix:PATH."""
+
+    def __init__(self, address: str, token: str = "") -> None:
+        self.address = address
+        self._token = token
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """Status and answer. Raises UnreachableError."""
+        headers = {"Host": "localhost", "Accept": "application/json", "Connection": "close"}
+        data = None
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body), "application/json"
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        connection = _connection(self.address)
+        try:
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            said = response.read(MOST_BYTES)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UnreachableError(
+                f"nobody answers at {self.address}: {why}. Is Shield running, and is that its admin.address? "
+                "Name another one with --admin"
+            ) from None
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise UnreachableError(f"{self.address} answers {response.status}, and not as Shield's admin listener does")
+        return response.status, answer
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(self._path)
+
+
+def _connection(address: str) -> http.client.HTTPConnection:
+    if address.startswith("unix:"):
+        return _UnixConnection(address.removeprefix("unix:"))
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if host in ("", "0.0.0.0", "::"):
+        host = "localhost"
+    if not (port.isascii() and port.isdecimal()):
+        raise UnreachableError(f"{address!r} is no address: write 127.0.0.1:9901 or unix:/run/shield/admin.sock")
+    return http.client.HTTPConnection(host, int(port), timeout=SECONDS)
+
+
+def find(address: str | None, config: str | None, token_file: str | None) -> Admin:
+    """The listener that is meant. Raises UnreachableError."""
+    address = address or os.environ.get("SHIELD_ADMIN") or _configured(config)
+    if token_file is None:
+        return Admin(address, os.environ.get("SHIELD_TOKEN", ""))
+    try:
+        with Path(token_file).open("rb") as file:
+            words = file.read(TOKEN_BYTES).decode("ascii", "replace").split()
+    except OSError as error:
+        raise UnreachableError(f"{token_file} cannot be read: {error.strerror}") from None
+    if not words:
+        raise UnreachableError(f"{token_file} holds no token")
+    return Admin(address, words[1] if words[0] in ("read", "write") and len(words) > 1 else words[0])
+
+
+def _configured(config: str | None) -> str:
+    paths = [config] if config is not None else [path for path in CONFIGS if Path(path).exists()]
+    if not paths:
+        return DEFAULT
+    try:
+        address = admin_address(paths[0])
+    except (OSError, ValueError) as error:
+        raise UnreachableError(f"{paths[0]} does not say where the admin listener is: {error}") from None
+    if address is None:
+        return DEFAULT
+    if not address:
+        raise UnreachableError(f"{paths[0]} has no admin.address, so there is no admin listener to ask")
+    return address

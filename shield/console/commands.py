@@ -1,0 +1,110 @@
+"""What each command asks the admin listener, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from shield.console import show
+from shield.console.arguments import wrong
+from shield.console.client import Admin, UnreachableError, find
+from shield.terminal import say
+
+if TYPE_CHECKING:
+    import argparse
+
+DONE: Final = 0
+REFUSED: Final = 1
+NOT_REACHED: Final = 3
+
+Question = tuple[str, str, dict[str, Any] | None]
+"""Method, path with query, and body."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out a command; its exit status."""
+    try:
+        question = _question(options)
+        admin = find(options.admin, options.config, options.token_file)
+        status, answer = admin.ask(*question)
+        if status < 300 and options.command == "status" and not options.json:
+            answer = {"status": answer, "rules": _rules(admin)}
+    except UnreachableError as error:
+        if options.json:
+            say(json.dumps({"title": "Not reached", "detail": str(error)}, indent=2), 1)
+        else:
+            say(f"shield: {error}")
+        return NOT_REACHED
+    if options.json:
+        say(json.dumps(answer, indent=2, ensure_ascii=False), 1)
+    elif status < 300:
+        say(show.answer(options.command, answer), 1)
+    else:
+        say(f"shield: {show.problem(answer)}")
+    return DONE if status < 300 else REFUSED
+
+
+def _rules(admin: Admin) -> list[dict[str, Any]]:
+    status, answer = admin.ask("GET", "/api/rules")
+    found: list[dict[str, Any]] = answer.get("rules", []) if status == 200 else []
+    return found
+
+
+def _question(options: argparse.Namespace) -> Question:
+    match options.command:
+        case "unban":
+            return _lift(options, subject=options.subject, kind=["ban", "deny"], pardon="1")
+        case "lift":
+            return _lift(options, number=options.numbers)
+        case "undo" | "reload":
+            return "POST", f"/api/{options.command}", _who(options)
+        case "pressure":
+            return _pressure(options)
+        case "challenge":
+            if options.what == "auto":
+                return _lift(options, subject=options.subject, kind=["challenge"])
+            return _add(options, subject=options.subject, value="never")
+        case "dry-run":
+            return _lift(options, kind=["dry_run"]) if options.what == "config" else _add(options, value=options.what)
+        case "limit":
+            return _add(options, subject=options.subject, value=options.value)
+        case "ban" | "deny" | "allow":
+            return _add(options, subject=options.subject)
+        case _:
+            return options.method, options.path, None
+
+
+def _pressure(options: argparse.Namespace) -> Question:
+    if options.what == "release":
+        if options.value is not None:
+            wrong("pressure", "release takes no number")
+        return _lift(options, kind=["pressure"])
+    if options.value is None:
+        wrong("pressure", "hold needs a number from 0 to 1: shield pressure hold 0.5")
+    return _add(options, value=options.value)
+
+
+def _add(options: argparse.Namespace, **more: Any) -> Question:
+    wish = {"kind": options.kind, **more, **_who(options), "here": _here()}
+    if options.seconds is not None:
+        wish["seconds"] = options.seconds
+    if getattr(options, "force", False):
+        wish["force"] = True
+    return "POST", "/api/rules", wish
+
+
+def _lift(options: argparse.Namespace, **which: Any) -> Question:
+    return "DELETE", f"/api/rules?{urlencode({**which, **_who(options)}, doseq=True)}", None
+
+
+def _who(options: argparse.Namespace) -> dict[str, str]:
+    name = options.author or os.environ.get("SUDO_USER") or os.environ.get("USER") or f"user {os.getuid()}"
+    return {"author": name, "note": options.note}
+
+
+def _here() -> list[str]:
+    """From where the operator has come to this machine, so that nobody bans themselves over SSH."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    return [words[0].partition("%")[0]] if words else []

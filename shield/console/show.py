@@ -1,0 +1,182 @@
+"""Answers of the admin listener in words, for a terminal.
+
+Much of it was sent by strangers (User-Agents, paths), so nothing is written that a terminal could take for an order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+MOST_NAMED: Final = 5
+"""Networks, programs or routes in a line."""
+
+_VERBS: Final = {"ban": "is banned", "deny": "is denied", "allow": "is allowed"}
+
+
+def answer(command: str, said: Mapping[str, Any]) -> str:
+    """What a command was answered."""
+    match command:
+        case "status":
+            return "\n".join(status(said["status"], said["rules"]))
+        case "rules":
+            return "\n".join(rules(said["rules"], said["kept"]))
+        case "audit":
+            return "\n".join(map(change, said["changes"])) or "nothing was changed"
+        case "reload":
+            return "reloaded: the config holds"
+        case "lift" | "unban":
+            return "\n".join(_lifted(said))
+        case _ if "changes" in said:
+            return "\n".join(_lifted(said))
+        case _:
+            return f"{change(said['change'])}{_forgotten(said)}"
+
+
+def problem(said: Mapping[str, Any]) -> str:
+    """Why something was refused."""
+    lines = [str(said.get("detail") or said.get("title") or "refused"), *map(str, said.get("mistakes", ()))]
+    return "\n".join(map(plain, lines))
+
+
+def plain(text: str) -> str:
+    """Without what a terminal takes for an order."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def rules(found: Sequence[Mapping[str, Any]], kept: bool) -> Iterator[str]:
+    """The rules that hold, one a line."""
+    for rule in found:
+        yield f"{rule['number']:>4}  {words(rule)}{until(rule)}{_by(rule)}"
+    if not found:
+        yield "no rules: all is as the config has it"
+    elif not kept:
+        yield "They end with Shield: there is no state.directory to keep them in."
+
+
+def words(rule: Mapping[str, Any]) -> str:
+    """What a rule says."""
+    subject = plain(rule["subject"])
+    match rule["kind"]:
+        case "limit":
+            whom = f"every {subject}" if subject in ("client", "address") else subject
+            return f"{whom} is limited to {rule['value']}"
+        case "pressure":
+            return f"the pressure is held at {rule['value']}"
+        case "challenge":
+            return f"nobody is challenged below {subject}"
+        case "dry_run":
+            return f"dry run is {rule['value']}"
+        case kind:
+            return f"{subject} {_VERBS[kind]}"
+
+
+def until(rule: Mapping[str, Any]) -> str:
+    """Until when it holds."""
+    return f" until {clock(rule['expires'])}" if rule["expires"] else ""
+
+
+def change(said: Mapping[str, Any]) -> str:
+    """An entry of the audit list."""
+    rule, before, what = said["rule"], said["before"], said["what"]
+    begin = f"{clock(said['at'])}  {said['number']:>4}  {what}: "
+    match what:
+        case "added":
+            was = f" (before: {words(before)})" if before is not None else ""
+            return f"{begin}{words(rule)}{until(rule)}{was}{_by(said)}"
+        case "undone":
+            now = "there is no such rule any more" if rule is None else f"again {words(rule)}{until(rule)}"
+            return f"{begin}change {said['of']}; {plain(said['subject'])}: {now}{_by(said)}"
+        case "lifted" | "ended":
+            return f"{begin}{words(before)}{_by(said)}"
+        case _:
+            return f"{begin}{plain(said['subject'])}{_by(said)}".rstrip()
+
+
+def clock(wall: float) -> str:
+    """A time of day; with the date, unless it is today."""
+    then, now = time.localtime(wall), time.localtime()
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
+
+
+def status(said: Mapping[str, Any], holding: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """In what state Shield is: what an operator asks first, in this order."""
+    workers: Sequence[Mapping[str, Any]] = said.get("workers") or [said]
+    state = "serving" if said["ready"] else "NOT READY"
+    yield f"Shield is {state}{', in a dry run: nothing is refused' if said['dry_run'] else ''}"
+    attacked = [each for each in workers if each.get("attack")]
+    if attacked:
+        longest = max(attacked, key=lambda each: float(each["attack_seconds"]))
+        yield f"ATTACK for {span(longest['attack_seconds'])}, seen by {longest['attack_cause']}"
+    else:
+        yield "no attack"
+    yield f"pressure {said['pressure']:.2f}, demand {said['demand']:.0f} of {said['capacity']:.0f} units/s"
+    yield (
+        f"at the service {said['in_flight']} of {said['concurrency']:.0f}, waiting {said['waiting']}, "
+        f"{said['requests_per_second']:.0f} requests/s"
+    )
+    refused = {
+        f"{action} {reason}": count
+        for action, reasons in said["requests"].items()
+        for reason, count in reasons.items()
+        if action not in ("forward", "queue") and count
+    }
+    yield f"refused since the start: {_most(refused) or 'nobody'}"
+    bans = said["active_bans"]
+    yield f"banned by Shield: {bans['clients']} clients, {bans['addresses']} addresses; dropped: {said['dropped']}"
+    for key, name in (("networks", "networks"), ("fingerprints", "programs"), ("routes", "routes")):
+        if found := _standing_out(workers, key):
+            yield f"{name} that stand out: {found}"
+    yield f"rules of yours: {len(holding)}" if holding else "no rules of yours"
+    yield from (f"  {line}" for line in rules(holding, True) if holding)
+    yield from _workers(said)
+
+
+def _workers(said: Mapping[str, Any]) -> Iterator[str]:
+    for each in said.get("workers", ()):
+        if not each["answers"]:
+            yield f"worker {each['worker']} does not answer"
+
+
+def _standing_out(workers: Sequence[Mapping[str, Any]], key: str) -> str:
+    """What stands out at any worker, by the greatest share there."""
+    shares: dict[str, float] = {}
+    for each in workers:
+        found = (each.get("hitters") or {}).get(key) or {}
+        pairs = found.items() if isinstance(found, dict) else ((one["user_agent"], one["share"]) for one in found)
+        for name, share in pairs:
+            shares[name] = max(shares.get(name, 0.0), float(share))
+    best = sorted(shares.items(), key=lambda pair: -pair[1])[:MOST_NAMED]
+    return ", ".join(f"{plain(name)} ({share:.0%})" for name, share in best)
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    best = sorted(counts.items(), key=lambda pair: -pair[1])[:MOST_NAMED]
+    return ", ".join(f"{name} {count}" for name, count in best)
+
+
+def span(seconds: float) -> str:
+    """A time in words: 45 s, 12 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _lifted(said: Mapping[str, Any]) -> Iterator[str]:
+    for each in said["changes"]:
+        if each["what"] == "pardoned":
+            yield f"{plain(each['subject'])}: {said['pardoned']} bans of Shield's own lifted"
+        else:
+            yield change(each)
+    if said["changes"] and _forgotten(said):
+        yield _forgotten(said).strip()
+
+
+def _forgotten(said: Mapping[str, Any]) -> str:
+    return "" if said["kept"] else "\nThis ends with Shield: there is no state.directory to keep it in."
+
+
+def _by(said: Mapping[str, Any]) -> str:
+    author, note = plain(said["author"]), plain(said["note"])
+    return (f"  by {author}" if author else "") + (f": {note}" if note else "")

@@ -1,0 +1,252 @@
+"""What each command asks, what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from shield import cli
+from shield.console.client import Admin, UnreachableError
+from shield.console.show import change, clock, plain, span
+
+NOW = time.time()
+RULE = {
+    "number": 7,
+    "kind": "ban",
+    "subject": "192.0.2.0/24",
+    "value": "",
+    "author": "ann",
+    "note": "scrapes",
+    "created": NOW,
+    "expires": 0.0,
+}
+CHANGE = {
+    "number": 8,
+    "what": "added",
+    "at": NOW,
+    "author": "ann",
+    "note": "scrapes",
+    "subject": "192.0.2.0/24",
+    "rule": RULE,
+    "before": None,
+    "of": 0,
+}
+STATUS = {
+    "ready": True,
+    "dry_run": False,
+    "attack": True,
+    "attack_seconds": 200.0,
+    "attack_cause": "demand",
+    "pressure": 0.62,
+    "demand": 900.0,
+    "capacity": 800.0,
+    "in_flight": 8,
+    "concurrency": 8.0,
+    "waiting": 3,
+    "requests_per_second": 1200.0,
+    "requests": {"forward": {"ok": 9}, "limit": {"client_rate": 5, "pass_rate": 0}, "challenge": {"newcomer": 70}},
+    "active_bans": {"clients": 2, "addresses": 1},
+    "dropped": 4,
+    "hitters": {
+        "networks": {"192.0.2.0/24": 0.61, "198.51.100.0/24": 0.1},
+        "fingerprints": [{"user_agent": "curl/8\x1b[31m", "share": 0.5}],
+        "routes": {},
+    },
+}
+
+
+class Shield:
+    """In the place of the admin listener."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self.answers: dict[str, tuple[int, dict[str, Any]]] = {
+            "GET /api/status": (200, STATUS),
+            "GET /api/rules": (200, {"rules": [RULE], "kept": True}),
+            "POST /api/rules": (201, {"change": CHANGE, "kept": True}),
+            "DELETE /api/rules": (200, {"changes": [{**CHANGE, "what": "lifted", "rule": None, "before": RULE}]}),
+            "GET /api/audit": (200, {"changes": [CHANGE]}),
+            "POST /api/undo": (200, {"change": {**CHANGE, "what": "undone", "rule": None, "of": 7}, "kept": True}),
+            "POST /api/reload": (200, {"reloaded": True}),
+        }
+        self.answers["DELETE /api/rules"][1].update(pardoned=0, kept=True)
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+        self.asked.append((method, path, body))
+        return self.answers[f"{method} {urlsplit(path).path}"]
+
+
+@pytest.fixture
+def shield(monkeypatch: pytest.MonkeyPatch) -> Shield:
+    made = Shield()
+    monkeypatch.setattr(Admin, "ask", lambda self, *asked: made.ask(*asked))
+    monkeypatch.setenv("USER", "ann")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    return made
+
+
+def run(*arguments: str) -> int:
+    return cli.main([*arguments, "--admin", "127.0.0.1:9901"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wish"),
+    [
+        ("ban 192.0.2.0/24 --for 1h --note scrapes", {"subject": "192.0.2.0/24", "seconds": 3600.0, "note": "scrapes"}),
+        ("deny 64.0.0.0/7 --force", {"subject": "64.0.0.0/7", "force": True}),
+        ("allow 192.0.2.7 --author bob", {"subject": "192.0.2.7", "author": "bob"}),
+        ("limit client 20/400 --for 30m", {"subject": "client", "value": "20/400", "seconds": 1800.0}),
+        ("pressure hold 0.5 --for 10m", {"value": "0.5", "seconds": 600.0}),
+        ("challenge never /feed", {"subject": "/feed", "value": "never"}),
+        ("dry-run on", {"kind": "dry_run", "value": "on"}),
+    ],
+)
+def test_wishes(shield: Shield, arguments: str, wish: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments.split()) == 0
+    kind = arguments.split(maxsplit=1)[0]
+    assert shield.asked == [("POST", "/api/rules", {"kind": kind, "author": "ann", "note": "", "here": [], **wish})]
+    assert "192.0.2.0/24 is banned  by ann: scrapes" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "query"),
+    [
+        ("unban 192.0.2.7", {"subject": ["192.0.2.7"], "kind": ["ban", "deny"], "pardon": ["1"]}),
+        ("lift 7 9", {"number": ["7", "9"]}),
+        ("pressure release", {"kind": ["pressure"]}),
+        ("challenge auto /feed", {"subject": ["/feed"], "kind": ["challenge"]}),
+        ("dry-run config", {"kind": ["dry_run"]}),
+    ],
+)
+def test_lifting(shield: Shield, arguments: str, query: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments.split()) == 0
+    ((method, path, body),) = shield.asked
+    assert (method, urlsplit(path).path, body) == ("DELETE", "/api/rules", None)
+    assert parse_qs(urlsplit(path).query) == {**query, "author": ["ann"]}
+    assert "lifted: 192.0.2.0/24 is banned" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ("rules", "   7  192.0.2.0/24 is banned  by ann: scrapes"),
+        ("audit", "added: 192.0.2.0/24 is banned"),
+        ("undo", "undone: change 7; 192.0.2.0/24: there is no such rule any more"),
+        ("reload", "reloaded: the config holds"),
+    ],
+)
+def test_what_is_shown(shield: Shield, arguments: str, shown: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 0
+    assert shown in capfd.readouterr().out
+
+
+def test_status_says_what_an_operator_asks_first(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("status") == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "Shield is serving",
+        "ATTACK for 3 min, seen by demand",
+        "pressure 0.62, demand 900 of 800 units/s",
+        "at the service 8 of 8, waiting 3, 1200 requests/s",
+        "refused since the start: challenge newcomer 70, limit client_rate 5",
+        "banned by Shield: 2 clients, 1 addresses; dropped: 4",
+        "networks that stand out: 192.0.2.0/24 (61%), 198.51.100.0/24 (10%)",
+        "programs that stand out: curl/8?[31m (50%)",
+        "rules of yours: 1",
+        "     7  192.0.2.0/24 is banned  by ann: scrapes",
+    ]
+
+
+def test_status_of_several_workers(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    calm = {**STATUS, "attack": False, "hitters": {"networks": {"192.0.2.0/24": 0.7}}}
+    workers = [{**calm, "worker": 0, "answers": True}, {"worker": 1, "answers": False}]
+    shield.answers["GET /api/status"] = (
+        200,
+        {**calm, "hitters": None, "ready": False, "dry_run": True, "workers": workers},
+    )
+    shield.answers["GET /api/rules"] = 200, {"rules": [], "kept": True}
+    assert run("status") == 0
+    shown = capfd.readouterr().out
+    assert shown.startswith("Shield is NOT READY, in a dry run: nothing is refused\nno attack\n")
+    assert "192.0.2.0/24 (70%)" in shown
+    assert shown.endswith("no rules of yours\nworker 1 does not answer\n")
+
+
+def test_everything_as_json(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("status", "--json") == 0
+    assert json.loads(capfd.readouterr().out) == STATUS
+    assert [path for _, path, _ in shield.asked] == ["/api/status"]
+
+
+def test_a_refusal_says_what_to_do_instead(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    problem = {"title": "Refused", "detail": "you would lock yourself out", "mistakes": ["line 3: x\x1b[2J"]}
+    shield.answers["POST /api/rules"] = 422, problem
+    assert run("ban", "192.0.2.7") == 1
+    assert capfd.readouterr() == ("", "shield: you would lock yourself out\nline 3: x?[2J\n")
+    assert run("ban", "192.0.2.7", "--json") == 1
+    assert json.loads(capfd.readouterr().out) == problem
+
+
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def nobody(*_: Any) -> Any:
+        raise UnreachableError("nobody answers at 127.0.0.1:9901: refused")
+
+    monkeypatch.setattr(Admin, "ask", nobody)
+    assert run("rules") == 3
+    assert capfd.readouterr().err == "shield: nobody answers at 127.0.0.1:9901: refused\n"
+    assert run("rules", "--json") == 3
+    assert "nobody answers" in json.loads(capfd.readouterr().out)["detail"]
+
+
+@pytest.mark.parametrize("arguments", ["pressure hold", "pressure release 0.5"])
+def test_pressure_needs_a_number_or_none(shield: Shield, arguments: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments.split())
+    assert (caught.value.code, shield.asked) == (2, [])
+
+
+def test_nobody_bans_themselves_over_ssh(shield: Shield, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.9 50000 10.0.0.1 22")
+    monkeypatch.setenv("SUDO_USER", "bob")
+    run("ban", "192.0.2.0/24")
+    assert (shield.asked[0][2]["here"], shield.asked[0][2]["author"]) == (["192.0.2.9"], "bob")
+    monkeypatch.setenv("SSH_CONNECTION", "fe80::1%eth0 50000 fe80::2 22")
+    run("ban", "192.0.2.0/24")
+    assert shield.asked[1][2]["here"] == ["fe80::1"]
+
+
+def test_what_ends_with_the_process_says_so(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    for answer in shield.answers.values():
+        answer[1]["kept"] = False
+    shield.answers["DELETE /api/rules"][1]["changes"] += [{**CHANGE, "what": "pardoned", "rule": None}]
+    for arguments in (["ban", "192.0.2.7"], ["unban", "192.0.2.7"], ["rules"]):
+        assert run(*arguments) == 0
+        assert "no state.directory" in capfd.readouterr().out
+    shield.answers["GET /api/rules"] = 200, {"rules": [], "kept": False}
+    run("rules")
+    assert capfd.readouterr().out == "no rules: all is as the config has it\n"
+
+
+def test_changes_in_words() -> None:
+    def said(kind: str, subject: str = "", value: str = "", expires: float = 0.0) -> dict[str, Any]:
+        return {**RULE, "kind": kind, "subject": subject, "value": value, "expires": expires}
+
+    def shown(**more: Any) -> str:
+        return change({**CHANGE, "author": "", "note": "", **more}).partition(": ")[2]
+
+    assert shown(rule=said("limit", "client", "20/400")) == "every client is limited to 20/400"
+    assert shown(rule=said("limit", "192.0.2.7/32", "1/9")) == "192.0.2.7/32 is limited to 1/9"
+    assert shown(rule=said("pressure", value="0.5")) == "the pressure is held at 0.5"
+    assert shown(rule=said("challenge", "/feed")) == "nobody is challenged below /feed"
+    assert shown(rule=said("deny", "a"), before=said("allow", "a")) == "a is denied (before: a is allowed)"
+    assert shown(what="ended", rule=None, before=said("dry_run", value="on")) == "dry run is on"
+    assert shown(what="undone", of=3, rule=said("ban", "a")) == "change 3; 192.0.2.0/24: again a is banned"
+    assert shown(what="reloaded", subject="") == ""
+    assert shown(rule=said("ban", "a", expires=NOW + 400 * 86_400)).startswith("a is banned until 20")
+    assert len(clock(NOW)) == 8
+    assert (span(45), span(720), span(12_600)) == ("45 s", "12 min", "3.5 h")
+    assert plain("a\x1b\u202eb") == "a??b"
