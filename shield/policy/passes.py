@@ -173,6 +173,18 @@ class Passes:
         there.expires = max(there.expires, until)
         return there.owe(debt, self.factor, now) or longer
 
+    def seen(self, row: list[Any], now: float) -> bool:
+        """Take note that a pass was seen in a network by another worker; whether it is in use here. When those are too
+        many, its next move here revokes it. ValueError when the row makes no sense."""
+        id_, network = row
+        there = self.table.get(key(id_, ID_BYTES))
+        if there is None or len(there.seen) > self._settings.pass_networks:
+            return False
+        here = there.network
+        there.move(text(network), now, self._settings.pass_networks_window)
+        there.network = here
+        return True
+
     def present(self, token: str, now: float) -> Pass | None:
         """The pass that `token` stands for; None when it is forged, has ended, or was revoked."""
         read = self._tokens.read(token)
@@ -217,6 +229,8 @@ class Passes:
                 self._news.changed("pass", shown)
                 self._notes.add("pass_revoked", **{"pass": shown.key.hex(), "networks": len(shown.seen)})
                 return None
+            else:
+                self._news.changed("seen", shown)
         return shown
 
     def renew(self, used: Pass, now: float) -> None:

@@ -7,8 +7,9 @@ A row is a list: its kind, then JSON values. Times are of the wall clock, since 
     spent                      challenges that were answered
     drop                       addresses that are dropped, or were
     wait                       places in the waiting room
-    left                       a place that was given to somebody else; only for other workers, as is
+    left                       a place that was given to somebody else; only for other workers, as are
     paid                       what was charged to the buckets of a client, or a pass
+    seen                       a network in which a pass is used
     minting                    by which this process knows its own challenges; only for the heir of this very process
     route, limit               what the service was found to take; of use only before the same service
     price, weather             what a pass costs; pressure, demand and the attack that is on
@@ -83,6 +84,7 @@ class Remembered:
             "address": self._take_address,
             "network": self._take_network,
             "pass": lambda row, now: passes.restore(row, self._wall_offset, now, owes=paid is None),
+            "seen": passes.seen,
             "spent": challenger.restore,
             "minting": lambda row, _: challenger.inherit(row),
             "drop": self._take_drop,
@@ -121,6 +123,8 @@ class Remembered:
                 return self._of_address(thing)
             case "pass":
                 return [kind, *self._passes.row(thing, self._wall_offset)]
+            case "seen":
+                return [kind, thing.key.hex(), thing.network]
             case "route":
                 return [kind, *self._routes.row(thing)]
             case "wait":

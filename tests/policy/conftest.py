@@ -111,28 +111,37 @@ class World:
             changed += self.engine.tick(self.now)
         return changed
 
+    @property
+    def engines(self) -> list[Engine]:
+        """The engine, or those of a fleet."""
+        engines: list[Engine] = getattr(self.engine, "engines", [self.engine])
+        return engines
+
     def storm(self, p: float = 0.5) -> None:
         """Set the pressure by hand, as a window would find it, and begin an attack."""
-        pressure = self.engine._windows._pressure
-        pressure._level.p = p
-        pressure._demand.units = pressure.weather.capacity * 10  # so that it stays
+        for engine in self.engines:
+            pressure = engine._windows._pressure
+            pressure._level.p = p
+            pressure._demand.units = pressure.weather.capacity * 10  # so that it stays
         self.pass_time(0.5)
-        pressure._level.p = p
+        for engine in self.engines:
+            engine._windows._pressure._level.p = p
         self.see(p=p, strictness=min(p, pressure._settings.max_pressure))
 
     def lull(self) -> None:
         """Set the pressure to nothing by hand; the attack is not over yet."""
-        pressure = self.engine._windows._pressure
-        pressure._demand.units = pressure._level.p = 0.0
+        for engine in self.engines:
+            pressure = engine._windows._pressure
+            pressure._demand.units = pressure._level.p = 0.0
         self.pass_time(0.5)
 
     def see(self, *, bought_factor: float | None = None, **changes: Any) -> None:
         """Let the policy go by a weather that differs from the last window's, until the next."""
-        engine = self.engine
-        weather = replace(engine._windows.weather, **changes)
-        engine._windows._pressure.weather = weather
-        factor = engine._judge._tiers._bought_factor if bought_factor is None else bought_factor
-        engine._judge.close_window(weather, factor, self.now)
+        for engine in self.engines:
+            weather = replace(engine._windows.weather, **changes)
+            engine._windows._pressure.weather = weather
+            factor = engine._judge._tiers._bought_factor if bought_factor is None else bought_factor
+            engine._judge.close_window(weather, factor, self.now)
 
     def buy(self, client: Client) -> tuple[str, Pass]:
         """Solve a challenge; the token bought, and the pass it stands for."""

@@ -80,6 +80,11 @@ class Onset:
             self._below_since = now
         self._cusum.restart(usual)
 
+    def adopt(self, attack: Attack) -> None:
+        """Go by what another worker knows of the attack: the calm that ends it is counted from when that says."""
+        self.attack = attack
+        self._below_since = attack.until
+
     def _begin(self, cause: str, p: float, rate: float, now: float) -> None:
         self._below_since = now
         self.attack = Attack(True, now, now, cause, p, rate)

@@ -78,7 +78,7 @@ class Pressure:
         self.restore(row, 0.0, now)
         self._capacity.adopt(weather.capacity, weather.shown)
         self._brownout.on = weather.brownout
-        self._onset.attack = weather.attack
+        self._onset.adopt(weather.attack)
         self.weather = weather
 
     def close_window(self, window: Window) -> Weather:

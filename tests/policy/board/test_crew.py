@@ -101,6 +101,16 @@ def test_an_attack_ends_for_all(fleet: Any) -> None:
     assert [name for name, _ in world.engine.events()] == ["attack_onset", "attack_end"]
 
 
+def test_an_attack_ends_in_its_time_where_the_machine_stood_still(fleet: Any) -> None:
+    """After seconds without a beat each worker takes the lead for a moment, and the calm began anew each time."""
+    world = fleet(concurrency=4)
+    flood(world, 4.0)
+    for _ in range(70):
+        world.pass_time(5.0, step=1.0)
+        world.now += 5.0
+    assert not world.engine.attack
+
+
 def test_who_is_late_alone_is_no_overload_and_who_is_late_and_busy_is(fleet: Any) -> None:
     world = fleet(concurrency=100)
     late, busy = OwnLoad(lag=0.5, busy=0.1, worst=0.6), OwnLoad(lag=0.001, busy=1.0, worst=0.002)

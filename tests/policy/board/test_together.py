@@ -447,3 +447,22 @@ def test_workers_in_the_place_of_others_know_the_challenges_of_those(attacked: A
     new.engine.kill(1)
     new.engine.replace(1)
     assert new.engine.engines[1]._challenger._place == attacked.engine.engines[1]._challenger._place
+
+
+def test_a_pass_that_is_shared_by_networks_of_all_workers_is_revoked(fleet: Any) -> None:
+    """Each worker counted its own networks, and let as many share it as there are workers times eight."""
+    world = fleet(concurrency=50)
+    passes = world.engine.engines[0]._passes
+    shown = world.engine.present(passes.earn(world.now), world.now)
+    served = 0
+    for n in range(30):
+        request = world.ask(world.client(f"198.51.{n}.1"), shown=shown)
+        served += request.shown_pass is not None
+        world.engine.tick(world.now)
+    assert CHEAP.pass_networks <= served <= CHEAP.pass_networks + 3
+    assert [name for name, _ in world.engine.events()] == ["pass_revoked"]
+
+
+def test_a_pass_that_is_not_in_use_here_was_seen_nowhere(spread: Any) -> None:
+    zero = spread.engine.engines[0]
+    assert zero.import_learned([["seen", "00" * 8, "192.0.2.0/24"], ["seen", "00", "x"]], spread.now) == 0

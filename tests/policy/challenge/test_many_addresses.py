@@ -6,13 +6,16 @@ Challenge, answer, pass and the form afterwards may come from another address ea
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from shield.model import Action, Reason
 from shield.policy.challenge.challenge import Redeemed
+from shield.policy.engine import Engine
 from tests.policy.conftest import CHEAP, nonces
+from tests.policy.fleet import Fleet
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 TAB = {
@@ -29,6 +32,12 @@ DUAL_STACK = ["2001:db8:1::5", "198.51.100.5"]  # connections race, and each req
 TWO_UPLINKS = ["192.0.2.77", "203.0.113.9"]
 CARRIER = [f"100.64.{pool}.{host}" for pool in (1, 2) for host in (7, 8, 9)]  # another way out for each connection
 VPN = ["192.0.2.77", "198.18.5.5", "192.0.2.77"]
+
+
+@pytest.fixture(params=[Engine, Fleet], ids=["one", "three"])
+def make(make: Any, request: pytest.FixtureRequest) -> Any:
+    """One worker's engine, or three over the board: a visitor sees no difference."""
+    return partial(make, engine=request.param)
 
 
 @pytest.mark.parametrize(

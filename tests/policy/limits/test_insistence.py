@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from shield.model import Action, Reason
 from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.engine import Engine
 from shield.policy.limits.settings import LimitsSettings
 from shield.policy.settings import TableSettings
+from tests.policy.fleet import Fleet
 
 DEAR = LimitsSettings(costs={"/": 1.0, "/dear": 20.0})
 OFF = ChallengeSettings(mode="off")
 NEVER = ChallengeSettings(never=("/",))
 ALWAYS = ChallengeSettings(mode="always")
 SCRIPT = {"Accept-Language": "en", "Accept": "*/*"}  # whose requests are held against nobody
+
+
+@pytest.fixture(params=[Engine, Fleet], ids=["one", "three"])
+def make(make: Any, request: pytest.FixtureRequest) -> Any:
+    """One worker's engine, or three over the board: who insists gets as much."""
+    return partial(make, engine=request.param)
 
 
 def newcomers(world: Any, text: str) -> Iterator[Any]:
@@ -29,22 +38,23 @@ def newcomers(world: Any, text: str) -> Iterator[Any]:
 def insist(world: Any, who: Iterator[Any], seconds: float = 10.0) -> float:
     """Ask for something dear 50 times a second, under pressure; the demand of that, in units/s."""
     world.storm(0.9)
-    tally = world.engine._windows._tally
-    tally.close()
+    tallies = [engine._windows._tally for engine in world.engines]
+    for tally in tallies:
+        tally.close()
     for _ in range(int(seconds * 50)):
         world.now += 0.02
         request = world.ask(next(who), "/dear")
         assert request.verdict.action in {Action.CHALLENGE, Action.LIMIT}
         if request.verdict.action is Action.CHALLENGE:
             world.engine.mint(request, world.now)
-    asked = tally.so_far().units
+    asked = sum(tally.so_far().units for tally in tallies)
     world.lull()
     return asked / seconds
 
 
 def served(world: Any, who: Iterator[Any], seconds: float = 10.0) -> float:
     """Ask as often in calm weather; the units/s that reach the service."""
-    assert not world.engine._windows.weather.pressed
+    assert not world.engine.pressed
     units = 0.0
     for _ in range(int(seconds * 50)):
         world.now += 0.02
@@ -178,7 +188,7 @@ def test_it_is_forgotten_when_they_have_stopped_for_as_long_as_an_attack_takes_t
     for _ in range(13):  # the attack has ended meanwhile
         world.pass_time(60)
         served(world, who, 5)
-    assert not world.engine._windows.weather.attack.on
+    assert not world.engine.attack
     assert served(world, who) <= 85
     world.pass_time(700)
     assert served(world, who) > 500
@@ -193,7 +203,7 @@ def test_who_would_be_challenged_in_calm_weather_too_is_no_demand(make: Any) -> 
 
 
 def test_strangers_who_share_an_entry_do_not_insist_together(make: Any) -> None:
-    world = make(10_000, limits=DEAR, tables=TableSettings(networks=1000))
+    world = make(10_000, engine=Engine, limits=DEAR, tables=TableSettings(networks=1000))  # of one table
     for number in range(1500):
         client = world.client(f"198.{number >> 8}.{number & 255}.1")
         client.source.network.tat = world.now + 1e6
