@@ -13,7 +13,7 @@ from shield.config.settings import Config
 from shield.policy.rules.rule import Rule
 from shield.process import signals, systemd
 from shield.process.generations import Generations
-from shield.process.inherited import Legacy, Predecessor, Predecessors
+from shield.process.inherited import CLOSE_SECONDS, Legacy, Predecessor, Predecessors
 from shield.process.reloading import Reloading
 from shield.process.rulebook import Rulebook
 from shield.process.share import check_workers
@@ -119,7 +119,9 @@ async def _run(
             systemd.notify("STOPPING=1")
             await reloading.close()
             await upgrading.close()
+            until = time.monotonic() + config.timeouts.drain + CLOSE_SECONDS
             await generations.drain()
+            await others.gone(until - time.monotonic())
     finally:
         rulebook.close()
         await reloading.close()

@@ -20,6 +20,7 @@ import array
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -41,6 +42,10 @@ MOST_AT_ONCE: Final = 200
 """Descriptors in a message: SCM_MAX_FD of the kernel is 253."""
 MOST_PREDECESSORS: Final = 16
 """Processes before this one that still serve somebody. Beyond it the oldest is told to stop."""
+CLOSE_SECONDS: Final = 5.0
+"""Beyond timeouts.drain, for a process to save its history; then it is waited for no longer."""
+LOOK_SECONDS: Final = 0.05
+"""How often it is looked whether processes before this one have ended, once all are to stop."""
 FIRST_SECONDS: Final = 10.0
 """Within which the first line comes, which has been sent when this process begins."""
 LINE_BYTES: Final = 1 << 20
@@ -160,7 +165,7 @@ class Legacy:
 
 
 class Predecessors:
-    """The processes before this one that have not ended yet. `stop` has them stop, too."""
+    """The processes before this one that have not ended yet. `stop` has them stop, too, and `gone` waits for that."""
 
     __slots__ = ("_pidfds",)
 
@@ -177,12 +182,22 @@ class Predecessors:
 
     def stop(self) -> None:
         """Have them drain: this process ends as well."""
+        for pidfd in self._pidfds:
+            _signalled(pidfd, signal.SIGTERM)
+
+    async def gone(self, seconds: float) -> None:
+        """Wait until they have ended, or for so long. A service manager kills what is left when this process ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._pidfds:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    self._forget()
         while self._pidfds:
-            self._end(self._pidfds.pop(0))
+            os.close(self._pidfds.pop())
 
     def _forget(self) -> None:
         for pidfd in list(self._pidfds):
-            if not _signalled(pidfd, 0):
+            if _ended(pidfd):
                 self._pidfds.remove(pidfd)
                 os.close(pidfd)
 
@@ -190,6 +205,11 @@ class Predecessors:
     def _end(pidfd: int) -> None:
         _signalled(pidfd, signal.SIGTERM)
         os.close(pidfd)
+
+
+def _ended(pidfd: int) -> bool:
+    """Whether a process has ended, although its parent may not have looked."""
+    return bool(select.select([pidfd], [], [], 0)[0])
 
 
 def _signalled(pidfd: int, number: int) -> bool:

@@ -33,7 +33,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any
 
 import uvloop
 
@@ -53,7 +53,7 @@ from shield.process.board import attach, make
 from shield.process.control import BEAT_SECONDS, Order
 from shield.process.dropper import Dropped
 from shield.process.exports import Exports
-from shield.process.inherited import Legacy, Predecessor, Predecessors
+from shield.process.inherited import CLOSE_SECONDS, Legacy, Predecessor, Predecessors
 from shield.process.nursery import Nursery
 from shield.process.reloading import Reloading
 from shield.process.rulebook import Rulebook
@@ -64,9 +64,6 @@ from shield.process.upgrade import Upgrading, own_pidfd
 from shield.process.words import Welcome, greet, warn_of_forgetting
 from shield.process.worker_handle import DEATHS_SECONDS, MOST_DEATHS, WorkerHandle
 from shield.upstream.settings import DEMO
-
-CLOSE_SECONDS: Final = 5.0
-"""Beyond timeouts.drain, for a worker to save its history; then it is killed."""
 
 
 def run(
@@ -504,7 +501,9 @@ class Supervisor:
             if ended.done():
                 return
         self._log.event("stopping", workers=self._number)
+        end = self._clock() + self._config.timeouts.drain + CLOSE_SECONDS
         await self._drain()
+        await self._others.gone(end - self._clock())
         if self._failure:
             raise StartError(self._failure)
 

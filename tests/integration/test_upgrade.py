@@ -152,6 +152,14 @@ async def test_new_code_that_cannot_serve_changes_nothing(
         assert response.status == 200
 
 
+def lives(pid: int) -> bool:
+    """A zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_what_is_kept_in_memory_goes_over_and_all_processes_stop_together(
     workers: int, start: Start, origin: str, client: Client, tmp_path: Path
@@ -190,7 +198,10 @@ async def test_what_is_kept_in_memory_goes_over_and_all_processes_stop_together(
     ):
         assert await response.text() == "ready\n"
     assert [old.returncode for old in olds] == [None, None]
+    pids = [old.pid for old in olds]
     shield.process.send_signal(signal.SIGTERM)
+    assert await shield.process.wait() == 0
+    assert not any(map(lives, pids)), "a service manager would kill them then"
     assert [await asyncio.wait_for(old.wait(), 20) for old in olds] == [0, 0]
     assert await shield.ended() == 0
     assert not (tmp_path / "admin").exists()

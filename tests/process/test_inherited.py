@@ -151,5 +151,18 @@ async def test_processes_before_are_told_to_stop(monkeypatch: pytest.MonkeyPatch
     for pidfd in living:
         os.close(pidfd)
     others.stop()
+    await others.gone(20.0)
+    assert others.living() == []
     assert [await process.wait() for process in sleeping[1:3]] == [-15, -15]
     others.stop()
+    await others.gone(0.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux has pidfds")
+async def test_whoever_does_not_stop_is_not_waited_for_any_longer() -> None:
+    stubborn = await asyncio.create_subprocess_exec("sleep", "60")
+    others = Predecessors([os.pidfd_open(stubborn.pid)])
+    await others.gone(0.01)
+    assert others.living() == []
+    stubborn.kill()
+    await stubborn.wait()
