@@ -48,7 +48,9 @@ class Alone:
         self.left = asyncio.Event()
 
     def legacy(self, estates: list[socket.socket]) -> Legacy:
-        return self._generations.legacy(estates, [*self._others.living(), *own_pidfd()])
+        legacy = self._generations.legacy(estates, [*self._others.living(), *own_pidfd()])
+        legacy.rules = self._rulebook.rows()
+        return legacy
 
     async def give(self, ends: list[socket.socket]) -> None:
         await self._generations.give(ends[0])
@@ -77,6 +79,8 @@ async def _run(
     wall_offset = time.time() - time.monotonic()
     rulebook = Rulebook(lambda: time.monotonic() + wall_offset, changing)
     rulebook.go_by(config)
+    if predecessor is not None:
+        rulebook.take(predecessor.legacy.rules)
     generations = Generations(legacy=legacy, desk=rulebook, rules=rulebook.holding())
     giver = Alone(generations, rulebook, others)
 

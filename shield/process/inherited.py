@@ -48,7 +48,8 @@ LOOK_SECONDS: Final = 0.05
 """How often it is looked whether processes before this one have ended, once all are to stop."""
 FIRST_SECONDS: Final = 10.0
 """Within which the first line comes, which has been sent when this process begins."""
-LINE_BYTES: Final = 1 << 20
+LINE_BYTES: Final = 16 << 20
+"""More than the first line has with as many rules as there may be."""
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ class Legacy:
     admin: tuple[str, list[socket.socket]] = ("", [])
     estates: list[socket.socket] = field(default_factory=list)  # one for each worker (estate.py)
     before: list[int] = field(default_factory=list)  # pidfds of the processes before, the oldest first
+    rules: list[Any] = field(default_factory=list)  # of the operator, as rows (policy/rules/book.py)
     stderr: int = 2
 
     @classmethod
@@ -98,6 +100,7 @@ class Legacy:
             "admin": [self.admin[0], len(self.admin[1])],
             "estates": len(self.estates),
             "before": len(self.before),
+            "rules": self.rules,
         }
 
     def descriptors(self) -> list[int]:
@@ -131,6 +134,7 @@ class Legacy:
                 admin=(address, sockets(count)),
                 estates=sockets(line["estates"]),
                 before=[next(left) for _ in range(line["before"])],
+                rules=list(line.get("rules", [])),
                 stderr=next(left),
             )
         except (KeyError, TypeError, ValueError, StopIteration, OSError) as error:

@@ -82,6 +82,16 @@ class Rulebook:
                 self._book.load(saved.rows, self._wall())
         self._look_later()
 
+    def rows(self) -> list[list[Any]]:
+        """The rules and what was changed, for a process that comes in the place of this one."""
+        return list(self._book.rows())
+
+    def take(self, rows: Sequence[list[Any]]) -> None:
+        """Take what another process gives, in whose place this one comes; where a directory has it, that counts."""
+        if not self._keeps:
+            self._book.load(rows, self._wall())
+            self._look_later()
+
     def holding(self) -> tuple[Rule, ...]:
         """The rules that hold."""
         return self._book.rules(self._wall())

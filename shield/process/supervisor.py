@@ -279,7 +279,9 @@ class Supervisor:
         assert self._keys is not None  # noqa: S101
         admin = [socket.socket(fileno=os.dup(number)) for number in self._admin.descriptors()]
         before = [*self._others.living(), *own_pidfd()]
-        return Legacy.of(self._sockets, self._number, self._keys, (self._config.admin.address, admin), estates, before)
+        given = Legacy.of(self._sockets, self._number, self._keys, (self._config.admin.address, admin), estates, before)
+        given.rules = [] if self._rulebook is None else self._rulebook.rows()
+        return given
 
     async def give(self, ends: list[socket.socket]) -> None:
         """Have each worker tell one of the other supervisor's what it remembers."""
@@ -398,6 +400,8 @@ class Supervisor:
         """Have every worker go by this book, before the start."""
         self._rulebook = rulebook
         rulebook.go_by(self._config)
+        if self._predecessor is not None:
+            rulebook.take(self._predecessor.legacy.rules)
 
     async def follow(self, rules: Sequence[Rule], pardon: str) -> int:
         """Have every worker go by these rules. One that has ended meanwhile is followed by one that does."""

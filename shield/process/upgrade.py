@@ -211,7 +211,14 @@ class Heir:
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 self._pidfd = os.pidfd_open(self.pid)
-        await inherited.bequeath(self._link, legacy)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await inherited.bequeath(self._link, legacy)
+        except TimeoutError:
+            self._kill(signal.SIGKILL)
+            raise StartError(f"it did not take over within {READY_SECONDS:.0f} s") from None
+        except OSError:
+            return  # it has ended, as `ready` says
 
     async def ready(self) -> None:
         """Wait until it has everything that it needs to begin. Raises StartError."""

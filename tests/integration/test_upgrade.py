@@ -184,6 +184,11 @@ async def test_what_is_kept_in_memory_goes_over_and_all_processes_stop_together(
         shown = {"Shield-Pass": (await response.json())["pass"]}
     shield.process.send_signal(signal.SIGHUP)
     await shield.logged("reloaded", pid=shield.pid)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(f"{tmp_path}/admin")) as operator,
+        operator.post("http://localhost/api/rules", json={"kind": "ban", "subject": "127.45.0.0/16"}) as response,
+    ):
+        assert response.status in (200, 201), await response.text()
     olds, websockets = [], []
     for _ in range(2):
         websockets.append(await session.ws_connect(shield.url("/echo"), headers=shown))
@@ -192,6 +197,8 @@ async def test_what_is_kept_in_memory_goes_over_and_all_processes_stop_together(
             assert response.status == 200
     async with session.post(shield.url("/.well-known/shield/answer"), json=answer) as response:
         assert (await response.json(content_type=None))["reason"] == "spent"
+    async with client("127.45.0.1", program).get(shield.url("/page")) as response:
+        assert response.status == 403, "the operator's rules"
     async with (
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(f"{tmp_path}/admin")) as operator,
         operator.get("http://localhost/readyz") as response,

@@ -50,12 +50,14 @@ async def test_everything_goes_over(ends: tuple[socket.socket, socket.socket], c
     held = SharedSockets.holding((["a:1", "a:2"], ["a:3"]), groups, steering.steering(workers, 7))
     admin, estates = bound(1), bound(workers)
     given = Legacy.of(held, workers, KEYS, ("b:1", admin), estates, [])
+    given.rules = [["number", 7], ["rule", {"note": "x" * 2_000_000}]]
     given.stderr = os.open(os.devnull, os.O_WRONLY)
     names = [sock.getsockname() for group in (*groups[0], *groups[1], admin, estates) for sock in group]
     stderr = os.dup(2)
     try:
-        await bequeath(ours, given)
-        heir = met(theirs)
+        giving = asyncio.create_task(bequeath(ours, given))
+        heir = await asyncio.to_thread(met, theirs)
+        await giving
         found = heir.legacy
     finally:
         os.dup2(stderr, 2)
@@ -65,6 +67,7 @@ async def test_everything_goes_over(ends: tuple[socket.socket, socket.socket], c
     taken = [sock for group in (*found.groups[0], *found.groups[1], found.admin[1], found.estates) for sock in group]
     assert [sock.getsockname() for sock in taken] == names
     assert not any(os.get_inheritable(sock.fileno()) for sock in taken)
+    assert found.rules == given.rules
     assert found.sockets().steers
     assert found.admin_at("another:1") == ()
     heir.refuse("it is a test")
