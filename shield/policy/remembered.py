@@ -10,6 +10,7 @@ A row is a list: its kind, then JSON values. Times are of the wall clock, since 
     left                       a place that was given to somebody else; only for other workers, as are
     paid                       what was charged to the buckets of a client, or a pass
     seen                       a network in which a pass is used
+    pardon                     a client or an address whose ban the operator has lifted
     minting                    by which this process knows its own challenges; only for the heir of this very process
     route, limit               what the service was found to take; of use only before the same service
     price, weather             what a pass costs; pressure, demand and the attack that is on
@@ -85,6 +86,7 @@ class Remembered:
             "network": self._take_network,
             "pass": lambda row, now: passes.restore(row, self._wall_offset, now, owes=paid is None),
             "seen": passes.seen,
+            "pardon": self._take_pardon,
             "spent": challenger.restore,
             "minting": lambda row, _: challenger.inherit(row),
             "drop": self._take_drop,
@@ -123,6 +125,9 @@ class Remembered:
                 return self._of_address(thing)
             case "pass":
                 return [kind, *self._passes.row(thing, self._wall_offset)]
+            case "pardon":
+                named = ["", thing.name] if isinstance(thing, AddressEntry) else [thing.key.hex(), ""]
+                return [kind, *named]
             case "seen":
                 return [kind, thing.key.hex(), thing.network]
             case "route":
@@ -224,6 +229,14 @@ class Remembered:
         if source.name != home:
             return False
         return self._drops.restore(source, number(until) - self._wall_offset, count(times), now)
+
+    def _take_pardon(self, row: Row, now: float) -> bool:
+        name, home = row
+        if name:
+            client = self._identity.clients.get(key(name, TAG_BYTES))
+            return client is not None and self._reputation.pardon(client, now) > 0
+        source = self._identity.addresses.get(text(home))
+        return source is not None and self._reputation.pardon(source, now) > 0
 
     def _take_score(self, entry: ClientEntry | AddressEntry | NetworkEntry, score: Any, at: Any, now: float) -> None:
         """The higher of two: several processes may have known the same one."""

@@ -402,6 +402,7 @@ class Reputation:
         entry.banned_until = 0.0
         if until <= now:
             return 0
+        self._news.changed("pardon", entry)  # all workers pardon; who comes in the place of one hears of the ban first
         ban = (until, isinstance(entry, AddressEntry))
         if ban in self._ends:  # of a shared entry there may be more than one
             self._ends.remove(ban)

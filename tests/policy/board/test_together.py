@@ -466,3 +466,39 @@ def test_a_pass_that_is_shared_by_networks_of_all_workers_is_revoked(fleet: Any)
 def test_a_pass_that_is_not_in_use_here_was_seen_nowhere(spread: Any) -> None:
     zero = spread.engine.engines[0]
     assert zero.import_learned([["seen", "00" * 8, "192.0.2.0/24"], ["seen", "00", "x"]], spread.now) == 0
+
+
+@pytest.mark.parametrize("who", ["network", "client"])
+def test_whom_the_operator_pardons_is_not_banned_again_by_what_is_told_later(spread: Any, who: str) -> None:
+    """A worker that takes the place of another one reads of the ban, and of the pardon after it."""
+    world = spread
+    client = world.client("192.0.2.1")
+    agents = [client, *(world.client("192.0.2.1", agent=f"Bot/{n}") for n in range(5))]
+    for _ in range(6):
+        for each in agents[: 1 if who == "client" else 6]:
+            world.engine.report(each, Signal.MALFORMED, world.now)
+            world.engine.tick(world.now)
+    bans = [engine.status(world.now).active_bans for engine in world.engine.engines]
+    assert bans == [{"clients": 1, "addresses": 0} if who == "client" else {"clients": 6, "addresses": 1}] * 3
+    for engine in world.engine.engines:
+        engine.pardon(client.key.hex() if who == "client" else "192.0.2.0/24", world.now)
+    world.engine.tick(world.now)
+    world.engine.kill(1)
+    world.engine.replace(1)
+    world.engine.tick(world.now)
+    bans = [engine.status(world.now).active_bans for engine in world.engine.engines]
+    assert bans == [{"clients": 0, "addresses": 0}] * 3
+    assert [world.ask(client).verdict.action for _ in range(3)] == [Action.FORWARD] * 3
+
+
+def test_a_pardon_told_by_one_holds_at_all(spread: Any) -> None:
+    world = spread
+    client = world.client("192.0.2.1")
+    for _ in range(6):
+        world.engine.report(client, Signal.MALFORMED, world.now)
+        world.engine.tick(world.now)
+    assert world.engine.engines[2].pardon(client.key.hex(), world.now) == 1
+    world.engine.tick(world.now)
+    assert [engine.status(world.now).active_bans["clients"] for engine in world.engine.engines] == [0, 0, 0]
+    zero = world.engine.engines[0]
+    assert zero.import_learned([["pardon", "00" * 16, ""], ["pardon", "", "198.51.100.1"]], world.now) == 0
