@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 NAMES: Final = (
     "status", "ban", "unban", "deny", "allow", "limit", "pressure", "challenge", "dry-run", "rules", "lift", "audit",
-    "undo", "reload",
+    "undo", "reload", "explain",
 )  # fmt: skip
 """Commands that ask the admin listener."""
 
@@ -97,6 +97,15 @@ def add(commands: Any) -> None:
     )
     parsed = _command(commands, "undo", "undo the last change; again, the one before it", "shield undo")
     _said(parsed)
+    parsed = _command(
+        commands,
+        "explain",
+        "say why: which questions were asked of a request, or are asked of an address or a pass, with each answer",
+        "shield explain 203.0.113.7",
+        "shield explain 5f3a91c0-1b",
+        "shield explain pass:00ff00ff00ff00ff",
+    )
+    parsed.add_argument("asked", metavar="ADDRESS|REQUEST-ID|PASS", help="an address, the id on a page, or a pass")
     parsed = _command(commands, "reload", "read the config again, and say what came of it", "shield reload")
     _said(parsed)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 DONE: Final = 0
 REFUSED: Final = 1
 NOT_REACHED: Final = 3
+_TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{42}")
 
 Question = tuple[str, str, dict[str, Any] | None]
 """Method, path with query, and body."""
@@ -70,10 +73,23 @@ def _question(options: argparse.Namespace) -> Question:
             return _lift(options, kind=["dry_run"]) if options.what == "config" else _add(options, value=options.what)
         case "limit":
             return _add(options, subject=options.subject, value=options.value)
+        case "explain":
+            return "GET", f"/api/explain?{urlencode({_kind(options.asked): options.asked})}", None
         case "ban" | "deny" | "allow":
             return _add(options, subject=options.subject)
         case _:
             return options.method, options.path, None
+
+
+def _kind(asked: str) -> str:
+    """What is asked about."""
+    if asked.startswith("pass:") or _TOKEN.fullmatch(asked):
+        return "pass"
+    try:
+        ip_address(asked)
+    except ValueError:
+        return "request_id"
+    return "address"
 
 
 def _pressure(options: argparse.Namespace) -> Question:

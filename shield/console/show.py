@@ -24,6 +24,8 @@ def answer(command: str, said: Mapping[str, Any]) -> str:
             return "\n".join(rules(said["rules"], said["kept"]))
         case "audit":
             return "\n".join(map(change, said["changes"])) or "nothing was changed"
+        case "explain":
+            return "\n".join(explanation(said))
         case "reload":
             return "reloaded: the config holds"
         case "lift" | "unban":
@@ -161,6 +163,36 @@ def span(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def explanation(said: Mapping[str, Any]) -> Iterator[str]:
+    """Why."""
+    for subject in said["subjects"]:
+        yield f"{plain(subject['subject'])}:"
+        for each in subject["questions"]:
+            yield from _question(each)
+        yield ""
+    if said["refused"]:
+        yield "refused of late:"
+    for each in said["refused"]:
+        what = f"{each['method']} {each['host']}{each['path']}".strip()
+        yield plain(
+            f"  {clock(each['at'])}  {each['status']} {each['reason']}  {what}  {each['user_agent']}  {each['id']}"
+        )
+    if not said["found"]:
+        yield "Nothing is remembered of it, so it is asked as anybody new is."
+
+
+def _question(said: Mapping[str, Any]) -> Iterator[str]:
+    mark = "=>" if said["decides"] else "  "
+    yield f" {mark} {said['question']} {plain(said['answer'])}"
+    if numbers := said.get("numbers"):
+        yield f"      {', '.join(f'{name} {plain(str(value))}' for name, value in numbers.items())}"
+    times = [f"{word} {clock(said[word])}" for word in ("since", "until") if word in said]
+    if times:
+        yield f"      {', '.join(times)}"
+    if "change" in said:
+        yield f"      would change it: {said['change']}"
 
 
 def _lifted(said: Mapping[str, Any]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from shield.marks import Unit, Why
 from shield.model import Action, Fault, Tier, Verdict
 from shield.operator.events import EVENTS, LEVELS, Level
 from shield.operator.log_lines import CallLater, LineWriter, LogLines
+from shield.operator.refusals import Refusals
 from shield.operator.sampler import FairSampler, Sampler
 from shield.policy.fingerprint import shape
 from shield.policy.request import Request
@@ -100,12 +101,13 @@ class LogSettings:
 class AccessLog:
     """The log of one process: which lines are written. `clock` gives monotonic seconds; see LogLines for the rest.
 
-    Lines beyond their budgets are counted in `suppressed`. Where several processes write, each line says which
-    `worker` it is from.
+    Lines beyond their budgets are counted in `suppressed`. Refused requests are kept in `refusals`, too, whether they
+    get a line or not. Where several processes write, each line says which `worker` it is from.
     """
 
     __slots__ = (
-        "_clock", "_events", "_faults", "_level", "_lines", "_loop", "_next_report", "_refused", "_requests", "_thread",
+        "_clock", "_events", "_faults", "_level", "_lines", "_loop", "_next_report", "_refusals", "_refused",
+        "_requests", "_thread",
         "_writer", "suppressed",
     )  # fmt: skip
 
@@ -117,6 +119,7 @@ class AccessLog:
         wall_offset: float,
         call_later: CallLater | None = None,
         worker: int | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._level = LEVELS[settings.level]
         info = self._level <= LEVELS["info"]
@@ -130,6 +133,7 @@ class AccessLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
         self._next_report = float("-inf")
+        self._refusals = refusals
         self.suppressed = 0
 
     @property
@@ -203,6 +207,8 @@ class AccessLog:
         client = request.client
         # Who is banned is refused before anybody asks for the tier.
         holds = verdict.action is not _BAN and request.tier <= _T2
+        if self._refusals is not None:
+            self._refusals.note(now, request, status, request_id, holds)
         if not self._refused.admit(client.network, holds, now):
             self._lines.schedule()
             return
@@ -241,6 +247,8 @@ class AccessLog:
     ) -> None:
         """Log a request that was refused for the ban of its address. Nothing was read of its `head`; its first line is
         looked at here, if there is room for a line."""
+        if self._refusals is not None and request_id:
+            self._refusals.note_unread(now, address, verdict, status, request_id)
         if not self._refused.admit(address.rpartition("." if "." in address else ":")[0], False, now):
             self._lines.schedule()
             return

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
@@ -17,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 
 from shield.marks import Merge
+from shield.operator.refusals import MOST_SHOWN
 from shield.operator.status import MERGES
 
 ANSWER_SECONDS: Final = 1.0
@@ -39,6 +41,10 @@ class WorkersView:
 
     async def refresh(self, path: str) -> None:
         """Ask every worker for `path`, for at most ANSWER_SECONDS."""
+        await self._open()
+        self._answers[path] = list(await asyncio.gather(*(_ask(session, path) for session in self._sessions)))
+
+    async def _open(self) -> None:
         if not self._sessions:
             # One connection per question: a kept one would be broken by a restart of its worker.
             self._sessions = [
@@ -48,7 +54,6 @@ class WorkersView:
                 )
                 for socket in self._paths
             ]
-        self._answers[path] = list(await asyncio.gather(*(_ask(session, path) for session in self._sessions)))
 
     async def close(self) -> None:
         for session in self._sessions:
@@ -76,6 +81,19 @@ class WorkersView:
         workers = [{**known, "answers": bool(said), **said} for known, said in zip(self._facts(), answers, strict=True)]
         return {**totals, "ready": not self._draining() and all(answers) and totals["ready"], "workers": workers}
 
+    async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
+        """What the workers say of a question, as one. ValueError when it is none, or none answers."""
+        path = f"/api/explain?{urlencode(question)}"
+        await self._open()
+        answers = await asyncio.gather(*(_ask(session, path) for session in self._sessions))
+        said = [(answer[0], orjson.loads(answer[1])) for answer in answers if answer is not None]
+        found = [answer for status, answer in said if status == 200]
+        if found:
+            return _explained(found)
+        if wrong := [answer for status, answer in said if status == 422]:
+            raise ValueError(wrong[0]["detail"])
+        return {"asked": next(iter(question.values())), "found": False, "subjects": [], "refused": []}
+
     def metrics(self) -> Iterator[Metric]:
         """Every worker's samples, labelled, and what the supervisor counts."""
         families: dict[str, Metric] = {}
@@ -102,6 +120,17 @@ async def _ask(session: aiohttp.ClientSession, path: str) -> tuple[int, str] | N
             return response.status, await response.text()
     except (aiohttp.ClientError, TimeoutError, OSError):  # none there, being restarted, or stuck
         return None
+
+
+def _explained(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What several workers explain. Where none knows more than what holds for anybody, one is enough."""
+    found = [answer for answer in answers if answer["found"]] or answers[:1]
+    subjects: dict[str, dict[str, Any]] = {}
+    for answer in found:
+        for subject in answer["subjects"]:
+            subjects.setdefault(subject["subject"], subject)
+    refused = sorted((each for answer in found for each in answer["refused"]), key=lambda each: -each["at"])
+    return {**found[0], "subjects": list(subjects.values()), "refused": refused[:MOST_SHOWN]}
 
 
 def _said(answer: tuple[int, str] | None) -> dict[str, Any]:

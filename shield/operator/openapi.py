@@ -76,6 +76,37 @@ _SCHEMAS: Final[dict[str, Any]] = {
     "Audit": _object("changes", changes=_list_of("Change")),
     "Reloaded": _object("reloaded", reloaded={"const": True}),
     "Said": _object("note author", note=_NOTE, author=_AUTHOR) | {"required": []},
+    "Question": _object(
+        "question answer decides",
+        question=_TEXT,
+        answer=_TEXT,
+        decides={"type": "boolean", "description": "Nothing is asked after it."},
+        numbers={"type": "object", "description": "What the answer goes by."},
+        change={**_TEXT, "description": "What would change it."},
+        since=_NUMBER,
+        until=_NUMBER,
+    ),
+    "Subject": _object("subject questions", subject=_TEXT, questions=_list_of("Question")),
+    "Refusal": _object(
+        "at id address client method host path user_agent status reason",
+        at=_NUMBER,
+        id=_TEXT,
+        address=_TEXT,
+        client=_TEXT,
+        method=_TEXT,
+        host=_TEXT,
+        path=_TEXT,
+        user_agent=_TEXT,
+        status={"type": "integer"},
+        reason=_TEXT,
+    ),
+    "Explanation": _object(
+        "asked found subjects refused",
+        asked=_TEXT,
+        found={"type": "boolean", "description": "Whether anything is known of it."},
+        subjects=_list_of("Subject"),
+        refused=_list_of("Refusal"),
+    ),
     "Problem": _object("type title status detail", type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
 }
 
@@ -131,6 +162,18 @@ _PATHS: Final[dict[str, Any]] = {
     },
     "/api/undo": {"post": _call("Undo the last change of a rule.", 200, "Changed", "Said")},
     "/api/reload": {"post": _call("Read the config again, as SIGHUP has it.", 200, "Reloaded", "Said")},
+    "/api/explain": {
+        "get": _call(
+            "Which questions are asked of an address or a pass, or were asked of a request that was refused.",
+            200,
+            "Explanation",
+            parameters=(
+                _query("address", "An address."),
+                _query("request_id", "The id on the page that a visitor saw."),
+                _query("pass", "A token, or pass: and its id."),
+            ),
+        )
+    },
     "/api/openapi.json": {
         "get": {
             "summary": "This document.",

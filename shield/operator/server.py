@@ -88,6 +88,10 @@ class AdminView(Protocol):
         """Metric families, read now."""
         ...
 
+    async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
+        """Why: the answer to one of `address`, `request_id` or `pass`. ValueError when it is none."""
+        ...
+
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -100,6 +104,12 @@ _HEADERS: Final = {
 
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """What anybody who reaches the listener may ask: balancers do."""
+EXPLAIN: Final = "/api/explain"
+_UNKNOWN: Final[Mapping[str, str]] = {
+    "request_id": "No request with this id was refused within the last minutes, as far as is remembered: of a flood "
+    "only some are. The log may have it; else ask for the address.",
+    "pass": "No such pass is in use. Give its whole token, if you have that: its id is not enough then.",
+}
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 """Fields of a proxy. What it passes on is not from this machine, even if the proxy is."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -237,6 +247,9 @@ class AdminServer:
         try:
             if calls is not None and self._api is not None:
                 return await self._call(self._api, calls, request)
+            if request.path == EXPLAIN and request.method in {"GET", "HEAD"}:
+                self._asker(request, "read")
+                return await self._explain(request.query)
             if request.method not in {"GET", "HEAD"}:
                 return _say(405, "Only GET and HEAD.\n", Allow="GET, HEAD")
             page = self._pages.get(request.path)
@@ -249,6 +262,19 @@ class AdminServer:
             more = {"WWW-Authenticate": 'Bearer realm="Shield"'} if error.status == 401 else {}
             title = "A token is needed" if error.status == 401 else "Not allowed"
             return _problem(error.status, title, str(error), more)
+
+    async def _explain(self, query: Mapping[str, str]) -> web.Response:
+        question = {name: query[name] for name in ("address", "request_id", "pass") if query.get(name)}
+        if len(question) != 1:
+            detail = "Ask for one of: address=ADDRESS, request_id=ID, pass=PASS"
+            return _problem(422, "Nothing asked", detail)
+        try:
+            answer = await self._view.explain(question)
+        except ValueError as error:
+            return _problem(422, "Not understood", str(error))
+        if answer["found"] or "address" in question:
+            return _json(200, answer)
+        return _problem(404, "Not found", _UNKNOWN[next(iter(question))])
 
     async def _call(self, api: Api, calls: Mapping[str, Call], request: web.BaseRequest) -> web.Response:
         """Answer a call of the API."""

@@ -34,6 +34,7 @@ from shield.policy.challenge.challenge import Challenge, Challenger, CheckWork, 
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.drops import Drops
 from shield.policy.entries import Pass
+from shield.policy.explain.explainer import Explainer
 from shield.policy.history import History
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, Client, Identity
 from shield.policy.judge import Judge
@@ -197,6 +198,16 @@ class Engine:
             identity=self._identity,
             reputation=self._reputation,
             wall_offset=wall_offset,
+        )
+        self.explainer = Explainer(
+            settings,
+            identity=self._identity,
+            reputation=self._reputation,
+            passes=self._passes,
+            drops=self.drops,
+            tiers=tiers,
+            windows=self._windows,
+            effects=self._effects,
         )
         self._asked: Judge | Overruled = self._judge
         self.dry_run = settings.dry_run

@@ -257,6 +257,10 @@ class Identity:
         """Whether a textual address (ValueError when it is none) is in `identity.allow`."""
         return address in self._allow
 
+    def named(self, address: str) -> Reason | None:
+        """What the config says of a textual address (ValueError when it is none): ALLOWLISTED, DENYLISTED, or None."""
+        return self._named(address)
+
     def met(self, address: str) -> AddressEntry | None:
         """The entry of a textual address that is in the table, not one that strangers share; None for any other."""
         source = self.addresses.get(address)

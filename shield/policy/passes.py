@@ -205,6 +205,19 @@ class Passes:
             found = self.table.enter(id_, found, now)
         return found if self._valid(found, now) else None
 
+    def look(self, id_: bytes, token: str | None, now: float) -> Pass | None:
+        """A pass by its id, as it is; one that is not in use only with its token, if that was signed here. It stays out
+        of use."""
+        found = self.table.get(id_)
+        read = None if found is not None or token is None else self._tokens.read(token)
+        if read is None:
+            return found
+        kind, id_, issued = read
+        made = Pass(
+            id_, PassKind(kind), self._ordinary, issued, issued + self._settings.pass_lifetime, self._history.get(id_)
+        )
+        return made if made.ends > now else None
+
     def check(self, shown: Pass, network: str, now: float) -> Pass | None:
         """Look again at a pass that is used at `now` from `network`: the pass that holds now, None when it is void."""
         if not shown.live:

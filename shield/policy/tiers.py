@@ -124,6 +124,10 @@ class Tiers:
         """Challenge nobody below these paths either, in place of those that were said before."""
         self._exempt.spare(paths)
 
+    def spares(self, request: Request) -> bool:
+        """Whether a request is one that the operator never wants challenged."""
+        return request in self._exempt
+
     def judge(self, request: Request, tier: Tier, now: float) -> Verdict:
         """Forward, challenge or limit a request of this tier."""
         if self.pressed:

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shield.accept import file_limit, sockets
@@ -34,6 +34,7 @@ from shield.model import Fault
 from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
+from shield.operator.refusals import Refusals
 from shield.policy.board.seat import Seat
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
@@ -64,7 +65,7 @@ class Setting:
     addresses. `drop` has connections dropped (dropper.py). `metrics` go on from before where a config was read
     again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
     process serves alone. `seat` is that of one of several workers at their board. `desk` is what the admin listener of
-    one that serves alone can change.
+    one that serves alone can change. `refusals` are kept beyond a config that is read again.
     """
 
     config: Config
@@ -79,6 +80,7 @@ class Setting:
     admin: Sequence[socket.socket] = ()
     seat: Seat | None = None
     desk: Desk | None = None
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 @dataclass(frozen=True, slots=True)

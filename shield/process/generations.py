@@ -23,6 +23,7 @@ from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
+from shield.operator.refusals import Refusals
 from shield.policy.board.seat import Seat
 from shield.policy.rules.rule import Rule
 from shield.process.board import attach
@@ -76,6 +77,7 @@ class Generations:
         self._exports: Exports | None = None
         self._next_sockets: SharedSockets | None = None
         self._wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
+        self._refusals = Refusals()
         self._writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
         self._log: AccessLog | None = None
         self._bridge: LoggingBridge | None = None
@@ -226,7 +228,9 @@ class Generations:
 
     async def _prepare(self, config: Config, share: Share | None, former: Service | None) -> Service:
         worker = None if self._share is None else self._share.worker
-        log = AccessLog(config.log, self._writer, time.monotonic, self._wall_offset, worker=worker)
+        log = AccessLog(
+            config.log, self._writer, time.monotonic, self._wall_offset, worker=worker, refusals=self._refusals
+        )
         if self._log is None:
             self._use(log)
         metrics = None if former is None else former.metrics
@@ -238,7 +242,9 @@ class Generations:
             if share is None:
                 keys = self._keys = load_keys(config.state, log, former=self._keys)
             drop, seat, desk = self._drop, self._seat, self._desk
-            setting = Setting(config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seat, desk)
+            setting = Setting(
+                config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seat, desk, self._refusals
+            )
             service = Service(setting)
             await service.prepare(former, self._inheritance)
         except BaseException:

@@ -114,6 +114,7 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         parts.metrics.log = setting.log
+        setting.refusals.taker = parts.engine.explainer
         for listener in parts.listeners:
             listener.start()
         self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client.core import Metric
@@ -11,6 +11,7 @@ from prometheus_client.core import Metric
 from shield.operator.exposition import families
 from shield.operator.status import ServerStatus, Status, plain
 from shield.process.build import Parts, Setting
+from shield.process.explaining import explain
 
 
 class ProcessView:
@@ -37,6 +38,10 @@ class ProcessView:
     def metrics(self) -> Iterable[Metric]:
         yield from self._parts.metrics.families()
         yield from families(self._status())
+
+    async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
+        setting = self._setting
+        return explain(self._parts.engine.explainer, setting.refusals, question, setting.clock(), setting.wall_offset)
 
     def _status(self) -> Status:
         parts, now = self._parts, self._setting.clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -26,7 +27,12 @@ def answering(answer: bytes, path: Path | None = None) -> Iterator[tuple[str, li
     def serve() -> None:
         connection, _ = server.accept()
         with connection:
-            asked.append(connection.recv(65_536))
+            data = connection.recv(65_536)
+            head, _, body = data.partition(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: ([0-9]+)", head)
+            while length is not None and len(body) < int(length[1]):
+                body += connection.recv(65_536)
+            asked.append(head + b"\r\n")
             connection.sendall(answer)
 
     thread = threading.Thread(target=serve)

@@ -145,6 +145,58 @@ def test_what_is_shown(shield: Shield, arguments: str, shown: str, capfd: pytest
     assert shown in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("asked", "query"),
+    [
+        ("192.0.2.7", "address=192.0.2.7"),
+        ("2001:db8::7", "address=2001%3Adb8%3A%3A7"),
+        ("5f3a91c0-1b", "request_id=5f3a91c0-1b"),
+        ("pass:00ff00ff00ff00ff", "pass=pass%3A00ff00ff00ff00ff"),
+        ("A" * 42, f"pass={'A' * 42}"),
+    ],
+)
+def test_explain(shield: Shield, asked: str, query: str, capfd: pytest.CaptureFixture[str]) -> None:
+    first = {
+        "question": "Is there a rule of yours?",
+        "answer": "no",
+        "decides": False,
+        "change": "shield allow does",
+    }
+    last = {
+        "question": "Is it banned?",
+        "answer": "yes",
+        "decides": True,
+        "numbers": {"score": 18.0},
+        "until": NOW + 60,
+    }
+    refused = {"at": NOW, "id": "ab-1", "method": "GET", "host": "a.example", "path": "/x", "user_agent": "curl\x1b"}
+    shield.answers["GET /api/explain"] = (
+        200,
+        {
+            "found": False,
+            "subjects": [{"subject": "client ab", "questions": [first, last]}],
+            "refused": [{**refused, "status": 403, "reason": "client_banned"}],
+        },
+    )
+    assert run("explain", asked) == 0
+    assert shield.asked == [("GET", f"/api/explain?{query}", None)]
+    assert capfd.readouterr().out.splitlines() == [
+        "client ab:",
+        "    Is there a rule of yours? no",
+        "      would change it: shield allow does",
+        " => Is it banned? yes",
+        "      score 18.0",
+        f"      until {clock(NOW + 60)}",
+        "",
+        "refused of late:",
+        f"  {clock(NOW)}  403 client_banned  GET a.example/x  curl?  ab-1",
+        "Nothing is remembered of it, so it is asked as anybody new is.",
+    ]
+    shield.answers["GET /api/explain"] = 200, {"found": True, "subjects": [], "refused": []}
+    assert run("explain", asked) == 0
+    assert capfd.readouterr().out == "\n"
+
+
 def test_status_says_what_an_operator_asks_first(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("status") == 0
     assert capfd.readouterr().out.splitlines() == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ class Worker:
             "requests": {"forward": {"ok": 10}, **({"ban": {"denylisted": 1}} if self.number else {})},
             "routes": ["/"],
         }
+
+    async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
+        if "nowhere" in question.values():
+            raise ValueError("nowhere is no address")
+        known = question.get("request_id") == f"of-{self.number}" or question.get("address") == "192.0.2.9"
+        refused = [{"at": float(self.number), "id": f"{self.number}"}] if known else []
+        subjects = [{"subject": f"client {self.number}"}] * known + [{"subject": "somebody new there"}]
+        return {"asked": "", "found": known, "subjects": subjects, "refused": refused}
 
     def metrics(self) -> Iterable[Metric]:
         requests = CounterMetricFamily("shield_requests", "Requests.", labels=["action"])
@@ -126,3 +134,19 @@ async def test_a_worker_that_does_not_answer_is_reported(
         families = {family.name: family for family in view.metrics()}
     assert [s.value for s in families["shield_worker_up"].samples] == [1, 0]
     assert [s.labels["worker"] for s in families["shield_requests"].samples] == ["0"]
+
+
+async def test_what_workers_explain_is_one(tmp_path: Path) -> None:
+    async with merged(tmp_path, Worker(0), Worker(1)) as view:
+        both = await view.explain({"address": "192.0.2.9"})
+        assert [each["subject"] for each in both["subjects"]] == ["client 0", "somebody new there", "client 1"]
+        assert [each["id"] for each in both["refused"]] == ["1", "0"]
+        one = await view.explain({"request_id": "of-1"})
+        assert (one["found"], one["refused"]) == (True, [{"at": 1.0, "id": "1"}])
+        stranger = await view.explain({"address": "192.0.2.8"})
+        assert (stranger["found"], len(stranger["subjects"])) == (False, 1)
+        assert (await view.explain({"request_id": "gone"}))["found"] is False
+        with pytest.raises(ValueError, match="nowhere is no address"):
+            await view.explain({"address": "nowhere"})
+    async with merged(tmp_path) as view:
+        assert (await view.explain({"address": "192.0.2.9"}))["found"] is False

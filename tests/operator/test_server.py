@@ -28,6 +28,12 @@ class View:
     def status(self) -> dict[str, Any]:
         return {"pressure": 0.25, "tables": {"clients": {"entries": 3}}, "by_status": {200: 1}, "odd": b"bytes"}
 
+    async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
+        self.asked = dict(question)
+        if "nowhere" in question.values():
+            raise ValueError("nowhere is no address")
+        return {"asked": "", "found": "known" in question.values(), "subjects": [], "refused": []}
+
     def metrics(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("shield_pressure", "Pressure.", value=0.25)
 
@@ -87,6 +93,31 @@ async def test_status_is_json() -> None:
         body = await got.json()
     assert body["tables"] == {"clients": {"entries": 3}}
     assert body["by_status"] == {"200": 1}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 422),
+        ("?address=", 422),
+        ("?address=192.0.2.1&pass=x", 422),
+        ("?address=nowhere", 422),
+        ("?address=192.0.2.1", 200),
+        ("?request_id=known", 200),
+        ("?request_id=gone", 404),
+        ("?pass=gone", 404),
+    ],
+)
+async def test_explain(query: str, status: int) -> None:
+    view = View()
+    async with admin(view) as server:
+        found, body, headers = await fetch(server, f"/api/explain{query}")
+        assert (await fetch(server, f"/api/explain{query}", "POST"))[0] == 405
+    assert (found, headers["Content-Type"].partition(";")[0]) == (
+        status,
+        "application/json" if status == 200 else "application/problem+json",
+    )
+    assert status == 200 or "detail" in body
 
 
 @pytest.mark.parametrize(

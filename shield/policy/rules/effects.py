@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from typing import NamedTuple
 
 from shield.policy.admission import Admission
+from shield.policy.bucket import Rate
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.drops import Drops
 from shield.policy.identity import Client, Identity
@@ -31,13 +33,20 @@ from shield.policy.tiers import Tiers
 from shield.policy.windows import Windows
 
 
+class Limited(NamedTuple):
+    """The buckets of every client and every address, as they are now."""
+
+    client: Rate
+    address: Rate
+
+
 class Effects:
     """The rules of one engine. `asked` is whom it asks: the judge, or who stands before it; `dry_run` whether it
     reports what it hears and forwards. It has more than 15 attributes because each part that a rule changes is one."""
 
     __slots__ = (
         "_admission", "_concurrency", "_drops", "_identity", "_judge", "_limits", "_reputation", "_settings",
-        "_squeeze", "_tiers", "_wall_offset", "_windows", "asked", "dry_run", "end", "overruled", "rules",
+        "_squeeze", "_tiers", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled", "rules",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +82,7 @@ class Effects:
         self.dry_run = settings.dry_run
         self.overruled = Overruled(judge, charges, wall_offset)
         self.rules: tuple[Rule, ...] = ()
+        self.limits = Limited(settings.limits.client, settings.limits.address)
         self.end = inf  # when the next rule ends; monotonic seconds
 
     @property
@@ -96,6 +106,7 @@ class Effects:
         rates = {rule.subject: rule.rate for rule in holding if rule.kind == "limit"}
         settings = self._settings.limits
         client, address = rates.get("client", settings.client), rates.get("address", settings.address)
+        self.limits = Limited(client, address)
         self._limits.go_by(client, address)
         self._squeeze.go_by(client, address)
 

@@ -25,7 +25,7 @@ _NONE: Final[tuple[Rule | None, Rule | None]] = (None, None)
 class Matching:
     """The rules about clients, looked up by request. `any` is false where there are none."""
 
-    __slots__ = ("_addresses", "_budgets", "_clients", "_networks", "_passes", "any")
+    __slots__ = ("_addresses", "_budgets", "_clients", "_limits", "_networks", "_passes", "any")
 
     def __init__(self, rules: Sequence[Rule], former: Matching | None = None) -> None:
         """`former` has the buckets of limits that stay, as full as they are."""
@@ -34,6 +34,7 @@ class Matching:
         self._passes: dict[bytes, list[Rule | None]] = {}
         self._addresses: dict[str, tuple[Rule | None, Rule | None]] = {}
         self._budgets: dict[int, Pass] = {}
+        self._limits: dict[bytes, Rule] = {}  # by the key of their bucket
         before = {} if former is None else former._budgets
         for rule in rules:
             if rule.kind not in ACCESS and rule.kind != "limit":
@@ -46,6 +47,7 @@ class Matching:
                 key, rate = rule.number.to_bytes(ID_BYTES, "big"), rule.rate
                 made = before.get(rule.number) or Pass(key, PassKind.RULE, rate, 0.0, inf, None)
                 self._budgets[rule.number] = made
+                self._limits[key] = rule
         shortest_last = sorted(self._networks.items(), key=lambda each: each[0][1])
         self._networks = dict(shortest_last)
         self.any = bool(self._networks or self._clients or self._passes)
@@ -64,6 +66,11 @@ class Matching:
         else:
             rule = self._of(request, 1)
         return None if rule is None else self._budgets[rule.number]
+
+    def limiting(self, request: Request) -> Rule | None:
+        """The rule whose bucket a request is charged to."""
+        budget = self.budget(request)
+        return None if budget is None else self._limits[budget.key]
 
     def of_address(self, address: str) -> tuple[Rule | None, Rule | None]:
         """The rules of networks that hold for a textual address (ValueError when it is none): access, limit."""

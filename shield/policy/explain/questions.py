@@ -1,0 +1,275 @@
+"""The questions that are asked of a request, with their answers: in the order of judge.py, which they follow.
+
+Each has the numbers that it goes by, what would change the answer, and since when and until when it holds, as far as
+that is known. Of a request that was refused, the question that decided is the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shield.model import Action, Reason, Tier
+from shield.policy.explain.picture import Budget, PassPicture, Picture
+from shield.policy.rules.rule import Rule
+
+BUCKETS: Final = {
+    Reason.CLIENT_RATE: "the client's",
+    Reason.ADDRESS_RATE: "the address's",
+    Reason.NETWORK_RATE: "the network's",
+    Reason.PASS_RATE: "the pass's",
+    Reason.FINGERPRINT_RATE: "the program's, which all strangers with it share",
+    Reason.OPERATOR_LIMIT: "that of your rule",
+}
+CHALLENGES: Final = {
+    Reason.NEWCOMER: "there is pressure, and it is a newcomer: no history, no pass",
+    Reason.BAD_REPUTATION: "there is pressure, and its score is bad",
+    Reason.OVERSUBSCRIBED: "the known alone ask for more than there is, and it is among those with the least history",
+    Reason.CHALLENGE_ALWAYS: "everybody without a pass is challenged (challenge.mode)",
+}
+TIERS: Final = {
+    Tier.T0: "a pass with a history, or allowed",
+    Tier.T1: "a history, or a pass that was earned",
+    Tier.T2: "a pass that was bought",
+    Tier.T3: "a newcomer",
+    Tier.T4: "a bad score",
+}
+
+
+@dataclass(slots=True)
+class Answer:
+    """A question and its answer. Times are monotonic seconds, 0 where they are not known or never come."""
+
+    question: str
+    answer: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+    change: str = ""
+    since: float = 0.0
+    until: float = 0.0
+    decides: bool = False
+
+    def plain(self, shift: float) -> dict[str, Any]:
+        """As JSON has it. `shift`: from our clock to that of the wall."""
+        said: dict[str, Any] = {"question": self.question, "answer": self.answer, "decides": self.decides}
+        if self.numbers:
+            said["numbers"] = {name: _rounded(value) for name, value in self.numbers.items()}
+        if self.change:
+            said["change"] = self.change
+        if self.since:
+            said["since"] = round(self.since + shift, 3)
+        if self.until:
+            said["until"] = round(self.until + shift, 3)
+        return said
+
+
+def questions(picture: Picture, shift: float) -> list[dict[str, Any]]:
+    """All questions, to the one that decides."""
+    found = []
+    for answer in _asked(picture, shift):
+        found.append(answer.plain(shift))
+        if answer.decides:
+            break
+    return found
+
+
+def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
+    yield _ruled(picture, shift)
+    yield _named(picture)
+    if picture.crawler:
+        yield _crawler(picture)
+    yield _dropped(picture)
+    yield _banned(picture)
+    if picture.verdict is not None and picture.verdict.reason is Reason.HONEYPOT:
+        yield Answer(
+            "Did it ask for a trap?",
+            f"yes, for {picture.path}: a path in limits.honeypots that no link leads to",
+            until=picture.client_banned,
+            change="it ends by itself; shield unban ends it now",
+            decides=True,
+        )
+    yield _tier(picture)
+    yield _pressed(picture)
+    yield from _limited(picture)
+    yield _room(picture)
+
+
+def _reason(picture: Picture) -> Reason | None:
+    return None if picture.verdict is None else picture.verdict.reason
+
+
+def _ruled(picture: Picture, shift: float) -> Answer:
+    question, rule = "Is there a rule of yours?", picture.rule
+    if rule is None:
+        if picture.limit is not None:
+            return Answer(
+                question, f"yes, a limit: {_of_rule(picture.limit)}", change=f"shield lift {picture.limit.number}"
+            )
+        return Answer(question, "no", change="shield allow, ban or limit make one")
+    return Answer(
+        question,
+        f"yes: {_of_rule(rule)}",
+        {"rule": rule.number},
+        f"shield lift {rule.number}",
+        rule.created - shift,
+        rule.expires - shift if rule.expires else 0.0,
+        decides=True,
+    )
+
+
+def _of_rule(rule: Rule) -> str:
+    note = f" ({rule.note})" if rule.note else ""
+    value = f" {rule.value}" if rule.value else ""
+    return f"rule {rule.number}, {rule.kind} {rule.subject}{value}, by {rule.author or 'nobody in particular'}{note}"
+
+
+def _named(picture: Picture) -> Answer:
+    question = "Does the config name its network?"
+    if picture.named is Reason.ALLOWLISTED:
+        return Answer(question, "yes, identity.allow: it is never limited", change="the config", decides=True)
+    if picture.named is Reason.DENYLISTED:
+        return Answer(
+            question, "yes, identity.deny: it is refused", change="the config, or shield allow for now", decides=True
+        )
+    return Answer(question, "no")
+
+
+def _crawler(picture: Picture) -> Answer:
+    said = {True: "yes, DNS confirms it", False: "no, DNS does not confirm it", None: "DNS has not answered yet"}
+    return Answer(
+        f"Is it {picture.crawler}, as it says?", said[picture.vouched], change="the names that its address resolves to"
+    )
+
+
+def _dropped(picture: Picture) -> Answer:
+    question = "Does it go on against refusals?"
+    if picture.dropped <= picture.now:
+        return Answer(question, "no")
+    return Answer(
+        question,
+        "yes: nothing from its address is answered",
+        change="it ends by itself; shield unban ends it now",
+        until=picture.dropped,
+        decides=picture.verdict is None,
+    )
+
+
+def _banned(picture: Picture) -> Answer:
+    question, reason = "Is it banned?", _reason(picture)
+    numbers = {"score": picture.score, "address_score": picture.address_score, "relapses": picture.relapses}
+    change = "it ends by itself; shield unban ends it now"
+    if picture.client_banned > picture.now and reason is not Reason.HONEYPOT:
+        return Answer(
+            question,
+            "yes, this client: for false answers, broken requests or a trap",
+            numbers,
+            change,
+            until=picture.client_banned,
+            decides=True,
+        )
+    if picture.address_banned > picture.now:
+        spared = picture.history is not None or picture.shown is not None
+        if spared:
+            return Answer(
+                question, "its address is, and who is known there is served", numbers, until=picture.address_banned
+            )
+        challenged = reason is Reason.BAD_NEIGHBOUR
+        return Answer(
+            question,
+            "its address is: for what others did there"
+            + ("; it was challenged, as it may pay its way out" if challenged else "; it may pay its way out"),
+            numbers,
+            f"an answer to the challenge; {change}",
+            until=picture.address_banned,
+            decides=True,
+        )
+    return Answer(question, "no", {"score": picture.score, "address_score": picture.address_score})
+
+
+def _tier(picture: Picture) -> Answer:
+    tier, history, shown = Tier(picture.tier), picture.history, picture.shown
+    numbers: dict[str, Any] = {"score": picture.score}
+    if history is not None:
+        numbers |= {"visits": history.windows, "units": history.units}
+    if shown is not None:
+        numbers |= _of_pass(shown)
+    change = {
+        Tier.T0: "",
+        Tier.T1: "a pass with a history: it comes by itself with further visits",
+        Tier.T2: "a history: visits a minute apart in calm weather",
+        Tier.T3: "a history (visits a minute apart in calm weather), a pass (answer the challenge), or shield allow",
+        Tier.T4: "time, good answers, or shield unban",
+    }[tier]
+    since = history.first if history is not None else 0.0
+    return Answer("Who is it?", f"{tier.name}: {TIERS[tier]}", numbers, change, since)
+
+
+def _of_pass(shown: PassPicture) -> dict[str, Any]:
+    return {"pass": f"pass:{shown.key.hex()}", "pass_kind": shown.kind, "pass_networks": shown.networks}
+
+
+def _pressed(picture: Picture) -> Answer:
+    question, reason = "Is it challenged?", _reason(picture)
+    numbers: dict[str, Any] = {"pressure": picture.p, "unanswered": picture.unanswered}
+    change = "the end of the pressure, an answer to the challenge, shield allow, or shield pressure hold 0"
+    if reason in CHALLENGES:
+        return Answer(question, f"yes: {CHALLENGES[reason]}", numbers, change, picture.challenged_since, decides=True)
+    if picture.spared:
+        return Answer(question, "no: nobody is, there (challenge.never, or a rule of yours)", numbers)
+    if not picture.pressed:
+        return Answer(question, "no: there is no pressure", numbers)
+    if picture.verdict is None and picture.tier >= Tier.T3:
+        cause = f", by {picture.attack_cause}" if picture.attack_since else ""
+        return Answer(
+            question, f"yes: there is pressure{cause}, and it is {TIERS[Tier(picture.tier)]}", numbers, change,
+            picture.attack_since,
+        )  # fmt: skip
+    return Answer(question, "no", numbers)
+
+
+def _limited(picture: Picture) -> Iterator[Answer]:
+    question, verdict = "Is it within its limits?", picture.verdict
+    numbers: dict[str, Any] = {
+        "client_left": picture.client.left,
+        "client_limit": _limit(picture.client),
+        "address_left": picture.address.left,
+        "address_limit": _limit(picture.address),
+    }
+    if picture.shown is not None:
+        numbers = {"pass_left": picture.shown.budget.left, "pass_limit": _limit(picture.shown.budget)}
+    if verdict is not None and verdict.reason in BUCKETS:
+        rate, burst = verdict.limit or (0.0, 0.0)
+        yield Answer(
+            question,
+            f"no: the bucket that was empty was {BUCKETS[verdict.reason]}",
+            {**numbers, "limit": f"{rate:g}/{burst:g}"},
+            "time, or shield limit",
+            until=picture.now + verdict.retry_after,
+            decides=True,
+        )
+        return
+    empty = [name for name, left in numbers.items() if name.endswith("_left") and left < 1.0]
+    yield Answer(question, f"no: {empty[0].removesuffix('_left')}" if empty else "yes", numbers)
+
+
+def _limit(budget: Budget) -> str:
+    return f"{budget.rate:g}/{budget.burst:g}"
+
+
+def _room(picture: Picture) -> Answer:
+    question, verdict = "Was there room at the service?", picture.verdict
+    if verdict is None:
+        return Answer("Is there room at the service?", "that is asked last, of each request by itself")
+    if verdict.action in (Action.SHED, Action.SHED_DRY_RUN):
+        return Answer(
+            question,
+            f"no ({verdict.reason.value}): others waited who go first",
+            {"tier": picture.tier},
+            "a better tier, more room at the service, or upstream.max_concurrency",
+            decides=True,
+        )
+    return Answer(question, "yes", decides=True)
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 3) if isinstance(value, float) else value
