@@ -192,6 +192,12 @@ class World(Memory):
                 self.loop.settle()
         self.stuck = stuck
 
+    def refused(self) -> str:
+        """Why anything was refused so far."""
+        metrics = self.serving.metrics
+        verdicts = {action: dict(reasons) for action, reasons in metrics.verdicts.items() if action != "forward"}
+        return f"{verdicts}, {metrics.faults}, pressure {self.engine.pressure:.2f}, {self.engine.waiting} waiting"
+
     def ask(self, address: str) -> int:
         """A GET, and the status of its answer; 0 when there is none yet."""
         who = Sender(self, address, path="/page")
@@ -648,7 +654,7 @@ def test_no_slot_is_ever_held_for_a_client_whatever_clients_do(steps: list[tuple
                     world.speak()
             world.check()
             if not (world.stuck or world.mute or world.unanswered or world.engine.in_flight):
-                assert world.ask(KNOWN[0]) == 200
+                assert world.ask(KNOWN[0]) == 200, world.refused()
         world.stuck = False
         world.read()
         world.speak()
