@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 NAMES: Final = (
     "status", "ban", "unban", "deny", "allow", "limit", "pressure", "challenge", "dry-run", "rules", "lift", "audit",
-    "undo", "reload", "explain",
+    "undo", "reload", "explain", "bans",
 )  # fmt: skip
 """Commands that ask the admin listener."""
 
@@ -97,6 +97,13 @@ def add(commands: Any) -> None:
     )
     parsed = _command(commands, "undo", "undo the last change; again, the one before it", "shield undo")
     _said(parsed)
+    _command(
+        commands,
+        "bans",
+        "list the bans that Shield has made by itself; unban lifts them",
+        "shield bans",
+        "shield bans --json",
+    ).set_defaults(method="GET", path="/api/bans")
     parsed = _command(
         commands,
         "explain",

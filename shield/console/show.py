@@ -24,6 +24,8 @@ def answer(command: str, said: Mapping[str, Any]) -> str:
             return "\n".join(rules(said["rules"], said["kept"]))
         case "audit":
             return "\n".join(map(change, said["changes"])) or "nothing was changed"
+        case "bans":
+            return "\n".join(bans(said))
         case "explain":
             return "\n".join(explanation(said))
         case "reload":
@@ -163,6 +165,18 @@ def span(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def bans(said: Mapping[str, Any]) -> Iterator[str]:
+    """The bans that Shield has made by itself."""
+    for ban in said["bans"]:
+        who = f"client {ban['client']} at " if ban["client"] else "all of "
+        times = f"until {clock(ban['until'])}, ban {ban['relapses']}, score {ban['score']:.1f}"
+        yield f"{who}{plain(ban['address'])} {times}"
+    if not said["total"]:
+        yield "nobody is banned"
+    elif said["total"] > len(said["bans"]):
+        yield f"and {said['total'] - len(said['bans'])} more"
 
 
 def explanation(said: Mapping[str, Any]) -> Iterator[str]:

@@ -21,6 +21,8 @@ from shield.marks import Merge
 from shield.operator.refusals import MOST_SHOWN
 from shield.operator.status import MERGES
 
+MOST_BANS: Final = 10_000_000
+"""More than there can be."""
 ANSWER_SECONDS: Final = 1.0
 """A worker's loop turns in milliseconds, so one that takes longer is not well; scrapers give up after 10 s."""
 
@@ -93,6 +95,14 @@ class WorkersView:
         if wrong := [answer for status, answer in said if status == 422]:
             raise ValueError(wrong[0]["detail"])
         return {"asked": next(iter(question.values())), "found": False, "subjects": [], "refused": []}
+
+    async def bans(self) -> list[dict[str, Any]]:
+        """The bans of all workers, each once: they tell each other of most."""
+        await self._open()
+        path = f"/api/bans?limit={MOST_BANS}"
+        answers = await asyncio.gather(*(_ask(session, path) for session in self._sessions))
+        bans = (ban for answer in answers for ban in _said(answer).get("bans", ()))
+        return list({(ban["address"], ban["client"]): ban for ban in bans}.values())
 
     def metrics(self) -> Iterator[Metric]:
         """Every worker's samples, labelled, and what the supervisor counts."""

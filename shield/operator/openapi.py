@@ -107,6 +107,15 @@ _SCHEMAS: Final[dict[str, Any]] = {
         subjects=_list_of("Subject"),
         refused=_list_of("Refusal"),
     ),
+    "Ban": _object(
+        "address client until relapses score",
+        address=_TEXT,
+        client={**_TEXT, "description": "Of one client there; else the whole address is banned."},
+        until=_NUMBER,
+        relapses=_WHOLE,
+        score=_NUMBER,
+    ),
+    "Bans": _object("bans total", bans=_list_of("Ban"), total=_WHOLE),
     "Problem": _object("type title status detail", type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
 }
 
@@ -162,6 +171,14 @@ _PATHS: Final[dict[str, Any]] = {
     },
     "/api/undo": {"post": _call("Undo the last change of a rule.", 200, "Changed", "Said")},
     "/api/reload": {"post": _call("Read the config again, as SIGHUP has it.", 200, "Reloaded", "Said")},
+    "/api/bans": {
+        "get": _call(
+            "The bans in force that Shield has made by itself, those that last longest first.",
+            200,
+            "Bans",
+            parameters=(_query("limit", "At most so many.", _WHOLE),),
+        )
+    },
     "/api/explain": {
         "get": _call(
             "Which questions are asked of an address or a pass, or were asked of a request that was refused.",

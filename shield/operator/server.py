@@ -88,6 +88,10 @@ class AdminView(Protocol):
         """Metric families, read now."""
         ...
 
+    async def bans(self) -> list[dict[str, Any]]:
+        """The bans in force that Shield made by itself, as Ban.plain() has them."""
+        ...
+
     async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
         """Why: the answer to one of `address`, `request_id` or `pass`. ValueError when it is none."""
         ...
@@ -105,6 +109,7 @@ _HEADERS: Final = {
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """What anybody who reaches the listener may ask: balancers do."""
 EXPLAIN: Final = "/api/explain"
+BANS: Final = "/api/bans"
 _UNKNOWN: Final[Mapping[str, str]] = {
     "request_id": "No request with this id was refused within the last minutes, as far as is remembered: of a flood "
     "only some are. The log may have it; else ask for the address.",
@@ -247,9 +252,9 @@ class AdminServer:
         try:
             if calls is not None and self._api is not None:
                 return await self._call(self._api, calls, request)
-            if request.path == EXPLAIN and request.method in {"GET", "HEAD"}:
+            if request.path in _QUESTIONS and request.method in {"GET", "HEAD"}:
                 self._asker(request, "read")
-                return await self._explain(request.query)
+                return await _QUESTIONS[request.path](self, request.query)
             if request.method not in {"GET", "HEAD"}:
                 return _say(405, "Only GET and HEAD.\n", Allow="GET, HEAD")
             page = self._pages.get(request.path)
@@ -275,6 +280,13 @@ class AdminServer:
         if answer["found"] or "address" in question:
             return _json(200, answer)
         return _problem(404, "Not found", _UNKNOWN[next(iter(question))])
+
+    async def _bans(self, query: Mapping[str, str]) -> web.Response:
+        limit = query.get("limit", "1000")
+        if not (limit.isascii() and limit.isdecimal() and len(limit) < 9):
+            return _problem(422, "Not understood", "limit: a whole number")
+        found = sorted(await self._view.bans(), key=lambda ban: (-ban["until"], ban["address"]))
+        return _json(200, {"bans": found[: int(limit)], "total": len(found)})
 
     async def _call(self, api: Api, calls: Mapping[str, Call], request: web.BaseRequest) -> web.Response:
         """Answer a call of the API."""
@@ -329,6 +341,13 @@ class AdminServer:
     async def _status(self, path: str) -> web.Response:
         await self._refresh(path)
         return _json(200, self._view.status())
+
+
+_QUESTIONS: Final[Mapping[str, Callable[[AdminServer, Mapping[str, str]], Awaitable[web.Response]]]] = {
+    EXPLAIN: AdminServer._explain,
+    BANS: AdminServer._bans,
+}
+"""What is answered for what a query asks."""
 
 
 def _hosts(settings: AdminSettings) -> frozenset[str]:

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.admission import Admission
+from shield.policy.bans import Ban, in_force
 from shield.policy.board.claims import Claims
 from shield.policy.board.crew import Crew
 from shield.policy.board.paid import Paid
@@ -475,6 +476,10 @@ class Engine:
         """Go by these rules of the operator's from now on, and by no others, until each has ended."""
         self._effects.follow(rules, now)
         self._go_by_effects()
+
+    def bans(self, now: float) -> Iterator[Ban | None]:
+        """The bans that are in force; to be consumed in slices, as None stands for each entry that has none."""
+        return in_force(self._identity, self._reputation, now)
 
     def pardon(self, subject: str, now: float) -> int:
         """Lift the bans, the scores and the drops that Shield has made by itself of a network, or of a client by its

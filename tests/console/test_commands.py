@@ -197,6 +197,20 @@ def test_explain(shield: Shield, asked: str, query: str, capfd: pytest.CaptureFi
     assert capfd.readouterr().out == "\n"
 
 
+def test_bans(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    ban = {"address": "192.0.2.7", "client": "", "until": NOW, "relapses": 1, "score": 20.0}
+    shield.answers["GET /api/bans"] = 200, {"bans": [ban, {**ban, "client": "ab"}], "total": 3}
+    assert run("bans") == 0
+    assert capfd.readouterr().out.splitlines() == [
+        f"all of 192.0.2.7 until {clock(NOW)}, ban 1, score 20.0",
+        f"client ab at 192.0.2.7 until {clock(NOW)}, ban 1, score 20.0",
+        "and 1 more",
+    ]
+    shield.answers["GET /api/bans"] = 200, {"bans": [], "total": 0}
+    run("bans")
+    assert capfd.readouterr().out == "nobody is banned\n"
+
+
 def test_status_says_what_an_operator_asks_first(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("status") == 0
     assert capfd.readouterr().out.splitlines() == [

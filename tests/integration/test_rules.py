@@ -126,6 +126,8 @@ async def test_bans_that_shield_made_by_itself_are_lifted(start: Start, origin: 
         assert response.status == 403
     async with session.get(shield.url("/page")) as response:
         assert response.status == 403
+    answer = (await call(shield, "GET", "/api/bans"))[1]
+    assert ([ban["address"] for ban in answer["bans"]], answer["total"]) == ([HERE], 1)
     status, answer = await call(shield, "DELETE", f"/api/rules?subject={HERE}&kind=ban&kind=deny&pardon=1")
     assert (status, answer["pardoned"]) == (200, 1)
     async with session.get(shield.url("/page")) as response:

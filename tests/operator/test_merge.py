@@ -38,6 +38,10 @@ class Worker:
             "routes": ["/"],
         }
 
+    async def bans(self) -> list[dict[str, Any]]:
+        ban = {"client": "", "until": 9.0, "relapses": 1, "score": 20.0}
+        return [{"address": address, **ban} for address in ("192.0.2.7", f"192.0.3.{self.number}")]
+
     async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
         if "nowhere" in question.values():
             raise ValueError("nowhere is no address")
@@ -150,3 +154,10 @@ async def test_what_workers_explain_is_one(tmp_path: Path) -> None:
             await view.explain({"address": "nowhere"})
     async with merged(tmp_path) as view:
         assert (await view.explain({"address": "192.0.2.9"}))["found"] is False
+
+
+async def test_a_ban_that_several_workers_know_of_is_one(tmp_path: Path) -> None:
+    async with merged(tmp_path, Worker(0), Worker(1)) as view:
+        assert sorted(ban["address"] for ban in await view.bans()) == ["192.0.2.7", "192.0.3.0", "192.0.3.1"]
+    async with merged(tmp_path) as view:
+        assert await view.bans() == []

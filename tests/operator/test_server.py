@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -27,6 +28,11 @@ class View:
 
     def status(self) -> dict[str, Any]:
         return {"pressure": 0.25, "tables": {"clients": {"entries": 3}}, "by_status": {200: 1}, "odd": b"bytes"}
+
+    async def bans(self) -> list[dict[str, Any]]:
+        return [
+            {"address": f"192.0.2.{i}", "client": "", "until": float(i), "relapses": 1, "score": 20.0} for i in (1, 2)
+        ]
 
     async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
         self.asked = dict(question)
@@ -93,6 +99,16 @@ async def test_status_is_json() -> None:
         body = await got.json()
     assert body["tables"] == {"clients": {"entries": 3}}
     assert body["by_status"] == {"200": 1}
+
+
+async def test_bans() -> None:
+    async with admin() as server:
+        status, body, _ = await fetch(server, "/api/bans")
+        assert status == 200
+        assert [ban["address"] for ban in json.loads(body)["bans"]] == ["192.0.2.2", "192.0.2.1"]
+        one = json.loads((await fetch(server, "/api/bans?limit=1"))[1])
+        assert (len(one["bans"]), one["total"]) == (1, 2)
+        assert (await fetch(server, "/api/bans?limit=all"))[0] == 422
 
 
 @pytest.mark.parametrize(

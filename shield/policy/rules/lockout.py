@@ -55,6 +55,7 @@ def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force:
         return
     for text in precious.operators:
         address = ip_address(text)
+        address = getattr(address, "ipv4_mapped", None) or address
         if not address.is_loopback and address in network:
             raise RefusedError(
                 f"{text}, from where you ask, is in {subject}: you would lock yourself out. Name smaller networks, or "

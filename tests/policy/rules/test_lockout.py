@@ -53,6 +53,12 @@ def test_who_would_not(kind: str, subject: str, rate: Rate | None) -> None:
     check(kind, subject, rate, HERE, force=False)
 
 
+def test_an_address_of_a_socket_for_both_versions_is_ours_too() -> None:
+    with pytest.raises(RefusedError, match="lock yourself out"):
+        check("ban", "198.51.100.0/24", None, Precious(("::ffff:198.51.100.7",)), force=False)
+    check("ban", "127.0.0.0/24", None, Precious(("::ffff:127.0.0.1",)), force=False)
+
+
 def test_who_insists_may_name_large_networks_and_still_not_everybody_or_themselves() -> None:
     check("ban", "64.0.0.0/7", None, HERE, force=True)
     for subject in ("0.0.0.0/0", "198.0.0.0/7"):
