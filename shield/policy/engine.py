@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.admission import Admission
@@ -78,6 +78,14 @@ PATH_CHARS: Final = 256
 
 FORWARDED: Final = Action.FORWARD  # looking up a member of an Enum costs 70 ns
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
+
+
+class OperatorSide(NamedTuple):
+    """What the operator changes and asks at run time. One attribute of the engine: from 30 on, those of an object are
+    kept in a table of its own, and each takes longer to read."""
+
+    effects: Effects
+    explainer: Explainer
 
 
 class Engine:
@@ -185,7 +193,7 @@ class Engine:
             standouts=self._standouts,
             notes=self._notes,
         )
-        self._effects = Effects(
+        effects = Effects(
             settings,
             judge=self._judge,
             charges=charges,
@@ -200,7 +208,7 @@ class Engine:
             reputation=self._reputation,
             wall_offset=wall_offset,
         )
-        self.explainer = Explainer(
+        explainer = Explainer(
             settings,
             identity=self._identity,
             reputation=self._reputation,
@@ -208,8 +216,9 @@ class Engine:
             drops=self.drops,
             tiers=tiers,
             windows=self._windows,
-            effects=self._effects,
+            effects=effects,
         )
+        self._operator = OperatorSide(effects, explainer)
         self._asked: Judge | Overruled = self._judge
         self.dry_run = settings.dry_run
 
@@ -328,13 +337,13 @@ class Engine:
         address may pay its way out, and in a dry run. To be asked before anything is read; it charges nothing."""
         if self.dry_run:
             return None
-        matching = self._effects.matching
+        matching = self._operator.effects.matching
         if matching is not None and address:
             rule, _ = matching.of_address(address)
             if matching.spares_somebody() or (rule is not None and rule.kind == "allow"):
                 return None
             if rule is not None:
-                return self._effects.overruled.refusal(rule, now)
+                return self._operator.effects.overruled.refusal(rule, now)
         if not self._reputation.bans_addresses():
             return None
         source = self._identity.met(address)
@@ -352,7 +361,7 @@ class Engine:
 
     def allows(self, address: str) -> bool:
         """Whether a textual address is one that the operator wants never limited."""
-        matching = self._effects.matching
+        matching = self._operator.effects.matching
         if matching is not None:
             rule, _ = matching.of_address(address)
             if rule is not None:
@@ -418,7 +427,7 @@ class Engine:
             return self._history.clients_at(who) > 0
         record = who.entry.record
         known = record is not None and record.live
-        return known or shown is not None or who.named is Reason.ALLOWLISTED or self._effects.lets_in(who)
+        return known or shown is not None or who.named is Reason.ALLOWLISTED or self._operator.effects.lets_in(who)
 
     def report(self, who: Client | str, signal: Signal, now: float) -> None:
         """Take note of something bad that a client did, short of a request.
@@ -472,9 +481,14 @@ class Engine:
 
     # The operator
 
+    @property
+    def explainer(self) -> Explainer:
+        """Why requests are judged as they are."""
+        return self._operator.explainer
+
     def follow(self, rules: Sequence[Rule], now: float) -> None:
         """Go by these rules of the operator's from now on, and by no others, until each has ended."""
-        self._effects.follow(rules, now)
+        self._operator.effects.follow(rules, now)
         self._go_by_effects()
 
     def bans(self, now: float) -> Iterator[Ban | None]:
@@ -484,11 +498,11 @@ class Engine:
     def pardon(self, subject: str, now: float) -> int:
         """Lift the bans, the scores and the drops that Shield has made by itself of a network, or of a client by its
         key; how many bans. It looks at all addresses and clients that are known, which takes 0.1 s with 400,000."""
-        return self._effects.pardon(subject, now)
+        return self._operator.effects.pardon(subject, now)
 
     def _go_by_effects(self) -> None:
-        self._asked = self._effects.asked
-        self.dry_run = self._effects.dry_run
+        self._asked = self._operator.effects.asked
+        self.dry_run = self._operator.effects.dry_run
 
     # Time
 
@@ -670,7 +684,7 @@ class Engine:
         self._history.forget_old(now)
         self._challenger.spent.forget(now)
         self._reputation.bans(now)
-        if self._effects.end <= now:
-            self._effects.expire(now)
+        if self._operator.effects.end <= now:
+            self._operator.effects.expire(now)
             self._go_by_effects()
         self.drops.close_window(own.busy > self._own_busy, now)

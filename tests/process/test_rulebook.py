@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shield.accept.listener import ListenSettings
 from shield.config.settings import Config
 from shield.config.state import StateSettings
 from shield.operator.desk import Asker, DeskError
 from shield.operator.events import EVENTS
-from shield.policy.rules.rule import Rule
+from shield.policy.rules.rule import KINDS, Rule
 from shield.process import rulebook as module
 from shield.process.rulebook import Rulebook
 
@@ -228,3 +232,24 @@ async def test_another_directory_is_read_when_the_config_names_it(shield: Shield
     other.book.go_by(replace(other.config, state=StateSettings(str(tmp_path))))
     assert [rule.subject for rule in other.book.holding()] == ["192.0.2.0/24"]
     other.book.close()
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.text(max_size=9))
+WISH = st.dictionaries(st.sampled_from(sorted(module.WISHES)), VALUES) | st.fixed_dictionaries(
+    {"kind": st.sampled_from(KINDS), "subject": st.sampled_from(["192.0.2.0/24", "client", "/feed", ""])},
+    optional={"value": st.sampled_from(["20/400", "0.5", "never", "on"]), "seconds": VALUES, "here": VALUES},
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(WISH, max_size=4))
+def test_whatever_is_wished_is_a_rule_or_refused(wishes: list[dict[str, Any]]) -> None:
+    async def ask() -> None:
+        shield = Shield().serve()
+        for wish in wishes:
+            with contextlib.suppress(DeskError):
+                await shield.book.add(wish, AWAY)
+        assert orjson.loads(orjson.dumps(shield.book.rules()))["rules"] == shield.book.rules()["rules"]
+        shield.book.close()
+
+    asyncio.run(ask())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shield.policy.bucket import Rate
+from shield.policy.rules.matching import Matching
 from shield.policy.rules.rule import (
+    KINDS,
     MOST_SECONDS,
     RefusedError,
     Rule,
@@ -185,3 +190,26 @@ def test_a_wish_is_made_of_texts() -> None:
     assert wish({}, "note") == ""
     with pytest.raises(RefusedError, match="note: a text"):
         wish({"note": 1}, "note")
+
+
+ANYTHING = st.text(max_size=60) | st.text(st.sampled_from("0123456789abcdef.:/%-_pas"), max_size=60)
+
+
+@given(st.sampled_from([*KINDS, "", "other"]), ANYTHING, ANYTHING)
+def test_whatever_is_asked_is_a_rule_or_refused(kind: str, subject: str, value: str) -> None:
+    try:
+        made = checked(kind, subject, value)
+    except RefusedError:
+        return
+    assert checked(*made) == made
+    again = Rule(1, *made, "ann", "", WALL, 0.0)
+    assert read(again.plain()) == again
+    assert Matching([again]) is not None
+
+
+@given(ANYTHING)
+def test_whoever_is_named_is_somebody_or_refused(subject: str) -> None:
+    with contextlib.suppress(RefusedError):
+        found = who(subject)
+        assert who(found) == found
+        assert found.startswith("pass:") or len(found) == 32 or network_of(found) is not None
