@@ -33,6 +33,16 @@ MOST_PAID: Final = 4096
 """Clients and passes that are noted at a time, from their first request until their buckets are full again."""
 
 
+class _Note:
+    """What a client or a pass has paid here, and nobody was told of yet."""
+
+    __slots__ = ("holder", "units")
+
+    def __init__(self, holder: ClientEntry | Pass) -> None:
+        self.holder = holder
+        self.units = 0.0
+
+
 class Paid:
     """Notes what is charged here, and charges what was charged elsewhere."""
 
@@ -43,26 +53,27 @@ class Paid:
         self._address = limits.address
         self._identity = identity
         self._passes = passes
-        self._noted: dict[int, tuple[ClientEntry | Pass, float]] = {}  # by id; units that were not told yet
+        self._noted: dict[int, _Note] = {}  # by id
         self.lost = 0  # requests that were not noted
 
     def note(self, request: Request) -> None:
         """A request was let in, and charged."""
         holder = request.charged_pass or request.client.entry
-        noted = self._noted
-        before = noted.get(id(holder))
-        if before is None and len(noted) >= MOST_PAID:
-            self.lost += 1
-            return
-        noted[id(holder)] = holder, request.cost + (0.0 if before is None else before[1])
+        note = self._noted.get(id(holder))
+        if note is None:
+            if len(self._noted) >= MOST_PAID:
+                self.lost += 1
+                return
+            note = self._noted[id(holder)] = _Note(holder)
+        note.units += request.cost
 
     def rows(self, now: float) -> Iterator[list[Any]]:
         """What the others are to charge, as plain rows. Call it every tenth of a second."""
-        self._noted = noted = {each: of for each, of in self._noted.items() if _until(of[0]) > now}
-        told = [(units, each) for each, (holder, units) in noted.items() if units and self._owes(holder, now)]
-        for units, each in heapq.nlargest(MOST_TOLD, told):
-            holder = noted[each][0]
-            noted[each] = holder, 0.0
+        self._noted = {each: note for each, note in self._noted.items() if _until(note.holder) > now}
+        told = [note for note in self._noted.values() if note.units and self._owes(note.holder, now)]
+        for note in heapq.nlargest(MOST_TOLD, told, key=lambda note: note.units):
+            holder, units = note.holder, note.units
+            note.units = 0.0
             home = "" if isinstance(holder, Pass) else holder.source.name
             yield ["paid", holder.key.hex(), home, units]
 

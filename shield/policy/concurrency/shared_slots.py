@@ -32,7 +32,8 @@ GUARANTEED: Final = 0.125
 
 
 class SharedSlots(Slots):
-    """As Slots, for one of several workers. `in_flight`, `taken` and `taken_full` are those of all."""
+    """As Slots, for one of several workers. `in_flight`, `taken` and `taken_full` are those of all. It has more than 15
+    attributes because it puts some in the place of those that Slots counts in."""
 
     __slots__ = (
         "_ghosts",
@@ -42,6 +43,7 @@ class SharedSlots(Slots):
         "_seat",
         "_since",
         "_since_full",
+        "_untold",
         "_window_full",
         "least",
         "share",
@@ -52,6 +54,7 @@ class SharedSlots(Slots):
         self._me = seat.worker
         self._in_flight = seat.board.cells(Cell.IN_FLIGHT)
         self._ghosts = 0  # requests of workers that are not alive
+        self._untold = 0  # slots taken here since the last look
         self._since = self._since_full = self._window_full = 0
         self.share = self.least = self._most = 0
         super().__init__(settings, size)
@@ -92,12 +95,12 @@ class SharedSlots(Slots):
 
     @property
     def taken(self) -> int:
-        """Slots taken in the round, by all workers."""
-        return self._seat.total(Cell.TAKEN) - self._since
+        """Slots taken in the round, by all workers; by others, as of the last look."""
+        return self._seat.total(Cell.TAKEN) + self._untold - self._since
 
     @taken.setter
     def taken(self, value: int) -> None:
-        self._since = self._seat.total(Cell.TAKEN) - value
+        self._since = self._seat.total(Cell.TAKEN) + self._untold - value
 
     @property
     def taken_full(self) -> int:
@@ -110,11 +113,17 @@ class SharedSlots(Slots):
 
     def take(self) -> None:
         """Send a request to the service."""
-        self._in_flight[self._me] += 1
-        self._seat.add(Cell.TAKEN, 1)
-        if self.in_flight >= self.size:
+        in_flight = self._in_flight
+        in_flight[self._me] += 1
+        self._untold += 1
+        if sum(in_flight) - self._ghosts >= self.size:
+            self._tell_taken()
             self._seat.add(Cell.TAKEN_FULL, 1)
             self.look()
+
+    def _tell_taken(self) -> None:
+        self._seat.add(Cell.TAKEN, self._untold)
+        self._untold = 0
 
     def give(self) -> None:
         """Take a slot back."""
@@ -138,6 +147,7 @@ class SharedSlots(Slots):
     def sync(self, now: float) -> None:
         """Say how many slots there are, where this worker leads, or see it; and take this worker's share."""
         seat, cells = self._seat, self._seat.board.cells
+        self._tell_taken()
         live = seat.live
         self._ghosts = sum(count for number, count in enumerate(self._in_flight) if number not in live)
         if seat.leads:

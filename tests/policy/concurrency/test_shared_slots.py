@@ -127,6 +127,8 @@ def test_the_round_is_that_of_all() -> None:
     pool = Pool(4)
     zero, one, two = pool.slots
     pool.take(1, 3)
+    assert (zero.taken, one.taken) == (0, 3)
+    pool.look()
     zero.fresh.add(b"1", 1.0, 0.0, False)
     assert (zero.taken, zero.reached, zero.under_way()) == (3, False, 2)
     two.take()
@@ -137,6 +139,7 @@ def test_the_round_is_that_of_all() -> None:
     assert [slots.epoch for slots in pool.slots] == [2, 2, 2]
     one.give()
     two.take()
+    pool.look()
     assert (zero.taken, zero.taken_full) == (1, 1)
     zero.open_window()
     assert zero.saturated, "from the beginning"
