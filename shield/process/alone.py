@@ -17,6 +17,7 @@ from shield.process.inherited import CLOSE_SECONDS, Legacy, Predecessor, Predece
 from shield.process.reloading import Reloading
 from shield.process.rulebook import Rulebook
 from shield.process.share import check_workers
+from shield.process.state_lock import StateLock
 from shield.process.upgrade import Upgrading, own_pidfd
 from shield.process.words import Welcome, greet
 
@@ -41,7 +42,8 @@ class Alone:
 
     workers = 1
 
-    def __init__(self, generations: Generations, rulebook: Rulebook, others: Predecessors) -> None:
+    def __init__(self, generations: Generations, rulebook: Rulebook, others: Predecessors, lock: StateLock) -> None:
+        self._lock = lock
         self._generations = generations
         self._rulebook = rulebook
         self._others = others
@@ -64,6 +66,7 @@ class Alone:
     async def leave(self, ends: list[socket.socket]) -> None:
         self._rulebook.leave()
         await self._generations.leave(ends[0])
+        self._lock.close()
         self.left.set()
 
 
@@ -74,7 +77,8 @@ async def _run(
     legacy: Legacy | None,
     predecessor: Predecessor | None,
 ) -> int:
-    stop, changing = asyncio.Event(), asyncio.Lock()
+    stop, changing, lock = asyncio.Event(), asyncio.Lock(), StateLock()
+    lock.take(config.state, predecessor is not None)
     others = Predecessors() if predecessor is None else predecessor.others
     wall_offset = time.time() - time.monotonic()
     rulebook = Rulebook(lambda: time.monotonic() + wall_offset, changing)
@@ -82,13 +86,15 @@ async def _run(
     if predecessor is not None:
         rulebook.take(predecessor.legacy.rules)
     generations = Generations(legacy=legacy, desk=rulebook, rules=rulebook.holding())
-    giver = Alone(generations, rulebook, others)
+    giver = Alone(generations, rulebook, others, lock)
 
     async def follow(rules: Sequence[Rule], pardon: str) -> int:
         return generations.follow(rules, pardon)
 
     async def apply(config: Config) -> None:
+        lock.check(config.state)
         await generations.reload(config)
+        lock.change(config.state)
         rulebook.go_by(config)
 
     reloading = Reloading(config, again, apply, generations.event, changing)
@@ -131,4 +137,5 @@ async def _run(
         await reloading.close()
         await upgrading.close()
         await generations.close()
+        lock.close()
     return 0

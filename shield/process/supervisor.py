@@ -60,6 +60,7 @@ from shield.process.rulebook import Rulebook
 from shield.process.share import Share, check_workers, share_out
 from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_keys
+from shield.process.state_lock import StateLock
 from shield.process.upgrade import Upgrading, own_pidfd
 from shield.process.words import Welcome, greet, warn_of_forgetting
 from shield.process.worker_handle import DEATHS_SECONDS, MOST_DEATHS, WorkerHandle
@@ -151,9 +152,9 @@ class Supervisor:
 
     __slots__ = (
         "_access", "_admin", "_board", "_board_memory", "_changing", "_clock", "_closing", "_config", "_demo",
-        "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_log", "_number", "_nursery",
-        "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop", "_use", "_view", "_workers",
-        "addresses",
+        "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_lock", "_log", "_number",
+        "_nursery", "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop", "_use", "_view",
+        "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -185,6 +186,7 @@ class Supervisor:
         self._demo = ""  # the address of the demo site
         self._admin: AdminServer | None = None
         self._access: Access | None = None
+        self._lock = StateLock()
         self._rulebook: Rulebook | None = None
         self._view: WorkersView | None = None
         self._failure = ""
@@ -210,6 +212,8 @@ class Supervisor:
             self._nursery.open()
             closing.push_async_callback(self._nursery.close)
         access = self._access = Access(config.admin.token_file)
+        self._lock.take(config.state, predecessor is not None)
+        closing.callback(self._lock.close)
         keys = self._keys = load_keys(config.state, self._log, former=self._keys)
         self._directory = tempfile.mkdtemp(prefix="shield-workers-")  # mode 0700
         closing.callback(shutil.rmtree, self._directory, ignore_errors=True)
@@ -311,6 +315,7 @@ class Supervisor:
         if admin is not None:
             await admin.close(keep=True)
         await asyncio.gather(*(worker.order(Order("leave")) for worker in self._workers), return_exceptions=True)
+        self._lock.close()
         self._close_sockets()
 
     def _dig(self, listening: SharedSockets, steered: bool) -> None:
@@ -419,6 +424,7 @@ class Supervisor:
             assert admin is not None  # noqa: S101
             keys = load_keys(config.state, self._log, former=self._keys)
             access = Access(config.admin.token_file)
+            self._lock.check(config.state)
             served = share_out(await self._with_demo(config), self._number)
             listening = SharedSockets(config, self._number, former)
             try:
@@ -438,6 +444,7 @@ class Supervisor:
             self._config, self._served, self._sockets, self._keys = config, served, listening, keys
             self.addresses = listening.addresses
             self._access = access
+            self._lock.change(config.state)
             if self._rulebook is not None:
                 self._rulebook.go_by(config)
             former.fill_in()

@@ -132,3 +132,21 @@ async def test_bans_that_shield_made_by_itself_are_lifted(start: Start, origin: 
     assert (status, answer["pardoned"]) == (200, 1)
     async with session.get(shield.url("/page")) as response:
         assert response.status == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_second_shield_on_the_same_state_is_refused(
+    workers: int, start: Start, launch: Start, origin: str, tmp_path: Path
+) -> None:
+    settings = {
+        "listen": {"workers": workers},
+        "upstream": {"servers": [origin]},
+        "state": {"directory": tmp_path / "state"},
+    }
+    first = await start(**settings)
+    second = await launch(**settings)
+    assert await second.ended() == 3
+    assert "stop that one first, or give this one a directory of its own" in second.text[-1]
+    assert await first.end() == 0
+    again = await start(**settings)
+    assert again.seen("started")
