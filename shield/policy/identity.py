@@ -47,6 +47,8 @@ VALUE_CHARS: Final = 256
 """Characters of a header value that count: no browser's User-Agent is longer, and hashing 8 KiB costs 10 µs."""
 
 
+EVERYBODY: Final = frozenset({"0.0.0.0/0", "::/0"})
+
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 
@@ -99,6 +101,8 @@ class IdentitySettings:
         for number, network in enumerate(self.deny):
             if network in self.allow:
                 yield ("deny", number), "this network is in identity.allow too"
+            if network in EVERYBODY and not self.allow:
+                yield ("deny", number), "this is everybody: name those who may come in identity.allow, or leave it out"
         for number, key in enumerate(self.api_keys):
             if not _SHA256.fullmatch(key):
                 yield ("api_keys", number), "allowed: 64 hex digits, the SHA-256 of the key (never the key itself)"

@@ -49,6 +49,8 @@ def test_the_defaults_agree(cls: Any) -> None:
         (IdentitySettings(api_key_header="X-Api-Key", api_keys=(DIGEST, "secret")), [("api_keys", 1)]),
         (IdentitySettings(api_keys=(DIGEST,)), [("api_keys",)]),
         (IdentitySettings(api_key_header="X Api Key"), [("api_key_header",)]),
+        (IdentitySettings(deny=("192.0.2.0/24", "::/0")), [("deny", 1)]),
+        (IdentitySettings(deny=("::/0",), allow=("192.0.2.0/24",)), []),
         (IdentitySettings(crawlers=(CrawlerSettings("", ()),)), [("crawlers", 0, "agent"), ("crawlers", 0, "domains")]),
         (IdentitySettings(crawlers=(CrawlerSettings("Googlebot", ("googlebot.com",)),)), []),
         (LimitsSettings(costs={"login": 20.0, "/login": 20.0}), [("costs", "login")]),
