@@ -74,13 +74,19 @@ class Member:
         return bool(waiting) and all(now - want.asked_at > want.patience for want in waiting)
 
 
+PAGE: Final = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+PART: Final = {"Accept": "image/*", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+
+
 class Page:
-    """The parts of a page that are still to be asked for."""
+    """A page that has come: how many of its parts are `left` to be asked for, and how many are `missing` yet."""
 
-    __slots__ = ("left",)
+    __slots__ = ("asked_at", "left", "missing")
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, parts: int, asked_at: float) -> None:
+        self.left = parts
+        self.missing = parts
+        self.asked_at = asked_at
 
 
 class Want:
@@ -150,6 +156,9 @@ class Crowd:
             **({"Accept-Language": population.language} if population.language else {}),
             **population.headers,
         }
+        self.part_headers = {**self.headers, **PART} if population.browser else self.headers
+        if population.browser:
+            self.headers.update(PAGE)
         self.paths = [Path(text, origin.times(text)) for text in population.paths]
         self.part = Path(population.part_path, origin.times(population.part_path))
         self.weights = list(accumulate(population.paths.values()))

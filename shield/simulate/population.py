@@ -100,6 +100,13 @@ class Population:
     parts: Annotated[int, Ge(0), Doc("requests. That follow when the page is there: styles, pictures.")] = 0
     part_path: Annotated[str, Doc("path. Of those; * as in `paths`.")] = "/part/*"
     connections: Annotated[int, Ge(1), Doc("requests. For parts, at the same time.")] = 6
+    browser: Annotated[
+        bool,
+        Doc(
+            "A real one: it says of each request what it is for, and a part that is refused or challenged is lost. "
+            "`retries` holds for visits alone, as the page that a refusal shows asks again by itself."
+        ),
+    ] = False
 
     # what they make of a refusal
     retries: Annotated[int, Ge(0), Doc("How often they try again, when they are told to.")] = 0

@@ -22,7 +22,7 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"{scene.title} ({scene.seconds:.0f} s, seed {result.seed}; took {result.wall_seconds:.0f} s)"
     yield ""
     yield from _table(
-        ("", "asked", "served", "visits", "at once", "p50", "p95", "challenged", "solved", "locked out"),
+        ("", "asked", "served", "visits", "whole", "at once", "p50", "p95", "challenged", "solved", "locked out"),
         [_row(name, tally) for name, tally in result.populations.items()],
     )
     yield ""
@@ -45,6 +45,7 @@ def _row(name: str, tally: Tally) -> tuple[str, ...]:
         f"{tally.asked():,}",
         _share(tally.share),
         _share(tally.share_of_visits()),
+        _share(tally.share_of_whole()),
         _share(tally.share_at_once),
         _seconds(tally.latency(0.5)),
         _seconds(tally.latency(0.95)),

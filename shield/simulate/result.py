@@ -85,6 +85,9 @@ class Tally:
         self.visits_in = array("L", bytes(array("L").itemsize * size))  # of `asked_in`, what is no part of a page
         self.visited_in = array("L", bytes(array("L").itemsize * size))  # of those, served
         self.latencies = Latencies()  # of what was served, by when it was
+        self.pages = 0  # that came, and have parts
+        self.whole_in = array("L", bytes(array("L").itemsize * size))  # of `visits_in`, with all of their parts
+        self.whole = Latencies()  # from asking for a page to its last part, by when that came
         # in all, the calm included
         self.tries = 0
         self.forwarded = 0
@@ -112,6 +115,11 @@ class Tally:
             self.at_once_in[second] += at_once
             self.latencies.add(now, now - asked_at)
 
+    def has_all(self, asked_at: float, now: float) -> None:
+        """All parts of a page are there."""
+        self.whole_in[int(asked_at // 1) - self.first_second] += 1
+        self.whole.add(now, now - asked_at)
+
     def locked_out(self, seconds: float) -> None:
         """Note that a member asked and got nothing for so long."""
         self.longest_lockout = max(self.longest_lockout, seconds)
@@ -133,6 +141,11 @@ class Tally:
         """The same of visits alone. Who does not get a page does not ask for its parts, which flatters the others."""
         asked = sum(self.visits_in[self._from(start) : self._to(end)])
         return sum(self.visited_in[self._from(start) : self._to(end)]) / asked if asked else nan
+
+    def share_of_whole(self, start: float = 0.0, end: float = inf) -> float:
+        """The share of visits that had a page with all of its parts; NaN where pages have no parts."""
+        asked = sum(self.visits_in[self._from(start) : self._to(end)])
+        return sum(self.whole_in[self._from(start) : self._to(end)]) / asked if asked and self.pages else nan
 
     @property
     def share(self) -> float:
@@ -244,6 +257,7 @@ def _plain(tally: Tally) -> dict[str, Any]:
         "served": tally.served(),
         "share": _number(tally.share),
         "share_of_visits": _number(tally.share_of_visits()),
+        "share_of_whole": _number(tally.share_of_whole()),
         "share_at_once": _number(tally.share_at_once),
         **{f"p{q}": _number(tally.latency(q / 100)) for q in (50, 95, 99)},
         "tries": tally.tries,

@@ -209,7 +209,8 @@ class World:
         member = want.member
         crowd = member.crowd
         model = crowd.model
-        request = Request(member.client, model.method, want.path, crowd.headers, member.shown_pass, False, want)
+        headers = crowd.headers if want.page is None else crowd.part_headers
+        request = Request(member.client, model.method, want.path, headers, member.shown_pass, False, want)
         verdict = self._decide(request, now)
         crowd.tally.tries += 1
         if request.shown_pass is None:
@@ -277,7 +278,9 @@ class World:
             crowd.tally.challenged += 1
             self._work(self._costs.challenge, now)
             challenge = self.engine.mint(request, now)
-            if crowd.model.hash_rate or crowd.model.answers != "right":
+            if want.page is not None and crowd.model.browser:
+                self.ended(want, now, False)
+            elif crowd.model.hash_rate or crowd.model.answers != "right":
                 self._solving.solve(want, challenge, now)
             else:
                 self.ended(want, now, False)
@@ -289,7 +292,9 @@ class World:
             self.try_again(want, verdict.retry_after * crowd.random.uniform(1.0, 1.5), now)
 
     def try_again(self, want: Want, after: float, now: float) -> None:
-        if want.tries < want.member.crowd.model.retries and now + after - want.asked_at < want.patience:
+        model = want.member.crowd.model
+        retries = 0 if model.browser and want.page is not None else model.retries
+        if want.tries < retries and now + after - want.asked_at < want.patience:
             want.tries += 1
             self.calendar.at(now + after, self.ask, want)
         else:
@@ -307,10 +312,14 @@ class World:
             member.failed(want.asked_at)
         page = want.page
         if page is not None:
+            page.missing -= served
+            if served and not page.missing:
+                crowd.tally.has_all(page.asked_at - BEGINS, now - BEGINS)
             if page.left:
                 self._part(member, page, now)
         elif served and crowd.model.parts:
-            page = Page(crowd.model.parts)
+            page = Page(crowd.model.parts, want.asked_at)
+            crowd.tally.pages += 1
             for _ in range(min(crowd.model.connections, page.left)):
                 self._part(member, page, now)
 
