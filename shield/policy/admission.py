@@ -13,6 +13,7 @@ from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
 from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
+from shield.policy.visits import visit_of
 
 QUEUED: Final = Verdict(Reason.AT_CAPACITY)
 
@@ -70,7 +71,7 @@ class Admission:
             request.rank = self._ranks.of(request, now)
         request.admitted = request.verdict
         request.verdict = QUEUED
-        out = self._queue.push(request, now)
+        out = self._queue.push(request, visit_of(request, now), now)
         if out is request:
             self._shed(request, Reason.QUEUE_FULL, now)
         elif out is not None:

@@ -71,6 +71,7 @@ from shield.policy.standouts import Standouts
 from shield.policy.status import BoardStatus, OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
 from shield.policy.tiers import Tiers
 from shield.policy.upstream_times import UpstreamTimes
+from shield.policy.visits import AGAIN
 from shield.policy.windows import Windows
 
 PATH_CHARS: Final = 256
@@ -393,6 +394,9 @@ class Engine:
         if client.named is None and not error:
             entry = client.entry
             if 100 < status < 400:
+                if entry.begun + AGAIN <= now:
+                    entry.begun = now
+                entry.answered = now
                 self._reputation.good(entry, now)
                 self._history.good(entry, client.home, client.network, request.cost, now)
                 shown = request.shown_pass

@@ -27,6 +27,9 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from shield.model import Reason
 from shield.policy.bucket import Rate
 
+NEVER: Final = float("-inf")
+"""Seconds of the clock; when something was that never was."""
+
 SCORE_THAT_MATTERS: Final = 8.0
 """Points. The most that soft signals make. An entry with more is not forgotten to make room for a newcomer.
 
@@ -234,6 +237,8 @@ class ClientEntry:
     """One program at an address. Key: a keyed hash of the address, User-Agent, Accept-Language and JA4."""
 
     __slots__ = (
+        "answered",
+        "begun",
         "key",
         "live",
         "queued",
@@ -273,6 +278,8 @@ class ClientEntry:
         self.score = 0.0
         self.shared = 0.0  # the part of the score that reached the address and network
         self.scored_at = 0.0
+        self.begun = NEVER  # its visit (visits.py)
+        self.answered = NEVER  # when it last had a good answer
         self.windows = 0  # good windows so far (see history.py); negative: none are counted
         self.window = 0.0  # when the last one began
         self.rare = NOTHING
@@ -373,7 +380,7 @@ class Pass:
         self.limited_at = 0.0  # when it was last above its budget
         self.paid_until = ends  # it is not renewed beyond
         self.taken = 0.0  # units
-        self.begun = 0.0  # when it first took any, if it was bought
+        self.begun = NEVER  # when it first took any, if it was bought
         self.told_at = 0.0  # when other workers last heard of it
         # its history
         self.window = 0.0

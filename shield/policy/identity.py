@@ -38,7 +38,7 @@ from shield.policy.table import Table, TableSettings
 HOUR: Final = 3600.0
 
 ADDRESS_BYTES: Final = 250
-CLIENT_BYTES: Final = 320
+CLIENT_BYTES: Final = 340
 NETWORK_BYTES: Final = 290
 """Bytes per entry, key and tables included; by tracemalloc over 20,000 entries in use, CPython 3.11. An address or
 client that was banned, and a client that was challenged, takes 140 more (`Rare` and a float or two)."""

@@ -4,7 +4,8 @@ T0   a pass with history, an API key, a crawler: the limits of calm weather
 T1   a client with history, or an earned pass: the same. Challenged only below the cutoff, when T0 and T1 alone ask
      for more than there is
 T2   a bought pass: its own small budget, and the network's
-T3   no pass, no history: challenged. With challenges off, where the operator wants none (exempt.py), and where a
+T3   no pass, no history: challenged, unless it is part of a visit that has begun (visits.py): then it goes on as T2,
+     under the limits of calm weather. With challenges off, where the operator wants none (exempt.py), and where a
      browser asks for permission first (provoked.py), slowed by `limits.newcomer_slowing` times the strictness. With a
      fingerprint that only strangers have (standouts.py): limited together with all who have it
 T4   a score above `reputation.bad_score`: as T3, and slowed to `limits.bad_rate` times (1 - strictness), in calm
@@ -31,6 +32,7 @@ from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
 from shield.policy.standouts import Standouts
+from shield.policy.visits import VISIT, goes_on
 
 # Names of their own: looking up a member of an Enum costs 70 ns.
 T0, T1, T2, T3, T4 = Tier
@@ -140,6 +142,9 @@ class Tiers:
             return self._judge_best(request, now)
         if tier is T1:
             return self._judge_known(request, spared, now)
+        if tier is T3 and self.pressed and now < request.client.entry.begun + VISIT and goes_on(request, now):
+            request.tier = T2
+            return self._charges.admit(request, FORWARD, now)
         asked = self._squeeze.demand(request, now)
         if tier is not T2:
             if self._standouts.armed and self._standouts.refuses(request, now):

@@ -115,6 +115,7 @@ class Windows:
             oldest_wait=self._queue.oldest_wait(now),
             own=own,
             newcomers=self._history.newcomers,
+            parts=self._queue.parts(),
         )
         self._requests_before = requests
         return counted
@@ -150,7 +151,8 @@ class Windows:
         if weather.attack.on:
             for_sale = self._pricing.left(weather.shown, weather.known_demand)
             usual = self._history.usual_share(elsewhere.newcomers)
-            self._pricing.read(for_sale, counted.bought, seconds, usual, now)
+            behind = self._queue.behind(counted.parts)
+            self._pricing.read(for_sale, counted.bought, seconds, usual, now, behind)
         else:
             self._pricing.rest(seconds, now)
         self._reading = service

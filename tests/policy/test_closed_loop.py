@@ -234,7 +234,7 @@ def test_nobody_waits_for_ever_behind_clients_that_ask_again_at_once(make: Any, 
 def test_who_is_turned_away_for_want_of_room_is_overload(make: Any) -> None:
     world = make(16, challenge=ChallengeSettings(mode="off"))
     loop = Loop(world, 0.2)
-    for i in range(400):
+    for i in range(800):
         loop.connect(world.client(f"127.{i // 8}.0.{i % 8}"))
     seen: set[str] = set()
     for _ in range(8):

@@ -29,6 +29,7 @@ class Counted:
     bought: float = 0.0  # units that bought passes took
     solves: Solves = NO_SOLVES
     oldest_wait: float = 0.0  # seconds
+    parts: float = 0.0  # requests of visits that wait, and count as T2
     own: OwnLoad = IDLE
     newcomers: tuple[float, float] = (0.0, 0.0)  # of calm weather, and those from known networks
 
@@ -40,7 +41,7 @@ class Counted:
 
     def state(self) -> list[float]:
         """What is so at the end."""
-        return [self.oldest_wait, self.own.lag, self.own.busy, self.own.worst, *self.newcomers]
+        return [self.oldest_wait, self.own.lag, self.own.busy, self.own.worst, *self.newcomers, self.parts]
 
 
 NOTHING: Final = Counted()
@@ -50,7 +51,7 @@ SUMS, STATES = len(NOTHING.sums()), len(NOTHING.state())
 def counted(sums: Sequence[float], state: Sequence[float]) -> Counted:
     """What `Counted.sums` and `Counted.state` told."""
     requests, units, known, top, completed, shed, bought, fresh, networks, of_known, issued, *ranks = sums
-    wait, lag, busy, worst, newcomers, newcomers_known = state
+    wait, lag, busy, worst, newcomers, newcomers_known, parts = state
     return Counted(
         requests=int(requests),
         asked=Asked(units, known, top, tuple(ranks)),
@@ -61,6 +62,7 @@ def counted(sums: Sequence[float], state: Sequence[float]) -> Counted:
         oldest_wait=wait,
         own=OwnLoad(lag, busy, worst),
         newcomers=(newcomers, newcomers_known),
+        parts=parts,
     )
 
 
@@ -112,7 +114,7 @@ class Elsewhere:
 def worse(one: Counted, state: Sequence[float]) -> Counted:
     """How two are at the end, of which the other one's `state` is told. The wait is the longer one, the load that of
     the worker that has more to carry: lateness and a busy core together; and the worst moment is anybody's."""
-    wait, lag, busy, worst, newcomers, known = state
+    wait, lag, busy, worst, newcomers, known, parts = state
     own = one.own
     if lag * busy < own.lag * own.busy:
         lag, busy = own.lag, own.busy
@@ -121,6 +123,7 @@ def worse(one: Counted, state: Sequence[float]) -> Counted:
         oldest_wait=max(one.oldest_wait, wait),
         own=OwnLoad(lag, busy, max(worst, own.worst)),
         newcomers=(one.newcomers[0] + newcomers, one.newcomers[1] + known),
+        parts=one.parts + parts,
     )
 
 

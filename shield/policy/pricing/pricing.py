@@ -125,16 +125,19 @@ class Pricing:
         self._purse.take()
         self._use.issue()
 
-    def read(self, left: float, units: float, seconds: float, usual: float | None, now: float) -> None:
+    def read(
+        self, left: float, units: float, seconds: float, usual: float | None, now: float, behind: bool = False
+    ) -> None:
         """Take a reading of `seconds` under attack: set n*, issue what is due, and now and then the price.
 
         `left` is B, `units` what bought passes took meanwhile, `usual` the share of newcomers that come from known
-        networks in calm weather (None: not known).
+        networks in calm weather (None: not known). `behind`: those who have begun wait for what they asked for, so
+        nothing is issued until the next reading.
         """
         self._use.read(units, seconds)
         self.rate = left / (self._worth * self._use.share) * min(1.0, left / max(self._use.rate, left))
         purse, most = self._purse, max(1.0, self.rate * self._settings.savings)
-        purse.saved = min(purse.saved + self.rate * seconds, most)
+        purse.saved = 0.0 if behind else min(purse.saved + self.rate * seconds, most)
         room = self.room
         room.expire(now)
         while purse.saved >= 1.0 and room.waiting:

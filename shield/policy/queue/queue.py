@@ -5,7 +5,8 @@ make it: a few browsers that open a page at the same moment would overflow it, a
 refused. Before a service that is quick it is longer still. Thousands of connections are too many for Shield's own core,
 and not for the service: they wait here, which costs little, and all of them are served within a second.
 
-**In calm weather** the better tier goes first, and within it the older. Whoever has waited for half of the patience
+**In calm weather** the better tier goes first, and within it the older; but whoever would begin a visit is held while
+the queue is full of parts of others (openings.py). Whoever has waited for half of the patience
 goes before all tiers, or those who fill the slots could keep the others waiting for ever. Of one address that is one
 request at a time, or whoever asks for two hundred large files at once would go before everybody. The patience lets a
 burst of pages drain: waiting is a smaller evil than an error.
@@ -18,7 +19,8 @@ go before all others.
 **A standing queue** (standing.py) under pressure is of no use to anybody. The newest of equals goes first: it can
 still be served in time, while the oldest is about to give up. The patience is short. A queue that does not stand is no
 excuse to wait for ever either, since the low ranks can while others pass within milliseconds: the patience of calm
-weather holds there.
+weather holds there. What is part of a visit that counts as T2 (visits.py) waits as long as a page may take: nobody asks
+for it again.
 
 **When pressure begins** some have waited for longer than the short patience allows. They waited as they were allowed
 to, so their patience counts from then. Whoever was put before all tiers in calm weather falls back to its own tier, or
@@ -36,18 +38,33 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from math import inf
 from typing import Final
 
 from shield.model import UNIT_SECONDS, Tier
 from shield.policy.queue.kept import Kept
-from shield.policy.queue.order import FIRST, Waiting, demote_all, group_key, oldest_of_worst, promote_oldest, tier_key
+from shield.policy.queue.openings import FILLED, ROOM, Openings
+from shield.policy.queue.order import (
+    FIRST,
+    HELD,
+    Waiting,
+    best_held,
+    demote_all,
+    group_key,
+    oldest_of_worst,
+    promote_oldest,
+    tier_key,
+)
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.queue.standing import Standing
 from shield.policy.queue.turns import Turns
 from shield.policy.request import Request
+from shield.policy.visits import VISIT
 
+T1, T2 = Tier.T1, Tier.T2  # names of their own: looking up a member of an Enum costs 70 ns
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 QUICKEST: Final = 0.002  # seconds. Times below say more of the scheduler than of the service (routes.least_cost)
+BEHIND: Final = 1.0  # seconds
 MOST: Final = 4096  # requests, unless the limit itself asks for more: each that waits pins its head
 
 
@@ -64,7 +81,12 @@ class Queue:
         self._times: deque[float] = deque(maxlen=MEDIAN_OF)
         # changed with each window
         self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
-        self._whole = self.most = self._length(limit)
+        self.rate = 0.0  # requests/s that the service can do, about
+        self._whole = self.most = 0  # requests that may wait, in the queues of all workers, and in this one
+        self._served = 0.0  # requests that are served within the patience
+        self._most_with_parts = 0  # that may wait here, with what is part of a visit
+        self._openings = Openings()
+        self._measure(limit)
         self.pressed = False
         self.brownout = False
         self._pressed_since = 0.0  # clock reading; 0 before the first pressure
@@ -87,42 +109,71 @@ class Queue:
         """Units/s that are kept for T2."""
         return self._kept.rate
 
-    def push(self, request: Request, now: float) -> Request | None:
-        """Queue a request. Returns the one for which there is no room: another, evicted for it, or itself, or None."""
+    def push(self, request: Request, begun: float, now: float) -> Request | None:
+        """Queue a request that is part of a visit that began then (infinity: of none). Returns the one for which there
+        is no room: another, evicted for it, or itself, or None."""
         if not self.waiting:
             self._standing.begin(now)
         self._arrivals += 1
         kept = self._kept.rate and request.tier is Tier.T2 and self._kept.take(request, now)
         order = FIRST if kept else -request.tier
-        new = Waiting((order, request.rank if self.pressed else 0.0, -self._arrivals), request)
+        openings, part = self._openings, begun < inf
+        openings.see(part)
+        held = not (part or self.pressed) and openings.full
+        rank = request.rank if self.pressed else HELD if held else 0.0
+        new = Waiting((order, rank, -self._arrivals), request, begun, held)
         request.queued_at = now
-        if len(self.waiting) < self.most:
-            insort(self.waiting, new)
-            return None
-        if not self.waiting or group_key(self.waiting[0]) >= group_key(new):
+        most = self._most_with_parts if part and request.tier < Tier.T4 else self.most
+        full = len(self.waiting) >= most
+        if full and (not self.waiting or group_key(self.waiting[0]) >= group_key(new)):
             return request
         insort(self.waiting, new)
-        return self.waiting.pop(oldest_of_worst(self.waiting) if self.standing and self.pressed else 0).request
+        openings.add(new)
+        if not full:
+            return None
+        return self._take(oldest_of_worst(self.waiting) if self.standing and self.pressed else 0)
 
     def pop(self, now: float) -> Request:
         """The request that goes next; the queue must not be empty."""
         waiting = self.waiting
+        while self._openings.held and not self._openings.full:
+            self._let_in(best_held(waiting))
         if self.brownout:
-            request = waiting.pop(self._turns.take(waiting)).request
+            request = self._take(self._turns.take(waiting))
         elif self.standing and self.pressed:
-            request = waiting.pop(bisect_left(waiting, group_key(waiting[-1]), key=group_key)).request
+            request = self._take(bisect_left(waiting, group_key(waiting[-1]), key=group_key))
         else:
-            request = waiting.pop().request
+            request = self._take(len(waiting) - 1)
         self._standing.left(now - request.queued_at, empty=not waiting)
         return request
+
+    def _take(self, i: int) -> Request:
+        """Take out the one of that index."""
+        one = self.waiting.pop(i)
+        self._openings.drop(one)
+        return one.request
+
+    def _let_in(self, i: int) -> None:
+        """Hold the one of that index no longer."""
+        one = self.waiting.pop(i)
+        self._openings.let_in(one)
+        insort(self.waiting, one)
 
     def remove(self, request: Request) -> bool:
         """Take out a request whose client has left; whether it was there."""
         for i, one in enumerate(self.waiting):
             if one.request is request:
-                del self.waiting[i]
+                self._take(i)
                 return True
         return False
+
+    def parts(self) -> int:
+        """Requests of visits that wait, and count as T2."""
+        return sum(one.part and one.request.tier is T2 for one in self.waiting)
+
+    def behind(self, parts: float) -> bool:
+        """Whether so many of these, here and at other workers, are more than is served within `BEHIND` seconds."""
+        return parts > BEHIND * self.rate
 
     def oldest_wait(self, now: float) -> float:
         """Seconds that the oldest has waited; 0 when nobody waits."""
@@ -145,18 +196,24 @@ class Queue:
         other = self._too_early(settings.patience, now)
         if oldest >= known and oldest >= other:
             return []
-        late = [
-            one for one in self.waiting if one.request.queued_at < (known if one.request.tier <= Tier.T1 else other)
-        ]
+        part = now - VISIT if self.pressed else other
+        late = []
+        for one in self.waiting:
+            tier = one.request.tier
+            if one.request.queued_at < (known if tier <= T1 else part if one.part and tier is T2 else other):
+                late.append(one)
         if late:
             gone = set(map(id, late))
             self.waiting = [one for one in self.waiting if id(one) not in gone]
+            for one in late:
+                self._openings.drop(one)
         return [one.request for one in late]
 
     def share(self, part: float, elsewhere: int) -> None:
         """Be one of several queues that together are as long as one: this worker has what the others leave, of whose
         queues so many wait, and its part in any case."""
         self.most = max(math.ceil(part * self._whole), self._whole - elsewhere)
+        self._make_room(max(part * self._served, self._served - elsewhere))
 
     def sample(self, rtt: float) -> None:
         """An upstream time, for the median."""
@@ -169,18 +226,28 @@ class Queue:
         """
         if self._times:
             self.median_rtt = sorted(self._times)[len(self._times) // 2]
-        self._whole = self.most = self._length(limit)
+        self._measure(limit)
         if pressed and not self.pressed:
             self._pressed_since = now
-            demote_all(self.waiting)
+            demote_all(self.waiting, now)
+            self._openings.count(self.waiting)
         self.pressed = pressed
         self.brownout = brownout
         self._kept.rate = kept
 
-    def _length(self, limit: int) -> int:
-        """Requests that may wait before so many slots."""
-        quick = self._settings.ahead * limit / max(self.median_rtt or UNIT_SECONDS, QUICKEST)
-        return max(int(self._settings.length * limit), self._settings.least_length, min(int(quick), MOST))
+    def _measure(self, limit: int) -> None:
+        """See how many requests may wait before so many slots."""
+        settings = self._settings
+        self.rate = limit / max(self.median_rtt or UNIT_SECONDS, QUICKEST)
+        least = max(int(settings.length * limit), settings.least_length)
+        self._whole = self.most = max(least, min(int(settings.ahead * self.rate), MOST))
+        self._served = self.rate * self._patience(settings.calm_patience) if self.median_rtt else least
+        self._make_room(self._served)
+
+    def _make_room(self, served: float) -> None:
+        """Let parts of visits wait, too. `served`: what of this queue is served within the patience."""
+        self._most_with_parts = max(self.most, min(ROOM * self.most, MOST))
+        self._openings.most = FILLED * min(self.most, served)
 
     def _patience(self, seconds: float) -> float:
         """Seconds that a request waits at most: those of a setting, and longer before a service that is slow itself."""

@@ -209,6 +209,19 @@ def test_passes_are_saved_up_for_five_seconds() -> None:
     assert not pricing.ready
 
 
+def test_while_pages_wait_for_their_parts_nothing_is_issued_and_nothing_saved_up() -> None:
+    """Of seventy people who came at once forty bought a pass while the pages of the others still loaded."""
+    bazaar = Bazaar()
+    bazaar.run(10)
+    pricing = bazaar.pricing
+    assert pricing.ready
+    pricing.read(600.0, 0.0, 0.5, None, bazaar.now, behind=True)
+    assert not pricing.ready
+    assert pricing.rate > 0.0, "what a waiter is told"
+    pricing.read(600.0, 0.0, 0.5, None, bazaar.now)
+    assert pricing.ready
+
+
 def test_in_calm_weather_whoever_waits_is_let_in_and_the_price_falls() -> None:
     bazaar = Bazaar()
     bazaar.run(30, solves=1000.0)

@@ -492,10 +492,15 @@ def test_a_queue_that_moves_is_no_excuse_to_wait_for_ever(make: Any, says: Any) 
     world = make(1)
     press(world)
     (occupant,) = fill(world)
-    clients = sorted(
-        (world.client(f"192.0.2.{i}") for i in range(6)),
-        key=lambda c: world.engine._admission._ranks.of(world.request(c), world.now),
-    )
+
+    def rank(client: Any) -> float:
+        request = world.request(client)
+        request.tier = Tier.T3
+        found = world.engine._admission._ranks.of(request, world.now)
+        assert isinstance(found, float)
+        return found
+
+    clients = sorted((world.client(f"192.0.2.{i}") for i in range(6)), key=rank)
     last = world.ask(clients[0])
     began = world.now
     world.ask(clients[-1])
