@@ -523,6 +523,7 @@ class Engine:
                 self._close_window(seconds, own, now)
             elif self._queue.waiting if several is None else several.hurries:
                 self._concurrency.hurry(now)
+        self._times.calm = not self._windows.weather.high
         return admission.advance(now) if admission.unfinished else ()
 
     def _close_window(self, seconds: float, own: OwnLoad, now: float) -> None:

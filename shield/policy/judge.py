@@ -28,6 +28,7 @@ T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum 
 ALLOWLISTED: Final = Verdict(Reason.ALLOWLISTED)
 API_KEY: Final = Verdict(Reason.API_KEY)
 CRAWLER: Final = Verdict(Reason.CRAWLER)
+ANEW: Final = 60.0  # seconds without a request, after which a newcomer comes again
 CLIENT_BANNED: Final = Reason.CLIENT_BANNED
 DENIED: Final = Verdict(Reason.DENYLISTED)
 
@@ -118,6 +119,8 @@ class Judge:
                 if shown.scarce and tier < T2 and request.charged_pass is shown:
                     request.charged_pass = None  # it deserves better than what it bought
             request.tier = tier
+            if tier is T3 and (entry.tat + ANEW < now or entry.rare.overflow):
+                self._charges.newcomer()
             if self.uneasy or tier is T4:
                 return self._tiers.judge(request, tier, now)
             if self._wary:

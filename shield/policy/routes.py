@@ -118,6 +118,10 @@ def template(path: str) -> str:
     return _THING.sub("*", _MIXED.sub("/*", path[: 4 * TEMPLATE_CHARS]))[:TEMPLATE_CHARS]
 
 
+USUAL_SAMPLES: Final = 600
+"""Over which the usual cost of a route is taken, one a second at most: ten minutes."""
+
+
 class Route:
     """A route, its cost in units, and what is known of its time (seconds)."""
 
@@ -125,6 +129,7 @@ class Route:
         "_held",
         "_idle",
         "_lean",
+        "_taught",
         "_weighed_at",
         "baseline",
         "cost",
@@ -136,6 +141,7 @@ class Route:
         "slow",
         "stepped_at",
         "template",
+        "usual_cost",
     )
 
     def __init__(self, template: str, baseline: float, fixed: float | None, settings: RoutesSettings) -> None:
@@ -152,6 +158,8 @@ class Route:
         self.stepped_at = 0.0
         self.fixed = fixed is not None
         self.cost = fixed if fixed is not None else cost_of(baseline, settings)
+        self.usual_cost = self.cost  # in calm weather
+        self._taught = 0  # samples that taught that
         self.live = True
 
     def learned(self, baseline: float, slow: float, samples: int) -> None:
@@ -159,9 +167,10 @@ class Route:
         self.baseline, self.slow = baseline, slow
         self.samples = samples
         if not self.fixed:
-            self.cost = cost_of(baseline, self.settings)
+            self.cost = self.usual_cost = cost_of(baseline, self.settings)
+        self._taught = USUAL_SAMPLES
 
-    def sample(self, seconds: float, now: float) -> None:
+    def sample(self, seconds: float, now: float, calm: bool = True) -> None:
         """Learn from an upstream time, congestion already taken out of it."""
         settings = self.settings
         samples = self.samples = self.samples + 1
@@ -177,6 +186,11 @@ class Route:
             self.baseline = max(self.baseline * math.exp(step if seconds > self.baseline else -step), least)
         if not self.fixed:
             self.cost = cost_of(self.baseline, settings)
+        if samples <= settings.settled:
+            self.usual_cost = self.cost
+        elif calm:
+            self._taught = min(self._taught + 1, USUAL_SAMPLES)
+            self.usual_cost += (self.cost - self.usual_cost) / self._taught
 
     def weigh(self, seconds: float, loaded: bool, now: float) -> None:
         """Learn what is slow, from any upstream time. What took long under load is no reason to take more for usual,

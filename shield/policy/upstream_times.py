@@ -31,6 +31,8 @@ class UpstreamTimes:
         "_settings",
         "_settled",
         "_slots",
+        "_usual_cost",
+        "calm",
     )
 
     def __init__(
@@ -45,6 +47,8 @@ class UpstreamTimes:
         self._queue = queue
         self._limits = limits
         self._completed = 0.0  # units, in the window that is open
+        self._usual_cost = 0.0  # of the same requests in calm weather
+        self.calm = True  # changed with each window
 
     def learn(self, request: Request, rtt: float, error: bool, now: float, unsure: float = 0.0) -> None:
         """Learn from a request that has ended. `rtt` is in seconds, negative when no response head came. Of these, up
@@ -77,6 +81,7 @@ class UpstreamTimes:
                 concurrency.sample(request.client.key, seconds, usual, error, request.epoch, vague)
         self._queue.sample(rtt)
         self._completed += request.cost
+        self._usual_cost += route.usual_cost
         seconds = rtt / concurrency.congestion
         if not (error or assumed):
             route.weigh(seconds if loaded else rtt, loaded, now)
@@ -84,7 +89,7 @@ class UpstreamTimes:
             # more congestion, in a circle.
             undisturbed = seconds if loaded else rtt
             if not loaded or (route.samples < self._settled and self._may_teach(request)):
-                route.sample(undisturbed, now)
+                route.sample(undisturbed, now, self.calm)
             if not loaded or (typical.samples < self._settled and concurrency.away is None):
                 typical.sample(undisturbed, now)
         if not route.fixed:
@@ -112,9 +117,10 @@ class UpstreamTimes:
         if not request.route.fixed:
             self._limits.settle(request, request.cost + units, now)
 
-    def close_window(self) -> float:
-        """The units that were completed in the window that ends."""
-        completed, self._completed = self._completed, 0.0
+    def close_window(self) -> tuple[float, float]:
+        """The units that were completed in the window that ends, and what they would have been in calm weather."""
+        completed = self._completed, self._usual_cost
+        self._completed = self._usual_cost = 0.0
         return completed
 
     def _may_teach(self, request: Request) -> bool:

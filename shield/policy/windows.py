@@ -50,6 +50,7 @@ class Windows:
         notes: Notes,
     ) -> None:
         self._seconds = settings.pressure.window
+        self._used = settings.pressure.used
         self._challenge = settings.challenge
         self._most_bought_burst = settings.limits.pass_.burst
         self._tally = tally
@@ -99,17 +100,18 @@ class Windows:
         lasted = now - self._began
         return lasted if lasted > (seconds or self._seconds) - EARLY else 0.0
 
-    def count(self, now: float, requests: int, completed: float, shed: int, own: OwnLoad) -> Counted:
+    def count(self, now: float, requests: int, completed: tuple[float, float], shed: int, own: OwnLoad) -> Counted:
         """What happened since the last call; another window begins.
 
-        `requests`: decided since Shield began; `completed`: units; `shed`: requests that the queue turned away; `own`:
-        what Shield itself had to carry.
+        `requests`: decided since Shield began; `completed`: units, and what they are in calm weather; `shed`: requests
+        that the queue turned away; `own`: what Shield itself had to carry.
         """
         self._began = now
         counted = Counted(
             requests=requests - self._requests_before,
             asked=self._tally.close(),
-            completed=completed,
+            completed=completed[0],
+            usual_cost=completed[1],
             shed=shed,
             bought=self._judge.take_bought(),
             oldest_wait=self._queue.oldest_wait(now),
@@ -135,6 +137,7 @@ class Windows:
             requests=counted.requests,
             asked=counted.asked,
             completed=counted.completed,
+            usual_cost=counted.usual_cost,
             shed=counted.shed,
             oldest_wait=counted.oldest_wait,
             own=counted.own,
@@ -193,6 +196,7 @@ class Windows:
         self._standouts.close_window(seconds, weather.pressed, weather.capacity * part)
         self._history.freeze(weather.attack.on or weather.overload.crowded)
         self._queue.close_window(service.limit, weather.high, weather.brownout, kept * part, now)
+        self._queue.known_fit = weather.known_demand < self._used * weather.capacity
 
     def _share_out(self, left: float, weather: Weather, now: float) -> None:
         """Share the units/s that the known leave among the bought passes."""

@@ -25,6 +25,7 @@ class Counted:
     requests: int = 0
     asked: Asked = Asked()
     completed: float = 0.0  # units
+    usual_cost: float = 0.0  # units that the same requests are in calm weather
     shed: int = 0
     bought: float = 0.0  # units that bought passes took
     solves: Solves = NO_SOLVES
@@ -36,7 +37,8 @@ class Counted:
     def sums(self) -> list[float]:
         """What adds up."""
         asked, solves = self.asked, self.solves
-        counts = [self.requests, asked.units, asked.known, asked.top, self.completed, self.shed, self.bought]
+        counts = [self.requests, asked.units, asked.known, asked.top, asked.came, self.completed, self.usual_cost]
+        counts += [self.shed, self.bought]
         return [*counts, solves.fresh, solves.networks, solves.known, solves.issued, *asked.ranks]
 
     def state(self) -> list[float]:
@@ -50,12 +52,14 @@ SUMS, STATES = len(NOTHING.sums()), len(NOTHING.state())
 
 def counted(sums: Sequence[float], state: Sequence[float]) -> Counted:
     """What `Counted.sums` and `Counted.state` told."""
-    requests, units, known, top, completed, shed, bought, fresh, networks, of_known, issued, *ranks = sums
+    requests, units, known, top, came, completed, usual_cost, *more = sums
+    shed, bought, fresh, networks, of_known, issued, *ranks = more
     wait, lag, busy, worst, newcomers, newcomers_known, parts = state
     return Counted(
         requests=int(requests),
-        asked=Asked(units, known, top, tuple(ranks)),
+        asked=Asked(units, known, top, int(came), tuple(ranks)),
         completed=completed,
+        usual_cost=usual_cost,
         shed=int(shed),
         bought=bought,
         solves=Solves(fresh, networks, of_known, issued),

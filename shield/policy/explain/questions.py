@@ -31,7 +31,7 @@ CHALLENGES: Final = {
 TIERS: Final = {
     Tier.T0: "a pass with a history, or allowed",
     Tier.T1: "a history, or a pass that was earned",
-    Tier.T2: "a pass that was bought",
+    Tier.T2: "a pass that was bought, or a visit that began before the pressure",
     Tier.T3: "a newcomer",
     Tier.T4: "a bad score",
 }

@@ -34,6 +34,10 @@ class Charges:
         """Count a request as demand that reaches the service: one that is never limited, or was charged elsewhere."""
         self._tally.admitted(request.tier, request.cost)
 
+    def newcomer(self) -> None:
+        """Count a newcomer who comes."""
+        self._tally.came += 1
+
     def admit(self, request: Request, welcome: Verdict, now: float) -> Verdict:
         """Charge a request that no measure of pressure applies to: `welcome`, or a limit."""
         refusal = self._limits.admit(request, now)

@@ -40,16 +40,17 @@ class Pressure:
     def row(self, shift: float) -> list[Any]:
         """What was read last, as a plain row. `shift`: from our clock to that of the row."""
         read = [self._level.p, self._level.high, self._capacity.most_completed, self._brownout.served]
-        return [*read, self._onset.row(shift), self._demand.row()]
+        return [*read, self._onset.row(shift), self._demand.row(), self._brownout.usual.row()]
 
     def restore(self, row: list[Any], shift: float, now: float) -> None:
         """Take such a row from before a restart, and go by it until the first window. ValueError when it makes no
         sense."""
-        p, high, completed, served, onset, demand = row
+        p, high, completed, served, onset, demand, usual = row
         p, high = number(p, 0.0, 1.0), high is True
         completed, served = number(completed, 0.0, MOST_RATE), number(served, 0.0, MOST_RATE)
         self._demand.restore(demand)
         self._onset.restore(onset, shift, now)
+        self._brownout.usual.restore(usual)
         self._level.restore(p, high)
         self._capacity.restore(completed)
         self._brownout.served = served

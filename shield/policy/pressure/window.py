@@ -33,15 +33,17 @@ class Asked:
     units: float = 0.0  # of everybody
     known: float = 0.0  # of T0 and T1
     top: float = 0.0  # of T0
+    came: int = 0  # newcomers who had not asked for a minute
     ranks: tuple[float, ...] = NONE  # of those that go by rank, under pressure: T1, and T0 where it is merged
 
 
 class Tally:
     """Demand of the window that is open. The judge counts every request here, those that it refuses too."""
 
-    __slots__ = ("_known", "_ranks", "_top", "_units")
+    __slots__ = ("_known", "_ranks", "_top", "_units", "came")
 
     def __init__(self) -> None:
+        self.came = 0  # newcomers
         self._units = self._known = self._top = 0.0
         self._ranks = list(NONE)
 
@@ -64,12 +66,13 @@ class Tally:
 
     def so_far(self) -> Asked:
         """The sums until now."""
-        return Asked(self._units, self._known, self._top, tuple(self._ranks))
+        return Asked(self._units, self._known, self._top, self.came, tuple(self._ranks))
 
     def close(self) -> Asked:
         """The sums of the window that ends; another begins."""
         asked = self.so_far()
         self._units = self._known = self._top = 0.0
+        self.came = 0
         self._ranks[:] = NONE
         return asked
 
@@ -83,6 +86,7 @@ class Window:
     requests: int = 0
     asked: Asked = Asked()
     completed: float = 0.0  # units, at the cost of their routes: slowness is not to look like capacity
+    usual_cost: float = 0.0  # units, at what their routes cost in calm weather
     shed: int = 0  # requests that the queue turned away
     oldest_wait: float = 0.0  # seconds; of those that are in the queue at the end
     own: OwnLoad = IDLE

@@ -27,10 +27,11 @@ to, so their patience counts from then. Whoever was put before all tiers in calm
 the attack that filled the queue would be served before the users whom it kept waiting.
 
 **In a brownout** the service is ill and nobody attacks, and a strict order would lock the last tier out for as long as
-it lasts. So the tiers that wait take turns (turns.py). Within a tier the rank is the time since which a client has been
-challenged, or refused by the queue, and nothing of it has come out of the queue: who was refused for longest goes
-first. In the order of arrival, which is a lottery for those who try again every few seconds, one program of fifty got
-nothing for three minutes.
+it lasts. So the tiers that wait take turns, and have places in proportion (turns.py). T0 and T1 go first while there is
+enough for them: then they are served as ever, and the others share what is left. Within a tier the rank is the time
+since which a client has been challenged, or refused by the queue, and nothing of it has come out of the queue: who was
+refused for longest goes first. In the order of arrival, which is a lottery for those who try again every few seconds,
+one program of fifty got nothing for three minutes.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class Queue:
         self._measure(limit)
         self.pressed = False
         self.brownout = False
+        self.known_fit = False  # T0 and T1 ask for less than there is: in a brownout they go first
         self._pressed_since = 0.0  # clock reading; 0 before the first pressure
 
     def __len__(self) -> int:
@@ -125,6 +127,10 @@ class Queue:
         request.queued_at = now
         most = self._most_with_parts if part and request.tier < Tier.T4 else self.most
         full = len(self.waiting) >= most
+        if full and self.brownout and self.waiting:
+            insort(self.waiting, new)
+            openings.add(new)
+            return self._take(self._turns.out(self.waiting))
         if full and (not self.waiting or group_key(self.waiting[0]) >= group_key(new)):
             return request
         insort(self.waiting, new)
@@ -139,7 +145,7 @@ class Queue:
         while self._openings.held and not self._openings.full:
             self._let_in(best_held(waiting))
         if self.brownout:
-            request = self._take(self._turns.take(waiting))
+            request = self._take(self._turns.take(waiting, self.known_fit))
         elif self.standing and self.pressed:
             request = self._take(bisect_left(waiting, group_key(waiting[-1]), key=group_key))
         else:

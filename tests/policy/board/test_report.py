@@ -7,21 +7,23 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from shield.policy.board.report import NOTHING, Counted, Elsewhere, Totals, both, counted
+from shield.policy.board.report import NOTHING, STATES, SUMS, Counted, Elsewhere, Totals, both, counted
 from shield.policy.pressure.window import NONE, Asked, OwnLoad
 from shield.policy.pricing.solves import Solves
 
 NOW = 900.0
 SOME = Counted(
     requests=10,
-    asked=Asked(5.0, 3.0, 1.0, (1.0, *NONE[1:])),
+    asked=Asked(5.0, 3.0, 1.0, 6, (1.0, *NONE[1:])),
     completed=4.0,
+    usual_cost=3.5,
     shed=2,
     bought=1.5,
     solves=Solves(3.0, 2.0, 1.0, 4.0),
     oldest_wait=0.25,
     own=OwnLoad(0.01, 0.5, 0.02),
     newcomers=(7.0, 2.0),
+    parts=9.0,
 )
 
 
@@ -32,7 +34,7 @@ def test_what_is_told_is_what_was_counted() -> None:
 def test_between_two_readings_all_that_was_reported_counts_once() -> None:
     totals, elsewhere = Totals(), Elsewhere()
     first = totals.add(SOME, NOW)
-    assert elsewhere.read({1: first}) == both(NOTHING, replace(counted([0.0] * 44, SOME.state())))
+    assert elsewhere.read({1: first}) == both(NOTHING, replace(counted([0.0] * SUMS, SOME.state())))
     totals.add(SOME, NOW + 0.1)  # a report that nobody read
     found = elsewhere.read({1: totals.add(SOME, NOW + 0.2)})
     assert (found.requests, found.asked.units, found.shed, found.solves.issued) == (20, 10.0, 4, 8.0)
@@ -49,6 +51,8 @@ def test_of_several_workers_sums_add_up_and_the_worst_counts() -> None:
     assert found.oldest_wait == 2.0
     assert found.own == OwnLoad(0.01, 0.5, 0.5)
     assert found.newcomers == (14.0, 4.0)
+    assert found.parts == 18.0
+    assert (found.asked.came, found.usual_cost) == (12, 7.0)
 
 
 def test_a_worker_that_was_replaced_begins_anew() -> None:
@@ -67,13 +71,13 @@ def test_a_worker_that_was_replaced_begins_anew() -> None:
         None,
         b"{",
         b"[1.0, 2]",
-        orjson.dumps([1.0, [0.0] * 3, [0.0] * 6]),
-        orjson.dumps([1.0, [0.0] * 44, [0.0] * 5]),
-        orjson.dumps([1.0, ["x"] * 44, [0.0] * 6]),
-        orjson.dumps([1.0, [-1.0] * 44, [0.0] * 6]),
-        orjson.dumps([1.0, [1e16] * 44, [0.0] * 6]),
-        orjson.dumps([1.0, [0.0] * 44, [-1.0] * 6]),
-        orjson.dumps([1.0, [0.0] * 44, [None] * 6]),
+        orjson.dumps([1.0, [0.0] * 3, [0.0] * STATES]),
+        orjson.dumps([1.0, [0.0] * SUMS, [0.0] * (STATES - 1)]),
+        orjson.dumps([1.0, ["x"] * SUMS, [0.0] * STATES]),
+        orjson.dumps([1.0, [-1.0] * SUMS, [0.0] * STATES]),
+        orjson.dumps([1.0, [1e16] * SUMS, [0.0] * STATES]),
+        orjson.dumps([1.0, [0.0] * SUMS, [-1.0] * STATES]),
+        orjson.dumps([1.0, [0.0] * SUMS, [None] * STATES]),
         orjson.dumps(7),
     ],
 )

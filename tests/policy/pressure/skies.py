@@ -37,9 +37,15 @@ class Skies:
         saturated: bool = False,
         shed: int = 0,
         oldest_wait: float = 0.0,
+        came: float = 0.0,
+        usual_cost: float | None = None,
         own: OwnLoad = IDLE,
     ) -> float:
-        """One window, at so many requests and units a second; p after it. `ratio`: x of 40 responses, 0 for none."""
+        """One window, at so many requests and units a second; p after it.
+
+        `came`: newcomers/s. `usual_cost`: units/s that are completed, as they cost in calm weather; None: the same.
+        `ratio`: x of 40 responses, 0 for none.
+        """
         self.now += SECONDS
         for i in range(40 if ratio else 0):
             self.concurrency.sample(bytes([i]), 0.1 * ratio, 0.1, i < errors, 1)
@@ -48,6 +54,7 @@ class Skies:
         asked = Asked(
             units=units * SECONDS,
             top=top * SECONDS,
+            came=int(came * SECONDS),
             ranks=tuple((ranks or {}).get(rank, 0.0) * SECONDS for rank in range(RANKS)),
         )
         self.seen = self.pressure.close_window(
@@ -57,6 +64,7 @@ class Skies:
                 requests=int(requests * SECONDS),
                 asked=asked,
                 completed=completed * SECONDS,
+                usual_cost=(completed if usual_cost is None else usual_cost) * SECONDS,
                 shed=shed,
                 oldest_wait=oldest_wait,
                 own=own,

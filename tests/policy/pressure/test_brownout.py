@@ -136,3 +136,35 @@ def test_what_a_service_has_served_is_forgotten_in_days() -> None:
     for _ in range(2 * 3600):
         weather.window(50, 10, completed=10)
     assert weather.seen.served == pytest.approx(2000 * 0.9995**60, rel=0.01)
+
+
+def test_a_service_that_becomes_a_little_slower_is_ill_where_no_more_come_than_usual() -> None:
+    """One that was nine tenths used and became 1.3 times as slow was taken for a weak attack for as long as it was."""
+    weather = Skies()
+    for _ in range(1200):
+        weather.window(50, 8000, completed=8000, came=20, saturated=True)
+    for _ in range(300):  # what its routes cost is learned anew, so that units are what they were; and people ask again
+        weather.window(60, 9500, completed=8000, usual_cost=6800, came=20, ratio=1.1, saturated=True, shed=1)
+    assert weather.seen.brownout
+    for _ in range(1200):
+        weather.window(60, 20_000, completed=8000, usual_cost=6800, came=20, ratio=1.1, saturated=True, shed=1)
+        assert not weather.seen.pressed
+    for _ in range(300):  # and now a weak attack
+        weather.window(80, 20_000, completed=8000, usual_cost=6800, came=40, ratio=1.1, saturated=True, shed=1)
+    assert weather.seen.pressed
+
+
+def test_tries_that_come_in_the_same_seconds_are_no_flood_where_no_more_come_than_usual() -> None:
+    """A brownout ended twice in its middle, and programs were locked out for 142 s."""
+    for came, found in ((20, True), (60, False)):
+        weather = Skies()
+        for _ in range(1200):
+            weather.window(50, 2000, completed=2000, came=20)
+        for _ in range(180):
+            weather.window(50, 2700, completed=1000, came=20, ratio=10.0)
+        assert weather.seen.brownout
+        for _ in range(60):
+            weather.window(50, 2700, completed=1000, came=came, ratio=10.0)
+        for _ in range(20):
+            weather.window(50, 6600, completed=1000, came=came, ratio=10.0)
+        assert weather.seen.brownout is found

@@ -144,3 +144,13 @@ def test_before_the_first_answer_there_is_room_for_the_least_length() -> None:
     fill(queue, int(MOST))
     queue.push(request(), inf, NOW)
     assert queue._openings.held == 1
+
+
+def test_of_several_workers_each_has_room_for_what_the_others_leave(queue: Queue) -> None:
+    queue.share(0.25, elsewhere=LENGTH // 2)
+    fill(queue, int(FILLED * LENGTH / 2))
+    queue.push(request(), inf, NOW)
+    assert queue._openings.held == 1
+    fill(queue, LENGTH - len(queue))
+    part = request()
+    assert queue.push(part, NOW, NOW) is not None, "twice the half of the length"

@@ -436,6 +436,7 @@ def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
     early = world.ask(world.client("203.0.113.9"))
     world.pass_time(1.5, step=0.02)  # in calm weather it waited long enough to go before all
     world.engine._queue.pressed = world.engine._queue.brownout = True
+    world.engine._queue.known_fit = False
     waiting = [world.ask(regular) for regular in regulars]
     waiting += [world.ask(world.client(f"192.0.2.{i}")) for i in range(10)]
     assert free(world, occupant) is early
@@ -448,6 +449,40 @@ def test_in_a_brownout_the_tiers_take_turns(make: Any) -> None:
     assert [tiers[:20].count(tier) for tier in (Tier.T1, Tier.T3)] == [16, 4]
     assert max(at for at, tier in enumerate(tiers) if tier is Tier.T1) < 40
     assert set(tiers[-2:]) == {Tier.T3}
+
+
+def test_in_a_brownout_those_who_are_known_go_first_while_there_is_enough_for_them(make: Any) -> None:
+    world = make(1)
+    (occupant,) = fill(world)
+    world.pass_time(0.5)
+    world.engine._queue.pressed = world.engine._queue.brownout = True
+    strangers = [world.ask(world.client(f"192.0.2.{i}")) for i in range(3)]
+    regulars = [world.ask(known(world, f"198.51.100.{i}", 9.0)) for i in range(3)]
+    assert world.engine._queue.known_fit
+    served = []
+    while world.engine.waiting:
+        occupant = free(world, occupant)
+        served.append(occupant)
+    assert set(served[:3]) == set(regulars)
+    assert set(served[3:]) == set(strangers)
+
+
+def test_in_a_brownout_the_places_of_a_full_queue_are_shared_as_the_turns_are(make: Any, says: Any) -> None:
+    """Where the last tier had to leave, newcomers were not there when their turn came, and got 3 to 16 % of seven
+    tenths."""
+    world = make(1, queue=QueueSettings(length=16, ahead=0, least_length=0))
+    fill(world)
+    world.engine._queue.pressed = world.engine._queue.brownout = True
+    regulars = [world.ask(known(world, f"198.51.100.{i}", 9.0)) for i in range(16)]
+    strangers = [world.ask(world.client(f"192.0.2.{i}")) for i in range(16)]
+    world.engine.tick(world.now)
+    kept = [sum(says(request)[0] is Action.QUEUE for request in asked) for asked in (regulars, strangers)]
+    assert kept == [13, 3]
+    assert {says(request)[1] for request in regulars + strangers} == {
+        Reason.AT_CAPACITY,
+        Reason.OUTRANKED,
+        Reason.QUEUE_FULL,
+    }
 
 
 def test_in_a_brownout_who_has_been_refused_for_longest_goes_first_and_then_not_again(make: Any, says: Any) -> None:

@@ -34,6 +34,23 @@ def test_those_who_do_not_wait_get_no_credit() -> None:
     assert Counter(order) == {0: 8, 4: 1}
 
 
+def test_those_who_are_known_go_first_if_they_are_to() -> None:
+    turns = Turns(WEIGHTS)
+    for waiting in (places(0, 1, 3), places(1, 3)):
+        assert all(turns.take(waiting, known_first=True) == len(waiting) - 1 for _ in range(30))
+    waiting = places(2, 3)
+    assert Counter(turns.take(waiting, known_first=True) for _ in range(30)) == {1: 20, 0: 10}
+
+
+def test_whoever_has_most_places_for_its_weight_gives_one_up() -> None:
+    turns = Turns(WEIGHTS)
+    assert turns.out(places(*[0] * 9, 3)) == 1, "nine of T0 are more than one of T3"
+    assert turns.out(places(*[0] * 8, 3, 3)) == 0
+    assert turns.out(places(1, 1, 1, 1, 1, 0, 4)) == 1
+    ahead: Any = Waiting((FIRST, 0.0, 0), None)  # type: ignore[arg-type]
+    assert turns.out([ahead]) == 0
+
+
 def test_of_a_tier_the_best_goes() -> None:
     waiting = places(3, 3, 3)
     assert Turns(WEIGHTS).take(waiting) == 2
