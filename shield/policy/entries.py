@@ -234,7 +234,10 @@ class AddressEntry:
 
 
 class ClientEntry:
-    """One program at an address. Key: a keyed hash of the address, User-Agent, Accept-Language and JA4."""
+    """One program at an address. Key: a keyed hash of the address, User-Agent, Accept-Language and JA4.
+
+    It has more than 15 attributes because it has a bucket, a score, a history, a visit, and a place in a table.
+    """
 
     __slots__ = (
         "answered",

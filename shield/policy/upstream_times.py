@@ -25,8 +25,8 @@ class UpstreamTimes:
         "_completed",
         "_concurrency",
         "_least_time",
+        "_length",
         "_limits",
-        "_queue",
         "_routes",
         "_settings",
         "_settled",
@@ -44,7 +44,7 @@ class UpstreamTimes:
         self._routes = routes
         self._concurrency = concurrency
         self._slots = concurrency.slots
-        self._queue = queue
+        self._length = queue.length
         self._limits = limits
         self._completed = 0.0  # units, in the window that is open
         self._usual_cost = 0.0  # of the same requests in calm weather
@@ -79,7 +79,7 @@ class UpstreamTimes:
             elif usual:
                 vague = assumed and unsure > VAGUE
                 concurrency.sample(request.client.key, seconds, usual, error, request.epoch, vague)
-        self._queue.sample(rtt)
+        self._length.sample(rtt)
         self._completed += request.cost
         self._usual_cost += route.usual_cost
         seconds = rtt / concurrency.congestion

@@ -21,7 +21,7 @@ def test_streams_are_no_samples_of_the_upstream_s_time(make: Any) -> None:
         world.visit(world.client())
         request = world.ask(world.client())
         world.end(request, 200, rtt=60.0, stream=True)
-    assert world.engine.status(world.now).median_rtt < 0.01 or world.engine._queue.median_rtt == 0.0
+    assert world.engine.status(world.now).median_rtt < 0.01 or world.engine._queue.length.median_rtt == 0.0
 
 
 def test_noise_that_looks_like_congestion_does_not_make_a_route_cheaper(make: Any) -> None:

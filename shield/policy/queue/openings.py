@@ -7,8 +7,7 @@ it waits behind all others of its tier, and has its turn when parts have left. T
 one after the other, and those held that have waited too long come again.
 
 How much a visit asks for next is learned from what comes into the queue: pages of many parts have all connections busy,
-and what programs ask for has no parts. What is part of a visit finds room in a full queue, up to `ROOM` times its
-length: at the first moment of a crowd nobody knows what the service can do.
+and what programs ask for has no parts. What is part of a visit finds room in a full queue (length.py).
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ KEPT: Final = 0.99  # of what was seen of visits, with each further one
 FILLED: Final = 0.9
 """Share of what can be served within the patience. Of seventy first visits (`shield simulate first-visits`) fewer get
 all of their page with 0.75 of it, and with 1.0."""
-ROOM: Final = 2
-"""Times the length of the queue, for parts."""
 
 
 class Openings:

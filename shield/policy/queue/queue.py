@@ -36,15 +36,14 @@ one program of fifty got nothing for three minutes.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
-from collections import deque
 from math import inf
 from typing import Final
 
-from shield.model import UNIT_SECONDS, Tier
+from shield.model import Tier
 from shield.policy.queue.kept import Kept
-from shield.policy.queue.openings import FILLED, ROOM, Openings
+from shield.policy.queue.length import Length
+from shield.policy.queue.openings import FILLED, Openings
 from shield.policy.queue.order import (
     FIRST,
     HELD,
@@ -63,10 +62,7 @@ from shield.policy.request import Request
 from shield.policy.visits import VISIT
 
 T1, T2 = Tier.T1, Tier.T2  # names of their own: looking up a member of an Enum costs 70 ns
-MEDIAN_OF: Final = 64  # upstream times that the median is taken of
-QUICKEST: Final = 0.002  # seconds. Times below say more of the scheduler than of the service (routes.least_cost)
 BEHIND: Final = 1.0  # seconds
-MOST: Final = 4096  # requests, unless the limit itself asks for more: each that waits pins its head
 
 
 class Queue:
@@ -79,15 +75,10 @@ class Queue:
         self._standing = Standing(settings)
         self._turns = Turns(settings.turns)
         self._kept = Kept()
-        self._times: deque[float] = deque(maxlen=MEDIAN_OF)
-        # changed with each window
-        self.median_rtt = 0.0  # seconds, of the last MEDIAN_OF responses; 0 before the first
-        self.rate = 0.0  # requests/s that the service can do, about
-        self._whole = self.most = 0  # requests that may wait, in the queues of all workers, and in this one
-        self._served = 0.0  # requests that are served within the patience
-        self._most_with_parts = 0  # that may wait here, with what is part of a visit
         self._openings = Openings()
-        self._measure(limit)
+        # changed with each window
+        self.length = Length(settings, limit)
+        self._make_room()
         self.pressed = False
         self.brownout = False
         self.known_fit = False  # T0 and T1 ask for less than there is: in a brownout they go first
@@ -125,7 +116,7 @@ class Queue:
         rank = request.rank if self.pressed else HELD if held else 0.0
         new = Waiting((order, rank, -self._arrivals), request, begun, held)
         request.queued_at = now
-        most = self._most_with_parts if part and request.tier < Tier.T4 else self.most
+        most = self.length.most_with_parts if part and request.tier < Tier.T4 else self.length.most
         full = len(self.waiting) >= most
         if full and self.brownout and self.waiting:
             insort(self.waiting, new)
@@ -179,7 +170,7 @@ class Queue:
 
     def behind(self, parts: float) -> bool:
         """Whether so many of these, here and at other workers, are more than is served within `BEHIND` seconds."""
-        return parts > BEHIND * self.rate
+        return parts > BEHIND * self.length.rate
 
     def oldest_wait(self, now: float) -> float:
         """Seconds that the oldest has waited; 0 when nobody waits."""
@@ -195,7 +186,7 @@ class Queue:
             self._standing.judge(now - oldest, now)
         settings = self._settings
         if not self.pressed:
-            before = now - settings.promoted_after * self._patience(settings.calm_patience)
+            before = now - settings.promoted_after * self.length.patience(settings.calm_patience)
             if oldest < before:
                 promote_oldest(self.waiting, before)
         known = self._too_early(settings.known_patience, now)
@@ -218,21 +209,16 @@ class Queue:
     def share(self, part: float, elsewhere: int) -> None:
         """Be one of several queues that together are as long as one: this worker has what the others leave, of whose
         queues so many wait, and its part in any case."""
-        self.most = max(math.ceil(part * self._whole), self._whole - elsewhere)
-        self._make_room(max(part * self._served, self._served - elsewhere))
-
-    def sample(self, rtt: float) -> None:
-        """An upstream time, for the median."""
-        self._times.append(rtt)
+        self.length.share(part, elsewhere)
+        self._make_room()
 
     def close_window(self, limit: int, pressed: bool, brownout: bool, kept: float, now: float) -> None:
         """Go by this from now on: the concurrency limit, the weather, and units/s kept for T2. Take the median anew.
 
         Those who wait already are not turned away, should the length fall.
         """
-        if self._times:
-            self.median_rtt = sorted(self._times)[len(self._times) // 2]
-        self._measure(limit)
+        self.length.measure(limit)
+        self._make_room()
         if pressed and not self.pressed:
             self._pressed_since = now
             demote_all(self.waiting, now)
@@ -241,27 +227,13 @@ class Queue:
         self.brownout = brownout
         self._kept.rate = kept
 
-    def _measure(self, limit: int) -> None:
-        """See how many requests may wait before so many slots."""
-        settings = self._settings
-        self.rate = limit / max(self.median_rtt or UNIT_SECONDS, QUICKEST)
-        least = max(int(settings.length * limit), settings.least_length)
-        self._whole = self.most = max(least, min(int(settings.ahead * self.rate), MOST))
-        self._served = self.rate * self._patience(settings.calm_patience) if self.median_rtt else least
-        self._make_room(self._served)
-
-    def _make_room(self, served: float) -> None:
-        """Let parts of visits wait, too. `served`: what of this queue is served within the patience."""
-        self._most_with_parts = max(self.most, min(ROOM * self.most, MOST))
-        self._openings.most = FILLED * min(self.most, served)
-
-    def _patience(self, seconds: float) -> float:
-        """Seconds that a request waits at most: those of a setting, and longer before a service that is slow itself."""
-        return max(seconds, self._settings.patience_medians * self.median_rtt)
+    def _make_room(self) -> None:
+        """Let as many visits begin as are served in time."""
+        self._openings.most = FILLED * min(self.length.most, self.length.served)
 
     def _too_early(self, short: float, now: float) -> float:
         """Who was queued before this clock reading has waited too long. `short` is its patience under pressure."""
-        short = self._patience(short)
+        short = self.length.patience(short)
         if self.pressed and self.standing and self._pressed_since + short < now:
             return now - short
-        return now - self._patience(self._settings.calm_patience)
+        return now - self.length.patience(self._settings.calm_patience)

@@ -28,7 +28,7 @@ def request(tier: Tier = T3, cost: float = 1.0) -> Any:
 def queue() -> Queue:
     """Before four slots of 50 ms, which do as much in the half second that is the patience."""
     queue = Queue(QueueSettings(length=0, least_length=LENGTH, ahead=0.0, calm_patience=0.5), 4)
-    queue.sample(0.05)
+    queue.length.sample(0.05)
     queue.close_window(4, False, False, 0.0, NOW)
     return queue
 
@@ -140,7 +140,7 @@ def test_under_pressure_nobody_is_held(queue: Queue) -> None:
 
 def test_before_the_first_answer_there_is_room_for_the_least_length() -> None:
     queue = Queue(QueueSettings(length=2.0, least_length=LENGTH, ahead=1.0), 20)
-    assert queue.most > LENGTH
+    assert queue.length.most > LENGTH
     fill(queue, int(MOST))
     queue.push(request(), inf, NOW)
     assert queue._openings.held == 1
