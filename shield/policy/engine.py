@@ -499,9 +499,9 @@ class Engine:
         """The bans that are in force; to be consumed in slices, as None stands for each entry that has none."""
         return in_force(self._identity, self._reputation, now)
 
-    def pardon(self, subject: str, now: float) -> int:
+    def pardon(self, subject: str, now: float) -> Iterator[int]:
         """Lift the bans, the scores and the drops that Shield has made by itself of a network, or of a client by its
-        key; how many bans. It looks at all addresses and clients that are known, which takes 0.1 s with 400,000."""
+        key: how many bans, entry by entry; to be consumed in slices."""
         return self._operator.effects.pardon(subject, now)
 
     def _go_by_effects(self) -> None:

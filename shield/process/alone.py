@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import uvloop
 
 from shield.config.settings import Config
-from shield.policy.rules.rule import Rule
 from shield.process import signals, systemd
 from shield.process.generations import Generations
 from shield.process.inherited import CLOSE_SECONDS, Legacy, Predecessor, Predecessors
@@ -88,9 +87,6 @@ async def _run(
     generations = Generations(legacy=legacy, desk=rulebook, rules=rulebook.holding())
     giver = Alone(generations, rulebook, others, lock)
 
-    async def follow(rules: Sequence[Rule], pardon: str) -> int:
-        return generations.follow(rules, pardon)
-
     async def apply(config: Config) -> None:
         lock.check(config.state)
         await generations.reload(config)
@@ -115,7 +111,7 @@ async def _run(
             await predecessor.let_begin()
             await generations.commit()
             await predecessor.begun()
-        rulebook.serve(follow, reloading.now, generations.event)
+        rulebook.serve(generations.follow, reloading.now, generations.event)
         systemd.notify("READY=1")
         systemd.keep_alive()
         await signals.first(stop, giver.left)

@@ -132,14 +132,14 @@ class Generations:
         await self.prepare(config)
         await self.commit()
 
-    def follow(self, rules: Sequence[Rule], pardon: str = "") -> int:
+    async def follow(self, rules: Sequence[Rule], pardon: str = "") -> int:
         """Have every service go by these rules, and forget what was done by itself to `pardon`, unless that is ""; how
         many bans that lifted."""
         self._rules = tuple(rules)
         services = [each for each in (self._present, self._next, *self._retired.values()) if each is not None]
         for service in services:
             service.follow(rules)
-        return max((service.pardon(pardon) for service in services), default=0) if pardon else 0
+        return max([await service.pardon(pardon) for service in services], default=0) if pardon else 0
 
     def event(self, name: str, **fields: Any) -> None:
         """Log an event, once there is a log."""

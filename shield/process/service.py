@@ -151,9 +151,16 @@ class Service:
         if self._parts is not None:
             self._parts.engine.follow(rules, self._setting.clock())
 
-    def pardon(self, subject: str) -> int:
-        """Forget what was done by itself to a network or a client; how many bans that lifts."""
-        return 0 if self._parts is None else self._parts.engine.pardon(subject, self._setting.clock())
+    async def pardon(self, subject: str) -> int:
+        """Forget what was done by itself to a network or a client, in parts, so that no request waits; how many bans
+        that lifts."""
+        if self._parts is None:
+            return 0
+        lifted, rest = 0, self._parts.engine.pardon(subject, self._setting.clock())
+        while part := list(itertools.islice(rest, TAKEN_ROWS)):
+            lifted += sum(part)
+            await asyncio.sleep(0)
+        return lifted
 
     async def hand_over(self, heir: Service) -> None:
         """Give what is remembered to a service that was prepared, in parts, so that no request waits."""

@@ -83,7 +83,7 @@ async def _work(first: Order, control: socket.socket) -> None:
                 case "leave":
                     await leave()
                 case "rules":
-                    answer["pardoned"] = generations.follow(order.rules, order.pardon)
+                    answer["pardoned"] = await generations.follow(order.rules, order.pardon)
                 case _:
                     await generations.drop()
         except (StartError, OSError) as error:

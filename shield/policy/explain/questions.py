@@ -90,7 +90,7 @@ def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
         )
     yield _tier(picture)
     yield _pressed(picture)
-    yield from _limited(picture)
+    yield _limited(picture)
     yield _room(picture)
 
 
@@ -227,7 +227,7 @@ def _pressed(picture: Picture) -> Answer:
     return Answer(question, "no", numbers)
 
 
-def _limited(picture: Picture) -> Iterator[Answer]:
+def _limited(picture: Picture) -> Answer:
     question, verdict = "Is it within its limits?", picture.verdict
     numbers: dict[str, Any] = {
         "client_left": picture.client.left,
@@ -239,7 +239,7 @@ def _limited(picture: Picture) -> Iterator[Answer]:
         numbers = {"pass_left": picture.shown.budget.left, "pass_limit": _limit(picture.shown.budget)}
     if verdict is not None and verdict.reason in BUCKETS:
         rate, burst = verdict.limit or (0.0, 0.0)
-        yield Answer(
+        return Answer(
             question,
             f"no: the bucket that was empty was {BUCKETS[verdict.reason]}",
             {**numbers, "limit": f"{rate:g}/{burst:g}"},
@@ -247,9 +247,8 @@ def _limited(picture: Picture) -> Iterator[Answer]:
             until=picture.now + verdict.retry_after,
             decides=True,
         )
-        return
     empty = [name for name, left in numbers.items() if name.endswith("_left") and left < 1.0]
-    yield Answer(question, f"no: {empty[0].removesuffix('_left')}" if empty else "yes", numbers)
+    return Answer(question, f"no: {empty[0].removesuffix('_left')}" if empty else "yes", numbers)
 
 
 def _limit(budget: Budget) -> str:

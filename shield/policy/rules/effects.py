@@ -11,7 +11,7 @@ Where a kind has no rule, the config holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from shield.policy.admission import Admission
 from shield.policy.bucket import Rate
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.drops import Drops
+from shield.policy.entries import NOTHING
 from shield.policy.identity import Client, Identity
 from shield.policy.judge import Judge
 from shield.policy.limits.charges import Charges
@@ -122,25 +123,21 @@ class Effects:
         access = matching.of_client(client.key)[0] or matching.of_address(client.address)[0]
         return access is not None and access.kind == "allow"
 
-    def pardon(self, subject: str, now: float) -> int:
-        """Lift what Shield has done by itself to a network, or a client by its key; how many bans."""
+    def pardon(self, subject: str, now: float) -> Iterator[int]:
+        """Lift what Shield has done by itself to a network, or a client by its key: how many bans, entry by entry of
+        the tables; to be consumed in slices."""
         network = network_of(subject)
         if network is None:
             entry = None if subject.startswith("pass:") else self._identity.clients.get(bytes.fromhex(subject))
-            return 0 if entry is None else self._reputation.pardon(entry, now)
-        inside: dict[str, bool] = {}
-        for source in self._identity.addresses.values():
-            inside[source.name] = within(source.name, network)
-        lifted = sum(
-            self._reputation.pardon(source, now) for source in self._identity.addresses.values() if inside[source.name]
-        )
-        lifted += sum(
-            self._reputation.pardon(entry, now)
-            for entry in self._identity.clients.values()
-            if inside.get(entry.source.name, False)
-        )
+            yield 0 if entry is None else self._reputation.pardon(entry, now)
+            return
         self._drops.release(lambda name: within(name, network))
-        return lifted
+        for source in tuple(self._identity.addresses.values()):
+            lifts = (source.score or source.rare is not NOTHING) and within(source.name, network)
+            yield self._reputation.pardon(source, now) if lifts else 0
+        for entry in tuple(self._identity.clients.values()):
+            lifts = (entry.score or entry.rare is not NOTHING) and within(entry.source.name, network)
+            yield self._reputation.pardon(entry, now) if lifts else 0
 
     def _report(self, said: bool, on: bool) -> None:
         dry_run = on if said else self._settings.dry_run

@@ -16,7 +16,7 @@ from shield.policy.request import Request
 from shield.policy.rules.rule import ACCESS, Rule, network_of
 
 MOST_KEPT: Final = 4096
-"""Addresses whose rules are remembered until a rule changes: with a thousand rules a look-up takes 5 µs."""
+"""Addresses whose rules are remembered until a rule changes: that takes 0.1 µs, and a look-up among a thousand 4 µs."""
 ID_BYTES: Final = 8
 
 _NONE: Final[tuple[Rule | None, Rule | None]] = (None, None)
