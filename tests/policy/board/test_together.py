@@ -481,7 +481,8 @@ def test_whom_the_operator_pardons_is_not_banned_again_by_what_is_told_later(spr
     bans = [engine.status(world.now).active_bans for engine in world.engine.engines]
     assert bans == [{"clients": 1, "addresses": 0} if who == "client" else {"clients": 6, "addresses": 1}] * 3
     for engine in world.engine.engines:
-        engine.pardon(client.key.hex() if who == "client" else "192.0.2.0/24", world.now)
+        lifted = engine.pardon(client.key.hex() if who == "client" else "192.0.2.0/24", world.now)
+        assert sum(lifted) == (1 if who == "client" else 7)
     world.engine.tick(world.now)
     world.engine.kill(1)
     world.engine.replace(1)
@@ -497,7 +498,7 @@ def test_a_pardon_told_by_one_holds_at_all(spread: Any) -> None:
     for _ in range(6):
         world.engine.report(client, Signal.MALFORMED, world.now)
         world.engine.tick(world.now)
-    assert world.engine.engines[2].pardon(client.key.hex(), world.now) == 1
+    assert sum(world.engine.engines[2].pardon(client.key.hex(), world.now)) == 1
     world.engine.tick(world.now)
     assert [engine.status(world.now).active_bans["clients"] for engine in world.engine.engines] == [0, 0, 0]
     zero = world.engine.engines[0]
