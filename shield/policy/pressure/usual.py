@@ -23,7 +23,8 @@ from shield.policy.rows import number
 HOUR: Final = 3600.0
 """Seconds over which the number of newcomers is learned. An attack that grows by 2 % a minute is twice what is usual
 then; it would be 1.2 times as much with ten minutes."""
-LEAST: Final = 300.0  # seconds of calm weather without which nothing is said
+LEAST: Final = 1800.0
+"""Seconds of calm weather without which nothing is said: what grows by 2 % a minute is 1.33 times its average then."""
 MORE: Final = 1.25  # times the usual, that is not more than usual
 DEVIATIONS: Final = 2.0  # by which a minute's count may be above that by chance
 LESS: Final = 0.95

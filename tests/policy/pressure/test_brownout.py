@@ -141,7 +141,7 @@ def test_what_a_service_has_served_is_forgotten_in_days() -> None:
 def test_a_service_that_becomes_a_little_slower_is_ill_where_no_more_come_than_usual() -> None:
     """One that was nine tenths used and became 1.3 times as slow was taken for a weak attack for as long as it was."""
     weather = Skies()
-    for _ in range(1200):
+    for _ in range(4000):
         weather.window(50, 8000, completed=8000, came=20, saturated=True)
     for _ in range(300):  # what its routes cost is learned anew, so that units are what they were; and people ask again
         weather.window(60, 9500, completed=8000, usual_cost=6800, came=20, ratio=1.1, saturated=True, shed=1)
@@ -158,7 +158,7 @@ def test_tries_that_come_in_the_same_seconds_are_no_flood_where_no_more_come_tha
     """A brownout ended twice in its middle, and programs were locked out for 142 s."""
     for came, found in ((20, True), (60, False)):
         weather = Skies()
-        for _ in range(1200):
+        for _ in range(4000):
             weather.window(50, 2000, completed=2000, came=20)
         for _ in range(180):
             weather.window(50, 2700, completed=1000, came=20, ratio=10.0)

@@ -29,7 +29,7 @@ def live(
 @pytest.fixture
 def usual() -> Usual:
     usual = Usual(PressureSettings())
-    live(usual, 1200.0)
+    live(usual, LEAST + 100.0)
     return usual
 
 
@@ -42,7 +42,7 @@ def test_a_third_more_newcomers_are_more_than_usual(usual: Usual) -> None:
 
 def test_of_few_newcomers_some_more_are_chance() -> None:
     usual = Usual(PressureSettings())
-    live(usual, 1200.0, came=0.1)
+    live(usual, LEAST + 100.0, came=0.1)
     live(usual, 120.0, came=0.15, calm=False)
     assert usual.as_usual
 

@@ -15,7 +15,7 @@ def slower(times: float, seconds: float) -> Scene:
     """The scene, ending while the service is so many times as slow."""
     scene = load("slower")
     change = replace(scene.service.changes[0], slower=times)
-    return replace(scene, seconds=seconds, calm=400, service=replace(scene.service, changes=(change,)))
+    return replace(scene, seconds=seconds, calm=1900, service=replace(scene.service, changes=(change,)))
 
 
 @pytest.mark.scene
