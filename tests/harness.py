@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import math
 import re
 import socket
 import ssl
@@ -132,6 +133,8 @@ class PermissiveEngine:
         self.allowed: set[str] = set()  # addresses
         self.drops = Drops(DropsSettings(), History(HistorySettings(), 1), Notes())
         self.deserving: set[str] = set()  # addresses, and User-Agents
+        self.long = math.inf  # seconds of silence
+        self.made_way: list[list[str]] = []  # the paths of those that were to, each time
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
         self.identified.append((address, user_agent, language))
@@ -212,6 +215,13 @@ class PermissiveEngine:
 
     def withdraw(self, request: Request) -> None:
         self._free(request)
+
+    def long_after(self, now: float) -> float:
+        return self.long
+
+    def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
+        self.made_way.append([request.path for request in silent])
+        return ()
 
     def occupied(self, request: Request, seconds: float, now: float) -> None:
         self.occupied_for.append(seconds)
@@ -453,6 +463,7 @@ class Shield:
         for _ in range(SHARDS):
             self.connections.sweep.sweep(self.clock())
             self.streams.sweep(self.clock())
+            self.forwarder.make_way(self.clock())
         self.pool.sweep(self.clock())
 
     async def client(self, **options: Any) -> Client:

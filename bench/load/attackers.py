@@ -7,7 +7,7 @@
     slow      connections that send a head, send a body, or read an answer, a little each second (bench/load/drips.py)
     broken    as get, but what a program alone can send, a request with two lengths; each is a program of its own
     pictures  ClientHellos to the plain port, as a page elsewhere has browsers send them (bench/load/hellos.py)
-    upload, reader, unread   connections that hold what others need (bench/load/holders.py)
+    upload, reader, unread, waiter   connections that hold what others need (bench/load/holders.py)
 
 Attackers have addresses from 127.16.0.0 on, four to a /24, so that limits by network alone do not catch them. They
 keep no cookies and solve nothing. Bounded in rate, time and open connections (then requests are held back, and counted

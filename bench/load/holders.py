@@ -1,8 +1,10 @@
-"""Connections that hold what others need, for a few bytes: an upload at a pace, a reader at a pace, answers unread.
+"""Connections that hold what others need, for a few bytes: an upload or a reader at a pace, answers unread or long in
+coming.
 
     upload   announces a body of 1 GB and sends it at the given pace
     reader   asks for a large file and takes it at the given pace
     unread   asks for a page, and reads nothing of the answer
+    waiter   asks for what the service itself answers after 25 s
 
 A connection that ends is opened again after a second, but for `opens` in a second at most, of all. Bounded in number
 and time.
@@ -21,12 +23,17 @@ from typing import Any, Final
 
 from bench.common.guard import Target
 
-KINDS: Final = ("upload", "reader", "unread")
+KINDS: Final = ("upload", "reader", "unread", "waiter")
 BODY: Final = 1_000_000_000  # bytes that an upload announces
-STEP: Final = {"upload": 0.25, "reader": 1.0, "unread": 1.0}  # seconds between two moves of a connection
+STEP: Final = {
+    "upload": 0.25,
+    "reader": 1.0,
+    "unread": 1.0,
+    "waiter": 0.25,
+}  # seconds between two moves of a connection
 AGAIN: Final = 1.0  # seconds until one that has ended is opened again
 WINDOW: Final = 4096  # bytes of the buffer of one that reads little or nothing
-PATHS: Final = {"upload": "/page/1", "reader": "/large", "unread": "/article"}
+PATHS: Final = {"upload": "/page/1", "reader": "/large", "unread": "/article", "waiter": "/wait"}
 SEGMENT: Final = 1448  # bytes, as over Ethernet: with those of loopback the system takes 2.8 MB of an unread answer
 ESTABLISHED: Final = 1  # linux/tcp_states.h
 
@@ -97,7 +104,7 @@ class Holders:
         ).encode()
 
     async def hold(self, line: socket.socket) -> None:
-        """Until the other side ends it, or answers what an upload has not finished, or refuses."""
+        """Until the other side ends it or refuses, or answers an upload that has not finished, or a waiter."""
         status = ""
         step = STEP[self.kind]
         due = time.monotonic()
@@ -109,7 +116,7 @@ class Holders:
                 if data and not status:
                     status = data[9:12].decode("latin-1")
                     self.statuses[status] += 1
-                    if self.kind == "upload" or status != "200":
+                    if self.kind in ("upload", "waiter") or status != "200":
                         return
             if not established(line):
                 return

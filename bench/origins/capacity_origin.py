@@ -14,6 +14,7 @@ the timers are in time; how late they were is in the counters.
     /light      a style sheet, in a tenth
     /large      8 MiB
     /download   4 MiB
+    /wait       nothing for 25 s, without any work, as a long poll; then a page
     /part/...   a style sheet; everything else is a page
 
 Requests are counted by who sent them: the last address of X-Forwarded-For, else the peer. 127.2.0.0/16 are users,
@@ -46,6 +47,7 @@ MOST_WAITING: Final = 1_000_000
 
 
 WEIGHTS: Final = {b"/search": 5.0, b"/article": 0.2, b"/light": 0.1}  # times the usual work
+WAIT: Final = 25.0  # seconds
 LARGE: Final = 8 * 1024 * 1024  # bytes; more than the system keeps between two processes
 SIZES: Final = {b"/large": LARGE, b"/download": LARGE // 2, b"/article": 136 * 1024}  # bytes
 CHUNK: Final = bytes(65_536)
@@ -115,11 +117,18 @@ class Service:
 
     def work(self, exchange: Exchange) -> None:
         """The whole request is here, and it has a thread."""
+        if exchange.waits():
+            self.later(WAIT, self.waited, exchange)
+            return
         self.busy += 1
         self.later(self.duration() * exchange.weight(), self.finish, exchange)
 
     def finish(self, exchange: Exchange) -> None:
         self.busy -= 1
+        self.waited(exchange)
+
+    def waited(self, exchange: Exchange) -> None:
+        """It is time for the answer."""
         self.served += 1
         if exchange.answer():
             self.release(exchange)
@@ -186,6 +195,10 @@ class Exchange:
 
     def weight(self) -> float:
         return WEIGHTS.get(self.url, 1.0)
+
+    def waits(self) -> bool:
+        """Whether there is nothing to do for it, but to wait."""
+        return self.url == b"/wait"
 
     def answer(self) -> bool:
         """Write; whether that was all."""

@@ -131,6 +131,10 @@ def unread(size: Size) -> list[Wave]:
     return [Wave("unread", 0.0, size.seconds, 30, connections=1500, opens=150.0)]
 
 
+def slow_answers(size: Size) -> list[Wave]:
+    return [Wave("waiter", 0.0, size.seconds, 4, connections=40)]
+
+
 SCENES: Final[Mapping[str, Scene]] = {
     "overload": Scene(
         "Overload by users, and a flood",
@@ -212,6 +216,14 @@ SCENES: Final[Mapping[str, Scene]] = {
         "1,500 connections from 30 addresses ask for 136 KiB each, and read nothing: the system takes 46 of them",
         None,
         unread,
+        newcomers=FEW_NEWCOMERS,
+        cheap=True,
+    ),
+    "slow-answers": Scene(
+        "Answers that the service lets wait",
+        "40 connections from 4 addresses ask for what the service answers after 25 s, without any work",
+        None,
+        slow_answers,
         newcomers=FEW_NEWCOMERS,
         cheap=True,
     ),

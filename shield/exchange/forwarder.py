@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from shield.exchange.earned import EarnedPasses
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from shield.policy.request import Request
     from shield.upstream.pool import Pool
     from shield.wire.turns import Turns
+
+
+class Asking(Protocol):
+    """An exchange, as far as it is known here."""
+
+    request: Request
 
 
 @dataclass(slots=True)
@@ -41,6 +48,14 @@ class Forwarder:
     spools: Spools
     linger: float
     turns: Turns
+
+    def make_way(self, now: float) -> None:
+        """Have requests that the service lets wait for long go on without their slots, if others wait for these."""
+        after = self.engine.long_after(now)
+        if after < inf:
+            awaited = [each for server in self.pool.servers for each in server.awaited(now - after)]
+            asking = [*cast("list[Asking]", awaited), *self.streams.trickling(after, now)]
+            self.resume(self.engine.make_way([exchange.request for exchange in asking], now), now)
 
     def resume(self, released: Sequence[Request], now: float) -> None:
         """Carry on with queued requests whose verdict the policy has changed."""

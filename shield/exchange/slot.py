@@ -61,9 +61,10 @@ class Stream(Protocol):
 class Paced(Stream, Protocol):
     """An exchange while a response's body moves."""
 
-    @property
-    def request(self) -> Request:
-        """Whose it is."""
+    request: Request
+    """Whose it is."""
+    body_sent: int
+    """Bytes of its response's body, as far as it has come."""
 
     def on_pace(self, now: float) -> None:
         """Its slot's `look_at` has passed."""
@@ -149,6 +150,14 @@ class Streams:
         self.places.give(holding, 1)
         self._metrics.streams_open -= 1
 
+    def trickling(self, after: float, now: float) -> list[Paced]:
+        """Those whose response has moved too slowly for so many seconds."""
+        return [
+            exchange
+            for slot, exchange in self.paced.items()
+            if slot.measured_for(now) > after and not slot.fast_enough(exchange.body_sent, now)
+        ]
+
     def sweep(self, now: float) -> None:
         """Look at each response whose time has come, and now and then for room."""
         for slot, exchange in [entry for entry in self.paced.items() if entry[0].look_at <= now]:
@@ -201,9 +210,13 @@ class Slot:
         self.look_at = now + PACE_SECONDS
         self._mark = moved
 
+    def measured_for(self, now: float) -> float:
+        """Seconds since measure()."""
+        return now - self.look_at + PACE_SECONDS
+
     def fast_enough(self, moved: int, now: float) -> bool:
         """Whether enough has moved since measure()."""
-        return moved - self._mark >= LEAST_PACE * (now - self.look_at + PACE_SECONDS)
+        return moved - self._mark >= LEAST_PACE * self.measured_for(now)
 
     def stop_measuring(self) -> None:
         """No body is under way, or it does not matter any more how fast."""

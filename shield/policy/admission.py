@@ -1,13 +1,19 @@
-"""Slots and the queue: who goes to the service now, who waits, and who is turned away."""
+"""Slots and the queue: who goes to the service now, who waits, and who is turned away.
+
+While the slots are guarded, because long requests are at the service, long_requests.py says who may have one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from shield.model import Reason, Verdict
 from shield.policy.concurrency.slots import Slots
 from shield.policy.limits.limits import Limits
+from shield.policy.long_requests import LongRequests
+from shield.policy.queue.parked import first_known
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
@@ -15,6 +21,8 @@ from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
 from shield.policy.visits import visit_of
 
+HELD_UP: Final = 0.1
+"""s. Whoever goes next and has waited for less is not held up: slots become free. CoDel's interval (RFC 8289)."""
 QUEUED: Final = Verdict(Reason.AT_CAPACITY)
 
 
@@ -25,6 +33,7 @@ class Admission:
         "_dry_run",
         "_least_cost",
         "_limits",
+        "_long",
         "_meanwhile",
         "_queue",
         "_ranks",
@@ -37,6 +46,7 @@ class Admission:
         self,
         settings: EngineSettings,
         slots: Slots,
+        long: LongRequests,
         queue: Queue,
         ranks: Ranks,
         refusals: TimedRefusals,
@@ -45,6 +55,7 @@ class Admission:
         self._dry_run = settings.dry_run
         self._least_cost = settings.routes.least_cost
         self._slots = slots
+        self._long = long
         self._queue = queue
         self._ranks = ranks
         self._refusals = refusals
@@ -59,7 +70,11 @@ class Admission:
     def enter(self, request: Request, now: float) -> Verdict:
         """Give an admitted request a slot (FORWARD), let it wait for one (QUEUE), or turn it away (SHED)."""
         slots = self._slots
-        if self._dry_run or not (slots.exhausted or self._queue.waiting):
+        if (
+            self._dry_run
+            or not (slots.exhausted or self._queue.waiting or slots.guarded)
+            or (slots.guarded and self._long.lets_in(request))  # who waits may not go now
+        ):
             request.has_slot = True
             request.epoch = slots.epoch
             slots.take()
@@ -71,9 +86,11 @@ class Admission:
             request.rank = self._ranks.of(request, now)
         request.admitted = request.verdict
         request.verdict = QUEUED
-        out = self._queue.push(request, visit_of(request, now), now)
+        queue, begun = self._queue, visit_of(request, now)
+        parks = slots.guarded and self._long.doubts(request)
+        out = queue.push_parked(request, begun, now) if parks else queue.push(request, begun, now)
         if out is request:
-            self._shed(request, Reason.QUEUE_FULL, now)
+            self._shed(request, Reason.QUEUE_FULL, now, counts=not parks)
         elif out is not None:
             self._shed(out, Reason.OUTRANKED, now)
             self._meanwhile.append(out)
@@ -91,8 +108,11 @@ class Admission:
         """Take a request's slot back, if it has one; the queued requests whose verdict has changed."""
         if request.has_slot:
             request.has_slot = False
-            self._slots.give()
-            if self._queue.waiting or self._meanwhile:
+            slots = self._slots
+            if not (slots.mine and self._long.left(request)):
+                slots.give()
+            if self._queue.waiting or self._meanwhile or slots.guarded:
+                self._guard(now)
                 return self.advance(now)
         return ()
 
@@ -100,8 +120,10 @@ class Admission:
         """Fill free slots from the queue; the requests whose verdict has changed."""
         changed, self._meanwhile = self._meanwhile, []
         slots, queue = self._slots, self._queue
-        while queue.waiting and not slots.exhausted:
-            request = queue.pop(now)
+        while len(queue):
+            request = self._next(now)
+            if request is None:
+                break
             request.queued_at = 0.0
             if queue.brownout:
                 request.client.entry.refused_since = 0.0
@@ -111,6 +133,41 @@ class Admission:
             slots.take()
             changed.append(request)
         return changed
+
+    def _next(self, now: float) -> Request | None:
+        """Take the request out of the queue that gets a slot which is free; None if nobody may have it."""
+        slots, queue = self._slots, self._queue
+        if slots.guarded:
+            return queue.pop_one(self._long.lets_in, now)
+        return queue.pop(now) if queue.waiting and not slots.exhausted else None
+
+    def long_after(self, slowness: float, now: float) -> float:
+        """Seconds of silence at the service that are long, while somebody is held up, or would be soon. Infinity while
+        nobody is, and in a brownout. `slowness` is b."""
+        queue, slots = self._queue, self._slots
+        if queue.brownout or self._dry_run:
+            return inf
+        i = first_known(queue.parked.waiting)
+        first = [one.request for one in (*queue.parked.waiting[i : i + 1], *queue.waiting[-1:])]
+        if first and min([request.queued_at for request in first]) < now - HELD_UP:
+            return self._long.after([*first, *(one.request for one in queue.waiting)], slowness)
+        return self._long.after((), slowness) if slots.in_flight >= slots.loaded_at else inf
+
+    def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
+        """Have requests that have taken long give their slots back, for those who wait. The requests whose verdict has
+        changed."""
+        self._long.found([request for request in silent if request.has_slot])
+        self._guard(now)
+        if not self._slots.guarded:
+            return ()
+        self._queue.park(self._long.doubts)
+        return self.advance(now)
+
+    def _guard(self, now: float) -> None:
+        """Guard the slots while there is a reason to."""
+        before = self._slots.guarded
+        if not self._long.guard(self._queue.brownout) and before:
+            self._queue.unpark(now)
 
     def remove(self, request: Request) -> bool:
         """Take a request out of the queue, whose client has left; whether it was in it."""
@@ -122,23 +179,27 @@ class Admission:
 
     def shed_late(self, now: float) -> None:
         """Turn away those that have waited too long."""
+        self._guard(now)
         for request in self._queue.tick(now):
             self._shed(request, Reason.QUEUE_TIMEOUT, now)
+            self._meanwhile.append(request)
+        for request in self._queue.tick_parked(now) if self._queue.parked.waiting else ():
+            self._shed(request, Reason.QUEUE_TIMEOUT, now, counts=False)
             self._meanwhile.append(request)
 
     @property
     def unfinished(self) -> bool:
         """Whether somebody waits, or was shed and has not been told."""
-        return bool(self._queue.waiting or self._meanwhile)
+        return bool(len(self._queue) or self._meanwhile)
 
     def close_window(self) -> int:
-        """How many requests were turned away in the window that ends."""
+        """How many requests were turned away in the window that ends, but for those that were parked."""
         shed, self._shed_in_window = self._shed_in_window, 0
         return shed
 
-    def _shed(self, request: Request, reason: Reason, now: float) -> None:
-        """Turn away a request that was charged: it pays for the attempt only."""
-        self._shed_in_window += 1
+    def _shed(self, request: Request, reason: Reason, now: float, counts: bool = True) -> None:
+        """Turn away a request that was charged: it pays for the attempt only. `counts`: as a sign of overload."""
+        self._shed_in_window += counts
         client = request.client
         if self._queue.brownout and not client.entry.rare.refused_since:
             client.entry.refused_since = request.queued_at

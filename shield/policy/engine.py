@@ -3,6 +3,7 @@
     decide      a request has come: forward it, queue it, or refuse it, and why
     enter       the body of a request is here: now it wants a slot
     learn       a forwarded request has ended: settle its cost, its history, its reputation; its slot is free
+    make_way    requests that take long go on without their slots
     release     its slot is free before its end; cancel: its client has left
     shut_out    whatever an address asks would be refused: its requests need not be read
     report      a client has done something bad that is no response
@@ -44,6 +45,7 @@ from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import NOT_CHARGED, Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.limits.together import Together
+from shield.policy.long_requests import LongRequests
 from shield.policy.news import News
 from shield.policy.notes import Note, Notes
 from shield.policy.pass_tokens import PassTokens
@@ -160,8 +162,10 @@ class Engine:
             Together(self._concurrency.slots, settings.routes.settled),
         )
         self._judge = Judge(settings, charges, squeeze, tiers, self._reputation)
-        self._admission = Admission(settings, self._concurrency.slots, self._queue, ranks, refusals, self._limits)
-        self._times = UpstreamTimes(settings.routes, self._routes, self._concurrency, self._queue, self._limits)
+        slots, headroom = self._concurrency.slots, self._concurrency.headroom
+        long = LongRequests(slots, headroom, self._routes.typical, settings.routes.settled)
+        self._admission = Admission(settings, slots, long, self._queue, ranks, refusals, self._limits)
+        self._times = UpstreamTimes(settings.routes, self._routes, self._concurrency, long, self._queue, self._limits)
         self._sales = Sales(
             challenge,
             self._challenger,
@@ -313,6 +317,16 @@ class Engine:
     def withdraw(self, request: Request) -> None:
         """A request that is at the service, and waits for its slot again, ends without."""
         self._admission.remove(request)
+
+    def long_after(self, now: float) -> float:
+        """Seconds of silence at the service after which a request has taken long. Infinity: it need not be asked, as
+        nobody needs its slot."""
+        return self._admission.long_after(self._concurrency.usual_ratio, now)
+
+    def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
+        """Have requests that have taken long go on without their slots, for those who wait. `silent` are those whose
+        response has not begun after `long_after()`, or hardly."""
+        return self._admission.make_way(silent, now)
 
     def occupied(self, request: Request, seconds: float, now: float) -> None:
         """Charge what the service was kept with besides its response: it has read the body for so long."""
@@ -601,6 +615,7 @@ class Engine:
             concurrency_found=concurrency.found,
             probing=concurrency.probing,
             in_flight=concurrency.slots.held,
+            long=concurrency.slots.mine,
             waiting=len(queue),
             queue=queue.length.most,
             bought_kept=queue.kept,

@@ -187,6 +187,14 @@ class Shares(Generic[T]):
                 parent.members.pop(key, None)
             node, key = parent, parent.key
 
+    def above_share(self, address: Hashable, network: Hashable) -> bool:
+        """Whether an address, or its network, has more than it might take by room(), of what cannot be taken back."""
+        charges = cast("_Group | None", self._all.members.get(network))
+        if charges is None:
+            return False
+        free = max(self.most - self.total, 0)
+        return charges.charge_of(address) > ADDRESS_OF_FREE * free or charges.charge > NETWORK_OF_FREE * free
+
     def least(self) -> Holding[T] | None:
         """The holding that deserves least: the heaviest of the heaviest client of the heaviest address and network."""
         return self._heaviest_in(self._all)

@@ -149,6 +149,9 @@ class PolicyStatus:
     concurrency_found: bool
     probing: Annotated[bool, Merge.ANY]
     in_flight: Annotated[int, Merge.SUM, Gauge("shield_requests_in_flight", "Requests that hold a concurrency slot.")]
+    long: Annotated[
+        int, Merge.SUM, Gauge("shield_requests_long", "Requests at the upstream that take long, without a slot.")
+    ]
     waiting: Annotated[int, Merge.SUM, Gauge("shield_queue_length", "Requests waiting for a slot.")]
     queue: int  # requests that may wait, at most
     bought_kept: float

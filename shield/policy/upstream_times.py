@@ -7,6 +7,7 @@ from typing import Final
 from shield.model import UNIT_SECONDS
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.limits.limits import Limits
+from shield.policy.long_requests import LongRequests
 from shield.policy.queue.queue import Queue
 from shield.policy.request import Request
 from shield.policy.routes import Route, Routes, RoutesSettings, cost_of
@@ -27,6 +28,7 @@ class UpstreamTimes:
         "_least_time",
         "_length",
         "_limits",
+        "_long",
         "_routes",
         "_settings",
         "_settled",
@@ -36,7 +38,13 @@ class UpstreamTimes:
     )
 
     def __init__(
-        self, settings: RoutesSettings, routes: Routes, concurrency: Concurrency, queue: Queue, limits: Limits
+        self,
+        settings: RoutesSettings,
+        routes: Routes,
+        concurrency: Concurrency,
+        long: LongRequests,
+        queue: Queue,
+        limits: Limits,
     ) -> None:
         self._settings = settings
         self._settled = settings.settled
@@ -45,6 +53,7 @@ class UpstreamTimes:
         self._concurrency = concurrency
         self._slots = concurrency.slots
         self._length = queue.length
+        self._long = long
         self._limits = limits
         self._completed = 0.0  # units, in the window that is open
         self._usual_cost = 0.0  # of the same requests in calm weather
@@ -54,10 +63,14 @@ class UpstreamTimes:
         """Learn from a request that has ended. `rtt` is in seconds, negative when no response head came. Of these, up
         to `unsure` seconds may be Shield's own: then the service is taken to have been as quick as usual, as far as
         that can be, and no route learns of what was assumed."""
+        slots = self._slots
+        if slots.mine and self._long.idles(request):
+            self._learn_idle(request, rtt, now)
+            return
         concurrency = self._concurrency
         route = request.route
         typical = self._routes.typical
-        loaded = self._slots.in_flight >= self._slots.half
+        loaded = slots.in_flight >= slots.loaded_at
         if rtt < 0.0:
             if error and loaded:
                 usual = self._usual(route)
@@ -122,6 +135,16 @@ class UpstreamTimes:
         completed = self._completed, self._usual_cost
         self._completed = self._usual_cost = 0.0
         return completed
+
+    def _learn_idle(self, request: Request, rtt: float, now: float) -> None:
+        """Learn from a request for which the service did nothing: nothing of how much it takes. Of a route that is not
+        known yet, it tells what its answers take by themselves."""
+        route = request.route
+        if rtt >= 0.0 and route.samples < self._settled:
+            seconds = rtt / self._concurrency.congestion
+            route.sample(seconds, now, self.calm)
+            if not route.fixed:
+                self._limits.settle(request, cost_of(seconds, self._settings), now)
 
     def _may_teach(self, request: Request) -> bool:
         """Whether the time of a request under load may be among the first of its route.

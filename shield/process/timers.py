@@ -66,11 +66,12 @@ class Timers:
         self._decisions.tell(now)
 
     def _sweep(self, now: float) -> None:
-        """End what is beyond its deadline."""
+        """End what is beyond its deadline, and let those who wait overtake what takes long."""
         self._next_sweep = now + SWEEP_SECONDS
         serving = self._parts.serving
         serving.connections.sweep.sweep(now)
         serving.forwarder.streams.sweep(now)
+        serving.forwarder.make_way(now)
         for listener in self._parts.listeners:
             listener.retry()
 

@@ -24,7 +24,7 @@ FINE: Final = 200
 class Times:
     """The times of one route."""
 
-    __slots__ = ("errors", "mean", "mu", "sigma", "status")
+    __slots__ = ("errors", "mean", "mu", "sigma", "status", "waits")
 
     def __init__(self, model: RouteModel) -> None:
         self.mean = model.time
@@ -33,6 +33,11 @@ class Times:
         self.sigma = sqrt(variance)
         self.errors = model.errors
         self.status = model.status
+        self.waits = model.waits
+
+    def draw(self, random: Random) -> float:
+        """Seconds that a request takes undisturbed."""
+        return exp(self.mu + self.sigma * random.gauss()) if self.sigma else self.mean
 
 
 class Origin:
@@ -97,7 +102,9 @@ class Origin:
 
     def enter(self, about: Any, times: Times, now: float) -> None:
         """A request arrives."""
-        if self.busy < self.slots:
+        if times.waits:
+            self._calendar.at(now + times.draw(self._random), self._waited, (about, times))
+        elif self.busy < self.slots:
             self.inside += 1
             self._begin(about, times, now)
         elif self.inside - self.busy < self.most_waiting:
@@ -110,7 +117,7 @@ class Origin:
 
     def _begin(self, about: Any, times: Times, now: float) -> None:
         self.busy += 1
-        seconds = exp(times.mu + times.sigma * self._random.gauss()) if times.sigma else times.mean
+        seconds = times.draw(self._random)
         self.worked += seconds
         beyond = self._thrash.beyond
         if beyond and self.inside > beyond:
@@ -121,9 +128,15 @@ class Origin:
         about, times = what
         self.busy -= 1
         self.inside -= 1
-        self.answered += 1
         while self.queue and self.busy < self.slots:
             self._begin(*self.queue.popleft(), now)
+        self._answer(about, times, now)
+
+    def _waited(self, what: tuple[Any, Times], now: float) -> None:
+        self._answer(*what, now)
+
+    def _answer(self, about: Any, times: Times, now: float) -> None:
+        self.answered += 1
         status = FINE
         if self.errors and self._random.random() < self.errors:
             status = OVERLOADED

@@ -20,6 +20,7 @@ SERIES: Final = (
     "pressure_target",
     "concurrency",
     "in_flight",
+    "long",
     "waiting",
     "demand",
     "known_demand",

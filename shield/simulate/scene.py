@@ -53,6 +53,9 @@ class RouteModel:
     variation: Annotated[float, Ge(0), Doc("Standard deviation of that over its mean.")] = 0.5
     errors: Annotated[float, Ge(0), Le(1), Doc("share. Of `status` among its answers.")] = 0.0
     status: Annotated[int, Ge(100), Le(599), Doc("status. What an error of this route is.")] = 503
+    waits: Annotated[
+        bool, Doc("The service only waits, as for a long poll: it takes none of its slots, and nothing slows it down.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from math import inf
 from random import Random
 from typing import Any, Final
 
+from shield.client.sweep import SWEEP_SECONDS
 from shield.config.settings import Config
 from shield.config.validation import validate
 from shield.model import Action, Outcome, Verdict
@@ -132,7 +134,8 @@ class World:
         self._solving = Solving(
             self.engine, self.calendar, self._core, scene.costs, self._checked, config.challenge.lifetime, self
         )
-        self._next_tick = self.now
+        self._at_service: dict[Request, float] = {}  # and when each was sent, the first first
+        self._next_tick = self._next_sweep = self.now
 
     def _past_engine(self) -> Engine:
         """One with the same keys, that gives passes in any mode."""
@@ -230,6 +233,7 @@ class World:
         self._work(self._costs.forward, now)
         want.member.crowd.tally.forwarded += 1
         want.sent_at = now
+        self._at_service[request] = now
         self.origin.enter(request, want.times, now)
 
     def _answered(self, request: Request, status: int, now: float) -> None:
@@ -237,6 +241,7 @@ class World:
         want: Want | None = request.owner
         if want is None:  # its client has left
             return
+        del self._at_service[request]
         want.request = None
         seconds = now - want.sent_at
         self.result.upstream.add(now - BEGINS, seconds)
@@ -268,6 +273,7 @@ class World:
             return
         want.request = None
         request.owner = None
+        self._at_service.pop(request, None)
         self._go_on(self.engine.cancel(request, now), now)
         self.ended(want, now, False)
 
@@ -343,8 +349,20 @@ class World:
         released = engine.tick(now, self._core.load)
         if released:
             self._go_on(released, now)
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_SECONDS
+            self._make_way(now)
         for name, details in engine.events():
             self.result.events.append((now - BEGINS, name, details))
+
+    def _make_way(self, now: float) -> None:
+        """Have requests that take long go on without their slots, as the forwarder does."""
+        after = self.engine.long_after(now)
+        if after < inf:
+            silent = list(takewhile(lambda request: self._at_service[request] < now - after, self._at_service))
+            released = self.engine.make_way(silent, now)
+            if released:
+                self._go_on(released, now)
 
     def _sample(self, _: None, now: float) -> None:
         """Keep the readings of this second."""

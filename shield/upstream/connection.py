@@ -106,6 +106,13 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether no byte has come since send()."""
         return self._state == HEAD and self._heads.silent()
 
+    def awaited(self, before: float) -> Requester | None:
+        """Who has waited for the head of a response since before that clock reading, with the whole request sent."""
+        exchange, sent = self.exchange, self.sent
+        if exchange is None or sent is None or self._state != HEAD or self._tunnel is not None:
+            return None
+        return exchange if sent.settled < before else None
+
     def send(
         self,
         exchange: Requester,
@@ -240,9 +247,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.poisoned = True
+        self.server.connections.discard(self)
         exchange = self.exchange
         if exchange is None:
             self.server.forget(self)

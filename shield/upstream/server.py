@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from shield.model import Fault
 
 if TYPE_CHECKING:
+    from shield.exchange.ports import Requester
     from shield.operator.metrics import UpstreamCounters
 
 LEAST_SHARE: Final = 0.1
@@ -36,8 +37,16 @@ class KeptConnection(Protocol):
         """Close without waiting for anything."""
 
 
+class OpenConnection(Protocol):
+    """What a server needs of a connection that is open."""
+
+    def awaited(self, before: float) -> Requester | None:
+        """Who has waited for the head of a response since before that clock reading, with the whole request sent."""
+
+
 class Server:
-    """One upstream server. `outstanding`: requests that were sent to it or wait for a connection to it.
+    """One upstream server. `outstanding`: requests that were sent to it or wait for a connection to it. `connections`
+    are all that are open.
 
     It has more than 15 attributes because it is an address, a health and a load in one.
     """
@@ -46,6 +55,7 @@ class Server:
         "addresses",
         "authority",
         "checks_failed",
+        "connections",
         "counters",
         "date",
         "ejected_until",
@@ -94,6 +104,7 @@ class Server:
         self.returned_at = float("-inf")
         # load
         self.outstanding = 0
+        self.connections: set[OpenConnection] = set()
         self.idle: list[KeptConnection] = []  # the one used last at the end
 
     def __repr__(self) -> str:
@@ -141,6 +152,10 @@ class Server:
             return False
         self.healthy = False
         return True
+
+    def awaited(self, before: float) -> list[Requester]:
+        """Those who have waited for the head of a response since before that clock reading."""
+        return [waits for connection in self.connections if (waits := connection.awaited(before)) is not None]
 
     # kept connections
 

@@ -4,6 +4,7 @@ played here. Each network meets one engine; where connections are `spread`, each
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
@@ -125,6 +126,17 @@ class Fleet:
 
     def release(self, request: Request, now: float) -> Sequence[Request]:
         return self._engine(request).release(request, now)
+
+    def long_after(self, now: float) -> float:
+        return min(engine.long_after(now) for number, engine in enumerate(self.engines) if number not in self.dead)
+
+    def make_way(self, silent: Sequence[Request], now: float) -> list[Request]:
+        """Each worker looks at its own."""
+        changed: list[Request] = []
+        for engine in self.engines:
+            if engine.long_after(now) < math.inf:
+                changed += engine.make_way([request for request in silent if self._engine(request) is engine], now)
+        return changed
 
     def enter(self, request: Request, now: float) -> Verdict:
         return self._engine(request).enter(request, now)

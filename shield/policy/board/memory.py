@@ -44,6 +44,8 @@ class Cell(enum.IntEnum):
     PASSES = 5  # bought passes issued so far
     SIZE = 6  # of the leader: slots in all
     EPOCH = 7  # of the leader: of its round
+    LONG = 8  # requests at the service without a slot
+    STRANGE = 9  # of these, those of T2 to T4
 
 
 class Time(enum.IntEnum):
@@ -114,7 +116,7 @@ class Board:
 
         What others go on counting from stays.
         """
-        for kind in (Cell.IN_FLIGHT, Cell.KNOWN_WAITING, Cell.OTHERS_WAITING):
+        for kind in (Cell.IN_FLIGHT, Cell.KNOWN_WAITING, Cell.OTHERS_WAITING, Cell.LONG, Cell.STRANGE):
             self._cells[kind][worker] = 0
         self._times[Time.BEAT][worker] = 0.0
 

@@ -7,6 +7,7 @@
     round        what a round says of the number of slots: too many, too few, or neither
     limit        how far L falls and rises, and whether it has been found
     probe        drains the service to measure b
+    headroom     how many may be there beyond L, while others that have been there for long do nothing
     concurrency  puts them together: the limit, window by window and in haste
 
 Cut by what is known, not by what is done: a window knows how slow the service is, a round knows whether the last change

@@ -24,6 +24,7 @@ from typing import Any, Final
 from shield.policy.board.seat import Seat
 from shield.policy.concurrency.congestion import Congestion
 from shield.policy.concurrency.evidence import VERY_SURE, median
+from shield.policy.concurrency.headroom import Headroom
 from shield.policy.concurrency.limit import Limit
 from shield.policy.concurrency.probe import Deeper, Probe
 from shield.policy.concurrency.reading import Reading
@@ -64,6 +65,7 @@ class Concurrency:
         "_window",
         "away",
         "congestion",
+        "headroom",
         "slots",
     )
 
@@ -76,6 +78,7 @@ class Concurrency:
         # Fewer than the limit in a probe.
         start = self._limit.value
         self.slots = Slots(settings, start) if seat is None else SharedSlots(settings, start, seat)
+        self.headroom = Headroom(settings, self.slots)
         self.away: list[Sample] | None = None  # for the worker that leads; None: this one does
         self._window = Samples(settings.clients)
         self._congestion = Congestion(settings)
@@ -118,13 +121,15 @@ class Concurrency:
         `epoch` is that in which the request took its slot. Of an error only that it was one counts: it may be quick.
         `vague`: the time is what is usual, and may have been much longer.
         """
+        slots = self.slots
+        if slots.guarded and baseline and not vague:
+            self.headroom.sample(seconds / baseline, self._congestion.baseline, error)
         if self.away is not None:
             if len(self.away) < MOST_AWAY:
                 self.away.append((client, seconds, baseline, error, epoch, vague))
             return
         ratio, excess = seconds / baseline, seconds - baseline
         self._window.add(client, ratio, excess, error)
-        slots = self.slots
         if epoch == slots.epoch and not slots.fresh.full:
             slots.fresh.add(client, ratio, excess, error)
             slots.fresh.vague += vague
@@ -154,7 +159,7 @@ class Concurrency:
         fresh = self.slots.fresh
         if len(fresh.ratios) < FEW or now < self._looked + HASTE:
             return
-        if not self._settings.adaptive or not self.slots.reached:
+        if not self._settings.adaptive or not self.slots.reached or self.slots.many_long:
             return
         if self._limit is self._few:
             if fresh.clients >= self._settings.clients:
@@ -235,11 +240,15 @@ class Concurrency:
         baseline = self._congestion.baseline
         finding = read(self.slots, baseline, late, limit.value < limit.most, self._settings)
         in_doubt = limit.heed(finding)
-        if finding.congested and limit is self._many and self._probe.due(limit.value, in_doubt, now):
+        probes = finding.congested and limit is self._many and not self.slots.many_long
+        if probes and self._probe.due(limit.value, in_doubt, now):
             limit.begin_probe()
             self.slots.resize(self._probe.begin(finding.x, limit.value, baseline, now), now)
         elif finding.down:
             self._change(limit.lower(finding), now)
+        elif finding.up and self.slots.many_strange:
+            # They may hold a thread each. A limit that rises because others are quick would let in more of them.
+            self._change(limit.value, now)
         elif finding.sure or finding.up:
             limit.taken_well()
             self._change(limit.higher() if finding.up else limit.value, now)

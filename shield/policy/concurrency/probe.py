@@ -8,6 +8,8 @@ queue is still in the service, and the probe goes on with half of the slots agai
 Where the congestion calls for less than L/2, the probe runs at what it calls for, g L. If that is as quick as b says, b
 holds, and g L is the limit.
 
+While many requests take long at the service (slots.py), it cannot drain, and is not probed.
+
 Probes begin at multiples of `probe_every` of the clock, so that the workers of one service drain it together.
 """
 
@@ -104,6 +106,8 @@ class Probe:
         """What to do by what came back until now; None: wait."""
         took = now - self._began
         n = len(slots.fresh.ratios)
+        if slots.many_long:
+            return self._end(Ended(limit, baseline), now)
         if not (slots.enough() and n >= self._settings.probe_samples and (n >= ENOUGH or took >= PROBE_LONG)):
             return None if took < PROBE_MOST else self._end(Ended(limit, baseline), now)
         low, x, high = median(sorted(slots.fresh.ratios), SURE, slots.under_way())

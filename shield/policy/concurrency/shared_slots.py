@@ -116,7 +116,7 @@ class SharedSlots(Slots):
         in_flight = self._in_flight
         in_flight[self._me] += 1
         self._untold += 1
-        if sum(in_flight) - self._ghosts >= self.size:
+        if sum(in_flight) - self._ghosts >= self.reached_at:
             self._tell_taken()
             self._seat.add(Cell.TAKEN_FULL, 1)
             self.look()
@@ -128,6 +128,32 @@ class SharedSlots(Slots):
     def give(self) -> None:
         """Take a slot back."""
         self._in_flight[self._me] -= 1
+
+    def takes_long(self, stranger: bool) -> None:
+        """Let a request go on at the service without its slot."""
+        self._seat.add(Cell.LONG, 1)
+        self._seat.add(Cell.STRANGE, int(stranger))
+        super().takes_long(stranger)
+
+    def left(self, stranger: bool) -> None:
+        """One of those is no longer at the service."""
+        self._seat.add(Cell.LONG, -1)
+        self._seat.add(Cell.STRANGE, -int(stranger))
+        super().left(stranger)
+
+    @property
+    def long(self) -> int:
+        """Requests that are at the service without a slot, of all workers."""
+        return self._of_live(Cell.LONG)
+
+    @property
+    def strange(self) -> int:
+        """Of these, those of T2 to T4."""
+        return self._of_live(Cell.STRANGE)
+
+    def _of_live(self, kind: Cell) -> int:
+        cells = self._seat.board.cells(kind)
+        return sum(cells[number] for number in self._seat.live)
 
     def look(self) -> None:
         """See whether all were taken meanwhile, by whomever. It is the leader that begins a round for that."""
@@ -150,6 +176,7 @@ class SharedSlots(Slots):
         self._tell_taken()
         live = seat.live
         self._ghosts = sum(count for number, count in enumerate(self._in_flight) if number not in live)
+        self._derive()
         if seat.leads:
             self.look()
             cells(Cell.SIZE)[self._me], cells(Cell.EPOCH)[self._me] = self.size, self.epoch
@@ -168,8 +195,8 @@ class SharedSlots(Slots):
 
     def _follow(self, size: int, epoch: int, now: float) -> None:
         if size > 0 and (size != self.size or epoch != self.epoch):
-            self.size, self.half = size, size / 2
-            self.epoch = epoch
+            self.size, self.epoch = size, epoch
+            self._derive()
             self.begin(now)
 
     def say_waiting(self, known: int, others: int) -> None:

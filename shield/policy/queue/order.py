@@ -34,6 +34,11 @@ class Waiting:
         """Go before all tiers from now on."""
         self.order = (FIRST, 0.0, self.order[2])
 
+    def step_back(self) -> None:
+        """Go before all tiers no longer."""
+        if self.order[0] == FIRST:
+            self.order = (-self.request.tier, 0.0, self.order[2])
+
     def let_in(self) -> None:
         """Wait among the others of the tier, for as long as it has."""
         self.held = False

@@ -32,11 +32,15 @@ enough for them: then they are served as ever, and the others share what is left
 since which a client has been challenged, or refused by the queue, and nothing of it has come out of the queue: who was
 refused for longest goes first. In the order of arrival, which is a lottery for those who try again every few seconds,
 one program of fifty got nothing for three minutes.
+
+**While long requests are at the service** (long_requests.py) not everybody gets a slot that is free. Who does not, for
+what its own kind does, is parked (parked.py). Of the others the best goes that may.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -55,6 +59,7 @@ from shield.policy.queue.order import (
     promote_oldest,
     tier_key,
 )
+from shield.policy.queue.parked import NOBODY, Parked, first_known
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.queue.standing import Standing
 from shield.policy.queue.turns import Turns
@@ -71,6 +76,7 @@ class Queue:
     def __init__(self, settings: QueueSettings, limit: int) -> None:
         self._settings = settings
         self.waiting: list[Waiting] = []  # the best last
+        self.parked = Parked()
         self._arrivals = 0
         self._standing = Standing(settings)
         self._turns = Turns(settings.turns)
@@ -85,7 +91,7 @@ class Queue:
         self._pressed_since = 0.0  # clock reading; 0 before the first pressure
 
     def __len__(self) -> int:
-        return len(self.waiting)
+        return len(self.waiting) + len(self.parked)
 
     def by_history(self) -> tuple[int, int]:
         """Requests that wait: those of T0 and T1, or before all tiers, and the others."""
@@ -107,17 +113,20 @@ class Queue:
         is no room: another, evicted for it, or itself, or None."""
         if not self.waiting:
             self._standing.begin(now)
-        self._arrivals += 1
         kept = self._kept.rate and request.tier is Tier.T2 and self._kept.take(request, now)
         order = FIRST if kept else -request.tier
         openings, part = self._openings, begun < inf
         openings.see(part)
         held = not (part or self.pressed) and openings.full
         rank = request.rank if self.pressed else HELD if held else 0.0
-        new = Waiting((order, rank, -self._arrivals), request, begun, held)
-        request.queued_at = now
+        new = Waiting((order, rank, self._arrived(request, now)), request, begun, held)
         most = self.length.most_with_parts if part and request.tier < Tier.T4 else self.length.most
-        full = len(self.waiting) >= most
+        full = len(self) >= most
+        out = self.parked.make_room(max(request.tier, self._worst_tier())) if full else None
+        if out is not None:
+            insort(self.waiting, new)
+            openings.add(new)
+            return out
         if full and self.brownout and self.waiting:
             insort(self.waiting, new)
             openings.add(new)
@@ -130,11 +139,62 @@ class Queue:
             return None
         return self._take(oldest_of_worst(self.waiting) if self.standing and self.pressed else 0)
 
+    def push_parked(self, request: Request, begun: float, now: float) -> Request | None:
+        """The same for a request that is to be parked."""
+        rank = request.rank if self.pressed else 0.0
+        new = Waiting((-request.tier, rank, self._arrived(request, now)), request, begun)
+        if len(self) >= self.length.most and self._worst_tier() > max(request.tier, self.parked.worst_tier()):
+            self.parked.push(new, full=False)
+            return self._take(0)
+        return self.parked.push(new, len(self) >= self.length.most)
+
+    def _worst_tier(self) -> int:
+        return self.waiting[0].request.tier if self.waiting else NOBODY
+
+    def _arrived(self, request: Request, now: float) -> int:
+        """Note that a request waits; what sorts it behind those that came before."""
+        self._arrivals += 1
+        request.queued_at = now
+        return -self._arrivals
+
+    def park(self, doubtful: Callable[[Request], bool]) -> None:
+        """Have those wait apart that are doubtful."""
+        for i in range(len(self.waiting) - 1, -1, -1):
+            if doubtful(self.waiting[i].request):
+                self.parked.push(self._out(i), full=False)
+
+    def unpark(self, now: float) -> None:
+        """Let all that are parked wait among the others again."""
+        parked, self.parked.waiting = self.parked.waiting, []
+        if parked and not self.waiting:
+            self._standing.begin(now)
+        for one in parked:
+            insort(self.waiting, one)
+            self._openings.add(one)
+
+    def pop_one(self, lets_in: Callable[[Request], bool], now: float) -> Request | None:
+        """The best request that may go, where not all may; None if there is none. One without a history is looked at
+        where it is the first."""
+        waiting = self.waiting
+        self._open()
+        if waiting and lets_in(waiting[-1].request):
+            return self.pop(now)
+        i = first_known(waiting)
+        if i >= 0 and lets_in(waiting[i].request):
+            request = self._take(i)
+            self._standing.left(now - request.queued_at, empty=not waiting)
+            return request
+        return self.parked.pop(lets_in)
+
+    def _open(self) -> None:
+        """Let visits begin, as far as there is room."""
+        while self._openings.held and not self._openings.full:
+            self._let_in(best_held(self.waiting))
+
     def pop(self, now: float) -> Request:
         """The request that goes next; the queue must not be empty."""
         waiting = self.waiting
-        while self._openings.held and not self._openings.full:
-            self._let_in(best_held(waiting))
+        self._open()
         if self.brownout:
             request = self._take(self._turns.take(waiting, self.known_fit))
         elif self.standing and self.pressed:
@@ -146,9 +206,12 @@ class Queue:
 
     def _take(self, i: int) -> Request:
         """Take out the one of that index."""
+        return self._out(i).request
+
+    def _out(self, i: int) -> Waiting:
         one = self.waiting.pop(i)
         self._openings.drop(one)
-        return one.request
+        return one
 
     def _let_in(self, i: int) -> None:
         """Hold the one of that index no longer."""
@@ -162,7 +225,7 @@ class Queue:
             if one.request is request:
                 self._take(i)
                 return True
-        return False
+        return self.parked.remove(request)
 
     def parts(self) -> int:
         """Requests of visits that wait, and count as T2."""
@@ -177,7 +240,7 @@ class Queue:
         return now - min([one.request.queued_at for one in self.waiting], default=now)
 
     def tick(self, now: float) -> list[Request]:
-        """Judge the interval, and return those who waited too long. All that wait are looked at."""
+        """Judge the interval, and return those who waited too long. All that wait are looked at, but for the parked."""
         if not self.waiting:
             self._standing.clear()
             return []
@@ -205,6 +268,10 @@ class Queue:
             for one in late:
                 self._openings.drop(one)
         return [one.request for one in late]
+
+    def tick_parked(self, now: float) -> list[Request]:
+        """Return those that were parked for too long."""
+        return self.parked.late(self._too_early(self._settings.patience, now))
 
     def share(self, part: float, elsewhere: int) -> None:
         """Be one of several queues that together are as long as one: this worker has what the others leave, of whose

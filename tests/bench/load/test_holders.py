@@ -72,3 +72,11 @@ class TestHolders:
                     await asyncio.sleep(0)
                 assert time.monotonic() - began >= 0.04
                 assert held.counts["sent"] <= 100 * (time.monotonic() - began) + 1
+
+    async def test_a_waiter_asks_again_when_it_has_its_answer(self) -> None:
+        async with listening(lambda: Answering(small_origin.render(b"at last"))) as port:
+            held = Holders(guard.Target("127.0.0.1", port), "waiter", HOSTS, 1, pace=0.0, opens=0.0)
+            async with at_work(held):
+                while held.statuses["200"] < 2:
+                    await asyncio.sleep(0)
+        assert held.head().startswith(b"GET /wait ")

@@ -29,8 +29,9 @@ class Clock:
 
 
 class FakeExchange:
-    def __init__(self, source: str, complete: bool = True, written: bool = True) -> None:
+    def __init__(self, source: str, complete: bool = True, written: bool = True, waiting: bool = False) -> None:
         self.source = source
+        self.waiting = waiting
         self.complete = complete
         self.written = written
         self.has_thread = False
@@ -41,6 +42,9 @@ class FakeExchange:
 
     def weight(self) -> float:
         return 1.0
+
+    def waits(self) -> bool:
+        return self.waiting
 
     def answer(self) -> bool:
         self.answered += 1
@@ -85,6 +89,16 @@ class TestCapacityOrigin:
         service.work(sender)  # type: ignore[arg-type]
         clock.run(3.0)
         assert (service.taken, service.busy, sender.answered) == (0, 0, 1)
+
+    def test_what_waits_holds_a_thread_and_does_no_work(self) -> None:
+        clock = Clock()
+        service = capacity_origin.Service(4, 0.020, 64, 0.02, clock.later)
+        waits = FakeExchange("127.16.0.1", waiting=True)
+        service.arrive(waits)  # type: ignore[arg-type]
+        clock.run(capacity_origin.WAIT - 0.1)
+        assert (service.taken, service.busy, waits.answered) == (1, 0, 0)
+        clock.run(capacity_origin.WAIT + 0.1)
+        assert (service.taken, waits.answered) == (0, 1)
 
     def test_it_says_how_late_its_timers_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = Clock()

@@ -142,4 +142,6 @@ def test_who_leaves_takes_along_what_it_held_and_leaves_what_others_count_from()
         "PASSES": 7,
         "SIZE": 7,
         "EPOCH": 7,
+        "LONG": 0,
+        "STRANGE": 0,
     }

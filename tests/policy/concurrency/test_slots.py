@@ -90,3 +90,17 @@ def test_a_round_of_few_clients_does_not_speak() -> None:
     assert not ten.enough()
     answer(ten, 40, clients=4)
     assert ten.enough()
+
+
+def test_a_request_that_takes_long_gives_its_slot_back_and_is_at_the_service_all_the_same() -> None:
+    ten = slots(10)
+    for _ in range(8):
+        ten.take()
+    for stranger in (True, True, False):
+        ten.takes_long(stranger)
+    assert (ten.in_flight, ten.long, ten.strange) == (5, 3, 2)
+    assert (ten.loaded_at, ten.reached_at) == (2.0, 7)
+    assert ten.many_long
+    assert ten.many_strange
+    ten.left(stranger=True)
+    assert (ten.in_flight, ten.long, ten.strange, ten.many_long, ten.many_strange) == (5, 2, 1, True, False)

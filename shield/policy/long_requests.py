@@ -1,0 +1,132 @@
+"""Long requests: those that the service has been silent about for long, while somebody is held up.
+
+A long poll, or an answer that something holds up, would keep its slot until the answer's head comes, and a few dozen of
+them would keep everybody out. So when whoever goes next in the queue has to wait, requests that have been at the
+service for much longer than what waits would take give their slots back. They go on there, are never ended for it, and
+do not notice; and as long as there are any, the slots are guarded. For who may have one it counts how many requests are
+at the service, n: those with a slot, and the long ones.
+
+    strangers   n < limit + headroom - least headroom
+    T0, T1      n < limit + headroom, or fewer than the headroom besides strangers' long requests
+    doubtful    strangers: n < limit, as if long requests had kept their slots. T0 and T1: fewer than the limit besides
+                strangers' long requests
+
+The headroom is a quarter of the limit at least; it grows to the limit where the service proves that it can take as much
+(headroom.py). So whatever strangers' requests take long, a client with a history finds the least headroom. And those at
+the service are never more than L + 2 headroom - L/4: one and a quarter times the limit unless others are answered as
+quickly as usual, and then two and three quarters at most.
+
+*Doubtful* is who may be the next long one: a request of a route that is not known to be quick; and a stranger's whose
+network or address has more long ones than its share. The shares are the dynamic thresholds of shares.py: an address may
+have as many long ones as the limit is more than all of them, a network twice that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from shield.model import Tier
+from shield.policy.concurrency.headroom import Headroom
+from shield.policy.concurrency.slots import LEAST, Slots
+from shield.policy.request import Request
+from shield.policy.routes import Route
+from shield.policy.shares import Holding, Shares
+
+LEAST_LONG: Final = 0.25
+"""s. Silence below which nothing is long; and what a quick route takes at most. Half of `queue.known_patience`: under
+pressure, who waits longer is turned away."""
+TIMES: Final = 3.0
+"""times what somebody who waits would take undisturbed. Of log-normal times with a variation of a half, 1 in 100 is
+longer; and who waits in calm weather does so for at least twice as long as the median."""
+MOST_LONG: Final = 1.0
+"""s. Silence that is long to those of whose route nothing is known: half of `queue.calm_patience`."""
+
+T2: Final = Tier.T2
+
+
+class LongRequests:
+    """Knows the long requests, and says who may have a slot meanwhile. Bounded by those at the service."""
+
+    __slots__ = ("_headroom", "_long", "_settled", "_shares", "_slots", "_typical")
+
+    def __init__(self, slots: Slots, headroom: Headroom, typical: Route, settled: int) -> None:
+        """`typical` is the route of all requests, `settled` the samples after which a route's time is known."""
+        self._slots = slots
+        self._headroom = headroom
+        self._typical = typical
+        self._settled = settled
+        self._long: dict[Request, Holding[Request]] = {}
+        self._shares: Shares[Request] = Shares(0, recallable=False)
+
+    def after(self, waiting: Sequence[Request], slowness: float) -> float:
+        """Seconds of silence that are long to those who wait; where nobody does, to most. `slowness` is b."""
+        usual = min([self._usual(request.route) for request in waiting], default=self._typical.baseline)
+        return max(LEAST_LONG, TIMES * max(slowness, 1.0) * usual)
+
+    def idles(self, request: Request) -> bool:
+        """Whether a request says nothing of the service: a stranger's that took long, while others were quick."""
+        return self._slots.doublings > 0 and request.tier >= T2 and request in self._long
+
+    # who may have a slot
+
+    def lets_in(self, request: Request) -> bool:
+        """Whether a request may have a slot now."""
+        slots = self._slots
+        if slots.exhausted:
+            return False
+        size, there = slots.size, slots.in_flight + slots.long
+        if request.tier >= T2:
+            return there < (size if self.doubts(request) else size + slots.headroom - slots.least_headroom)
+        others = there - slots.strange
+        # The limit may have fallen since they came: then it is a quarter of them.
+        if others >= max(slots.headroom, slots.strange // LEAST) and there >= size + slots.headroom:
+            return False
+        return others < size or not self.doubts(request)
+
+    def doubts(self, request: Request) -> bool:
+        """Whether a request may be the next long one."""
+        route = request.route
+        if route.samples < self._settled or route.baseline >= LEAST_LONG:
+            return True
+        client = request.client
+        return request.tier >= T2 and self._shares.above_share(client.home, client.network)
+
+    # the long ones
+
+    def found(self, requests: Sequence[Request]) -> None:
+        """Have these give their slots back. They have one, or have been found before."""
+        shares, slots = self._shares, self._slots
+        for request in requests:
+            if request not in self._long:
+                client = request.client
+                holding = Holding(request, request.tier, client.key, client.home, client.network)
+                self._long[request] = holding
+                shares.add(holding, 1)
+                slots.takes_long(request.tier >= T2)
+        # Each network comes to one worker; the long ones of the others have their places too.
+        shares.most = slots.size - slots.long + slots.mine
+
+    def left(self, request: Request) -> bool:
+        """Forget a request that leaves the service. Whether it was a long one, and so has no slot."""
+        holding = self._long.pop(request, None)
+        if holding is None:
+            return False
+        self._shares.give(holding, 1)
+        self._slots.left(request.tier >= T2)
+        return True
+
+    def guard(self, brownout: bool) -> bool:
+        """Guard the slots while there is a long request. Whether they are guarded; never in a brownout, where the
+        service is ill and the tiers take turns."""
+        slots = self._slots
+        guarded = slots.long > 0 and not brownout
+        if slots.guarded and not guarded:
+            self._headroom.forget()
+        slots.guarded = guarded
+        return guarded
+
+    def _usual(self, route: Route) -> float:
+        if route.samples >= self._settled:
+            return route.baseline
+        return min(self._typical.baseline, MOST_LONG / TIMES)

@@ -1,0 +1,40 @@
+"""Requests that take long at one of several workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shield.policy.admission import HELD_UP
+from shield.policy.history import Record
+from tests.policy.test_long_requests import QUICK, SLOW, forwarded, settle
+
+
+def test_those_that_wait_at_one_worker_keep_nobody_out_at_another(fleet: Any) -> None:
+    world = fleet(concurrency=20, workers=2)
+    zero, one = world.engine.engines
+    settle(world)
+    world.pass_time(0.1, step=0.02)
+    clients = [world.client(f"203.0.{i}.1") for i in range(40)]
+    there = [client for client in clients if world.engine.engine_of(client) == 0]
+    held = [world.ask(client, SLOW) for client in there[:4] * 10]
+    assert len(forwarded(held)) == 20
+    person = next(client for client in clients if world.engine.engine_of(client) == 1)
+    record = Record(person.key, person.home, person.network, world.now - 999, world.now, 2, 50.0)
+    person.entry.record = one._history.remember(record)
+    user = [world.ask(person, QUICK) for _ in range(6)]
+    assert sum(request.has_slot for request in user) == 2, "what is guaranteed to this worker"
+    world.pass_time(HELD_UP + 0.02, step=0.02)
+    world.engine.make_way(forwarded(held), world.now)
+    world.pass_time(0.04, step=0.02)
+    assert all(request.has_slot for request in user[:5])
+    assert [engine._concurrency.slots.long for engine in (zero, one)] == [20, 20]
+    assert [engine.status(world.now).long for engine in (zero, one)] == [20, 0]
+    assert one._concurrency.slots.guarded
+    for request in (*user[:5], *held[:20]):
+        world.end(request, rtt=25.0)
+    world.pass_time(0.04, step=0.02)
+    assert not one._concurrency.slots.guarded
+    world.engine.kill(0)
+    zero._concurrency.slots.takes_long(stranger=True)
+    world.pass_time(3.0)
+    assert one._concurrency.slots.long == 0, "what a dead worker has is not at the service"
