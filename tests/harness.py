@@ -283,6 +283,7 @@ class QuietLog:
         ja4: str = "",
         head: Any = b"",
         rule: str = "",
+        request_id: bytes = b"",
     ) -> None:
         self.programs.append(ja4)
         self.faults.append(fault)

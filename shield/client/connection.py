@@ -353,10 +353,13 @@ class ClientConnection(asyncio.Protocol):
         if self._redirect is not None:
             reply = self._redirect.reply(head)
             if reply is not None:
+                request_id = b""
                 if reply.status == Fault.MISDIRECTED.status:
-                    word = Fault.MISDIRECTED.value
-                    self._serving.log.fault(now, self.peer.address, word, reply.status, ja4=self.ja4, head=head)
-                self.answer(reply, head, now)
+                    word, request_id = Fault.MISDIRECTED.value, self._id_to_quote(head, head.reader)
+                    self._serving.log.fault(
+                        now, self.peer.address, word, reply.status, ja4=self.ja4, head=head, request_id=request_id
+                    )
+                self.answer(reply, head, now, request_id)
                 return
         serving = self._serving
         if now >= self.watch.expires:
@@ -390,7 +393,9 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(request, head, verdict, now)
         else:
             secure = self.secure or head.secure
-            self._say(serving.own_pages.serve(request, head, self.peer.trusted, secure, now), head, now)
+            request_id = self._id_to_quote(head, head.reader)
+            reply = serving.own_pages.serve(request, head, self.peer.trusted, secure, now, request_id)
+            self._say(reply, head, now, request_id)
 
     def serve_judged(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         """Serve the first request, which was read and judged before there was a connection (accept/first_read.py)."""
@@ -446,11 +451,8 @@ class ClientConnection(asyncio.Protocol):
         """Answer a request that the policy does not let through."""
         serving = self._serving
         peer = self.peer
-        # A trusted proxy may have given it an id. From us it gets one if there is somebody to quote it.
-        request_id = head.request_id if peer.trusted else b""
         reader = head.reader
-        if not request_id and reader in PEOPLE:
-            request_id = serving.forwarder.request_ids()
+        request_id = self._id_to_quote(head, reader)
         if verdict.action is _CHALLENGE:
             serving.log.refused(now, request, 503, request_id, peer.ja4)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
@@ -464,6 +466,13 @@ class ClientConnection(asyncio.Protocol):
         self.answer(reply, head, now, request_id)
         if serving.resting.seconds:
             self._rest(request, head, now)
+
+    def _id_to_quote(self, head: Head, reader: Reader) -> bytes:
+        """The id of a request that Shield answers itself: that of a trusted proxy, else a new one if `reader` could
+        quote it."""
+        if self.peer.trusted and head.request_id:
+            return head.request_id
+        return self._serving.forwarder.request_ids() if reader in PEOPLE else b""
 
     def _rest(self, request: Request, head: Head, now: float) -> None:
         """A request was refused. While Shield's own core is full, read nothing for a moment of a stranger that asks
@@ -545,6 +554,7 @@ class ClientConnection(asyncio.Protocol):
         head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
         reply = serving.replies.fault(fault, reader)
         if exchange is None:
+            request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
             serving.metrics.faults[fault.value] += 1
             asked = head if self._body is None or self._body.collecting is None else self._body.collecting.head
             word = ""
@@ -552,8 +562,11 @@ class ClientConnection(asyncio.Protocol):
                 word = rule._value_
                 serving.metrics.rules["request"][word] += 1
             peer = self.peer
-            serving.log.fault(now, peer.address, fault.value, reply.status, ja4=peer.ja4, head=asked, rule=word)
+            serving.log.fault(
+                now, peer.address, fault.value, reply.status, ja4=peer.ja4, head=asked, rule=word, request_id=request_id
+            )
         else:
+            request_id = exchange.request_id
             responding = exchange.state == RESPONDING
             exchange.spoiled(fault, now, rule)
             if responding:  # a second answer would be read as part of the first
@@ -562,7 +575,7 @@ class ClientConnection(asyncio.Protocol):
         if rule is not None and rule.charged and not foreign and not (new and _is_by_hand(head, rule)):
             self._report(Signal.MALFORMED, now, head)
         serving.metrics.own_responses[reply.status // 100] += 1
-        self._send(reply.message(head_only, True))
+        self._send(reply.message(head_only, True, request_id))
         self.end(now, linger=True)
 
     def _turn_tls_away(self, now: float) -> None:

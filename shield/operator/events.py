@@ -137,7 +137,7 @@ LINES: Final[Mapping[str, Event]] = {
     "fault": _event(
         "info",
         "A request or connection failed before or beside any verdict.",
-        "address method path fault status rule ja4 detail",
+        "address method path fault status rule ja4 id detail",
     ),
     "suppressed": _event("info", "So many lines of one event were left out in the last second.", "of lines"),
 }

@@ -277,9 +277,11 @@ class AccessLog:
         ja4: str = "",
         head: bytes | bytearray | Head = b"",
         rule: str = "",
+        request_id: bytes = b"",
     ) -> None:
         """Log a request or connection that failed before or beside any verdict. `head`: what there is of a request,
-        read or not; its method and path are told. `rule` is the one that it broke, if it broke one."""
+        read or not; its method and path are told. `rule` is the one that it broke, if it broke one. `request_id` is
+        the one that the page of the reply shows."""
         if not self._admit_fault(now):
             return
         line = {
@@ -294,6 +296,8 @@ class AccessLog:
             line["rule"] = rule
         if ja4:
             line["ja4"] = ja4
+        if request_id:
+            line["id"] = request_id.decode("ascii")
         if detail:
             line["detail"] = detail[:PATH_CHARACTERS]
         self._lines.put(line)

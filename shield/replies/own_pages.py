@@ -32,9 +32,11 @@ class OwnPages:
         self._metrics = metrics
         self._log = log
 
-    def serve(self, request: Request, head: Head, trusted: bool, secure: bool, now: float) -> Reply | BodyWanted:
+    def serve(
+        self, request: Request, head: Head, trusted: bool, secure: bool, now: float, request_id: bytes = b""
+    ) -> Reply | BodyWanted:
         """The reply to a request that the policy lets through. `trusted`: a trusted proxy brings it; `secure`: the
-        client speaks TLS."""
+        client speaks TLS; `request_id` is logged with a fault."""
         found: Reply | BodyWanted | Fault | None
         if head.path == ANSWER_TO:
             found = self._proof.take(request, head, trusted, secure)
@@ -46,6 +48,6 @@ class OwnPages:
             found = self._replies.static(head.path, match, query, coding or "") or Fault.NOT_FOUND
         if isinstance(found, Fault):
             self._metrics.faults[found.value] += 1
-            self._log.fault(now, request.client.address, found.value, found.status, head=head)
+            self._log.fault(now, request.client.address, found.value, found.status, head=head, request_id=request_id)
             return self._replies.fault(found, head.reader)
         return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -176,9 +177,9 @@ def test_each_fault_is_provoked() -> None:
     assert {fault.value for fault in Fault} - set(PROVOKED) <= ELSEWHERE
 
 
-@pytest.mark.parametrize("word", PROVOKED)
-async def test_each_fault(word: str) -> None:
-    provoke, asked = PROVOKED[word]
+@contextlib.asynccontextmanager
+async def prone() -> AsyncIterator[tuple[Shield, Lines]]:
+    """Shield with low limits, before an origin with faults of its own."""
 
     async def handle(link: Any, request: Any) -> None:
         if request.target == "/closes":
@@ -193,14 +194,38 @@ async def test_each_fault(word: str) -> None:
             timeouts=TimeoutSettings(pause=0),
             forwarding=Forwarding((), "none", b"shield-1"),
         )
-        async with shield, await shield.client() as client:
-            response: Any = await provoke(shield, client)
-            assert response.status == Fault(word).status
-            (line,) = [line for line in lines.all if line.get("fault") == word]
-            assert (line["method"], line["path"], line["status"]) == (*asked, response.status)
-            assert shield.metrics.faults[word] == 1
-            if line["event"] == "request":
-                assert (line["action"], line["reason"]) == (("fail", word) if word in NOT_SENT else ("forward", "ok"))
+        async with shield:
+            yield shield, lines
+
+
+@pytest.mark.parametrize("word", PROVOKED)
+async def test_each_fault(word: str) -> None:
+    provoke, asked = PROVOKED[word]
+    async with prone() as (shield, lines), await shield.client() as client:
+        response: Any = await provoke(shield, client)
+        assert response.status == Fault(word).status
+        (line,) = [line for line in lines.all if line.get("fault") == word]
+        assert (line["method"], line["path"], line["status"]) == (*asked, response.status)
+        assert shield.metrics.faults[word] == 1
+        if line["event"] == "request":
+            assert (line["action"], line["reason"]) == (("fail", word) if word in NOT_SENT else ("forward", "ok"))
+
+
+class Visitor(Client):
+    """Asks for pages, as people do."""
+
+    async def send(self, data: bytes) -> None:
+        await super().send(data.replace(b"\r\n", b"\r\nAccept: text/html\r\n", 1))
+
+
+@pytest.mark.parametrize("word", PROVOKED)
+async def test_the_page_of_each_fault_names_the_request_as_the_log_does(word: str) -> None:
+    """Pages of 400, 408 and 431 showed nothing that a visitor could quote."""
+    async with prone() as (shield, lines), await Visitor.open(shield.port) as client:
+        response: Any = await PROVOKED[word][0](shield, client)
+        assert response.get("Content-Type") == "text/html; charset=utf-8"
+        (line,) = [line for line in lines.all if line.get("fault") == word]
+        assert f"Request: <code>{line['id']}</code>" in response.body.decode()
 
 
 @pytest.mark.parametrize("result", [result for result in Redeemed if result.value not in ("accepted", "waiting")])
@@ -219,9 +244,11 @@ async def test_each_refused_answer_to_a_challenge(result: Redeemed) -> None:
 async def test_a_host_for_which_there_is_no_certificate() -> None:
     shield, lines = logged("http://127.0.0.1:9", redirect=(443, False, lambda name: False))
     async with shield, await shield.client() as client:
-        assert (await client.ask(get("/x?secret=1"))).status == 421
+        response = await client.ask(get("/x?secret=1", "Accept: text/html"))
+        assert response.status == 421
         (line,) = lines.all
         assert (line["fault"], line["method"], line["path"], line["status"]) == ("misdirected", "GET", "/x", 421)
+        assert f"Request: <code>{line['id']}</code>" in response.body.decode()
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16\x03\x01", b"\r\n", b"\x00GET /x"])
