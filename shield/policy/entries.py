@@ -390,7 +390,7 @@ class Pass:
         self.windows = 0
         # where it was seen
         self.network = ""
-        self.seen: list[tuple[str, float]] = []  # networks of late, and when; at most one too many
+        self.seen: list[tuple[str, float]] = []  # regions of late, and when; at most one too many
         self.revoked = False
         # its table
         self.live = True
@@ -438,11 +438,12 @@ class Pass:
         """Let a scarce pass live until then, but not longer than was paid for."""
         self.expires = min(until, self.paid_until)
 
-    def move(self, network: str, now: float, window: float) -> int:
-        """Note that it is seen in another network; in how many it was within the last `window` seconds."""
+    def move(self, network: str, region: str, now: float, window: float) -> int:
+        """Note that it is seen in another network of that region; in how many regions it was within the last `window`
+        seconds."""
         self.network = network
-        self.seen = [(name, at) for name, at in self.seen if name != network and at + window > now]
-        self.seen.append((network, now))
+        self.seen = [(name, at) for name, at in self.seen if name != region and at + window > now]
+        self.seen.append((region, now))
         return len(self.seen)
 
     def revoke(self) -> None:

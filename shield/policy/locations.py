@@ -3,12 +3,14 @@
 address   IPv4 /32 or IPv6 /64 (one subscriber line has at least a /64 to itself, RFC 6177);
           ::ffff:a.b.c.d is IPv4 a.b.c.d, or all IPv4 clients of a dual-stack socket would share one /64
 network   IPv4 /24 or IPv6 /48, and the /56 between (the usual delegations to a site and to a customer)
+region    IPv4 /16 or IPv6 /32 (what a registry gives to one carrier, which hands its addresses out from all of it)
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -40,6 +42,18 @@ def locate(text: str) -> Location:
     site = f"{bits >> 112:x}:{bits >> 96 & 0xFFFF:x}:{bits >> 80 & 0xFFFF:x}"
     subnet = bits >> 64 & 0xFFFF
     return text, f"{site}:{subnet:x}::/64", f"{site}::/48", f"{site}:{subnet & 0xFF00:x}::/56"
+
+
+@lru_cache(maxsize=4096)
+def wider(network: str) -> tuple[str, str]:
+    """The /20, "" for IPv6, and the region around a network, which may be a /24, a /20 or a /48. ValueError when it is
+    none."""
+    name = network.partition("/")[0]
+    if ":" in name:
+        groups = name.split(":")
+        return "", f"{groups[0]}:{groups[1]}::/32"
+    a, b, c, _ = name.split(".")
+    return f"{a}.{b}.{int(c) & 240}.0/20", f"{a}.{b}.0.0/16"
 
 
 class Cidrs:

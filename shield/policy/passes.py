@@ -11,7 +11,8 @@ well, and after `challenge.bought_life` under pressure in any case. Used well me
 above its budget within the last `challenge.greed` seconds: whoever asks for more than the pass has pays again. A pass
 that outlives the attack becomes an ordinary one.
 
-Any pass that is seen from more than `challenge.pass_networks` networks in a short time is revoked.
+Any pass that is seen from more than `challenge.pass_networks` regions in a short time is revoked. They are regions, and
+not networks: a carrier may give a phone another way out, in another /24, with each connection.
 
 The table of passes in use: key = id, at most `tables.passes`, forgotten an hour after the last use, evicted as
 table.py says, `PASS_BYTES` each. A scarce or revoked pass is not evicted. A pass whose entry was forgotten is read
@@ -29,6 +30,7 @@ from shield.policy.bucket import Rate
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import Pass, PassKind
 from shield.policy.history import History
+from shield.policy.locations import wider
 from shield.policy.news import NOBODY, News
 from shield.policy.notes import Notes
 from shield.policy.pass_tokens import ID_BYTES, PassTokens
@@ -181,7 +183,7 @@ class Passes:
         if there is None or len(there.seen) > self._settings.pass_networks:
             return False
         here = there.network
-        there.move(text(network), now, self._settings.pass_networks_window)
+        self._moved(there, text(network), now)
         there.network = here
         return True
 
@@ -237,7 +239,7 @@ class Passes:
         if shown.network != network:
             if shown is self.table.shared:
                 shown.network = network
-            elif shown.move(network, now, self._settings.pass_networks_window) > self._settings.pass_networks:
+            elif self._moved(shown, network, now) > self._settings.pass_networks:
                 shown.revoke()
                 self._news.changed("pass", shown)
                 self._notes.add("pass_revoked", **{"pass": shown.key.hex(), "networks": len(shown.seen)})
@@ -245,6 +247,10 @@ class Passes:
             else:
                 self._news.changed("seen", shown)
         return shown
+
+    def _moved(self, shown: Pass, network: str, now: float) -> int:
+        """Note that a pass is seen in another network; in how many regions it was of late."""
+        return shown.move(network, wider(network)[1], now, self._settings.pass_networks_window)
 
     def renew(self, used: Pass, now: float) -> None:
         """A scarce pass got a good response: it lives on, unless it was above its budget a moment ago."""

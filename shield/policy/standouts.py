@@ -41,7 +41,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Gt, Le
@@ -51,6 +50,7 @@ from shield.marks import Unit, Why
 from shield.model import Tier
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.fingerprint import Fingerprint, fingerprint_of, shape
+from shield.policy.locations import wider
 from shield.policy.notes import Notes
 from shield.policy.request import Request
 from shield.policy.sketch import Counter, Distinct, K, Sketch
@@ -465,17 +465,6 @@ def _named(who: Fingerprint) -> dict[str, str]:
     agent, language, ja4 = who
     named = {"fingerprint": shape((), (agent, language, ja4)), "user_agent": agent[:AGENT_CHARS]}
     return {**named, "ja4_habit": ja4} if ja4 else named
-
-
-@lru_cache(maxsize=4096)
-def wider(network: str) -> tuple[str, str]:
-    """The /20, "" for IPv6, and the /16 or /32 around a network: a /24, a /20 or a /48, as locations.py names them."""
-    name = network.partition("/")[0]
-    if ":" in name:
-        groups = name.split(":")
-        return "", f"{groups[0]}:{groups[1]}::/32"
-    a, b, c, _ = name.split(".")
-    return f"{a}.{b}.{int(c) & 240}.0/20", f"{a}.{b}.0.0/16"
 
 
 def _at_width(name: str, share: float, parts: Mapping[str, float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shield.policy.locations import Cidrs, locate
+from shield.policy.locations import Cidrs, locate, wider
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,17 @@ def test_every_way_to_write_an_address_puts_it_in_the_same_place(ip: IPv4Address
     for text, length in zip((home, network, site), around, strict=True):
         assert text == "" if length is None else ip_network(text) == ip_network((ip, length), strict=False)
     assert locate(ip.compressed)[1:] == (home, network, site)
+
+
+@given(ADDRESSES)
+def test_the_region_around_a_network(ip: IPv4Address | IPv6Address) -> None:
+    _, _, network, _ = locate(str(ip))
+    block, region = wider(network)
+    inner = ip_network(network)
+    assert inner.subnet_of(ip_network(region))  # type: ignore[arg-type]
+    assert ip_network(region).prefixlen == (16 if inner.version == 4 else 32)
+    assert (block == "") == (inner.version == 6)
+    assert not block or inner.subnet_of(ip_network(block))  # type: ignore[arg-type]
 
 
 def test_lists_of_networks_hold_both_families_and_any_length() -> None:

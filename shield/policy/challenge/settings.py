@@ -124,10 +124,11 @@ class ChallengeSettings:
         Ge(1),
         Le(64),
         Unit("networks"),
-        Doc("Networks from which a pass may be used; from more it is revoked."),
+        Doc("Networks (IPv4 /16, IPv6 /32) from which a pass may be used; from more it is revoked."),
         Why(
             "Chosen",
-            "somebody on the way uses two or three. More lets a pass be shared more widely",
+            "somebody on the way uses two or three, and a carrier one for all its ways out. More lets a pass be shared "
+            "more widely",
         ),
     ] = 8
     pass_networks_window: Annotated[
