@@ -66,13 +66,15 @@ class Sales:
         """A challenge at the client's price. `expected`: an answer is; of what cannot answer it is not."""
         if expected:
             client.entry.offered_until = now + self._settings.lifetime
-        return self._challenger.mint(client.key, program_name(client), self._price(client, now), now)
-
-    def _price(self, client: Client, now: float) -> int:
-        """Hashes that a challenge for a client takes now."""
-        score = max(self._reputation.of_client(client.entry, now), self._reputation.of_source(client.source, now))
         known = self._history.known_since(client.network, now) is not None
-        return self._challenger.price(self._pricing.hashes, score, known)
+        return self._challenger.mint(client.key, program_name(client), self._price(client, known, now), now)
+
+    def _price(self, client: Client, known: bool, now: float) -> int:
+        """Hashes that a challenge for a client takes now, where its network is `known` or not."""
+        return self._challenger.price(self._pricing.hashes, self._score(client, now), known)
+
+    def _score(self, client: Client, now: float) -> float:
+        return max(self._reputation.of_client(client.entry, now), self._reputation.of_source(client.source, now))
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
         """What an answer to a challenge buys: a pass, or a place in the waiting room when none is to be had.
@@ -83,15 +85,20 @@ class Sales:
             return Redemption(Redeemed.BUSY)
         network, room = client.network, self._pricing.room
         attack = self._passes.attack
-        known = attack and self._history.known_since(network, now) is not None
+        here = self._history.known_since(network, now) is not None
+        known = attack and here
         scarce = attack and not self._pricing.ready
         worse: Waiter | None = None
         if scarce and room.full(known):
             worse = room.worse(network, known)
             if worse is None:
                 return self._reject(client, Redeemed.BUSY, now)
-        price, former = self._price(client, now), self._identity.former(client)
-        result, work = self._challenger.verify(client.key, program_name(client), token, nonces, price, now, former)
+        price, former = self._price(client, here, now), self._identity.former(client)
+        # Who has a bad name pays for it.
+        cheapest = None if here or self._score(client, now) > 0.0 else self._price(client, True, now)
+        result, work = self._challenger.verify(
+            client.key, program_name(client), token, nonces, price, now, former, cheapest
+        )
         if result is not Redeemed.ACCEPTED:
             return self._reject(client, result, now)
         client.entry.offered_until = 0.0

@@ -165,6 +165,42 @@ def test_a_bad_score_and_a_known_network_set_the_price(make: Any) -> None:
     )
 
 
+def test_who_is_known_by_one_of_two_addresses_gets_in_at_the_first_try(make: Any) -> None:
+    """IPv6 was known, so the challenge cost an eighth; IPv4 was not, and the answer from there was foreign."""
+    world = make(challenge=replace(CHEAP, least_hashes=16, most_hashes=1024))
+    known, unknown = "2001:db8:1::5", "198.51.100.5"
+    world.settle_down(world.client(known, "Family"))
+    world.engine._pricing.hashes = 128.0
+    challenge = world.engine.mint(world.ask(world.client(known)), world.now)
+    assert challenge.expected_hashes == 16
+    result = world.engine.redeem(world.client(unknown), challenge.token, answer(challenge), world.now)
+    assert result.result is Redeemed.ACCEPTED
+
+
+def test_a_botnet_gets_one_pass_of_twenty_at_the_price_of_a_network_that_is_known(make: Any) -> None:
+    world = make(challenge=replace(CHEAP, least_hashes=16, most_hashes=1024))
+    world.settle_down(world.client("192.0.2.9", "Family"))
+    world.engine._pricing.hashes = 128.0
+
+    def move(asking: str, answering: str) -> Redeemed:
+        world.engine._challenger._time.tat = 0.0  # as if each were verified at leisure
+        challenge = world.engine.mint(world.request(world.client(asking)), world.now)
+        client = world.client(answering)
+        result: Redeemed = world.engine.redeem(client, challenge.token, answer(challenge), world.now).result
+        return result
+
+    got = [move("192.0.2.1", f"10.0.{n}.1") for n in range(30)]
+    assert got == [Redeemed.ACCEPTED] * 20 + [Redeemed.FOREIGN] * 10
+    assert {move(f"10.1.{n}.1", f"10.1.{n}.1") for n in range(21)} == {Redeemed.ACCEPTED}
+    got = [move("192.0.2.1", f"10.2.{n}.1") for n in range(3)]
+    assert got == [Redeemed.ACCEPTED, Redeemed.FOREIGN, Redeemed.FOREIGN]
+    world.engine._challenger._movers = 5.0
+    cheaper = world.engine.mint(world.request(world.client("192.0.2.1")), world.now)
+    world.engine._pricing.hashes = 1024.0  # the price has risen meanwhile
+    late = world.engine.redeem(world.client("10.3.0.1"), cheaper.token, answer(cheaper), world.now)
+    assert late.result is Redeemed.FOREIGN
+
+
 def test_how_many_points_double_the_price_is_a_setting(make: Any) -> None:
     world = make(challenge=replace(CHEAP, doubling=1.0, most_hashes=2**20))
     world.storm(0.5)
