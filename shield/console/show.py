@@ -21,7 +21,7 @@ def answer(command: str, said: Mapping[str, Any]) -> str:
         case "status":
             return "\n".join(status(said["status"], said["rules"]))
         case "rules":
-            return "\n".join(rules(said["rules"], said["kept"]))
+            return "\n".join(rules(said["rules"], _forgotten(said)))
         case "audit":
             return "\n".join(map(change, said["changes"])) or "nothing was changed"
         case "bans":
@@ -35,7 +35,7 @@ def answer(command: str, said: Mapping[str, Any]) -> str:
         case _ if "changes" in said:
             return "\n".join(_lifted(said))
         case _:
-            return f"{change(said['change'])}{_forgotten(said)}"
+            return f"{change(said['change'])}\n{_forgotten(said)}".rstrip("\n")
 
 
 def problem(said: Mapping[str, Any]) -> str:
@@ -49,14 +49,14 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def rules(found: Sequence[Mapping[str, Any]], kept: bool) -> Iterator[str]:
-    """The rules that hold, one a line."""
+def rules(found: Sequence[Mapping[str, Any]], forgotten: str = "") -> Iterator[str]:
+    """The rules that hold, one a line. `forgotten` says why they end with Shield, if they do."""
     for rule in found:
         yield f"{rule['number']:>4}  {words(rule)}{until(rule)}{_by(rule)}"
     if not found:
         yield "no rules: all is as the config has it"
-    elif not kept:
-        yield "They end with Shield: there is no state.directory to keep them in."
+    elif forgotten:
+        yield forgotten
 
 
 def words(rule: Mapping[str, Any]) -> str:
@@ -133,7 +133,7 @@ def status(said: Mapping[str, Any], holding: Sequence[Mapping[str, Any]]) -> Ite
         if found := _standing_out(workers, key):
             yield f"{name} that stand out: {found}"
     yield f"rules of yours: {len(holding)}" if holding else "no rules of yours"
-    yield from (f"  {line}" for line in rules(holding, True) if holding)
+    yield from (f"  {line}" for line in rules(holding) if holding)
     yield from _workers(said)
 
 
@@ -216,11 +216,12 @@ def _lifted(said: Mapping[str, Any]) -> Iterator[str]:
         else:
             yield change(each)
     if said["changes"] and _forgotten(said):
-        yield _forgotten(said).strip()
+        yield _forgotten(said)
 
 
 def _forgotten(said: Mapping[str, Any]) -> str:
-    return "" if said["kept"] else "\nThis ends with Shield: there is no state.directory to keep it in."
+    why = said.get("not_kept", "there is no state.directory to keep it in")
+    return "" if said["kept"] else f"This ends with Shield: {plain(why)}."
 
 
 def _by(said: Mapping[str, Any]) -> str:

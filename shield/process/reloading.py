@@ -78,7 +78,9 @@ class Reloading:
                 self._tell("restart_needed", settings=keys, effect="all other settings hold")
         except ConfigError as error:
             mistakes = [str(mistake) for mistake in error.mistakes[:MOST_MISTAKES]]
-            return self._refuse(f"{error.path}: {len(error.mistakes)} mistakes", mistakes)
+            return self._refuse(
+                f"{error.path}: {len(error.mistakes)} mistake{'s' if len(error.mistakes) > 1 else ''}", mistakes
+            )
         except (StartError, OSError) as error:
             return self._refuse(str(error), [])
         except Exception as error:

@@ -1,7 +1,8 @@
 """The operator's rules of one Shield: changed one at a time, kept on disk, and told to every worker.
 
     a wish comes          the book refuses it (policy/rules/), or has a change
-    kept                  in rules.json of the state directory, in a thread, before anybody goes by it
+    kept                  in rules.json of the state directory, in a thread, before anybody goes by it; what the disk
+                          does not take holds all the same, and is tried again every LOOK_SECONDS
     told                  every engine goes by the whole list, so that a worker which starts anew needs nothing else
     logged                a line each: rule_added, rule_lifted, rule_ended, rule_undone, pardoned
 
@@ -52,8 +53,8 @@ class Rulebook:
     """
 
     __slots__ = (
-        "_book", "_changing", "_config", "_follow", "_left", "_reload", "_tell", "_timer", "_untold",
-        "_wall",
+        "_book", "_changing", "_config", "_follow", "_left", "_reload", "_saving", "_tell", "_timer", "_unsaved",
+        "_untold", "_wall",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +71,8 @@ class Rulebook:
         self._book = Book()
         self._config: Config | None = None
         self._left = False
+        self._unsaved = ""  # why the disk has not what holds
+        self._saving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     # For the processes
@@ -87,10 +90,15 @@ class Rulebook:
         return list(self._book.rows())
 
     def take(self, rows: Sequence[list[Any]]) -> None:
-        """Take what another process gives, in whose place this one comes; where a directory has it, that counts."""
-        if not self._keeps:
-            self._book.load(rows, self._wall())
-            self._look_later()
+        """Take what another process gives, in whose place this one comes, unless the directory has all of it: a disk
+        that was full has an older list."""
+        given = Book()
+        given.load(rows, self._wall())
+        if given.last > self._book.last:
+            if self._keeps and given.rules(self._wall()) != self.holding():
+                self._unsaved = "the process before this one could not save it"
+            self._book = given
+        self._look_later()
 
     def holding(self) -> tuple[Rule, ...]:
         """The rules that hold."""
@@ -116,15 +124,17 @@ class Rulebook:
         self.close()
 
     def close(self) -> None:
-        """Look for no more rules that end."""
+        """Look for no more rules that end, and save nothing again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._saving is not None:
+            self._saving.cancel()
 
     # For the operator
 
     def rules(self) -> dict[str, Any]:
-        return {"rules": [rule.plain() for rule in self.holding()], "kept": self._keeps}
+        return {"rules": [rule.plain() for rule in self.holding()], **self._kept()}
 
     def audit(self, limit: int) -> dict[str, Any]:
         self._expire()
@@ -157,7 +167,7 @@ class Rulebook:
             ]
 
         (made,), _ = await self._change(change)
-        return {"change": made.plain(), "kept": self._keeps}
+        return {"change": made.plain(), **self._kept()}
 
     async def lift(
         self, numbers: Sequence[int], subject: str, kinds: Sequence[str], pardon: bool, note: str, asker: Asker
@@ -174,13 +184,13 @@ class Rulebook:
             return made
 
         made, pardoned = await self._change(change, named, missing=404)
-        return {"changes": [each.plain() for each in made], "pardoned": pardoned, "kept": self._keeps}
+        return {"changes": [each.plain() for each in made], "pardoned": pardoned, **self._kept()}
 
     async def undo(self, note: str, asker: Asker) -> dict[str, Any]:
         (made,), _ = await self._change(
             lambda book, wall: [book.undo(author=asker.name, note=note, wall=wall)], missing=409
         )
-        return {"change": made.plain(), "kept": self._keeps}
+        return {"change": made.plain(), **self._kept()}
 
     async def reload(self, note: str, asker: Asker) -> dict[str, Any]:
         _, reload = self._serving()
@@ -199,6 +209,17 @@ class Rulebook:
     @property
     def _keeps(self) -> bool:
         return self._config is not None and bool(self._config.state.directory)
+
+    def _kept(self) -> dict[str, Any]:
+        """Whether what holds outlives this process, and if not, why."""
+        if not self._keeps:
+            return {"kept": False, "not_kept": "there is no state.directory to keep it in"}
+        if self._unsaved:
+            return {
+                "kept": False,
+                "not_kept": f"state.directory has not taken it, which is tried again: {self._unsaved}",
+            }
+        return {"kept": True}
 
     def _serving(self) -> tuple[Follow, Reload]:
         if self._left:
@@ -241,8 +262,15 @@ class Rulebook:
         rows = orjson.dumps(list(self._book.rows()))
         loop, about = asyncio.get_running_loop(), {"time": self._wall()}
         error = await loop.run_in_executor(None, save, config.state, RULES, [rows], about)
-        if error:
+        if error and error != self._unsaved:
             self.event("rules_not_saved", path=config.state.directory, error=error)
+        self._unsaved = error
+
+    async def _save_again(self) -> None:
+        async with self._changing:
+            if not self._left:
+                await self._save()
+        self._look_later()
 
     def _expire(self) -> None:
         for change in self._book.expire(self._wall()):
@@ -267,15 +295,19 @@ class Rulebook:
         return Precious([*([asker.address] if asker.address else ()), *here], trusted)
 
     def _look_later(self) -> None:
-        """Tell of rules that end when they do. The engines let go of them by themselves."""
-        self.close()
+        """Tell of rules that end when they do, which the engines let go of by themselves; save what is not saved."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         end = self._book.next_end()
-        if end and not self._left:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(min(max(end - self._wall(), 0.1), LOOK_SECONDS), self._look)
+        if (end or self._unsaved) and not self._left:
+            seconds = min(max(end - self._wall(), 0.1), LOOK_SECONDS) if end else LOOK_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:
         self._expire()
+        if self._unsaved and (self._saving is None or self._saving.done()):
+            self._saving = asyncio.create_task(self._save_again())
         self._look_later()
 
 

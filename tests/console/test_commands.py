@@ -287,7 +287,7 @@ def test_nobody_bans_themselves_over_ssh(shield: Shield, monkeypatch: pytest.Mon
 
 def test_what_ends_with_the_process_says_so(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
     for answer in shield.answers.values():
-        answer[1]["kept"] = False
+        answer[1].update(kept=False, not_kept="there is no state.directory to keep it in")
     shield.answers["DELETE /api/rules"][1]["changes"] += [{**CHANGE, "what": "pardoned", "rule": None}]
     for arguments in (["ban", "192.0.2.7"], ["unban", "192.0.2.7"], ["rules"]):
         assert run(*arguments) == 0

@@ -111,9 +111,61 @@ async def test_a_disk_that_takes_nothing_is_told_of_and_the_rule_holds(tmp_path:
     assert len(shield.book.holding()) == 1
 
 
+async def test_who_bans_while_the_disk_is_full_is_told_and_the_ban_is_saved_once_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    (tmp_path / "file").write_text("")
+    shield = Shield(tmp_path / "file" / "below").serve()
+    answer = await shield.book.add(BAN, ANN)
+    assert (answer["kept"], "Not a directory" in answer["not_kept"]) == (False, True)
+    assert shield.book.rules()["kept"] is False
+    await asyncio.sleep(0.1)
+    (tmp_path / "file").unlink()
+    async with asyncio.timeout(5):
+        while not shield.book.rules()["kept"]:
+            await asyncio.sleep(0.01)
+    assert [name for name, _ in shield.lines] == ["rules_not_saved", "rule_added"]  # told of once, not at each try
+    again = Shield(tmp_path / "file" / "below")
+    assert [rule.subject for rule in again.book.holding()] == ["192.0.2.0/24"]
+    again.book.close()
+    shield.book.close()
+
+
+async def test_an_upgrade_while_the_disk_is_full_loses_no_rule(tmp_path: Path) -> None:
+    old = Shield(tmp_path).serve()
+    await old.book.add(BAN, ANN)
+    await old.book.add({"kind": "deny", "subject": "198.51.100.0/24"}, ANN)
+    kept = (tmp_path / "rules.json").read_bytes()
+    await old.lift([2])
+    await old.book.add({"kind": "dry_run", "value": "on"}, ANN)
+    (tmp_path / "rules.json").write_bytes(kept)  # the disk took none of the last two
+    heir = Shield(tmp_path)
+    heir.book.take(old.book.rows())
+    assert heir.book.holding() == old.book.holding()
+    assert (heir.book.rules()["kept"], heir.book.audit(9)) == (False, old.book.audit(9))
+    heir.serve()
+    await heir.book.add({"kind": "pressure", "value": "1"}, ANN)
+    assert heir.book.rules()["kept"] is True
+    heir.book.close()
+    old.book.close()
+
+
+async def test_what_the_directory_has_counts_where_it_is_newer(tmp_path: Path) -> None:
+    old = Shield(tmp_path).serve()
+    rows = old.book.rows()
+    await old.book.add(BAN, ANN)
+    heir = Shield(tmp_path)
+    heir.book.take(rows)
+    assert (heir.book.holding(), heir.book.rules()["kept"]) == (old.book.holding(), True)
+    heir.book.close()
+    old.book.close()
+
+
 async def test_without_a_directory_rules_are_not_kept_and_say_so() -> None:
     shield = Shield().serve()
-    assert (await shield.book.add(BAN, ANN))["kept"] is False
+    answer = await shield.book.add(BAN, ANN)
+    assert (answer["kept"], answer["not_kept"]) == (False, "there is no state.directory to keep it in")
     assert shield.book.rules()["kept"] is False
 
 

@@ -82,6 +82,11 @@ class Book:
         """The rules that hold."""
         return tuple(rule for rule in self._rules.values() if rule.holds(wall))
 
+    @property
+    def last(self) -> int:
+        """The number of the last rule or change, 0 before there was one. Of two copies, the newer has the greater."""
+        return self._number
+
     def changes(self) -> list[Change]:
         """The newest first."""
         return list(reversed(self._changes))

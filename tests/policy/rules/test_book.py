@@ -30,6 +30,7 @@ def test_a_rule_has_author_note_and_end() -> None:
     (rule,) = book.rules(WALL)
     assert (rule.author, rule.note, rule.created, rule.expires) == ("bob", "scrapes", WALL, WALL + 3600)
     assert book.next_end() == WALL + 3600
+    assert book.last == change.number
 
 
 def test_the_last_word_about_somebody_holds() -> None:
