@@ -31,6 +31,7 @@ MISTAKES: Final = 1
 USAGE: Final = 2
 NOT_STARTED: Final = 3
 INTERRUPTED: Final = 128 + 2  # as shells say of SIGINT
+EXITS: Final = "Exit status: 0: fine. 1: mistakes in the config. 2: wrong usage. 3: Shield could not start."
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -186,17 +187,25 @@ def _parser() -> argparse.ArgumentParser:
         "  shield limit client 20/400 --for 30m\n"
         "  shield undo\n\n"
         "Exit status: 0: fine. 1: mistakes in the config or scene; refused. 2: wrong usage. 3: Shield could not start, "
-        "or is not reached.",
+        "or is not reached. `shield COMMAND --help` has examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"shield {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in (
-        ("run", "start the proxy"),
-        ("check", "report every mistake in the config, each with its line, and start nothing"),
-        ("demo", "start the proxy in front of a built-in site, on loopback, and say how to flood it"),
+    for name, text, examples in (
+        ("run", "start the proxy", ("shield run", "shield run --config /etc/shield/config.toml")),
+        (
+            "check",
+            "report every mistake in the config, each with its line, and start nothing",
+            ("shield check --config /etc/shield/config.toml", "shield check --json"),
+        ),
+        (
+            "demo",
+            "start the proxy in front of a built-in site, on loopback, and say how to flood it",
+            ("shield demo",),
+        ),
     ):
-        parsed = commands.add_parser(name, help=text, description=text)
+        parsed = arguments.command(commands, name, text, EXITS, *examples)
         parsed.add_argument(
             "--config",
             metavar="FILE",
@@ -212,7 +221,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_simulate(commands: Any) -> None:
     what = "play an attack against the policy on a simulated clock, and say what each side got"
-    parsed = commands.add_parser("simulate", help=what, description=what + ". See docs/simulate.md.")
+    parsed = arguments.command(
+        commands,
+        "simulate",
+        what,
+        "See docs/simulate.md. Exit status: 0: played. 1: mistakes in the scene or the config. 2: wrong usage.",
+        "shield simulate",
+        "shield simulate brownout",
+        "shield simulate brownout --config config.toml --chart brownout.svg",
+    )
     parsed.add_argument(
         "scene", metavar="SCENE", nargs="?", help="a scene that ships, or a file; without it, list those that ship"
     )

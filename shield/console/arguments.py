@@ -28,6 +28,13 @@ def duration(text: str) -> float:
     return float(sum(int(part or 0) * seconds for part, seconds in zip(found.groups(), _SECONDS, strict=True)))
 
 
+def number(text: str) -> int:
+    """The number of a rule."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 12):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a rule: `shield rules` lists them")
+    return int(text)
+
+
 def add(commands: Any) -> None:
     """Add all of them to a parser's commands."""
     parsed = _command(
@@ -79,7 +86,7 @@ def add(commands: Any) -> None:
     parsed = _command(
         commands,
         "dry-run",
-        "only say what would be refused, or refuse it",
+        "only log what would be refused, or refuse it",
         "shield dry-run on --for 1h",
         "shield dry-run off",
         "shield dry-run config",
@@ -90,12 +97,12 @@ def add(commands: Any) -> None:
         method="GET", path="/api/rules"
     )
     parsed = _command(commands, "lift", "lift rules by their numbers", "shield lift 7", "shield lift 7 9")
-    parsed.add_argument("numbers", metavar="NUMBER", nargs="+", type=int, help="as `shield rules` has it")
+    parsed.add_argument("numbers", metavar="NUMBER", nargs="+", type=number, help="as `shield rules` has it")
     _said(parsed)
     _command(commands, "audit", "list who changed what, the newest first", "shield audit").set_defaults(
         method="GET", path="/api/audit"
     )
-    parsed = _command(commands, "undo", "undo the last change; again, the one before it", "shield undo")
+    parsed = _command(commands, "undo", "undo the last change of a rule; again, the one before it", "shield undo")
     _said(parsed)
     _command(
         commands,
@@ -120,28 +127,33 @@ def add(commands: Any) -> None:
 def add_completion(commands: Any) -> None:
     """Add the command that prints a script for a shell."""
     what = "print a script that completes commands in a shell"
-    parsed = commands.add_parser(
+    parsed = command(
+        commands,
         "completion",
-        help=what,
-        description=f"{what[:1].upper()}{what[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Examples:\n"
-        "  shield completion bash > /etc/bash_completion.d/shield\n"
-        "  shield completion zsh > ~/.zfunc/_shield\n"
-        "  shield completion fish > ~/.config/fish/completions/shield.fish",
+        what,
+        "The script takes effect in shells that are started afterwards.",
+        "shield completion bash > /etc/bash_completion.d/shield",
+        "shield completion zsh > ~/.zfunc/_shield",
+        "shield completion fish > ~/.config/fish/completions/shield.fish",
     )
     parsed.add_argument("shell", choices=SHELLS, help="the shell")
 
 
-def _command(commands: Any, name: str, what: str, *examples: str) -> argparse.ArgumentParser:
+def command(commands: Any, name: str, what: str, more: str, *examples: str) -> argparse.ArgumentParser:
+    """Add a command whose help says what it does, shows examples, and ends with `more`."""
     shown = "\n".join(f"  {example}" for example in examples)
     parsed: argparse.ArgumentParser = commands.add_parser(
         name,
         help=what,
         description=f"{what[:1].upper()}{what[1:]}.",
-        epilog=f"Examples:\n{shown}\n\n{EXITS}",
+        epilog=f"Examples:\n{shown}\n\n{more}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    return parsed
+
+
+def _command(commands: Any, name: str, what: str, *examples: str) -> argparse.ArgumentParser:
+    parsed = command(commands, name, what, EXITS, *examples)
     parsed.add_argument("--json", action="store_true", help="write the answer to stdout as JSON")
     where = parsed.add_argument_group("which Shield")
     where.add_argument(

@@ -111,7 +111,9 @@ def _configured(config: str | None) -> str:
         return DEFAULT
     try:
         address = admin_address(paths[0])
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UnreachableError(f"{paths[0]} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise UnreachableError(f"{paths[0]} does not say where the admin listener is: {error}") from None
     if address is None:
         return DEFAULT

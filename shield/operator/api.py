@@ -53,7 +53,7 @@ class Api:
 
     async def lift(self, request: web.BaseRequest, asker: Asker) -> Answer:
         query = request.query
-        numbers = [_number(text) for text in query.getall("number", [])[:MOST_NUMBERS]]
+        numbers = [_number("number", text) for text in query.getall("number", [])[:MOST_NUMBERS]]
         kinds, subject = query.getall("kind", []), query.get("subject", "")
         pardon = query.get("pardon", "") in ("1", "true")
         if not numbers and not kinds and not pardon:
@@ -62,7 +62,7 @@ class Api:
         return 200, await self._desk.lift(numbers, subject, kinds, pardon, query.get("note", ""), asker)
 
     async def audit(self, request: web.BaseRequest, asker: Asker) -> Answer:
-        limit = _number(request.query.get("limit", "100"))
+        limit = _number("limit", request.query.get("limit", "100"))
         return 200, self._desk.audit(min(max(limit, 1), MOST_SHOWN))
 
     async def undo(self, request: web.BaseRequest, asker: Asker) -> Answer:
@@ -99,6 +99,8 @@ async def wish(request: web.BaseRequest) -> dict[str, Any]:
     """The JSON object in a request's body. DeskError when there is none."""
     if request.content_type != "application/json":
         raise DeskError(415, "Not JSON", "Send a JSON object, with Content-Type: application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise DeskError(415, "Not JSON", "Send the JSON object as it is, without Content-Encoding")
     if (request.content_length or 0) > MAX_BODY:
         raise DeskError(413, "Too large", f"A body has at most {MAX_BODY} bytes")
     data = b""
@@ -110,6 +112,8 @@ async def wish(request: web.BaseRequest) -> dict[str, Any]:
                     raise DeskError(413, "Too large", f"A body has at most {MAX_BODY} bytes")
     except TimeoutError:
         raise DeskError(408, "Too slow", f"A body is to be here within {BODY_SECONDS:.0f} seconds") from None
+    except web.RequestPayloadError as error:
+        raise DeskError(400, "Not a body", f"The body breaks HTTP: {error}") from None
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -131,7 +135,7 @@ def _named(asker: Asker, asked: Mapping[str, Any]) -> Asker:
     return Asker(asker.name or _text(asked, "author"), asker.address)
 
 
-def _number(text: str) -> int:
+def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 12):
-        raise DeskError(422, "Not understood", "a whole number is needed")
+        raise DeskError(422, "Not understood", f"{name}: a whole number of at most 11 digits")
     return int(text)

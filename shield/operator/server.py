@@ -28,6 +28,7 @@ from typing_extensions import Doc
 
 from shield.complaints import Complaint
 from shield.errors import StartError
+from shield.http.client_fields import about_client
 from shield.marks import Why
 from shield.operator.access import Access, DeniedError, Role
 from shield.operator.api import CALLS, Api, Call, problem
@@ -115,12 +116,13 @@ _UNKNOWN: Final[Mapping[str, str]] = {
     "only some are. The log may have it; else ask for the address.",
     "pass": "No such pass is in use. Give its whole token, if you have that: its id is not enough then.",
 }
-_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
-"""Fields of a proxy. What it passes on is not from this machine, even if the proxy is."""
+_FORWARDED: Final = frozenset({"forwarded", "via"})
+"""Fields of a proxy, besides those of http/client_fields.py. What it passes on is not from this machine, even if the
+proxy is."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
-_OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0}
-"""The timeout is in seconds, the same as for clients."""
+_OPTIONS: Final[Any] = {"access_log": None, "keepalive_timeout": 75.0, "auto_decompress": False}
+"""The timeout is in seconds, the same as for clients. Nobody sends a compressed body, which could be a bomb."""
 _CLOSE_SECONDS: Final = 2.0
 
 BACKLOG: Final = 128
@@ -271,7 +273,7 @@ class AdminServer:
     async def _explain(self, query: Mapping[str, str]) -> web.Response:
         question = {name: query[name] for name in ("address", "request_id", "pass") if query.get(name)}
         if len(question) != 1:
-            detail = "Ask for one of: address=ADDRESS, request_id=ID, pass=PASS"
+            detail = "Ask for exactly one of: address=ADDRESS, request_id=ID, pass=PASS"
             return _problem(422, "Nothing asked", detail)
         try:
             answer = await self._view.explain(question)
@@ -284,7 +286,7 @@ class AdminServer:
     async def _bans(self, query: Mapping[str, str]) -> web.Response:
         limit = query.get("limit", "1000")
         if not (limit.isascii() and limit.isdecimal() and len(limit) < 9):
-            return _problem(422, "Not understood", "limit: a whole number")
+            return _problem(422, "Not understood", "limit: a whole number of at most 8 digits")
         found = sorted(await self._view.bans(), key=lambda ban: (-ban["until"], ban["address"]))
         return _json(200, {"bans": found[: int(limit)], "total": len(found)})
 
@@ -292,9 +294,9 @@ class AdminServer:
         """Answer a call of the API."""
         call = calls.get("GET" if request.method == "HEAD" else request.method)
         if call is None:
-            return _problem(405, "Not that way", f"Allowed: {', '.join(calls)}", {"Allow": ", ".join(calls)})
+            return _problem(405, "Wrong method", f"Allowed: {', '.join(calls)}", {"Allow": ", ".join(calls)})
         if call.role == "write" and request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            return _problem(403, "Not allowed", "A page of another site has had this sent.")
+            return _problem(403, "Not allowed", "A page of another site has had a browser send this.")
         asker = self._asker(request, call.role)
         try:
             status, answer = await call.answer(api, request, asker)
@@ -308,7 +310,8 @@ class AdminServer:
         if request.transport is not None:
             name = request.transport.get_extra_info("peername")
         peer = str(name[0]) if isinstance(name, tuple) else ""
-        forwarded = any(field in headers for field in _FORWARDED)
+        names = [name.lower() for name in headers]
+        forwarded = any(name in _FORWARDED or about_client(name.encode()) for name in names)
         return self._access.check(peer, forwarded, headers.get("Authorization", ""), role)
 
     def _is_ours(self, host: str) -> bool:

@@ -29,7 +29,7 @@ from shield.policy.rules.book import (
     Change,
 )
 from shield.policy.rules.lockout import Precious
-from shield.policy.rules.rule import RefusedError, Rule, who, wish
+from shield.policy.rules.rule import MissingError, RefusedError, Rule, who, wish
 from shield.process.signals import Tell
 from shield.process.state import RULES, load, save
 
@@ -177,13 +177,16 @@ class Rulebook:
         def change(book: Book, wall: float) -> list[Change]:
             wanted = [*numbers, *(book.of(subject, kinds, wall) if kinds else ())]
             if not wanted and not pardon:
-                raise RefusedError(f'there is no such rule for "{subject[:50]}": GET /api/rules (shield rules) has all')
+                about = f" for {subject[:50]}" if subject else ""
+                raise MissingError(
+                    f"no rule of the kind {' or '.join(kinds)} holds{about}: GET /api/rules (shield rules) has all"
+                )
             made = book.lift(wanted, author=asker.name, note=note, wall=wall)
             if pardon:
                 made.append(book.note(PARDONED, author=asker.name, note=note, subject=named, wall=wall))
             return made
 
-        made, pardoned = await self._change(change, named, missing=404)
+        made, pardoned = await self._change(change, named)
         return {"changes": [each.plain() for each in made], "pardoned": pardoned, **self._kept()}
 
     async def undo(self, note: str, asker: Asker) -> dict[str, Any]:
@@ -229,7 +232,7 @@ class Rulebook:
         return self._follow, self._reload
 
     async def _change(
-        self, change: Callable[[Book, float], list[Change]], pardon: str = "", missing: int = 422
+        self, change: Callable[[Book, float], list[Change]], pardon: str = "", missing: int = 404
     ) -> tuple[list[Change], int]:
         """Change the book, keep it, and have it followed; the changes, and how many bans a pardon lifted."""
         async with self._changing:
@@ -238,7 +241,8 @@ class Rulebook:
             try:
                 made = change(self._book, self._wall())
             except RefusedError as error:
-                raise DeskError(missing, "Refused", str(error)) from None
+                status = missing if isinstance(error, MissingError) else 422
+                raise DeskError(status, "Refused", str(error)) from None
             await self._save()
             pardoned = await self._tell_all(follow, pardon)
             for each in made:

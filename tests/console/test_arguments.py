@@ -28,14 +28,14 @@ def test_what_is_no_time(text: str) -> None:
         duration(text)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "run", "check", "demo", "simulate"])
 def test_help_teaches_by_examples_that_are_understood(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([name, "--help"])
     shown = capfd.readouterr().out
     examples = [line.strip() for line in shown.partition("Examples:")[2].splitlines() if line.startswith("  shield ")]
     assert examples
-    assert "Exit status: 0: done. 1: refused" in shown
+    assert "Exit status: 0: " in shown
     for example in examples:
         words = example.replace("'our partner'", "our-partner").replace("'a crawler'", "a-crawler").split()
         assert cli._parser().parse_args(words[1:]).command == name
@@ -43,7 +43,14 @@ def test_help_teaches_by_examples_that_are_understood(name: str, capfd: pytest.C
 
 @pytest.mark.parametrize(
     "arguments",
-    [["ban"], ["ban", "192.0.2.7", "--for", "soon"], ["pressure", "up"], ["lift", "seven"], ["completion", "csh"]],
+    [
+        ["ban"],
+        ["ban", "192.0.2.7", "--for", "soon"],
+        ["pressure", "up"],
+        ["lift", "seven"],
+        ["lift", "\u0663"],
+        ["completion", "csh"],
+    ],
 )
 def test_wrong_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -231,6 +231,25 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.M
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("fields", "body", "status"),
+    [
+        ("Content-Encoding: gzip\r\nContent-Length: 2\r\n", b"{}", 415),
+        ("Content-Encoding: deflate\r\nContent-Length: 9\r\n", b"\x78\x9cnothing", 415),
+        ("Transfer-Encoding: chunked\r\n", b"2\r\n{}\r\nZ\r\n", 400),
+    ],
+)
+async def test_a_body_that_is_compressed_or_broken_is_no_fault_of_shield(fields: str, body: bytes, status: int) -> None:
+    clerk = Clerk()
+    async with served(clerk) as server:
+        reader, writer = await asyncio.open_connection(*server.address.rsplit(":", 1))
+        head = f"POST /api/undo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{fields}\r\n"
+        writer.write(head.encode() + body)
+        assert int((await reader.readline()).split()[1]) == status
+        writer.close()
+    assert clerk.asked == []
+
+
 async def test_what_the_desk_refuses() -> None:
     clerk = Clerk()
     clerk.error = DeskError(409, "Refused", "you would lock yourself out", mistakes=["line 1"])
@@ -275,6 +294,16 @@ async def test_who_comes_through_a_proxy_needs_a_token(tmp_path: Path) -> None:
             url = f"http://{server.address}/healthz"
             assert (await session.get(url, headers={"X-Forwarded-For": "192.0.2.1"})).status == 200
     assert clerk.asked == [("undo", "", "alice")]
+
+
+@pytest.mark.parametrize(
+    "field", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-Host", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP"]
+)
+async def test_a_proxy_is_known_by_any_field_that_tells_of_a_client(field: str) -> None:
+    clerk = Clerk()
+    async with served(clerk) as server:
+        assert (await ask(server, "POST", "/api/undo", json={}, headers={field: "192.0.2.1"}))[0] == 403
+    assert clerk.asked == []
 
 
 async def test_without_a_desk_there_is_nothing_to_change() -> None:

@@ -19,6 +19,7 @@ from shield.policy.rules.rule import (
     ACCESS,
     AUTHOR_CHARS,
     KINDS,
+    MissingError,
     RefusedError,
     Rule,
     checked,
@@ -124,11 +125,11 @@ class Book:
         return self._note(ADDED, wall, author, note, rule.subject, rule, before)
 
     def lift(self, numbers: Sequence[int], *, author: str, note: str, wall: float) -> list[Change]:
-        """Take rules away, by their numbers. RefusedError when one of them is not there; then none is."""
+        """Take rules away, by their numbers. MissingError when one of them is not there; then none is lifted."""
         found = {rule.number: rule for rule in self.rules(wall)}
         for wanted in numbers:
             if wanted not in found:
-                raise RefusedError(f"there is no rule {wanted}: GET /api/rules (shield rules) has those that hold")
+                raise MissingError(f"there is no rule {wanted}: GET /api/rules (shield rules) has those that hold")
         author, note = said(author, AUTHOR_CHARS), said(note)
         return [self._lift(found[wanted], LIFTED, author, note, wall) for wanted in dict.fromkeys(numbers)]
 
@@ -143,18 +144,18 @@ class Book:
         return [rule.number for rule in self.rules(wall) if rule.subject == subject and rule.kind in kinds]
 
     def undo(self, *, author: str, note: str, wall: float) -> Change:
-        """Undo the last change that is not undone yet. RefusedError when there is none, or it cannot be."""
+        """Undo the last change that is not undone yet. MissingError when there is none, or the rule has ended."""
         author, note = said(author, AUTHOR_CHARS), said(note)
         undone = {change.of for change in self._changes}
         for change in reversed(self._changes):
             if change.what in (ADDED, LIFTED) and change.number not in undone:
                 break
         else:
-            raise RefusedError("there is no change of a rule left to undo")
+            raise MissingError("there is no change of a rule left to undo")
         again = change.before
         if again is not None and not again.holds(wall):
             if change.rule is None:
-                raise RefusedError(f"rule {again.number}, which change {change.number} lifted, has ended meanwhile")
+                raise MissingError(f"rule {again.number}, which change {change.number} lifted, has ended meanwhile")
             again = None
         rule = change.rule or change.before
         assert rule is not None  # noqa: S101 - a change of a rule has one

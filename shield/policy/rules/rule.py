@@ -49,6 +49,7 @@ _CLIENT: Final = re.compile(r"[0-9a-f]{32}")
 _PASS: Final = re.compile(r"pass:([0-9a-f]{16})")
 _TOKEN: Final = re.compile(rf"(?:pass:)?([0-9A-Za-z_-]{{{TOKEN_CHARS}}})")
 _PATH: Final = re.compile(r"/[!-~]*")
+_LEVEL: Final = re.compile(r"[01](?:\.[0-9]{1,9})?|\.[0-9]{1,9}")
 _RATE: Final = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)/([0-9]{1,7}(?:\.[0-9]{1,3})?)")
 
 Network = IPv4Network | IPv6Network
@@ -56,6 +57,10 @@ Network = IPv4Network | IPv6Network
 
 class RefusedError(ValueError):
     """A wish that cannot be a rule. Says why, and what to do instead."""
+
+
+class MissingError(RefusedError):
+    """What is to be lifted or undone is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +237,10 @@ def _id_of(token: str) -> str:
 def _bucket(value: str) -> str:
     found = _RATE.fullmatch(value)
     if found is None:
-        raise RefusedError(f'limit: "{_short(value)}" is no RATE/BURST, like 20/400: units a second, and units at once')
+        raise RefusedError(
+            f'limit: "{_short(value)}" is no RATE/BURST, like 20/400 or 0.5/10: units a second, and units at once, '
+            "with at most three decimals"
+        )
     rate, burst = float(found[1]), float(found[2])
     if not 0.0 < rate <= MOST_RATE or not LEAST_BURST <= burst <= MOST_RATE:
         raise RefusedError("limit: a rate above 0 and a burst of at least 1, up to a million; to refuse, ban or deny")
@@ -244,10 +252,7 @@ def _figure(value: float) -> str:
 
 
 def _level(value: str) -> str:
-    try:
-        level = float(value)
-    except ValueError:
-        level = -1.0
+    level = float(value) if _LEVEL.fullmatch(value) else -1.0  # float() takes digits of any alphabet, and spaces
     if not 0.0 <= level <= 1.0:
         raise RefusedError(f'pressure: "{_short(value)}" is no number from 0 (nobody is challenged) to 1')
     return _figure(round(level, 3))

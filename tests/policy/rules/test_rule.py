@@ -110,6 +110,9 @@ def test_a_wish_is_written_in_one_way(wanted: tuple[str, str, str], made: tuple[
         (("pressure", "", "1.5"), "from 0 (nobody is challenged) to 1"),
         (("pressure", "", "nan"), "is no number"),
         (("pressure", "", "high"), "is no number"),
+        (("pressure", "", "\u0661"), "is no number"),  # a one in Arabic, which float() takes
+        (("pressure", "", " 1_0e-1 "), "is no number"),
+        (("limit", "192.0.2.7", "0.0001/400"), "at most three decimals"),
         (("pressure", "192.0.2.7", "0.5"), "pressure has no subject"),
         (("challenge", "/feed", "always"), "is none of: never"),
         (("challenge", "feed", "never"), "is no path"),
