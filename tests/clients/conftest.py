@@ -25,7 +25,8 @@ PROGRAMS = Path(__file__).parent / "programs"
 DEADLINE = 120.0
 """Seconds for one client, and for Shield to start. The slowest are compilers, and the machine may be busy."""
 
-launch, serve, warm = processes.launch, processes.serve, processes.warm
+launch, start, serve = processes.launch, processes.start, processes.serve
+warm, client = processes.warm, processes.client
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ([0-9.e+]+)$", re.MULTILINE)
 _FINE = {

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ WAIT = 60.0
 """Seconds for its start, and for one command."""
 
 # Nothing but loopback is ever asked for: all else is sent to a proxy that is not there.
-PREFERENCES = {
+PREFERENCES: dict[str, bool | int | str] = {
     "network.proxy.type": 1,
     "network.proxy.http": "127.0.0.1",
     "network.proxy.http_port": 9,
@@ -66,13 +66,15 @@ class Firefox:
 
 
 @contextlib.asynccontextmanager
-async def launched(profile: Path) -> AsyncIterator[Firefox]:
-    """Firefox with a fresh profile, which knows no authority of ours. Without it the test is skipped."""
+async def launched(profile: Path, preferences: Mapping[str, bool | int | str] = {}) -> AsyncIterator[Firefox]:
+    """Firefox with a fresh profile, which knows no authority of ours, and further `preferences`. Without it the test is
+    skipped."""
     path = shutil.which("firefox-esr") or shutil.which("firefox")
     if path is None:
         pytest.skip("firefox is not installed")
     profile.mkdir()
-    lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items()]
+    wanted = {**PREFERENCES, **preferences}
+    lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in wanted.items()]
     (profile / "user.js").write_text("\n".join(lines))
     process = await asyncio.create_subprocess_exec(
         path,
