@@ -65,6 +65,12 @@ EVENTS: Final[Mapping[str, Event]] = {
     "learned_not_saved": _event("error", "The disk did not take scores, bans and the like.", "path error"),
     "history_unusable": _event("error", "A history file could not be read, and was put aside.", "path error kept_as"),
     "learned_unusable": _event("error", "A file of scores, bans and the like was put aside.", "path error kept_as"),
+    "journal_not_saved": _event(
+        "error", "The disk did not take the newest bans; they are in the next snapshot that it takes.", "path error"
+    ),
+    "journal_unusable": _event(
+        "error", "A journal of bans was put aside; its lines that are whole were taken.", "path error kept_as"
+    ),
     "rules_not_saved": _event("error", "The disk did not take the operator's rules.", "path error"),
     "rules_unusable": _event("error", "The file of the operator's rules was put aside.", "path error kept_as"),
     # what the operator changes

@@ -46,7 +46,7 @@ from shield.policy.limits.limits import NOT_CHARGED, Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.limits.together import Together
 from shield.policy.long_requests import LongRequests
-from shield.policy.news import News
+from shield.policy.news import MOST_IN_JOURNAL, News
 from shield.policy.notes import Note, Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
@@ -114,7 +114,7 @@ class Engine:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
         self._wall_offset = wall_offset
         self._notes = Notes()
-        news = News(seat is not None)
+        news, journal = News(seat is not None), News(False, MOST_IN_JOURNAL)
         claims = None if seat is None else Claims(seat)
         self._history = History(settings.history, tables.history)
         self._identity = Identity(
@@ -124,7 +124,7 @@ class Engine:
             keys,
             self._history,
         )
-        self._reputation = Reputation(settings.reputation, self._history, self._notes, news)
+        self._reputation = Reputation(settings.reputation, self._history, self._notes, news, journal)
         self.drops = Drops(settings.drops, self._history, self._notes)
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
@@ -132,7 +132,7 @@ class Engine:
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run, seat)
         pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)
-        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work, claims)
+        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work, claims, journal)
         room = Room(settings.pricing, tables.waiting, keys, entropy, news)
         purse = None if seat is None else SharedPurse(seat)
         self._pricing = Pricing(settings.pricing, challenge, settings.pressure.max_pressure, room, purse)
@@ -145,6 +145,7 @@ class Engine:
             self._pricing.room.hold,
             self._notes,
             news,
+            journal,
         )
         refusals = TimedRefusals(settings.queue)
         ranks = Ranks(keys.current, settings.queue.order_seconds, settings.challenge.bought_burst)
@@ -238,6 +239,7 @@ class Engine:
             concurrency=self._concurrency,
             windows=self._windows,
             wall_offset=wall_offset,
+            journal=journal,
             paid=paid,
         )
         self._several: Several | None = None
@@ -675,6 +677,15 @@ class Engine:
         """Take rows that `export_learned` made; how many were of use. `same_service`: they were learned before the
         service that is here now."""
         return self._remembered.load(rows, now, same_service)
+
+    @property
+    def journal(self) -> News:
+        """Collects, while it is `on`, what must outlive a crash: bans, pardons, revoked passes, spent challenges."""
+        return self._remembered.journal
+
+    def export_journal(self) -> Iterator[list[Any]]:
+        """What the journal has collected since the last call, as rows like those of `export_learned`."""
+        return self._remembered.noted()
 
     # Before a verdict, and now and then
 

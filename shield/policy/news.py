@@ -1,4 +1,9 @@
-"""What other workers are to hear of: bans and scores, passes, places in the waiting room. Kept until it is sent."""
+"""What others are to hear of, kept until it is sent.
+
+other workers   bans and scores, passes, places in the waiting room
+the journal     what must outlive a crash, before the next snapshot is made: bans, pardons, revoked passes, spent
+                challenges (process/journal.py)
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,22 @@ from typing import Any, Final
 
 MOST_NEWS: Final = 2048
 """Things at a time; they are sent every 20 ms, and the ring that takes them has twice as many places."""
+MOST_IN_JOURNAL: Final = 8192
+"""Things at a time; they are written every 100 ms. One core bans fewer clients than that in half a second."""
 
 
 class News:
-    """Collects them, each once, however often it changes meanwhile. `on`: there is somebody to tell."""
+    """Collects up to `most` of them, each once, however often it changes meanwhile. `on`: there is somebody to tell.
 
-    __slots__ = ("_things", "lost", "on")
+    `lost` counts those that there was no room for.
+    """
 
-    def __init__(self, on: bool) -> None:
+    __slots__ = ("_most", "_things", "lost", "on")
+
+    def __init__(self, on: bool, most: int = MOST_NEWS) -> None:
         self.on = on
         self.lost = 0
+        self._most = most
         self._things: dict[tuple[str, int], Any] = {}
 
     def changed(self, kind: str, thing: Any) -> None:
@@ -24,7 +35,7 @@ class News:
             return
         things = self._things
         key = kind, id(thing)  # it stays itself, as it is held here
-        if key not in things and len(things) >= MOST_NEWS:
+        if key not in things and len(things) >= self._most:
             self.lost += 1
             return
         things[key] = thing
@@ -37,4 +48,4 @@ class News:
 
 
 NOBODY: Final = News(False)
-"""For a worker that is alone."""
+"""For whoever has nobody to tell."""

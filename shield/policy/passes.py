@@ -51,7 +51,8 @@ class Passes:
     """Gives and sells passes, and keeps those in use.
 
     `lapsed(network, -1)` is called when a scarce pass has ceased to be one of its network's live ones. `ordinary` is
-    the bucket of a pass that is not scarce, `size` the most passes in use.
+    the bucket of a pass that is not scarce, `size` the most passes in use. It has more than 15 attributes because what
+    each window changes is here, where it is read.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Passes:
         lapsed: Callable[[str, int], None],
         notes: Notes,
         news: News = NOBODY,
+        journal: News = NOBODY,
     ) -> None:
         self._settings = settings
         self._ordinary = ordinary
@@ -73,6 +75,7 @@ class Passes:
         self._lapsed = lapsed
         self._notes = notes
         self._news = news
+        self._journal = journal
         self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
         self.table: Table[bytes, Pass] = Table(size, IDLE_SECONDS, self._nobodys, Pass.forget)
         # changed with each window
@@ -242,6 +245,7 @@ class Passes:
             elif self._moved(shown, network, now) > self._settings.pass_networks:
                 shown.revoke()
                 self._news.changed("pass", shown)
+                self._journal.changed("pass", shown)
                 self._notes.add("pass_revoked", **{"pass": shown.key.hex(), "networks": len(shown.seen)})
                 return None
             else:

@@ -31,6 +31,7 @@ from shield.policy.drops import Drops
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry
 from shield.policy.identity import Identity
 from shield.policy.keys import TAG_BYTES
+from shield.policy.news import News
 from shield.policy.passes import Passes
 from shield.policy.pricing.pricing import Pricing
 from shield.policy.reputation import Reputation
@@ -52,7 +53,7 @@ class Remembered:
 
     __slots__ = (
         "_challenger", "_concurrency", "_drops", "_identity", "_passes", "_pricing", "_reputation", "_routes",
-        "_takers", "_wall_offset", "_windows",
+        "_takers", "_wall_offset", "_windows", "journal",
     )  # fmt: skip
 
     def __init__(
@@ -68,8 +69,11 @@ class Remembered:
         concurrency: Concurrency,
         windows: Windows,
         wall_offset: float,
+        journal: News,
         paid: Paid | None = None,
     ) -> None:
+        self.journal = journal
+        """What must outlive a crash."""
         self._identity = identity
         self._drops = drops
         self._reputation = reputation
@@ -116,8 +120,12 @@ class Remembered:
         yield from self._of_networks(now)
         yield from (["drop", *row] for row in self._drops.rows(self._wall_offset))
 
+    def noted(self) -> Iterator[Row]:
+        """What the journal has noted since the last call, as rows."""
+        return (self.row(kind, thing) for kind, thing in self.journal.take())
+
     def row(self, kind: str, thing: Any) -> Row:
-        """What other workers are to hear of a thing (news.py), as a row that they load()."""
+        """What others are to hear of a thing (news.py), as a row that they load()."""
         match kind:
             case "client":
                 return self._of_client(thing)
@@ -125,6 +133,8 @@ class Remembered:
                 return self._of_address(thing)
             case "pass":
                 return [kind, *self._passes.row(thing, self._wall_offset)]
+            case "spent":
+                return [kind, *self._challenger.row(*thing)]
             case "pardon":
                 named = ["", thing.name] if isinstance(thing, AddressEntry) else [thing.key.hex(), ""]
                 return [kind, *named]

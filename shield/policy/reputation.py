@@ -237,6 +237,7 @@ class Reputation:
         "_good",
         "_halving",
         "_history",
+        "_journal",
         "_least_score",
         "_most_slowing",
         "_news",
@@ -245,11 +246,19 @@ class Reputation:
         "settings",
     )
 
-    def __init__(self, settings: ReputationSettings, history: History, notes: Notes, news: News = NOBODY) -> None:
+    def __init__(
+        self,
+        settings: ReputationSettings,
+        history: History,
+        notes: Notes,
+        news: News = NOBODY,
+        journal: News = NOBODY,
+    ) -> None:
         self.settings = settings
         self._history = history
         self._notes = notes
         self._news = news
+        self._journal = journal
         self._client_half_life = settings.client_half_life
         self._address_half_life = settings.address_half_life
         self._good = settings.good
@@ -403,6 +412,7 @@ class Reputation:
         if until <= now:
             return 0
         self._news.changed("pardon", entry)  # all workers pardon; who comes in the place of one hears of the ban first
+        self._journal.changed("pardon", entry)
         ban = (until, isinstance(entry, AddressEntry))
         if ban in self._ends:  # of a shared entry there may be more than one
             self._ends.remove(ban)
@@ -466,4 +476,5 @@ class Reputation:
         else:
             who = {"address": entry.source.name, "client": entry.key.hex()}
             score = entry.score
+        self._journal.changed("address" if of_address else "client", entry)
         self._notes.add("ban", **who, seconds=seconds, relapses=entry.relapses, signal=signal, score=round(score, 1))

@@ -1,8 +1,8 @@
 """Keeps on disk what one process has learned: while it runs, and at its end.
 
     history   clients that behaved well before an attack; not while it is frozen, and a large one less often
-    learned   all else (policy/remembered.py): every ATTACK_SECONDS under attack, every CALM_SECONDS else, and soon
-              after a ban
+    learned   all else (policy/remembered.py): every ATTACK_SECONDS under attack, every CALM_SECONDS else
+    journal   bans and the like since then, at once (journal.py); when it cannot be written, the rest is saved soon
 
 Rows are collected and encoded in slices of a millisecond, in which no request is served, and written in a thread.
 """
@@ -18,7 +18,9 @@ import orjson
 
 from shield.policy.engine import Engine
 from shield.process.build import Setting
-from shield.process.state import HISTORY, LEARNED, load, path_of, save
+from shield.process.journal import Entry, Journal
+from shield.process.journal import load as load_journals
+from shield.process.state import HISTORY, JOURNAL, LEARNED, forget_others, load, path_of, save
 
 ATTACK_SECONDS: Final = 10.0
 CALM_SECONDS: Final = 30.0
@@ -31,6 +33,10 @@ SLICE_ROWS: Final = 1000
 FRESH_SECONDS: Final = 600.0
 """After so long price and pressure are of another day."""
 OF_THE_MOMENT: Final = frozenset({"weather", "price", "wait"})
+PARDONED: Final = frozenset({"client", "address"})
+"""Kinds of rows that a pardon makes void."""
+FORGETS_AT: Final = 2
+"""The save with which files of workers that there are no more of are removed: by then all others have started, too."""
 
 
 def recall(setting: Setting, engine: Engine) -> int:
@@ -39,13 +45,41 @@ def recall(setting: Setting, engine: Engine) -> int:
     rows = [row for saved in load(config.state, HISTORY, log) for row in saved.rows]
     known = engine.import_history(rows, now)
     wall, mine = now + setting.wall_offset, None if setting.share is None else setting.share.worker
+    journal = load_journals(config.state, log, wall, lambda worker: worker == mine or _sees_to_others(setting))
+    pardons = _pardons(journal)
     for saved in sorted(load(config.state, LEARNED, log, wall), key=lambda each: (each.worker == mine, each.time)):
-        fresh = wall - saved.time < FRESH_SECONDS
-        taken = (
-            row for row in saved.rows if fresh or not (isinstance(row, list) and row[:1] and row[0] in OF_THE_MOMENT)
-        )
+        left_out = frozenset() if wall - saved.time < FRESH_SECONDS else OF_THE_MOMENT
+        taken = (row for row in saved.rows if _holds(row, saved.time, pardons) and _kind(row) not in left_out)
         engine.import_learned(taken, now, same_service(saved.about, about(setting)))
+    engine.import_learned((row for at, row in journal if _holds(row, at, pardons)), now)
     return known
+
+
+def _pardons(journal: Iterable[Entry]) -> dict[str, float]:
+    """Who was pardoned (the client's key, or the address), and when last."""
+    found: dict[str, float] = {}
+    for at, row in journal:
+        match row:
+            case ["pardon", str(client), str(address)]:
+                found[client or address] = at
+    return found
+
+
+def _holds(row: Any, at: float, pardons: Mapping[str, float]) -> bool:
+    """Whether a row that was saved then is no pardon, and nobody's who has been pardoned since."""
+    match row:
+        case [str(kind), str(who), *_] if kind in PARDONED:
+            return pardons.get(who, at) <= at
+    return _kind(row) != "pardon"
+
+
+def _kind(row: Any) -> str:
+    return row[0] if isinstance(row, list) and row and isinstance(row[0], str) else ""
+
+
+def _sees_to_others(setting: Setting) -> bool:
+    """Whether what workers have left that there are no more of is this process's."""
+    return setting.share is None or setting.share.worker == 0
 
 
 def about(setting: Setting) -> dict[str, Any]:
@@ -61,25 +95,27 @@ def same_service(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 class Keeper:
     """Saves into `state.directory`; does nothing where that is empty."""
 
-    __slots__ = ("_engine", "_keeps", "_saving", "_setting", "_told")
+    __slots__ = ("_engine", "_keeps", "_saved", "_saving", "_setting", "_told", "journal")
 
     def __init__(self, setting: Setting, engine: Engine) -> None:
         self._setting = setting
         self._engine = engine
         self._keeps = False
         self._saving = asyncio.Lock()
+        self._saved: dict[str, int] = {}  # by kind: how often
         self._told: dict[str, str] = {}  # by kind: what stands in the way, and was logged
+        self.journal = Journal(setting, engine)
 
     def keep(self, keeps: bool) -> None:
         """Whether the files are this process's and engine's to write."""
         self._keeps = keeps
+        self.journal.keep(keeps)
 
     async def run(self) -> None:
         """Save now and then, until cancelled."""
         clock, engine = self._setting.clock, self._engine
         last = {HISTORY: clock(), LEARNED: clock()}
         pause = {HISTORY: CALM_SECONDS, LEARNED: LOOK_SECONDS}
-        bans = -1  # what was taken over is saved soon
         while self._setting.config.state.directory:
             await asyncio.sleep(LOOK_SECONDS)
             now = clock()
@@ -87,14 +123,14 @@ class Keeper:
                 last[HISTORY] = now
                 pause[HISTORY] = max(CALM_SECONDS, await self._save(HISTORY) / MOST_SHARE)
             due = ATTACK_SECONDS if engine.attack else max(CALM_SECONDS, pause[LEARNED])
-            if now - last[LEARNED] >= (min(due, pause[LEARNED]) if engine.bans_made != bans else due):
-                last[LEARNED], made = now, engine.bans_made
+            if now - last[LEARNED] >= (min(due, pause[LEARNED]) if self.journal.behind else due):
+                last[LEARNED] = now
                 pause[LEARNED] = max(LOOK_SECONDS, await self._save(LEARNED) / MOST_SHARE)
-                bans = -1 if self._told.get(LEARNED) else made  # what the disk did not take is tried again soon
 
     async def save(self) -> None:
         """Save everything now."""
         if self._setting.config.state.directory:
+            await self.journal.write()  # in case that the disk has no room for the rest
             await self._save(HISTORY)
             await self._save(LEARNED)
 
@@ -105,6 +141,8 @@ class Keeper:
                 return 0.0
             setting, engine, now = self._setting, self._engine, self._setting.clock()
             export: Iterable[Any] = engine.export_history(now) if kind == HISTORY else engine.export_learned(now)
+            if kind == LEARNED:
+                self.journal.begin_snapshot()
             rows, slices, kept = iter(export), [], 0.0
             described = about(setting)
             while chunk := list(itertools.islice(rows, SLICE_ROWS)):
@@ -115,9 +153,23 @@ class Keeper:
             worker = None if setting.share is None else setting.share.worker
             loop, state = asyncio.get_running_loop(), setting.config.state
             error = await loop.run_in_executor(None, save, state, kind, slices, described, worker)
+            if kind == LEARNED:
+                await self.journal.end_snapshot(error)
+            if not error:
+                await self._forget_others(kind)
             if error and error != self._told.get(kind):
                 path = str(path_of(state, kind, worker))
                 event = setting.log.event
                 event("history_not_saved" if kind == HISTORY else "learned_not_saved", path=path, error=error)
             self._told[kind] = error
             return kept
+
+    async def _forget_others(self, kind: str) -> None:
+        """After a save: remove the files of workers that there are no more of, when it is time for it."""
+        self._saved[kind] = self._saved.get(kind, 0) + 1
+        setting = self._setting
+        if self._saved[kind] != FORGETS_AT or not _sees_to_others(setting):
+            return
+        workers, loop = None if setting.share is None else setting.share.workers, asyncio.get_running_loop()
+        for each in (kind, JOURNAL) if kind == LEARNED else (kind,):
+            await loop.run_in_executor(None, forget_others, setting.config.state, each, workers)

@@ -119,6 +119,7 @@ class Service:
             listener.start()
         self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))
         self._keep_running(loop, self._keeper.run())
+        self._keep_running(loop, self._keeper.journal.run())
         if inheritance is not None:
             self._keep_running(loop, inheritance.take_rest(parts.engine, setting.clock, about(setting)))
         self._dropper = Dropper(

@@ -29,6 +29,7 @@ from shield.errors import StartError
 KEY_BYTES: Final = 32
 HISTORY: Final = "history"
 LEARNED: Final = "learned"
+JOURNAL: Final = "journal"
 RULES: Final = "rules"
 VERSION: Final = 1
 MAX_BYTES: Final = 256 << 20
@@ -90,7 +91,7 @@ def load_keys(
 
 def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
     try:
-        with _open(path) as file:
+        with open_trusted(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             data = file.read(KEYS_MAX_BYTES + 1)
     except FileNotFoundError:
@@ -110,13 +111,18 @@ def _read_keys(path: Path) -> tuple[bytes, bytes | None]:
     return keys[0], keys[1] if len(keys) == 2 else None
 
 
-def _open(path: Path, flags: int = 0) -> BinaryIO:
+def open_trusted(path: Path, flags: int = 0) -> BinaryIO:
     """Open a file whose content is trusted. Raises OSError, also for what is no file, is another user's, or can be
     written by others. Symbolic links are followed (secrets are often mounted as such), unless `flags` say otherwise;
     what they lead to counts.
     """
+    return os.fdopen(descriptor_of(path, os.O_RDONLY | flags), "rb")
+
+
+def descriptor_of(path: Path, flags: int) -> int:
+    """The descriptor of such a file, opened with these flags, and made with mode 0600 where they say so."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)  # a FIFO would keep us waiting
+        descriptor = os.open(path, os.O_CLOEXEC | os.O_NONBLOCK | flags, 0o600)  # a FIFO would keep us waiting
     except OSError as error:
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
             raise OSError(errno.ELOOP, "a symbolic link") from error
@@ -132,7 +138,7 @@ def _open(path: Path, flags: int = 0) -> BinaryIO:
     if reason:
         os.close(descriptor)
         raise OSError(errno.EPERM, reason)
-    return os.fdopen(descriptor, "rb")
+    return descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,32 @@ class Saved:
 
 def path_of(settings: StateSettings, kind: str, worker: int | None) -> Path:
     """The file of a kind that this process writes. Each of several workers has one of its own."""
-    return Path(settings.directory, f"{kind}.json" if worker is None else f"{kind}-{worker}.json")
+    suffix = _suffix(kind)
+    return Path(settings.directory, f"{kind}{suffix}" if worker is None else f"{kind}-{worker}{suffix}")
+
+
+def _suffix(kind: str) -> str:
+    return ".log" if kind == JOURNAL else ".json"
+
+
+def files_of(settings: StateSettings, kind: str) -> list[tuple[Path, int | None]]:
+    """The files of a kind that are there, each with the number of the worker that it is from; None: from a process that
+    was alone."""
+    suffix, found = _suffix(kind), []
+    for path in sorted(Path(settings.directory).glob(f"{kind}*{suffix}")):
+        match = re.fullmatch(rf"{kind}(-([0-9]{{1,4}}))?{re.escape(suffix)}", path.name)
+        if match is not None:
+            found.append((path, None if match[2] is None else int(match[2])))
+    return found
+
+
+def forget_others(settings: StateSettings, kind: str, workers: int | None) -> None:
+    """Remove what was saved of a kind by workers that there are no more of: there are so many now, or one process that
+    is alone (None). To be called once all have read it, and have saved it in files of their own."""
+    for path, worker in files_of(settings, kind):
+        if (worker is None) is not (workers is None) or (workers is not None and (worker or 0) >= workers):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def save(
@@ -183,22 +214,17 @@ def load(settings: StateSettings, kind: str, log: EventLog, wall: float = math.i
     """
     if not settings.directory:
         return []
-    directory = Path(settings.directory)
-    _sweep(directory, kind)
+    sweep(settings, kind)
     found = []
-    for path in sorted(directory.glob(f"{kind}*.json")):
-        match = re.fullmatch(rf"{kind}(-([0-9]{{1,4}}))?\.json", path.name)
-        if match is None:
-            continue
-        worker = None if match[2] is None else int(match[2])
+    for path, worker in files_of(settings, kind):
         try:
             found.append(_read(path, worker, wall))
         except FileNotFoundError:
             continue
         except UnusableError as error:
-            _set_aside(path, kind, log, str(error))
+            set_aside(path, kind, log, str(error))
         except OSError as error:
-            _set_aside(path, kind, log, str(error.strerror))
+            set_aside(path, kind, log, str(error.strerror))
     return found
 
 
@@ -207,7 +233,7 @@ class UnusableError(Exception):
 
 
 def _read(path: Path, worker: int | None, wall: float) -> Saved:
-    with _open(path, os.O_NOFOLLOW) as file:
+    with open_trusted(path, os.O_NOFOLLOW) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise UnusableError(f"more than {MAX_BYTES} bytes")
@@ -234,28 +260,36 @@ def _read(path: Path, worker: int | None, wall: float) -> Saved:
     return Saved(worker, saved, about, rows)
 
 
-def _sweep(directory: Path, kind: str) -> None:
-    """Remove what a process that was killed has left half-written."""
-    for path in directory.glob(f".{kind}*.json.*"):
+def sweep(settings: StateSettings, kind: str) -> None:
+    """Remove what a process that was killed has left half-written of a kind."""
+    for path in Path(settings.directory).glob(f".{kind}*{_suffix(kind)}.*"):
         with contextlib.suppress(OSError):
             if path.lstat().st_mtime < time.time() - LEFT_SECONDS:
                 path.unlink()
 
 
-def _set_aside(path: Path, kind: str, log: EventLog, error: str) -> None:
-    """Keep an unusable file under another name: the next save must not destroy what somebody may want to see.
-
-    Nine are kept; a further one replaces the last.
-    """
+def name_aside(path: Path) -> Path:
+    """The name under which an unusable file is kept. Nine are kept; a further one replaces the last."""
     names = [path.with_suffix(".unusable"), *(path.with_suffix(f".unusable{number}") for number in range(2, 10))]
-    aside = next((name for name in names if not os.path.lexists(name)), names[-1])
+    return next((name for name in names if not os.path.lexists(name)), names[-1])
+
+
+def set_aside(path: Path, kind: str, log: EventLog, error: str) -> None:
+    """Keep an unusable file under another name: the next save must not destroy what somebody may want to see."""
+    aside = name_aside(path)
     try:
         path.replace(aside)
     except OSError as failure:
         error = f"{error}; it cannot be put aside: {failure.strerror}"
         aside = path
     log.event(
-        "history_unusable" if kind == HISTORY else "rules_unusable" if kind == RULES else "learned_unusable",
+        "history_unusable"
+        if kind == HISTORY
+        else "rules_unusable"
+        if kind == RULES
+        else "journal_unusable"
+        if kind == JOURNAL
+        else "learned_unusable",
         path=str(path),
         error=error,
         kept_as=str(aside),

@@ -39,7 +39,7 @@ LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 OTHERS = {"ClientHello", "ClientSession", "SameSite", "WebSocket", "WebSockets", "module.NAME", "history.unusable"}
 """Names of other people's that look like ours, placeholders, and files that are made while Shield runs."""
 OTHER_FUNCTIONS = {"accept", "connect", "fetch", "freeze", "recv", "send", "writev"}
-OTHER_FILES = {"history.json", "rules.json"}
+OTHER_FILES = {"history.json", "learned.json", "rules.json"}
 """Files that are made or asked for while Shield runs."""
 
 

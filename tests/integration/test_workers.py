@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -227,6 +228,48 @@ async def test_a_killed_supervisor_leaves_no_orphans(launch: Start, origin: str)
     assert not sockets.parent.exists()
     await shield.ended()
     shield.lines.clear()  # it was not expected to end with 0
+
+
+async def test_a_ban_of_a_moment_ago_outlives_all_processes(
+    start: Start, launch: Start, origin: str, client: Client, tmp_path: Path
+) -> None:
+    """Killed with everything before the next snapshot, Shield let in again whom it had just banned."""
+    scanner = {"User-Agent": "scanner/1.0"}
+    settings = {
+        "listen": {"workers": 2},
+        "upstream": {"servers": [origin]},
+        "limits": {"honeypots": ["/trap"]},
+        "state": {"directory": tmp_path / "state"},
+    }
+    killed = await launch(**settings)
+    await killed.begin()
+    banned = [f"127.9.{number}.1" for number in range(8)]  # so that each worker meets some
+    for address in banned:
+        async with client(address, scanner).get(killed.url("/trap")) as response:
+            assert response.status == 403
+    async with asyncio.timeout(10):
+        while not all(address in journals(tmp_path) for address in banned):
+            await asyncio.sleep(0.02)
+    pids = pids_of(killed)
+    killed.process.kill()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await gone(*pids)
+    await killed.ended()
+    killed.lines.clear()  # it was not expected to end with 0
+    again = await start(**settings)
+    for address in banned:
+        async with client(address, scanner).get(again.url("/page")) as response:
+            assert response.status == 403
+    async with client("127.10.0.1").get(again.url("/page")) as response:
+        assert response.status == 200
+
+
+def journals(folder: Path) -> str:
+    """What stands in the journals and snapshots of bans."""
+    files = [*folder.glob("state/journal-*.log"), *folder.glob("state/learned-*.json")]
+    return "".join(path.read_text() for path in files)
 
 
 async def test_the_next_shield_starts_while_orphans_drain(

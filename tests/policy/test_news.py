@@ -1,8 +1,6 @@
-"""What other workers are to hear of, each thing once."""
+"""What others are to hear of, each thing once."""
 
 from __future__ import annotations
-
-import pytest
 
 from shield.policy.news import NOBODY, News
 
@@ -17,9 +15,8 @@ def test_a_thing_is_told_once_however_often_it_changes() -> None:
     assert news.take() == []
 
 
-def test_there_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shield.policy.news.MOST_NEWS", 2)
-    news, things = News(True), [object() for _ in range(3)]
+def test_there_is_a_bound() -> None:
+    news, things = News(True, 2), [object() for _ in range(3)]
     for thing in things * 2:
         news.changed("client", thing)
     assert news.take() == [("client", things[0]), ("client", things[1])]

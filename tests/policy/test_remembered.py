@@ -372,3 +372,35 @@ def test_an_engine_that_nobody_asks_lets_go_of_its_tables(make: Make) -> None:
     tables = world.engine.status(world.now).tables
     sizes = (tables.clients, tables.addresses, tables.networks, tables.passes, tables.history)
     assert [table.entries for table in sizes] == [0] * 5
+
+
+def test_what_must_outlive_a_crash_is_noted_at_once(make: Make) -> None:
+    """Bans, pardons, revoked passes and spent challenges; no scores, which fade."""
+    world = attacked(make)
+    journal, client = world.engine.journal, world.client("192.0.2.1")
+    offend(world, "198.51.100.1")
+    assert list(world.engine.export_journal()) == [], "nobody wants them"
+    journal.on = True
+    offend(world, "192.0.3.1", times=5)
+    assert list(world.engine.export_journal()) == []
+    offend(world, "192.0.3.1", times=1)
+    for _ in range(6):
+        world.engine.report("192.0.4.1", Signal.MALFORMED, world.now)
+    challenge = world.engine.mint(world.ask(client), world.now)
+    world.engine.redeem(client, challenge.token, nonces(challenge), world.now)
+    token, bought = world.buy(world.client("192.0.5.1"))
+    for number in range(CHEAP.pass_networks + 1):
+        world.ask(world.client(f"100.{number}.0.1"), shown=bought)
+    rows = list(world.engine.export_journal())
+    assert [row[0] for row in rows] == ["client", "address", "spent", "spent", "pass"]
+    again = make(keys=world.keys, seed=2)
+    again.now = world.now
+    again.engine.tick(again.now)
+    assert again.engine.import_learned(json.loads(json.dumps(rows)), again.now) == 5
+    assert again.engine.status(again.now).active_bans == {"clients": 1, "addresses": 1}
+    assert again.engine.present(token, again.now) is None
+    assert again.engine.redeem(client, challenge.token, nonces(challenge), again.now).result is Redeemed.SPENT
+    assert sum(world.engine.pardon("192.0.2.0/23", world.now)) == 1
+    ((kind, name, home),) = world.engine.export_journal()
+    assert (kind, name, home) == ("pardon", world.client("192.0.3.1").entry.key.hex(), "")
+    assert list(world.engine.export_journal()) == []

@@ -18,7 +18,7 @@ from shield.model import Reason, Signal
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
 from shield.policy.request import Request
-from shield.process import keeper
+from shield.process import journal, keeper
 from shield.process.build import Setting
 from shield.process.dropper import Dropped, Dropper
 from shield.process.keeper import FRESH_SECONDS, Keeper, recall
@@ -170,18 +170,21 @@ async def test_a_ban_that_the_disk_did_not_take_is_saved_when_it_does(
 
 
 async def test_when_it_is_saved(tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Soon after the start and after a ban, else every 30 s; every 10 s under attack, and then no history."""
+    """Soon after the start, and when the journal could not be written, else every 30 s; every 10 s under attack, and
+    then no history."""
     process = Process(tmp_path, events, 0.0)
     saved: list[tuple[float, str]] = []
 
     async def save(kind: str) -> float:
         saved.append((process.now, kind))
+        if kind == "learned":
+            process.keeper.journal.behind = False
         return 0.0
 
     async def sleep(seconds: float) -> None:
         process.now += seconds
         if process.now == 5.0:
-            process.ban("192.0.2.1")
+            process.keeper.journal.behind = True
         if process.now == 40.0:
             attacks.append(True)
         if process.now > 75.0:
@@ -196,3 +199,179 @@ async def test_when_it_is_saved(tmp_path: Path, events: Any, monkeypatch: pytest
     monkeypatch.undo()
     assert [now for now, kind in saved if kind == "learned"] == [1.0, 5.0, 35.0, 45.0, 55.0, 65.0, 75.0]
     assert [now for now, kind in saved if kind == "history"] == [30.0]
+
+
+async def killed(process: Process) -> None:
+    """A tenth of a second later the process is killed: no further snapshot is made."""
+    await process.keeper.journal.write()
+
+
+async def test_a_ban_of_the_last_moment_is_not_forgotten(tmp_path: Path, events: Any) -> None:
+    """All processes were killed before the next snapshot: who had been banned since the last one came back at once."""
+    processes = [Process(tmp_path, events, 50.0, worker) for worker in (0, 1)]
+    for process in processes:
+        process.ban(f"192.0.{process.setting.share.worker if process.setting.share else 9}.1")
+        await process.keeper.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "history-0.json", "history-1.json", "learned-0.json", "learned-1.json",
+    ], "a snapshot has all of a journal"  # fmt: skip
+    processes[1].ban("192.0.3.1")
+    for _ in range(6):
+        processes[0].engine.report("192.0.4.1", Signal.MALFORMED, 50.0)
+    for process in processes:
+        await killed(process)
+    for worker in (0, None):
+        new = Process(tmp_path, events, 55.0, worker)
+        recall(new.setting, new.engine)
+        assert all(new.bans(address) for address in ("192.0.0.1", "192.0.1.1", "192.0.3.1"))
+        assert new.engine.status(55.0).active_bans == {"clients": 3, "addresses": 1}
+    assert events == []
+
+
+async def test_a_pardon_of_the_last_moment_is_not_forgotten(tmp_path: Path, events: Any) -> None:
+    """Whichever process has the ban in its snapshot still; and a ban after the pardon holds."""
+    old = Process(tmp_path, events, 50.0)
+    for address in ("192.0.2.1", "192.0.3.1"):
+        old.ban(address)
+    await old.keeper.save()
+    old.now = 51.0
+    assert sum(old.engine.pardon("192.0.2.0/23", 51.0)) == 2
+    await old.keeper.journal.write()
+    old.now = 52.0
+    old.ban("192.0.3.1")
+    await killed(old)
+    new = Process(tmp_path, events, 55.0)
+    recall(new.setting, new.engine)
+    assert not new.bans("192.0.2.1")
+    assert new.bans("192.0.3.1")
+    (client,) = [each for each in new.engine.bans(55.0) if each is not None]
+    assert client.relapses == 1, "what was pardoned is no relapse"
+
+
+async def test_what_comes_while_a_snapshot_is_made_is_in_the_journal_after_it(
+    tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(tmp_path, events, 50.0)
+    process.ban("192.0.2.1")
+    await process.keeper.journal.write()
+    real = keeper.save
+
+    def save(*values: Any) -> str:
+        async def meanwhile() -> None:
+            process.ban("192.0.3.1")
+            await process.keeper.journal.write()
+
+        asyncio.run_coroutine_threadsafe(meanwhile(), loop).result()
+        return real(*values)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(keeper, "save", save)
+    await process.keeper._save("learned")
+    text = (tmp_path / "journal.log").read_text()
+    assert "192.0.3.1" in text
+    assert "192.0.2.1" not in text
+    (tmp_path / "learned.json").unlink()
+    new = Process(tmp_path, events, 55.0)
+    recall(new.setting, new.engine)
+    assert new.bans("192.0.3.1")
+
+
+async def test_what_the_disk_did_not_take_of_a_journal_is_in_the_next_snapshot(tmp_path: Path, events: Any) -> None:
+    process = Process(tmp_path, events, 50.0)
+    await process.keeper.save()
+    assert not process.keeper.journal.behind
+    (tmp_path / "journal.log").mkdir()
+    for address in ("192.0.2.1", "192.0.3.1"):
+        process.ban(address)
+        await process.keeper.journal.write()
+    ((name, fields),) = events
+    assert (name, fields["error"]) == ("journal_not_saved", "Is a directory")
+    assert process.keeper.journal.behind
+    (tmp_path / "journal.log").rmdir()
+    await process.keeper.save()
+    assert not process.keeper.journal.behind
+    new = Process(tmp_path, events, 55.0)
+    recall(new.setting, new.engine)
+    assert new.bans("192.0.3.1")
+
+
+async def test_more_bans_than_a_journal_takes_are_in_the_next_snapshot(
+    tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood of bans makes neither the memory nor the file grow without end."""
+    process = Process(tmp_path, events, 50.0)
+    await process.keeper.save()
+    monkeypatch.setattr(process.engine.journal, "_most", 10)
+    for number in range(30):
+        process.ban(f"192.0.{number}.1")
+    await process.keeper.journal.write()
+    assert len((tmp_path / "journal.log").read_bytes().splitlines()) == 11
+    assert process.keeper.journal.behind
+    await process.keeper.save()
+    monkeypatch.setattr(journal, "MOST_BYTES", 2000)
+    for number in range(30):
+        process.ban(f"198.51.{number}.1")
+        await process.keeper.journal.write()
+    size = (tmp_path / "journal.log").stat().st_size
+    assert 2000 <= size < 2500
+    assert events.pop()[1]["error"] == "it is full until the next snapshot"
+    await process.keeper.save()
+    new = Process(tmp_path, events, 55.0)
+    recall(new.setting, new.engine)
+    assert new.engine.status(55.0).active_bans["clients"] == 60
+    assert events == []
+
+
+async def test_who_has_retired_writes_what_it_had_noted_and_no_more(tmp_path: Path, events: Any) -> None:
+    process = Process(tmp_path, events, 50.0)
+    process.ban("192.0.2.1")
+    process.keeper.keep(False)
+    process.ban("192.0.3.1")
+    await process.keeper.save()
+    assert [row[2] for _, row in journal.load(process.setting.config.state, events, WALL + 50.0)] == ["192.0.2.1"]
+
+
+async def test_files_of_workers_that_there_are_no_more_of_are_removed(tmp_path: Path, events: Any) -> None:
+    """A pardon did not reach the ban that stood in one of them, and the next start took it from there."""
+    for worker in (0, 1, 2):
+        process = Process(tmp_path, events, 50.0, worker)
+        process.ban(f"192.0.{worker}.1")
+        await process.keeper.save()
+        process.ban(f"198.51.{worker}.1")
+        await killed(process)
+    two = [Process(tmp_path, events, 60.0, worker) for worker in (0, 1)]
+    for each in two:
+        recall(each.setting, each.engine)
+    await two[0].keeper.save()
+    assert (tmp_path / "learned-2.json").exists(), "the other one may not have started"
+    for _ in range(2):
+        await two[1].keeper.save()
+    assert (tmp_path / "learned-2.json").exists(), "one of them sees to it"
+    await two[0].keeper.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "history-0.json", "history-1.json", "learned-0.json", "learned-1.json",
+    ]  # fmt: skip
+    alone = Process(tmp_path, events, 61.0)
+    recall(alone.setting, alone.engine)
+    for _ in range(2):
+        await alone.keeper.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "learned.json"]
+    again = Process(tmp_path, events, 62.0, 0)
+    recall(again.setting, again.engine)
+    assert all(again.bans(f"{net}.{worker}.1") for net in ("192.0", "198.51") for worker in (0, 1, 2))
+    for _ in range(2):
+        await again.keeper.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history-0.json", "learned-0.json"]
+    assert events == []
+
+
+async def test_without_a_directory_there_is_no_journal(tmp_path: Path, events: Any) -> None:
+    process = Process(tmp_path, events, 50.0)
+    config = replace(process.setting.config, state=StateSettings())
+    nowhere = Keeper(replace(process.setting, config=config), process.engine)
+    nowhere.keep(True)
+    assert not process.engine.journal.on
+    process.ban("192.0.2.1")
+    await asyncio.wait_for(nowhere.journal.run(), 5.0)
+    await nowhere.save()
+    assert list(tmp_path.iterdir()) == []

@@ -47,6 +47,7 @@ from shield.policy.board.claims import Claims
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import TAG_BYTES, Keys, challenge_tag, mark_tag
+from shield.policy.news import NOBODY, News
 from shield.policy.rows import count, key, number
 from shield.policy.status import TableStatus
 
@@ -159,9 +160,11 @@ class Challenger:
         wall_offset: float,
         check_work: CheckWork,
         claims: Claims | None = None,
+        journal: News = NOBODY,
     ) -> None:
         self._settings = settings
         self._claims = claims  # of the other workers; None: there are none
+        self._journal = journal
         self._check_work = check_work
         self._keys = keys
         self._wall_offset = wall_offset
@@ -251,6 +254,7 @@ class Challenger:
             return Redeemed.SPENT, 0
         self.spent.add(tag, expires)
         self._movers = self._movers - 1.0 if cheap else min(self._movers + MOVERS, MOST_MOVERS)
+        self._journal.changed("spent", (tag, expires))
         return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
 
     def hear(self, now: float) -> None:
@@ -276,7 +280,11 @@ class Challenger:
         """The spent challenges as plain rows: tag as hex, and when it expires by the wall clock."""
         for tag, expires in tuple(self.spent.items()):
             if expires > now:
-                yield [tag.hex(), expires + self._wall_offset]
+                yield self.row(tag, expires)
+
+    def row(self, tag: bytes, expires: float) -> list[Any]:
+        """One of these rows."""
+        return [tag.hex(), expires + self._wall_offset]
 
     def restore(self, row: list[Any], now: float) -> bool:
         """Take such a row from before a restart; whether there was room. ValueError when it makes no sense."""
