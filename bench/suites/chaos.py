@@ -8,7 +8,7 @@ also with a config that cannot be used; no file can be written; one of two serve
 (load/honest.py) ask meanwhile, over kept connections and new ones, with WebSockets and event streams open all the time.
 
 No request may fail, but one that was under way when a process was killed, or at a server when that fell over. No ban
-that is two seconds old may be forgotten. On loopback, bounded in number, rate and time.
+that is 0.3 s old may be forgotten. On loopback, bounded in number, rate and time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PAUSE: Final = 1.0  # s between two things that happen
 FULL_SECONDS: Final = 3.0
 LIES: Final = 1.5  # s, of a server
 HANG_SECONDS: Final = 20.0  # until a worker that hangs is replaced, at most
-KEPT_SECONDS: Final = 2.0  # after which a ban has been saved
+KEPT_SECONDS: Final = 0.3  # after which a ban has been written down
 BAN_SECONDS: Final = 50.0  # for which it holds at least
 WANTED_BACK: Final = 1.0  # s until somebody is served after a kill
 TRAP: Final = "/trap"
@@ -279,7 +279,7 @@ class Chaos:
         """Whether those that must have been saved still hold."""
         now = time.monotonic()
         for address, at in list(self.bans.items()):
-            if KEPT_SECONDS < now - at < BAN_SECONDS and (code := await self.scan(address, "/page")) != 403:
+            if KEPT_SECONDS <= now - at < BAN_SECONDS and (code := await self.scan(address, "/page")) != 403:
                 self.ledger.problems.append(f"the ban of {address}, {now - at:.1f} s old, was forgotten: {code}")
                 self.bans[address] = float("-inf")  # it is told once
 
@@ -376,7 +376,7 @@ class Chaos:
                 what = left.pop()
                 say(f"{sum(self.ledger.asked.values()):,} requests, {len(self.ledger.problems)} problems; {what}")
                 if what in SAVED_FIRST:
-                    await asyncio.sleep(KEPT_SECONDS + 0.2)
+                    await asyncio.sleep(KEPT_SECONDS)
                 action: Callable[[], Awaitable[None]] = ACTIONS[what].__get__(self)
                 await action()
                 self.happened[what] += 1
