@@ -49,12 +49,15 @@ from shield.replies.reply import Reply
 from shield.wire import client_hello
 from shield.wire.client_hello import NO_PROGRAM, Program
 from shield.wire.proxy_protocol import Ends
+from shield.wire.splice import Shortcut
+from shield.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
     from shield.client.serving import Serving
     from shield.exchange.ports import Passage
     from shield.replies.redirect import Redirect
     from shield.replies.reply import BodyWanted
+    from shield.wire.splice import Pipe
 
 IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
 PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
@@ -612,6 +615,19 @@ class ClientConnection(asyncio.Protocol):
         data = self.response.take()
         if data:
             self.write(data)
+
+    def shortcut(self, pipe: Pipe) -> Shortcut | None:
+        """The way to the client's socket, but for TLS."""
+        transport = self.transport
+        if not isinstance(transport, SocketTransport):
+            return None
+        transport.get_extra_info("socket").setblocking(False)
+        return Shortcut(pipe, transport)
+
+    def passed(self, size: int) -> None:
+        """Payload that went to the client by the shortcut."""
+        self.flow.sent += size
+        self._serving.metrics.bytes_out += size
 
     def open_tunnel(self, tunnel: Passage, protocol: bytes, fields: list[bytes], tail: bytes, now: float) -> None:
         """Say 101 and pass bytes on."""

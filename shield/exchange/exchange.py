@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from shield.policy.request import Request
     from shield.upstream.connection import UpstreamConnection
     from shield.upstream.server import Server
+    from shield.wire.splice import Shortcut
     from shield.wire.turns import Turn
 
 BUFFERING, QUEUED, CONNECTING, SENT, RESPONDING, TUNNEL, ENDED = range(7)
@@ -404,6 +405,16 @@ class Exchange:
         """The same in chunks with `payload` bytes in all."""
         self.body_sent += payload
         self._client.response.chunks(chunks)
+
+    def shortcut(self) -> Shortcut | None:
+        """A way from the server's socket to the client's, if both are plain ones."""
+        pipe = self._forwarder.pipe
+        return self._client.shortcut(pipe) if pipe.open() else None
+
+    def on_passed(self, size: int) -> None:
+        """Payload of the response that has gone to the client already."""
+        self.body_sent += size
+        self._client.passed(size)
 
     def flush(self) -> None:
         """Hand what one read brought to the client; when the client is slow, read ahead as far as there is room."""

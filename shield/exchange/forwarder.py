@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shield.policy.engine import Engine
     from shield.policy.request import Request
     from shield.upstream.pool import Pool
+    from shield.wire.splice import Pipe
     from shield.wire.turns import Turns
 
 
@@ -48,6 +49,7 @@ class Forwarder:
     spools: Spools
     linger: float
     turns: Turns
+    pipe: Pipe
 
     def make_way(self, now: float) -> None:
         """Have requests that the service lets wait for long go on without their slots, if others wait for these."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shield.http.rules import Rule
     from shield.model import Fault
     from shield.wire.proxy_protocol import Ends
+    from shield.wire.splice import Pipe, Shortcut
 
 
 class Seen(enum.Enum):
@@ -124,6 +125,12 @@ class ClientSide(Protocol):
     def flush(self) -> None:
         """Send what has been framed."""
 
+    def shortcut(self, pipe: Pipe) -> Shortcut | None:
+        """A way past Python for payload that needs no framing, if the client's protocol allows one."""
+
+    def passed(self, size: int) -> None:
+        """So many bytes of payload went by that way."""
+
     def open_tunnel(self, tunnel: Passage, protocol: bytes, fields: list[bytes], tail: bytes, now: float) -> None:
         """The server agrees to a `protocol` that the client asked for: send that with `fields`, then `tail`, and from
         now on give `tunnel` whatever the client sends."""
@@ -149,6 +156,12 @@ class Requester(Protocol):
 
     def on_chunks(self, chunks: list[bytes], payload: int) -> None:
         """Chunks that hold `payload` bytes; only after on_head() has returned True."""
+
+    def shortcut(self) -> Shortcut | None:
+        """A way past Python for the rest of a body whose length is known, if there is one."""
+
+    def on_passed(self, size: int) -> None:
+        """So many bytes of payload went to the client by that way."""
 
     def flush(self) -> None:
         """Called after the events of one read that does not end the response: what was framed of them may be sent."""

@@ -26,6 +26,7 @@ from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.replies.own_pages import OwnPages
 from shield.replies.proof import ProofOfWork
+from shield.wire.splice import Pipe
 from shield.wire.turns import Turns
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def assemble(
             spools=Spools(http.body_spool_bytes, http.body_spools_bytes, http.body_spool_directory, log, clock),
             linger=timeouts.linger,
             turns=turns,
+            pipe=Pipe(),
         ),
         replies=replies,
         proof=proof,

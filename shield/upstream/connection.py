@@ -19,6 +19,7 @@ from shield.http.response_head import ResponseHeadReader
 from shield.http.rules import Broken, Rule
 from shield.http.websocket import accepted
 from shield.model import Fault
+from shield.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
     from shield.exchange.ports import Passage, Requester
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from shield.upstream.server import Server
     from shield.wire.turns import Turn
 
+LARGE_BODY: Final = 512 * 1024
+"""bytes. Of a body that still has so much to come, the rest may pass by a shortcut (wire/splice.py)."""
 SMALL_BODY: Final = 16 * 1024
 """bytes. A body of one piece of up to this goes out with its head; a larger one is not worth copying."""
 
@@ -54,6 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_preserve_host",
         "_request",
         "_shared",
+        "_short",
         "_state",
         "_tunnel",
         "_websocket_key",
@@ -81,6 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.used_before = False
         self._tunnel: Passage | None = None
         self._paused = False
+        self._short = False  # payload goes by a shortcut
         self._heads = ResponseHeadReader()
         # per request
         self.exchange: Requester | None = None
@@ -220,6 +225,9 @@ class UpstreamConnection(asyncio.Protocol):
         sent has left."""
         self.exchange = self._tunnel = self._chunks = None
         self.used_before = True
+        if self._short:
+            self._short = False
+            cast("SocketTransport", self.transport).take(None)
         if self._paused:
             self.resume()
         return not self.transport.get_write_buffer_size()
@@ -329,6 +337,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._state = SIZED
                 self._left = length
                 self._read_sized(exchange, data, at)
+                if self._left >= LARGE_BODY:
+                    self._cut_short(exchange)
             elif length == CHUNKED:
                 self._state = CHUNKS
                 self._chunks = ChunkedBody(0, framed, padded=True)
@@ -365,6 +375,30 @@ class UpstreamConnection(asyncio.Protocol):
         self._left = left - came
         if came:
             exchange.on_body(data if came == len(data) else data[at : at + came])
+        if self._left:
+            exchange.flush()
+        else:
+            self.complete = True
+            exchange.finish()
+
+    def _cut_short(self, exchange: Requester) -> None:
+        """Have the rest of the body pass by a shortcut, if the exchange is still there and has one."""
+        transport = self.transport
+        if self.exchange is exchange and isinstance(transport, SocketTransport):
+            shortcut = exchange.shortcut()
+            if shortcut is not None:
+                self._short = True
+                transport.take(shortcut)
+
+    def passable(self) -> int:
+        """bytes of the body that are still to come, and may pass by the shortcut."""
+        return self._left
+
+    def data_passed(self, size: int) -> None:
+        """So many bytes of the body have passed."""
+        exchange = cast("Requester", self.exchange)
+        self._left -= size
+        exchange.on_passed(size)
         if self._left:
             exchange.flush()
         else:

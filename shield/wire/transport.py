@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from shield.wire.splice import NOT_NOW, Shortcut
 from shield.wire.turns import Turns
 
 READ_BYTES: Final = 64 * 1024
@@ -94,6 +95,7 @@ class SocketTransport(asyncio.Transport):
         "_read_out",
         "_reading_out",
         "_reset",
+        "_shortcut",
         "_shut",
         "_size",
         "_sock",
@@ -131,6 +133,7 @@ class SocketTransport(asyncio.Transport):
         self._queued = False  # to be settled at the end of the turn
         self._waiting = False  # for the socket to take more
         self._throttled = False  # the protocol was told to pause
+        self._shortcut: Shortcut | None = None  # for payload that has come
         self._paused = False  # the protocol wants to read no more for now
         self._watched = False  # the poller watches for input
         self._eof = False  # the peer has closed its half
@@ -160,6 +163,8 @@ class SocketTransport(asyncio.Transport):
     # reading
 
     def _read(self) -> None:
+        if self._shortcut is not None and self._pass_on(self._shortcut):
+            return
         try:
             data = self._sock.recv(READ_BYTES, _DONTWAIT)
         except (BlockingIOError, InterruptedError):
@@ -177,6 +182,21 @@ class SocketTransport(asyncio.Transport):
         self._watch()
         if not self._protocol.eof_received():
             self.close()
+
+    def take(self, shortcut: Shortcut | None) -> None:
+        """Pass payload on by `shortcut` from now on, where that can be. The protocol is told by data_passed() how many
+        bytes have passed, and says by passable() how many may; of all others data_received() tells as ever."""
+        self._shortcut = shortcut
+        if shortcut is not None:
+            self._sock.setblocking(False)
+
+    def _pass_on(self, shortcut: Shortcut) -> bool:
+        """Whether what has come was passed on. Else it is to be read."""
+        most = self._protocol.passable()
+        size = shortcut.pass_on(self._sock, most) if most > 0 else NOT_NOW
+        if size > 0:
+            self._protocol.data_passed(size)
+        return size != NOT_NOW
 
     def _on_readable(self) -> None:
         if not self._turns.open:
@@ -239,6 +259,10 @@ class SocketTransport(asyncio.Transport):
         """Close our half when everything is sent."""
         self._shut = True
         self._queue()
+
+    def idle_socket(self) -> socket.SocketType | None:
+        """The socket, if it is open for writing and nothing waits to be sent (splice.Sink)."""
+        return None if self._size or self._closing or self._shut else self._sock
 
     def can_write_eof(self) -> bool:
         return True
