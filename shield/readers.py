@@ -7,7 +7,8 @@ It holds for refusals, challenges and faults alike. The rows are tried from the 
                                                                               worker that hands a navigation on
         the same to be kept for later: Sec-Purpose, Purpose,      NOBODY      prefetch, prerender
         X-Purpose or X-Moz
-    Sec-Fetch-Mode: navigate, anything else                       NOBODY      a link with `download`
+    Sec-Fetch-Mode: navigate, anything else                       NOBODY      a link with `download`; Firefox's object
+                                                                              and embed, which show no page of 503
     Sec-Fetch-Mode: cors or same-origin, Sec-Fetch-Dest: empty
         Accept with text/html and Upgrade-Insecure-Requests       PERSON      a service worker that makes a new request
                                                                               of a navigation
@@ -24,8 +25,9 @@ It holds for refusals, challenges and faults alike. The rows are tried from the 
     Accept-Language                                               SCRIPT      a browser that says no more: all the rest
     neither                                                       PROGRAM     curl, feed readers, health checks
 
-Android's WebView writes the name of its app into X-Requested-With, so only XMLHttpRequest counts there. Browsers send
-Sec-Fetch-* to https and to loopback only (Fetch Metadata), so the rows without it are not only for old ones.
+Firefox asks for a link with `download` as for a page, so what it saves may be the challenge page. Android's WebView
+writes the name of its app into X-Requested-With, so only XMLHttpRequest counts there. Browsers send Sec-Fetch-* to
+https and to loopback only (Fetch Metadata), so the rows without it are not only for old ones.
 
     reader       gets                can answer a challenge
     PERSON       the page            yes, by itself

@@ -67,6 +67,8 @@ ROWS = {
     "speculation rules render": (NOBODY, "GET", sent(HTML, "navigate", "document", Sec_Purpose="prefetch;prerender")),
     "a link to prefetch": (NOBODY, "GET", sent(HTML, "no-cors", "empty", Sec_Purpose="prefetch")),
     "a download": (NOBODY, "GET", sent("", "navigate", "empty")),
+    "an object in Firefox": (NOBODY, "GET", sent("*/*", "navigate", "object")),
+    "an embed in Firefox": (NOBODY, "GET", sent("*/*", "navigate", "embed")),
     "fetch": (SCRIPT, "GET", sent(ANY, "cors", "empty")),
     "fetch of the same origin": (SCRIPT, "GET", sent(ANY, "same-origin", "empty")),
     "fetch of a piece of a page": (SCRIPT, "GET", sent("text/html, application/xhtml+xml", "cors", "empty")),

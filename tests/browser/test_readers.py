@@ -125,9 +125,10 @@ WANTED: dict[str, Reader] = {
 }
 
 
-async def test_each_kind_of_request_is_read_by_whom_the_table_says(
-    browser: Any, serve: Callable[..., Awaitable[str]], page: Callable[..., bytes]
-) -> None:
+async def asked_of(
+    tab: Any, serve: Callable[..., Awaitable[str]], page: Callable[..., bytes], then: Callable[[], Awaitable[Any]]
+) -> dict[str, Reader]:
+    """Has a tab ask for each kind of thing, and does `then`; who reads the answer to each, by its target."""
     found: dict[str, Reader] = {}
 
     async def site(method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
@@ -144,11 +145,10 @@ async def test_each_kind_of_request_is_read_by_whom_the_table_says(
         )
 
     here = await serve(site)
-    tab = await browser.tab()
     await tab.go(here)
     await tab.until("document.title === 'Here'")
     await tab.call_with({"elsewhere": here.replace("127.0.0.1", "localhost")}, ASK)
-    await tab.call("Page.getAppManifest")  # Chromium asks for it only when somebody wants to know
+    await then()
     await tab.go(f"{here}/redirect")
     await tab.until("location.pathname === '/redirected' && document.title === 'Here'")
     await tab.evaluate(
@@ -164,4 +164,12 @@ async def test_each_kind_of_request_is_read_by_whom_the_table_says(
         "setTimeout(() => document.forms[0].submit()) && 0"
     )
     await tab.until("location.pathname === '/form' && document.title === 'Here'")
-    assert {target: reader for target, reader in found.items() if target in WANTED} == WANTED
+    return {target: reader for target, reader in found.items() if target in WANTED}
+
+
+async def test_each_kind_of_request_is_read_by_whom_the_table_says(
+    browser: Any, serve: Callable[..., Awaitable[str]], page: Callable[..., bytes]
+) -> None:
+    tab = await browser.tab()
+    # Chromium asks for the manifest only when somebody wants to know
+    assert await asked_of(tab, serve, page, lambda: tab.call("Page.getAppManifest")) == WANTED

@@ -64,6 +64,19 @@ class Firefox:
         assert answer["type"] == "success", answer
         return json.loads(answer["result"]["value"])
 
+    async def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression, or of its promise."""
+        return await self.call_with(None, f"async () => (await ({expression})) ?? null")
+
+    async def until(self, expression: str) -> None:
+        """Wait until `expression` is true; documents may come and go meanwhile."""
+        async with asyncio.timeout(WAIT):
+            while True:
+                with contextlib.suppress(AssertionError):  # between two documents
+                    if await self.evaluate(f"Boolean({expression})"):
+                        return
+                await asyncio.sleep(0.05)
+
 
 @contextlib.asynccontextmanager
 async def launched(profile: Path, preferences: Mapping[str, bool | int | str] = {}) -> AsyncIterator[Firefox]:
