@@ -72,6 +72,7 @@ class Reason(enum.Enum):
     NETWORK_RATE = "network_rate", Action.LIMIT
     FINGERPRINT_RATE = "fingerprint_rate", Action.LIMIT  # under pressure, a program of strangers, not of known clients
     OPERATOR_LIMIT = "operator_limit", Action.LIMIT  # by such a rule
+    ROUTE_RATE = "route_rate", Action.LIMIT  # the limit of a single route
     QUEUE_FULL = "queue_full", Action.SHED
     OUTRANKED = "outranked", Action.SHED  # a full queue evicted its worst-ranked request
     QUEUE_TIMEOUT = "queue_timeout", Action.SHED

@@ -110,6 +110,7 @@ class PermissiveEngine:
     next_waiting: Request | None = None
     pressed = False
     api_key_header = ""
+    routing = None
 
     def __init__(self) -> None:
         self.verdicts: dict[str, Verdict] = {}

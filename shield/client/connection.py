@@ -31,6 +31,7 @@ from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.peer import Peer
 from shield.client.request_body import IncomingBody
 from shield.client.response import Http1Response
+from shield.client.routed import too_long
 from shield.client.shut_out import BODILESS
 from shield.client.watch import Watch
 from shield.exchange.endings import READ_TIMEOUT
@@ -383,7 +384,7 @@ class ClientConnection(asyncio.Protocol):
         verdict = serving.engine.decide(request, now)
         action = verdict.action
         # A request whose body is pending is counted when it enters.
-        if not request.body_pending or action is not _FORWARD:
+        if not request.body_pending or action in _ANSWERED:
             serving.metrics.decided(verdict)
         self._carry_out(request, head, verdict, suffix, now)
 
@@ -413,6 +414,15 @@ class ClientConnection(asyncio.Protocol):
         if action in _ANSWERED:
             self._refuse(request, head, verdict, now)
             return
+        most_body = 0
+        routed = serving.routed
+        if routed is not None:
+            terms = routed.of(request)
+            routed.set_limits(self.watch, terms)
+            most_body = routed.most_body(terms)
+            if too_long(head.length, most_body):
+                self._too_large(request, head, now)
+                return
         if not suffix:  # made for what is forwarded only; a refusal needs none
             suffix = peer.forwarding_lines(head)
         if self.response is _NOT_YET:
@@ -428,11 +438,23 @@ class ClientConnection(asyncio.Protocol):
             else:
                 exchange.start(now)
             return
-        self._begin_body(head, now)
+        self._begin_body(head, now, serving.heads.examiner.max_body if routed is None else most_body)
 
-    def _begin_body(self, head: Head, now: float, collecting: Collecting | None = None) -> None:
+    def _too_large(self, request: Request, head: Head, now: float) -> None:
+        """Refuse a request that was let in for the length of its body, which is more than its route allows."""
+        serving, rule = self._serving, Rule.BODY_SIZE
+        serving.engine.cancel(request, now)
+        reply = serving.replies.fault(rule.fault, head.reader)
+        serving.metrics.faults[rule.fault.value] += 1
+        serving.metrics.rules["request"][rule.value] += 1
+        peer = self.peer
+        serving.log.fault(now, peer.address, rule.fault.value, reply.status, ja4=peer.ja4, head=head, rule=rule.value)
+        self.answer(reply, head, now)
+
+    def _begin_body(self, head: Head, now: float, most: int, collecting: Collecting | None = None) -> None:
+        """The body of a request follows, of `most` bytes at most; 0 is any number."""
         self._phase = BODY
-        self._body = IncomingBody(head.length, self._serving.heads.examiner.max_body, collecting)
+        self._body = IncomingBody(head.length, most, collecting)
         self.expect_progress(now)
         if head.expect:
             self.write(CONTINUE)
@@ -502,7 +524,8 @@ class ClientConnection(asyncio.Protocol):
         elif head.length == 0:
             self.answer(reply.reply(b"", now), head, now, request_id)
         else:
-            self._begin_body(head, now, Collecting(reply, head, request_id))
+            most = self._serving.heads.examiner.max_body
+            self._begin_body(head, now, most, Collecting(reply, head, request_id))
 
     def answer(self, reply: Reply, head: Head, now: float, request_id: bytes = b"") -> None:
         """Send a reply of our own to a request whose body may not have been read; a page with the `request_id`."""

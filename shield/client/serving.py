@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shield.client.connections import Connections
     from shield.client.peer import Recognition
     from shield.client.resting import Resting
+    from shield.client.routed import Routed
     from shield.client.shut_out import ShutOut
     from shield.client.watch import Limits
     from shield.exchange.forwarder import Forwarder
@@ -29,6 +30,7 @@ class Serving:
     A connection turns banned addresses away with `shut_out`, reads with `heads`, finds out who asks with `recognition`,
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
     a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment.
+    `routed` is what is set for single routes, None where nothing is.
     Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 
@@ -48,3 +50,4 @@ class Serving:
     loop: Any
     hsts: bytes
     resting: Resting
+    routed: Routed | None

@@ -29,6 +29,7 @@ The newest wait is the one that counts. A verb costs two or three stores (0.05 Â
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -187,17 +188,24 @@ class Limits:
         self.idle = upstream.idle_timeout
         self.tunnel = upstream.tunnel_idle_timeout
 
+    def but(self, first_byte: float | None, idle: float | None) -> Limits:
+        """The same with other limits for the upstream, where they are given."""
+        other = copy(self)
+        other.first_byte = self.first_byte if first_byte is None else first_byte
+        other.idle = self.idle if idle is None else idle
+        return other
+
 
 class Watch:
     """What one client connection waits for: `why`, one of WAITS by number, and until when, its `deadline` in monotonic
-    seconds. `expires` is when the connection has lived long enough. Most of the verbs are those of
-    exchange.ports.Waits; `shard` is Sweep's."""
+    seconds. `expires` is when the connection has lived long enough, `limits` how long its waits may take. Most of the
+    verbs are those of exchange.ports.Waits; `shard` is Sweep's."""
 
-    __slots__ = ("_limits", "_mark", "_since", "deadline", "expires", "shard", "why")
+    __slots__ = ("_mark", "_since", "deadline", "expires", "limits", "shard", "why")
 
     def __init__(self, limits: Limits, now: float, last: bool) -> None:
         """A new connection waits for its first request, which is the `last` one if Shield is stopping."""
-        self._limits = limits
+        self.limits = limits
         self._mark = 0  # bytes that had moved when the wait began, where the pace matters
         self._since = 0.0  # when the client was last seen to move, while it is its turn
         self.why = LAST_HEAD if last else HEAD
@@ -214,50 +222,50 @@ class Watch:
     def head(self, now: float) -> None:
         """The rest of a request's head."""
         self.why = HEAD
-        self.deadline = now + self._limits.head
+        self.deadline = now + self.limits.head
 
     def next_request(self, now: float, moved: int) -> None:
         """The next request; `moved` bytes were sent to the client so far, which need not have taken them yet."""
         self.why = NEXT_REQUEST
-        self.deadline = now + self._limits.keep_alive
+        self.deadline = now + self.limits.keep_alive
         self._mark = moved
 
     def body(self, now: float, moved: int) -> None:
         """The client sends the request's body; `moved` bytes of it have come."""
         self.why = BODY
-        self.deadline = now + self._limits.progress
+        self.deadline = now + self.limits.progress
         self._mark = moved
         self._since = now
 
     def client_reading(self, now: float, moved: int) -> None:
         """The client takes what waits for it; it has taken `moved` bytes so far."""
         self.why = CLIENT_READING
-        self.deadline = now + self._limits.progress
+        self.deadline = now + self.limits.progress
         self._mark = moved
         self._since = now
 
     def pause(self, now: float) -> bool:
         """The client rests: wait on for it. Whether it may for so long."""
-        until = self._since + self._limits.pause
+        until = self._since + self.limits.pause
         if self.why not in _RESTS or now >= until:
             return False
-        self.deadline = min(now + self._limits.progress, until)
+        self.deadline = min(now + self.limits.progress, until)
         return True
 
     def rest(self, now: float) -> None:
         """The rest of a body that nobody wants."""
         self.why = REST
-        self.deadline = now + self._limits.progress
+        self.deadline = now + self.limits.progress
 
     def lingering(self, now: float) -> None:
         """The client's end, after an early reply."""
         self.why = LINGERING
-        self.deadline = now + self._limits.linger
+        self.deadline = now + self.limits.linger
 
     def closing(self, now: float) -> None:
         """The transport, which has the last bytes."""
         self.why = CLOSING
-        self.deadline = now + self._limits.progress
+        self.deadline = now + self.limits.progress
 
     def nothing(self) -> None:
         """It is over."""
@@ -279,27 +287,27 @@ class Watch:
     def first_byte(self, now: float) -> None:
         """The head of the response."""
         self.why = FIRST_BYTE
-        self.deadline = now + self._limits.first_byte
+        self.deadline = now + self.limits.first_byte
 
     def upstream_reading(self, now: float) -> None:
         """The server, which takes no more of the body for now."""
         self.why = UPSTREAM_READING
-        self.deadline = now + self._limits.first_byte
+        self.deadline = now + self.limits.first_byte
 
     def next_byte(self, now: float) -> None:
         """More of the response."""
         self.why = NEXT_BYTE
-        self.deadline = now + self._limits.idle
+        self.deadline = now + self.limits.idle
 
     def next_event(self, now: float) -> None:
         """More of a response that is made as things happen."""
         self.why = NEXT_EVENT
-        self.deadline = now + self._limits.tunnel
+        self.deadline = now + self.limits.tunnel
 
     def tunnel(self, now: float) -> None:
         """Bytes of a tunnel."""
         self.why = TUNNEL
-        self.deadline = now + self._limits.tunnel
+        self.deadline = now + self.limits.tunnel
 
     def met(self) -> None:
         """The deadline has come, once. Were whoever is told of it to fail, the others would wait behind it for ever."""
@@ -310,7 +318,7 @@ class Watch:
     def answered(self) -> float:
         """Since when nothing but the client's reading is waited for, as far as can be seen; NEVER if anything else
         is."""
-        limits, why = self._limits, self.why
+        limits, why = self.limits, self.why
         if why == CLIENT_READING:
             return self._since
         if why == NEXT_REQUEST:
@@ -319,10 +327,10 @@ class Watch:
 
     def enough(self, moved: int) -> bool:
         """Whether `moved` bytes in all are so many that who sent them is no slow one, but rests."""
-        return moved >= self._limits.least
+        return moved >= self.limits.least
 
     def kept_pace(self, moved: int) -> bool:
         """Whether enough has moved since the wait began. True as well when nobody has looked since the last bytes were
         handed over: less had been taken than the mark says."""
         moved -= self._mark
-        return moved < 0 or moved >= self._limits.least
+        return moved < 0 or moved >= self.limits.least

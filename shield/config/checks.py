@@ -25,8 +25,20 @@ def check(config: Config) -> Iterator[Complaint]:
         complaints = getattr(getattr(config, table.name), "complaints", None)
         if complaints is not None:
             yield from (((table.name, *at), allowed) for at, allowed in complaints())
+    for number, route in enumerate(config.route):
+        yield from ((("route", number, *at), allowed) for at, allowed in route.complaints())
+    yield from _named_twice(config)
     yield from _listening_twice(config)
     yield from _in_circles(config)
+
+
+def _named_twice(config: Config) -> Iterator[Complaint]:
+    """Two routes with one name could not be told apart in the log."""
+    seen: dict[str, int] = {}
+    for number, route in enumerate(config.route):
+        first = seen.setdefault(route.label, number)
+        if first != number:
+            yield ("route", number), f"route[{first}] has the same name, methods and path: give one of them a name"
 
 
 def _listening_twice(config: Config) -> Iterator[Complaint]:

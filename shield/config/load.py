@@ -94,14 +94,15 @@ def parse(text: str, name: str = FILE_NAME) -> Config:
 
 
 def _without(data: Mapping[str, Any], mistakes: Sequence[Mistake]) -> dict[str, Any]:
-    """The document less each option with a mistake in it; an option is a key of a table or of the top level."""
+    """The document less each option with a mistake in it; an option is a key of a table or of the top level. Of an
+    array of tables nothing is left, or the others would have other numbers."""
     unsound = {item.path[:2] for item in mistakes}
     return {
         name: {key: value for key, value in table.items() if (name, key) not in unsound}
         if isinstance(table, dict)
         else table
         for name, table in data.items()
-        if (name,) not in unsound
+        if (name,) not in unsound and (isinstance(table, dict) or name not in {path[0] for path in unsound if path})
     }
 
 

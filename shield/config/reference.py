@@ -114,11 +114,15 @@ def _configuration() -> Iterator[str]:
     yield _HEAD
     tables = _tables()
     yield "## Top level\n"
-    yield from _rows(Config, skip=tables)
+    yield from _rows(Config, skip={**tables, **_arrays()})
     for name, kind in tables.items():
         yield f"## [{name}]\n"
         yield f"{_doc(kind)}\n"
         yield from _rows(_plain(kind))
+    for name, kind in _arrays().items():
+        yield f"## [[{name}]]\n"
+        yield f"{_doc(kind)} {_said(_element(kind))}\n"
+        yield from _rows(_element(kind))
 
 
 def _constants() -> Iterator[str]:
@@ -149,6 +153,22 @@ def _tables() -> dict[str, Any]:
     return {name: kind for name, kind in hints(Config).items() if is_dataclass(_plain(kind))}
 
 
+def _arrays() -> dict[str, Any]:
+    """The annotation of each table of which there may be several, by its name."""
+    return {name: kind for name, kind in hints(Config).items() if is_dataclass(_element(kind))}
+
+
+def _element(annotation: Any) -> Any:
+    """What the elements of a list are; None for what is no list."""
+    plain = _plain(annotation)
+    return typing.get_args(plain)[0] if typing.get_origin(plain) is tuple else None
+
+
+def _said(cls: type) -> str:
+    """The docstring of a settings class as one line."""
+    return " ".join((cls.__doc__ or "").split())
+
+
 def _rows(cls: Any, skip: Container[str] = ()) -> Iterator[str]:
     """The options of one settings class as a table."""
     yield "| Key | Default | Unit | Allowed | Meaning |"
@@ -160,7 +180,8 @@ def _rows(cls: Any, skip: Container[str] = ()) -> Iterator[str]:
         if name in skip:
             continue
         kind = kinds[name]
-        yield _row(f"`{name}`", f"`{_toml(_default(field))}`", _unit(kind), describe(kind), _doc(kind))
+        default = "needed" if _needed(field) else f"`{_toml(_default(field))}`"
+        yield _row(f"`{name}`", default, _unit(kind), describe(kind), _doc(kind))
         part = _inner(kind)
         if part is not None:
             inner.setdefault(part.__name__, part)
@@ -178,7 +199,13 @@ def _row(*cells: str) -> str:
 
 
 def _default(field: Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _needed(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _inner(annotation: Any) -> Any:
@@ -213,9 +240,13 @@ def _mark(annotation: Any, kind: type[T]) -> T | None:
 
 
 def _toml(value: Any) -> str:
-    """A default as one would write it in the file."""
+    """A default as one would write it in the file; "-" for what is left out there."""
+    if value is None:
+        return "-"
     if is_dataclass(value):
-        return "{ " + ", ".join(f"{toml_name(f.name)} = {_toml(getattr(value, f.name))}" for f in fields(value)) + " }"
+        there = [(toml_name(f.name), getattr(value, f.name)) for f in fields(value)]
+        said = [f"{name} = {_toml(item)}" for name, item in there if item is not None]
+        return "{ " + ", ".join(said) + " }" if said else "{}"
     if isinstance(value, Mapping):
         return (
             "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
+from annotated_types import MaxLen
 from pydantic import ConfigDict
 from typing_extensions import Doc
 
@@ -22,6 +23,7 @@ from shield.policy.drops import DropsSettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits.settings import LimitsSettings
+from shield.policy.per_route.settings import MOST_ROUTES, RouteSettings
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing.settings import PricingSettings
 from shield.policy.queue.settings import QueueSettings
@@ -53,6 +55,7 @@ class Config:
     tables: Annotated[TableSettings, Doc("How much is remembered.")] = TableSettings()
     limits: Annotated[LimitsSettings, Doc("Token buckets.")] = LimitsSettings()
     routes: Annotated[RoutesSettings, Doc("What a request costs.")] = RoutesSettings()
+    route: Annotated[tuple[RouteSettings, ...], MaxLen(MOST_ROUTES), Doc("Rules for single routes.")] = ()
     history: Annotated[HistorySettings, Doc("Who was here before.")] = HistorySettings()
     reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
     drops: Annotated[DropsSettings, Doc("Who is not answered any more.")] = DropsSettings()
@@ -81,6 +84,7 @@ class Config:
             queue=self.queue,
             challenge=self._challenge(),
             pricing=self.market,
+            route=self.route,
             dry_run=self.dry_run,
         )
 

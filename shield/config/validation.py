@@ -97,7 +97,7 @@ def describe(annotation: Any) -> str:
 
 def _describe_plain(annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> str:
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(argument) for argument in arguments)
+        return " or ".join(describe(argument) for argument in arguments if argument is not types.NoneType)
     if origin is Literal:
         return _either([json.dumps(argument) for argument in arguments])
     if origin in (tuple, list, frozenset):
@@ -187,7 +187,7 @@ def _resolve(cls: Any, location: tuple[str | int, ...]) -> tuple[Path, Any, Any]
     annotation: Any = cls
     owner: Any = cls
     for part in location:
-        plain = _plain(annotation)
+        plain = _plain(_there(_plain(annotation)))
         if is_dataclass(plain) and isinstance(part, str):
             owner = plain
             path.append(part)
@@ -203,6 +203,14 @@ def _resolve(cls: Any, location: tuple[str | int, ...]) -> tuple[Path, Any, Any]
 
 def _plain(annotation: Any) -> Any:
     return typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+
+
+def _there(annotation: Any) -> Any:
+    """What may stand where something may be left out: of `X | None` X."""
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(annotation) if kind is not types.NoneType]
+        return kinds[0] if len(kinds) == 1 else annotation
+    return annotation
 
 
 def _is_mapping(annotation: Any) -> bool:

@@ -124,7 +124,7 @@ class Exchange:
         self.request_id = request_id
         self._suffix = suffix
         self.state = BUFFERING
-        self._body = RequestBody(forwarder.body_buffer_bytes) if head.length else None
+        self._body = RequestBody(forwarder.buffer_for(request)) if head.length else None
         self._server: Server | None = None
         self._connection: UpstreamConnection | None = None
         self._attempts: Attempts | None = None

@@ -51,6 +51,12 @@ class Forwarder:
     turns: Turns
     pipe: Pipe
 
+    def buffer_for(self, request: Request) -> int:
+        """Bytes of a request's body that are kept in memory, as its route says or http.body_buffer_bytes."""
+        routing = self.engine.routing
+        terms = None if routing is None else routing.of(request)
+        return self.body_buffer_bytes if terms is None or terms.body_buffer is None else terms.body_buffer
+
     def make_way(self, now: float) -> None:
         """Have requests that the service lets wait for long go on without their slots, if others wait for these."""
         after = self.engine.long_after(now)

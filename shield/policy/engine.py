@@ -22,17 +22,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.admission import Admission
+from shield.policy.api_keys import ApiKeys
 from shield.policy.bans import Ban, in_force
 from shield.policy.board.claims import Claims
 from shield.policy.board.crew import Crew
 from shield.policy.board.paid import Paid
 from shield.policy.board.seat import Seat
 from shield.policy.challenge.challenge import Challenge, Challenger, CheckWork, Redemption, solved
+from shield.policy.challenge.settings import ChallengeMode
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.drops import Drops
 from shield.policy.entries import Pass
@@ -50,6 +53,8 @@ from shield.policy.news import MOST_IN_JOURNAL, News
 from shield.policy.notes import Note, Notes
 from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
+from shield.policy.per_route.judge import RouteJudge, modes
+from shield.policy.per_route.selecting import Routing
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.window import IDLE, OwnLoad, Tally
 from shield.policy.pricing.pricing import Pricing
@@ -62,7 +67,7 @@ from shield.policy.refusals import TimedRefusals, banned
 from shield.policy.remembered import Remembered
 from shield.policy.reputation import POOR_STATUS, Reputation
 from shield.policy.request import Request
-from shield.policy.routes import Routes
+from shield.policy.routes import TARGET_CHARS, Routes
 from shield.policy.rules.effects import Effects
 from shield.policy.rules.overruled import Overruled
 from shield.policy.rules.rule import Rule
@@ -76,10 +81,8 @@ from shield.policy.upstream_times import UpstreamTimes
 from shield.policy.visits import AGAIN
 from shield.policy.windows import Windows
 
-PATH_CHARS: Final = 256
-"""Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
-
 FORWARDED: Final = Action.FORWARD  # looking up a member of an Enum costs 70 ns
+REFUSING: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
 
 
@@ -89,6 +92,7 @@ class OperatorSide(NamedTuple):
 
     effects: Effects
     explainer: Explainer
+    routing: Routing | None
 
 
 class Engine:
@@ -151,18 +155,32 @@ class Engine:
         ranks = Ranks(keys.current, settings.queue.order_seconds, settings.challenge.bought_burst)
         charges = Charges(self._limits, self._reputation, self._history, tally)
         squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally)
-        tiers = Tiers(
-            settings,
-            pressure.weather,
-            charges,
-            squeeze,
-            ranks,
-            refusals,
-            self._reputation,
-            self._standouts,
-            Together(self._concurrency.slots, settings.routes.settled),
-        )
-        self._judge = Judge(settings, charges, squeeze, tiers, self._reputation)
+        together = Together(self._concurrency.slots, settings.routes.settled)
+        api_keys = ApiKeys(settings.identity, limits.pass_)
+
+        def judges(mode: ChallengeMode) -> tuple[Tiers, Judge]:
+            by_mode = replace(settings, challenge=replace(challenge, mode=mode))
+            tiers = Tiers(
+                by_mode,
+                pressure.weather,
+                charges,
+                squeeze,
+                ranks,
+                refusals,
+                self._reputation,
+                self._standouts,
+                together,
+            )
+            return tiers, Judge(by_mode, charges, squeeze, tiers, self._reputation, api_keys)
+
+        tiers, usual = judges(challenge.mode)
+        judge: Judge | RouteJudge = usual
+        routing = None
+        if settings.route:
+            routing = Routing(settings.route)
+            others = {mode: judges(mode)[1] for mode in modes(settings.route, challenge.mode)}
+            judge = RouteJudge(routing, usual, others, self._routes, api_keys)
+        self._judge = judge
         slots, headroom = self._concurrency.slots, self._concurrency.headroom
         long = LongRequests(slots, headroom, self._routes.typical, settings.routes.settled)
         self._admission = Admission(settings, slots, long, self._queue, ranks, refusals, self._limits)
@@ -203,7 +221,6 @@ class Engine:
             settings,
             judge=self._judge,
             charges=charges,
-            tiers=tiers,
             limits=self._limits,
             squeeze=squeeze,
             windows=self._windows,
@@ -224,8 +241,8 @@ class Engine:
             windows=self._windows,
             effects=effects,
         )
-        self._operator = OperatorSide(effects, explainer)
-        self._asked: Judge | Overruled = self._judge
+        self._operator = OperatorSide(effects, explainer, routing)
+        self._asked: Judge | RouteJudge | Overruled = self._judge
         self.dry_run = settings.dry_run
 
         self._remembered = Remembered(
@@ -280,7 +297,7 @@ class Engine:
         """Judge a request. Unless its body is pending it gets a slot, too (FORWARD), or is queued (QUEUE)."""
         self._prepare(request, now)
         path = request.path
-        target = request.method + (path if len(path) <= PATH_CHARS else path[:PATH_CHARS])
+        target = request.method + (path if len(path) <= TARGET_CHARS else path[:TARGET_CHARS])
         route = self._routes[target]
         if not route.live:
             route = self._routes.again(target)
@@ -290,11 +307,12 @@ class Engine:
         verdict = self._asked.judge(request, now)
         self._tiers[request.tier] += 1
         if verdict.action is not FORWARDED:
-            if not self.dry_run:
+            if self.dry_run:
+                verdict = verdict.in_dry_run()
+            elif verdict.action in REFUSING:  # not where a single route is tried
                 request.verdict = verdict
                 self.drops.refused(request, now)
                 return verdict
-            verdict = verdict.in_dry_run()
         request.verdict = verdict
         return verdict if request.body_pending else self._admission.enter(request, now)
 
@@ -500,6 +518,11 @@ class Engine:
         return self._sales.grant(request, now)
 
     # The operator
+
+    @property
+    def routing(self) -> Routing | None:
+        """What was set for single routes; None where nothing was."""
+        return self._operator.routing
 
     @property
     def explainer(self) -> Explainer:

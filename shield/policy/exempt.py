@@ -10,14 +10,11 @@ as another one (dot segments, empty segments, backslashes, escaped slashes and d
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Final
 
 from shield.policy.locations import Cidrs
+from shield.policy.per_route.readings import ambiguous
 from shield.policy.request import Request
-
-_AMBIGUOUS: Final = re.compile(r"/\.(?![0-9A-Za-z_-])|//|\\|%(?:2[ef5]|5c)", re.IGNORECASE)
 
 
 class Exempt:
@@ -42,6 +39,6 @@ class Exempt:
         if not self._anybody:
             return False
         path = request.path
-        if (path in self._paths or path.startswith(self._prefixes)) and not _AMBIGUOUS.search(path):
+        if (path in self._paths or path.startswith(self._prefixes)) and not ambiguous(path):
             return True
         return bool(self._networks) and request.client.address in self._networks

@@ -8,6 +8,7 @@ A request's tier is the better of what its pass and its client deserve. Every ve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from shield.model import Reason, Tier, Verdict
@@ -53,13 +54,19 @@ class Judge:
     )
 
     def __init__(
-        self, settings: EngineSettings, charges: Charges, squeeze: Squeeze, tiers: Tiers, reputation: Reputation
+        self,
+        settings: EngineSettings,
+        charges: Charges,
+        squeeze: Squeeze,
+        tiers: Tiers,
+        reputation: Reputation,
+        api_keys: ApiKeys,
     ) -> None:
         self._charges = charges
         self._squeeze = squeeze
         self._tiers = tiers
         self._reputation = reputation
-        self._api_keys = ApiKeys(settings.identity, settings.limits.pass_)
+        self._api_keys = api_keys
         self._honeypots = frozenset(settings.limits.honeypots)
         self._bad_score = settings.reputation.bad_score
         self._earned_every = settings.challenge.earned_every
@@ -84,6 +91,10 @@ class Judge:
     def enforce(self, enforced: bool) -> None:
         """Whether verdicts are carried out from now on."""
         self._grants = enforced
+
+    def spare(self, paths: Sequence[str]) -> None:
+        """Challenge nobody below these paths either, in place of those that were said before."""
+        self._tiers.spare(paths)
 
     def judge(self, request: Request, now: float) -> Verdict:
         """Forward, challenge, limit or ban; forwarded requests are charged."""

@@ -41,6 +41,8 @@ from shield.policy.rows import count, number, text
 from shield.policy.status import RouteStatus, TableStatus
 
 TEMPLATE_CHARS: Final = 128
+TARGET_CHARS: Final = 256
+"""Of a path as a key: an attacker could pin 8 KiB with each path otherwise."""
 SPREAD: Final = 1.25
 """Weighted median over median, up to which the median is what is usual: log-normal times have it with a variation of
 a half."""
@@ -175,6 +177,11 @@ class Route:
         self._taught = 0  # samples that taught that
         self.live = True
 
+    def fix(self, cost: float) -> None:
+        """Have it cost so many units from now on, whatever is measured."""
+        self.fixed = True
+        self.cost = self.usual_cost = cost
+
     def learned(self, baseline: float, slow: float, samples: int) -> None:
         """Take what was known of its time before a restart."""
         self.baseline, self.slow = baseline, slow
@@ -295,6 +302,18 @@ class Routes(dict[str, Route]):
     def again(self, target: str) -> Route:
         """The route of a path whose route has left the sketch."""
         self[target] = route = self._find(target)
+        return route
+
+    def at_cost(self, method: str, path: str, cost: float) -> Route:
+        """The route of a request whose cost the operator has set where the path is, beside the one that other paths
+        with the same template have."""
+        target = f"{cost:g} {method}{path[:TARGET_CHARS]}"
+        route = self[target]
+        if not route.live:
+            route = self.again(target)
+        if not route.fixed or route.cost != cost:  # it was kept over a restart, or limits.costs names its template
+            route.fix(cost)
+        route.count += 1
         return route
 
     def status(self) -> TableStatus:

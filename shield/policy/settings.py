@@ -13,6 +13,7 @@ from shield.policy.drops import DropsSettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits.settings import LimitsSettings
+from shield.policy.per_route.settings import RouteSettings
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing.settings import PricingSettings
 from shield.policy.queue.settings import QueueSettings
@@ -39,6 +40,7 @@ class EngineSettings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
     pricing: PricingSettings = field(default_factory=PricingSettings)
+    route: tuple[RouteSettings, ...] = ()
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
 
     @property

@@ -18,6 +18,7 @@ from shield.policy.history import History
 from shield.policy.judge import Judge
 from shield.policy.notes import Notes
 from shield.policy.passes import Passes
+from shield.policy.per_route.judge import RouteJudge
 from shield.policy.pressure.demand import MOST_RATE
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.weather import Weather, read, row_of
@@ -42,7 +43,7 @@ class Windows:
         concurrency: Concurrency,
         pressure: Pressure,
         queue: Queue,
-        judge: Judge,
+        judge: Judge | RouteJudge,
         passes: Passes,
         history: History,
         pricing: Pricing,

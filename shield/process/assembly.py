@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shield.client.connections import Connections
@@ -13,6 +14,7 @@ from shield.client.crowding import Crowding
 from shield.client.flow import ReadAhead
 from shield.client.peer import Recognition
 from shield.client.resting import Resting
+from shield.client.routed import Routed, largest
 from shield.client.serving import Serving
 from shield.client.shut_out import ShutOut
 from shield.client.watch import Limits, TimeoutSettings
@@ -70,6 +72,11 @@ def assemble(
     crowding = Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock)
     turns = pool.dialer.turns = Turns(loop, clock)
     crowding.backlog.limit(http.unsent_bytes, lambda: loop.call_soon(crowding.relieve))
+    limits, routing = Limits(timeouts, pool.settings), engine.routing
+    routed, most_body = None, http.max_body_bytes
+    if routing is not None:
+        routed = Routed(routing, limits, most_body)
+        most_body = largest(most_body, (one.settings.body_bytes for one in routing.routes))
     return Serving(
         connections=Connections(
             crowding,
@@ -77,8 +84,8 @@ def assemble(
             metrics,
             on_close,
         ),
-        limits=Limits(timeouts, pool.settings),
-        heads=PlainHeads(Examiner(http, challenge.header, forwarding.mark)),
+        limits=limits,
+        heads=PlainHeads(Examiner(replace(http, max_body_bytes=most_body), challenge.header, forwarding.mark)),
         recognition=Recognition(engine, forwarding, crawlers, challenge.cookie.encode("ascii")),
         shut_out=ShutOut(
             engine, forwarding.trusts, challenge.cookie, headers, http.max_fields, replies, metrics, log, request_ids
@@ -110,4 +117,5 @@ def assemble(
         loop=loop,
         hsts=hsts,
         resting=Resting(),
+        routed=routed,
     )

@@ -140,7 +140,8 @@ class World:
         for engine in self.engines:
             weather = replace(engine._windows.weather, **changes)
             engine._windows._pressure.weather = weather
-            factor = engine._judge._tiers._bought_factor if bought_factor is None else bought_factor
+            judge = getattr(engine._judge, "_usual", engine._judge)  # where there are routes, one of several
+            factor = judge._tiers._bought_factor if bought_factor is None else bought_factor
             engine._judge.close_window(weather, factor, self.now)
 
     def buy(self, client: Client) -> tuple[str, Pass]:

@@ -15,12 +15,15 @@ from shield.marks import Unit, Why
 DAY: Final = 86_400.0  # seconds
 
 
+ChallengeMode = Literal["auto", "always", "off"]
+
+
 @dataclass(frozen=True, slots=True)
 class ChallengeSettings:
     """When to challenge, at what price, and what a pass is."""
 
     mode: Annotated[
-        Literal["auto", "always", "off"],
+        ChallengeMode,
         Doc(
             '"auto": challenge those without history, under pressure. "always": every request without a '
             'pass. "off": nobody.'

@@ -20,6 +20,7 @@ BUCKETS: Final = {
     Reason.NETWORK_RATE: "the network's",
     Reason.PASS_RATE: "the pass's",
     Reason.FINGERPRINT_RATE: "the program's, which all strangers with it share",
+    Reason.ROUTE_RATE: "that of its route",
     Reason.OPERATOR_LIMIT: "that of your rule",
 }
 CHALLENGES: Final = {

@@ -25,12 +25,12 @@ from shield.policy.judge import Judge
 from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import Limits
 from shield.policy.limits.squeeze import Squeeze
+from shield.policy.per_route.judge import RouteJudge
 from shield.policy.reputation import Reputation
 from shield.policy.rules.matching import Matching
 from shield.policy.rules.overruled import Overruled
 from shield.policy.rules.rule import Rule, network_of, within
 from shield.policy.settings import EngineSettings
-from shield.policy.tiers import Tiers
 from shield.policy.windows import Windows
 
 
@@ -47,16 +47,15 @@ class Effects:
 
     __slots__ = (
         "_admission", "_concurrency", "_drops", "_identity", "_judge", "_limits", "_reputation", "_settings",
-        "_squeeze", "_tiers", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled", "rules",
+        "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled", "rules",
     )  # fmt: skip
 
     def __init__(
         self,
         settings: EngineSettings,
         *,
-        judge: Judge,
+        judge: Judge | RouteJudge,
         charges: Charges,
-        tiers: Tiers,
         limits: Limits,
         squeeze: Squeeze,
         windows: Windows,
@@ -69,7 +68,6 @@ class Effects:
     ) -> None:
         self._settings = settings
         self._judge = judge
-        self._tiers = tiers
         self._limits = limits
         self._squeeze = squeeze
         self._windows = windows
@@ -79,7 +77,7 @@ class Effects:
         self._identity = identity
         self._reputation = reputation
         self._wall_offset = wall_offset
-        self.asked: Judge | Overruled = judge
+        self.asked: Judge | RouteJudge | Overruled = judge
         self.dry_run = settings.dry_run
         self.overruled = Overruled(judge, charges, wall_offset)
         self.rules: tuple[Rule, ...] = ()
@@ -103,7 +101,7 @@ class Effects:
         said = {rule.kind: rule.value for rule in holding}  # of pressure and dry_run there is one each
         self._report("dry_run" in said, said.get("dry_run") == "on")
         self._windows.hold(float(said["pressure"]) if "pressure" in said else None)
-        self._tiers.spare([rule.subject for rule in holding if rule.kind == "challenge"])
+        self._judge.spare([rule.subject for rule in holding if rule.kind == "challenge"])
         rates = {rule.subject: rule.rate for rule in holding if rule.kind == "limit"}
         settings = self._settings.limits
         client, address = rates.get("client", settings.client), rates.get("address", settings.address)

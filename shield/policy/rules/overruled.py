@@ -10,6 +10,7 @@ from typing import Final
 from shield.model import Reason, Tier, Verdict
 from shield.policy.judge import Judge
 from shield.policy.limits.charges import Charges
+from shield.policy.per_route.judge import RouteJudge
 from shield.policy.refusals import banned, limited_as
 from shield.policy.request import Request
 from shield.policy.rules.matching import Matching
@@ -27,7 +28,7 @@ class Overruled:
 
     __slots__ = ("_charges", "_judge", "_wall_offset", "matching")
 
-    def __init__(self, judge: Judge, charges: Charges, wall_offset: float) -> None:
+    def __init__(self, judge: Judge | RouteJudge, charges: Charges, wall_offset: float) -> None:
         """`wall_offset`: wall clock minus ours, in seconds."""
         self._judge = judge
         self._charges = charges
