@@ -13,7 +13,6 @@ from shield.model import Reason, Verdict
 from shield.policy.concurrency.slots import Slots
 from shield.policy.limits.limits import Limits
 from shield.policy.long_requests import LongRequests
-from shield.policy.queue.parked import first_known
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
@@ -78,6 +77,8 @@ class Admission:
             request.has_slot = True
             request.epoch = slots.epoch
             slots.take()
+            if slots.guarded:
+                self._long.took(request)
             return request.verdict
         if self._queue.brownout:
             # Nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
@@ -87,7 +88,7 @@ class Admission:
         request.admitted = request.verdict
         request.verdict = QUEUED
         queue, begun = self._queue, visit_of(request, now)
-        parks = slots.guarded and self._long.doubts(request)
+        parks = slots.guarded and self._long.waits_apart(request)
         out = queue.push_parked(request, begun, now) if parks else queue.push(request, begun, now)
         if out is request:
             self._shed(request, Reason.QUEUE_FULL, now, counts=not parks)
@@ -109,7 +110,7 @@ class Admission:
         if request.has_slot:
             request.has_slot = False
             slots = self._slots
-            if not (slots.mine and self._long.left(request)):
+            if not (self._long.counted and self._long.left(request)):
                 slots.give()
             if self._queue.waiting or self._meanwhile or slots.guarded:
                 self._guard(now)
@@ -131,6 +132,8 @@ class Admission:
             request.has_slot = True
             request.epoch = slots.epoch
             slots.take()
+            if slots.guarded:
+                self._long.took(request)
             changed.append(request)
         return changed
 
@@ -147,8 +150,10 @@ class Admission:
         queue, slots = self._queue, self._slots
         if queue.brownout or self._dry_run:
             return inf
-        i = first_known(queue.parked.waiting)
-        first = [one.request for one in (*queue.parked.waiting[i : i + 1], *queue.waiting[-1:])]
+        first = [one.request for one in queue.waiting[-1:]]
+        parked = queue.parked.best_known()
+        if parked is not None:
+            first.append(parked)
         if first and min([request.queued_at for request in first]) < now - HELD_UP:
             return self._long.after([*first, *(one.request for one in queue.waiting)], slowness)
         return self._long.after((), slowness) if slots.in_flight >= slots.loaded_at else inf
@@ -160,7 +165,7 @@ class Admission:
         self._guard(now)
         if not self._slots.guarded:
             return ()
-        self._queue.park(self._long.doubts)
+        self._queue.park(self._long.waits_apart)
         return self.advance(now)
 
     def _guard(self, now: float) -> None:

@@ -19,6 +19,11 @@ quickly as usual, and then two and three quarters at most.
 *Doubtful* is who may be the next long one: a request of a route that is not known to be quick; and a stranger's whose
 network or address has more long ones than its share. The shares are the dynamic thresholds of shares.py: an address may
 have as many long ones as the limit is more than all of them, a network twice that.
+
+Clients with a history may turn bad, and ask for what is quick for others in such a way that it takes long for them.
+So one that has `FEW` long requests counts as a stranger for more. And the last places, as many as the least headroom,
+are shared: a *greedy* client, which has as many requests as there are places left, gets none, and waits apart. What it
+has are its long requests, and those that were let in to the last places. Of five last places one client so gets three.
 """
 
 from __future__ import annotations
@@ -41,6 +46,8 @@ TIMES: Final = 3.0
 longer; and who waits in calm weather does so for at least twice as long as the median."""
 MOST_LONG: Final = 1.0
 """s. Silence that is long to those of whose route nothing is known: half of `queue.calm_patience`."""
+FEW: Final = 3
+"""requests. A page with a chat or a form of news has one long poll, and few people have more than three such open."""
 
 T2: Final = Tier.T2
 
@@ -48,7 +55,7 @@ T2: Final = Tier.T2
 class LongRequests:
     """Knows the long requests, and says who may have a slot meanwhile. Bounded by those at the service."""
 
-    __slots__ = ("_headroom", "_long", "_settled", "_shares", "_slots", "_typical")
+    __slots__ = ("_headroom", "_long", "_of_client", "_settled", "_shares", "_slots", "_typical", "counted")
 
     def __init__(self, slots: Slots, headroom: Headroom, typical: Route, settled: int) -> None:
         """`typical` is the route of all requests, `settled` the samples after which a route's time is known."""
@@ -56,8 +63,10 @@ class LongRequests:
         self._headroom = headroom
         self._typical = typical
         self._settled = settled
-        self._long: dict[Request, Holding[Request]] = {}
+        self._long: dict[Request, tuple[Holding[Request], bool]] = {}  # and whether it counts as a stranger's
         self._shares: Shares[Request] = Shares(0, recallable=False)
+        self.counted: set[Request] = set()  # the long ones, and those that were let in to the last places
+        self._of_client: dict[bytes, int] = {}  # of these, by the client's key
 
     def after(self, waiting: Sequence[Request], slowness: float) -> float:
         """Seconds of silence that are long to those who wait; where nobody does, to most. `slowness` is b."""
@@ -66,7 +75,7 @@ class LongRequests:
 
     def idles(self, request: Request) -> bool:
         """Whether a request says nothing of the service: a stranger's that took long, while others were quick."""
-        return self._slots.doublings > 0 and request.tier >= T2 and request in self._long
+        return self._slots.doublings > 0 and request in self._long and self._long[request][1]
 
     # who may have a slot
 
@@ -76,21 +85,62 @@ class LongRequests:
         if slots.exhausted:
             return False
         size, there = slots.size, slots.in_flight + slots.long
-        if request.tier >= T2:
+        if self._strange(request):
             return there < (size if self.doubts(request) else size + slots.headroom - slots.least_headroom)
-        others = there - slots.strange
-        # The limit may have fallen since they came: then it is a quarter of them.
-        if others >= max(slots.headroom, slots.strange // LEAST) and there >= size + slots.headroom:
+        left = self._left()
+        if left <= 0 or self._greedy(request, left):
             return False
-        return others < size or not self.doubts(request)
+        return there - slots.strange < size or not self._maybe_slow(request)
+
+    def took(self, request: Request) -> None:
+        """Note that a request that was let in has its slot now. Call it while the slots are guarded."""
+        if not self._strange(request) and self._left() < self._last_places():
+            self._count(request)
+
+    def waits_apart(self, request: Request) -> bool:
+        """Whether a request that has to wait is to do so apart: it may be the next long one, or its client is
+        greedy."""
+        return self.doubts(request) or (not self._strange(request) and self._greedy(request, self._left()))
 
     def doubts(self, request: Request) -> bool:
         """Whether a request may be the next long one."""
-        route = request.route
-        if route.samples < self._settled or route.baseline >= LEAST_LONG:
+        if self._maybe_slow(request):
             return True
         client = request.client
-        return request.tier >= T2 and self._shares.above_share(client.home, client.network)
+        return self._strange(request) and self._shares.above_share(client.home, client.network)
+
+    def _strange(self, request: Request) -> bool:
+        """Whether a request counts as a stranger's."""
+        return request.tier >= T2 or self._of_client.get(request.client.key, 0) >= FEW
+
+    def _maybe_slow(self, request: Request) -> bool:
+        route = request.route
+        return route.samples < self._settled or route.baseline >= LEAST_LONG
+
+    def _left(self) -> int:
+        """Places at the service that are left to those with a history."""
+        slots = self._slots
+        there = slots.in_flight + slots.long
+        # The limit may have fallen since they came: then it is a quarter of them.
+        beside = max(slots.headroom, slots.strange // LEAST) - (there - slots.strange)
+        most = slots.size + slots.headroom
+        # Beside those of clients with a history too, as far as there may be so many at the service.
+        few = min(slots.least_headroom - slots.in_flight, most + slots.headroom - slots.least_headroom - there)
+        return max(most - there, beside, few)
+
+    def _last_places(self) -> int:
+        slots = self._slots
+        return max(slots.least_headroom, slots.strange // LEAST)
+
+    def _greedy(self, request: Request, left: int) -> bool:
+        """Whether the client has too many requests at the service to get one of so many places."""
+        return left <= self._last_places() and self._of_client.get(request.client.key, 0) >= max(left, 1)
+
+    def _count(self, request: Request) -> None:
+        if request not in self.counted:
+            self.counted.add(request)
+            key = request.client.key
+            self._of_client[key] = self._of_client.get(key, 0) + 1
 
     # the long ones
 
@@ -101,19 +151,28 @@ class LongRequests:
             if request not in self._long:
                 client = request.client
                 holding = Holding(request, request.tier, client.key, client.home, client.network)
-                self._long[request] = holding
+                strange = self._strange(request)
+                self._long[request] = holding, strange
+                self._count(request)
                 shares.add(holding, 1)
-                slots.takes_long(request.tier >= T2)
+                slots.takes_long(strange)
         # Each network comes to one worker; the long ones of the others have their places too.
         shares.most = slots.size - slots.long + slots.mine
 
     def left(self, request: Request) -> bool:
         """Forget a request that leaves the service. Whether it was a long one, and so has no slot."""
-        holding = self._long.pop(request, None)
-        if holding is None:
+        if request in self.counted:
+            self.counted.remove(request)
+            key = request.client.key
+            self._of_client[key] -= 1
+            if not self._of_client[key]:
+                del self._of_client[key]
+        found = self._long.pop(request, None)
+        if found is None:
             return False
+        holding, strange = found
         self._shares.give(holding, 1)
-        self._slots.left(request.tier >= T2)
+        self._slots.left(strange)
         return True
 
     def guard(self, brownout: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import inf
 from typing import Any
 
@@ -15,7 +16,7 @@ from shield.policy.concurrency.headroom import MOST_DOUBLINGS
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.history import Record
 from shield.policy.limits.settings import LimitsSettings
-from shield.policy.long_requests import LEAST_LONG, MOST_LONG, TIMES
+from shield.policy.long_requests import FEW, LEAST_LONG, MOST_LONG, TIMES
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.request import Request
 from shield.policy.routes import RoutesSettings
@@ -183,6 +184,40 @@ def test_a_stranger_whose_address_has_more_of_them_than_its_share_waits_apart(ma
     assert world.ask(world.client("203.0.9.1"), QUICK).has_slot
 
 
+@pytest.mark.parametrize("clients", [1, 4])
+def test_a_client_with_a_history_that_turns_bad_keeps_nobody_out(make: Any, clients: int) -> None:
+    """It asked for a page that is quick for others in such a way that the answer came late: 25 of these held all that
+    there is, the part of the others with a history too."""
+    world = make(20)
+    settle(world)
+    bad = [known(world, f"203.0.{i}.1") for i in range(clients)]
+    held = [world.ask(bad[i % clients], QUICK) for i in range(80)]
+    for _ in range(20):
+        sweep(world, held)
+        users = [world.ask(known(world, f"198.51.{i}.1"), QUICK) for i in range(5)]
+        assert all(request.has_slot for request in users)
+        for request in users:
+            world.end(request, rtt=0.02)
+    status = world.engine.status(world.now)
+    assert status.long <= 20 + 20 - 5, "what strangers may have"
+
+
+def test_one_client_with_a_history_gets_three_of_the_last_five_places_and_no_more(make: Any) -> None:
+    """It has none at the service yet, and all five at once would be too long: then it is too late."""
+    world = make(20)
+    settle(world)
+    sweep(world, attack(world))
+    asked = [world.ask(known(world, "198.51.100.1"), QUICK) for _ in range(6)]
+    assert len(forwarded(asked)) == 3
+    assert list(world.end(asked[0], rtt=0.02)) == [asked[3]], "the next one comes when one is done"
+    assert world.ask(known(world, "198.51.100.2"), QUICK).has_slot
+    sweep(world, asked)
+    for request in asked:
+        if request.has_slot:
+            world.end(request, rtt=25.0)
+    assert not world.engine._admission._long._of_client.get(asked[0].client.key)
+
+
 def test_the_limit_may_fall_below_what_takes_long_and_the_known_are_served(make: Any) -> None:
     world = make(20)
     settle(world)
@@ -333,8 +368,8 @@ _steps = st.one_of(_asks, st.integers(0, 40), st.just("sweep"))
 @pytest.mark.untraced
 def test_whatever_takes_long_the_known_find_a_part_of_the_service(doublings: int, limit: int, steps: list[Any]) -> None:
     """The guarantee, whoever asks for what, and however long it takes: a request of a known client, of a route that is
-    quick, never waits while less than the headroom is at the service besides strangers' long requests. And there are
-    never more there than long_requests.py says."""
+    quick, never waits while less than the headroom is at the service besides strangers' long requests, but where its
+    client has as many there as are left. And there are never more there than long_requests.py says."""
     settings = EngineSettings(
         challenge=CHEAP, concurrency=ConcurrencySettings(adaptive=False), queue=QueueSettings(calm_patience=1e6)
     )
@@ -362,8 +397,11 @@ def test_whatever_takes_long_the_known_find_a_part_of_the_service(doublings: int
         assert slots.in_flight + slots.long == len(there)
         least = max(1, limit // 4)
         most = min(least << doublings, limit)
-        assert len(there) <= limit + 2 * most - least
+        bad = sum(number >= FEW for number in Counter(r.client.key for r in there if r.tier is Tier.T1).values())
+        assert len(there) <= limit + 2 * most - least + FEW * bad
         if slots.guarded:
             others = len(there) - slots.strange
-            waits = any(r.queued_at and r.tier is Tier.T1 and r.path == QUICK for r in asked)
-            assert not waits or others >= min(slots.headroom, limit)
+            left = slots.headroom - others
+            has = Counter(request.client.key for request in there)
+            waits = [r for r in asked if r.queued_at and r.tier is Tier.T1 and r.path == QUICK]
+            assert all(has[request.client.key] >= left for request in waits)

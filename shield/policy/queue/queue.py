@@ -59,7 +59,7 @@ from shield.policy.queue.order import (
     promote_oldest,
     tier_key,
 )
-from shield.policy.queue.parked import NOBODY, Parked, first_known
+from shield.policy.queue.parked import NOBODY, Parked, known_that_may
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.queue.standing import Standing
 from shield.policy.queue.turns import Turns
@@ -179,8 +179,8 @@ class Queue:
         self._open()
         if waiting and lets_in(waiting[-1].request):
             return self.pop(now)
-        i = first_known(waiting)
-        if i >= 0 and lets_in(waiting[i].request):
+        i = known_that_may(waiting, lets_in)
+        if i >= 0:
             request = self._take(i)
             self._standing.left(now - request.queued_at, empty=not waiting)
             return request

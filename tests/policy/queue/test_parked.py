@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from shield.model import Tier
 from shield.policy.queue.order import FIRST
+from shield.policy.queue.parked import LOOKS
 from shield.policy.queue.queue import Queue
 from shield.policy.queue.settings import QueueSettings
 
 
 def request(tier: Tier, name: str = "") -> Any:
-    return SimpleNamespace(tier=tier, rank=0.0, queued_at=0.0, name=name, client=SimpleNamespace(home=name))
+    return SimpleNamespace(
+        tier=tier, rank=0.0, queued_at=0.0, name=name, client=SimpleNamespace(home=name, key=name), route=None
+    )
 
 
 def queue(most: int = 100) -> Queue:
@@ -135,3 +138,26 @@ def test_they_are_turned_away_after_the_patience_of_the_queue() -> None:
     waits.push_parked(young, inf, 2.0)
     assert waits.tick_parked(3.5) == [old]
     assert waits.tick_parked(3.5) == []
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_whoever_may_not_go_is_in_nobody_s_way(apart: bool) -> None:
+    """The requests of one client that might not go were at the head, and those behind it waited until they were sent
+    away."""
+    waits = queue(LOOKS + 10)
+    push = waits.push_parked if apart else waits.push
+    bad = [request(Tier.T1, "bad") for _ in range(LOOKS - 1)]
+    user = request(Tier.T1, "user")
+    for each in (*bad, user):
+        push(each, 1.0, 1.0)
+    asked: list[str] = []
+
+    def lets_in(request: Any) -> bool:
+        asked.append(request.name)
+        return bool(request.name == "user")
+
+    assert waits.pop_one(lets_in, 2.0) is user
+    assert asked.count("bad") <= 2, "it is asked once about each client, beside whoever goes next"
+    push(request(Tier.T1, "bad"), 1.0, 3.0)
+    push(user, 1.0, 3.0)
+    assert waits.pop_one(lets_in, 4.0) is None, "so many are looked at, and no more"

@@ -53,6 +53,21 @@ def test_attack_after_attack(seed: int) -> None:
     check(result, HIDDEN, 0.9)
 
 
+@pytest.mark.parametrize("clients", [1, 4])
+def test_clients_with_a_history_that_turn_bad_keep_nobody_out(clients: int) -> None:
+    """The limit rose to 505 for them; and twelve of them left 61 % to users with a history."""
+    scene = only(load("slow-answers"), "hidden", 40)
+    bad = replace(
+        scene.populations["hidden"],
+        members=clients,
+        per_address=1,
+        networks=0,
+        past=scene.populations["returning"].past,
+        rate=800,
+    )
+    check(run(replace(scene, populations={**scene.populations, "hidden": bad}), 1), (0, 40))
+
+
 CHAT = """
 title = "Everybody has a chat open"
 seconds = 120
