@@ -16,6 +16,7 @@ from shield.config.checks import check
 from shield.config.idle import idle
 from shield.config.key_lines import key_lines
 from shield.config.settings import Config
+from shield.config.unwise import unwise
 from shield.config.validation import Mistake, mistake, validate
 from shield.errors import MistakesError
 
@@ -52,11 +53,12 @@ def load(path: str | None = None) -> Config:
 
 
 def remarks(path: str | None = None) -> list[Mistake]:
-    """What the file that find() finds asks for without effect. Raises ConfigError where load() does."""
+    """What the file that find() finds asks for without effect, or unwisely. Raises ConfigError where load() does."""
     name = find(path)
     text = _text(name)
     config, data, lines = parse(text, name), tomllib.loads(text), key_lines(text)
-    return sorted((mistake(data, lines, at, why) for at, why in idle(config)), key=lambda item: item.line)
+    noted = (*idle(config), *unwise(config))
+    return sorted((mistake(data, lines, at, why) for at, why in noted), key=lambda item: item.line)
 
 
 def _text(name: str) -> str:

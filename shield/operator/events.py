@@ -133,12 +133,12 @@ LINES: Final[Mapping[str, Event]] = {
     "request": _event(
         "info",
         "A forwarded request has ended.",
-        "address client method path status action reason tier ms sent server id ja4 fault rule",
+        "address client method path status action reason tier ms sent server id route ja4 fault rule",
     ),
     "refused": _event(
         "info",
         "Shield has answered a request itself because of its verdict.",
-        "address client shape method host path user_agent status action reason tier ja4 id",
+        "address client shape method host path user_agent status action reason route tier ja4 id",
     ),
     "fault": _event(
         "info",

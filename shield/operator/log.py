@@ -22,7 +22,7 @@ from typing_extensions import Doc
 from shield.http.grammar import TCHARS
 from shield.http.head import Head
 from shield.marks import Unit, Why
-from shield.model import Action, Fault, Tier, Verdict
+from shield.model import Action, Fault, Reason, Tier, Verdict
 from shield.operator.events import EVENTS, LEVELS, Level
 from shield.operator.log_lines import CallLater, LineWriter, LogLines
 from shield.operator.refusals import Refusals
@@ -51,6 +51,7 @@ SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
 
 _BAN: Final = Action.BAN
 _T2: Final = Tier.T2
+_ROUTE_RATE: Final = Reason.ROUTE_RATE
 NOT_SENT: Final = "fail"
 """In place of the action of a request that the policy let through and no server got."""
 _NOT_SENT: Final = {
@@ -190,6 +191,8 @@ class AccessLog:
             "server": server,
             "id": request_id,
         }
+        if verdict.reason is _ROUTE_RATE:
+            line["route"] = request.braked_by
         if ja4:
             line["ja4"] = ja4
         if fault:
@@ -227,6 +230,8 @@ class AccessLog:
             "action": verdict.action._value_,
             "reason": verdict.reason._value_,
         }
+        if verdict.reason is _ROUTE_RATE:
+            line["route"] = request.braked_by
         if verdict.action is not _BAN:
             line["tier"] = int(request.tier)
         if ja4:

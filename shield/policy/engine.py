@@ -240,6 +240,7 @@ class Engine:
             tiers=tiers,
             windows=self._windows,
             effects=effects,
+            routes=judge if isinstance(judge, RouteJudge) else None,
         )
         self._operator = OperatorSide(effects, explainer, routing)
         self._asked: Judge | RouteJudge | Overruled = self._judge

@@ -26,6 +26,7 @@ class Request:
     __slots__ = (
         "admitted",
         "body_pending",
+        "braked_by",
         "charged_factor",
         "charged_pass",
         "client",
@@ -49,6 +50,7 @@ class Request:
     # for whoever asked
     verdict: Verdict  # the latest; changes while the request is queued
     tier: Tier
+    braked_by: str  # of a verdict for the limit of a route, in a dry run too: what the route is called; else not set
     grant: bool  # the response may carry an earned pass: ask the engine's grant()
     has_slot: bool
     queued_at: float  # when it was put into the queue; 0 when it is not in it

@@ -205,6 +205,37 @@ CHANGED = (
 
 
 @pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ('path = "/"\nlimit = { client = { per_minute = 60, burst = 79 } }', ["route[0].limit.client"]),
+        ('path = "/"\nlimit = { client = { per_minute = 60, burst = 80 } }', []),
+        ('path = "/"\nmethods = ["POST"]\nlimit = { client = { per_minute = 60, burst = 5 } }', []),
+        ('path = "/"\nchallenge = "never"', ["route[0].challenge"]),
+        ('path = "/"\nchallenge = "never"\ntypes = ["application/json"]', []),
+        ('path = "/feed"\nchallenge = "never"\n[challenge]\nmode = "off"', ["route[0].challenge"]),
+        ('path = "/a"\ntypes = ["text/plain"]\nmethods = ["GET"]', ["route[0].types"]),
+        (
+            'path = "/a"\nlimit.client = { per_minute = 5, burst = 9 }\nlimit.address = { per_minute = 5, burst = 9 }',
+            ["route[0].limit.client"],
+        ),
+        ('path = "/a"\ndry_run = true\ncost = 5', ["route[0].dry_run"]),
+        ('path = "/a"\ndry_run = true\nchallenge = "always"', []),
+        ('path = "/a"\n[[route]]\npath = "/a/b"', ["route[1]"]),
+        (
+            'path = "/a"\nlimit.network = { per_minute = 5, burst = 9 }\n[listen]\nworkers = 2\ntrusted_proxies=["::"]',
+            ["route[0].limit"],
+        ),
+    ],
+)
+def test_routes_that_harm_or_do_not_what_they_seem_to_are_remarked_on(
+    text: str, keys: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[[route]]\n" + text)
+    assert [item.key for item in remarks(str(path))] == keys
+
+
+@pytest.mark.parametrize(
     ("more", "idle"),
     [
         ("", "forwarded_from redirect_port handshake_timeout verify eject_after"),

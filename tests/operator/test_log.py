@@ -131,6 +131,16 @@ def test_refusals_are_sampled_and_the_rest_counted(clock: Clock) -> None:
     assert log.suppressed == 997
 
 
+def test_a_limit_of_a_route_names_it(clock: Clock) -> None:
+    log, lines = make(clock)
+    refused = request(reason=Reason.ROUTE_RATE)
+    refused.braked_by = "logins"
+    log.refused(clock(), refused, 429)
+    log.request(clock(), refused, 200, 0.1)
+    log.flush()
+    assert [(line["event"], line["route"]) for line in lines.all()] == [("refused", "logins"), ("request", "logins")]
+
+
 def test_a_refusal_carries_tier_request_id_and_shape(clock: Clock) -> None:
     log, lines = make(clock)
     first, second, other = (request(reason=Reason.NEWCOMER) for _ in range(3))

@@ -12,10 +12,12 @@ from typing import Final
 from shield.model import Reason, Tier, Verdict
 from shield.policy.drops import Drops
 from shield.policy.entries import AddressEntry, ClientEntry, Pass, PassKind
-from shield.policy.explain.picture import Budget, HistoryPicture, PassPicture, Picture
+from shield.policy.explain.picture import Budget, HistoryPicture, PassPicture, Picture, RoutePicture
 from shield.policy.identity import Identity
 from shield.policy.locations import locate
 from shield.policy.passes import Passes
+from shield.policy.per_route.judge import RouteJudge
+from shield.policy.per_route.terms import NEVER
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 from shield.policy.rules.effects import Effects
@@ -24,6 +26,7 @@ from shield.policy.settings import EngineSettings
 from shield.policy.tiers import Tiers, tier_of
 from shield.policy.windows import Windows
 
+ROUTE_RATE: Final = Reason.ROUTE_RATE
 MOST_CLIENTS: Final = 20
 PATH_CHARS: Final = 256
 
@@ -31,7 +34,17 @@ PATH_CHARS: Final = 256
 class Explainer:
     """One engine's."""
 
-    __slots__ = ("_drops", "_effects", "_identity", "_passes", "_reputation", "_settings", "_tiers", "_windows")
+    __slots__ = (
+        "_drops",
+        "_effects",
+        "_identity",
+        "_passes",
+        "_reputation",
+        "_routes",
+        "_settings",
+        "_tiers",
+        "_windows",
+    )
 
     def __init__(
         self,
@@ -44,7 +57,9 @@ class Explainer:
         tiers: Tiers,
         windows: Windows,
         effects: Effects,
+        routes: RouteJudge | None,
     ) -> None:
+        self._routes = routes
         self._settings = settings
         self._identity = identity
         self._reputation = reputation
@@ -140,12 +155,17 @@ class Explainer:
         record = None if entry is None or entry.record is None or not entry.record.live else entry.record
         score = 0.0 if entry is None else reputation.of_client(entry, now)
         tier = request.tier if request is not None else self._tier(score, record is not None, shown)
+        route = None if request is None or self._routes is None else self._route(self._routes, request, now)
+        spared = request is not None and self._tiers.spares(request)
+        verdict = verdict if request is None else request.verdict
         return Picture(
             now=now,
             where=where,
-            verdict=verdict if request is None else request.verdict,
+            verdict=verdict,
             tier=int(tier),
             path="" if request is None else request.path[:PATH_CHARS],
+            route=route,
+            braked_by=request.braked_by if request is not None and verdict and verdict.reason is ROUTE_RATE else "",
             rule=rules[0],
             limit=rules[1],
             named=named,
@@ -163,11 +183,26 @@ class Explainer:
             pressed=weather.pressed,
             attack_since=weather.attack.since if weather.attack.on else 0.0,
             attack_cause=weather.attack.cause,
-            spared=request is not None and self._tiers.spares(request),
+            spared=spared or (route is not None and route.challenge == NEVER),
             unanswered=0 if entry is None else entry.rare.unanswered,
             challenged_since=0.0 if entry is None else entry.rare.refused_since,
             client=_budget(0.0 if entry is None else entry.tat, limits.client.rate, limits.client.burst, now),
             address=_budget(0.0 if source is None else source.tat, limits.address.rate, limits.address.burst, now),
+        )
+
+    def _route(self, routes: RouteJudge, request: Request, now: float) -> RoutePicture | None:
+        terms = routes.routing.of(request)
+        if terms is None:
+            return None
+        settings, keys = terms.route.settings, routes.keys(request)
+        limits = [
+            (brake.label, name, Budget(level.left(keys[name], now), level.rate, level.burst))
+            for brake in terms.brakes
+            for name, level in brake.levels.items()
+            if name in keys
+        ]
+        return RoutePicture(
+            settings.label, terms.mode or "", request.cost, terms.plain, settings.dry_run, tuple(limits)
         )
 
     def _tier(self, score: float, known: bool, shown: Pass | None) -> Tier:

@@ -43,6 +43,19 @@ class HistoryPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutePicture:
+    """What the config has set for the route of a request. `limits`: the name of a route, whose limit it is (client,
+    address, network), and what is left, in requests, by requests/s."""
+
+    label: str
+    challenge: str  # "" where it is as elsewhere
+    cost: float  # units
+    plain: bool  # the path is spelled as the route's, so that what allows more holds, too
+    dry_run: bool
+    limits: tuple[tuple[str, str, Budget], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One client at one moment; with a `verdict`, one request of it. Times are monotonic seconds, 0 for none.
 
@@ -54,6 +67,8 @@ class Picture:
     verdict: Verdict | None
     tier: int
     path: str
+    route: RoutePicture | None
+    braked_by: str  # the route whose limit refused it, or would have; empty for none
     rule: Rule | None  # that says whether it may come
     limit: Rule | None  # that limits it
     named: Reason | None  # by identity.allow and identity.deny

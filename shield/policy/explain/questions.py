@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shield.model import Action, Reason, Tier
-from shield.policy.explain.picture import Budget, PassPicture, Picture
+from shield.policy.explain.picture import Budget, PassPicture, Picture, RoutePicture
 from shield.policy.rules.rule import Rule
 
 BUCKETS: Final = {
@@ -20,7 +20,6 @@ BUCKETS: Final = {
     Reason.NETWORK_RATE: "the network's",
     Reason.PASS_RATE: "the pass's",
     Reason.FINGERPRINT_RATE: "the program's, which all strangers with it share",
-    Reason.ROUTE_RATE: "that of its route",
     Reason.OPERATOR_LIMIT: "that of your rule",
 }
 CHALLENGES: Final = {
@@ -80,6 +79,8 @@ def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
     if picture.crawler:
         yield _crawler(picture)
     yield _dropped(picture)
+    if picture.route is not None:
+        yield _routed(picture, picture.route)
     yield _banned(picture)
     if picture.verdict is not None and picture.verdict.reason is Reason.HONEYPOT:
         yield Answer(
@@ -93,6 +94,28 @@ def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
     yield _pressed(picture)
     yield _limited(picture)
     yield _room(picture)
+
+
+def _routed(picture: Picture, route: RoutePicture) -> Answer:
+    """Asked before the ban of its address, and after that of the client itself, of whom it says nothing then."""
+    numbers: dict[str, Any] = {"cost": route.cost}
+    for label, level, budget in route.limits:
+        name = level if label == route.label else f"{label} {level}"
+        numbers |= {f"{name}_left": budget.left, f"{name}_limit": f"{budget.rate * 60:g}/min, {budget.burst:g} at once"}
+    said = [f"yes, {route.label}"]
+    if route.dry_run:
+        said.append("which is tried and holds for nobody")
+    if not route.plain:
+        said.append("as far as it restricts, since a service may read the path as one of its")
+    if route.challenge:
+        said.append(f"challenge: {route.challenge}")
+    question, verdict = "Does its route have rules of its own?", picture.verdict
+    if verdict is not None and picture.braked_by:
+        said.append(f"the limit of {picture.braked_by} has no request left")
+        decides = verdict.action is Action.LIMIT
+        until = picture.now + verdict.retry_after
+        return Answer(question, "; ".join(said), numbers, "time, or the config", until=until, decides=decides)
+    return Answer(question, "; ".join(said), numbers, "the config: [[route]]")
 
 
 def _reason(picture: Picture) -> Reason | None:

@@ -136,7 +136,9 @@ class RouteJudge:
             refusal = brake.refusal(keys, insist, now)
             if refusal is None:
                 passed.append(brake)
-            elif brake.dry_run:
+                continue
+            request.braked_by = brake.label
+            if brake.dry_run:
                 reported = refusal.in_dry_run()
             else:
                 request.tier = Tier.T1 if known else Tier.T3

@@ -65,14 +65,16 @@ def per_route(settings: Sequence[RouteSettings]) -> tuple[PerRoute, ...]:
 
 class Terms:
     """What holds for a request. `route` is the one that it is under; `cost` in units, `most_body` in bytes, timeouts in
-    seconds, None where it is as elsewhere. `least_cost`, `least_body`: bounds, for what is spelled otherwise."""
+    seconds, None where it is as elsewhere. `plain`: what the route allows holds, too. `least_cost`, `narrow_body`: the
+    bounds of routes of which only what restricts holds; 0 for none."""
 
     __slots__ = ("always_dry", "body_buffer", "brakes", "cost", "first_byte", "idle", "least_cost", "mode",
-                 "most_body", "narrow_body", "route")  # fmt: skip
+                 "most_body", "narrow_body", "plain", "route")  # fmt: skip
 
     def __init__(self, route: PerRoute, plain: bool, others: Sequence[PerRoute] = ()) -> None:
         """`plain`: the request is spelled as `route` is, and may have what it allows."""
         self.route = route
+        self.plain = plain
         together = (route, *others)
         self.brakes = tuple(one.brake for one in together if one.brake is not None)
         real = [one.settings for one in together if not one.settings.dry_run]
