@@ -1,6 +1,6 @@
 """Runs a service as systemd would: holds its sockets, follows its main process, and starts it again when that ends.
 
-As in deploy/shield.service and deploy/shield.socket: `Type=notify-reload`, `KillMode=mixed`, `Restart=on-failure`,
+As in deploy/shield.service and deploy/shield.socket: `Type=notify-reload`, `KillMode=process`, `Restart=on-failure`,
 `RestartSec=100ms`. The processes of the service are those of the process group that it was started in. Linux only.
 """
 
@@ -124,7 +124,6 @@ class Manager:
         if self.main != pid:
             return
         self.main = 0
-        self._kill_rest()
         if self._wanted:
             await asyncio.sleep(RESTART_SECONDS)
             self._begin()
@@ -134,7 +133,7 @@ class Manager:
         self._over.set()
 
     def _kill_rest(self) -> None:
-        """KillMode=mixed: whatever the main process has left."""
+        """Whatever is left in the end: systemd would leave that alone, but the next test wants its ports."""
         while self._groups:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._groups.pop(), signal.SIGKILL)

@@ -2,12 +2,13 @@
 
     python -m bench chaos [--seconds 300]        (make chaos, CHAOS_SECONDS=300)
 
-A manager runs Shield as systemd would (common/manager.py). One thing after another happens: a worker, the supervisor or
-all processes are killed (SIGKILL); a worker hangs; the config is read again, also a broken one; new code is started,
-also with a config that cannot be used; no file can be written; one of two servers falls over. Honest people
-(load/honest.py) ask meanwhile, over kept connections and new ones, with WebSockets and event streams open all the time.
+A manager runs Shield as systemd would, with sockets of its own (common/manager.py). One thing after another happens: a
+worker, the supervisor or all processes are killed (SIGKILL); a worker hangs; the config is read again, also a broken
+one; new code is started, also with a config that cannot be used; no file can be written; one of two servers falls over.
+Honest people (load/honest.py) ask meanwhile, over kept connections and new ones, with WebSockets and event streams open
+all the time.
 
-No request may fail, but one that was under way when a process was killed, or at a server when that fell over. No ban
+No request may fail, but one that was under way when its worker was killed, or at a server when that fell over. No ban
 that is 0.3 s old may be forgotten. On loopback, bounded in number, rate and time.
 """
 
@@ -54,6 +55,7 @@ HANG_SECONDS: Final = 20.0  # until a worker that hangs is replaced, at most
 KEPT_SECONDS: Final = 0.3  # after which a ban has been written down
 BAN_SECONDS: Final = 50.0  # for which it holds at least
 WANTED_BACK: Final = 1.0  # s until somebody is served after a kill
+ORPHANED: Final = 65.0  # s after which streams at workers without a supervisor have ended: orphans.py, timeouts.drain
 TRAP: Final = "/trap"
 SWITCH: Final = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -85,6 +87,7 @@ class ChaosLedger(Ledger):
     def __init__(self) -> None:
         super().__init__()
         self.broken: list[tuple[float, float]] = []
+        self.orphaned = float("-inf")  # when the main process was killed last
         self.excused: collections.Counter[str] = collections.Counter()
         self.began: dict[str, float] = {}
 
@@ -144,6 +147,7 @@ class Chaos:
         self.bans: dict[str, float] = {}  # address: when
         self.config = ""
         self.facts: dict[str, Any] = {}  # that the config has
+        self.workers_expected = 0
 
     # What happens
 
@@ -151,9 +155,9 @@ class Chaos:
         found = await asyncio.to_thread(status, self.admin)
         return [worker["pid"] for worker in found.get("workers", []) if worker["pid"]]
 
-    async def kill(self, what: str, pids: list[int]) -> None:
-        """Kill these, and wait until a new client is served."""
-        with self.ledger.breaking():
+    async def kill(self, what: str, pids: list[int], breaks: bool = True) -> None:
+        """Kill these, and wait until new clients are served. `breaks`: they have requests of clients."""
+        with self.ledger.breaking() if breaks else contextlib.nullcontext():
             began = time.monotonic()
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -171,7 +175,9 @@ class Chaos:
         await self.kill("a worker is killed", [self.random.choice(pids)] if pids else [self.manager.main])
 
     async def kill_the_main_process(self) -> None:
-        await self.kill("the main process is killed", [self.manager.main])
+        """Its workers go on until the next one's serve, so not even what is under way may break."""
+        self.ledger.orphaned = time.monotonic()
+        await self.kill("the main process is killed", [self.manager.main], breaks=self.workers_expected == 1)
 
     async def kill_all(self) -> None:
         await self.kill("all processes are killed", self.manager.processes())
@@ -314,7 +320,7 @@ class Chaos:
                 why = repr(error)
             self.streams[kind] += 1
             now = time.monotonic()
-            if why and not self.ledger.under_way(began, now):
+            if why and not self.ledger.under_way(began, now) and now > self.ledger.orphaned + ORPHANED:
                 self.ledger.problems.append(f"a {kind} was cut: {why}")
             await asyncio.sleep(0.05)
 
@@ -449,6 +455,7 @@ async def play(arguments: argparse.Namespace, folder: Path, shown: Bar) -> dict[
         "port": port, "admin": admin, "one": one, "other": other, "folder": folder, "workers": arguments.workers,
         "windows": 2,
     }  # fmt: skip
+    chaos.workers_expected = arguments.workers
     chaos.write_config()
     begin = time.monotonic()
 

@@ -87,6 +87,7 @@ def _assigned(config: Config, workers: int, passed: Sequence[tuple[str, socket.s
         names=names,
         groups=(list(groups[0].values()), list(groups[1].values())),
         admin=(config.admin.address, admin),
+        kept=True,
     )
 
 

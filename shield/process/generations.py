@@ -186,6 +186,20 @@ class Generations:
         while self._retired:
             await asyncio.wait(self._retired)
 
+    def outlive(self, outlives: bool) -> None:
+        """Whether there is no supervisor any more, and another one is waited for, whose workers keep the files."""
+        if self._present is not None:
+            self._present.outlive(outlives)
+
+    def step_aside(self, done: Callable[[], None]) -> float:
+        """Retire for workers of another supervisor, which accept connections already; `done` is called when the last
+        connection has ended. The seconds that these may take (`timeouts.drain`)."""
+        service, self._present = self._serving(), None
+        self.event("draining", connections=service.metrics.connections_open)
+        self._retire(service)
+        self.when_left(done)
+        return service.config.timeouts.drain
+
     def when_left(self, done: Callable[[], None]) -> None:
         """As `left`; `done` is called then."""
         self._leaving = asyncio.create_task(self.left())

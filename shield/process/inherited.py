@@ -68,6 +68,7 @@ class Legacy:
     estates: list[socket.socket] = field(default_factory=list)  # one for each worker (estate.py)
     before: list[int] = field(default_factory=list)  # pidfds of the processes before, the oldest first
     rules: list[Any] = field(default_factory=list)  # of the operator, as rows (policy/rules/book.py)
+    kept: bool = False  # the sockets are a service manager's
     stderr: int = 2
 
     @classmethod
@@ -84,7 +85,7 @@ class Legacy:
         service, redirect = held.held
         names = [name for name, _ in service], [name for name, _ in redirect]
         groups = [group for _, group in service], [group for _, group in redirect]
-        return cls(workers, keys, names, groups, held.program, admin, estates, before)
+        return cls(workers, keys, names, groups, held.program, admin, estates, before, kept=held.kept)
 
     def line(self) -> dict[str, Any]:
         """All but the descriptors, as JSON can say it."""
@@ -101,6 +102,7 @@ class Legacy:
             "estates": len(self.estates),
             "before": len(self.before),
             "rules": self.rules,
+            "kept": self.kept,
         }
 
     def descriptors(self) -> list[int]:
@@ -135,6 +137,7 @@ class Legacy:
                 estates=sockets(line["estates"]),
                 before=[next(left) for _ in range(line["before"])],
                 rules=list(line.get("rules", [])),
+                kept=line.get("kept") is True,
                 stderr=next(left),
             )
         except (KeyError, TypeError, ValueError, StopIteration, OSError) as error:
@@ -165,7 +168,7 @@ class Legacy:
     def sockets(self) -> SharedSockets:
         """Those that clients connect to."""
         program = ALONE if tuple(self.program) == ALONE else self.program
-        return SharedSockets.holding(self.names, self.groups, program)
+        return SharedSockets.holding(self.names, self.groups, program, self.kept)
 
 
 class Predecessors:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -201,6 +202,17 @@ def load(
             set_aside(path, JOURNAL, log, str(error))
         except OSError as error:
             set_aside(path, JOURNAL, log, str(error.strerror))
+    entries.sort(key=lambda entry: entry[0])
+    return entries
+
+
+def written_since(settings: StateSettings, since: float) -> list[Entry]:
+    """What was written into any journal at or after that time of the wall clock, in the order of time. What cannot be
+    read is left out."""
+    entries: list[Entry] = []
+    for path, _ in files_of(settings, JOURNAL):
+        with contextlib.suppress(OSError, UnusableError):
+            entries += [entry for entry in read(path, math.inf)[0] if entry[0] >= since]
     entries.sort(key=lambda entry: entry[0])
     return entries
 

@@ -18,7 +18,7 @@ import orjson
 
 from shield.policy.engine import Engine
 from shield.process.build import Setting
-from shield.process.journal import Entry, Journal
+from shield.process.journal import Entry, Journal, written_since
 from shield.process.journal import load as load_journals
 from shield.process.state import HISTORY, JOURNAL, LEARNED, forget_others, load, path_of, save
 
@@ -35,6 +35,10 @@ FRESH_SECONDS: Final = 600.0
 OF_THE_MOMENT: Final = frozenset({"weather", "price", "wait"})
 PARDONED: Final = frozenset({"client", "address"})
 """Kinds of rows that a pardon makes void."""
+LATE_SECONDS: Final = 30.0
+"""More than it takes from the reading of the journals until there is a keeper."""
+LATE_ROWS: Final = 250
+"""Rows that are taken at a time, in 2.5 ms, in which no request is served."""
 FORGETS_AT: Final = 2
 """The save with which files of workers that there are no more of are removed: by then all others have started, too."""
 
@@ -95,7 +99,7 @@ def same_service(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 class Keeper:
     """Saves into `state.directory`; does nothing where that is empty."""
 
-    __slots__ = ("_engine", "_keeps", "_saved", "_saving", "_setting", "_told", "journal")
+    __slots__ = ("_engine", "_keeps", "_late_since", "_saved", "_saving", "_setting", "_told", "journal")
 
     def __init__(self, setting: Setting, engine: Engine) -> None:
         self._setting = setting
@@ -104,12 +108,17 @@ class Keeper:
         self._saving = asyncio.Lock()
         self._saved: dict[str, int] = {}  # by kind: how often
         self._told: dict[str, str] = {}  # by kind: what stands in the way, and was logged
+        self._late_since: float | None = setting.clock() + setting.wall_offset - LATE_SECONDS
         self.journal = Journal(setting, engine)
 
     def keep(self, keeps: bool) -> None:
         """Whether the files are this process's and engine's to write."""
         self._keeps = keeps
         self.journal.keep(keeps)
+
+    def only_note(self, only: bool) -> None:
+        """Make no snapshots any more, which are another process's to make, but go on with the journal."""
+        self._keeps = not only
 
     async def run(self) -> None:
         """Save now and then, until cancelled."""
@@ -125,7 +134,22 @@ class Keeper:
             due = ATTACK_SECONDS if engine.attack else max(CALM_SECONDS, pause[LEARNED])
             if now - last[LEARNED] >= (min(due, pause[LEARNED]) if self.journal.behind else due):
                 last[LEARNED] = now
+                await self._take_late()
                 pause[LEARNED] = max(LOOK_SECONDS, await self._save(LEARNED) / MOST_SHARE)
+
+    async def _take_late(self) -> None:
+        """Before the first save: take what others, who are gone by now, wrote into journals after they had been read
+        here (orphans.py). The save would remove it."""
+        since, self._late_since = self._late_since, None
+        if since is None or not self._keeps:
+            return
+        loop, state = asyncio.get_running_loop(), self._setting.config.state
+        journal = await loop.run_in_executor(None, written_since, state, since)
+        pardons = _pardons(journal)
+        for begin in range(0, len(journal), LATE_ROWS):
+            rows = (row for at, row in journal[begin : begin + LATE_ROWS] if _holds(row, at, pardons))
+            self._engine.import_learned(rows, self._setting.clock())
+            await asyncio.sleep(0)
 
     async def save(self) -> None:
         """Save everything now."""

@@ -216,6 +216,11 @@ class Service:
             listener.retire()
         parts.serving.connections.draining = True
 
+    def outlive(self, outlives: bool) -> None:
+        """Whether another process is about to come in the place of this one, without a word from it."""
+        assert self._keeper is not None  # noqa: S101 - it has begun
+        self._keeper.only_note(outlives)
+
     async def finish(self) -> None:
         """After it has retired: wait until the last connection has ended, however long that takes, and free everything.
 

@@ -22,6 +22,7 @@ class Share:
     estate: int = -1  # descriptor over which it comes in the place of another worker (estate.py)
     board: int = -1  # descriptor of the memory that all share
     steered: bool = True  # the kernel brings all connections of a network to one worker
+    kept: bool = False  # the listening sockets are a service manager's, who gives them to the next supervisor, too
 
     @property
     def estates(self) -> tuple[int, ...]:

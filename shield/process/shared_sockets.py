@@ -16,6 +16,7 @@ from shield.accept import steering as kernel
 from shield.accept.pit import ALONE, Pit
 from shield.config.settings import Config
 from shield.errors import StartError
+from shield.process.orphans import claim
 
 Group = list[socket.socket]
 
@@ -23,10 +24,11 @@ Group = list[socket.socket]
 class SharedSockets:
     """Listening sockets in groups, one group for an address, with one socket for each worker."""
 
-    __slots__ = ("_names", "_pit", "_program", "_redirects", "_service", "_trusted", "_workers")
+    __slots__ = ("_names", "_pit", "_program", "_redirects", "_service", "_trusted", "_workers", "kept")
 
     def __init__(self, config: Config, workers: int, former: SharedSockets | None = None) -> None:
         """Bind them all, but for the groups of `former` whose addresses stay: both have these. Raises StartError."""
+        self.kept: bool
         self._pit: Pit | None = None
         self._program: Sequence[kernel.Instruction] = ALONE
         self._workers = workers
@@ -34,6 +36,8 @@ class SharedSockets:
         self._names = config.listen.addresses, config.tls.redirect_from
         self._service: list[list[socket.socket]] = []
         self._redirects: list[list[socket.socket]] = []
+        self.kept = former is not None and former.kept
+        """Whether all are a service manager's, who holds them, too."""
         try:
             for number, groups in enumerate((self._service, self._redirects)):
                 self._bind(self._names[number], groups, [] if former is None else former._named(number), config)
@@ -51,10 +55,12 @@ class SharedSockets:
         names: tuple[Sequence[str], Sequence[str]],
         groups: tuple[Sequence[Group], Sequence[Group]],
         program: Sequence[kernel.Instruction] = ALONE,
+        kept: bool = False,
     ) -> SharedSockets:
         """Sockets that somebody else has bound, by the addresses that a config has for them: for the service, and for
-        plain HTTP. `program` chooses in their groups."""
+        plain HTTP. `program` chooses in their groups. `kept`: they are a service manager's."""
         held = cls.__new__(cls)
+        held.kept = kept
         held._pit, held._program, held._trusted = None, program, False
         held._names = tuple(names[0]), tuple(names[1])
         held._service, held._redirects = list(groups[0]), list(groups[1])
@@ -86,6 +92,7 @@ class SharedSockets:
                 held.remove(same)  # "127.0.0.1:0" may be listed twice
                 groups.append(same[1])
             else:
+                self.kept = False
                 groups += bind([address], config.listen.backlog, self._workers)
 
     def _named(self, number: int) -> list[tuple[str, Group]]:
@@ -119,6 +126,11 @@ class SharedSockets:
     def redirect_descriptors(self, worker: int) -> tuple[int, ...]:
         """The descriptors of one worker's sockets for plain HTTP."""
         return tuple(group[worker].fileno() for group in self._redirects)
+
+    def claim(self) -> bool:
+        """Say to the workers of a supervisor that was killed that others accept from these sockets now (orphans.py).
+        False while another supervisor says so."""
+        return all(claim(sock) for group in self._service[:1] for sock in group)
 
     def steer(self) -> bool:
         """Have the kernel bring each network to one worker. False where it would be wrong to; OSError when it cannot.

@@ -12,7 +12,8 @@ dead its connections wait in the backlog for the next one, and the others notice
 A worker that dies is replaced after a pause, longer each time. MOST_DEATHS of one within DEATHS_SECONDS are no
 accident: all are drained and the supervisor ends with a StartError. SIGTERM or SIGINT drains all workers; a second one
 kills them. A worker that does nothing any more is killed, and replaced like one that has died. A supervisor that is
-killed leaves no orphans: its workers see it, drain and end.
+killed leaves no orphans for long: its workers see it, drain and end, at once or, where a service manager holds the
+sockets, when the next supervisor's workers listen (orphans.py).
 
 SIGHUP reads the config again: every worker prepares a service by it (generations.py), and when all have, all let it
 begin. When one cannot, none does. SIGUSR2 starts another supervisor in the place of this one (upgrade.py), with workers
@@ -251,6 +252,7 @@ class Supervisor:
         for worker in self._workers:
             self._keep_running(self._keep(worker))
         self._keep_running(self._watch())
+        self._keep_running(self._claim())
         self._tell("started", steered=steered)
         warn_of_forgetting(config, self._log)
 
@@ -352,7 +354,8 @@ class Supervisor:
 
     def _share(self, number: int, keys: tuple[bytes, bytes | None], listening: SharedSockets) -> Share:
         descriptors = listening.descriptors(number), listening.redirect_descriptors(number)
-        return Share(number, keys, *descriptors, self._number, board=self._board_memory, steered=listening.steers)
+        board, steered, kept = self._board_memory, listening.steers, listening.kept
+        return Share(number, keys, *descriptors, self._number, board=board, steered=steered, kept=kept)
 
     def _make_board(self) -> None:
         """Make what the workers have in common (policy/board). Raises StartError."""
@@ -488,6 +491,12 @@ class Supervisor:
                 if worker.hangs() and worker.process is not None:
                     self._log.event("worker_hangs", worker=worker.number, pid=worker.process.pid)
                     worker.signal(signal.SIGKILL)
+
+    async def _claim(self) -> None:
+        """Have the workers of a supervisor that was killed leave the sockets to ours."""
+        # The supervisor before this one, in an upgrade, is about to let them go.
+        while self._sockets is not None and not self._sockets.claim():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(BEAT_SECONDS / 10)
 
     def stop(self) -> None:
         """The handler of SIGTERM, SIGINT and SIGQUIT: drain, and when it comes again, kill."""

@@ -4,7 +4,7 @@ Its standard input is a socket to the supervisor (control.py). Over it come the 
 by others; back go lines of JSON: the answer to each, {} or {"error": "..."}, a beat every second, by which the
 supervisor sees that the worker does not hang, and {"dropped": [...]} whenever connections of other addresses are to be
 dropped. When the supervisor is gone, however it went, the socket reads as ended, and the worker drains and
-ends.
+ends; it goes on for a while where the next supervisor gets the same sockets (orphans.py).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from shield.process import signals
 from shield.process.control import BEAT_SECONDS, Order, Orders, first_order, say
 from shield.process.dropper import Dropped
 from shield.process.generations import Generations
+from shield.process.orphans import followed
 from shield.wire.addresses import UnixAddress, parse_address
 
 NOT_STARTED: Final = 3
@@ -58,6 +59,9 @@ async def _work(first: Order, control: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     orphan = False
+    kept = share.kept
+    watched = os.dup(share.listeners[0]) if kept else -1
+    outliving: list[asyncio.Task[None]] = []
     generations = Generations(share, Teller(control), rules=first.rules)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     for number in signals.IGNORED:
@@ -67,14 +71,28 @@ async def _work(first: Order, control: socket.socket) -> None:
         """The supervisor says nothing more, so this is its end. Nobody else will remove the directory of sockets."""
         nonlocal orphan
         orphan = True
-        stop.set()
+        if kept and not stop.is_set():
+            outliving.append(loop.create_task(outlive()))
+        else:
+            stop.set()
+
+    async def outlive() -> None:
+        """Go on until another supervisor's workers serve, and then with the connections that are here."""
+        generations.outlive(True)
+        if await followed(watched, loop.time):
+            loop.call_later(generations.step_aside(stop.set), stop.set)
+        else:
+            generations.outlive(False)
+            stop.set()
 
     async def follow(order: Order) -> None:
         """Carry out an order, and answer it."""
+        nonlocal kept
         answer: dict[str, Any] = {}
         try:
             match order.what:
                 case "prepare":
+                    kept = kept and order.share.kept
                     await generations.prepare(order.config, order.share)
                 case "commit":
                     await generations.commit()

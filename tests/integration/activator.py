@@ -2,7 +2,8 @@
 
     activator.py ADDRESS... -- COMMAND...
 
-An address is host:port, or a path. One that is named twice gets SO_REUSEPORT, as with ReusePort=yes.
+An address is host:port, or a path. One that is named twice gets SO_REUSEPORT, as with ReusePort=yes. In the place of
+addresses, "from:PATH": whoever listens on that Unix socket holds the sockets, and sends two of them.
 """
 
 from __future__ import annotations
@@ -26,10 +27,20 @@ def bind(text: str, again: bool) -> socket.socket:
     return made
 
 
+def fetch(path: str) -> list[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as holder:
+        holder.connect(path)
+        _, descriptors, _, _ = socket.recv_fds(holder, 1, 2)
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+
+
 def main() -> None:
     middle = sys.argv.index("--")
     addresses, command = sys.argv[1:middle], sys.argv[middle + 1 :]
-    made = [bind(text, addresses.count(text) > 1) for text in addresses]
+    if addresses[0].startswith("from:"):
+        made = fetch(addresses[0].removeprefix("from:"))
+    else:
+        made = [bind(text, addresses.count(text) > 1) for text in addresses]
     high = [os.dup2(sock.fileno(), 100 + number) for number, sock in enumerate(made)]  # out of the way
     for number, descriptor in enumerate(high):
         os.dup2(descriptor, 3 + number)

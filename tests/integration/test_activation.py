@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +82,70 @@ async def test_what_does_not_fit_is_one_line(workers: int, number: int, why: str
     assert await shield.ended() == 3
     (line,) = shield.text
     assert line.startswith(f"shield: {why}")
+
+
+@contextlib.asynccontextmanager
+async def held(number: int, folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """As systemd holds the sockets of shield.socket: the address, and where each start gets the same ones."""
+    made = []
+    port = 0
+    for _ in range(number):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.listen(128)
+        port = sock.getsockname()[1]
+        made.append(sock)
+    path = str(folder / "held")
+
+    async def give(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        end = writer.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(end.fileno())) as plain:
+            socket.send_fds(plain, [b"x"], [sock.fileno() for sock in made])
+        writer.close()
+
+    server = await asyncio.start_unix_server(give, path)
+    try:
+        yield f"127.0.0.1:{port}", f"from:{path}"
+    finally:
+        server.close()
+        for sock in made:
+            sock.close()
+
+
+async def test_workers_go_on_without_their_main_process_until_the_next_ones_serve(
+    start: Start, launch: Start, origin: str, client: Client, tmp_path: Path
+) -> None:
+    """Clients waited for two seconds, until the next main process had been started; and a request that was under way
+    at a worker was cut, though nothing was wrong with the worker."""
+    async with held(2, tmp_path) as (address, source):
+        settings = {
+            "prefix": (sys.executable, ACTIVATOR, source, "--"),
+            "listen": {"workers": 2, "address": address},
+            "upstream": {"servers": [origin]},
+            "limits": {"honeypots": ["/trap"]},
+            "state": {"directory": tmp_path / "state"},
+        }
+        killed = await launch(**settings)
+        await killed.begin()
+        async with client("127.44.0.1").get(f"http://{address}/page") as response:
+            assert response.status == 200
+        killed.process.kill()
+        await killed.process.wait()
+        for number in range(8):
+            async with client(f"127.44.{number}.1").get(f"http://{address}/page") as response:
+                assert response.status == 200
+        scanner = client("127.45.0.1", {"User-Agent": "scanner/1.0"})
+        async with scanner.get(f"http://{address}/trap") as response:
+            assert response.status == 403
+        again = await start(**settings)
+        await killed.logged("draining", count=2)
+        for number in range(8):
+            async with client(f"127.44.{number}.1").get(f"http://{address}/page") as response:
+                assert response.status == 200
+        status = await again.until(lambda now: now["active_bans"]["clients"] == 1)
+        assert sum(worker["requests"]["forward"].get("ok", 0) for worker in status["workers"]) == 8
+        async with scanner.get(f"http://{address}/page") as response:
+            assert response.status == 403
+        await killed.ended()
+        killed.lines.clear()  # it was not expected to end with 0

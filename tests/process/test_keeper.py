@@ -375,3 +375,36 @@ async def test_without_a_directory_there_is_no_journal(tmp_path: Path, events: A
     await asyncio.wait_for(nowhere.journal.run(), 5.0)
     await nowhere.save()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_orphans_ban_while_others_begin_is_not_forgotten(tmp_path: Path, events: Any) -> None:
+    """Workers whose supervisor was killed go on until others serve, which have read the journals by then."""
+    orphan = Process(tmp_path, events, 50.0, 0)
+    orphan.ban("192.0.2.1")
+    await orphan.keeper.save()
+    orphan.keeper.only_note(True)
+    heir = Process(tmp_path, events, 51.0, 0)
+    recall(heir.setting, heir.engine)
+    for process, address in ((orphan, "192.0.3.1"), (heir, "192.0.4.1")):
+        process.ban(address)
+        await process.keeper.journal.write()
+    await orphan.keeper.save()
+    await heir.keeper._take_late()
+    await heir.keeper.save()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("journal")] == []
+    new = Process(tmp_path, events, 55.0)
+    recall(new.setting, new.engine)
+    for process in (heir, new):
+        assert all(process.bans(f"192.0.{number}.1") for number in (2, 3, 4))
+    assert events == []
+
+
+async def test_orphans_that_nobody_follows_save_in_the_end(tmp_path: Path, events: Any) -> None:
+    orphan = Process(tmp_path, events, 50.0, 0)
+    orphan.keeper.only_note(True)
+    orphan.ban("192.0.2.1")
+    await orphan.keeper.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["journal-0.log"]
+    orphan.keeper.only_note(False)
+    await orphan.keeper.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history-0.json", "learned-0.json"]
