@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -84,6 +86,13 @@ def _target(url: str, schemes: tuple[str, ...]) -> Target:
     if not path.isascii() or any(ch.isspace() for ch in path):
         raise Refused(f"the path of {url!r} cannot be sent as it is")
     return Target(loopback(parts.hostname), port, path, parts.scheme == "https")
+
+
+def add_seed_and_files(parser: argparse.ArgumentParser) -> None:
+    """The arguments of suites whose course is drawn by lot, and which keep nothing unless told to."""
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--json", type=Path, help="where the raw results go (default: nowhere)")
+    parser.add_argument("--keep-log", type=Path, help="where Shield's log goes")
 
 
 def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:

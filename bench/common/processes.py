@@ -78,29 +78,28 @@ def group_cpu_seconds(leader: int) -> float:
 
     From /proc/PID/stat (proc(5), fields 5 and 14 to 17); its resolution is one clock tick, 10 ms.
     """
-    total = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == leader:  # session
-                    total += sum(map(int, fields[11:15]))
-    return total / TICKS
+    return sum(sum(map(int, fields[11:15])) for _, fields in _session(leader)) / TICKS
 
 
 def run_seconds(leader: int) -> float:
     """Time on a core so far of every living process in the session that `leader` leads: /proc/PID/task/TID/schedstat,
     in nanoseconds, where group_cpu_seconds() counts in ticks."""
     total = 0
+    for process, _ in _session(leader):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            total += sum(int((task / "schedstat").read_text().split()[0]) for task in (process / "task").iterdir())
+    return total / 1e9
+
+
+def _session(leader: int) -> Iterator[tuple[Path, list[str]]]:
+    """Each process in the session that `leader` leads: its directory in /proc, and the fields of its stat from the
+    third on."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == leader:  # session
-                    total += sum(
-                        int((task / "schedstat").read_text().split()[0]) for task in (entry / "task").iterdir()
-                    )
-    return total / 1e9
+                if int(fields[3]) == leader:
+                    yield entry, fields
 
 
 def group_resident_bytes(leader: int) -> int:

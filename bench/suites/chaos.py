@@ -33,7 +33,7 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.common.guard import Target, bounded
+from bench.common.guard import Target, add_seed_and_files, bounded
 from bench.common.manager import Manager
 from bench.common.processes import ask, free_ports
 from bench.common.progress import Bar, bar
@@ -538,9 +538,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=bounded(float, 1, 36_000), default=300.0)
     parser.add_argument("--short", action="store_true", help="four things only, for the tests")
     parser.add_argument("--workers", type=bounded(int, 1, 8), default=2)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: nowhere)")
-    parser.add_argument("--keep-log", type=Path, help="where Shield's log goes")
+    add_seed_and_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -84,10 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Everything that was asked for; prints the table, writes it, and returns the exit status."""
     results = play(arguments)
-    text = markdown(results)
-    path = report.write(results, text, arguments.json)
-    print(f"{text}\n\nraw results: {path}")
-    return 1 if results["problems"] else 0
+    return report.publish(results, markdown(results), arguments.json)
 
 
 def play(arguments: argparse.Namespace) -> dict[str, Any]:

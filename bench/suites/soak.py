@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.common.guard import Target, bounded
+from bench.common.guard import Target, add_seed_and_files, bounded
 from bench.common.processes import Process, free_ports, launch, own_cores, running, wait_until_answers
 from bench.common.progress import Bar, bar
 from bench.load.honest import Honest
@@ -193,9 +193,7 @@ def errors(log: str, most: int = 10) -> list[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=bounded(float, 10, 36_000), default=600.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: nowhere)")
-    parser.add_argument("--keep-log", type=Path, help="where Shield's log goes")
+    add_seed_and_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -416,3 +416,18 @@ def site() -> web.Application:
     app.router.add_route("*", "/", page)
     app.router.add_route("*", "/page{rest:.*}", page)
     return app
+
+
+@pytest.fixture
+async def echoing(serve: Callable[..., Awaitable[str]], site: web.Application) -> str:
+    """The site, with a WebSocket that echoes."""
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        response = web.WebSocketResponse()
+        await response.prepare(request)
+        async for message in response:
+            await response.send_str(message.data)
+        return response
+
+    site.router.add_get("/echo", echo)
+    return await serve(site)

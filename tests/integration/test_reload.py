@@ -12,33 +12,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import WSMsgType
 
 Client = Callable[..., aiohttp.ClientSession]
 Start = Callable[..., Awaitable[Any]]
 GENEROUS = {"rate": 1e6, "burst": 1e6}
 
 
-@pytest.fixture
-async def origin(serve: Callable[..., Awaitable[str]], site: web.Application) -> str:
-    """The site, with a WebSocket that echoes."""
-
-    async def echo(request: web.Request) -> web.WebSocketResponse:
-        response = web.WebSocketResponse()
-        await response.prepare(request)
-        async for message in response:
-            await response.send_str(message.data)
-        return response
-
-    site.router.add_get("/echo", echo)
-    return await serve(site)
-
-
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_reloads_under_load_lose_nothing(workers: int, start: Start, origin: str, client: Client) -> None:
+async def test_reloads_under_load_lose_nothing(workers: int, start: Start, echoing: str, client: Client) -> None:
     shield = await start(
         listen={"workers": workers},
-        upstream={"servers": [origin]},
+        upstream={"servers": [echoing]},
         limits={"client": GENEROUS, "address": GENEROUS},
         history={"window": 0.1},
         log={"requests": False},
@@ -80,11 +65,11 @@ async def test_reloads_under_load_lose_nothing(workers: int, start: Start, origi
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_config_that_cannot_be_used_changes_nothing(
-    workers: int, start: Start, origin: str, client: Client, tls: Any, tmp_path: Path
+    workers: int, start: Start, echoing: str, client: Client, tls: Any, tmp_path: Path
 ) -> None:
     certificate = tmp_path / "site.pem"
     certificate.write_bytes(Path(tls.certificate).read_bytes())
-    shield = await start(listen={"workers": workers}, upstream={"servers": [origin]})
+    shield = await start(listen={"workers": workers}, upstream={"servers": [echoing]})
     shield.expected = {"reload_refused"}
     session = client("127.32.0.1")
     async with session.get(shield.url("/page")) as response:
@@ -124,8 +109,8 @@ async def test_a_config_that_cannot_be_used_changes_nothing(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_what_a_reload_can_change_and_what_not(workers: int, start: Start, origin: str, client: Client) -> None:
-    shield = await start(listen={"workers": workers}, upstream={"servers": [origin]})
+async def test_what_a_reload_can_change_and_what_not(workers: int, start: Start, echoing: str, client: Client) -> None:
+    shield = await start(listen={"workers": workers}, upstream={"servers": [echoing]})
     with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
         added, admin = (f"127.0.0.1:{each.getsockname()[1]}" for each in (free, other))
     first = shield.settings["listen"]["address"]
@@ -153,8 +138,8 @@ async def test_what_a_reload_can_change_and_what_not(workers: int, start: Start,
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_other_signals_end_nothing_or_drain(workers: int, start: Start, origin: str, client: Client) -> None:
-    shield = await start(listen={"workers": workers}, upstream={"servers": [origin]})
+async def test_other_signals_end_nothing_or_drain(workers: int, start: Start, echoing: str, client: Client) -> None:
+    shield = await start(listen={"workers": workers}, upstream={"servers": [echoing]})
     shield.process.send_signal(signal.SIGUSR1)
     await shield.logged("signal_ignored", signal="SIGUSR1")
     async with client().get(shield.url("/page")) as response:
@@ -165,13 +150,13 @@ async def test_other_signals_end_nothing_or_drain(workers: int, start: Start, or
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_ban_outlives_a_reload_and_a_kill(
-    workers: int, start: Start, launch: Start, origin: str, client: Client, tmp_path: Path
+    workers: int, start: Start, launch: Start, echoing: str, client: Client, tmp_path: Path
 ) -> None:
     """A ban was forgotten whenever its process ended."""
     directory = tmp_path / "state"
     settings = {
         "listen": {"workers": workers},
-        "upstream": {"servers": [origin]},
+        "upstream": {"servers": [echoing]},
         "limits": {"honeypots": ["/trap"]},
         "state": {"directory": directory},
         "challenge": {"mode": "off"},

@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import WSMsgType
 
 import shield as package
 from shield.demo import solver
@@ -40,28 +40,13 @@ def orphanage() -> Iterator[None]:
     prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-@pytest.fixture
-async def origin(serve: Callable[..., Awaitable[str]], site: web.Application) -> str:
-    """The site, with a WebSocket that echoes."""
-
-    async def echo(request: web.Request) -> web.WebSocketResponse:
-        response = web.WebSocketResponse()
-        await response.prepare(request)
-        async for message in response:
-            await response.send_str(message.data)
-        return response
-
-    site.router.add_get("/echo", echo)
-    return await serve(site)
-
-
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_upgrades_under_load_lose_nothing(workers: int, start: Start, origin: str, client: Client) -> None:
+async def test_upgrades_under_load_lose_nothing(workers: int, start: Start, echoing: str, client: Client) -> None:
     """The socket that is open stays with the old code, which ends with it; bans and passes go over."""
     shield = await start(
         prefix=FRESH,
         listen={"workers": workers},
-        upstream={"servers": [origin]},
+        upstream={"servers": [echoing]},
         limits={"client": GENEROUS, "address": GENEROUS, "honeypots": ["/trap"]},
         history={"window": 0.1},
     )
@@ -114,12 +99,12 @@ async def test_upgrades_under_load_lose_nothing(workers: int, start: Start, orig
 
 
 async def test_new_code_that_cannot_serve_changes_nothing(
-    start: Start, origin: str, client: Client, tmp_path: Path
+    start: Start, echoing: str, client: Client, tmp_path: Path
 ) -> None:
     """Its code is broken, its config is wrong, a port is taken, or it would have other workers."""
     code = tmp_path / "code"
     shutil.copytree(Path(package.__file__).parent, code / "shield", ignore=shutil.ignore_patterns("__pycache__"))
-    shield = await start(prefix=("env", f"PYTHONPATH={code}"), upstream={"servers": [origin]})
+    shield = await start(prefix=("env", f"PYTHONPATH={code}"), upstream={"servers": [echoing]})
     shield.expected = {"upgrade_refused"}
     config, session = shield.config.read_text(), client()
 
@@ -162,7 +147,7 @@ def lives(pid: int) -> bool:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_what_is_kept_in_memory_goes_over_and_all_processes_stop_together(
-    workers: int, start: Start, origin: str, client: Client, tmp_path: Path
+    workers: int, start: Start, echoing: str, client: Client, tmp_path: Path
 ) -> None:
     """A pass is signed with keys that no file has. Two processes from before have a WebSocket each."""
     program = {"User-Agent": "feed-reader/2.1", "Accept": "application/json"}
@@ -170,7 +155,7 @@ async def test_what_is_kept_in_memory_goes_over_and_all_processes_stop_together(
         prefix=FRESH,
         listen={"workers": workers},
         admin={"address": f"unix:{tmp_path}/admin"},
-        upstream={"servers": [origin]},
+        upstream={"servers": [echoing]},
         challenge={"mode": "always", "least_hashes": 256, "most_hashes": 1024},
         timeouts={"drain": 0.2},
     )
@@ -250,12 +235,12 @@ class Manager:
         self._socket.close()
 
 
-async def test_the_service_manager_knows_whom_to_watch(start: Start, origin: str, tmp_path: Path) -> None:
+async def test_the_service_manager_knows_whom_to_watch(start: Start, echoing: str, tmp_path: Path) -> None:
     with contextlib.closing(Manager(tmp_path / "notify")) as manager:
         shield = await start(
             prefix=("env", f"NOTIFY_SOCKET={tmp_path}/notify", "WATCHDOG_USEC=200000"),
             listen={"workers": 2},
-            upstream={"servers": [origin]},
+            upstream={"servers": [echoing]},
         )
         old = shield.pid
         assert await manager.hears("READY=1") == old
@@ -272,12 +257,12 @@ async def test_the_service_manager_knows_whom_to_watch(start: Start, origin: str
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_the_operator_s_rules_go_over(
-    workers: int, start: Start, origin: str, client: Client, tmp_path: Path
+    workers: int, start: Start, echoing: str, client: Client, tmp_path: Path
 ) -> None:
     shield = await start(
         prefix=FRESH,
         listen={"workers": workers},
-        upstream={"servers": [origin]},
+        upstream={"servers": [echoing]},
         state={"directory": tmp_path / "state"},
     )
     wish = {"kind": "deny", "subject": "127.31.7.0/24"}
