@@ -94,7 +94,7 @@ def _serve(again: Callable[[], Config], settings: Config, welcome: Welcome) -> i
     cradle = nursery.start(worker.main) if number > 1 else None  # before this process has descriptors to copy
     predecessor = Predecessor.met()
     try:
-        legacy = activation.found(settings, number) if predecessor is None else predecessor.legacy
+        legacy = activation.passed_sockets(settings, number) if predecessor is None else predecessor.legacy
         if number == 1:
             return alone.run(settings, welcome, again, legacy, predecessor)
         return supervisor.run(settings, welcome, number, again, legacy, predecessor, cradle)

@@ -1,4 +1,4 @@
-"""Which exchanges hold a concurrency slot, and which go on without one because the service waits for somebody.
+"""Which exchanges hold a concurrency slot, and which go on without one because the service waits for a client.
 
 A slot is held while the service has something to do, and never for the pace of a client:
 
@@ -11,15 +11,15 @@ A slot is held while the service has something to do, and never for the pace of 
     WebSocket, event      give it back with their head
     stream
 
-Those without a slot are streams, at most `upstream.max_streams`. While any place among them is left, anybody may have
-it. When none is, whoever asks gets that of a stream whose network, address or client has more of them than the asker's
-would have, and else none (policy/shares.py).
+Exchanges without a slot are *streams*. There are `upstream.max_streams` *places* for them. A free place is anybody's.
+When all are taken, a newcomer gets the place of a stream whose network, address or client has more of them than the
+newcomer's would have, and that stream ends; if there is none, the newcomer gets no place (policy/shares.py).
 
-Those of them that are merely slow, or whose body is, are laggards besides, since a service with a thread for each
-request is held by these too: at most as many as there are slots, and as many again of clients with a history. A body
-that is to be streamed has its place before it gets its slot, so that it can always give that back; until then it waits,
-unless somebody has more of these places and must leave one. A streamed body whose end finds no slot, because the queue
-is full or slow, asks again every ROOM_SECONDS for LATE_SECONDS, as nearly all of it is with the service.
+Streams whose client merely reads slowly, or sends its body slowly, are *laggards* besides. They are bounded more
+narrowly, since a service with a thread for each request is kept busy by these, too: to as many as there are slots, and
+as many again for clients with a history. A body that is to be streamed takes its place before it gets its slot, so that
+it can give the slot back at any time. Until there is a place it waits. A streamed body whose end gets no slot, because
+the queue is full or slow, asks again every ROOM_SECONDS for LATE_SECONDS, as nearly all of it is with the service.
 """
 
 from __future__ import annotations
@@ -146,12 +146,12 @@ class Streams:
         self._metrics.streams_open += 1
 
     def leave(self, holding: Holding[Stream]) -> None:
-        """It has one again, or has ended."""
+        """A stream has its slot again, or has ended."""
         self.places.give(holding, 1)
         self._metrics.streams_open -= 1
 
     def trickling(self, after: float, now: float) -> list[Paced]:
-        """Those whose response has moved too slowly for so many seconds."""
+        """The exchanges whose response has moved too slowly for more than `after` seconds."""
         return [
             exchange
             for slot, exchange in self.paced.items()
@@ -223,20 +223,20 @@ class Slot:
         self._streams.paced.pop(self, None)
 
     def too_slow(self, exchange: Paced) -> None:
-        """It counts among the slow ones."""
+        """Count the exchange among the slow ones."""
         if self._slow is None:
             self._slow = _holding(exchange, exchange.request)
             self._streams.slow.add(self._slow, 1)
 
     def not_slow(self) -> None:
-        """It counts among them no longer."""
+        """Count the exchange among the slow ones no longer."""
         if self._slow is not None:
             self._streams.slow.give(self._slow, 1)
             self._slow = None
 
     @property
     def placed(self) -> bool:
-        """Whether it has a place among the streams."""
+        """Whether the exchange has a place among the streams, with its slot or without."""
         return self._place is not None
 
     def place(self, stream: Stream, request: Request, lagging: bool) -> None:
@@ -259,7 +259,7 @@ class Slot:
             self._place.owner = stream
 
     def granted(self) -> None:
-        """It has its slot again, and needs no place among the streams."""
+        """The exchange has its slot again, and leaves its place among the streams."""
         self.returned = self.awaited = False
         self._leave()
 

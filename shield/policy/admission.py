@@ -1,6 +1,7 @@
-"""Slots and the queue: who goes to the service now, who waits, and who is turned away.
+"""Admission: which requests go to the service at once, which wait in the queue, and which are turned away.
 
-While the slots are guarded, because long requests are at the service, long_requests.py says who may have one.
+While long requests are at the service the slots are *guarded*: long_requests.py says which requests may have one, and
+the others are parked.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from shield.policy.settings import EngineSettings
 from shield.policy.visits import visit_of
 
 HELD_UP: Final = 0.1
-"""s. Whoever goes next and has waited for less is not held up: slots become free. CoDel's interval (RFC 8289)."""
+"""Seconds. If the next request in the queue has waited for less, slots are becoming free in time, and no long request
+has to give its slot back. The figure is CoDel's interval (RFC 8289)."""
 QUEUED: Final = Verdict(Reason.AT_CAPACITY)
 
 
@@ -63,7 +65,7 @@ class Admission:
         self._shed_in_window = 0  # requests
 
     def enforce(self, enforced: bool) -> None:
-        """Whether requests wait for slots, and are turned away, from now on."""
+        """Switch the dry run: with `enforced`, requests wait for slots, or are turned away, from now on."""
         self._dry_run = not enforced
 
     def enter(self, request: Request, now: float) -> Verdict:
@@ -72,7 +74,7 @@ class Admission:
         if (
             self._dry_run
             or not (slots.exhausted or self._queue.waiting or slots.guarded)
-            or (slots.guarded and self._long.lets_in(request))  # who waits may not go now
+            or (slots.guarded and self._long.lets_in(request))  # those that wait have been asked, and may not go now
         ):
             request.has_slot = True
             request.epoch = slots.epoch
@@ -81,7 +83,7 @@ class Admission:
                 self._long.took(request)
             return request.verdict
         if self._queue.brownout:
-            # Nobody attacks, and an order that stays for ten minutes would lock the same ones out so long.
+            # Nobody attacks. A rank that stays the same would lock the same clients out as long as the brownout lasts.
             request.rank = -(request.client.entry.rare.refused_since or now)
         elif self._queue.pressed:  # else the order is that of arrival
             request.rank = self._ranks.of(request, now)
@@ -98,7 +100,7 @@ class Admission:
         return request.verdict
 
     def enter_again(self, request: Request, now: float) -> Verdict:
-        """As enter(), for a request that was shed. It was given back what it was charged, and is charged that again."""
+        """As enter(), for a request that was shed. What it was charged was given back then, and is charged again."""
         request.verdict = request.admitted
         cost, request.cost = request.cost, self._least_cost
         self._limits.settle(request, cost, now)
@@ -106,11 +108,12 @@ class Admission:
         return self.enter(request, now)
 
     def release(self, request: Request, now: float) -> Sequence[Request]:
-        """Take a request's slot back, if it has one; the queued requests whose verdict has changed."""
+        """Free the slot of a request that has ended, if it has one. Returns the queued requests whose verdict has
+        changed."""
         if request.has_slot:
             request.has_slot = False
             slots = self._slots
-            if not (self._long.counted and self._long.left(request)):
+            if not (self._long.counted and self._long.remove(request)):
                 slots.give()
             if self._queue.waiting or self._meanwhile or slots.guarded:
                 self._guard(now)
@@ -118,7 +121,8 @@ class Admission:
         return ()
 
     def advance(self, now: float) -> Sequence[Request]:
-        """Fill free slots from the queue; the requests whose verdict has changed."""
+        """Give free slots to requests in the queue. Returns the requests whose verdict has changed: these, and those
+        that were shed since the last call."""
         changed, self._meanwhile = self._meanwhile, []
         slots, queue = self._slots, self._queue
         while len(queue):
@@ -138,15 +142,17 @@ class Admission:
         return changed
 
     def _next(self, now: float) -> Request | None:
-        """Take the request out of the queue that gets a slot which is free; None if nobody may have it."""
+        """Take the request that gets the next free slot out of the queue; None if no slot is free, or none may have
+        it."""
         slots, queue = self._slots, self._queue
         if slots.guarded:
             return queue.pop_one(self._long.lets_in, now)
         return queue.pop(now) if queue.waiting and not slots.exhausted else None
 
     def long_after(self, slowness: float, now: float) -> float:
-        """Seconds of silence at the service that are long, while somebody is held up, or would be soon. Infinity while
-        nobody is, and in a brownout. `slowness` is b."""
+        """Seconds without an answer after which a request at the service is long, while a request is held up in the
+        queue, or nearly all slots are taken. Infinity otherwise, and in a brownout or dry run. `slowness` is b of the
+        glossary's congestion."""
         queue, slots = self._queue, self._slots
         if queue.brownout or self._dry_run:
             return inf
@@ -159,9 +165,9 @@ class Admission:
         return self._long.after((), slowness) if slots.in_flight >= slots.loaded_at else inf
 
     def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
-        """Have requests that have taken long give their slots back, for those who wait. The requests whose verdict has
-        changed."""
-        self._long.found([request for request in silent if request.has_slot])
+        """Take the slots of `silent`, which have taken long, and give them to waiting requests. Returns the requests
+        whose verdict has changed."""
+        self._long.add([request for request in silent if request.has_slot])
         self._guard(now)
         if not self._slots.guarded:
             return ()
@@ -169,13 +175,13 @@ class Admission:
         return self.advance(now)
 
     def _guard(self, now: float) -> None:
-        """Guard the slots while there is a reason to."""
+        """Guard the slots while there are long requests; when there are none any more, end the parking."""
         before = self._slots.guarded
         if not self._long.guard(self._queue.brownout) and before:
             self._queue.unpark(now)
 
     def remove(self, request: Request) -> bool:
-        """Take a request out of the queue, whose client has left; whether it was in it."""
+        """Take a request whose client has gone out of the queue. True if it was in there."""
         if not request.queued_at:
             return False
         request.queued_at = 0.0
@@ -183,7 +189,7 @@ class Admission:
         return True
 
     def shed_late(self, now: float) -> None:
-        """Turn away those that have waited too long."""
+        """Turn away the requests that have waited in the queue for longer than the patience."""
         self._guard(now)
         for request in self._queue.tick(now):
             self._shed(request, Reason.QUEUE_TIMEOUT, now)
@@ -198,12 +204,13 @@ class Admission:
         return bool(len(self._queue) or self._meanwhile)
 
     def close_window(self) -> int:
-        """How many requests were turned away in the window that ends, but for those that were parked."""
+        """How many requests were turned away in the window that ends; parked ones are not counted."""
         shed, self._shed_in_window = self._shed_in_window, 0
         return shed
 
     def _shed(self, request: Request, reason: Reason, now: float, counts: bool = True) -> None:
-        """Turn away a request that was charged: it pays for the attempt only. `counts`: as a sign of overload."""
+        """Turn away a request that was charged; all but the least cost is given back. `counts`: this is a sign of
+        overload."""
         self._shed_in_window += counts
         client = request.client
         if self._queue.brownout and not client.entry.rare.refused_since:

@@ -1,10 +1,12 @@
-"""Long requests: those that the service has been silent about for long, while somebody is held up.
+"""Long requests: requests that the service has not begun to answer for a long time, while others wait for a slot.
 
-A long poll, or an answer that something holds up, would keep its slot until the answer's head comes, and a few dozen of
-them would keep everybody out. So when whoever goes next in the queue has to wait, requests that have been at the
-service for much longer than what waits would take give their slots back. They go on there, are never ended for it, and
-do not notice; and as long as there are any, the slots are guarded. For who may have one it counts how many requests are
-at the service, n: those with a slot, and the long ones.
+A long poll, or an answer that something delays, would keep its slot until the answer's head comes, and a few dozen of
+them would keep everybody out. So when the next request in the queue has to wait, requests that have been at the service
+for much longer than the waiting ones would take give their slots back. They go on at the service, and are never ended
+for having taken long.
+
+As long as there are long requests, the slots are *guarded*: a free slot is given only by these rules. n is the number
+of requests at the service, those with a slot and the long ones together.
 
     strangers   n < limit + headroom - least headroom
     T0, T1      n < limit + headroom, or fewer than the headroom besides strangers' long requests
@@ -12,9 +14,9 @@ at the service, n: those with a slot, and the long ones.
                 strangers' long requests
 
 The headroom is a quarter of the limit at least; it grows to the limit where the service proves that it can take as much
-(headroom.py). So whatever strangers' requests take long, a client with a history finds the least headroom. And those at
-the service are never more than L + 2 headroom - L/4: one and a quarter times the limit unless others are answered as
-quickly as usual, and then two and three quarters at most.
+(headroom.py). So however many of the strangers' requests take long, a client with a history finds the least headroom
+free. And the requests at the service are never more than L + 2 headroom - L/4: one and a quarter times the limit unless
+others are answered as quickly as usual, and then two and three quarters at most.
 
 *Doubtful* is who may be the next long one: a request of a route that is not known to be quick; and a stranger's whose
 network or address has more long ones than its share. The shares are the dynamic thresholds of shares.py: an address may
@@ -42,8 +44,9 @@ LEAST_LONG: Final = 0.25
 """s. Silence below which nothing is long; and what a quick route takes at most. Half of `queue.known_patience`: under
 pressure, who waits longer is turned away."""
 TIMES: Final = 3.0
-"""times what somebody who waits would take undisturbed. Of log-normal times with a variation of a half, 1 in 100 is
-longer; and who waits in calm weather does so for at least twice as long as the median."""
+"""Times the usual time of a waiting request, undisturbed, after which another one's silence is long. Of log-normal
+times with a variation of a half, 1 in 100 is longer; and a request waits in calm weather for at least twice as long as
+the median."""
 MOST_LONG: Final = 1.0
 """s. Silence that is long to those of whose route nothing is known: half of `queue.calm_patience`."""
 FEW: Final = 3
@@ -53,7 +56,8 @@ T2: Final = Tier.T2
 
 
 class LongRequests:
-    """Knows the long requests, and says who may have a slot meanwhile. Bounded by those at the service."""
+    """Keeps the long requests, and says who may have a slot while there are any. It holds no more requests than are at
+    the service."""
 
     __slots__ = ("_headroom", "_long", "_of_client", "_settled", "_shares", "_slots", "_typical", "counted")
 
@@ -69,12 +73,14 @@ class LongRequests:
         self._of_client: dict[bytes, int] = {}  # of these, by the client's key
 
     def after(self, waiting: Sequence[Request], slowness: float) -> float:
-        """Seconds of silence that are long to those who wait; where nobody does, to most. `slowness` is b."""
+        """Seconds without an answer after which a request counts as long: TIMES what the quickest of `waiting` usually
+        takes, or, when nobody waits, what a typical request takes. `slowness` is b of the glossary's congestion."""
         usual = min([self._usual(request.route) for request in waiting], default=self._typical.baseline)
         return max(LEAST_LONG, TIMES * max(slowness, 1.0) * usual)
 
     def idles(self, request: Request) -> bool:
-        """Whether a request says nothing of the service: a stranger's that took long, while others were quick."""
+        """Whether the time of a request tells nothing about the service: it is a stranger's long one, and others were
+        answered as quickly as usual meanwhile."""
         return self._slots.doublings > 0 and request in self._long and self._long[request][1]
 
     # who may have a slot
@@ -144,8 +150,8 @@ class LongRequests:
 
     # the long ones
 
-    def found(self, requests: Sequence[Request]) -> None:
-        """Have these give their slots back. They have one, or have been found before."""
+    def add(self, requests: Sequence[Request]) -> None:
+        """Count these as long, and take their slots back. Each has a slot, or is among the long ones already."""
         shares, slots = self._shares, self._slots
         for request in requests:
             if request not in self._long:
@@ -156,11 +162,11 @@ class LongRequests:
                 self._count(request)
                 shares.add(holding, 1)
                 slots.takes_long(strange)
-        # Each network comes to one worker; the long ones of the others have their places too.
+        # The limit is for all workers: the long requests of the others take up their part of it.
         shares.most = slots.size - slots.long + slots.mine
 
-    def left(self, request: Request) -> bool:
-        """Forget a request that leaves the service. Whether it was a long one, and so has no slot."""
+    def remove(self, request: Request) -> bool:
+        """Forget a request that has ended at the service. True if it was a long one, which so has no slot to give."""
         if request in self.counted:
             self.counted.remove(request)
             key = request.client.key
@@ -172,12 +178,12 @@ class LongRequests:
             return False
         holding, strange = found
         self._shares.give(holding, 1)
-        self._slots.left(strange)
+        self._slots.ends_long(strange)
         return True
 
     def guard(self, brownout: bool) -> bool:
-        """Guard the slots while there is a long request. Whether they are guarded; never in a brownout, where the
-        service is ill and the tiers take turns."""
+        """Guard the slots as long as there is a long request; returns whether they are guarded. In a brownout they
+        never are: there the tiers take turns."""
         slots = self._slots
         guarded = slots.long > 0 and not brownout
         if slots.guarded and not guarded:

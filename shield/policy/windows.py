@@ -86,7 +86,7 @@ class Windows:
         self._history.newcomers = newcomers, known
         weather = self.weather
         self._history.freeze(weather.attack.on)
-        self._share_out(self._pricing.left(weather.capacity, weather.known_demand), weather, now)
+        self._share_out(self._pricing.for_bought(weather.capacity, weather.known_demand), weather, now)
         return True
 
     def hold(self, p: float | None) -> None:
@@ -153,7 +153,7 @@ class Windows:
         self._share_out(left, weather, now)
         self._pricing.solved_elsewhere(elsewhere.solves)
         if weather.attack.on:
-            for_sale = self._pricing.left(weather.shown, weather.known_demand)
+            for_sale = self._pricing.for_bought(weather.shown, weather.known_demand)
             usual = self._history.usual_share(elsewhere.newcomers)
             behind = self._queue.behind(counted.parts)
             self._pricing.read(for_sale, counted.bought, seconds, usual, now, behind)
@@ -189,7 +189,7 @@ class Windows:
     def _left(self, weather: Weather) -> tuple[float, float]:
         """Units/s that are kept for bought passes, and those that the known leave."""
         kept = self._pricing.kept(weather.capacity, weather.known_demand) if weather.pressed else 0.0
-        return kept, self._pricing.left(weather.capacity, weather.known_demand)
+        return kept, self._pricing.for_bought(weather.capacity, weather.known_demand)
 
     def _tell(self, weather: Weather, service: Reading, kept: float, seconds: float, now: float) -> None:
         """Let the others go by the weather: of what is for the whole service, by this worker's part."""

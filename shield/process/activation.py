@@ -27,7 +27,7 @@ MOST: Final = 4096
 Address = TcpAddress | UnixAddress
 
 
-def found(config: Config, workers: int, environment: MutableMapping[str, str] | None = None) -> Legacy | None:
+def passed_sockets(config: Config, workers: int, environment: MutableMapping[str, str] | None = None) -> Legacy | None:
     """The sockets that are passed to this process, by the addresses of the config; None without any.
 
     Raises StartError for one that does not listen, fits no address, or for too few for the workers.
@@ -48,7 +48,7 @@ def _passed(environment: MutableMapping[str, str]) -> list[tuple[str, socket.soc
     pid, count, names = (environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
     if pid != str(os.getpid()):
         return []
-    if not count.isdecimal() or int(count) > MOST:
+    if not (count.isascii() and count.isdecimal() and len(count) < 9) or int(count) > MOST:
         raise StartError(f"LISTEN_FDS is {count!r}, and not a number of sockets")
     labels, passed = names.split(":"), []
     for number in range(int(count)):

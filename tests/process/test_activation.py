@@ -13,7 +13,7 @@ import pytest
 from shield.config.settings import Config
 from shield.errors import StartError
 from shield.process import activation
-from shield.process.activation import found
+from shield.process.activation import passed_sockets
 from shield.process.inherited import Legacy
 
 LOW = 300  # a descriptor from which on some are free
@@ -75,7 +75,7 @@ def test_each_socket_serves_the_address_that_it_is_bound_to(give: Pass, tmp_path
         operator.listen()
         environment = give(three, operator, two, one)
         settings = config("127.0.0.1:1", name(one), name(two), admin=f"unix:{path}", redirect=(name(three),))
-        legacy = found(settings, 1, environment)
+        legacy = passed_sockets(settings, 1, environment)
         assert legacy is not None
         assert environment == {"OTHER": "x"}
         assert legacy.names == ([name(two), name(one)], [name(three)])
@@ -89,30 +89,30 @@ def test_each_socket_serves_the_address_that_it_is_bound_to(give: Pass, tmp_path
 def test_a_name_is_what_it_stands_for(give: Pass, host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one:
         settings = config(f"{host}:{one.getsockname()[1]}")
-        let_go(found(settings, 1, give(one)))
+        let_go(passed_sockets(settings, 1, give(one)))
 
 
 def test_every_interface(give: Pass) -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6) as one:
-        let_go(found(config(f":{one.getsockname()[1]}"), 1, give(one)))
+        let_go(passed_sockets(config(f":{one.getsockname()[1]}"), 1, give(one)))
 
 
 @pytest.mark.parametrize("environment", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_FDS": "1"}])
 def test_what_is_for_another_process_is_left_alone(environment: dict[str, str]) -> None:
-    assert found(config("127.0.0.1:1"), 1, environment) is None
+    assert passed_sockets(config("127.0.0.1:1"), 1, environment) is None
     assert environment == {}
 
 
 @pytest.mark.parametrize("count", ["", "x", "-1", "1000000"])
 def test_a_number_that_is_none(count: str) -> None:
     with pytest.raises(StartError, match="LISTEN_FDS is"):
-        found(config("127.0.0.1:1"), 1, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count})
+        passed_sockets(config("127.0.0.1:1"), 1, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count})
 
 
 def test_what_is_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation, "FIRST", 900_000)
     with pytest.raises(StartError, match="passed socket web: Bad file descriptor"):
-        found(config("x:1"), 1, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"})
+        passed_sockets(config("x:1"), 1, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"})
 
 
 def test_what_fits_no_address_is_said_by_its_name(give: Pass) -> None:
@@ -120,7 +120,7 @@ def test_what_fits_no_address_is_said_by_its_name(give: Pass) -> None:
         socket.create_server(("127.0.0.1", 0)) as one,
         pytest.raises(StartError, match=f"passed socket web listens on {name(one)}, which is in none of"),
     ):
-        found(config("127.0.0.1:1"), 1, give(one, names="web"))
+        passed_sockets(config("127.0.0.1:1"), 1, give(one, names="web"))
 
 
 def test_what_does_not_listen_for_connections(give: Pass) -> None:
@@ -128,7 +128,7 @@ def test_what_does_not_listen_for_connections(give: Pass) -> None:
         idle.bind(("127.0.0.1", 0))
         for sock in (idle, datagrams):
             with pytest.raises(StartError, match="does not listen for connections"):
-                found(config(name(idle)), 1, give(sock))
+                passed_sockets(config(name(idle)), 1, give(sock))
 
 
 def test_each_worker_needs_one_of_its_own(give: Pass) -> None:
@@ -138,9 +138,9 @@ def test_each_worker_needs_one_of_its_own(give: Pass) -> None:
             sock.bind(("127.0.0.1", 0) if sock is one else one.getsockname())
             sock.listen()
         with pytest.raises(StartError, match=r"sockets passed for .*: 2, and listen.workers is 1"):
-            found(config(name(one)), 1, give(one, two))
+            passed_sockets(config(name(one)), 1, give(one, two))
         with pytest.raises(StartError, match=r"ListenStream=127.0.0.1:\d+ 2 times, and ReusePort=yes"):
-            found(config(name(single)), 2, give(single))
+            passed_sockets(config(name(single)), 2, give(single))
         with pytest.raises(StartError, match="need ReusePort=yes"):
-            found(config(name(single)), 2, give(single, single))
-        let_go(found(config(name(one)), 2, give(one, two)))
+            passed_sockets(config(name(single)), 2, give(single, single))
+        let_go(passed_sockets(config(name(one)), 2, give(one, two)))

@@ -1,9 +1,9 @@
-"""What may be had once, at whichever worker: answered challenges, and places that were won in the waiting room.
+"""Claims: an answer to a challenge, or a ticket of the waiting room, is accepted by one worker alone.
 
-Whoever would accept one writes down that it does, and looks then whether another worker has written down the same. The
-second of two sees the first in any case, and refuses; where both see each other, both do. So an answer that is sent to
-two workers within the same microseconds may buy nothing, and never buys twice. (A store is seen by the other cores long
-before the interpreter has come to the next load.)
+A worker that would accept one first writes down its claim, then reads whether another worker has claimed the same. The
+later of two sees the earlier one's claim in any case, and refuses. If both see each other's, both refuse. So an
+answer that is sent to two workers within the same microseconds may buy nothing, and never buys twice. (A store is seen
+by the other cores long before the interpreter has come to the next load.)
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ CLAIM: Final = struct.Struct("<16sd")
 
 
 class Claims:
-    """Claims things for one worker, and hears what the others claim.
+    """Claims for one worker, and reads what the others have claimed.
 
-    `place` names this worker in its challenges, `places` are those of all.
+    `place` is the number that challenges of this worker carry, `places` are those of all workers.
     """
 
     __slots__ = ("_reader", "_ring", "_seat", "place", "places")

@@ -1,4 +1,4 @@
-"""One worker's place at the board: its own cells, who else is there, and who leads."""
+"""One worker's seat at the board: its own cells, which other workers are alive, and which of all leads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ STALE: Final = 1.5
 
 
 class Seat:
-    """The place of one worker. `spread`: connections come to it without regard to the client.
+    """The part of the board that one worker writes. `spread`: the kernel brings connections to any worker, whichever
+    client they are from.
 
-    A process keeps its seat when its config is read again. Then two engines have it for a moment: the last one that
-    joined speaks for it.
+    A process keeps its seat when its config is read again. For a moment two engines have the seat then; only the one
+    that joined last writes to the board.
     """
 
     __slots__ = ("_beats", "_owner", "board", "live", "others", "spread", "worker")
@@ -38,7 +39,8 @@ class Seat:
         return self._owner is owner
 
     def beat(self, now: float) -> None:
-        """Say that this worker is alive, and look who else is. A beat of the future is of another clock."""
+        """Write down that this worker is alive, and read which others are. A time in the future is not believed: it was
+        written by another clock."""
         beats = self._beats
         beats[self.worker] = now
         self.live = tuple(number for number, at in enumerate(beats) if now - STALE < at < now + STALE)
@@ -50,7 +52,7 @@ class Seat:
 
     @property
     def leads(self) -> bool:
-        """Whether that is this one."""
+        """Whether this worker leads."""
         return self.live[0] == self.worker
 
     @property
@@ -68,7 +70,7 @@ class Seat:
 
 
 class Reader:
-    """Reads the rings of a kind of the others, and counts what it missed."""
+    """Reads the rings of one kind that the other workers write, and counts the entries that it missed."""
 
     __slots__ = ("_own", "_rings", "_since", "missed")
 

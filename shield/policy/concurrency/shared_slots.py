@@ -135,11 +135,11 @@ class SharedSlots(Slots):
         self._seat.add(Cell.STRANGE, int(stranger))
         super().takes_long(stranger)
 
-    def left(self, stranger: bool) -> None:
-        """One of those is no longer at the service."""
+    def ends_long(self, stranger: bool) -> None:
+        """Count a long request that has ended at the service no more."""
         self._seat.add(Cell.LONG, -1)
         self._seat.add(Cell.STRANGE, -int(stranger))
-        super().left(stranger)
+        super().ends_long(stranger)
 
     @property
     def long(self) -> int:

@@ -90,8 +90,8 @@ class Slots:
         self.mine_strange += stranger
         self._derive()
 
-    def left(self, stranger: bool) -> None:
-        """One of those is no longer at the service."""
+    def ends_long(self, stranger: bool) -> None:
+        """Count a long request that has ended at the service no more."""
         self.mine -= 1
         self.mine_strange -= stranger
         self._derive()

@@ -100,8 +100,8 @@ class Pricing:
         """Units/s that bought passes take, smoothed."""
         return self._use.rate
 
-    def left(self, capacity: float, known_demand: float) -> float:
-        """The units/s that are left for bought passes (B) when known clients ask for `known_demand`."""
+    def for_bought(self, capacity: float, known_demand: float) -> float:
+        """The units/s that bought passes may take (B) when known clients ask for `known_demand`."""
         settings = self._settings
         return max(settings.bought_share * capacity, settings.usable_share * capacity - known_demand)
 

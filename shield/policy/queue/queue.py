@@ -182,7 +182,7 @@ class Queue:
         i = known_that_may(waiting, lets_in)
         if i >= 0:
             request = self._take(i)
-            self._standing.left(now - request.queued_at, empty=not waiting)
+            self._standing.departed(now - request.queued_at, empty=not waiting)
             return request
         return self.parked.pop(lets_in)
 
@@ -201,7 +201,7 @@ class Queue:
             request = self._take(bisect_left(waiting, group_key(waiting[-1]), key=group_key))
         else:
             request = self._take(len(waiting) - 1)
-        self._standing.left(now - request.queued_at, empty=not waiting)
+        self._standing.departed(now - request.queued_at, empty=not waiting)
         return request
 
     def _take(self, i: int) -> Request:

@@ -21,8 +21,8 @@ class Standing:
         self._shortest = None
         self._ends = now + self._settings.interval
 
-    def left(self, wait: float, empty: bool) -> None:
-        """Somebody left after so many seconds. A queue that ran empty does not stand, whatever it was."""
+    def departed(self, wait: float, empty: bool) -> None:
+        """A request left the queue after so many seconds. A queue that ran empty does not stand, whatever it was."""
         if empty:
             self._shortest = 0.0
         elif self._shortest is None or wait < self._shortest:

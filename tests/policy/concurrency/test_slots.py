@@ -102,5 +102,5 @@ def test_a_request_that_takes_long_gives_its_slot_back_and_is_at_the_service_all
     assert (ten.loaded_at, ten.reached_at) == (2.0, 7)
     assert ten.many_long
     assert ten.many_strange
-    ten.left(stranger=True)
+    ten.ends_long(stranger=True)
     assert (ten.in_flight, ten.long, ten.strange, ten.many_long, ten.many_strange) == (5, 2, 1, True, False)

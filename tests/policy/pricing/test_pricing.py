@@ -240,8 +240,8 @@ def test_in_calm_weather_whoever_waits_is_let_in_and_the_price_falls() -> None:
 
 def test_what_t0_and_t1_leave_is_for_bought_passes_and_never_less_than_a_share() -> None:
     pricing = Bazaar().pricing
-    assert pricing.left(1000.0, 300.0) == pytest.approx(600.0)
-    assert pricing.left(1000.0, 5000.0) == pytest.approx(150.0)
+    assert pricing.for_bought(1000.0, 300.0) == pytest.approx(600.0)
+    assert pricing.for_bought(1000.0, 5000.0) == pytest.approx(150.0)
 
 
 def test_a_share_is_kept_for_bought_passes_when_t0_and_t1_would_take_it() -> None:

@@ -28,7 +28,7 @@ def test_it_is_judged_when_the_interval_is_over(standing: Standing) -> None:
 @pytest.mark.parametrize(("waits", "stands"), [([0.5, 0.01, 0.5], False), ([0.5, 0.03, 0.5], True)])
 def test_the_shortest_wait_says_it(standing: Standing, waits: list[float], stands: bool) -> None:
     for wait in waits:
-        standing.left(wait, empty=False)
+        standing.departed(wait, empty=False)
     standing.judge(9.0, NOW + 0.1)
     assert standing.on is stands
 
@@ -40,8 +40,8 @@ def test_where_nobody_left_the_oldest_says_it(standing: Standing, oldest: float,
 
 
 def test_a_queue_that_ran_empty_does_not_stand(standing: Standing) -> None:
-    standing.left(0.5, empty=False)
-    standing.left(0.5, empty=True)
+    standing.departed(0.5, empty=False)
+    standing.departed(0.5, empty=True)
     standing.judge(0.0, NOW + 0.1)
     assert not standing.on
 
