@@ -39,7 +39,10 @@ ROUND: Final = 30.0  # seconds after which the samples of a round are too old
 HASTE: Final = 0.05  # seconds between two looks: requests that wait call for one every 20 ms
 FEW: Final = 16  # samples that may be in haste, the last: that two or less are below the median is chance, 1 in 478
 LEAST_BASELINE, MOST_BASELINE = 0.1, 10.0  # of a b that a file holds
-MOST_AWAY: Final = 256  # samples that are kept for the worker that leads; they are sent every 20 ms
+MOST_AWAY: Final = 64
+"""Samples that are kept for the worker that leads, which gets them every 20 ms: of one worker, half as many again in a
+window as are kept of all (MOST_SAMPLES), and four times those that may be in haste (FEW). More would cost the leader's
+core and tell it nothing."""
 BLATANT: Final = 1.5  # times beyond the tolerance; less can wait for the window
 
 Sample = tuple[bytes, float, float, bool, int, bool]

@@ -10,6 +10,7 @@ from shield.model import Action, Reason, Signal
 from shield.policy.board.memory import NEWS
 from shield.policy.bucket import Rate
 from shield.policy.challenge.challenge import Redeemed
+from shield.policy.concurrency.concurrency import MOST_AWAY
 from shield.policy.entries import PassKind
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits.settings import LimitsSettings
@@ -380,7 +381,7 @@ def test_only_so_many_times_are_sent_to_the_worker_that_leads(fleet: Any) -> Non
     concurrency = world.engine.engines[1]._concurrency
     for _ in range(300):
         concurrency.sample(b"client", 0.05, 0.01, False, 1)
-    assert len(concurrency.away) == 256
+    assert len(concurrency.away) == MOST_AWAY
     world.engine.tick(world.now)
     assert concurrency.away == []
     assert world.engine.status(world.now).board.lost == 0
