@@ -42,6 +42,10 @@ def _of_route(config: Config, route: RouteSettings) -> Iterator[Complaint]:
     client, address = route.limit.client, route.limit.address
     if client and address and address.per_minute <= client.per_minute and address.burst <= client.burst:
         yield ("limit", "client"), "has no effect: limit.address allows no more to all clients there together"
+    burst = config.limits.client.burst
+    if client and route.cost is not None and client.burst * route.cost > burst:
+        units = client.burst * route.cost
+        yield ("limit", "client"), f"is never reached: that many cost {units:g} units, and limits.client has {burst:g}"
     tried = any(route.limits()) or route.challenge == "always"
     if route.dry_run and not tried:
         yield ("dry_run",), 'tries nothing: only limit and challenge = "always" are tried, and nothing else holds'

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from email.utils import formatdate
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -45,6 +46,8 @@ PROBLEM_FIELDS: Final = NO_STORE + VARY
 
 PLAIN: Final = b"text/plain; charset=utf-8"
 
+_ROUNDING: Final = 1e-6
+"""s."""
 MOST_READY: Final = 256
 """Replies kept ready within a second, of some 2 KiB each; with all four of their messages made, of 10 KiB."""
 
@@ -159,8 +162,9 @@ class Replies:
         wait = verdict.retry_after
         if verdict.limit is not None and word in self._limits:
             rate, burst = verdict.limit
-            # In units: a request costs one for each 10 ms of upstream time. The window is the time to fill the bucket.
-            window = max(-(-burst // rate), 1)
+            # In units: a request costs one for each 10 ms of upstream time; for a route in requests. The window is the
+            # time to fill the bucket, up to the rounding of a rate of five a minute.
+            window = max(ceil(burst / rate - _ROUNDING), 1)
             return self._limits[word][reader].fill(
                 self._date, wait, burst, window, max(verdict.remaining, 0), wait, wait=wait
             )

@@ -219,6 +219,8 @@ CHANGED = (
             ["route[0].limit.client"],
         ),
         ('path = "/a"\ndry_run = true\ncost = 5', ["route[0].dry_run"]),
+        ('path = "/a"\ncost = 20\nlimit = { client = { per_minute = 30, burst = 10 } }', []),
+        ('path = "/a"\ncost = 20\nlimit = { client = { per_minute = 30, burst = 11 } }', ["route[0].limit.client"]),
         ('path = "/a"\ndry_run = true\nchallenge = "always"', []),
         ('path = "/a"\n[[route]]\npath = "/a/b"', ["route[1]"]),
         (

@@ -51,10 +51,14 @@ def toml(settings: dict[str, Any]) -> str:
             return "[" + ", ".join(map(value, item)) + "]"
         return json.dumps(str(item) if isinstance(item, Path) else item)
 
-    top = [f"{key} = {value(item)}" for key, item in settings.items() if not isinstance(item, dict)]
+    several = {name: item for name, item in settings.items() if isinstance(item, list)}
+    top = [f"{key} = {value(item)}" for key, item in settings.items() if not isinstance(item, (dict, list))]
     for name, table in settings.items():
         if isinstance(table, dict):
             top += ["", f"[{name}]", *(f"{key} = {value(item)}" for key, item in table.items())]
+    for name, tables in several.items():
+        for table in tables:
+            top += ["", f"[[{name}]]", *(f"{key} = {value(item)}" for key, item in table.items())]
     return "\n".join(top) + "\n"
 
 

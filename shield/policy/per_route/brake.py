@@ -26,7 +26,7 @@ LEAST_ENTRIES: Final = 1024
 IDLE: Final = 60.0
 REFUSED: Final = 0.2
 """Requests that a refused attempt counts for: as `limits.refused_cost`, of a request that costs one unit."""
-BUCKET_BYTES: Final = 250
+BUCKET_BYTES: Final = 214
 """Bytes of a bucket, its key and its place in the table, by tracemalloc."""
 
 Key = str | bytes
