@@ -67,9 +67,12 @@ class Spools:
         return Spool(self, holding, file)
 
     def failed(self, error: OSError) -> None:
-        """The disk, or the want of a descriptor, keeps bodies from being spooled."""
-        self._off_until = self._clock() + RETRY_SECONDS
-        self._log.event("bodies_not_spooled", error=str(error))
+        """The disk, or the want of a descriptor, keeps bodies from being spooled. Told of once, however many bodies
+        are being written when the disk is full."""
+        now = self._clock()
+        if now >= self._off_until:
+            self._off_until = now + RETRY_SECONDS
+            self._log.event("bodies_not_spooled", error=str(error))
 
 
 class Spool:

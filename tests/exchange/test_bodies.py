@@ -584,6 +584,29 @@ def test_a_disk_that_takes_nothing_fails_no_request(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_that_becomes_full_under_many_bodies_is_told_of_once(
+    worlds: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each body that was being written told of it: thirteen lines for forty uploads."""
+    world = worlds(1)
+    uploads = [Sender(world, f"192.0.{i}.1", length=1_000_000) for i in range(5)]
+    for upload in uploads:
+        upload.send(200 * KB)
+        world.check()
+    assert world.spools.open >= 4
+
+    def full(descriptor: int, data: memoryview, at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool_module.os, "pwrite", full)
+    for upload in uploads:
+        while upload.left:
+            upload.send(50 * KB)
+            world.check()
+    assert [upload.status for upload in uploads] == [200] * 5
+    assert [name for name, _ in world.log.events] == ["bodies_not_spooled"]
+
+
 def test_a_body_that_the_disk_does_not_give_back_is_an_error_of_ours(
     worlds: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
