@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from shield.policy.engine import Engine
 from shield.policy.keys import Keys
 from shield.policy.request import Request
 from shield.process.assembly import assemble
+from shield.process.build import request_ids
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
 from shield.upstream.pool import Pool
@@ -130,7 +130,6 @@ class Proxy:
         self.pool = Pool(
             loaded.upstream, loaded.upstream.servers, self.metrics, None, UpstreamConnection, lambda *_: None
         )
-        numbers = itertools.count(1)
         self.engine = engine(tables, concurrency=1000)
         self.serving = assemble(
             engine=self.engine,
@@ -145,7 +144,7 @@ class Proxy:
             log=SilentLog(),  # type: ignore[arg-type]
             clock=clock,
             loop=asyncio.get_running_loop(),
-            request_ids=lambda: b"bench-%x" % next(numbers),
+            request_ids=request_ids("bench"),
         )
         self.origin = self.new_origin()
         self.connect()

@@ -134,7 +134,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         log=log,
         clock=clock,
         loop=asyncio.get_running_loop(),
-        request_ids=_request_ids(os.urandom(4).hex()),
+        request_ids=request_ids(os.urandom(4).hex()),
         most_streams=file_limit.stream_limit(upstream.max_streams, connections),
         hsts=hsts_field(config.tls),
         on_close=accept_again,
@@ -285,8 +285,8 @@ def _redirect_listener(
     return Listener(entrance, listening, connections, connect, prelude, None)
 
 
-def _request_ids(prefix: str) -> Callable[[], bytes]:
-    """A source of request ids. They are unique in this process; the random `prefix` makes them unique beyond it."""
-    count = itertools.count(1)
-    text = prefix.encode("ascii") + b"-%x"
-    return lambda: text % next(count)
+def request_ids(prefix: str) -> Callable[[], bytes]:
+    """A source of request ids. They are unique in this process; the random `prefix` makes them unique beyond it.
+
+    A flood is given one with each page, so no function of ours is called for it."""
+    return map((prefix.encode("ascii") + b"-%x").__mod__, itertools.count(1)).__next__

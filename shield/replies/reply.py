@@ -25,15 +25,14 @@ class Reply:
     """
 
     # Not a frozen dataclass: making one of those takes 0.6 µs longer, and each challenge is a reply of its own.
-    __slots__ = ("_halves", "_messages", "body", "closes", "fields", "status")
+    __slots__ = ("_forms", "body", "closes", "fields", "status")
 
     def __init__(self, status: int, fields: bytes, body: bytes, closes: bool = False) -> None:
         self.status = status
         self.fields = fields
         self.body = body
         self.closes = closes
-        self._messages: list[bytes | None] = [None, None, None, None]
-        self._halves: list[tuple[bytes, bytes] | None] = [None, None, None, None]  # of each, around UNNAMED
+        self._forms: list[tuple[bytes, ...] | None] = [None, None, None, None]
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}, {len(self.body)} bytes{', closes' if self.closes else ''}>"
@@ -45,18 +44,21 @@ class Reply:
         Each of the four forms is made when it is first asked for and kept: a flood gets the same refusal many times.
         """
         form = head_only | close << 1
-        message = self._messages[form]
-        if message is None:
-            closing = _CLOSE if close else b""
-            body = b"" if head_only else self.body
-            message = self._messages[form] = b"%b%b%b\r\n%b" % (STATUS_LINES[self.status], self.fields, closing, body)
-            before, _, after = message.partition(UNNAMED)
-            self._halves[form] = (before + _NAME_BEGINS, after) if after else None
-        halves = self._halves[form]
-        if halves is None or not request_id:
-            return message
+        parts = self._forms[form]
+        if parts is None:
+            parts = self._forms[form] = self._write(head_only, close)
+        if not request_id or len(parts) == 1:
+            return parts[0]
         name = request_id[:_NAME_CHARS]
-        return b"%b%b%b%b%b" % (halves[0], name, _NAME_ENDS, _SPACES[len(name) :], halves[1])
+        return b"".join((parts[1], name, _NAME_ENDS[len(name)], parts[2]))
+
+    def _write(self, head_only: bool, close: bool) -> tuple[bytes, ...]:
+        """The message; of a page that has room for an id, also what comes before it and what comes after it."""
+        closing = _CLOSE if close else b""
+        body = b"" if head_only else self.body
+        message = b"%b%b%b\r\n%b" % (STATUS_LINES[self.status], self.fields, closing, body)
+        before, _, after = message.partition(UNNAMED)
+        return (message, before + _NAME_BEGINS, after) if after else (message,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,10 @@ WAIT: Final = b"@wait@"
 """Stands for the seconds to wait in the body of a page, which are as long: the length of the body is known before."""
 
 _NAME_BEGINS: Final = b"Request: <code>"
-_NAME_ENDS: Final = b"</code>"
 _NAME_CHARS: Final = 64
-_SPACES: Final = b" " * _NAME_CHARS
-UNNAMED: Final = b"<!--%b-->" % (b" " * (len(_NAME_BEGINS + _NAME_ENDS) + _NAME_CHARS - len("<!---->")))
+_NAME_ENDS: Final = tuple(b"</code>" + b" " * (_NAME_CHARS - length) for length in range(_NAME_CHARS + 1))
+"""What comes after an id, by its length: as many bytes for both together, whatever the id."""
+UNNAMED: Final = b"<!--%b-->" % (b" " * (len(_NAME_BEGINS + _NAME_ENDS[0]) - len("<!---->")))
 """Stands on a page for the id of its request, so that it is as long with one as without."""
 
 
