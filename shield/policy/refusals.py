@@ -27,9 +27,32 @@ TIMED: Final = (
 """Reasons whose Retry-After differs by client: otherwise those that are turned away together come back together."""
 
 
+EARLY: Final = 2 * SLACK
+"""Seconds by which a wait may be beyond a whole number of them, and is told as that number."""
+
+
+class LimitVerdicts(dict[int, Verdict]):
+    """The verdicts of one kind of bucket, by the seconds until it admits the request. A flood is refused by few kinds,
+    so each keeps its own."""
+
+    __slots__ = ("_burst", "_rate", "_reason")
+
+    def __init__(self, reason: Reason, rate: float, burst: float) -> None:
+        """`rate` in units/s, `burst` in units."""
+        self._reason = reason
+        self._rate = rate
+        self._burst = burst
+
+    def __missing__(self, seconds: int) -> Verdict:
+        if len(self) >= KEPT:
+            self.clear()
+        verdict = self[seconds] = _limited(self._reason, self._rate, self._burst, seconds)
+        return verdict
+
+
 def limited(reason: Reason, rate: float, burst: float, wait: float) -> Verdict:
     """The verdict of a bucket (units/s, units) that admits the request in `wait` seconds."""
-    return _limited(reason, rate, burst, int(wait - 2 * SLACK) + 1)
+    return _limited(reason, rate, burst, int(wait - EARLY) + 1)
 
 
 @lru_cache(maxsize=KEPT)

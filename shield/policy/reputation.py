@@ -226,7 +226,7 @@ class ReputationSettings:
 
 
 class Reputation:
-    """Applies signals to entries. Its rates are attributes of their own, since the hot path reads them."""
+    """Applies signals to entries. It has more than 15 attributes because the hot path reads what its settings say."""
 
     __slots__ = (
         "_address_half_life",
@@ -239,6 +239,7 @@ class Reputation:
         "_history",
         "_journal",
         "_least_score",
+        "_most_open",
         "_most_slowing",
         "_news",
         "_notes",
@@ -265,6 +266,7 @@ class Reputation:
         self._least_score = -settings.most_credit
         self._first_good = max(-settings.good, self._least_score)
         self._halving = settings.halving
+        self._most_open = settings.most_soft - LEAST_SOFT  # score, above which a soft signal adds nothing
         self._most_slowing = settings.most_slowing
         self._ends: list[tuple[float, bool]] = []  # heap: when each ban ends, and whether an address's; one per entry
         self._bans = {False: 0, True: 0}
@@ -293,15 +295,20 @@ class Reputation:
     def slowing_of_client(self, entry: ClientEntry, now: float) -> float:
         """The factor on a client's rate: 1 down to 1/16."""
         score = entry.score
-        return self.slowing(score * 2.0 ** ((entry.scored_at - now) / self._client_half_life)) if score > 0.0 else 1.0
+        if score <= 0.0:
+            return 1.0
+        score *= 2.0 ** ((entry.scored_at - now) / self._client_half_life)
+        if score > self._most_slowing:
+            score = self._most_slowing
+        factor: float = 2.0 ** (-score / self._halving)
+        return factor
 
     def slowing_of_source(self, entry: AddressEntry | NetworkEntry, now: float) -> float:
         """The same for an address or a network."""
         score = entry.score
-        return self.slowing(score * 2.0 ** ((entry.scored_at - now) / self._address_half_life)) if score > 0.0 else 1.0
-
-    def slowing(self, score: float) -> float:
-        """The factor on the rate that a score above 0 makes."""
+        if score <= 0.0:
+            return 1.0
+        score *= 2.0 ** ((entry.scored_at - now) / self._address_half_life)
         if score > self._most_slowing:
             score = self._most_slowing
         factor: float = 2.0 ** (-score / self._halving)
@@ -325,7 +332,7 @@ class Reputation:
         """Whether a soft signal would still raise a client's score; of one that floods it soon does not."""
         if entry.rare.overflow:
             return False
-        most = self.settings.most_soft - LEAST_SOFT
+        most = self._most_open
         return entry.score <= most or entry.score * 2.0 ** ((entry.scored_at - now) / self._client_half_life) <= most
 
     def soft(self, source: AddressEntry, entry: ClientEntry, points: float, now: float) -> None:

@@ -6,7 +6,7 @@ import random
 
 from shield.model import Reason
 from shield.policy.queue.settings import QueueSettings
-from shield.policy.refusals import TIMED, TimedRefusals, banned, limited
+from shield.policy.refusals import KEPT, TIMED, LimitVerdicts, TimedRefusals, banned, limited
 
 
 def test_a_limit_is_told_in_whole_seconds_and_made_once() -> None:
@@ -29,3 +29,12 @@ def test_retry_after_differs_by_client_and_by_second_within_its_bounds() -> None
 def test_every_timed_reason_has_its_verdicts() -> None:
     refusals = TimedRefusals(QueueSettings())
     assert [refusals.of(reason, bytes(16), 0.0).reason for reason in TIMED] == list(TIMED)
+
+
+def test_the_verdicts_of_a_bucket_are_those_of_limited_and_bounded() -> None:
+    verdicts = LimitVerdicts(Reason.CLIENT_RATE, 10.0, 200.0)
+    assert verdicts[3] is limited(Reason.CLIENT_RATE, 10.0, 200.0, 2.4)
+    assert verdicts[3] is verdicts[3]
+    for seconds in range(2 * KEPT):
+        assert verdicts[seconds].retry_after == seconds
+        assert len(verdicts) <= KEPT

@@ -25,7 +25,7 @@ from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
 from shield.policy.entries import AddressEntry, ClientEntry
 from shield.policy.limits.settings import LimitsSettings
-from shield.policy.refusals import limited
+from shield.policy.refusals import EARLY, LimitVerdicts, limited
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 
@@ -41,7 +41,8 @@ NOT_CHARGED: Final = -1.0
 class Limits:
     """Charges requests to the buckets of their pass, or of their client and address.
 
-    It has many attributes because the hot path reads the rates, and what follows from them, in the form that it needs.
+    It has more than 15 attributes because the hot path reads the rates, and what follows from them, in the form that it
+    needs.
     """
 
     __slots__ = (
@@ -49,12 +50,14 @@ class Limits:
         "_address_fine",
         "_address_rate",
         "_address_span",
+        "_address_verdicts",
         "_address_wide_span",
         "_calm_cost",
         "_client_burst",
         "_client_fine",
         "_client_rate",
         "_client_span",
+        "_client_verdicts",
         "_client_wide_span",
         "_least_factor",
         "_refused_cost",
@@ -80,6 +83,8 @@ class Limits:
         self._address_fine = self._refused_cost / address.rate
         self._address_span = self._address_burst / self._address_rate + SLACK
         self._address_wide_span = self._address_span * self._wide
+        self._client_verdicts = LimitVerdicts(CLIENT_RATE, client.rate, client.burst)
+        self._address_verdicts = LimitVerdicts(ADDRESS_RATE, address.rate, address.burst)
 
     def admit(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that no measure of pressure applies to: T0, T1, and everybody in calm weather.
@@ -135,7 +140,7 @@ class Limits:
             admits_at = also
         if admits_at > now:
             self._refuse_client(entry, now)
-            return limited(CLIENT_RATE, rate, burst, admits_at - now)
+            return self._client_verdicts[int(admits_at - now - EARLY) + 1]
         if source.score > 0.0:
             slowed = self._reputation.slowing_of_source(source, now)
             if slowed < self._least_factor:
@@ -155,7 +160,7 @@ class Limits:
             admits_at = also
         if admits_at > now:
             self._refuse(entry, source, now)
-            return limited(ADDRESS_RATE, rate, burst, admits_at - now)
+            return self._address_verdicts[int(admits_at - now - EARLY) + 1]
         entry.tat = at
         entry.shadow = really
         source.tat = address_at
