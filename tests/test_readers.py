@@ -134,7 +134,7 @@ def test_who_reads_the_answer(reader: Reader, method: str, fields: dict[str, str
     assert reader_of(method, Fields(raw)) is reader
     reading = HeadReader(PlainHeads(Examiner(HttpSettings(), "Shield-Pass")))
     for data in (raw, raw, raw.replace(b" / ", b" /other "), raw.replace(b"\r\n\r\n", b"\r\nX: y\r\n\r\n")):
-        assert reading.read(data).reader is reader  # at each step of the reader's ladder
+        assert reading.read(data).reader() is reader  # at each step of the reader's ladder
 
 
 def test_the_table_has_every_reader_and_each_has_its_way() -> None:

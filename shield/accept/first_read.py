@@ -132,13 +132,13 @@ class FirstRead:
         head, client, shown_pass = first
         metrics = self._metrics
         metrics.bytes_in += len(data)
-        request = Request(client, head.method, head.path, head.headers, shown_pass, False, None)
+        request = Request(client, head.method, head.path, head.headers, shown_pass, False, None, head.found_reader)
         verdict = self._engine.decide(request, now)
         action = verdict.action
         metrics.decided(verdict)
         if action not in _REFUSED:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
-        reader = head.reader
+        reader = head.reader()
         reply = self._replies.refusal(verdict, reader)
         request_id = self._request_ids() if reader in PEOPLE else b""
         self._log.refused(now, request, reply.status, request_id)

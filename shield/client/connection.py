@@ -348,7 +348,7 @@ class ClientConnection(asyncio.Protocol):
         verdict = shut_out.verdict(peer.address, now)
         if verdict is None or shut_out.may_be_spared(head):
             return False
-        self._send(shut_out.refuse(verdict, peer.address, head, now, self.ja4))
+        self.write(self._with_hsts(shut_out.refuse(verdict, peer.address, head, now, self.ja4)))
         self.end(now, linger=not head.startswith(BODILESS))
         return True
 
@@ -359,7 +359,7 @@ class ClientConnection(asyncio.Protocol):
             if reply is not None:
                 request_id = b""
                 if reply.status == Fault.MISDIRECTED.status:
-                    word, request_id = Fault.MISDIRECTED.value, self._id_to_quote(head, head.reader)
+                    word, request_id = Fault.MISDIRECTED.value, self._id_to_quote(head, head.reader())
                     self._serving.log.fault(
                         now, self.peer.address, word, reply.status, ja4=self.ja4, head=head, request_id=request_id
                     )
@@ -377,16 +377,21 @@ class ClientConnection(asyncio.Protocol):
             peer.recognize(head, self._heads.kept, now)
         client = peer.client
         assert client is not None  # noqa: S101 - it has just been recognized, and cast() costs 50 ns
-        request = Request(client, head.method, head.path, head.headers, peer.shown_pass, head.length != 0, None)
+        shown_pass, has_body = peer.shown_pass, head.length != 0
+        request = Request(client, head.method, head.path, head.headers, shown_pass, has_body, None, head.found_reader)
         if head.path.startswith(PREFIX):
             self._serve_own(request, head, now)
             return
         verdict = serving.engine.decide(request, now)
         action = verdict.action
         # A request whose body is pending is counted when it enters.
-        if not request.body_pending or action in _ANSWERED:
-            serving.metrics.decided(verdict)
-        self._carry_out(request, head, verdict, suffix, now)
+        refused = action in _ANSWERED
+        if not request.body_pending or refused:
+            serving.metrics.verdicts[action._value_][verdict.reason._value_] += 1
+        if refused:
+            self._refuse(request, head, verdict, now)
+        else:
+            self._send_on(request, head, action, suffix, now)
 
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
@@ -397,23 +402,22 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(request, head, verdict, now)
         else:
             secure = self.secure or head.secure
-            request_id = self._id_to_quote(head, head.reader)
+            request_id = self._id_to_quote(head, head.reader())
             reply = serving.own_pages.serve(request, head, self.peer.trusted, secure, now, request_id)
             self._say(reply, head, now, request_id)
 
     def serve_judged(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         """Serve the first request, which was read and judged before there was a connection (accept/first_read.py)."""
         self.peer.take_over(request.client)
-        self._carry_out(request, head, verdict, b"", now)
-
-    def _carry_out(self, request: Request, head: Head, verdict: Verdict, suffix: bytes, now: float) -> None:
-        """Refuse a request or send it on, with `suffix` if it came from a trusted proxy."""
-        serving = self._serving
-        action = verdict.action
-        peer = self.peer
-        if action in _ANSWERED:
+        if verdict.action in _ANSWERED:
             self._refuse(request, head, verdict, now)
-            return
+        else:
+            self._send_on(request, head, verdict.action, b"", now)
+
+    def _send_on(self, request: Request, head: Head, action: Action, suffix: bytes, now: float) -> None:
+        """Send on a request that the policy lets through or has wait, with `suffix` if a trusted proxy brought it."""
+        serving = self._serving
+        peer = self.peer
         most_body = 0
         routed = serving.routed
         if routed is not None:
@@ -444,7 +448,7 @@ class ClientConnection(asyncio.Protocol):
         """Refuse a request that was let in for the length of its body, which is more than its route allows."""
         serving, rule = self._serving, Rule.BODY_SIZE
         serving.engine.cancel(request, now)
-        reply = serving.replies.fault(rule.fault, head.reader)
+        reply = serving.replies.fault(rule.fault, head.reader())
         serving.metrics.faults[rule.fault.value] += 1
         serving.metrics.rules["request"][rule.value] += 1
         peer = self.peer
@@ -476,8 +480,11 @@ class ClientConnection(asyncio.Protocol):
         """Answer a request that the policy does not let through."""
         serving = self._serving
         peer = self.peer
-        reader = head.reader
-        request_id = self._id_to_quote(head, reader)
+        reader = head.reader()
+        if peer.trusted:
+            request_id = self._id_to_quote(head, reader)
+        else:  # the same, for a flood
+            request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
         if verdict.action is _CHALLENGE:
             serving.log.refused(now, request, 503, request_id, peer.ja4)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
@@ -535,7 +542,7 @@ class ClientConnection(asyncio.Protocol):
         if head.origin and not head.path.startswith(PREFIX):
             readable = self._serving.forwarder.origins.lines(head.host, head.origin, now)
             message = message.replace(b"\r\n", b"\r\n" + readable, 1)
-        self._send(message)
+        self.write(self._with_hsts(message) if self.secure else message)
         if close:
             self.end(now, linger=head.length != 0 and self._phase == IDLE)
             return
@@ -556,12 +563,9 @@ class ClientConnection(asyncio.Protocol):
             self._phase = IDLE
             self._ready(now)
 
-    def _send(self, message: bytes) -> None:
-        """Send what a reply of our own says."""
-        hsts = self._serving.hsts
-        if self.secure and hsts:  # RFC 6797 section 7.1
-            message = message.replace(b"\r\n", b"\r\n" + hsts, 1)
-        self.write(message)
+    def _with_hsts(self, message: bytes) -> bytes:
+        """A reply of our own as this connection needs it (RFC 6797 section 7.1)."""
+        return message.replace(b"\r\n", b"\r\n" + self._serving.hsts, 1) if self.secure else message
 
     def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"", rule: Rule | None = None) -> None:
         """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
@@ -576,7 +580,7 @@ class ClientConnection(asyncio.Protocol):
             return
         exchange = self._exchange
         # Of a request that was understood only the body went wrong; of another, the bytes tell whom the reply is for.
-        reader = Reader(b"text/html" in head) if exchange is None else exchange.head.reader
+        reader = Reader(b"text/html" in head) if exchange is None else exchange.head.reader()
         head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
         reply = serving.replies.fault(fault, reader)
         if exchange is None:
@@ -601,7 +605,7 @@ class ClientConnection(asyncio.Protocol):
         if rule is not None and rule.charged and not foreign and not (new and _is_by_hand(head, rule)):
             self._report(Signal.MALFORMED, now, head)
         serving.metrics.own_responses[reply.status // 100] += 1
-        self._send(reply.message(head_only, True, request_id))
+        self.write(self._with_hsts(reply.message(head_only, True, request_id)))
         self.end(now, linger=True)
 
     def _turn_tls_away(self, now: float) -> None:
@@ -689,10 +693,11 @@ class ClientConnection(asyncio.Protocol):
             return
         head = exchange.head
         if seen is Seen.STAND_IN:
-            self.answer(self._serving.replies.fault(cast("Fault", fault), head.reader), head, now, exchange.request_id)
+            reply = self._serving.replies.fault(cast("Fault", fault), head.reader())
+            self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.REFUSAL:
             request = exchange.request
-            reply = self._serving.replies.refusal(request.verdict, head.reader)
+            reply = self._serving.replies.refusal(request.verdict, head.reader())
             self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4)
             self.answer(reply, head, now, exchange.request_id)
             if self._serving.resting.seconds:

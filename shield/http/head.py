@@ -103,24 +103,23 @@ class Head:
     # what others keep with it while target and fields stay the same
     written: bytes | None = None  # the beginning of the request as it was sent to a server; empty when sent once
     telling: tuple[bytes, ...] | None = None  # of a plain head: its lines that tell who reads the answer, as forwarded
-    _reader: Reader | None = None
+    found_reader: Reader | None = None  # who reads the answer, once somebody has asked that
 
-    @property
     def reader(self) -> Reader:
         """Who reads what Shield itself says to the request. Found out when it says something, which is seldom.
 
         Plain heads that agree in what tells it have the same reader: a flood has few of them, and to find one out
         takes 4 µs. Not those with Origin, of which some ask for permission, and some for a WebSocket.
         """
-        found = self._reader
+        found = self.found_reader
         if found is None:
             telling = self.telling
             if telling is None or self.origin:
-                found = self._reader = reader_of(self.method, self.headers)
+                found = self.found_reader = reader_of(self.method, self.headers)
             else:
                 told = self.method, self.language != b"", telling
                 found = _READERS.get(told)
-                self._reader = found = self._find_reader(told) if found is None else found
+                self.found_reader = found = self._find_reader(told) if found is None else found
         return found
 
     def _find_reader(self, told: tuple[str, bool, tuple[bytes, ...]]) -> Reader:

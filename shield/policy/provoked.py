@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shield.policy.request import Request
-from shield.readers import MAY_ANSWER, PERSON, is_preflight, reader_of
+from shield.readers import MAY_ANSWER, PERSON, Reader, is_preflight, reader_of
 
 _ELSEWHERE: Final = frozenset({"cross-site", "same-site"})
 _OF_BROWSERS: Final = ("Accept-Language", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Origin")
@@ -27,7 +27,7 @@ def could_answer(request: Request) -> bool:
     What a script fetches and what is part of a page cannot show the page on which a browser answers (readers.py); nor
     can a page elsewhere that frames this one.
     """
-    return reader_of(request.method, request.headers) in MAY_ANSWER and not by_another_site(request)
+    return _reader_of(request) in MAY_ANSWER and not by_another_site(request)
 
 
 def brings_cookies(request: Request) -> bool:
@@ -37,9 +37,16 @@ def brings_cookies(request: Request) -> bool:
     page asks for without credentials: a manifest, a preflight.
     """
     headers = request.headers
-    if reader_of(request.method, headers) is not PERSON:
+    if _reader_of(request) is not PERSON:
         return False
     return headers.get("Sec-Fetch-Site") != "cross-site" or headers.get("Sec-Fetch-Dest") == "document"
+
+
+def _reader_of(request: Request) -> Reader:
+    reader = request.reader
+    if reader is None:
+        reader = request.reader = reader_of(request.method, request.headers)
+    return reader
 
 
 def asks_permission(request: Request) -> bool:

@@ -9,6 +9,7 @@ from shield.model import Tier, Verdict
 from shield.policy.entries import Pass
 from shield.policy.identity import Client
 from shield.policy.routes import Route
+from shield.readers import Reader
 
 
 class Request:
@@ -16,7 +17,8 @@ class Request:
 
     `headers` is a case-insensitive mapping (first value of a repeated field). `path` is the path part of the target as
     sent. `shown_pass` is the pass that came with it, which the policy replaces by what holds now. `owner` is opaque to
-    the policy: whoever made the request finds its way back by it. While `body_pending` is true the body is not
+    the policy: whoever made the request finds its way back by it. `reader` is who reads what Shield says to it: None
+    until somebody asks that (provoked.py), unless its maker knows. While `body_pending` is true the body is not
     buffered yet: decide() then judges the request and takes no concurrency slot, which enter() takes later.
 
     It has more than 15 attributes because the policy's notes stand here: an object of their own would have to be made
@@ -41,6 +43,7 @@ class Request:
         "path",
         "queued_at",
         "rank",
+        "reader",
         "route",
         "shown_pass",
         "tier",
@@ -74,6 +77,7 @@ class Request:
         shown_pass: Pass | None,
         body_pending: bool,
         owner: Any,
+        reader: Reader | None = None,
     ) -> None:
         self.client = client
         self.method = method
@@ -82,3 +86,4 @@ class Request:
         self.shown_pass = shown_pass
         self.body_pending = body_pending
         self.owner = owner
+        self.reader = reader

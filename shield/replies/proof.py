@@ -43,7 +43,7 @@ class ProofOfWork:
     def ask(self, request: Request, head: Head, scheme: str, now: float) -> Reply | BodyWanted:
         """The challenge for `request`, whose verdict is CHALLENGE; `scheme` is that of its connection. Who cannot read
         one gets none: an image or a preflight is turned away."""
-        reader = head.reader
+        reader = head.reader()
         if reader in READS_NOTHING:
             return self._replies.refusal(request.verdict, reader)
         content_type = request.headers.get("Content-Type", "")
@@ -65,7 +65,7 @@ class ProofOfWork:
     def _challenge(self, request: Request, head: Head, form: list[tuple[str, str]] | None, now: float) -> Reply:
         challenge = self._engine.mint(request, now)
         self._metrics.challenges_minted += 1
-        return self._replies.challenge(request.verdict, challenge, head.reader, head.method, form)
+        return self._replies.challenge(request.verdict, challenge, head.reader(), head.method, form)
 
     def take(self, request: Request, head: Head, trusted: bool, secure: bool) -> Fault | BodyWanted:
         """What is to be read of an answer, or why it is none. `trusted`: a trusted proxy brings it; `secure`: the

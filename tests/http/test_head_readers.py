@@ -50,7 +50,7 @@ def test_it_is_who_it_would_be_without_memory(asked: list[tuple[str, list[str]]]
         data = "\r\n".join([f"{method} / HTTP/1.1", "Host: a.example", *lines, "", ""]).encode()
         for reader in (kept, HeadReader(plain)):
             head = reader.read(data)
-            assert head.reader is reader_of(head.method, head.headers)
+            assert head.reader() is reader_of(head.method, head.headers)
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -58,8 +58,8 @@ def test_what_is_remembered_is_bounded() -> None:
     heads._READERS.clear()
     for number in range(2 * heads._MOST_READERS):
         data = f"GET / HTTP/1.1\r\nHost: a.example\r\nAccept: text/html;q={number}\r\n\r\n".encode()
-        assert HeadReader(plain).read(data).reader is Reader.PERSON
+        assert HeadReader(plain).read(data).reader() is Reader.PERSON
     long = b"GET / HTTP/1.1\r\nHost: a.example\r\nAccept: text/html%b\r\n\r\n" % (b"," * 600)
     before = len(heads._READERS)
-    assert HeadReader(plain).read(long).reader is Reader.PERSON
+    assert HeadReader(plain).read(long).reader() is Reader.PERSON
     assert len(heads._READERS) == before <= heads._MOST_READERS

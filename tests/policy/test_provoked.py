@@ -10,7 +10,10 @@ import pytest
 from shield.model import Action, Reason
 from shield.policy.challenge.challenge import Redeemed
 from shield.policy.limits.settings import LimitsSettings
+from shield.policy.provoked import could_answer
+from shield.policy.request import Request
 from shield.policy.tiers import OPEN
+from shield.readers import Reader, reader_of
 from tests.policy.conftest import CHEAP, nonces
 
 HONEYPOT = LimitsSettings(honeypots=("/wp-login.php",))
@@ -188,3 +191,13 @@ def test_preflights_are_held_to_the_limits(world: Any) -> None:
     flood.source.banned_until = world.now + 60.0
     stranger = world.client(agent="Another")
     assert world.ask(stranger, method="OPTIONS", headers=PREFLIGHT).verdict.action is Action.BAN
+
+
+@pytest.mark.parametrize("headers", [PAGE, SCRIPT, TOOL])
+def test_who_reads_the_answer_is_found_out_once(world: Any, headers: dict[str, str]) -> None:
+    request = Request(world.client(), "GET", "/", headers, None, False, None)
+    could = could_answer(request)
+    assert request.reader is reader_of("GET", headers)
+    request.headers = {}  # it is not looked at again
+    assert could_answer(request) is could
+    assert not could_answer(Request(world.client(), "GET", "/", headers, None, False, None, Reader.NOBODY))
