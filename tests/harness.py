@@ -157,6 +157,8 @@ class PermissiveEngine:
 
     def _give(self, request: Request, verdict: Verdict) -> Verdict:
         request.verdict = verdict
+        if verdict.reason is Reason.ROUTE_RATE:
+            request.braked_by = "/login"
         if verdict.action is Action.FORWARD:
             self.slots.add(id(request))
         elif verdict.action is Action.QUEUE:
