@@ -655,7 +655,7 @@ class Exchange:
             status = outcome.status
             metrics = forwarder.metrics
             metrics.upstream_responses[status // 100] += 1
-            metrics.request_seconds.observe(now - self.started)
+            metrics.request_seconds[request.tier].observe(now - self.started)
             if outcome.rtt >= 0.0:
                 metrics.upstream_seconds.observe(outcome.rtt)
             released = forwarder.engine.learn(request, outcome, now)

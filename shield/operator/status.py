@@ -98,6 +98,8 @@ class CountersStatus:
     passes: Annotated[
         Mapping[str, int], Merge.SUM, Counter("shield_passes_granted", "Passes handed out, by kind.", ("kind",))
     ]
+    latency: Annotated[Mapping[str, Mapping[str, int]], Merge.SUM, NONZERO]
+    """Forwarded requests by tier, and by the bound in seconds within which they ended."""
     log_lines: Annotated[LogLinesStatus, Merge.SUM]
 
 

@@ -657,6 +657,8 @@ class Engine:
             price=int(self._pricing.hashes),
             market=self._pricing.status(),
             hitters=self._standouts.status(),
+            strangers=self._standouts.asked,
+            networks=self._standouts.networks(),
             routes=self._routes.top(10),
             board=BoardStatus() if self._several is None else self._several.status(),
             tables=TablesStatus(

@@ -63,6 +63,7 @@ EARLY: Final = 10.0  # seconds after which a minute that is not over says more t
 MOST_SEEN: Final = 4096  # known clients told apart in a minute
 RESCALE: Final = 2.0**40  # weight of a request at which all counts are divided by it
 TOP: Final = 5  # named of each kind
+MOST_NETWORKS: Final = 12  # named by size
 AGENT_CHARS: Final = 80  # of a User-Agent in the log
 MOST_OF_IT: Final = 0.8  # of a network's requests: what its parts make, if they are named instead of it
 CYCLE: Final = 3.0  # of so many times `unanswered` a fingerprint without passes is armed for all but the first
@@ -338,6 +339,16 @@ class Standouts:
             networks=self._networks_named(),
             routes=_shares(self._routes, self._standing(self._routes)),
         )
+
+    @property
+    def asked(self) -> float:
+        """Requests of strangers under pressure, each of a minute ago (`half_life`) counted as half of one."""
+        return round(self._networks.total / self._weight, 1)
+
+    def networks(self) -> dict[str, float]:
+        """The same of the networks that ask most, whether they stand out or not: what each has at least."""
+        least = {c.key: round((c.count - c.error) / self._weight, 1) for c in self._networks.heaviest(0.0)}
+        return {network: count for network, count in list(least.items())[:MOST_NETWORKS] if count}
 
     def _standing(self, sketch: Sketch[K]) -> list[Counter[K]]:
         if sketch.total < self._settings.least_counted * self._weight:

@@ -169,6 +169,8 @@ class PolicyStatus:
     price: int  # hashes
     market: PricingStatus
     hitters: StandoutsStatus
+    strangers: Annotated[float, Merge.SUM]  # requests under pressure, of late: of a minute ago half
+    networks: Annotated[Mapping[str, float], Merge.SUM]  # the same of those that ask most, each at least
     routes: Sequence[RouteStatus]
     board: BoardStatus
     tables: Annotated[TablesStatus, Label("table")]

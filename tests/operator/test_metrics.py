@@ -12,7 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import shield.operator.metrics as metrics_module
-from shield.model import Action, Reason
+from shield.model import Action, Reason, Tier
 from shield.operator import exposition
 from shield.operator.exposition import registry
 from shield.operator.metrics import LATENCY_BOUNDS, Histogram, Metrics
@@ -96,8 +96,8 @@ def test_upstream_counters() -> None:
 
 def test_histogram() -> None:
     metrics = Metrics()
-    for seconds in (0.0, 0.001, 0.0011, 0.3, 1e9):
-        metrics.request_seconds.observe(seconds)
+    for tier, seconds in zip(Tier, (0.0, 0.001, 0.0011, 0.3, 1e9), strict=True):
+        metrics.request_seconds[tier].observe(seconds)
     name = "shield_request_duration_seconds"
     assert value(metrics, f"{name}_bucket", le="0.001") == 2
     assert value(metrics, f"{name}_bucket", le="0.0025") == 3
@@ -105,6 +105,8 @@ def test_histogram() -> None:
     assert value(metrics, f"{name}_bucket", le="+Inf") == 5
     assert value(metrics, f"{name}_count") == 5
     assert value(metrics, f"{name}_sum") == 1e9 + 0.3021
+    shown = plain(metrics.counters())["latency"]
+    assert shown == {"T0": {"0.001": 1}, "T1": {"0.001": 1}, "T2": {"0.0025": 1}, "T3": {"0.5": 1}, "T4": {"inf": 1}}
 
 
 def test_histogram_bounds_rise() -> None:

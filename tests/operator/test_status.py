@@ -47,9 +47,9 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "attack_seconds", "attack_cause", "attack_peak", "demand", "known_demand", "capacity", "served",
         "requests_per_second", "congestion", "concurrency", "concurrency_found", "probing", "in_flight", "long",
         "waiting", "queue", "bought_kept", "standing_queue", "median_rtt", "cutoff", "requests_by_tier", "active_bans",
-        "dropped", "live_passes", "bought_passes", "bought_rate", "price", "market", "hitters", "routes", "board",
+        "dropped", "live_passes", "bought_passes", "bought_rate", "price", "market", "hitters", "strangers", "networks", "routes", "board",
         "tables", "requests", "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges",
-        "passes", "log_lines", "tasks", "upstream",
+        "passes", "latency", "log_lines", "tasks", "upstream",
     ]  # fmt: skip
     assert shown["bytes"] == {"in": 0, "out": 0}
     assert shown["requests"] == {}

@@ -119,6 +119,21 @@ def test_a_botnet_of_one_program_is_named_and_armed() -> None:
     assert (name, fields["user_agent"], fields["share"]) == ("fingerprint_limited", BOT, 0.9)
 
 
+def test_the_networks_that_ask_most_are_told_though_none_stands_out() -> None:
+    floor = Floor()
+    for i in range(1000):
+        floor.ask(BOT, i, network=f"10.{i % 40}.0.0/24")
+    floor.ask(BOT, 2000, network="10.7.0.0/24")
+    floor.window(seconds=60.0)
+    assert floor.standouts.status().networks == {}
+    told = floor.standouts.networks()
+    assert (len(told), next(iter(told))) == (standouts.MOST_NETWORKS, "10.7.0.0/24")
+    assert told["10.7.0.0/24"] == 13.0  # of 26 half, as they are from a minute ago
+    assert floor.standouts.asked == 500.5
+    floor.standouts.clear()
+    assert (floor.standouts.networks(), floor.standouts.asked) == ({}, 0.0)
+
+
 def test_over_tls_a_program_is_named_by_its_hello_too() -> None:
     floor = Floor()
     floor.people()
