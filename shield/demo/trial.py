@@ -64,7 +64,7 @@ def welcome(config: Config, address: str, aside: list[str]) -> str:
         f"    {sys.executable} -m shield.demo.flood {url}",
     ]
     if config.admin.address and not config.admin.address.startswith("unix:"):
-        lines.append(f"What Shield thinks meanwhile: http://{config.admin.address}/api/status")
+        lines.append(f"Watch the attack on Shield's dashboard: http://{config.admin.address}/")
     if aside:
         lines.append(f"The demo does not go by these keys of the config: {', '.join(aside)}.")
     lines.append("Ctrl-C ends it.")

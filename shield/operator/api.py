@@ -8,6 +8,7 @@ is wrong is answered with a problem document (RFC 9457).
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -88,6 +89,15 @@ CALLS: Final[Mapping[str, Mapping[str, Call]]] = {
     "/api/reload": {"POST": Call("write", Api.reload)},
     "/api/openapi.json": {"GET": Call("read", Api.openapi)},
 }
+
+
+def encoded(answer: Any, indent: bool = False) -> bytes:
+    """A value as JSON, also where a client has put what is no UTF-8 into it."""
+    option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
+    try:
+        return orjson.dumps(answer, default=str, option=option)
+    except orjson.JSONEncodeError:  # a lone surrogate
+        return json.dumps(answer, default=str, indent=2 if indent else None).encode("ascii")
 
 
 def problem(status: int, title: str, detail: str, **more: Any) -> dict[str, Any]:

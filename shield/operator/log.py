@@ -27,6 +27,7 @@ from shield.operator.events import EVENTS, LEVELS, Level
 from shield.operator.log_lines import CallLater, LineWriter, LogLines
 from shield.operator.refusals import Refusals
 from shield.operator.sampler import FairSampler, Sampler
+from shield.operator.timeline import Timeline
 from shield.policy.fingerprint import shape
 from shield.policy.request import Request
 
@@ -109,7 +110,7 @@ class AccessLog:
     __slots__ = (
         "_clock", "_events", "_faults", "_level", "_lines", "_loop", "_next_report", "_refusals", "_refused",
         "_requests", "_thread",
-        "_writer", "suppressed",
+        "_writer", "suppressed", "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +122,7 @@ class AccessLog:
         call_later: CallLater | None = None,
         worker: int | None = None,
         refusals: Refusals | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self._level = LEVELS[settings.level]
         info = self._level <= LEVELS["info"]
@@ -135,6 +137,8 @@ class AccessLog:
         self._thread = threading.get_ident()
         self._next_report = float("-inf")
         self._refusals = refusals
+        self.timeline = timeline
+        """Where events are kept besides, whatever the level."""
         self.suppressed = 0
 
     @property
@@ -320,13 +324,18 @@ class AccessLog:
         What JSON cannot say in `fields` is shown by str().
         """
         level = level or EVENTS[name].level
-        if LEVELS[level] < self._level:
+        wanted = LEVELS[level] >= self._level
+        if not wanted and self.timeline is None:
             return
         if self._loop is not None and threading.get_ident() != self._thread:
             with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody left to tell
                 self._loop.call_soon_threadsafe(lambda: self.event(name, level, **fields))
             return
         now = self._clock()
+        if self.timeline is not None:
+            self.timeline.note(now, name, fields)
+        if not wanted:
+            return
         sampler = self._events.get(name)
         if sampler is None:
             sampler = self._events[name] = Sampler(EVENTS_PER_SECOND)

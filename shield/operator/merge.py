@@ -18,11 +18,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 
 from shield.marks import Merge
-from shield.operator.refusals import MOST_SHOWN
+from shield.operator.refusals import MOST_RECENT, MOST_SHOWN
 from shield.operator.status import MERGES
 
 MOST_BANS: Final = 10_000_000
 """More than there can be."""
+RECENT: Final = "/api/recent"
+SAME_SECONDS: Final = 3.0
+_OF: Final = ("client", "address", "pass", "fingerprint", "server", "worker", "rule", "reason")
+"""Fields that say what an event is about."""
 ANSWER_SECONDS: Final = 1.0
 """A worker's loop turns in milliseconds, so one that takes longer is not well; scrapers give up after 10 s."""
 
@@ -33,9 +37,16 @@ Facts = Sequence[Mapping[str, Any]]
 class WorkersView:
     """What several workers show, as one. Call `refresh` before each reading, and `close` at the end."""
 
-    def __init__(self, paths: Sequence[str], facts: Callable[[], Facts], draining: Callable[[], bool]) -> None:
-        """`paths` are the workers' sockets, in their order."""
+    def __init__(
+        self,
+        paths: Sequence[str],
+        facts: Callable[[], Facts],
+        draining: Callable[[], bool],
+        events: Callable[[], Sequence[dict[str, Any]]] = tuple,
+    ) -> None:
+        """`paths` are the workers' sockets, in their order; `events` those of the supervisor's own timeline."""
         self._facts = facts
+        self._events = events
         self._draining = draining
         self._paths = paths
         self._sessions: list[aiohttp.ClientSession] = []
@@ -104,6 +115,15 @@ class WorkersView:
         bans = (ban for answer in answers for ban in _said(answer).get("bans", ()))
         return list({(ban["address"], ban["client"]): ban for ban in bans}.values())
 
+    async def recent(self) -> dict[str, Any]:
+        """Whom all workers have refused of late, and what has happened in any of them."""
+        await self._open()
+        answers = [_said(a) for a in await asyncio.gather(*(_ask(session, RECENT) for session in self._sessions))]
+        refused = [each for answer in answers for each in answer.get("refused", ())]
+        refused.sort(key=lambda each: (not each["known"], -each["at"]))
+        events = [*self._events(), *(each for answer in answers for each in answer.get("events", ()))]
+        return {"refused": refused[:MOST_RECENT], "events": _once(events)}
+
     def metrics(self) -> Iterator[Metric]:
         """Every worker's samples, labelled, and what the supervisor counts."""
         families: dict[str, Metric] = {}
@@ -141,6 +161,24 @@ def _explained(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
             subjects.setdefault(subject["subject"], subject)
     refused = sorted((each for answer in found for each in answer["refused"]), key=lambda each: -each["at"])
     return {**found[0], "subjects": list(subjects.values()), "refused": refused[:MOST_SHOWN]}
+
+
+def _once(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Events, the newest first, each once: what holds for all workers, each of them tells within SAME_SECONDS. What
+    each has counted of an attack is added up."""
+    found: list[dict[str, Any]] = []
+    latest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for event in sorted(events, key=lambda each: each["at"]):
+        fields = event["fields"]
+        of = (event["event"], *(fields.get(key) for key in _OF))
+        before = latest.get(of)
+        if before is None or event["at"] - before["at"] > SAME_SECONDS:
+            latest[of] = event
+            found.append(event)
+        elif event["event"] == "attack":
+            counted = [before["fields"]["requests"], fields["requests"]]
+            before["fields"] = {**before["fields"], "requests": _by_key(sum, counted)}
+    return found[::-1]
 
 
 def _said(answer: tuple[int, str] | None) -> dict[str, Any]:

@@ -123,6 +123,27 @@ _SCHEMAS: Final[dict[str, Any]] = {
         score=_NUMBER,
     ),
     "Bans": _object("bans total", bans=_list_of("Ban"), total=_WHOLE),
+    "Recent": _object("refused events", refused=_list_of("Refused"), events=_list_of("Event")),
+    "Refused": _object(
+        "at id address client method path user_agent action reason known count",
+        at={**_NUMBER, "description": "Of the newest."},
+        id=_TEXT,
+        address=_TEXT,
+        client=_TEXT,
+        method=_TEXT,
+        path=_TEXT,
+        user_agent=_TEXT,
+        action=_TEXT,
+        reason=_TEXT,
+        known={"type": "boolean", "description": "It has a history."},
+        count={**_WHOLE, "description": "Of the last minute, as far as these are kept."},
+    ),
+    "Event": _object("at event fields", at=_NUMBER, event=_TEXT, fields={"type": "object"}),
+    "History": _object(
+        "columns rows",
+        columns={"type": "array", "items": _TEXT},
+        rows={"type": "array", "items": {"type": "array"}, "description": "One a second, the oldest first."},
+    ),
     "Problem": _object("type title status detail", type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
 }
 
@@ -197,6 +218,20 @@ _PATHS: Final[dict[str, Any]] = {
                 _query("pass", "A token, or pass: and its id."),
             ),
         )
+    },
+    "/api/recent": {"get": _call("Who was refused in the last minute, and what has happened.", 200, "Recent")},
+    "/api/history": {"get": _call("The figures of the last quarter of an hour.", 200, "History")},
+    "/api/stream": {
+        "get": {
+            "summary": "These figures as they come, as server-sent events: history, now each second, closed.",
+            "responses": {
+                "200": {"description": "A stream without end.", "content": {"text/event-stream": {"schema": _TEXT}}},
+                "default": {
+                    "description": "Refused; `detail` says why, and what to do instead.",
+                    "content": {"application/problem+json": {"schema": _ref("Problem")}},
+                },
+            },
+        }
     },
     "/api/openapi.json": {
         "get": {

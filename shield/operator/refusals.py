@@ -7,12 +7,13 @@ of the user who calls, unless it comes from as many networks as that. MOST of ea
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from shield.model import Verdict
+from shield.model import Tier, Verdict
 from shield.policy.explain.picture import Picture
 from shield.policy.request import Request
 
@@ -23,6 +24,11 @@ PER_NETWORK: Final = 2
 SECONDS: Final = 3600.0
 MOST_SHOWN: Final = 20
 """Of an address or a pass, the newest first."""
+RECENT_SECONDS: Final = 60.0
+MOST_LOOKED_AT: Final = 300
+"""Of each ring, for what is recent."""
+MOST_RECENT: Final = 20
+BRIEF_CHARS: Final = 80
 CHARS: Final = 256
 """Of a path, a host or a User-Agent."""
 
@@ -64,6 +70,23 @@ class Refusal:
             "user_agent": self.agent,
             "status": self.status,
             "reason": "" if verdict is None else verdict.reason.value,
+        }
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it came with a pass that has a history, or from a client that has one."""
+        return self.picture.tier <= Tier.T1 and bool(self.client)
+
+    def brief(self, shift: float) -> dict[str, Any]:
+        """As the dashboard has it."""
+        said = self.plain(shift)
+        verdict = self.picture.verdict
+        return {
+            **{key: said[key] for key in ("at", "id", "address", "client", "method", "reason")},
+            "action": "" if verdict is None else verdict.action.value,
+            "path": self.path[:BRIEF_CHARS],
+            "user_agent": self.agent[:BRIEF_CHARS],
+            "known": self.is_known,
         }
 
 
@@ -143,6 +166,24 @@ class Refusals:
         """The latest that match, the newest first."""
         found = sorted((each for each in self._all() if matches(each)), key=lambda each: -each.at)
         return found[:most]
+
+    def recent(self, now: float, shift: float) -> list[dict[str, Any]]:
+        """Who was refused within RECENT_SECONDS, and why, as JSON has it: the newest of a client's for one reason, and
+        how many of these are kept. Known clients first, then the newest first; MOST_RECENT at most."""
+        found: dict[tuple[str, str, Verdict | None], tuple[Refusal, int]] = {}
+        for each in sorted(self._looked_at(now - RECENT_SECONDS), key=lambda each: -each.at):
+            who = each.address, each.client, each.picture.verdict
+            newest, count = found.get(who, (each, 0))
+            found[who] = newest, count + 1
+        told = sorted(found.values(), key=lambda one: (not one[0].is_known, -one[0].at))
+        return [each.brief(shift) | {"count": count} for each, count in told[:MOST_RECENT]]
+
+    def _looked_at(self, since: float) -> Iterator[Refusal]:
+        for _, ring in self._rings:
+            for each in itertools.islice(reversed(ring), MOST_LOOKED_AT):
+                if each.at < since:
+                    break
+                yield each
 
     def _all(self) -> Iterator[Refusal]:
         for _, ring in self._rings:

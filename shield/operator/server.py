@@ -1,4 +1,4 @@
-"""The admin listener: /healthz, /readyz, /metrics and /api, for the operator and the monitoring.
+"""The admin listener: /healthz, /readyz, /metrics, /api and the dashboard, for the operator and the monitoring.
 
 Who is on the same machine may ask everything; who is not needs a token to change anything (access.py). A browser on
 that machine can be made to ask it, though, by a page whose name was rebound to 127.0.0.1 (DNS rebinding): hence the
@@ -20,7 +20,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Protocol
 
-import orjson
 from aiohttp import web
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -31,9 +30,11 @@ from shield.errors import StartError
 from shield.http.client_fields import about_client
 from shield.marks import Why
 from shield.operator.access import Access, DeniedError, Role
-from shield.operator.api import CALLS, Api, Call, problem
+from shield.operator.api import CALLS, Api, Call, encoded, problem
+from shield.operator.dashboard.files import POLICY, files
 from shield.operator.desk import Asker, Desk, DeskError
 from shield.operator.exposition import registry
+from shield.operator.live import Live
 from shield.wire.addresses import TcpAddress, UnixAddress, parse_address, wrong_address
 
 
@@ -93,6 +94,10 @@ class AdminView(Protocol):
         """The bans in force that Shield made by itself, as Ban.plain() has them."""
         ...
 
+    async def recent(self) -> dict[str, Any]:
+        """Who was `refused` of late, and which `events` there were; plain JSON values, bounded."""
+        ...
+
     async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
         """Why: the answer to one of `address`, `request_id` or `pass`. ValueError when it is none."""
         ...
@@ -111,6 +116,9 @@ _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """What anybody who reaches the listener may ask: balancers do."""
 EXPLAIN: Final = "/api/explain"
 BANS: Final = "/api/bans"
+RECENT: Final = "/api/recent"
+HISTORY: Final = "/api/history"
+STREAM: Final = "/api/stream"
 _UNKNOWN: Final[Mapping[str, str]] = {
     "request_id": "No request with this id was refused within the last minutes, as far as is remembered: of a flood "
     "only some are. The log may have it; else ask for the address.",
@@ -190,6 +198,9 @@ class AdminServer:
         self._view = view
         self._refresh = refresh
         self._api = None if desk is None else Api(desk)
+        # Of several workers only the supervisor has a desk, and a dashboard.
+        self._live = None if desk is None else Live(lambda: self._view, refresh)
+        self._files = {} if desk is None else files()
         self._access = access or Access()
         self._registry = registry(self._metrics_now)
         self._hosts = _hosts(settings)
@@ -198,7 +209,10 @@ class AdminServer:
             "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/api/status": self._status,
+            RECENT: self._recent,
         }
+        if self._live is not None:
+            self._pages[HISTORY] = self._history
         self._runner: web.ServerRunner | None = None
         self._servers: list[asyncio.Server] = []
         self.address = settings.address
@@ -226,6 +240,8 @@ class AdminServer:
             await runner.cleanup()
             raise
         self._runner = runner
+        if self._live is not None:
+            self._live.start()
         address = parse_address(self._settings.address)
         if isinstance(address, TcpAddress):
             port = self._servers[0].sockets[0].getsockname()[1]
@@ -243,6 +259,8 @@ class AdminServer:
         for server in self._servers:
             server.close()
         self._servers.clear()
+        if self._live is not None:
+            await self._live.close()
         await runner.cleanup()
         if self.address.startswith("unix:") and not keep:
             Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
@@ -259,6 +277,10 @@ class AdminServer:
                 return await _QUESTIONS[request.path](self, request.query)
             if request.method not in {"GET", "HEAD"}:
                 return _say(405, "Only GET and HEAD.\n", Allow="GET, HEAD")
+            if request.path in self._files:
+                return self._file(request.path)
+            if request.path == STREAM and self._live is not None and request.method == "GET":
+                return await self._stream(self._live, request)
             page = self._pages.get(request.path)
             if page is None:
                 return _say(404, "There is nothing at this address.\n")
@@ -269,6 +291,18 @@ class AdminServer:
             more = {"WWW-Authenticate": 'Bearer realm="Shield"'} if error.status == 401 else {}
             title = "A token is needed" if error.status == 401 else "Not allowed"
             return _problem(error.status, title, str(error), more)
+
+    def _file(self, path: str) -> web.Response:
+        """A file of the dashboard."""
+        file = self._files[path]
+        headers = {**_HEADERS, "Content-Security-Policy": POLICY, "Content-Type": file.kind}
+        return web.Response(body=file.data, headers=headers)
+
+    async def _stream(self, live: Live, request: web.BaseRequest) -> web.StreamResponse:
+        self._asker(request, "read")
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return _problem(403, "Not allowed", "A page of another site has had this sent.")
+        return await live.stream(request, _HEADERS)
 
     async def _explain(self, query: Mapping[str, str]) -> web.Response:
         question = {name: query[name] for name in ("address", "request_id", "pass") if query.get(name)}
@@ -345,6 +379,13 @@ class AdminServer:
         await self._refresh(path)
         return _json(200, self._view.status())
 
+    async def _recent(self, _: str) -> web.Response:
+        return _json(200, await self._view.recent())
+
+    async def _history(self, _: str) -> web.Response:
+        assert self._live is not None  # noqa: S101 - else there is no such page
+        return _json(200, self._live.history())
+
 
 _QUESTIONS: Final[Mapping[str, Callable[[AdminServer, Mapping[str, str]], Awaitable[web.Response]]]] = {
     EXPLAIN: AdminServer._explain,
@@ -358,12 +399,12 @@ def _hosts(settings: AdminSettings) -> frozenset[str]:
 
 
 def _json(status: int, answer: dict[str, Any]) -> web.Response:
-    body = orjson.dumps(answer, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    body = encoded(answer, indent=True)
     return web.Response(status=status, body=body + b"\n", content_type="application/json", headers=_HEADERS)
 
 
 def _problem(status: int, title: str, detail: str, headers: Mapping[str, str] = NOTHING, **more: Any) -> web.Response:
-    body = orjson.dumps(problem(status, title, detail, **more), default=str, option=orjson.OPT_INDENT_2)
+    body = encoded(problem(status, title, detail, **more), indent=True)
     said = {**headers, **_HEADERS, "Content-Type": "application/problem+json"}
     return web.Response(status=status, body=body + b"\n", headers=said)
 

@@ -24,6 +24,7 @@ from shield.operator.log import AccessLog
 from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.refusals import Refusals
+from shield.operator.timeline import Timeline
 from shield.policy.board.seat import Seat
 from shield.policy.rules.rule import Rule
 from shield.process.board import attach
@@ -78,6 +79,7 @@ class Generations:
         self._next_sockets: SharedSockets | None = None
         self._wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
         self._refusals = Refusals()
+        self._timeline = Timeline(self._wall_offset)
         self._writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
         self._log: AccessLog | None = None
         self._bridge: LoggingBridge | None = None
@@ -243,7 +245,13 @@ class Generations:
     async def _prepare(self, config: Config, share: Share | None, former: Service | None) -> Service:
         worker = None if self._share is None else self._share.worker
         log = AccessLog(
-            config.log, self._writer, time.monotonic, self._wall_offset, worker=worker, refusals=self._refusals
+            config.log,
+            self._writer,
+            time.monotonic,
+            self._wall_offset,
+            worker=worker,
+            refusals=self._refusals,
+            timeline=self._timeline,
         )
         if self._log is None:
             self._use(log)

@@ -47,6 +47,7 @@ from shield.operator.log_writer import LogWriter, write_whole_lines
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
+from shield.operator.timeline import Timeline
 from shield.policy.board.memory import Board
 from shield.policy.rules.rule import Rule
 from shield.process import signals, systemd
@@ -98,11 +99,12 @@ async def _run(
     writer = LogWriter(2, write_whole_lines)
 
     def make_log(settings: LogSettings) -> AccessLog:
-        log = AccessLog(settings, writer, time.monotonic, wall_offset)
+        log = AccessLog(settings, writer, time.monotonic, wall_offset, timeline=timeline)
         log.attach(asyncio.get_running_loop())
         return log
 
     wall_offset = time.time() - time.monotonic()
+    timeline = Timeline(wall_offset)
     log = make_log(config.log)
     bridge = LoggingBridge(log)
     bridge.install()
@@ -232,7 +234,8 @@ class Supervisor:
             if predecessor is not None:
                 share = replace(share, estate=predecessor.legacy.estates[number].fileno())
             self._workers.append(WorkerHandle(share, partial(self._drop, number), self._nursery))
-        view = self._view = WorkersView([self._socket(each) for each in self._workers], self._facts, self.stopping)
+        sockets = [self._socket(each) for each in self._workers]
+        view = self._view = WorkersView(sockets, self._facts, self.stopping, self._events)
         closing.push_async_callback(view.close)
         closing.push_async_callback(self._close_admin)
         self._admin = await self._start_admin(
@@ -560,6 +563,10 @@ class Supervisor:
             {"worker": w.number, "pid": None if w.process is None else w.process.pid, "restarts": w.restarts}
             for w in self._workers
         ]
+
+    def _events(self) -> list[dict[str, Any]]:
+        """What has happened here, beside the workers."""
+        return [] if self._log.timeline is None else self._log.timeline.plain()
 
     def _config_of(self, worker: WorkerHandle, served: Config) -> Config:
         admin = replace(served.admin, address=f"unix:{self._socket(worker)}", token_file="", group="")

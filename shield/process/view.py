@@ -55,6 +55,11 @@ class ProcessView:
                 await asyncio.sleep(0)
         return found
 
+    async def recent(self) -> dict[str, Any]:
+        setting, timeline = self._setting, self._setting.log.timeline
+        refused = setting.refusals.recent(setting.clock(), setting.wall_offset)
+        return {"refused": refused, "events": [] if timeline is None else timeline.plain()}
+
     def _status(self) -> Status:
         parts, now = self._parts, self._setting.clock()
         return Status(

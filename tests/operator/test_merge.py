@@ -38,6 +38,18 @@ class Worker:
             "routes": ["/"],
         }
 
+    async def recent(self) -> dict[str, Any]:
+        """Both tell of the attack, and each of a ban of its own."""
+        attack = {"requests": {"forward": {"ok": 10}, "limit": {"client_rate": 1 + self.number}}, "routes": {}}
+        return {
+            "refused": [{"at": 5.0 + self.number, "known": self.number == 0, "address": f"192.0.2.{self.number}"}],
+            "events": [
+                {"at": 20.0 + self.number / 50, "event": "attack", "fields": attack},
+                {"at": 11.0, "event": "ban", "fields": {"client": f"{self.number}"}},
+                {"at": 10.0 + self.number / 50, "event": "attack_onset", "fields": {"cause": "rate"}},
+            ],
+        }
+
     async def bans(self) -> list[dict[str, Any]]:
         ban = {"client": "", "until": 9.0, "relapses": 1, "score": 20.0}
         return [{"address": address, **ban} for address in ("192.0.2.7", f"192.0.3.{self.number}")]
@@ -161,3 +173,18 @@ async def test_a_ban_that_several_workers_know_of_is_one(tmp_path: Path) -> None
         assert sorted(ban["address"] for ban in await view.bans()) == ["192.0.2.7", "192.0.3.0", "192.0.3.1"]
     async with merged(tmp_path) as view:
         assert await view.bans() == []
+
+
+async def test_what_happens_in_all_workers_is_told_once_and_what_each_has_counted_added_up(tmp_path: Path) -> None:
+    async with merged(tmp_path, Worker(0), Worker(1)) as view:
+        view._events = lambda: [{"at": 30.0, "event": "rule_added", "fields": {"rule": 1}}]
+        said = await view.recent()
+    assert [(each["event"], each["at"]) for each in said["events"]] == [
+        ("rule_added", 30.0),
+        ("attack", 20.0),
+        ("ban", 11.0),
+        ("ban", 11.0),
+        ("attack_onset", 10.0),
+    ]
+    assert said["events"][1]["fields"]["requests"] == {"forward": {"ok": 20}, "limit": {"client_rate": 3}}
+    assert [each["address"] for each in said["refused"]] == ["192.0.2.0", "192.0.2.1"]  # who is known is first

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from shield.model import Reason, Verdict
-from shield.operator.refusals import CHARS, PER_NETWORK, PER_SECOND, SECONDS, Refusals
+from shield.model import Reason, Tier, Verdict
+from shield.operator.refusals import BRIEF_CHARS, CHARS, MOST_RECENT, PER_NETWORK, PER_SECOND, SECONDS, Refusals
 
 BANNED = Verdict(Reason.CLIENT_BANNED, 60)
 
@@ -17,17 +17,24 @@ class Taker:
     """Takes no pictures, but notes of what."""
 
     def of_request(self, request: Any, now: float) -> Any:
-        return SimpleNamespace(verdict=request.verdict, where=request.client.home)
+        return SimpleNamespace(verdict=request.verdict, where=request.client.home, tier=request.tier)
 
     def of_unread(self, address: str, verdict: Any, now: float) -> Any:
-        return SimpleNamespace(verdict=verdict, where=address)
+        return SimpleNamespace(verdict=verdict, where=address, tier=Tier.T0)
 
 
 def request(address: str = "192.0.2.1", **more: Any) -> Any:
     network = address.rpartition(".")[0] + ".0/24"
     client = SimpleNamespace(address=address, home=address, network=network, key=b"\1" * 16)
     headers = {"Host": "a.example", "User-Agent": "x" * 1000}
-    made = {"client": client, "headers": headers, "method": "GET", "path": "/p" * 1000, "shown_pass": None}
+    made = {
+        "client": client,
+        "headers": headers,
+        "method": "GET",
+        "path": "/p" * 1000,
+        "shown_pass": None,
+        "tier": Tier.T3,
+    }
     return cast("Any", SimpleNamespace(**{**made, "verdict": BANNED, **more}))
 
 
@@ -98,3 +105,25 @@ def test_nothing_is_kept_before_there_is_a_policy_to_ask() -> None:
     refusals.note(1.0, request(), 403, b"a", False)
     refusals.note_unread(1.0, "192.0.2.1", BANNED, 403, b"b")
     assert addresses(refusals) == []
+
+
+def test_who_was_refused_of_late_and_known_clients_first(refusals: Refusals) -> None:
+    refusals.note(1.0, request("192.0.9.1"), 429, b"", False)  # more than a minute ago
+    for at in (70.0, 71.0, 72.0):
+        refusals.note(at, request(), 403, b"", False)
+    refusals.note(71.0, request("192.0.3.1", tier=Tier.T1), 429, b"abc-1", True)
+    refusals.note_unread(73.0, "192.0.4.1", BANNED, 403, b"abc-2")
+    told = refusals.recent(75.0, 1000.0)
+    assert [(each["address"], each["known"], each["count"]) for each in told] == [
+        ("192.0.3.1", True, 1),
+        ("192.0.4.1", False, 1),  # nothing was read: nobody knows who that was
+        ("192.0.2.1", False, 3),
+    ]
+    assert (told[2]["at"], told[2]["action"], told[2]["reason"]) == (1072.0, "ban", "client_banned")
+    assert (len(told[2]["path"]), len(told[2]["user_agent"])) == (BRIEF_CHARS, BRIEF_CHARS)
+
+
+def test_what_is_told_of_late_is_bounded(refusals: Refusals) -> None:
+    for number in range(50):
+        refusals.note(10.0 + number // 5, request(f"192.0.{number}.1"), 403, b"", False)
+    assert len(refusals.recent(20.0, 0.0)) == MOST_RECENT

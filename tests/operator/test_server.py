@@ -34,6 +34,9 @@ class View:
             {"address": f"192.0.2.{i}", "client": "", "until": float(i), "relapses": 1, "score": 20.0} for i in (1, 2)
         ]
 
+    async def recent(self) -> dict[str, Any]:
+        return {"refused": [], "events": []}
+
     async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
         self.asked = dict(question)
         if "nowhere" in question.values():

@@ -1,0 +1,1 @@
+"""The dashboard: its page, style and script, and who reads them (files.py)."""
