@@ -11,16 +11,17 @@ import pytest
 from shield.model import Outcome, Reason
 from shield.policy.board.memory import Time
 from shield.policy.pressure.window import OwnLoad
-from tests.policy.conftest import World
+from tests.policy.conftest import World, untraced
 
 
 def flood(world: World, seconds: float, networks: int = 30, rate: int = 20) -> None:
     """Strangers of so many networks, who come to all workers, each with so many requests a window."""
-    for _ in range(int(seconds * 2)):
-        for network in range(networks):
-            for host in range(rate):
-                world.visit(world.client(f"127.{network}.0.{host}"), rtt=0.05)
-        world.pass_time(0.5)
+    with untraced():
+        for _ in range(int(seconds * 2)):
+            for network in range(networks):
+                for host in range(rate):
+                    world.visit(world.client(f"127.{network}.0.{host}"), rtt=0.05)
+            world.pass_time(0.5)
 
 
 def seen(engine: Any, now: float) -> Any:
@@ -91,6 +92,7 @@ def test_when_who_leads_dies_the_next_goes_on_from_there(fleet: Any) -> None:
     assert world.engine.events() == []
 
 
+@pytest.mark.untraced
 def test_an_attack_ends_for_all(fleet: Any) -> None:
     world = fleet(concurrency=4)
     flood(world, 4.0)
@@ -101,6 +103,7 @@ def test_an_attack_ends_for_all(fleet: Any) -> None:
     assert [name for name, _ in world.engine.events()] == ["attack_onset", "attack_end"]
 
 
+@pytest.mark.untraced
 def test_an_attack_ends_in_its_time_where_the_machine_stood_still(fleet: Any) -> None:
     """After seconds without a beat each worker takes the lead for a moment, and the calm began anew each time."""
     world = fleet(concurrency=4)

@@ -160,6 +160,7 @@ def test_a_bought_pass_is_one_budget_at_all_workers(attacked: Any) -> None:
     assert units >= 0.8 * bought.burst
 
 
+@pytest.mark.untraced
 def test_a_pass_that_is_used_lives_on_at_the_workers_that_do_not_see_it(fleet: Any) -> None:
     world = fleet(concurrency=4)  # each network meets one
     flood(world, 4.0)

@@ -154,6 +154,7 @@ def test_a_service_that_becomes_a_little_slower_is_ill_where_no_more_come_than_u
     assert weather.seen.pressed
 
 
+@pytest.mark.untraced
 def test_tries_that_come_in_the_same_seconds_are_no_flood_where_no_more_come_than_usual() -> None:
     """A brownout ended twice in its middle, and programs were locked out for 142 s."""
     for came, found in ((20, True), (60, False)):

@@ -71,6 +71,7 @@ def test_a_service_that_has_all_it_can_take_and_does_less_is_ill(usual: Usual) -
     assert not usual.does_less, "less is asked of it"
 
 
+@pytest.mark.untraced
 def test_what_was_done_is_forgotten_over_days(usual: Usual) -> None:
     live(usual, 120.0, does=90.0, full=True, calm=True)
     assert usual.does_less

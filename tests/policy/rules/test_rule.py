@@ -198,6 +198,7 @@ def test_a_wish_is_made_of_texts() -> None:
 ANYTHING = st.text(max_size=60) | st.text(st.sampled_from("0123456789abcdef.:/%-_pas"), max_size=60)
 
 
+@pytest.mark.untraced
 @given(st.sampled_from([*KINDS, "", "other"]), ANYTHING, ANYTHING)
 def test_whatever_is_asked_is_a_rule_or_refused(kind: str, subject: str, value: str) -> None:
     try:
@@ -210,6 +211,7 @@ def test_whatever_is_asked_is_a_rule_or_refused(kind: str, subject: str, value: 
     assert Matching([again]) is not None
 
 
+@pytest.mark.untraced
 @given(ANYTHING)
 def test_whoever_is_named_is_somebody_or_refused(subject: str) -> None:
     with contextlib.suppress(RefusedError):

@@ -186,6 +186,7 @@ def test_the_limits_of_everybody(make: Any, subject: str, count: int) -> None:
     assert [world.visit(other, rtt=0.01).verdict.action for _ in range(250)].count(Action.FORWARD) == 200
 
 
+@pytest.mark.untraced
 def test_pressure_is_held_where_the_operator_wants_it(world: World) -> None:
     follow(world, rule("pressure", "", "0.5", seconds=60))
     world.pass_time(5)
