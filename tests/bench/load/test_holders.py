@@ -66,8 +66,8 @@ class TestHolders:
     async def test_so_many_are_opened_in_a_second_and_no_more(self) -> None:
         async with capacity() as (site, _):
             held = Holders(site, "reader", HOSTS, 50, pace=600.0, opens=100.0)
+            began = time.monotonic()
             async with at_work(held):
-                began = time.monotonic()
                 while held.counts["sent"] < 5:
                     await asyncio.sleep(0)
                 assert time.monotonic() - began >= 0.04
