@@ -7,10 +7,10 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from bench.common.guard import json_file
 from bench.plots import readme, report
 from bench.suites import (
     asymmetry,
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     everything = suites.add_parser("all", help="every suite as it is by default, one after the other")
     everything.add_argument("--suites", nargs="+", choices=list(SUITES), default=list(SUITES), metavar="SUITE")
     everything.add_argument("--quick", action="store_true", help="few and short rounds: for a look, not to quote")
-    everything.add_argument("--json", type=Path, help="one file for all raw results (default: each suite's own)")
+    everything.add_argument("--json", type=json_file, help="one file for all raw results (default: each suite's own)")
     everything.set_defaults(run=run_all)
     for name, (module, says) in TOOLS.items():
         tool = suites.add_parser(name, help=says)

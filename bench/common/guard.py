@@ -88,10 +88,18 @@ def _target(url: str, schemes: tuple[str, ...]) -> Target:
     return Target(loopback(parts.hostname), port, path, parts.scheme == "https")
 
 
+def json_file(text: str) -> Path:
+    """An argparse type: where results are to be written. A folder is refused here, before anything is measured."""
+    path = Path(text)
+    if path.is_dir():
+        raise Refused(f"{text} is a folder: name a file in it")
+    return path
+
+
 def add_seed_and_files(parser: argparse.ArgumentParser) -> None:
     """The arguments of suites whose course is drawn by lot, and which keep nothing unless told to."""
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: nowhere)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: nowhere)")
     parser.add_argument("--keep-log", type=Path, help="where Shield's log goes")
 
 

@@ -79,14 +79,14 @@ class Generator:
             await asyncio.wait_for(self.done.wait(), self.plan.seconds)
         self.stopping = True
         ended = time.perf_counter()
-        counted = len(self.latencies)
+        counted, heard = len(self.latencies), self.statuses.copy()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.done.wait(), 2.0)  # what is in flight still gets its answer, and counts below
         self.failed += self.open
         if self.plan.requests:  # by number: every request counts; by time: those answered within it
-            counted = len(self.latencies)
-        statuses = {str(status): count for status, count in sorted(self.statuses.items())}
-        refused = sum(count for status, count in self.statuses.items() if status >= 400)
+            counted, heard = len(self.latencies), self.statuses
+        statuses = {str(status): count for status, count in sorted(heard.items())}
+        refused = sum(count for status, count in heard.items() if status >= 400)
         spent = self.latencies[:counted]
         return Result(
             counted,

@@ -5,6 +5,7 @@ Needs matplotlib (the `bench` extra).
 
 from __future__ import annotations
 
+import math
 import textwrap
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +32,10 @@ def draw(results: dict[str, Any], json_file: Path) -> list[str]:
         "micro": micro,
         "attack": attack,
         "slow": slow,
+        "saturation": saturation,
     }
-    return plots[results["suite"]](results, json_file)
+    plot = plots.get(results["suite"])
+    return plot(results, json_file) if plot else []
 
 
 def save(figure: Any, json_file: Path, top: float = 1.0) -> list[str]:
@@ -107,6 +110,31 @@ def memory(results: dict[str, Any], json_file: Path) -> list[str]:
         axis.axhline(results["wanted"][wanted], color=COLOURS["attacker"], ls="--", lw=1, label="wanted at most")
         axis.set_title(title, fontsize="medium")
         axis.grid(axis="y", alpha=0.3)
+    axes[0][0].legend(fontsize="small")
+    return save(figure, json_file)
+
+
+def saturation(results: dict[str, Any], json_file: Path) -> list[str]:
+    """One address above, many below: what each proxy answers and refuses, and its latency, over connections."""
+    figure, axes = plt.subplots(2, 3, figsize=(13, 7), squeeze=False)
+    panels = (("goodput", 1, "answers/s"), ("refused", 1, "refusals/s"), ("p95", 1000, "p95, ms"))
+    for line, many in zip(axes, (False, True), strict=True):
+        for axis, (key, scale, unit) in zip(line, panels, strict=True):
+            for name, title in results["titles"].items():
+                rows = [row for row in results["rows"] if row["peer"] == name and (row["addresses"] > 1) is many]
+                axis.plot(
+                    [row["connections"] for row in rows],
+                    [math.nan if row[key] is None else scale * row[key] for row in rows],
+                    marker="o",
+                    lw=3 if name == "shield" else 1,
+                    label=title,
+                )
+            axis.set_title(f"from {'many addresses' if many else 'one address'}", fontsize="medium")
+            axis.set_xscale("log")
+            axis.set_xlabel("connections")
+            axis.set_ylabel(unit)
+            axis.set_ylim(bottom=0)
+            axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize="small")
     return save(figure, json_file)
 

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import MOST_RATE, bounded
+from bench.common.guard import MOST_RATE, bounded, json_file
 from bench.common.processes import (
     Process,
     ask,
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what Shield is told of the service; 0: nothing, it finds out by itself",
     )
     parser.add_argument("--add", type=Path, help="results of before that these are added to, or take the place of")
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
     parser.add_argument("--keep-logs", type=Path, help="a folder for what the processes wrote")
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import MOST_ATTEMPTS, MOST_RATE, MOST_ROUNDS, Target, bounded
+from bench.common.guard import MOST_ATTEMPTS, MOST_RATE, MOST_ROUNDS, Target, bounded, json_file
 from bench.common.processes import (
     ROOT,
     Cores,
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--addresses", type=bounded(int, 1, attempts.MOST_ADDRESSES), default=20, help="dropped ones")
     parser.add_argument("--rate", type=bounded(float, 1, MOST_RATE), default=1000.0, help="of users, requests/s")
     parser.add_argument("--workers", type=bounded(int, 1, 4), default=1)
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
 
 
 def run(arguments: argparse.Namespace) -> int:

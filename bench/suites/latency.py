@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import MOST_RATE, MOST_ROUNDS, Target, bounded
+from bench.common.guard import MOST_RATE, MOST_ROUNDS, Target, bounded, json_file
 from bench.common.processes import (
     TICKS,
     Cores,
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=bounded(int, 1, MOST_ROUNDS), default=5)
     parser.add_argument("--seconds", type=bounded(float, 1, 60), default=3.0, help="of each peer's turn")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=default, metavar="PEER")
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
 
 
 def run(arguments: argparse.Namespace) -> int:

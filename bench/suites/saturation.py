@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import MOST_CONNECTIONS, Target, bounded
+from bench.common.guard import MOST_CONNECTIONS, Target, bounded, json_file
 from bench.common.processes import ask, own_cores, raise_file_limit, running, share_out
 from bench.common.progress import bar
 from bench.load.closed_loop import MOST_ADDRESSES
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=bounded(float, 1, 30), default=3.0, help="of each peer's turn")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(USUAL), metavar="PEER")
     parser.add_argument("--connections", nargs="+", type=bounded(int, 1, MOST_CONNECTIONS), default=list(CONNECTIONS))
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
 
 
 def run(arguments: argparse.Namespace) -> int:

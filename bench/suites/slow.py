@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import bounded
+from bench.common.guard import bounded, json_file
 from bench.common.processes import (
     Process,
     free_ports,
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=bounded(int, 5, 60), default=60, help="of slow connections, for each mode")
     parser.add_argument("--calm", type=bounded(float, 4, 100), default=20.0, help="seconds of calm browsing before")
     parser.add_argument("--users", type=bounded(int, 1, 200), default=20)
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
     parser.add_argument("--keep-logs", type=Path, help="a folder for what the processes wrote")
 
 

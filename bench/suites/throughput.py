@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import MOST_ROUNDS, bounded
+from bench.common.guard import MOST_ROUNDS, bounded, json_file
 from bench.common.processes import own_cores, share_out
 from bench.common.progress import bar
 from bench.load import generators
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=USUAL, metavar="PEER")
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS), metavar="WORKLOAD")
     parser.add_argument("--own-load", action="store_true", help="use our own generator even where wrk exists")
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
 
 
 def run(arguments: argparse.Namespace) -> int:

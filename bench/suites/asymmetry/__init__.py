@@ -18,12 +18,11 @@ import gc
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from bench.common.guard import bounded
+from bench.common.guard import bounded, json_file
 from bench.plots import report
 from bench.plots.asymmetry_tables import markdown
 from bench.suites import rig
@@ -47,7 +46,7 @@ cpu: Final = time.process_time
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--values", type=bounded(int, 1, 1000), default=9, help="of each input; the least counts")
     parser.add_argument("--inputs", nargs="+", metavar="WORD", help="only those whose name has one of these words")
-    parser.add_argument("--json", type=Path, help="where the raw figures go")
+    parser.add_argument("--json", type=json_file, help="where the raw figures go")
 
 
 def run(arguments: argparse.Namespace) -> int:

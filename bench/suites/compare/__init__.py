@@ -21,10 +21,9 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import MOST_ROUNDS, bounded
+from bench.common.guard import MOST_ROUNDS, bounded, json_file
 from bench.common.processes import ROOT
 from bench.plots import report
 from bench.plots.compare_tables import markdown
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workloads", nargs="+", choices=list(WORKLOADS), default=HOT, metavar="WORKLOAD", help="of throughput"
     )
     parser.add_argument("--seconds", type=bounded(float, 1, 60), default=3.0, help="of throughput: of each turn")
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: build/compare)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: build/compare)")
 
 
 def run(arguments: argparse.Namespace) -> int:

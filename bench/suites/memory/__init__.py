@@ -6,10 +6,9 @@ What /api/status claims (entries times bytes per entry) is put beside what the c
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import bounded
+from bench.common.guard import bounded, json_file
 from bench.common.progress import bar
 from bench.plots import report
 from bench.plots.memory_tables import CLAIMED, CONNECTIONS, markdown
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"distinct clients, each number in a process of its own ({MANY:,} take up to 1 GB and a minute)",
     )
     parser.add_argument("--connections", type=bounded(int, 100, 8000), default=5000)
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.common.guard import bounded
+from bench.common.guard import bounded, json_file
 from bench.common.processes import ROOT, own_cores, share_out
 from bench.common.progress import Bar, bar
 from bench.common.stats import spread
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=bounded(int, 1, 1000), default=8, help="values in each process")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE")
     parser.add_argument("--pyperf", type=Path, help="keep what pyperf writes, for `pyperf compare_to`; must not exist")
-    parser.add_argument("--json", type=Path, help="where the raw results go (default: bench/results)")
+    parser.add_argument("--json", type=json_file, help="where the raw results go (default: bench/results)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +111,9 @@ class TestHttps:
         for url in ("https://10.0.0.1:443/", "ftp://127.0.0.1:21/"):
             with pytest.raises(guard.Refused):
                 guard.any_target(url)
+
+
+def test_a_folder_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(guard.Refused, match="name a file in it"):
+        guard.json_file(str(tmp_path))
+    assert guard.json_file(str(tmp_path / "new.json")) == tmp_path / "new.json"

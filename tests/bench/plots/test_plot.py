@@ -36,8 +36,17 @@ class TestPlots:
             },
             "micro": {"suite": "micro", "cases": {"gcra": case, "parse": {**case, "title": "parse", "wanted": None}}},
         }
+        turns = [
+            {"peer": "shield", "connections": count, "addresses": many, "goodput": 9.0, "refused": 0.0, "p95": p95}
+            for count, many, p95 in ((16, 1, 0.1), (64, 1, None), (64, 16, 0.2))  # None: nothing was answered
+        ]
+        suites["saturation"] = {"suite": "saturation", "rows": turns, "titles": {"shield": "Shield"}}
         names = plot.draw({"suite": "all", "suites": suites}, tmp_path / "day.json")
         assert {Path(name).name for name in names} == {
             f"day-{suite}.{kind}" for suite in suites for kind in ("png", "svg")
         }
         assert all(Path(name).stat().st_size > 1000 for name in names)
+
+    def test_a_suite_without_a_picture_has_none(self, tmp_path: Path) -> None:
+        plot = pytest.importorskip("bench.plots.plot", reason="matplotlib is not installed", exc_type=ImportError)
+        assert plot.draw({"suite": "kernel"}, tmp_path / "kernel.json") == []
