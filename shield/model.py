@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+DEFAULT_SITE: Final = "default"
+"""The name of the only site, and of that for the hosts which no other one names."""
+
 UNIT_SECONDS: Final = 0.010
 """Upstream time that one unit of cost stands for."""
 

@@ -26,22 +26,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
+from shield.model import DEFAULT_SITE, Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.policy.admission import Admission
-from shield.policy.api_keys import ApiKeys
 from shield.policy.bans import Ban, in_force
-from shield.policy.board.claims import Claims
 from shield.policy.board.crew import Crew
 from shield.policy.board.paid import Paid
 from shield.policy.board.seat import Seat
-from shield.policy.challenge.challenge import Challenge, Challenger, CheckWork, Redemption, solved
+from shield.policy.challenge.challenge import Challenge, CheckWork, Redemption, solved
 from shield.policy.challenge.settings import ChallengeMode
+from shield.policy.clients import Clients
 from shield.policy.concurrency.concurrency import Concurrency
-from shield.policy.drops import Drops
 from shield.policy.entries import Pass
 from shield.policy.explain.explainer import Explainer
-from shield.policy.history import History
-from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, Client, Identity
+from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, Client
 from shield.policy.judge import Judge
 from shield.policy.keys import Keys
 from shield.policy.limits.charges import Charges
@@ -49,9 +46,8 @@ from shield.policy.limits.limits import NOT_CHARGED, Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.limits.together import Together
 from shield.policy.long_requests import LongRequests
-from shield.policy.news import MOST_IN_JOURNAL, News
+from shield.policy.news import News
 from shield.policy.notes import Note, Notes
-from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import PASS_BYTES, Passes
 from shield.policy.per_route.judge import RouteJudge, modes
 from shield.policy.per_route.selecting import Routing
@@ -65,7 +61,7 @@ from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals, banned
 from shield.policy.remembered import Remembered
-from shield.policy.reputation import POOR_STATUS, Reputation
+from shield.policy.reputation import POOR_STATUS
 from shield.policy.request import Request
 from shield.policy.routes import TARGET_CHARS, Routes
 from shield.policy.rules.effects import Effects
@@ -96,13 +92,15 @@ class OperatorSide(NamedTuple):
 
 
 class Engine:
-    """The policy of one upstream pool.
+    """The policy of one upstream pool: of the service, or of one of its sites. What is known of clients is the same at
+    all of them (clients.py).
 
     It has more than 15 attributes because each part of the policy that one of its verbs asks is one.
 
     `entropy(n)` returns n random bytes, `wall_offset` is wall clock minus monotonic clock in seconds, `concurrency`
     the requests that the upstream takes at once. `check_work` checks the hashes of an answer: a simulation puts
     something in its place that takes no hashes. `seat`: of one of several workers (board/); None where there is one.
+    `beside`: the first engine of those that share what is known of clients.
     """
 
     def __init__(
@@ -114,29 +112,29 @@ class Engine:
         concurrency: int,
         check_work: CheckWork = solved,
         seat: Seat | None = None,
+        site: str = DEFAULT_SITE,
+        beside: Engine | None = None,
     ) -> None:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
+        self.site = site
+        self.clients: Clients = (
+            Clients(settings, keys, entropy, wall_offset, check_work, seat) if beside is None else beside.clients
+        )
+        clients = self.clients
+        self._first = beside is None  # of those that share what is known of clients
         self._wall_offset = wall_offset
         self._notes = Notes()
-        news, journal = News(seat is not None), News(False, MOST_IN_JOURNAL)
-        claims = None if seat is None else Claims(seat)
-        self._history = History(settings.history, tables.history)
-        self._identity = Identity(
-            settings.identity,
-            tables,
-            limits.of_networks(),
-            keys,
-            self._history,
-        )
-        self._reputation = Reputation(settings.reputation, self._history, self._notes, news, journal)
-        self.drops = Drops(settings.drops, self._history, self._notes)
+        news = clients.news if beside is None else News(seat is not None)
+        self._history = clients.history
+        self._identity = clients.identity
+        self._reputation = clients.reputation
+        self.drops = clients.drops
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
         self._standouts = Standouts(settings.standouts, self._notes, settings.challenges)
         self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run, seat)
         pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)
-        self._challenger = Challenger(challenge, keys, entropy, tables.spent, wall_offset, check_work, claims, journal)
         room = Room(settings.pricing, tables.waiting, keys, entropy, news)
         purse = None if seat is None else SharedPurse(seat)
         self._pricing = Pricing(settings.pricing, challenge, settings.pressure.max_pressure, room, purse)
@@ -144,19 +142,21 @@ class Engine:
             challenge,
             limits.pass_,
             tables.passes,
-            PassTokens(keys, entropy, wall_offset),
+            clients.tokens,
             self._history,
             self._pricing.room.hold,
-            self._notes,
-            news,
-            journal,
+            clients.notes,
+            clients.news,
+            clients.journal,
+            site,
+            clients.sellers,
         )
         refusals = TimedRefusals(settings.queue)
         ranks = Ranks(keys.current, settings.queue.order_seconds, settings.challenge.bought_burst)
         charges = Charges(self._limits, self._reputation, self._history, tally)
         squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally)
         together = Together(self._concurrency.slots, settings.routes.settled)
-        api_keys = ApiKeys(settings.identity, limits.pass_)
+        api_keys = clients.api_keys
 
         def judges(mode: ChallengeMode) -> tuple[Tiers, Judge]:
             by_mode = replace(settings, challenge=replace(challenge, mode=mode))
@@ -187,7 +187,7 @@ class Engine:
         self._times = UpstreamTimes(settings.routes, self._routes, self._concurrency, long, self._queue, self._limits)
         self._sales = Sales(
             challenge,
-            self._challenger,
+            clients.challenger,
             self._pricing,
             self._passes,
             self._identity,
@@ -216,6 +216,8 @@ class Engine:
             pricing=self._pricing,
             standouts=self._standouts,
             notes=self._notes,
+            clients=clients,
+            site=site,
         )
         effects = Effects(
             settings,
@@ -251,23 +253,24 @@ class Engine:
             drops=self.drops,
             reputation=self._reputation,
             passes=self._passes,
-            challenger=self._challenger,
+            challenger=clients.challenger,
             pricing=self._pricing,
             routes=self._routes,
             concurrency=self._concurrency,
             windows=self._windows,
             wall_offset=wall_offset,
-            journal=journal,
+            journal=clients.journal,
             paid=paid,
+            of_clients=beside is None,
         )
         self._several: Several | None = None
-        if seat is not None and claims is not None:
+        if seat is not None and clients.claims is not None:
             self._several = Several(
                 crew=Crew(seat, self._concurrency),
-                claims=claims,
+                claims=clients.claims,
                 news=news,
                 paid=paid,
-                challenger=self._challenger,
+                challenger=clients.challenger,
                 concurrency=self._concurrency,
                 queue=self._queue,
                 remembered=self._remembered,
@@ -417,7 +420,7 @@ class Engine:
         The turning points: attack_onset, attack_end, brownout. Of clients: ban, pass_revoked, fingerprint_limited. Of
         each of the two kinds the newest 64 are kept.
         """
-        return self._notes.take()
+        return [*self._notes.take(), *self.clients.notes.take()] if self._first else self._notes.take()
 
     def learn(self, request: Request, outcome: Outcome, now: float) -> Sequence[Request]:
         """Settle what a request that has ended cost and what it says of its client; free its slot."""
@@ -429,7 +432,7 @@ class Engine:
         if client.named is None and not error:
             entry = client.entry
             if 100 < status < 400:
-                if entry.begun + AGAIN <= now:
+                if entry.begun + AGAIN <= now and self.clients.calm_but_for(self.site):
                     entry.begun = now
                 entry.answered = now
                 self._reputation.good(entry, now)
@@ -667,7 +670,7 @@ class Engine:
                 networks=identity.networks.status(NETWORK_BYTES),
                 passes=self._passes.table.status(PASS_BYTES),
                 history=self._history.status(),
-                spent=self._challenger.status(),
+                spent=self.clients.challenger.status(),
                 waiting=self._pricing.room.status(),
                 routes=self._routes.status(),
             ),
@@ -732,16 +735,15 @@ class Engine:
                 shown = request.shown_pass = bought
         if shown is not None and (shown.check_at <= now or shown.network != client.network):
             shown = request.shown_pass = self._passes.check(shown, client.network, now)
+        if shown is not None and shown.sold_at is not None:
+            shown = request.shown_pass = self._passes.good_here(shown)
         request.charged_pass = shown
 
     def _expire(self, own: OwnLoad, now: float) -> None:
         """Forget what is old."""
-        self._identity.expire(now)
+        if self._first:
+            self.clients.expire(own.busy > self._own_busy, now)
         self._passes.expire(now)
-        self._history.forget_old(now)
-        self._challenger.spent.forget(now)
-        self._reputation.bans(now)
         if self._operator.effects.end <= now:
             self._operator.effects.expire(now)
             self._go_by_effects()
-        self.drops.close_window(own.busy > self._own_busy, now)

@@ -352,6 +352,7 @@ class Pass:
         "scarce",
         "seen",
         "shadow",
+        "sold_at",
         "span",
         "taken",
         "tat",
@@ -361,9 +362,17 @@ class Pass:
     )
 
     def __init__(
-        self, key: bytes, kind: PassKind, rate: Rate, issued: float, ends: float, record: Record | None
+        self,
+        key: bytes,
+        kind: PassKind,
+        rate: Rate,
+        issued: float,
+        ends: float,
+        record: Record | None,
+        sold_at: str | None = None,
     ) -> None:
         self.key = key
+        self.sold_at = sold_at  # the site, if it was bought
         self.kind = kind
         self.record = record  # its history, if it has one
         self.issued = issued

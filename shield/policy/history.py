@@ -30,6 +30,7 @@ from cachetools import Cache
 from typing_extensions import Doc
 
 from shield.marks import Unit, Why
+from shield.model import DEFAULT_SITE
 from shield.policy.entries import ClientEntry, Pass, Record
 from shield.policy.status import TableStatus
 
@@ -121,6 +122,7 @@ class History(Cache[bytes, Record]):
     def __init__(self, settings: HistorySettings, size: int) -> None:
         super().__init__(size)
         self.frozen = False
+        self._frozen_for: set[str] = set()  # sites
         self._window = settings.window
         self._windows = settings.windows
         self._keep = settings.keep
@@ -135,9 +137,14 @@ class History(Cache[bytes, Record]):
         self._newcomers = 0.0  # in calm weather, of late
         self._newcomers_known = 0.0  # of these from known networks
 
-    def freeze(self, frozen: bool) -> None:
-        """Count nothing while `frozen`: from the onset of an attack, and while the queue does not move on."""
-        self.frozen = frozen
+    def freeze(self, frozen: bool, site: str = DEFAULT_SITE) -> None:
+        """Count nothing while `frozen` for any site: from the onset of an attack, and while the queue does not move
+        on. What is done at another site meanwhile would be known at this one, too."""
+        if frozen:
+            self._frozen_for.add(site)
+        else:
+            self._frozen_for.discard(site)
+        self.frozen = bool(self._frozen_for)
 
     def good(self, holder: ClientEntry | Pass, address: str, network: str, units: float, now: float) -> None:
         """Count a good response that cost `units`, to a client or pass seen at `address` in `network`."""

@@ -14,6 +14,10 @@ that outlives the attack becomes an ordinary one.
 Any pass that is seen from more than `challenge.pass_networks` regions in a short time is revoked. They are regions, and
 not networks: a carrier may give a phone another way out, in another /24, with each connection.
 
+**Sites** (clients.py) have their passes in one table, and each sells its own: a bought pass is scarce as long as there
+is an attack at its site, and worth nothing elsewhere unless it has a history. The first TAG_BYTES of its id tell where
+it was bought, so that its token is as long as any.
+
 The table of passes in use: key = id, at most `tables.passes`, forgotten an hour after the last use, evicted as
 table.py says, `PASS_BYTES` each. A scarce or revoked pass is not evicted. A pass whose entry was forgotten is read
 again from its token; a bought one only in its first `bought_idle` seconds, in which it was bought before a restart or
@@ -24,8 +28,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from typing import Any, Final
 
+from shield.model import DEFAULT_SITE
 from shield.policy.bucket import Rate
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.entries import Pass, PassKind
@@ -43,16 +49,62 @@ TOLD: Final = 5.0
 """Seconds after which other workers hear again of a scarce pass that is used: it lives on, and owes so much."""
 TOLD_MOVING: Final = 0.25
 """The same, of one that was seen in several networks, and so perhaps by several workers."""
-PASS_BYTES: Final = 650
+PASS_BYTES: Final = 658
 """Bytes per pass in use, by tracemalloc over 20,000."""
+TAG_BYTES: Final = 2
+_IDS: Final = (1 << 8 * ID_BYTES) - 1
+
+
+class Sellers:
+    """The passes in use at all sites, at most `size`, and who sells them. `ordinary` is the bucket of a pass that is
+    not scarce."""
+
+    __slots__ = ("_by_site", "_by_tag", "_ordinary", "table")
+
+    def __init__(self, size: int, ordinary: Rate) -> None:
+        self._ordinary = ordinary
+        self._by_site: dict[str, Passes] = {}
+        self._by_tag: dict[bytes, Passes] = {}
+        self.table: Table[bytes, Pass] = Table(size, IDLE_SECONDS, self._nobodys, Pass.forget)
+
+    def join(self, seller: Passes) -> bytes:
+        """Take a further site's; its tag. That of the only one, or of the default, is empty: the ids of its passes
+        begin with any bytes that are nobody's tag."""
+        self._by_site[seller.site] = seller
+        if seller.site == DEFAULT_SITE:
+            return b""
+        tag = blake2b(seller.site.encode(), digest_size=TAG_BYTES).digest()
+        while tag in self._by_tag:
+            tag = (int.from_bytes(tag, "big") + 1 & 0xFFFF).to_bytes(TAG_BYTES, "big")
+        self._by_tag[tag] = seller
+        return tag
+
+    def taken(self, id_: bytes) -> bool:
+        """Whether an id begins with the tag of a site."""
+        return id_[:TAG_BYTES] in self._by_tag
+
+    def of(self, id_: bytes) -> Passes:
+        """Who has sold the pass of this id. Those of a site that is no more are taken for the default's."""
+        found = self._by_tag.get(id_[:TAG_BYTES])
+        return found or self._by_site.get(DEFAULT_SITE) or next(iter(self._by_site.values()))
+
+    def at(self, site: str) -> Passes:
+        """Who sells at a site."""
+        return self._by_site[site]
+
+    def _nobodys(self) -> Pass:
+        """The pass that newcomers share when the table is full."""
+        nobodys = Pass(b"", PassKind.EARNED, self._ordinary, 0.0, float("inf"), None)
+        nobodys.windows = -1  # makes no history
+        return nobodys
 
 
 class Passes:
-    """Gives and sells passes, and keeps those in use.
+    """Gives and sells the passes of one site, and keeps those in use.
 
     `lapsed(network, -1)` is called when a scarce pass has ceased to be one of its network's live ones. `ordinary` is
-    the bucket of a pass that is not scarce, `size` the most passes in use. It has more than 15 attributes because what
-    each window changes is here, where it is read.
+    the bucket of a pass that is not scarce, `size` the most passes in use; or, of one of several sites, there are the
+    `sellers` of the others. It has more than 15 attributes because what each window changes is here, where it is read.
     """
 
     def __init__(
@@ -66,8 +118,14 @@ class Passes:
         notes: Notes,
         news: News = NOBODY,
         journal: News = NOBODY,
+        site: str = DEFAULT_SITE,
+        sellers: Sellers | None = None,
     ) -> None:
         self._settings = settings
+        self.site = site
+        self.sellers = Sellers(size, ordinary) if sellers is None else sellers
+        self.table = self.sellers.table
+        self._tag = self.sellers.join(self)
         self._ordinary = ordinary
         self._scarce = Rate(settings.bought_rate, settings.bought_burst)
         self._tokens = tokens
@@ -77,7 +135,6 @@ class Passes:
         self._news = news
         self._journal = journal
         self._live_bought: list[tuple[float, bytes, Pass]] = []  # heap by when to look whether it expired
-        self.table: Table[bytes, Pass] = Table(size, IDLE_SECONDS, self._nobodys, Pass.forget)
         # changed with each window
         self.attack = False
         self.pressed = False
@@ -99,7 +156,7 @@ class Passes:
 
         While the pass is scarce it is one of the live ones of `network`.
         """
-        id_ = self._tokens.new_id()
+        id_ = self._new_id()
         bought = self._enter_bought(id_, now, now)
         if bought is None:
             return None
@@ -108,10 +165,19 @@ class Passes:
             self._news.changed("pass", bought)
         return self._tokens.sign(PassKind.BOUGHT, id_, now, work), bought
 
+    def _new_id(self) -> bytes:
+        """The id of a pass that is sold here."""
+        id_ = self._tokens.new_id()
+        if self._tag:
+            return self._tag + id_[TAG_BYTES:]
+        while self.sellers.taken(id_):  # one in a thousand, where there are as many sites as there may be
+            id_ = (int.from_bytes(id_, "big") + (1 << 8 * (len(id_) - TAG_BYTES)) & _IDS).to_bytes(len(id_), "big")
+        return id_
+
     def _enter_bought(self, id_: bytes, issued: float, now: float) -> Pass | None:
         """The entry of a bought pass that is not in the table; None when there is no room."""
         settings = self._settings
-        bought = Pass(id_, PassKind.BOUGHT, self._scarce, issued, issued + settings.pass_lifetime, None)
+        bought = Pass(id_, PassKind.BOUGHT, self._scarce, issued, issued + settings.pass_lifetime, None, self.site)
         if self.attack:
             bought.make_scarce(issued + settings.bought_idle, issued + settings.bought_life)
         else:
@@ -139,17 +205,27 @@ class Passes:
         `owes`: what it owes there is not told otherwise. ValueError when it makes no sense."""
         id_, kind, revoked, bought_in, *times = row
         name, network = key(id_, ID_BYTES), text(bought_in)
-        issued, expires, paid_until, tat, filled_at, limited_at = (number(time) - shift for time in times)
+        seller = self if kind == PassKind.EARNED else self.sellers.of(name)
+        return seller._restore(
+            name, kind, revoked is True, network, [number(time) - shift for time in times], now, owes
+        )
+
+    def _restore(
+        self, name: bytes, kind: Any, revoked: bool, network: str, times: list[float], now: float, owes: bool
+    ) -> bool:
+        issued, expires, paid_until, tat, filled_at, limited_at = times
         settings, ends = self._settings, issued + self._settings.pass_lifetime
         there = self.table.get(name)
         if there is not None:
             debt = tat - filled_at - self.factor * (now - filled_at) if owes else 0.0
             until = min(expires, paid_until, now + settings.bought_idle)
-            return self._renewed(there, revoked is True, until, debt, now)
+            return self._renewed(there, revoked, until, debt, now)
         if issued > now or ends <= now:
             return False
-        restored = Pass(name, PassKind(kind), self._scarce, issued, ends, self._history.get(name))
-        if revoked is True:
+        restored = Pass(
+            name, PassKind(kind), self._scarce, issued, ends, self._history.get(name), self._sold_at(kind, name)
+        )
+        if revoked:
             restored.make_ordinary(self._ordinary)
             restored.revoke()
         else:
@@ -205,8 +281,9 @@ class Passes:
             if kind == PassKind.BOUGHT and record is None:
                 if issued + settings.bought_idle <= now:
                     return None  # it lapsed, or nobody could tell
-                return self._enter_bought(id_, issued, now)  # bought before a restart, or from another worker
-            found = Pass(id_, PassKind(kind), self._ordinary, issued, issued + settings.pass_lifetime, record)
+                return self.sellers.of(id_)._enter_bought(id_, issued, now)  # before a restart, or from another worker
+            sold_at = self._sold_at(kind, id_)
+            found = Pass(id_, PassKind(kind), self._ordinary, issued, issued + settings.pass_lifetime, record, sold_at)
             found = self.table.enter(id_, found, now)
         return found if self._valid(found, now) else None
 
@@ -218,9 +295,8 @@ class Passes:
         if read is None:
             return found
         kind, id_, issued = read
-        made = Pass(
-            id_, PassKind(kind), self._ordinary, issued, issued + self._settings.pass_lifetime, self._history.get(id_)
-        )
+        ends, record = issued + self._settings.pass_lifetime, self._history.get(id_)
+        made = Pass(id_, PassKind(kind), self._ordinary, issued, ends, record, self._sold_at(kind, id_))
         return made if made.ends > now else None
 
     def check(self, shown: Pass, network: str, now: float) -> Pass | None:
@@ -237,8 +313,9 @@ class Passes:
         if not self._valid(shown, now):
             return None
         if shown.scarce:
-            shown.fill(self.factor, now)
-            shown.resize(self.burst)
+            seller = self._seller(shown)
+            shown.fill(seller.factor, now)
+            shown.resize(seller.burst)
         if shown.network != network:
             if shown is self.table.shared:
                 shown.network = network
@@ -292,12 +369,22 @@ class Passes:
     def _valid(self, shown: Pass, now: float) -> bool:
         if shown.revoked:
             return False
-        if shown.scarce and not self.attack and shown.expires > self.ended_at:
-            shown.make_ordinary(self._ordinary)  # it outlived the attack
+        if shown.scarce:
+            seller = self._seller(shown)
+            if not seller.attack and shown.expires > seller.ended_at:
+                shown.make_ordinary(self._ordinary)  # it outlived the attack
         return shown.expires > now
 
-    def _nobodys(self) -> Pass:
-        """The pass that newcomers share when the table is full."""
-        nobodys = Pass(b"", PassKind.EARNED, self._ordinary, 0.0, float("inf"), None)
-        nobodys.windows = -1  # makes no history
-        return nobodys
+    def good_here(self, shown: Pass) -> Pass | None:
+        """A pass that may have been bought at another site, if it is worth something at this one."""
+        if shown.sold_at == self.site or (shown.record is not None and shown.record.live):
+            return shown
+        return None
+
+    def _seller(self, shown: Pass) -> Passes:
+        """Whose attack makes a pass scarce."""
+        return self if shown.sold_at is None else self.sellers.at(shown.sold_at)
+
+    def _sold_at(self, kind: int, id_: bytes) -> str | None:
+        """Where a pass was bought, if it was."""
+        return self.sellers.of(id_).site if kind == PassKind.BOUGHT else None

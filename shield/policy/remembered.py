@@ -15,6 +15,9 @@ A row is a list: its kind, then JSON values. Times are of the wall clock, since 
     route, limit               what the service was found to take; of use only before the same service
     price, weather             what a pass costs; pressure, demand and the attack that is on
 
+Of several sites each engine gives and takes its own route, limit, price, weather, wait and left; the first one
+also what is known of clients, which is the same for all (clients.py).
+
 Scores below LEAST_SCORE are left out, and each table gives no more than MOST_SCORES of them: who has less loses little
 by being forgotten. Bans are left out never.
 """
@@ -52,8 +55,8 @@ class Remembered:
     """Gives rows, and takes them."""
 
     __slots__ = (
-        "_challenger", "_concurrency", "_drops", "_identity", "_passes", "_pricing", "_reputation", "_routes",
-        "_takers", "_wall_offset", "_windows", "journal",
+        "_challenger", "_concurrency", "_drops", "_identity", "_of_all", "_passes", "_pricing", "_reputation",
+        "_routes", "_takers", "_wall_offset", "_windows", "journal",
     )  # fmt: skip
 
     def __init__(
@@ -71,10 +74,13 @@ class Remembered:
         wall_offset: float,
         journal: News,
         paid: Paid | None = None,
+        of_clients: bool = True,
     ) -> None:
+        """`of_clients`: gives what is known of clients, too."""
         self.journal = journal
         """What must outlive a crash."""
         self._identity = identity
+        self._of_all = of_clients
         self._drops = drops
         self._reputation = reputation
         self._passes = passes
@@ -109,11 +115,15 @@ class Remembered:
         yield ["weather", *self._windows.weather_row(self._wall_offset)]
         yield ["limit", *self._concurrency.row()]
         yield ["price", *self._pricing.row()]
+        yield from (["route", *row] for row in self._routes.rows())
+        yield from (["wait", *row] for row in self._pricing.room.rows(self._wall_offset))
+        if self._of_all:
+            yield from self._rows_of_clients(now, heir)
+
+    def _rows_of_clients(self, now: float, heir: bool) -> Iterator[Row | None]:
         if heir:
             yield ["minting", *self._challenger.inheritance()]
-        yield from (["route", *row] for row in self._routes.rows())
         yield from (["spent", *row] for row in self._challenger.rows(now))
-        yield from (["wait", *row] for row in self._pricing.room.rows(self._wall_offset))
         yield from (row and ["pass", *row] for row in self._passes.rows(self._wall_offset, now))
         yield from self._of_clients(now)
         yield from self._of_addresses(now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from shield.model import DEFAULT_SITE
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.challenge import Challenge, Challenger, Redeemed, Redemption
 from shield.policy.challenge.settings import ChallengeSettings
@@ -37,6 +38,7 @@ class Sales:
         "_reputation",
         "_settings",
         "_squeeze",
+        "_where",
     )
 
     def __init__(
@@ -61,13 +63,17 @@ class Sales:
         self._reputation = reputation
         self._limits = limits
         self._squeeze = squeeze
+        # An answer buys something only at the site where it was asked for: the price is that site's.
+        self._where = b"" if passes.site == DEFAULT_SITE else b"\0" + passes.site.encode()
 
     def mint(self, client: Client, expected: bool, now: float) -> Challenge:
         """A challenge at the client's price. `expected`: an answer is; of what cannot answer it is not."""
         if expected:
             client.entry.offered_until = now + self._settings.lifetime
         known = self._history.known_since(client.network, now) is not None
-        return self._challenger.mint(client.key, program_name(client), self._price(client, known, now), now)
+        return self._challenger.mint(
+            client.key, program_name(client) + self._where, self._price(client, known, now), now
+        )
 
     def _price(self, client: Client, known: bool, now: float) -> int:
         """Hashes that a challenge for a client takes now, where its network is `known` or not."""
@@ -97,7 +103,7 @@ class Sales:
         # Who has a bad name pays for it.
         cheapest = None if here or self._score(client, now) > 0.0 else self._price(client, True, now)
         result, work = self._challenger.verify(
-            client.key, program_name(client), token, nonces, price, now, former, cheapest
+            client.key, program_name(client) + self._where, token, nonces, price, now, former, cheapest
         )
         if result is not Redeemed.ACCEPTED:
             return self._reject(client, result, now)

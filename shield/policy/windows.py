@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shield.policy.board.report import NOTHING, Counted, both
+from shield.policy.clients import Clients
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.concurrency.reading import Reading
 from shield.policy.history import History
@@ -49,7 +50,11 @@ class Windows:
         pricing: Pricing,
         standouts: Standouts,
         notes: Notes,
+        clients: Clients,
+        site: str,
     ) -> None:
+        self._clients = clients
+        self._site = site
         self._seconds = settings.pressure.window
         self._used = settings.pressure.used
         self._challenge = settings.challenge
@@ -85,7 +90,7 @@ class Windows:
         self._pressure.restore(pressure, shift, now)
         self._history.newcomers = newcomers, known
         weather = self.weather
-        self._history.freeze(weather.attack.on)
+        self._guard(weather)
         self._share_out(self._pricing.for_bought(weather.capacity, weather.known_demand), weather, now)
         return True
 
@@ -195,9 +200,15 @@ class Windows:
         """Let the others go by the weather: of what is for the whole service, by this worker's part."""
         part = self._concurrency.slots.part
         self._standouts.close_window(seconds, weather.pressed, weather.capacity * part)
-        self._history.freeze(weather.attack.on or weather.overload.crowded)
+        self._guard(weather)
         self._queue.close_window(service.limit, weather.high, weather.brownout, kept * part, now)
         self._queue.known_fit = weather.known_demand < self._used * weather.capacity
+
+    def _guard(self, weather: Weather) -> None:
+        """Let nobody gain elsewhere, in calm weather, what would help here."""
+        frozen = weather.attack.on or weather.overload.crowded
+        self._history.freeze(frozen, self._site)
+        self._clients.alarm(self._site, frozen or weather.pressed)
 
     def _share_out(self, left: float, weather: Weather, now: float) -> None:
         """Share the units/s that the known leave among the bought passes."""

@@ -183,7 +183,7 @@ def test_a_botnet_gets_one_pass_of_twenty_at_the_price_of_a_network_that_is_know
     world.engine._pricing.hashes = 128.0
 
     def move(asking: str, answering: str) -> Redeemed:
-        world.engine._challenger._time.tat = 0.0  # as if each were verified at leisure
+        world.engine.clients.challenger._time.tat = 0.0  # as if each were verified at leisure
         challenge = world.engine.mint(world.request(world.client(asking)), world.now)
         client = world.client(answering)
         result: Redeemed = world.engine.redeem(client, challenge.token, answer(challenge), world.now).result
@@ -194,7 +194,7 @@ def test_a_botnet_gets_one_pass_of_twenty_at_the_price_of_a_network_that_is_know
     assert {move(f"10.1.{n}.1", f"10.1.{n}.1") for n in range(21)} == {Redeemed.ACCEPTED}
     got = [move("192.0.2.1", f"10.2.{n}.1") for n in range(3)]
     assert got == [Redeemed.ACCEPTED, Redeemed.FOREIGN, Redeemed.FOREIGN]
-    world.engine._challenger._movers = 5.0
+    world.engine.clients.challenger._movers = 5.0
     cheaper = world.engine.mint(world.request(world.client("192.0.2.1")), world.now)
     world.engine._pricing.hashes = 1024.0  # the price has risen meanwhile
     late = world.engine.redeem(world.client("10.3.0.1"), cheaper.token, answer(cheaper), world.now)

@@ -56,13 +56,13 @@ def test_of_two_workers_that_check_an_answer_at_the_same_moment_not_both_accept_
     answer = nonces(challenge)
     zero, one, _ = world.engine.engines
     meanwhile: list[Redeemed] = []
-    check = zero._challenger._check_work
+    check = zero.clients.challenger._check_work
 
     def checked(*args: Any) -> int:
         meanwhile.append(one.redeem(world.engine._at(client, 1, world.now), challenge.token, answer, world.now).result)
         return check(*args)
 
-    zero._challenger._check_work = checked
+    zero.clients.challenger._check_work = checked
     result = zero.redeem(world.engine._at(client, 0, world.now), challenge.token, answer, world.now).result
     assert meanwhile[0] in {Redeemed.ACCEPTED, Redeemed.WAITING}
     assert result is Redeemed.SPENT
@@ -76,7 +76,7 @@ def test_a_moved_visitor_may_answer_at_any_worker_of_this_shield_and_at_no_other
     elsewhere = world.client("198.51.100.1")
     result = world.engine.redeem(elsewhere, challenge.token, nonces(challenge), world.now).result
     assert result in {Redeemed.ACCEPTED, Redeemed.WAITING}
-    places = [engine._challenger._place for engine in world.engine.engines]
+    places = [engine.clients.challenger._place for engine in world.engine.engines]
     assert places == [b"\x12\x34", b"\x12\x35", b"\x12\x36"], "no two of them mint the same"
 
 
@@ -372,8 +372,8 @@ def test_what_was_spent_long_ago_or_is_known_is_not_remembered_again(attacked: A
     tag = b"t" * 16
     for until in (attacked.now - 1.0, attacked.now + 60.0, attacked.now + 60.0):
         one._several._claims.claim(tag, until)
-    assert not zero._challenger.first(tag, attacked.now + 60.0, attacked.now)
-    assert len(zero._challenger.spent) == 1
+    assert not zero.clients.challenger.first(tag, attacked.now + 60.0, attacked.now)
+    assert len(zero.clients.challenger.spent) == 1
 
 
 def test_only_so_many_times_are_sent_to_the_worker_that_leads(fleet: Any) -> None:
@@ -448,7 +448,7 @@ def test_workers_in_the_place_of_others_know_the_challenges_of_those(attacked: A
     assert taken.result in {Redeemed.ACCEPTED, Redeemed.WAITING}
     new.engine.kill(1)
     new.engine.replace(1)
-    assert new.engine.engines[1]._challenger._place == attacked.engine.engines[1]._challenger._place
+    assert new.engine.engines[1].clients.challenger._place == attacked.engine.engines[1].clients.challenger._place
 
 
 def test_a_pass_that_is_shared_by_networks_of_all_workers_is_revoked(fleet: Any) -> None:
