@@ -1,4 +1,4 @@
-"""The command line: shield run, check, demo and simulate, and the commands for a Shield that runs (console/).
+"""The command line: shield run, check, demo, simulate and replay, and the commands for a Shield that runs (console/).
 
 Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, or what was asked of a
 running Shield was refused, 2 wrong usage, 3 Shield could not start (an occupied port, an unreadable key), its workers
@@ -46,6 +46,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 return _demo(options.config)
             case "simulate":
                 return _simulate(options)
+            case "replay":
+                return _replay(options)
             case "completion":
                 return _completion(options.shell)
             case command if command in arguments.NAMES:
@@ -59,7 +61,7 @@ def main(given: Sequence[str] | None = None) -> int:
         say(f"shield: {error}")
         return NOT_STARTED
     except KeyboardInterrupt:
-        if options.command == "simulate":
+        if options.command in ("simulate", "replay"):
             say("shield: interrupted")
             return INTERRUPTED
         return FINE  # before the service took over SIGINT
@@ -163,6 +165,18 @@ def _simulate(options: argparse.Namespace) -> int:
     return FINE if done else MISTAKES
 
 
+def _replay(options: argparse.Namespace) -> int:
+    """Say what the config, and perhaps another one, would have done to what logs tell of."""
+    from shield.config.load import find, load
+    from shield.replay import command
+
+    names = [find(options.config), *([options.against] if options.against is not None else ())]
+    if len(set(names)) < len(names):
+        arguments.wrong("replay", f"--against is the config that is tried anyway: {names[0]}")
+    command.replay(options.logs, {name: load(name) for name in names}, options.json)
+    return FINE
+
+
 def _ask(options: argparse.Namespace) -> int:
     from shield.console import commands
 
@@ -214,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "check":
             parsed.add_argument("--json", action="store_true", help="write the report to stdout as JSON")
     _add_simulate(commands)
+    _add_replay(commands)
     arguments.add(commands)
     arguments.add_completion(commands)
     return parser
@@ -237,3 +252,22 @@ def _add_simulate(commands: Any) -> None:
     parsed.add_argument("--seed", metavar="N", type=int, default=1, help="of the random numbers (default: 1)")
     parsed.add_argument("--json", metavar="FILE", help="write all results to FILE as JSON")
     parsed.add_argument("--chart", metavar="FILE", help="draw the results into FILE, .png or .svg; needs matplotlib")
+
+
+def _add_replay(commands: Any) -> None:
+    what = "say what a config would have done to the traffic that access logs tell of"
+    parsed = arguments.command(
+        commands,
+        "replay",
+        what,
+        "Logs are those of nginx, Apache, Caddy, Traefik, HAProxy and Shield: in the Combined Log Format, JSON, or\n"
+        "HAProxy's httplog; plain, .gz or .zst. See docs/replay.md. Exit status: 0: replayed. 1: mistakes in the\n"
+        "config. 2: wrong usage. 3: a log cannot be read, or tells of no request.",
+        "shield replay /var/log/nginx/access.log",
+        "shield replay access.log access.log.1 access.log.2.gz --config config.toml",
+        "shield replay access.log --config config.toml --against stricter.toml",
+    )
+    parsed.add_argument("logs", metavar="LOG", nargs="+", help="access logs, in any order; rotated ones, too")
+    parsed.add_argument("--config", metavar="FILE", help="the config to try (default: as for shield run)")
+    parsed.add_argument("--against", metavar="FILE", help="another config, to be compared with it side by side")
+    parsed.add_argument("--json", action="store_true", help="write all that was found to stdout as JSON")

@@ -110,6 +110,7 @@ def test_the_foundation_rests_on_nothing(module: str) -> None:
 ORDER = (
     ("__main__",),
     ("cli",),
+    ("replay",),
     ("process", "simulate", "console"),
     ("demo",),
     ("config",),
@@ -123,7 +124,8 @@ ORDER = (
 )
 RANK = {name: len(ORDER) - place for place, names in enumerate(ORDER) for name in names}
 PORTS = "exchange.ports"  # the one file of exchange/ that upstream/ may import
-CONFIG_READERS = {"process", "simulate", "cli", "demo", "config", "console"}  # only these look at the config as a whole
+# only these look at the config as a whole
+CONFIG_READERS = {"process", "simulate", "replay", "cli", "demo", "config", "console"}
 TOML = {"tomllib", "pydantic"}
 
 

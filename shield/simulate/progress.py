@@ -11,8 +11,11 @@ LINES: int = 10
 
 
 @contextlib.contextmanager
-def bar(title: str, start: float, end: float) -> Iterator[Callable[[float, str], None]]:
-    """A function to be called with (time between start and end, what is to be said), for a bar on stderr."""
+def bar(
+    title: str, start: float, end: float, shown: str = "{at:.0f} s, {doing}"
+) -> Iterator[Callable[[float, str], None]]:
+    """A function to be called with (a place between start and end, what is done there), for a bar on stderr. `shown`
+    is what of these is said."""
     if not sys.stderr.isatty():
         yield lambda at, doing: None
         return
@@ -31,7 +34,7 @@ def bar(title: str, start: float, end: float) -> Iterator[Callable[[float, str],
     )
     with rich.Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=end - start, doing="")
-        yield lambda at, doing: progress.update(task, completed=at - start, doing=f"{at:.0f} s, {doing}")
+        yield lambda at, doing: progress.update(task, completed=at - start, doing=shown.format(at=at, doing=doing))
 
 
 def _lines(title: str, start: float, end: float) -> Callable[[float, str], None]:

@@ -1,0 +1,144 @@
+"""`shield replay`: read logs twice, and say what a config would have done."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from shield.http.forwarded import parse_node
+from shield.policy.locations import Cidrs
+from shield.replay import files, report
+from shield.replay.driver import Driver
+from shield.replay.files import LogError, Progress, Skipped
+from shield.replay.lines import Line
+from shield.replay.order import Astray, Log, in_order
+from shield.replay.survey import Survey
+from shield.simulate import progress
+from shield.simulate.world import GC_THRESHOLDS
+from shield.terminal import say
+
+if TYPE_CHECKING:
+    from shield.config.settings import Config
+    from shield.replay.outcome import Outcomes
+
+TOLD_EVERY: Final = 4096
+"""Lines after which the progress bar is moved."""
+
+MOST_HOPS: Final = 32
+
+Tell = Callable[[float, str], None]
+
+
+def replay(names: Sequence[str], configs: Mapping[str, Config], json: bool) -> None:
+    """Say what each config would have done. Raises LogError."""
+    began = time.perf_counter()
+    logs = Logs(names, [proxy for config in configs.values() for proxy in config.listen.trusted_proxies])
+    with logs.bar("replay", 1 + len(configs)) as tell:
+        survey = logs.survey(tell)
+        found = logs.replay(survey, configs, tell)
+    took = time.perf_counter() - began
+    what = names, survey, logs.skipped, logs.astray, found, took
+    if json:
+        say(orjson.dumps(report.as_json(*what), option=orjson.OPT_INDENT_2).decode(), 1)
+        return
+    noted = [name for name, config in configs.items() if config.dry_run]
+    if noted:
+        say(f"{', '.join(noted)}: dry_run is on there, and left out here: this is what it would do without")
+    say(report.text(*what), 1)
+
+
+class Logs:
+    """The logs, to be read more than once. `trusted`: proxies whose word about a client's address is believed."""
+
+    def __init__(self, names: Sequence[str], trusted: Sequence[str] = ()) -> None:
+        self._names = names
+        self._trusted = Cidrs(trusted)
+        self._bytes = files.check(names)
+        self._progress = Progress(self._bytes)
+        self.skipped = Skipped()
+        self.astray = Astray()
+        self._starts: list[tuple[float, str]] = []
+
+    def bar(self, title: str, times: int) -> Any:
+        """A progress bar for reading all that so many times; two configs are two times."""
+        self._progress = Progress(self._bytes * times)
+        return progress.bar(title, 0.0, float(self._progress.total), "{doing}")
+
+    def survey(self, tell: Tell) -> Survey:
+        """The first reading. LogError when there is no request in it."""
+        found = Survey()
+        with _no_garbage():
+            for line in _told(self._lines(self.skipped, self.astray, 1), self._progress, tell, "first reading"):
+                found.add(line)
+        found.close()
+        if not found.requests:
+            named = "".join(f"\n  {each}" for each in self.skipped.named)
+            raise LogError(f"{', '.join(self._names[:3])}: no request in it{named}")
+        return found
+
+    def replay(self, survey: Survey, configs: Mapping[str, Config], tell: Tell) -> dict[str, Outcomes]:
+        """The second reading, by all configs at once."""
+        answering = frozenset(
+            key for key, visitor in survey.regulars() if visitor.is_browser or (visitor.who and not visitor.agent)
+        )
+        drivers = {name: Driver(config, survey, answering) for name, config in configs.items()}
+        with _no_garbage():
+            lines = self._lines(Skipped(), Astray(), len(drivers))
+            for line in _told(lines, self._progress, tell, "replay"):
+                for driver in drivers.values():
+                    if not driver.ask(line):
+                        self.skipped.other += 1
+        for driver in drivers.values():
+            driver.close()
+        return {name: driver.outcomes for name, driver in drivers.items()}
+
+    def _lines(self, skipped: Skipped, astray: Astray, times: int) -> Iterator[Line]:
+        if not self._starts:
+            self._starts = [(_first(name), name) for name in self._names]
+        logs: list[Log] = [
+            (start, partial(files.lines, name, skipped, self._progress, times)) for start, name in self._starts
+        ]
+        found = in_order(logs, astray)
+        return self._behind(found) if self._trusted else found
+
+    def _behind(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """Have requests come from who asked a trusted proxy: the last hop that is none."""
+        for line in lines:
+            if line.forwarded and line.address in self._trusted:
+                for hop in reversed(line.forwarded.split(",")[-MOST_HOPS:]):
+                    address = parse_node(hop)
+                    if address is None:
+                        break
+                    line.ask_from(address)
+                    if address not in self._trusted:
+                        break
+            yield line
+
+
+def _first(name: str) -> float:
+    """The time of a log's first line; 0 when it has none."""
+    line = next(iter(files.lines(name, Skipped())), None)
+    return 0.0 if line is None else line.at
+
+
+def _told(lines: Iterable[Line], read: Progress, tell: Tell, doing: str) -> Iterator[Line]:
+    for number, line in enumerate(lines):
+        if not number % TOLD_EVERY:
+            tell(float(min(read.done, read.total)), f"{doing}, {report.clock(line.at)}")
+        yield line
+
+
+class _no_garbage:  # noqa: N801 - it is used as a statement
+    """Looks for garbage in cycles more rarely: a replay makes none."""
+
+    def __enter__(self) -> None:
+        self._before = gc.get_threshold()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+    def __exit__(self, *_: object) -> None:
+        gc.set_threshold(*self._before)
