@@ -1,4 +1,4 @@
-"""The command line: shield run, check, demo, simulate and replay, and the commands for a Shield that runs (console/).
+"""The command line: shield run, check, demo, notify, simulate and replay; the commands for one that runs: console/.
 
 Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, or what was asked of a
 running Shield was refused, 2 wrong usage, 3 Shield could not start (an occupied port, an unreadable key), its workers
@@ -48,6 +48,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 return _simulate(options)
             case "replay":
                 return _replay(options)
+            case "notify":
+                return _notify(options.config, options.json)
             case "completion":
                 return _completion(options.shell)
             case command if command in arguments.NAMES:
@@ -130,6 +132,24 @@ def _check(path: str | None, json: bool) -> int:
             say("\n".join(f"{name}: {item}" for item in noted))
         say(f"{name}: fine", 1)
     return FINE
+
+
+def _notify(path: str | None, json: bool) -> int:
+    import asyncio
+    import time
+
+    from shield.config.load import load
+    from shield.process.notifier import send_trial
+
+    results = asyncio.run(send_trial(load(path).notify, time.time()))
+    failed = any(error for _, error in results)
+    if json:
+        _say_json({"ok": bool(results) and not failed, "sent": [{"where": w, "error": e} for w, e in results]})
+    elif not results:
+        say("shield: nobody is to be told: set notify.webhook or notify.mail")
+    for where, error in () if json else results:
+        say(f"{where}: {error or 'sent'}", 2 if error else 1)
+    return MISTAKES if failed or not results else FINE
 
 
 def _say_json(value: object) -> None:
@@ -218,6 +238,11 @@ def _parser() -> argparse.ArgumentParser:
             "start the proxy in front of a built-in site, on loopback, and say how to flood it",
             ("shield demo",),
         ),
+        (
+            "notify",
+            "send everybody whom [notify] names a trial notice, to see whether it arrives",
+            ("shield notify", "shield notify --json"),
+        ),
     ):
         parsed = arguments.command(commands, name, text, EXITS, *examples)
         parsed.add_argument(
@@ -225,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="the config file; without it config.toml in the current directory, or else the one that Shield ships",
         )
-        if name == "check":
+        if name in ("check", "notify"):
             parsed.add_argument("--json", action="store_true", help="write the report to stdout as JSON")
     _add_simulate(commands)
     _add_replay(commands)

@@ -18,6 +18,11 @@ KeyPath = tuple[str | int, ...]
 Complaint = tuple[KeyPath, str]
 """Where a value stands, and what is allowed there."""
 
+WEBHOOK: Final = re.compile(
+    r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?(/[!-~]*)?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?(/[!-~]*)?"
+)
+"""Where something may be posted to: http or https, a host, and no user in it."""
+
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 

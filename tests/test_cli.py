@@ -250,3 +250,16 @@ def test_runs_until_it_is_told_to_stop(number: signal.Signals) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == cli.FINE
     assert "Traceback" not in errors
+
+
+def test_notify_says_what_did_not_arrive(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[notify]\nwebhook = "http://127.0.0.1:9/secret"\n')
+    assert cli.main(["notify", "--config", str(path), "--json"]) == cli.MISTAKES
+    report = orjson.loads(capfd.readouterr().out)
+    assert (report["ok"], report["sent"][0]["where"]) == (False, "http://127.0.0.1:9")
+    assert cli.main(["notify", "--config", str(path)]) == cli.MISTAKES
+    assert capfd.readouterr().err.startswith("http://127.0.0.1:9: ")
+    path.write_text("")
+    assert cli.main(["notify", "--config", str(path)]) == cli.MISTAKES
+    assert "nobody is to be told" in capfd.readouterr().err

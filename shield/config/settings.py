@@ -16,6 +16,7 @@ from shield.config.state import StateSettings
 from shield.config.validation import STRICT
 from shield.http.settings import HttpSettings
 from shield.operator.log import LogSettings
+from shield.operator.notices import NotifySettings
 from shield.operator.server import AdminSettings
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
@@ -50,6 +51,7 @@ class Config:
     upstream: Annotated[UpstreamSettings, Doc("The service that is shielded.")] = UpstreamSettings()
     admin: Annotated[AdminSettings, Doc("The operator's listener.")] = AdminSettings()
     log: Annotated[LogSettings, Doc("JSON lines on stderr.")] = LogSettings()
+    notify: Annotated[NotifySettings, Doc("Who is told of an attack.")] = NotifySettings()
     state: Annotated[StateSettings, Doc("What survives a restart.")] = StateSettings()
     identity: Annotated[IdentitySettings, Doc("Who is asking.")] = IdentitySettings()
     tables: Annotated[TableSettings, Doc("How much is remembered.")] = TableSettings()

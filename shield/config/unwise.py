@@ -3,6 +3,7 @@ the same."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ _BODILESS: Final = frozenset({"GET", "HEAD"})
 
 def unwise(config: Config) -> Iterator[Complaint]:
     """Each such value, and why."""
+    if config.notify.mail and not os.access(config.notify.sendmail, os.X_OK):
+        yield ("notify", "mail"), f"cannot be sent: notify.sendmail, {config.notify.sendmail}, cannot be run here"
     for number, route in enumerate(config.route):
         yield from ((("route", number, *at), why) for at, why in _of_route(config, route))
         covers = next((n for n, other in enumerate(config.route[:number]) if other.covers(route)), None)

@@ -121,6 +121,8 @@ EVENTS: Final[Mapping[str, Event]] = {
         "warning", "The kernel does not drop connections: Shield closes those of dropped addresses itself.", "error"
     ),
     "drops_not_exported": _event("warning", "Whoever filters earlier could not be told who is dropped.", "where error"),
+    "notice_sent": _event("info", "The operator was told of an attack.", "of where"),
+    "notice_not_sent": _event("error", "The operator could not be told of an attack.", "of where error"),
     "pass_revoked": _event("info", "A pass was used from too many networks.", "pass networks"),
     "fingerprint_limited": _event(
         "info",

@@ -31,7 +31,7 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
-from shield.complaints import Complaint
+from shield.complaints import WEBHOOK, Complaint
 from shield.marks import Unit, Why
 from shield.policy.entries import AddressEntry
 from shield.policy.history import History
@@ -45,9 +45,6 @@ SAMPLED: Final = 16
 SPARED: Final = 600.0
 """Seconds for which an address is not dropped after somebody there paid: for as long as a pass lives under attack."""
 LOOPBACK: Final = frozenset(locate(address)[1] for address in ("127.0.0.1", "::1"))
-WEBHOOK: Final = re.compile(
-    r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?(/[!-~]*)?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?(/[!-~]*)?"
-)
 TABLE: Final = re.compile("[A-Za-z][A-Za-z0-9_]{0,30}")
 MET_AGAIN: Final = 4.0
 """times `most_seconds` since the last drop ended, after which an address begins with `least_seconds` again."""

@@ -33,6 +33,7 @@ from shield.process.dropper import Dropped
 from shield.process.estate import Inheritance
 from shield.process.exports import Exports
 from shield.process.inherited import Legacy
+from shield.process.notifier import Notifier
 from shield.process.service import Service
 from shield.process.share import Share
 from shield.process.shared_sockets import SharedSockets
@@ -76,6 +77,7 @@ class Generations:
         self._drop = drop or self._have_dropped
         self._sockets: SharedSockets | None = None if legacy is None else legacy.sockets()
         self._exports: Exports | None = None
+        self._notifier: Notifier | None = None
         self._next_sockets: SharedSockets | None = None
         self._wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
         self._refusals = Refusals()
@@ -108,6 +110,7 @@ class Generations:
         self._next = None
         former, self._sockets, self._next_sockets = self._sockets, self._next_sockets, None
         await self._export(service)
+        await self._notify(service)
         if former is not None:
             former.fill_in()
         self._dig(service)  # before it begins, and says at once who is dropped
@@ -176,6 +179,8 @@ class Generations:
         self._present = None
         if self._exports is not None:
             await self._exports.close(ended=False)
+        if self._notifier is not None:
+            await self._notifier.close()
         if self._sockets is not None:
             self._sockets.close()
         await service.leave_admin()
@@ -230,6 +235,8 @@ class Generations:
         present, self._present = self._present, None
         if self._exports is not None:
             await self._exports.close()
+        if self._notifier is not None:
+            await self._notifier.close()
         if self._sockets is not None:
             self._sockets.close()
         if present is not None:
@@ -296,6 +303,20 @@ class Generations:
             if self._exports is not None:
                 await self._exports.close(ended=False)
             self._exports = Exports(service.config.drops, self._sockets.ports, time.time, self.event)
+
+    async def _notify(self, service: Service) -> None:
+        """Tell the operator of attacks, where nobody else sees to it."""
+        if self._sockets is None:
+            return
+        former = self._notifier
+        if former is not None:
+            await former.close()
+
+        async def look() -> dict[str, Any]:
+            return service.status()
+
+        self._notifier = Notifier(service.config.notify, look, self.event)
+        self._notifier.start(former)
 
     def _switch(self, service: Service) -> None:
         """Let `service` begin; the one before it retires. Nothing happens in between."""

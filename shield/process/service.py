@@ -99,6 +99,11 @@ class Service:
             self._admin = AdminServer(setting.config.admin, self._view, desk=setting.desk, access=self._access)
             await self._admin.start(setting.admin)
 
+    def status(self) -> dict[str, Any]:
+        """What /api/status says of this process."""
+        assert self._view is not None  # noqa: S101 - it was prepared
+        return self._view.status()
+
     def begin(self, former: Service | None = None, inheritance: Inheritance | None = None) -> None:
         """Accept connections, in the place of `former` if there is one, or of the process that `inheritance` is
         from."""

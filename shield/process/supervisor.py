@@ -56,6 +56,7 @@ from shield.process.control import BEAT_SECONDS, Order
 from shield.process.dropper import Dropped
 from shield.process.exports import Exports
 from shield.process.inherited import CLOSE_SECONDS, Legacy, Predecessor, Predecessors
+from shield.process.notifier import Notifier
 from shield.process.nursery import Nursery
 from shield.process.reloading import Reloading
 from shield.process.rulebook import Rulebook
@@ -155,9 +156,9 @@ class Supervisor:
 
     __slots__ = (
         "_access", "_admin", "_board", "_board_memory", "_changing", "_clock", "_closing", "_config", "_demo",
-        "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_lock", "_log", "_number",
-        "_nursery", "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop", "_use", "_view",
-        "_workers", "addresses",
+        "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_lock", "_log", "_notifier",
+        "_number", "_nursery", "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop", "_use",
+        "_view", "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -186,6 +187,7 @@ class Supervisor:
         self._served = config  # the config of each worker
         self._dropped: dict[int, list[Dropped]] = {}  # by worker
         self._exports: Exports | None = None
+        self._notifier: Notifier | None = None
         self._demo = ""  # the address of the demo site
         self._admin: AdminServer | None = None
         self._access: Access | None = None
@@ -252,6 +254,8 @@ class Supervisor:
             self._fill()
         closing.push_async_callback(self._close_exports)
         await self._export()
+        closing.push_async_callback(self._close_notifier)
+        await self._notify()
         for worker in self._workers:
             self._keep_running(self._keep(worker))
         self._keep_running(self._watch())
@@ -314,6 +318,7 @@ class Supervisor:
         """Have the workers accept nothing more, and end with their last connections."""
         self._left.set()
         await self._close_exports()
+        await self._close_notifier()
         if self._rulebook is not None:
             self._rulebook.leave()
         admin, self._admin = self._admin, None
@@ -354,6 +359,23 @@ class Supervisor:
     async def _close_exports(self) -> None:
         if self._exports is not None:
             await self._exports.close(ended=not self._left.is_set())
+
+    async def _notify(self) -> None:
+        """Tell the operator of attacks, by the config that holds now."""
+        former, view = self._notifier, self._view
+        assert view is not None  # noqa: S101 - it was made
+        await self._close_notifier()
+
+        async def look() -> dict[str, Any]:
+            await view.refresh("/api/status")
+            return view.status()
+
+        self._notifier = Notifier(self._config.notify, look, self.event)
+        self._notifier.start(former)
+
+    async def _close_notifier(self) -> None:
+        if self._notifier is not None:
+            await self._notifier.close()
 
     def _share(self, number: int, keys: tuple[bytes, bytes | None], listening: SharedSockets) -> Share:
         descriptors = listening.descriptors(number), listening.redirect_descriptors(number)
@@ -459,6 +481,7 @@ class Supervisor:
             self._log = self._use(config.log)
             self._dig(listening, listening.steers)
             await self._export()
+            await self._notify()
             await self._use_admin(admin)
             self._tell("reloaded")
 

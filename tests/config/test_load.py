@@ -253,3 +253,11 @@ def test_keys_without_effect_are_remarked_on(more: str, idle: str, tmp_path: Pat
     path = tmp_path / "config.toml"
     path.write_text(CHANGED + more)
     assert [item.key.partition(".")[2] for item in remarks(str(path))] == idle.split()
+
+
+def test_mail_without_a_sendmail_is_remarked_on(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[notify]\nsendmail = "/nowhere"\nmail = ["root"]\n')
+    assert [str(item) for item in remarks(str(path))] == [
+        'line 3: notify.mail: found ["root"]; cannot be sent: notify.sendmail, /nowhere, cannot be run here'
+    ]

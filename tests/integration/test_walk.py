@@ -1,5 +1,5 @@
-"""An operator's night: an attack from one network among three, and a user who calls. Each task takes two commands at
-most, typed as they would be."""
+"""An operator's night: the telephone rings, an attack from one network among three, and a user who calls. Each task
+takes two commands at most, typed as they would be."""
 
 from __future__ import annotations
 
@@ -42,12 +42,21 @@ async def test_a_night(
 
     app = web.Application()
     app.router.add_get("/search", search)
+    told: list[dict[str, Any]] = []
+
+    async def ring(request: web.Request) -> web.Response:
+        told.append(await request.json())
+        return web.Response(status=204)
+
+    telephone = web.Application()
+    telephone.router.add_post("/ring", ring)
     shield = await start(
         listen={"workers": workers},
         upstream={"servers": [await serve(app)], "max_concurrency": SLOTS},
         pressure={"smoothing": 0.3},
         state={"directory": tmp_path / "state"},
         drops={"enabled": False},
+        notify={"webhook": f"{await serve(telephone)}/ring"},
         log={"requests": False},
     )
 
@@ -79,6 +88,10 @@ async def test_a_night(
             while "networks that stand out: 127.31.7.0/24" not in (said := await shell("shield status")):
                 await asyncio.sleep(0.2)
         assert "ATTACK for" in said
+        async with asyncio.timeout(30):
+            while not told:  # looked for every two seconds
+                await asyncio.sleep(0.1)
+        assert "An attack begins" in told[0]["text"]
 
         # A user calls: the page says no. Why?
         status, page = await visit("127.31.8.1")
@@ -111,3 +124,4 @@ async def test_a_night(
     assert "floods the search" in await shell("shield audit")
     await shell("shield undo")
     assert "every client" not in await shell("shield rules")
+    assert [notice["event"] for notice in told] == ["attack_began"], "of several workers as well"
