@@ -164,10 +164,10 @@ class Admission:
             return self._long.after([*first, *(one.request for one in queue.waiting)], slowness)
         return self._long.after((), slowness) if slots.in_flight >= slots.loaded_at else inf
 
-    def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
+    def make_way(self, silent: Sequence[Request], slowness: float, now: float) -> Sequence[Request]:
         """Take the slots of `silent`, which have taken long, and give them to waiting requests. Returns the requests
-        whose verdict has changed."""
-        self._long.add([request for request in silent if request.has_slot])
+        whose verdict has changed. `slowness` is that of long_after()."""
+        self._long.add([request for request in silent if request.has_slot], slowness, now)
         self._guard(now)
         if not self._slots.guarded:
             return ()

@@ -350,7 +350,7 @@ class Engine:
     def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
         """Have requests that have taken long go on without their slots, for those who wait. `silent` are those whose
         response has not begun after `long_after()`, or hardly."""
-        return self._admission.make_way(silent, now)
+        return self._admission.make_way(silent, self._concurrency.usual_ratio, now)
 
     def occupied(self, request: Request, seconds: float, now: float) -> None:
         """Charge what the service was kept with besides its response: it has read the body for so long."""

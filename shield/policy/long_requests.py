@@ -16,16 +16,23 @@ of requests at the service, those with a slot and the long ones together.
 The headroom is a quarter of the limit at least; it grows to the limit where the service proves that it can take as much
 (headroom.py). So however many of the strangers' requests take long, a client with a history finds the least headroom
 free. And the requests at the service are never more than L + 2 headroom - L/4: one and a quarter times the limit unless
-others are answered as quickly as usual, and then two and three quarters at most.
+others are answered as quickly as usual, and then two and three quarters at most; where clients with a history turn bad,
+three and a half.
 
 *Doubtful* is who may be the next long one: a request of a route that is not known to be quick; and a stranger's whose
 network or address has more long ones than its share. The shares are the dynamic thresholds of shares.py: an address may
 have as many long ones as the limit is more than all of them, a network twice that.
 
 Clients with a history may turn bad, and ask for what is quick for others in such a way that it takes long for them.
-So one that has `FEW` long requests counts as a stranger for more. And the last places, as many as the least headroom,
-are shared: a *greedy* client, which has as many requests as there are places left, gets none, and waits apart. What it
-has are its long requests, and those that were let in to the last places. Of five last places one client so gets three.
+Such a long request is *odd*, and weighs `ODD`, another one weighs 1. A client whose requests weigh `FEW` counts as a
+stranger for more; while it has an odd one, whatever else it has at the service weighs 1, too. If it has two odd ones,
+its history gives it nothing for what it holds either: its odd ones are a stranger's from then on, as far as strangers
+may have so many. As much as the headroom has grown, they are in no stranger's way. But where more than `MANY` clients
+with a history have odd requests, that is what people do there, and nothing is odd.
+
+The last places, as many as the least headroom, are shared: a *greedy* client, whose requests weigh as much as there are
+places left, gets none, and waits apart. There, those that were let in to the last places weigh 1. Of five last places
+one client so gets three, and one with an odd request leaves two to those that have none.
 """
 
 from __future__ import annotations
@@ -51,15 +58,45 @@ MOST_LONG: Final = 1.0
 """s. Silence that is long to those of whose route nothing is known: half of `queue.calm_patience`."""
 FEW: Final = 3
 """requests. A page with a chat or a form of news has one long poll, and few people have more than three such open."""
+ODD: Final = 2
+"""requests. What an odd one weighs. Where a route is quick for most, and lets some wait, people have one of it each,
+and get one thing more at a time."""
+
+MANY: Final = 16
+"""clients. That so many turn bad at once is less likely than that a route lets some wait that is quick for most."""
 
 T2: Final = Tier.T2
+
+
+class _Long:
+    """A long request: its part of the shares, and whether it counts as a stranger's, whether it is odd, and whether
+    these two go together because its client has turned bad."""
+
+    __slots__ = ("bad", "holding", "odd", "since", "strange")
+
+    def __init__(self, holding: Holding[Request], strange: bool, since: float) -> None:
+        self.holding = holding
+        self.strange = strange
+        self.odd = self.bad = False
+        self.since = since  # when it was found to be long
 
 
 class LongRequests:
     """Keeps the long requests, and says who may have a slot while there are any. It holds no more requests than are at
     the service."""
 
-    __slots__ = ("_headroom", "_long", "_of_client", "_settled", "_shares", "_slots", "_typical", "counted")
+    __slots__ = (
+        "_bad",
+        "_headroom",
+        "_long",
+        "_odd",
+        "_of_client",
+        "_settled",
+        "_shares",
+        "_slots",
+        "_typical",
+        "counted",
+    )
 
     def __init__(self, slots: Slots, headroom: Headroom, typical: Route, settled: int) -> None:
         """`typical` is the route of all requests, `settled` the samples after which a route's time is known."""
@@ -67,10 +104,12 @@ class LongRequests:
         self._headroom = headroom
         self._typical = typical
         self._settled = settled
-        self._long: dict[Request, tuple[Holding[Request], bool]] = {}  # and whether it counts as a stranger's
+        self._long: dict[Request, _Long] = {}
         self._shares: Shares[Request] = Shares(0, recallable=False)
-        self.counted: set[Request] = set()  # the long ones, and those that were let in to the last places
-        self._of_client: dict[bytes, int] = {}  # of these, by the client's key
+        self.counted: dict[Request, int] = {}  # weights of the long ones, and of those let in to the last places
+        self._of_client: dict[bytes, int] = {}  # sums of these, by the client's key
+        self._odd: dict[bytes, int] = {}  # odd requests, by the client's key
+        self._bad = 0  # odd requests of those with a history, which count as a stranger's
 
     def after(self, waiting: Sequence[Request], slowness: float) -> float:
         """Seconds without an answer after which a request counts as long: TIMES what the quickest of `waiting` usually
@@ -81,7 +120,8 @@ class LongRequests:
     def idles(self, request: Request) -> bool:
         """Whether the time of a request tells nothing about the service: it is a stranger's long one, and others were
         answered as quickly as usual meanwhile."""
-        return self._slots.doublings > 0 and request in self._long and self._long[request][1]
+        long = self._long.get(request) if self._slots.doublings > 0 else None
+        return long is not None and long.strange
 
     # who may have a slot
 
@@ -92,7 +132,10 @@ class LongRequests:
             return False
         size, there = slots.size, slots.in_flight + slots.long
         if self._strange(request):
-            return there < (size if self.doubts(request) else size + slots.headroom - slots.least_headroom)
+            if self.doubts(request):
+                return there < size
+            most = size + slots.headroom - slots.least_headroom
+            return there - min(self._bad, slots.headroom - slots.least_headroom) < most
         left = self._left()
         if left <= 0 or self._greedy(request, left):
             return False
@@ -100,8 +143,10 @@ class LongRequests:
 
     def took(self, request: Request) -> None:
         """Note that a request that was let in has its slot now. Call it while the slots are guarded."""
-        if not self._strange(request) and self._left() < self._last_places():
-            self._count(request)
+        if self._strange(request):
+            return
+        if (request.client.key in self._odd and self._rarely_odd()) or self._left() < self._last_places():
+            self._count(request, 1)
 
     def waits_apart(self, request: Request) -> bool:
         """Whether a request that has to wait is to do so apart: it may be the next long one, or its client is
@@ -123,6 +168,13 @@ class LongRequests:
         route = request.route
         return route.samples < self._settled or route.baseline >= LEAST_LONG
 
+    def _is_odd(self, request: Request, silent: float, slowness: float) -> bool:
+        """Whether a request of a client with a history, about which the service has been silent for so many seconds, is
+        slow beyond its route."""
+        if request.tier >= T2 or self._maybe_slow(request):
+            return False
+        return silent >= TIMES * max(slowness, 1.0) * request.route.baseline
+
     def _left(self) -> int:
         """Places at the service that are left to those with a history."""
         slots = self._slots
@@ -142,43 +194,81 @@ class LongRequests:
         """Whether the client has too many requests at the service to get one of so many places."""
         return left <= self._last_places() and self._of_client.get(request.client.key, 0) >= max(left, 1)
 
-    def _count(self, request: Request) -> None:
-        if request not in self.counted:
-            self.counted.add(request)
+    def _count(self, request: Request, weight: int) -> None:
+        more = weight - self.counted.get(request, 0)
+        if more > 0:
+            self.counted[request] = weight
             key = request.client.key
-            self._of_client[key] = self._of_client.get(key, 0) + 1
+            self._of_client[key] = self._of_client.get(key, 0) + more
 
     # the long ones
 
-    def add(self, requests: Sequence[Request]) -> None:
-        """Count these as long, and take their slots back. Each has a slot, or is among the long ones already."""
+    def add(self, requests: Sequence[Request], slowness: float, now: float) -> None:
+        """Count these as long, and take their slots back. Each has a slot, or is among the long ones already.
+        `slowness` is b of the glossary's congestion."""
         shares, slots = self._shares, self._slots
         for request in requests:
-            if request not in self._long:
+            long = self._long.get(request)
+            if long is None:
                 client = request.client
                 holding = Holding(request, request.tier, client.key, client.home, client.network)
-                strange = self._strange(request)
-                self._long[request] = holding, strange
-                self._count(request)
+                long = self._long[request] = _Long(holding, self._strange(request), now)
+                self._count(request, 1)
                 shares.add(holding, 1)
-                slots.takes_long(strange)
+                slots.takes_long(long.strange)
+            if not long.odd and self._is_odd(request, LEAST_LONG + now - long.since, slowness):
+                long.odd = True
+                key = request.client.key
+                self._odd[key] = self._odd.get(key, 0) + 1
+        self._see_who_is_bad(requests)
         # The limit is for all workers: the long requests of the others take up their part of it.
         shares.most = slots.size - slots.long + slots.mine
 
+    def _see_who_is_bad(self, requests: Sequence[Request]) -> None:
+        """Let odd requests weigh more, and those of clients that have turned bad count as a stranger's; or no longer,
+        where many have them."""
+        slots = self._slots
+        if not self._rarely_odd():
+            for long in self._long.values() if self._bad else ():
+                if long.bad:
+                    self._judge(long, False)
+            return
+        most = slots.size + slots.headroom - slots.least_headroom
+        for request in requests:
+            long = self._long[request]
+            if long.odd:
+                self._count(request, ODD)
+                if not long.strange and slots.strange < most and self._odd[request.client.key] > 1:
+                    self._judge(long, True)
+
+    def _judge(self, long: _Long, bad: bool) -> None:
+        long.strange = long.bad = bad
+        self._bad += 1 if bad else -1
+        self._slots.counts_as(stranger=bad)
+
+    def _rarely_odd(self) -> bool:
+        """Whether only few clients with a history have odd requests."""
+        return len(self._odd) <= MANY
+
     def remove(self, request: Request) -> bool:
         """Forget a request that has ended at the service. True if it was a long one, which so has no slot to give."""
-        if request in self.counted:
-            self.counted.remove(request)
+        weight = self.counted.pop(request, 0)
+        if weight:
             key = request.client.key
-            self._of_client[key] -= 1
+            self._of_client[key] -= weight
             if not self._of_client[key]:
                 del self._of_client[key]
-        found = self._long.pop(request, None)
-        if found is None:
+        long = self._long.pop(request, None)
+        if long is None:
             return False
-        holding, strange = found
-        self._shares.give(holding, 1)
-        self._slots.ends_long(strange)
+        self._bad -= long.bad
+        if long.odd:
+            key = request.client.key
+            self._odd[key] -= 1
+            if not self._odd[key]:
+                del self._odd[key]
+        self._shares.give(long.holding, 1)
+        self._slots.ends_long(long.strange)
         return True
 
     def guard(self, brownout: bool) -> bool:

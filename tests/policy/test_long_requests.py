@@ -16,7 +16,7 @@ from shield.policy.concurrency.headroom import MOST_DOUBLINGS
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.history import Record
 from shield.policy.limits.settings import LimitsSettings
-from shield.policy.long_requests import FEW, LEAST_LONG, MOST_LONG, TIMES
+from shield.policy.long_requests import FEW, LEAST_LONG, MANY, MOST_LONG, TIMES
 from shield.policy.queue.settings import QueueSettings
 from shield.policy.request import Request
 from shield.policy.routes import RoutesSettings
@@ -218,6 +218,93 @@ def test_one_client_with_a_history_gets_three_of_the_last_five_places_and_no_mor
     assert not world.engine._admission._long._of_client.get(asked[0].client.key)
 
 
+def test_twelve_clients_that_turn_bad_lose_what_their_history_gave_them(make: Any) -> None:
+    """They kept half of those out who wait for something for good reason, and some of those who browse."""
+    world = make(20)
+    settle(world)
+    bad = [known(world, f"203.0.{i}.1") for i in range(12)]
+    held = [world.ask(bad[i % 12], QUICK) for i in range(40)]
+    slots = world.engine._concurrency.slots
+    for turn in range(8):
+        sweep(world, held)
+        for i in range(5):
+            user = world.ask(known(world, f"198.51.{i}.1"), QUICK)
+            assert user.has_slot
+            world.end(user, rtt=0.02)
+        slots.prove(min(turn, MOST_DOUBLINGS))
+        held += [world.ask(bad[i % 12], QUICK) for i in range(12)]
+    readers = [world.ask(known(world, f"198.51.{i}.1"), SLOW) for i in range(8)]
+    assert all(request.has_slot for request in readers), "they wait for something for good reason"
+    assert all(world.ask(world.client(f"192.0.2.{i}"), QUICK).has_slot for i in range(4)), "newcomers find some, too"
+    assert slots.strange <= 20 + 20 - 5, "as many as strangers may have"
+    for request in held:
+        if request.has_slot:
+            world.end(request, rtt=25.0)
+        else:
+            world.engine.cancel(request, world.now)
+    long = world.engine._admission._long
+    assert (long._odd, long._bad, slots.strange) == ({}, 0, 0)
+
+
+def test_one_long_request_of_a_quick_route_leaves_a_client_one_thing_more_at_a_time(make: Any) -> None:
+    """A route may be quick for most, and let people wait who have seen everything: each of them has one of it."""
+    world = make(20)
+    settle(world)
+    person = known(world, "198.51.100.1")
+    held = [world.ask(person, QUICK), *attack(world, 19)]
+    waiting = world.ask(known(world, "198.51.100.2"), QUICK)
+    sweep(world, held)
+    world.end(waiting, rtt=0.02)
+    slots = world.engine._concurrency.slots
+    assert slots.strange == 19, "it has one only"
+    first, second = world.ask(person, QUICK), world.ask(person, QUICK)
+    assert (first.has_slot, second.has_slot) == (True, False)
+    world.end(first, rtt=0.02)
+    assert second.has_slot
+    world.pass_time(0.3, step=0.02)
+    sweep(world, [second])
+    sweep(world, [second])
+    assert slots.strange == 20, "it has two, and they count as a stranger's, as far as those may have so many"
+
+
+def test_what_many_clients_do_is_not_odd(make: Any) -> None:
+    """A route that is quick for most, and lets some wait: where everybody has one or two such requests, people had to
+    wait for each other."""
+    world = make(20)
+    settle(world)
+    people = [known(world, f"198.51.{i}.1") for i in range(MANY + 1)]
+    held = [world.ask(person, QUICK) for person in people[:8] * 2]
+    slots = world.engine._concurrency.slots
+    sweep(world, held)
+    sweep(world, held)
+    assert slots.strange == 16
+    held += [world.ask(person, QUICK) for person in people[8:]]
+    assert all(request.has_slot for request in held)
+    sweep(world, held)
+    assert slots.strange == 0
+    slots.prove(MOST_DOUBLINGS)
+    more = [world.ask(people[-1], QUICK) for _ in range(3)]
+    assert all(request.has_slot for request in more)
+    for request in (*held, *more):
+        world.end(request, rtt=25.0)
+    assert not world.engine._admission._long.counted
+
+
+def test_a_request_is_odd_when_it_is_slow_for_its_own_route(make: Any) -> None:
+    world = make(4)
+    settle(world)
+    settle(world, "/list", rtt=0.15)
+    person = known(world, "198.51.100.1")
+    held = [world.ask(person, path) for path in (QUICK, "/list", SLOW, "/list")]
+    world.ask(known(world, "198.51.100.2"), QUICK)
+    odd = world.engine._admission._long._odd
+    sweep(world, held)
+    assert odd == {person.key: 1}
+    for _ in range(4):
+        sweep(world, held)
+    assert odd == {person.key: 3}, "what is not known to be quick is never odd"
+
+
 def test_the_limit_may_fall_below_what_takes_long_and_the_known_are_served(make: Any) -> None:
     world = make(20)
     settle(world)
@@ -398,7 +485,7 @@ def test_whatever_takes_long_the_known_find_a_part_of_the_service(doublings: int
         least = max(1, limit // 4)
         most = min(least << doublings, limit)
         bad = sum(number >= FEW for number in Counter(r.client.key for r in there if r.tier is Tier.T1).values())
-        assert len(there) <= limit + 2 * most - least + FEW * bad
+        assert len(there) <= limit + 3 * most - 2 * least + FEW * bad
         if slots.guarded:
             others = len(there) - slots.strange
             left = slots.headroom - others

@@ -141,6 +141,11 @@ class SharedSlots(Slots):
         self._seat.add(Cell.STRANGE, -int(stranger))
         super().ends_long(stranger)
 
+    def counts_as(self, stranger: bool) -> None:
+        """Count a long request as a stranger's from now on, or as one of T0 and T1."""
+        self._seat.add(Cell.STRANGE, 1 if stranger else -1)
+        super().counts_as(stranger)
+
     @property
     def long(self) -> int:
         """Requests that are at the service without a slot, of all workers."""

@@ -96,6 +96,11 @@ class Slots:
         self.mine_strange -= stranger
         self._derive()
 
+    def counts_as(self, stranger: bool) -> None:
+        """Count a long request as a stranger's from now on, or as one of T0 and T1."""
+        self.mine_strange += 1 if stranger else -1
+        self._derive()
+
     @property
     def long(self) -> int:
         """Requests that are at the service without a slot."""

@@ -39,3 +39,23 @@ def test_those_that_wait_at_one_worker_keep_nobody_out_at_another(fleet: Any) ->
     zero._concurrency.slots.takes_long(stranger=True)
     world.pass_time(3.0)
     assert one._concurrency.slots.long == 0, "what a dead worker has is not at the service"
+
+
+def test_clients_that_turn_bad_at_one_worker_are_strangers_to_the_others(fleet: Any) -> None:
+    world = fleet(concurrency=20, workers=2)
+    zero, one = world.engine.engines
+    settle(world)
+    world.pass_time(0.1, step=0.02)
+    clients = [world.client(f"203.0.{i}.1") for i in range(40)]
+    bad = [client for client in clients if world.engine.engine_of(client) == 0][:4]
+    for client in bad:
+        record = Record(client.key, client.home, client.network, world.now - 999, world.now, 2, 50.0)
+        client.entry.record = zero._history.remember(record)
+    held = [world.ask(client, QUICK) for client in bad * 5]
+    for _ in range(2):
+        world.pass_time(HELD_UP + 0.02, step=0.02)
+        world.engine.make_way(forwarded(held), world.now)
+    assert one._concurrency.slots.strange == zero._concurrency.slots.strange == 20
+    for request in held:
+        world.end(request, rtt=25.0)
+    assert one._concurrency.slots.strange == one._concurrency.slots.long == 0
