@@ -7,7 +7,8 @@ T2   a bought pass: its own small budget, and the network's
 T3   no pass, no history: challenged, unless it is part of a visit that has begun (visits.py): then it goes on as T2,
      under the limits of calm weather. With challenges off, where the operator wants none (exempt.py), and where a
      browser asks for permission first (provoked.py), slowed by `limits.newcomer_slowing` times the strictness. With a
-     fingerprint that only strangers have (standouts.py): limited together with all who have it
+     fingerprint that only strangers have (standouts.py): limited together with all who have it, but for the first
+     challenges of each, so that one who comes with the same browser as a flood may pay
 T4   a score above `reputation.bad_score`: as T3, and slowed to `limits.bad_rate` times (1 - strictness), in calm
      weather too
 """
@@ -147,7 +148,8 @@ class Tiers:
             return self._charges.admit(request, FORWARD, now)
         asked = self._squeeze.demand(request, now)
         if tier is not T2:
-            if self._standouts.armed and self._standouts.refuses(request, now):
+            armed = self._standouts.armed
+            if armed and self._standouts.refuses(request, now) and (spared or not self._may_pay(request, now)):
                 return self._refusals.of(FINGERPRINT_RATE, request.client.key, now)
             if self.pressed and not spared:
                 reason = BAD_REPUTATION if tier is T4 else NEWCOMER
@@ -160,6 +162,12 @@ class Tiers:
         if self._mode == "off" or self._unchallenged(request) or self._squeeze.attempt(request, now) is not None:
             return ban
         return self._refusals.of(Reason.BAD_NEIGHBOUR, request.client.key, now)
+
+    def _may_pay(self, request: Request, now: float) -> bool:
+        """Whether a stranger whose fingerprint is armed is challenged: it may be a person with the browser that a flood
+        claims to be. Who leaves more challenges open than people do is none, nor what cannot answer one."""
+        listens = request.tier is not T4 and self._squeeze.listens(request.client, OPEN, now)
+        return listens and could_answer(request)
 
     def judge_insistent(self, request: Request, now: float) -> Verdict:
         """Forward or challenge a newcomer's request in calm weather whose sender insisted under pressure.

@@ -168,6 +168,10 @@ class Squeeze:
         """Forget the challenges that a client, and others at its address, left unanswered."""
         client.entry.unanswered = client.source.unanswered = 0
 
+    def listens(self, client: Client, open_: int, now: float) -> bool:
+        """Whether a client has left no more than `open_` challenges unanswered of late."""
+        return not self._is_deaf(client.entry, open_ + 1, now)
+
     def _is_deaf(self, holder: ClientEntry | AddressEntry, most: float, now: float) -> bool:
         """Whether a client, or all at an address, left so many challenges unanswered that no answer is expected."""
         rare = holder.rare
