@@ -94,8 +94,8 @@ class HttpSettings:
     body_spool_directory: Annotated[
         str,
         Doc(
-            "Directory of these files, which have no name there; empty is the system's (TMPDIR, else /tmp). Where that "
-            "is a tmpfs, they are in memory: better name one on a disk."
+            "Directory of these files, and of that of `unsent_memory_bytes`, which have no name there; empty is the "
+            "system's (TMPDIR, else /tmp). Where that is a tmpfs, they are in memory: better name one on a disk."
         ),
         Why("Precedent", "nginx's client_body_temp_path"),
     ] = ""
@@ -135,6 +135,16 @@ class HttpSettings:
         ),
         Why("Computed", "twice `http.response_buffers_bytes`, so that what is read ahead leaves room for others"),
     ] = 256 << 20
+    unsent_memory_bytes: Annotated[
+        int,
+        Ge(0),
+        Unit("bytes"),
+        Doc(
+            "Part of `unsent_bytes` that may wait in memory, for all workers. What is beyond it waits in one temporary "
+            "file of each worker. As much as unsent_bytes, or more, keeps all in memory."
+        ),
+        Why("Chosen", "sixteen clients that are behind by as much as is sent to one at once (256 KiB)"),
+    ] = 4 << 20
     preserve_host: Annotated[
         bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
     ] = True

@@ -90,6 +90,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "out_of_files": _event("warning", "No descriptor is left, for a client or for a server.", "open limit server"),
     "connections_refused": _event("warning", "New connections were closed for want of room.", "reason at count open"),
     "connections_displaced": _event("warning", "Connections were closed for others.", "reason at count open"),
+    "answers_not_spilled": _event("warning", "The disk takes no unread answers: they stay in memory.", "error"),
     "bodies_not_spooled": _event("warning", "The disk takes no request bodies: they stay in memory.", "error"),
     "certificate_loaded": _event("info", "A changed certificate is in use.", "chain names"),
     "certificate_not_loaded": _event("warning", "A changed certificate cannot be used.", "chain error effect"),

@@ -28,6 +28,7 @@ from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.replies.own_pages import OwnPages
 from shield.replies.proof import ProofOfWork
+from shield.wire.spill import Spill
 from shield.wire.splice import Pipe
 from shield.wire.turns import Turns
 
@@ -72,6 +73,12 @@ def assemble(
     crowding = Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock)
     turns = pool.dialer.turns = Turns(loop, clock)
     crowding.backlog.limit(http.unsent_bytes, lambda: loop.call_soon(crowding.relieve))
+    crowding.backlog.spill = Spill(
+        http.unsent_memory_bytes,
+        http.body_spool_directory,
+        clock,
+        lambda error: log.event("answers_not_spilled", error=str(error)),
+    )
     limits, routing = Limits(timeouts, pool.settings), engine.routing
     routed, most_body = None, http.max_body_bytes
     if routing is not None:

@@ -60,6 +60,7 @@ def share_out(config: Config, workers: int) -> Config:
             body_spools_bytes=part(http.body_spools_bytes),
             response_buffers_bytes=part(http.response_buffers_bytes),
             unsent_bytes=part(http.unsent_bytes),
+            unsent_memory_bytes=part(http.unsent_memory_bytes),
         ),
         upstream=replace(upstream, max_streams=part(upstream.max_streams)),
     )

@@ -8,7 +8,8 @@ What is written during one turn of the loop is sent at its end (turns.py), for a
 woken by the first message finds the others there, and need not be woken again. A large piece is sent at once, so that
 backpressure is felt at once.
 
-    Backlog            how much waits for sockets that take no more, of all connections together
+    Backlog            how much waits for sockets that take no more, of all connections together, and how much of that
+                       in a file (spill.py)
     SocketTransport    what Shield's connections use of asyncio.Transport, with the same meaning
 """
 
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from shield.wire.spill import LEAST_BYTES, Spill, Spilled
 from shield.wire.splice import NOT_NOW, Shortcut
 from shield.wire.turns import Turns
 
@@ -39,18 +41,21 @@ _DONTWAIT: Final = socket.MSG_DONTWAIT
 
 class Backlog:
     """bytes that wait because sockets take no more, in all transports that share this: `waiting`, and the `most` that
-    there may be. What the kernel takes at once is never counted."""
+    there may be. What the kernel takes at once is never counted. `spilled` of them are in the file of `spill`, where
+    there is one."""
 
-    __slots__ = ("_on_over", "_told", "most", "waiting")
+    __slots__ = ("_on_over", "_told", "most", "spill", "spilled", "waiting")
 
     def __init__(self) -> None:
         self.most = sys.maxsize
         self.waiting = 0
+        self.spill: Spill | None = None
+        self.spilled = 0
         self._told = False
         self._on_over: Callable[[], object] = lambda: None
 
     def __repr__(self) -> str:
-        return f"<Backlog {self.waiting} of {self.most} bytes>"
+        return f"<Backlog {self.waiting} of {self.most} bytes, {self.spilled} on disk>"
 
     def limit(self, most: int, on_over: Callable[[], object]) -> None:
         """Call `on_over()` when more than `most` waits, once until relieved(). It must close nothing itself, as it is
@@ -64,6 +69,13 @@ class Backlog:
         if self.waiting > self.most and not self._told:
             self._told = True
             self._on_over()
+
+    def crowded(self) -> Spill | None:
+        """The spill, if memory has as much as may wait there, and the disk works."""
+        spill = self.spill
+        if spill is None or self.waiting - self.spilled <= spill.in_memory or not spill.works():
+            return None
+        return spill
 
     def relieved(self) -> None:
         """Whoever was told has done what can be done."""
@@ -99,6 +111,7 @@ class SocketTransport(asyncio.Transport):
         "_shut",
         "_size",
         "_sock",
+        "_spilled",
         "_throttled",
         "_turns",
         "_waiting",
@@ -127,7 +140,8 @@ class SocketTransport(asyncio.Transport):
         self._protocol: Any = protocol
         self._read_out = read_out
         self._out: list[bytes | memoryview] = []
-        self._size = 0  # bytes in _out
+        self._spilled: Spilled | None = None  # what is to be sent before _out
+        self._size = 0  # bytes in both
         self._counted = 0  # those of them that are in the backlog
         self._high = WRITE_HIGH
         self._queued = False  # to be settled at the end of the turn
@@ -277,12 +291,16 @@ class SocketTransport(asyncio.Transport):
 
     def _send(self) -> None:
         """Give the kernel as much as it takes."""
+        if self._spilled is not None and not self._send_spilled(self._spilled):
+            return
         out = self._out
         try:
             sent = (
                 self._sock.send(out[0], _DONTWAIT)
                 if len(out) == 1
                 else self._sock.sendmsg(out[:MOST_PIECES], (), _DONTWAIT)
+                if out
+                else 0  # all of it was in the file
             )
         except (BlockingIOError, InterruptedError):
             sent = 0
@@ -317,7 +335,51 @@ class SocketTransport(asyncio.Transport):
         """Keep the backlog's account of what waits here."""
         more = self._size - self._counted
         self._counted = self._size
-        self._backlog.changed(more)
+        backlog = self._backlog
+        backlog.changed(more)
+        if more > 0:
+            spill = backlog.crowded()
+            if spill is not None:
+                self._spill(spill)
+
+    def _spill(self, spill: Spill) -> None:
+        """Let what waits in memory wait in the file, if it is worth that."""
+        spilled = self._spilled
+        if self._size - (0 if spilled is None else spilled.size) < LEAST_BYTES:
+            return
+        if spilled is None:
+            spilled = Spilled(spill)
+        out, before, gone = self._out, spilled.size, 0
+        while gone < len(out) and spilled.append(out[gone]):
+            gone += 1
+        del out[:gone]
+        self._backlog.spilled += spilled.size - before
+        self._spilled = spilled if spilled.size else None
+
+    def _send_spilled(self, spilled: Spilled) -> bool:
+        """Give the kernel a piece of what waits in the file; whether that was the last, and all of it was taken."""
+        try:
+            data = spilled.peek()
+        except OSError as error:
+            cast("Spill", self._backlog.spill).failed(error)
+            self._break(error)
+            return False
+        try:
+            sent = self._sock.send(data, _DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._break(error)
+            self._reading_out = self._read_out and not (self._paused or self._eof)
+            return False
+        spilled.sent(sent)
+        self._size -= sent
+        self._backlog.spilled -= sent
+        if spilled.size:
+            self._count()
+            return False
+        self._spilled = None
+        return True
 
     def _on_writable(self) -> None:
         try:
@@ -354,10 +416,10 @@ class SocketTransport(asyncio.Transport):
             return
         if self._out and not self._waiting and not self._reset:
             self._send()
-        if self._closing and (self._reset or not self._out):
+        if self._closing and (self._reset or not self._size):
             self._read_rest()
             self._end()
-        elif self._shut and not self._out:
+        elif self._shut and not self._size:
             with contextlib.suppress(OSError):  # the peer is gone; the next read says so
                 self._sock.shutdown(socket.SHUT_WR)
 
@@ -407,6 +469,10 @@ class SocketTransport(asyncio.Transport):
             self._loop.remove_writer(self._fd)
         self._sock.close()
         self._out.clear()
+        if self._spilled is not None:
+            self._backlog.spilled -= self._spilled.size
+            self._spilled.drop()
+            self._spilled = None
         self._size = 0
         if self._counted:
             self._count()

@@ -14,6 +14,7 @@ def test_what_is_for_the_whole_service_is_divided_and_rounded_up() -> None:
     config = replace(config, upstream=replace(config.upstream, max_streams=10))
     one = share_out(config, 4)
     assert one.http.unsent_bytes == config.http.unsent_bytes / 4
+    assert one.http.unsent_memory_bytes == config.http.unsent_memory_bytes / 4
     assert one.http.response_buffers_bytes == config.http.response_buffers_bytes / 4
     assert one.http.body_spools_bytes == config.http.body_spools_bytes / 4
     assert (one.upstream.max_streams, one.upstream.max_concurrency) == (3, 0)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shield.wire import transport as wire
+from shield.wire.spill import Spill
 from shield.wire.transport import AT_ONCE, MOST_PIECES, READ_BYTES, WRITE_HIGH, Backlog, SocketTransport
 from shield.wire.turns import Turns
 from tests.harness import soon
@@ -316,6 +317,86 @@ async def test_what_the_kernel_does_not_take_is_in_the_backlog(bench: Bench) -> 
     other.close()
     assert await bench.receive(peer, len(BIG) + 4) == BIG + b"more"
     await soon(lambda: backlog.waiting == 0)
+
+
+async def test_what_waits_goes_to_the_file_when_memory_has_enough_of_it(bench: Bench) -> None:
+    """1,500 answers that nobody read held 138 MB of memory until their deadlines ended them."""
+    told: list[OSError] = []
+    spill = bench.backlog.spill = Spill(100_000, "", time.monotonic, told.append)
+    first, second, third = Protocol(), Protocol(), Protocol()
+    peers = [bench.wire(protocol) for protocol in (first, second, third)]
+    sent = [bytes([65 + number]) * len(BIG) for number in range(3)]
+    for protocol, data in zip((first, second, third), sent, strict=True):
+        protocol.wire.write(data)
+        protocol.wire.write(b"end")
+    backlog = bench.backlog
+    assert backlog.waiting > 3 * WRITE_HIGH
+    assert backlog.waiting - backlog.spilled < 100_000
+    assert "on disk" in repr(backlog)
+    waiting = [protocol.wire.get_write_buffer_size() for protocol in (first, second, third)]
+    assert sum(waiting) == backlog.waiting
+    third.wire.abort()
+    assert await bench.receive(peers[1], len(BIG) + 3) == sent[1] + b"end"
+    second.wire.write(b"and more")
+    second.wire.close()
+    assert await bench.receive(peers[1], 100) == b"and more"
+    first.wire.write_eof()
+    assert await bench.receive(peers[0], len(BIG) + 100) == sent[0] + b"end", "then the end of what is said"
+    await soon(lambda: backlog.waiting == 0 and backlog.spilled == 0)
+    assert spill.used == 0
+    assert first.count("resume_writing") == first.count("pause_writing") == 1
+    assert told == []
+
+
+async def test_order_is_kept_through_the_file(bench: Bench) -> None:
+    bench.backlog.spill = Spill(0, "", time.monotonic, lambda _: None)
+    protocol = Protocol()
+    peer = bench.wire(protocol)
+    sizes = (40_000, 1, 3000, 1, 4096, 20_000, 1, 1, 65_536, 5)
+    sent = b""
+    heard = b""
+    for turn in range(20):
+        for at, size in enumerate(sizes):
+            piece = (b"%d/%d;" % (turn, at) * size)[:size]
+            protocol.wire.write(piece)
+            sent += piece
+        heard += await bench.receive(peer, 70_000)
+    assert bench.backlog.spilled > 0
+    assert heard + await bench.receive(peer, len(sent) - len(heard)) == sent
+    await soon(lambda: bench.backlog.waiting == 0)
+    assert bench.backlog.spilled == 0
+
+
+@pytest.mark.parametrize("fails", ["writing", "reading", "sending"])
+async def test_a_disk_that_fails_loses_what_is_on_it_and_nothing_else(
+    bench: Bench, fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[OSError] = []
+    bench.backlog.spill = Spill(0, "", time.monotonic, told.append)
+
+    def broken(*_: Any) -> Any:
+        raise OSError("broken")
+
+    if fails == "writing":
+        monkeypatch.setattr(Spill, "write", broken)
+    protocol = Protocol()
+    peer = bench.wire(protocol)
+    protocol.wire.write(BIG)
+    if fails == "writing":
+        assert bench.backlog.spilled == 0 < bench.backlog.waiting
+        assert await bench.receive(peer, len(BIG)) == BIG
+    elif fails == "reading":
+        assert bench.backlog.spilled > 0
+        monkeypatch.setattr(Spill, "read", broken)
+        assert len(await bench.receive(peer, len(BIG))) < len(BIG)
+    else:
+        assert bench.backlog.spilled > 0
+        reset(peer)
+        await soon(lambda: protocol.lost)
+    assert len(told) == (fails != "sending")
+    if fails != "writing":
+        await soon(lambda: protocol.lost)
+        assert bench.backlog.spilled == bench.backlog.waiting == 0
 
 
 async def test_a_few_bytes_that_wait_keep_no_more_than_as_many_again(bench: Bench) -> None:
