@@ -14,6 +14,8 @@ NAMES: Final = (
 
 EXITS: Final = "Exit status: 0: done. 1: refused, or it failed; the answer says why. 2: wrong usage. 3: not reached."
 WHO: Final = "a network or an address, the client or pass:ID that the log names, or a pass's token"
+MEASURES: Final = ("challenge", "limits", "bans", "queue")
+"""As policy/tried.py has them."""
 SHELLS: Final = ("bash", "zsh", "fish")
 
 _DURATION: Final = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s?)?")
@@ -86,12 +88,14 @@ def add(commands: Any) -> None:
     parsed = _command(
         commands,
         "dry-run",
-        "only log what would be refused, or refuse it",
+        "only log what would be refused, or refuse it; of everything, or of one measure",
         "shield dry-run on --for 1h",
+        "shield dry-run on challenge",
         "shield dry-run off",
         "shield dry-run config",
     )
     parsed.add_argument("what", choices=("on", "off", "config"), help="on, off, or as the config has it")
+    parsed.add_argument("measure", choices=MEASURES, nargs="?", help="of this measure alone")
     _rule(parsed, "dry_run")
     _command(commands, "rules", "list the rules that hold", "shield rules", "shield rules --json").set_defaults(
         method="GET", path="/api/rules"

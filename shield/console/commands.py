@@ -70,7 +70,10 @@ def _question(options: argparse.Namespace) -> Question:
                 return _lift(options, subject=options.subject, kind=["challenge"])
             return _add(options, subject=options.subject, value="never")
         case "dry-run":
-            return _lift(options, kind=["dry_run"]) if options.what == "config" else _add(options, value=options.what)
+            of = {"subject": options.measure} if options.measure else {}
+            if options.what == "config":
+                return _lift(options, **of, kind=["dry_run"])
+            return _add(options, **of, value=options.what)
         case "limit":
             return _add(options, subject=options.subject, value=options.value)
         case "explain":

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from shield.operator import story
+
 MOST_NAMED: Final = 5
 """Networks, programs or routes in a line."""
 
@@ -71,7 +73,7 @@ def words(rule: Mapping[str, Any]) -> str:
         case "challenge":
             return f"nobody is challenged below {subject}"
         case "dry_run":
-            return f"dry run is {rule['value']}"
+            return f"dry run{f' of {subject}' if subject else ''} is {rule['value']}"
         case kind:
             return f"{subject} {_VERBS[kind]}"
 
@@ -127,6 +129,11 @@ def status(said: Mapping[str, Any], holding: Sequence[Mapping[str, Any]]) -> Ite
         if action not in ("forward", "queue") and count
     }
     yield f"refused since the start: {_most(refused) or 'nobody'}"
+    measures = sorted({name for each in workers for name in each.get("tried", ())})
+    if measures:
+        yield f"in a dry run of their own: {', '.join(measures)}"
+    for each in story.would(said.get("would", {})):
+        yield f"dry runs of the last {span(said['would_seconds'])} {each}"
     bans = said["active_bans"]
     yield f"banned by Shield: {bans['clients']} clients, {bans['addresses']} addresses; dropped: {said['dropped']}"
     for key, name in (("networks", "networks"), ("fingerprints", "programs"), ("routes", "routes")):

@@ -43,6 +43,7 @@ class AttackReport:
             "waiting": status.waiting,
             "requests": self._since(verdicts),
             "routes": self._busiest(status),
+            "would": {what: would for what, would in plain(status.would).items() if would["visitors"]},
             "stands_out": {what: found for what, found in plain(status.hitters).items() if found},
         }
         self._begin(now, status, verdicts)

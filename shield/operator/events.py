@@ -104,7 +104,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "attack": _event(
         "warning",
         "An attack goes on; every ten seconds.",
-        "pressure demand capacity in_flight limit waiting requests routes stands_out",
+        "pressure demand capacity in_flight limit waiting requests routes would stands_out",
     ),
     "attack_end": _event(
         "warning", "An attack is over.", f"{_ATTACK} seconds peak_pressure peak_requests_per_second"

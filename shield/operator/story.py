@@ -55,6 +55,14 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.HONEYPOT: "asked for a honeypot",
 }
 
+WOULD: Final[Mapping[str, str]] = {
+    "challenge": "challenged",
+    "limit": "limited",
+    "ban": "refused for bans",
+    "queue": "had wait",
+}
+"""What a dry run would have done, by its word in the status."""
+
 Fields = Mapping[str, Any]
 
 
@@ -118,7 +126,17 @@ def _attack(fields: Fields) -> str:
     said = f"{number(done.get('forward', 0))} requests let through in 10 s, {', '.join(parts) or 'none refused'}"
     if fields.get("routes"):
         said += f"; most ask for {route(next(iter(fields['routes'])))}"
-    return f"It goes on: {said}"
+    return f"It goes on: {said}{''.join(f'; a dry run {each}' for each in would(fields.get('would') or {}))}"
+
+
+def would(found: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What dry runs would have done: "would have challenged 312 visitors, 290 of them known"."""
+    return [
+        f"would have {WOULD[what]} {each['visitors']:,} visitor{'' if each['visitors'] == 1 else 's'}, "
+        f"{each['known']:,} of them known"
+        for what, each in found.items()
+        if each["visitors"] and what in WOULD
+    ]
 
 
 def _end(fields: Fields) -> str:

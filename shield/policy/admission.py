@@ -19,6 +19,7 @@ from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
 from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
+from shield.policy.tried import Tried
 from shield.policy.visits import visit_of
 
 HELD_UP: Final = 0.1
@@ -41,6 +42,7 @@ class Admission:
         "_refusals",
         "_shed_in_window",
         "_slots",
+        "_tried",
     )
 
     def __init__(
@@ -52,8 +54,10 @@ class Admission:
         ranks: Ranks,
         refusals: TimedRefusals,
         limits: Limits,
+        tried: Tried,
     ) -> None:
-        self._dry_run = settings.dry_run
+        self._dry_run = settings.dry_run or settings.queue.dry_run
+        self._tried = tried
         self._least_cost = settings.routes.least_cost
         self._slots = slots
         self._long = long
@@ -71,11 +75,13 @@ class Admission:
     def enter(self, request: Request, now: float) -> Verdict:
         """Give an admitted request a slot (FORWARD), let it wait for one (QUEUE), or turn it away (SHED)."""
         slots = self._slots
-        if (
-            self._dry_run
-            or not (slots.exhausted or self._queue.waiting or slots.guarded)
-            or (slots.guarded and self._long.lets_in(request))  # those that wait have been asked, and may not go now
-        ):
+        free = not (slots.exhausted or self._queue.waiting or slots.guarded) or (
+            slots.guarded and self._long.lets_in(request)  # those that wait have been asked, and may not go now
+        )
+        if not free and self._dry_run:
+            self._tried.waits(request)
+            free = True
+        if free:
             request.has_slot = True
             request.epoch = slots.epoch
             slots.take()

@@ -73,12 +73,15 @@ from shield.policy.several import Several
 from shield.policy.standouts import Standouts
 from shield.policy.status import BoardStatus, OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
 from shield.policy.tiers import Tiers
+from shield.policy.tried import Tried
 from shield.policy.upstream_times import UpstreamTimes
 from shield.policy.visits import AGAIN
 from shield.policy.windows import Windows
 
 FORWARDED: Final = Action.FORWARD  # looking up a member of an Enum costs 70 ns
 REFUSING: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+ADDRESS_BANNED: Final = Reason.ADDRESS_BANNED
+CLIENT_BANNED: Final = Reason.CLIENT_BANNED
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
 
 
@@ -132,7 +135,9 @@ class Engine:
         self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
         self._limits = Limits(limits, self._reputation)
         self._standouts = Standouts(settings.standouts, self._notes, settings.challenges)
-        self._concurrency = Concurrency(settings.concurrency, concurrency, not settings.dry_run, seat)
+        tried = Tried(settings.tried)
+        queues = not (settings.dry_run or settings.queue.dry_run)
+        self._concurrency = Concurrency(settings.concurrency, concurrency, queues, seat)
         pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)
         room = Room(settings.pricing, tables.waiting, keys, entropy, news)
@@ -183,7 +188,7 @@ class Engine:
         self._judge = judge
         slots, headroom = self._concurrency.slots, self._concurrency.headroom
         long = LongRequests(slots, headroom, self._routes.typical, settings.routes.settled)
-        self._admission = Admission(settings, slots, long, self._queue, ranks, refusals, self._limits)
+        self._admission = Admission(settings, slots, long, self._queue, ranks, refusals, self._limits, tried)
         self._times = UpstreamTimes(settings.routes, self._routes, self._concurrency, long, self._queue, self._limits)
         self._sales = Sales(
             challenge,
@@ -231,6 +236,7 @@ class Engine:
             drops=self.drops,
             identity=self._identity,
             reputation=self._reputation,
+            tried=tried,
             wall_offset=wall_offset,
         )
         explainer = Explainer(
@@ -311,12 +317,14 @@ class Engine:
         verdict = self._asked.judge(request, now)
         self._tiers[request.tier] += 1
         if verdict.action is not FORWARDED:
-            if self.dry_run:
+            tried = self._operator.effects.tried
+            if self.dry_run or verdict.reason in tried.reasons:
                 verdict = verdict.in_dry_run()
             elif verdict.action in REFUSING:  # not where a single route is tried
                 request.verdict = verdict
                 self.drops.refused(request, now)
                 return verdict
+            tried.note(request, verdict.action)
         request.verdict = verdict
         return verdict if request.body_pending else self._admission.enter(request, now)
 
@@ -363,7 +371,7 @@ class Engine:
         request.tier = Tier.T3
         verdict = self._asked.toll(request, now)
         if verdict.action is not FORWARDED:
-            if self.dry_run:
+            if self.dry_run or verdict.reason in self._operator.effects.tried.reasons:
                 verdict = verdict.in_dry_run()
             else:
                 self.drops.refused(request, now)
@@ -383,7 +391,7 @@ class Engine:
                 return None
             if rule is not None:
                 return self._operator.effects.overruled.refusal(rule, now)
-        if not self._reputation.bans_addresses():
+        if not self._reputation.bans_addresses() or ADDRESS_BANNED in self._operator.effects.tried.reasons:
             return None
         source = self._identity.met(address)
         if source is None:
@@ -396,7 +404,7 @@ class Engine:
             return None
         if self._challenge.mode != "off" and self._limits.address_can_pay(source, now):
             return None  # newcomers there may pay their way out
-        return banned(Reason.ADDRESS_BANNED, int(until - now) + 1)
+        return banned(ADDRESS_BANNED, int(until - now) + 1)
 
     def allows(self, address: str) -> bool:
         """Whether a textual address is one that the operator wants never limited."""
@@ -491,7 +499,8 @@ class Engine:
             if not who.live:
                 self._identity.renew(who, now)
             if hard:
-                if who.entry.rare.banned_until > now and not self.dry_run:
+                tried = self.dry_run or CLIENT_BANNED in self._operator.effects.tried.reasons
+                if who.entry.rare.banned_until > now and not tried:
                     self.drops.broken(who, now)
                 reputation.hard(who.source, who.entry, points, signal.value, now)
             else:
@@ -571,6 +580,7 @@ class Engine:
 
     def _close_window(self, seconds: float, own: OwnLoad, now: float) -> None:
         windows, several = self._windows, self._several
+        self._operator.effects.tried.close_window(windows.weather.attack.on, now)
         completed, shed = self._times.close_window(), self._admission.close_window()
         counted = windows.count(now, sum(self._tiers), completed, shed, own)
         if several is None:
@@ -654,6 +664,9 @@ class Engine:
             requests_by_tier={tier.name: count for tier, count in zip(Tier, self._tiers, strict=True)},
             active_bans=self._reputation.bans(now),
             dropped=len(self.drops.active),
+            tried=sorted(self._operator.effects.tried.measures),
+            would=self._operator.effects.tried.status(),
+            would_seconds=self._operator.effects.tried.seconds(now),
             live_passes=PassesStatus(in_use=len(self._passes.table), bought=self._passes.bought),
             bought_passes=self._passes.bought,
             bought_rate=self._passes.factor * self._challenge.bought_rate,

@@ -52,6 +52,10 @@ POOR_STATUS: Final = frozenset({400, 401, 404})
 class ReputationSettings:
     """What a signal weighs, and how long it is remembered. Weights in points of the score."""
 
+    dry_run: Annotated[
+        bool,
+        Doc("Try it: bans are made, counted and logged, and refuse nobody; neither do honeypots. identity.deny holds."),
+    ] = False
     client_half_life: Annotated[
         float,
         Gt(0),

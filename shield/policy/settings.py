@@ -44,6 +44,17 @@ class EngineSettings:
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
 
     @property
+    def tried(self) -> frozenset[str]:
+        """The measures that are in a dry run of their own, by their names in tried.py."""
+        single = {
+            "challenge": self.challenge.dry_run,
+            "limits": self.limits.dry_run,
+            "bans": self.reputation.dry_run,
+            "queue": self.queue.dry_run,
+        }
+        return frozenset(name for name, tried in single.items() if tried)
+
+    @property
     def challenges(self) -> bool:
         """Whether strangers are challenged under pressure."""
         return self.challenge.mode != "off" and self.pressure.max_pressure > self.pressure.threshold

@@ -116,6 +116,25 @@ class PassesStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WouldStatus:
+    """What dry runs would have done of one kind, since the start or the onset of the last attack."""
+
+    requests: Annotated[int, Gauge("shield_would_requests", "Requests that a dry run would not have let through.")]
+    visitors: Annotated[int, Gauge("shield_would_visitors", "Clients that these came from.")]
+    known: Annotated[int, Gauge("shield_would_known", "Clients among these with a history or an earned pass.")]
+
+
+@dataclass(frozen=True, slots=True)
+class WouldsStatus:
+    """By what would have been done."""
+
+    challenge: WouldStatus
+    limit: WouldStatus
+    ban: WouldStatus
+    queue: WouldStatus
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyStatus:
     """What the policy sees and holds at one moment."""
 
@@ -163,6 +182,9 @@ class PolicyStatus:
     dropped: Annotated[
         int, Merge.SUM, Gauge("shield_dropped_addresses", "Addresses of which nothing is answered any more.")
     ]
+    tried: Sequence[str]  # measures in a dry run of their own
+    would: Annotated[WouldsStatus, Merge.SUM, Label("action")]
+    would_seconds: Annotated[float, Merge.MAX]  # for which that was counted
     live_passes: Annotated[PassesStatus, Merge.MAX]
     bought_passes: Annotated[int, Merge.MAX]
     bought_rate: float

@@ -104,6 +104,7 @@ def run(*arguments: str) -> int:
         ("pressure hold 0.5 --for 10m", {"value": "0.5", "seconds": 600.0}),
         ("challenge never /feed", {"subject": "/feed", "value": "never"}),
         ("dry-run on", {"kind": "dry_run", "value": "on"}),
+        ("dry-run on challenge", {"kind": "dry_run", "value": "on", "subject": "challenge"}),
     ],
 )
 def test_wishes(shield: Shield, arguments: str, wish: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +122,7 @@ def test_wishes(shield: Shield, arguments: str, wish: dict[str, Any], capfd: pyt
         ("pressure release", {"kind": ["pressure"]}),
         ("challenge auto /feed", {"subject": ["/feed"], "kind": ["challenge"]}),
         ("dry-run config", {"kind": ["dry_run"]}),
+        ("dry-run config bans", {"kind": ["dry_run"], "subject": ["bans"]}),
     ],
 )
 def test_lifting(shield: Shield, arguments: str, query: Any, capfd: pytest.CaptureFixture[str]) -> None:
@@ -242,6 +244,18 @@ def test_status_of_several_workers(shield: Shield, capfd: pytest.CaptureFixture[
     assert shown.endswith("no rules of yours\nworker 1 does not answer\n")
 
 
+def test_status_says_what_is_tried_and_whom_that_would_have_met(
+    shield: Shield, capfd: pytest.CaptureFixture[str]
+) -> None:
+    would = {"challenge": {"requests": 900, "visitors": 312, "known": 290}, "ban": {"requests": 0, "visitors": 0}}
+    tried = {**STATUS, "tried": ["challenge"], "would": would, "would_seconds": 720.0}
+    shield.answers["GET /api/status"] = 200, tried
+    assert run("status") == 0
+    shown = capfd.readouterr().out
+    assert "in a dry run of their own: challenge\n" in shown
+    assert "dry runs of the last 12 min would have challenged 312 visitors, 290 of them known\n" in shown
+
+
 def test_everything_as_json(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("status", "--json") == 0
     assert json.loads(capfd.readouterr().out) == STATUS
@@ -310,6 +324,7 @@ def test_changes_in_words() -> None:
     assert shown(rule=said("challenge", "/feed")) == "nobody is challenged below /feed"
     assert shown(rule=said("deny", "a"), before=said("allow", "a")) == "a is denied (before: a is allowed)"
     assert shown(what="ended", rule=None, before=said("dry_run", value="on")) == "dry run is on"
+    assert shown(rule=said("dry_run", "bans", "off")) == "dry run of bans is off"
     assert shown(what="undone", of=3, rule=said("ban", "a")) == "change 3; 192.0.2.0/24: again a is banned"
     assert shown(what="reloaded", subject="") == ""
     assert shown(rule=said("ban", "a", expires=NOW + 400 * 86_400)).startswith("a is banned until 20")

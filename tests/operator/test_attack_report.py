@@ -9,13 +9,17 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from shield.model import Action
 from shield.operator.attack_report import AttackReport
 from shield.operator.log import AccessLog, LogSettings
 from shield.operator.metrics import Metrics
+from shield.operator.story import sentence
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
+from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
 from shield.policy.status import PolicyStatus, RouteStatus, StandoutsStatus
+from shield.policy.tried import Tried
 from shield.process.decisions import Decisions
 
 Routes = list[tuple[str, int, float]]
@@ -51,11 +55,25 @@ def test_it_counts_from_the_last_line_on() -> None:
         "waiting": 7,
         "requests": {"forward": {"ok": 30}, "challenge": {"newcomer": 1000}},
         "routes": {"GET/search": 1000, "GET/": 30},
+        "would": {},
         "stands_out": {"pattern": "many clients, few requests each"},
     }
     verdicts["limit"]["client_rate"] = 2
     second = report.take(20.0, status([("GET/search", 1010, 0.1), ("GET/", 132, 0.01)]), verdicts)
     assert (second["requests"], second["routes"]) == ({"limit": {"client_rate": 2}}, {"GET/": 2})
+
+
+def test_it_says_whom_a_dry_run_would_have_met() -> None:
+    tried = Tried(["challenge"])
+    engine = Engine(EngineSettings(), Keys(b"k" * 32), bytes, 0.0, 0)
+    for number in range(3):
+        client = engine.identify(f"192.0.2.{number}", "", "", "", 0.0)
+        tried.note(Request(client, "GET", "/", {}, None, False, None), Action.CHALLENGE_DRY_RUN)
+    now = replace(status([]), would=tried.status())
+    found = AttackReport(0.0, now, {}).take(10.0, now, {})
+    assert found["would"] == {"challenge": {"requests": 3, "visitors": 3, "known": 0}}
+    said = sentence("attack", found)
+    assert said.endswith("a dry run would have challenged 3 visitors, 0 of them known")
 
 
 @pytest.mark.parametrize(

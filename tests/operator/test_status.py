@@ -47,8 +47,8 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "attack_seconds", "attack_cause", "attack_peak", "demand", "known_demand", "capacity", "served",
         "requests_per_second", "congestion", "concurrency", "concurrency_found", "probing", "in_flight", "long",
         "waiting", "queue", "bought_kept", "standing_queue", "median_rtt", "cutoff", "requests_by_tier", "active_bans",
-        "dropped", "live_passes", "bought_passes", "bought_rate", "price", "market", "hitters", "strangers", "networks",
-        "routes", "board",
+        "dropped", "tried", "would", "would_seconds", "live_passes", "bought_passes", "bought_rate", "price", "market",
+        "hitters", "strangers", "networks", "routes", "board",
         "tables", "requests", "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges",
         "passes", "latency", "log_lines", "tasks", "upstream",
     ]  # fmt: skip

@@ -25,7 +25,7 @@ def test_each_event_can_be_told_by_the_fields_that_it_is_logged_with(name: str) 
     numbers = {"seconds", "requests_per_second", "peak_requests_per_second", "share", "networks"}
     fields: dict[str, Any] = {field: 7.0 if field in numbers else "x" for field in EVENTS[name].fields}
     if name == "attack":
-        fields |= {"requests": {"forward": {"ok": 3}}, "routes": {}}
+        fields |= {"requests": {"forward": {"ok": 3}}, "routes": {}, "would": {}}
     said = sentence(name, fields)
     assert said != name.replace("_", " ")
     assert said[0].isupper() or said.startswith("x ")

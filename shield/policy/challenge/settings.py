@@ -29,6 +29,12 @@ class ChallengeSettings:
             'pass. "off": nobody.'
         ),
     ] = "auto"
+    dry_run: Annotated[
+        bool,
+        Doc(
+            "Try it: who would be challenged is counted and logged, and let through as a newcomer without a challenge."
+        ),
+    ] = False
     never: Annotated[
         tuple[str, ...],
         Doc('Networks, and path prefixes like "/feed", that are limited but never challenged: for programs.'),

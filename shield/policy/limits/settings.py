@@ -25,6 +25,9 @@ _NOT_OURS: Final = re.compile(r"\*\*|(?<=/)(?:\{[^/]*\}|<[^/]*>)(?=/|$)")
 class LimitsSettings:
     """Rates in units/s and bursts in units; a unit is 10 ms of undisturbed upstream time."""
 
+    dry_run: Annotated[
+        bool, Doc("Try them: what these buckets would refuse is counted and logged, and let through.")
+    ] = False
     pass_: Annotated[Rate, Doc("Bucket of a pass."), Why("Chosen", "twice the rate of a client without a pass")] = Rate(
         20, 300
     )

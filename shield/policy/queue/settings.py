@@ -17,6 +17,10 @@ from shield.marks import Unit, Why
 class QueueSettings:
     """How long the queue is, and for how long one waits in it."""
 
+    dry_run: Annotated[
+        bool,
+        Doc("Try it: nobody waits or is turned away; who would have had to wait for a slot is counted."),
+    ] = False
     length: Annotated[
         float,
         Ge(0),

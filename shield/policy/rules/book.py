@@ -18,6 +18,7 @@ from shield.policy.rules.lockout import Precious, check
 from shield.policy.rules.rule import (
     ACCESS,
     AUTHOR_CHARS,
+    EVERY,
     KINDS,
     MissingError,
     RefusedError,
@@ -28,6 +29,7 @@ from shield.policy.rules.rule import (
     said,
     who,
 )
+from shield.policy.tried import MEASURES
 
 MOST_RULES: Final = 1000
 MOST_CHANGES: Final = 500
@@ -138,7 +140,7 @@ class Book:
         for kind in kinds:
             if kind not in KINDS:
                 raise RefusedError(f'kind: "{kind[:40]}" is none of: {", ".join(KINDS)}')
-        if subject and not subject.startswith("/") and subject not in ("client", "address"):
+        if subject and not subject.startswith("/") and subject not in (*EVERY, *MEASURES):
             subject = who(subject)
         subject = subject.rstrip("/") if subject.startswith("/") else subject
         return [rule.number for rule in self.rules(wall) if rule.subject == subject and rule.kind in kinds]

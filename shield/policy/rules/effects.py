@@ -4,14 +4,14 @@
     limit of client, address               the rates of limits.client and limits.address
     pressure                               the level, held
     challenge                              paths that are exempt
-    dry_run                                verdicts are reported, or carried out
+    dry_run                                verdicts are reported, or carried out: all, or those of a measure
 
 Where a kind has no rule, the config holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from shield.policy.rules.matching import Matching
 from shield.policy.rules.overruled import Overruled
 from shield.policy.rules.rule import Rule, network_of, within
 from shield.policy.settings import EngineSettings
+from shield.policy.tried import MEASURES, QUEUE, Tried
 from shield.policy.windows import Windows
 
 
@@ -48,6 +49,7 @@ class Effects:
     __slots__ = (
         "_admission", "_concurrency", "_drops", "_identity", "_judge", "_limits", "_reputation", "_settings",
         "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled", "rules",
+        "tried",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class Effects:
         drops: Drops,
         identity: Identity,
         reputation: Reputation,
+        tried: Tried,
         wall_offset: float,
     ) -> None:
         self._settings = settings
@@ -76,6 +79,7 @@ class Effects:
         self._drops = drops
         self._identity = identity
         self._reputation = reputation
+        self.tried = tried
         self._wall_offset = wall_offset
         self.asked: Judge | RouteJudge | Overruled = judge
         self.dry_run = settings.dry_run
@@ -98,8 +102,8 @@ class Effects:
         matching = self.overruled.matching = Matching(holding, before)
         self.asked = self.overruled if matching.any else self._judge
         self._let_go(before, matching)
-        said = {rule.kind: rule.value for rule in holding}  # of pressure and dry_run there is one each
-        self._report("dry_run" in said, said.get("dry_run") == "on")
+        said = {rule.kind: rule.value for rule in holding}  # of pressure there is one
+        self._report({rule.subject: rule.value == "on" for rule in holding if rule.kind == "dry_run"})
         self._windows.hold(float(said["pressure"]) if "pressure" in said else None)
         self._judge.spare([rule.subject for rule in holding if rule.kind == "challenge"])
         rates = {rule.subject: rule.rate for rule in holding if rule.kind == "limit"}
@@ -137,13 +141,23 @@ class Effects:
             lifts = (entry.score or entry.rare is not NOTHING) and within(entry.source.name, network)
             yield self._reputation.pardon(entry, now) if lifts else 0
 
-    def _report(self, said: bool, on: bool) -> None:
-        dry_run = on if said else self._settings.dry_run
+    def _report(self, said: Mapping[str, bool]) -> None:
+        """Go by the dry runs that rules have switched: of all under "", of a measure under its name."""
+        queued = self._queues
+        dry_run = said.get("", self._settings.dry_run)
+        usual = self._settings.tried
+        self.tried.go_by([name for name in MEASURES if said.get(name, name in usual)])
         if dry_run != self.dry_run:
             self.dry_run = dry_run
             self._judge.enforce(not dry_run)
-            self._admission.enforce(not dry_run)
-            self._concurrency.heed(not dry_run)
+        if queued != self._queues:
+            self._admission.enforce(self._queues)
+            self._concurrency.heed(self._queues)
+
+    @property
+    def _queues(self) -> bool:
+        """Whether requests wait for slots."""
+        return not self.dry_run and QUEUE not in self.tried.measures
 
     def _let_go(self, before: Matching, matching: Matching) -> None:
         """Have nobody dropped who is allowed now, or was refused by a rule that is gone."""

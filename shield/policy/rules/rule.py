@@ -7,7 +7,7 @@
                 "client", "address"                       "RATE/BURST": in place of limits.client, limits.address
     pressure    ""                                        "0.5": hold the pressure there
     challenge   path                                      "never": do not challenge what is asked for below it
-    dry_run     ""                                        "on", "off"
+    dry_run     "", or a measure (tried.py)               "on", "off"
 
 A network is a CIDR, or an address; an IPv6 address stands for its /64, as everywhere in Shield. A client is the 32 hex
 digits that the log calls `client`; a pass is "pass:" and the 16 digits of its id, or its token.
@@ -28,6 +28,7 @@ from typing import Any, Final
 from shield.policy.bucket import Rate
 from shield.policy.pass_tokens import BODY, TOKEN_CHARS
 from shield.policy.rows import count, number, text
+from shield.policy.tried import MEASURES
 
 ACCESS: Final = ("ban", "deny", "allow")
 KINDS: Final = (*ACCESS, "limit", "pressure", "challenge", "dry_run")
@@ -143,10 +144,11 @@ def checked(kind: str, subject: str, value: str) -> tuple[str, str, str]:
                 raise RefusedError(f'challenge: "{_short(value)}" is none of: never')
             return kind, _path(subject), value
         case "dry_run":
-            _nothing(kind, "subject", subject)
+            if subject and subject not in MEASURES:
+                raise RefusedError(f'dry_run: "{_short(subject)}" is none of: {", ".join(MEASURES)}')
             if value not in ("on", "off"):
                 raise RefusedError(f'dry_run: "{_short(value)}" is none of: on, off')
-            return kind, "", value
+            return kind, subject, value
         case _:
             raise RefusedError(f'kind: "{_short(kind)}" is none of: {", ".join(KINDS)}')
 

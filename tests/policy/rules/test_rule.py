@@ -91,6 +91,7 @@ def test_whom_no_rule_is_for(written: str, advice: str) -> None:
         (("pressure", "", "1"), ("pressure", "", "1")),
         (("challenge", "/feed/", "never"), ("challenge", "/feed", "never")),
         (("dry_run", "", "on"), ("dry_run", "", "on")),
+        (("dry_run", "bans", "off"), ("dry_run", "bans", "off")),
     ],
 )
 def test_a_wish_is_written_in_one_way(wanted: tuple[str, str, str], made: tuple[str, str, str]) -> None:
@@ -121,6 +122,7 @@ def test_a_wish_is_written_in_one_way(wanted: tuple[str, str, str], made: tuple[
         (("challenge", "/" + "x" * 300, "never"), "is no path"),
         (("challenge", "/", "never"), "nobody would be challenged"),
         (("dry_run", "", "maybe"), "is none of: on, off"),
+        (("dry_run", "captcha", "on"), "is none of: challenge, limits, bans, queue"),
     ],
 )
 def test_what_is_no_rule(wanted: tuple[str, str, str], advice: str) -> None:
