@@ -181,7 +181,7 @@ def _simulate(options: argparse.Namespace) -> int:
         print(command.scenes())
         return FINE
     settings = load(options.config) if options.config is not None else None
-    done = command.simulate(options.scene, settings, options.seed, options.json, options.chart)
+    done = command.simulate(options.scene, settings, options.seed, options.json, options.chart, options.attack)
     return FINE if done else MISTAKES
 
 
@@ -190,6 +190,12 @@ def _replay(options: argparse.Namespace) -> int:
     from shield.config.load import find, load
     from shield.replay import command
 
+    if options.scene is not None:
+        if options.against is not None or options.json:
+            arguments.wrong("replay", "--scene makes a scene and replays nothing: leave out --against and --json")
+        trusted = load(options.config).listen.trusted_proxies if options.config is not None else ()
+        command.make_scene(options.logs, options.scene, trusted)
+        return FINE
     names = [find(options.config), *([options.against] if options.against is not None else ())]
     if len(set(names)) < len(names):
         arguments.wrong("replay", f"--against is the config that is tried anyway: {names[0]}")
@@ -269,11 +275,15 @@ def _add_simulate(commands: Any) -> None:
         "shield simulate",
         "shield simulate brownout",
         "shield simulate brownout --config config.toml --chart brownout.svg",
+        "shield simulate my-site.toml --attack botnet --config config.toml",
     )
     parsed.add_argument(
         "scene", metavar="SCENE", nargs="?", help="a scene that ships, or a file; without it, list those that ship"
     )
     parsed.add_argument("--config", metavar="FILE", help="the config to try, in place of the scene's own")
+    parsed.add_argument(
+        "--attack", metavar="SCENE", help="lay the attackers of that scene over it, as strong for its service as there"
+    )
     parsed.add_argument("--seed", metavar="N", type=int, default=1, help="of the random numbers (default: 1)")
     parsed.add_argument("--json", metavar="FILE", help="write all results to FILE as JSON")
     parsed.add_argument("--chart", metavar="FILE", help="draw the results into FILE, .png or .svg; needs matplotlib")
@@ -291,8 +301,12 @@ def _add_replay(commands: Any) -> None:
         "shield replay /var/log/nginx/access.log",
         "shield replay access.log access.log.1 access.log.2.gz --config config.toml",
         "shield replay access.log --config config.toml --against stricter.toml",
+        "shield replay access.log --scene my-site.toml",
     )
     parsed.add_argument("logs", metavar="LOG", nargs="+", help="access logs, in any order; rotated ones, too")
     parsed.add_argument("--config", metavar="FILE", help="the config to try (default: as for shield run)")
     parsed.add_argument("--against", metavar="FILE", help="another config, to be compared with it side by side")
+    parsed.add_argument(
+        "--scene", metavar="FILE", help="replay nothing, and write a scene for shield simulate to a new FILE"
+    )
     parsed.add_argument("--json", action="store_true", help="write all that was found to stdout as JSON")

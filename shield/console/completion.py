@@ -42,7 +42,7 @@ def _bash(found: Mapping[str, Command]) -> Iterator[str]:
     yield "_shield() {"
     yield '    local word="${COMP_WORDS[COMP_CWORD]}" words=""'
     yield '    case "${COMP_WORDS[COMP_CWORD-1]}" in'
-    yield '        --config|--against|--token-file|--chart) COMPREPLY=($(compgen -f -- "$word")); return ;;'
+    yield '        --config|--against|--scene|--token-file|--chart) COMPREPLY=($(compgen -f -- "$word")); return ;;'
     yield "    esac"
     yield '    if [ "$COMP_CWORD" -eq 1 ]; then'
     yield f'        words="{" ".join(found)} --help --version"'
@@ -70,7 +70,7 @@ def _zsh(found: Mapping[str, Command]) -> Iterator[str]:
     yield "        return"
     yield "    fi"
     yield '    case "$words[CURRENT-1]" in'
-    yield "        --config|--against|--token-file|--chart) _files; return ;;"
+    yield "        --config|--against|--scene|--token-file|--chart) _files; return ;;"
     yield "    esac"
     yield '    case "$words[2]" in'
     for name, command in found.items():
@@ -95,7 +95,7 @@ def _fish(found: Mapping[str, Command]) -> Iterator[str]:
         if command.words:
             yield f"complete -c shield {seen} -a {_quoted(' '.join(command.words))}"
         for option, what in command.options.items():
-            files = " -rF" if option in ("--config", "--against", "--token-file", "--chart") else ""
+            files = " -rF" if option in ("--config", "--against", "--scene", "--token-file", "--chart") else ""
             yield f"complete -c shield {seen} -l {option[2:]}{files} -d {_quoted(what)}"
 
 

@@ -6,10 +6,12 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from shield.console import show
 from shield.http.forwarded import parse_node
 from shield.policy.locations import Cidrs
 from shield.replay import files, report
@@ -17,14 +19,17 @@ from shield.replay.driver import Driver
 from shield.replay.files import LogError, Progress, Skipped
 from shield.replay.lines import Line
 from shield.replay.order import Astray, Log, in_order
+from shield.replay.scene_file import Portrait
 from shield.replay.survey import Survey
 from shield.simulate import progress
+from shield.simulate.scene import parse
 from shield.simulate.world import GC_THRESHOLDS
 from shield.terminal import say
 
 if TYPE_CHECKING:
     from shield.config.settings import Config
     from shield.replay.outcome import Outcomes
+    from shield.simulate.scene import Scene
 
 TOLD_EVERY: Final = 4096
 """Lines after which the progress bar is moved."""
@@ -50,6 +55,41 @@ def replay(names: Sequence[str], configs: Mapping[str, Config], json: bool) -> N
     if noted:
         say(f"{', '.join(noted)}: dry_run is on there, and left out here: this is what it would do without")
     say(report.text(*what), 1)
+
+
+def make_scene(names: Sequence[str], file: str, trusted: Sequence[str]) -> None:
+    """Write a scene for the simulator, made from logs, to a new file, and say what is in it. Raises LogError."""
+    if Path(file).exists():
+        raise LogError(f"{file}: there is such a file; name another one, or remove it")
+    logs = Logs(names, trusted)
+    with logs.bar("scene", 2) as tell:
+        portrait = Portrait(logs.survey(tell))
+        for line in logs.told("second reading", tell):
+            portrait.add(line)
+    title = f"A busy hour as in {Path(names[0]).name}{' and others' if len(names) > 1 else ''}"
+    try:
+        text = portrait.text(title)
+        made = parse(text, file)
+        with Path(file).open("x", encoding="utf-8") as target:
+            target.write(text)
+    except ValueError as error:
+        raise LogError(f"{file}: {error}") from error
+    except OSError as error:
+        raise LogError(f"{file}: cannot be written: {error.strerror}") from error
+    say("\n".join(_made(file, made, portrait, logs.skipped)), 1)
+
+
+def _made(file: str, made: Scene, portrait: Portrait, skipped: Skipped) -> Iterator[str]:
+    yield f"{file}: a service with {made.service.slots} slots and {len(made.service.routes)} routes"
+    for name, model in made.populations.items():
+        more = f", pages of {model.parts} parts" if model.parts else ""
+        yield f"  {name}: {model.members:,} {model.kind}, {model.rate:.3g} visits/s{more}"
+    if portrait.hurried:
+        yield f"  left out: {portrait.hurried:,} requests of visitors in a hurry, and of programs that came once"
+    if skipped.foreign:
+        yield f"  left out: {skipped.foreign:,} lines that cannot be read: {show.plain(skipped.named[0])}"
+    yield f"Play it: shield simulate {file} --config config.toml"
+    yield f"Attack it: shield simulate {file} --attack botnet --config config.toml"
 
 
 class Logs:
@@ -96,6 +136,10 @@ class Logs:
         for driver in drivers.values():
             driver.close()
         return {name: driver.outcomes for name, driver in drivers.items()}
+
+    def told(self, doing: str, tell: Tell) -> Iterator[Line]:
+        """Another reading, of all lines in their order."""
+        return _told(self._lines(Skipped(), Astray(), 1), self._progress, tell, doing)
 
     def _lines(self, skipped: Skipped, astray: Astray, times: int) -> Iterator[Line]:
         if not self._starts:

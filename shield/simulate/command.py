@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shield.simulate import chart, progress, report, scene, world
+from shield.simulate import attack, chart, progress, report, scene, world
 
 if TYPE_CHECKING:
     from shield.config.settings import Config
 
 
-def simulate(name: str, config: Config | None, seed: int, json_file: str | None, chart_file: str | None) -> bool:
-    """Play a scene and report; whether all that was asked for was done. Raises SceneError."""
+def simulate(
+    name: str,
+    config: Config | None,
+    seed: int,
+    json_file: str | None,
+    chart_file: str | None,
+    attack_name: str | None = None,
+) -> bool:
+    """Play a scene and report; whether all that was asked for was done. `attack_name` is a scene whose attackers are
+    laid over it. Raises SceneError."""
     played = scene.load(name)
+    if attack_name is not None:
+        played = attack.attacked(played, scene.load(attack_name), attack_name)
     with progress.bar(name, -played.calm, played.seconds) as tell:
         result = world.run(played, seed, config, progress=tell)
     print(report.text(result))

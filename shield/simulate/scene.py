@@ -145,7 +145,7 @@ def parse(text: str, name: str = "scene") -> Scene:
     lines = key_lines(text)
     scene, mistakes = validate(Scene, _as_usual(data), lines)
     if scene is not None:
-        mistakes += [mistake(data, lines, path, why) for path, why in _cross_checks(scene)]
+        mistakes += [mistake(data, lines, path, why) for path, why in check(scene)]
     if scene is None or mistakes:
         raise SceneError(name, mistakes)
     return scene
@@ -163,8 +163,8 @@ def _as_usual(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "populations": filled}
 
 
-def _cross_checks(scene: Scene) -> list[tuple[tuple[str | int, ...], str]]:
-    """What no single value shows: names of populations, and rooms that are too small."""
+def check(scene: Scene) -> list[tuple[tuple[str | int, ...], str]]:
+    """Mistakes that no single value shows, with their keys: names of populations, and rooms that are too small."""
     found: list[tuple[tuple[str | int, ...], str]] = []
     for name, population in scene.populations.items():
         at = ("populations", name)
