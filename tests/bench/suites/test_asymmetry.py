@@ -77,6 +77,12 @@ def test_reads_and_requests_are_units() -> None:
     assert Input(one_by_one(LEAST)).units == len(LEAST) == Input((LEAST,)).size
 
 
+def test_on_the_wire_each_read_is_a_packet_at_least() -> None:
+    assert asymmetry.wire([LEAST]) == len(LEAST) + 40
+    assert asymmetry.wire(one_by_one(LEAST)) == 41 * len(LEAST)
+    assert asymmetry.wire([bytes(1460), bytes(1461)]) == 2921 + 3 * 40
+
+
 def test_what_is_above_the_bound_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     costs = {"an ordinary GET": 50e-6, "the least GET": 90e-6, "short fields": 900e-6, "long fields": 900e-6}
 
@@ -93,5 +99,8 @@ def test_what_is_above_the_bound_is_a_problem(monkeypatch: pytest.MonkeyPatch, t
     assert status == 1
     assert {row["input"] for row in results["rows"] if row["above"]} == {"short fields"}
     assert len(results["problems"]) == 3
+    by_name = {(row["input"], row["situation"]): row for row in results["rows"]}
+    least = by_name["the least GET", "forwarded"]
+    assert least["ratio"] > 30 > least["wire_ratio"] > 10 > least["unit_ratio"] == pytest.approx(1.8)
     assert results["rows"] == sorted(results["rows"], key=lambda row: -row["per_kib"])
     assert capsys.readouterr().out.strip() == markdown(results).strip()
