@@ -44,6 +44,7 @@ from shield.policy.keys import Keys
 from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import NOT_CHARGED, Limits
 from shield.policy.limits.squeeze import Squeeze
+from shield.policy.limits.sums import NetworkSums
 from shield.policy.limits.together import Together
 from shield.policy.long_requests import LongRequests
 from shield.policy.news import News
@@ -159,7 +160,8 @@ class Engine:
         refusals = TimedRefusals(settings.queue)
         ranks = Ranks(keys.current, settings.queue.order_seconds, settings.challenge.bought_burst)
         charges = Charges(self._limits, self._reputation, self._history, tally)
-        squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally)
+        sums = None if seat is None or not seat.spread else NetworkSums()
+        squeeze = Squeeze(limits, settings.pressure.calm_after, self._reputation, tally, sums)
         together = Together(self._concurrency.slots, settings.routes.settled)
         api_keys = clients.api_keys
 
@@ -206,7 +208,7 @@ class Engine:
         self._least_cost = settings.routes.least_cost
         self._own_busy = settings.pressure.own_busy
         self._tiers = [0] * len(Tier)  # requests so far
-        paid = None if seat is None or not seat.spread else Paid(limits, self._identity, self._passes)
+        paid = None if sums is None else Paid(limits, self._identity, self._passes, sums)
         if paid is not None:
             self.decide = partial(self._decide_spread, paid)  # type: ignore[method-assign] # the others ask nothing
         self._windows = Windows(

@@ -103,6 +103,7 @@ class Remembered:
             "wait": lambda row, now: pricing.room.restore(row, self._wall_offset, now),
             "left": lambda row, _: pricing.room.drop(row),
             "paid": lambda row, now: paid is not None and paid.take(row, now),
+            "network_paid": lambda row, now: paid is not None and paid.take_network(row, now),
             "route": lambda row, _: routes.restore(row),
             "limit": concurrency.restore,
             "price": lambda row, _: pricing.restore(row),

@@ -7,7 +7,10 @@ those who keep one connection. So the sums are shared: what was charged here is 
 Only of those is it told who owe more than `OWES` of a bucket: a client's, its address's or a pass's. Of them, every
 tenth of a second, of the `MOST_TOLD` who paid most; the others' turn comes. So a client is ahead of its limits by what
 it can ask of the other workers in that time. Requests that end dearer or cheaper than they were taken for are settled
-where they were served, and the buckets of networks are not shared: these bind under pressure only.
+where they were served.
+
+Networks are charged besides, under pressure (limits/squeeze.py). Their sums are told in the same way, of the
+`MOST_NETWORKS_TOLD` that paid most.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, Final
 
-from shield.policy.entries import AddressEntry, ClientEntry, Pass
+from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Pass
 from shield.policy.identity import Identity
 from shield.policy.keys import TAG_BYTES
 from shield.policy.limits.settings import LimitsSettings
+from shield.policy.limits.sums import NetworkSums
 from shield.policy.pass_tokens import ID_BYTES
 from shield.policy.passes import Passes
 from shield.policy.request import Request
@@ -29,6 +33,7 @@ OWES: Final = 0.1
 OVERDRAWN: Final = 1.0
 """Seconds of its rate that an empty bucket may owe, for what others let in before they had heard that it is empty."""
 MOST_TOLD: Final = 64
+MOST_NETWORKS_TOLD: Final = 32
 MOST_PAID: Final = 4096
 """Clients and passes that are noted at a time, from their first request until their buckets are full again."""
 
@@ -46,15 +51,21 @@ class _Note:
 class Paid:
     """Notes what is charged here, and charges what was charged elsewhere."""
 
-    __slots__ = ("_address", "_client", "_identity", "_noted", "_passes", "lost")
+    __slots__ = ("_address", "_client", "_identity", "_lost", "_noted", "_passes", "_sums")
 
-    def __init__(self, limits: LimitsSettings, identity: Identity, passes: Passes) -> None:
+    def __init__(self, limits: LimitsSettings, identity: Identity, passes: Passes, sums: NetworkSums) -> None:
         self._client = limits.client
         self._address = limits.address
         self._identity = identity
         self._passes = passes
+        self._sums = sums
         self._noted: dict[int, _Note] = {}  # by id
-        self.lost = 0  # requests that were not noted
+        self._lost = 0
+
+    @property
+    def lost(self) -> int:
+        """Charges that were not noted."""
+        return self._lost + self._sums.lost
 
     def note(self, request: Request) -> None:
         """A request was let in, and charged."""
@@ -62,7 +73,7 @@ class Paid:
         note = self._noted.get(id(holder))
         if note is None:
             if len(self._noted) >= MOST_PAID:
-                self.lost += 1
+                self._lost += 1
                 return
             note = self._noted[id(holder)] = _Note(holder)
         note.units += request.cost
@@ -76,6 +87,25 @@ class Paid:
             note.units = 0.0
             home = "" if isinstance(holder, Pass) else holder.source.name
             yield ["paid", holder.key.hex(), home, units]
+        owing = [
+            each
+            for each in self._sums.take()
+            if max(each.network.tat, each.network.shadow) - now > OWES * each.network.span
+        ]
+        for network, paid, asked in heapq.nlargest(MOST_NETWORKS_TOLD, owing, key=lambda each: each.paid + each.asked):
+            yield ["network_paid", network.name, paid, asked]
+
+    def take_network(self, row: list[Any], now: float) -> bool:
+        """Charge a network what such a row says. ValueError when it makes no sense."""
+        name, paid, asked = row
+        network = self._identity.restore_network(text(name), now)
+        if network.overflow:
+            return False
+        burst = network.span * network.rate
+        empty = now + network.span + OVERDRAWN
+        for bucket, units in (("tat", number(paid, 0.0, burst)), ("shadow", number(asked, 0.0, burst))):
+            _charge(network, bucket, units / network.rate, empty, now)
+        return True
 
     def take(self, row: list[Any], now: float) -> bool:
         """Charge what such a row says. ValueError when it makes no sense."""
@@ -108,9 +138,16 @@ class Paid:
     def _charge(holder: ClientEntry | AddressEntry | Pass, units: float, rate: float, burst: float, now: float) -> None:
         """Charge a bucket, to OVERDRAWN beyond an empty one at most."""
         empty = now + burst / rate + OVERDRAWN
-        for name in ("tat", "shadow"):
-            at = getattr(holder, name)
-            setattr(holder, name, max(at, min(max(at, now) + units / rate, empty)))
+        for bucket in ("tat", "shadow"):
+            _charge(holder, bucket, units / rate, empty, now)
+
+
+def _charge(
+    holder: ClientEntry | AddressEntry | NetworkEntry | Pass, bucket: str, seconds: float, empty: float, now: float
+) -> None:
+    """Charge one bucket, so that it is full no later than an `empty` one is."""
+    at = getattr(holder, bucket)
+    setattr(holder, bucket, max(at, min(max(at, now) + seconds, empty)))
 
 
 def _until(holder: ClientEntry | Pass) -> float:

@@ -37,6 +37,7 @@ from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, Pass
 from shield.policy.identity import Client
 from shield.policy.limits.limits import ADDRESS_RATE, CLIENT_RATE, PASS_RATE
 from shield.policy.limits.settings import LimitsSettings
+from shield.policy.limits.sums import NetworkSums
 from shield.policy.pressure.window import Tally
 from shield.policy.refusals import limited
 from shield.policy.reputation import Reputation
@@ -75,12 +76,20 @@ class Squeeze:
         "_refused_cost",
         "_remembered",
         "_reputation",
+        "_sums",
         "_tally",
         "insisted_at",
     )
 
-    def __init__(self, settings: LimitsSettings, remembered: float, reputation: Reputation, tally: Tally) -> None:
-        """`remembered`: seconds for which somebody has insisted."""
+    def __init__(
+        self,
+        settings: LimitsSettings,
+        remembered: float,
+        reputation: Reputation,
+        tally: Tally,
+        sums: NetworkSums | None = None,
+    ) -> None:
+        """`remembered`: seconds for which somebody has insisted. `sums`: where others serve the same networks."""
         self.insisted_at = -inf  # when somebody last did
         self._recovered_at = -inf  # when those who are deaf have, or had, their rate again
         self._remembered = remembered
@@ -88,6 +97,7 @@ class Squeeze:
         self._most_unanswered = settings.unanswered
         self._reputation = reputation
         self._tally = tally
+        self._sums = sums
         self._refused_cost = settings.refused_cost
         self._least_factor = settings.least_factor
         self.go_by(settings.client, settings.address)
@@ -239,12 +249,15 @@ class Squeeze:
             if network is None or network.overflow:
                 continue
             slowed = max(self._reputation.slowing_of_source(network, now), self._least_factor)
-            at = max(network.shadow, now) + min(cost / slowed / network.rate, network.span)
+            seconds = min(cost / slowed / network.rate, network.span)
+            at = max(network.shadow, now) + seconds
             if at - now > network.span + SLACK:
                 self._insists(network, now)
                 admitted = False
             else:
                 network.shadow = at
+                if self._sums is not None:
+                    self._sums.add(network, 0.0, seconds * network.rate)
         return admitted
 
     def squeeze(self, request: Request, factor: float, networks: bool, now: float) -> Verdict | None:
@@ -270,9 +283,19 @@ class Squeeze:
             charged.append(at)
         for (_, entry, _, _, _), at in zip(levels, charged, strict=True):
             entry.tat = at
+        if self._sums is not None and networks:
+            self._note_networks(request, now)
         request.most_charged = inf
         request.charged_factor = levels[0][4]
         return None
+
+    def _note_networks(self, request: Request, now: float) -> None:
+        """A request was charged to its networks, too."""
+        source, sums = request.client.source, self._sums
+        for network in (source.site, source.network):
+            if network is not None and not network.overflow and sums is not None:
+                slowed = max(self._reputation.slowing_of_source(network, now), self._least_factor)
+                sums.add(network, min(request.cost / slowed, network.span * network.rate), 0.0)
 
     def attempt(self, request: Request, now: float) -> Verdict | None:
         """Charge a request that will be challenged as a refused attempt; a limit when even that is too much."""

@@ -8,8 +8,10 @@ import pytest
 
 from shield.model import Action, Reason, Signal
 from shield.policy.board.memory import NEWS
+from shield.policy.board.paid import OVERDRAWN
 from shield.policy.bucket import Rate
 from shield.policy.challenge.challenge import Redeemed
+from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.concurrency import MOST_AWAY
 from shield.policy.entries import PassKind
 from shield.policy.identity import IdentitySettings
@@ -505,3 +507,52 @@ def test_a_pardon_told_by_one_holds_at_all(spread: Any) -> None:
     assert [engine.status(world.now).active_bans["clients"] for engine in world.engine.engines] == [0, 0, 0]
     zero = world.engine.engines[0]
     assert zero.import_learned([["pardon", "00" * 16, ""], ["pardon", "", "198.51.100.1"]], world.now) == 0
+
+
+def test_what_a_network_owes_is_known_to_all(fleet: Any) -> None:
+    """Newcomers of one network had as many buckets under pressure as there were workers."""
+    limits = LimitsSettings(network=Rate(10.0, 50.0))
+    world = fleet(spread=True, concurrency=4, limits=limits, challenge=ChallengeSettings(mode="off"))
+    flood(world, 4.0)
+    assert world.engine.attack
+    reasons = set()
+    units, begun = 0.0, world.now
+    for round_ in range(40):
+        for host in range(6):
+            request = world.visit(world.client(f"192.0.2.{host}"), rtt=0.05)
+            reasons.add(request.verdict.reason)
+            units += request.cost if request.verdict.action is Action.FORWARD else 0.0
+        world.pass_time(0.1, step=0.1)
+        assert round_ > 10 or world.engine.pressed
+    assert Reason.NETWORK_RATE in reasons
+    ahead = 6 * 5.0  # units, of what is asked within a tenth of a second
+    assert units <= 1.2 * (50.0 + 10.0 * (world.now - begun)) + ahead
+    told = [engine._identity.networks.get("192.0.2.0/24") for engine in world.engine.engines]
+    owed = [network.tat - world.now for network in told]
+    assert max(owed) - min(owed) <= OVERDRAWN
+
+
+def test_what_makes_no_sense_is_charged_to_no_network(fleet: Any) -> None:
+    world = fleet(spread=True, concurrency=4)
+    engine = world.engine.engines[0]
+    good = ["network_paid", "192.0.2.0/24", 3.0, 5.0]
+    bad = [
+        ["network_paid", "192.0.2.0/23", 3.0, 5.0],
+        ["network_paid", "nowhere", 3.0, 5.0],
+        ["network_paid", "192.0.2.0/24", "3", 5.0],
+        ["network_paid", "192.0.2.0/24", 3.0],
+    ]
+    assert engine._remembered.load([good, *bad], world.now) == 1
+    network = engine._identity.networks.get("192.0.2.0/24")
+    assert (network.tat, network.shadow) == (world.now + 3.0 / network.rate, world.now + 5.0 / network.rate)
+    assert engine._remembered.load([["network_paid", "192.0.2.0/24", 1e9, 1e9]], world.now) == 1
+    assert network.tat <= world.now + network.span + OVERDRAWN
+    alone = fleet(concurrency=4).engine.engines[0]
+    assert alone._remembered.load([good], world.now) == 0, "there the kernel brings a network to one worker"
+
+
+def test_strangers_that_share_an_entry_charge_no_network(fleet: Any) -> None:
+    world = fleet(spread=True, concurrency=4, tables=TableSettings(networks=16))
+    engine = world.engine.engines[0]
+    rows = [["network_paid", f"10.{number}.0.0/24", 1.0, 1.0] for number in range(40)]
+    assert engine._remembered.load(rows, world.now) < 40
