@@ -1,5 +1,5 @@
-"""python -m bench throughput | latency | memory | micro | attack | slow | all | soak | saturation | kernel | chaos
-| compare | asymmetry | readme"""
+"""python -m bench throughput | latency | memory | micro | attack | slow | all | soak | saturation | crowd | kernel
+| chaos | compare | asymmetry | readme"""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bench.suites import (
     attack,
     chaos,
     compare,
+    crowd,
     kernel,
     latency,
     memory,
@@ -41,6 +42,7 @@ TOOLS: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "soak": (soak, "minutes of honest and hostile traffic and falling servers: what goes wrong, and what is left over"),
     "chaos": (chaos, "minutes of killed processes, reloads, upgrades and a full disk: whether users notice"),
     "saturation": (saturation, "what is carried as more and more connections ask, next to nginx and HAProxy"),
+    "crowd": (crowd, "what users notice while connections that ask without a pause fill the proxy's core"),
     "kernel": (kernel, "what connection attempts of dropped addresses cost users and Shield"),
     "compare": (compare, "two checkouts of Shield, interleaved: what a change costs"),
     "asymmetry": (asymmetry, "what a byte can cost: the most that a KiB of each kind of input takes"),

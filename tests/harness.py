@@ -137,6 +137,10 @@ class PermissiveEngine:
         self.long = math.inf  # seconds of silence
         self.made_way: list[list[str]] = []  # the paths of those that were to, each time
 
+    @property
+    def waiting(self) -> int:
+        return len(self.queued)
+
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
         self.identified.append((address, user_agent, language))
         self.programs.append(ja4)

@@ -120,7 +120,7 @@ class ClientConnection(asyncio.Protocol):
         # per connection
         self._ends = ends
         self._program = program
-        self.transport: asyncio.Transport = _NOT_YET  # connection_made() brings it, and makes what belongs to it
+        self.transport: Any = _NOT_YET  # connection_made() brings it, and makes what belongs to it
         self.seat = -1
         self.whereabouts = NOWHERE
         self.response: Http1Response = _NOT_YET  # until one is forwarded
@@ -386,12 +386,20 @@ class ClientConnection(asyncio.Protocol):
         action = verdict.action
         # A request whose body is pending is counted when it enters.
         refused = action in _ANSWERED
+        if serving.sideline.open:
+            self._take_place(request, verdict)
         if not request.body_pending or refused:
             serving.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         if refused:
             self._refuse(request, head, verdict, now)
         else:
             self._send_on(request, head, action, suffix, now)
+
+    def _take_place(self, request: Request, verdict: Verdict) -> None:
+        """While Shield's own core is full, strangers are read after all others."""
+        if not self.peer.trusted:
+            stranger = request.tier > _STRANGERS or verdict.action is Action.BAN
+            self.transport.stand_aside(self._serving.sideline if stranger else None)
 
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""

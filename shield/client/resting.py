@@ -10,13 +10,10 @@ How long that is doubles with each reading in which the event loop is late and b
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
-
-if TYPE_CHECKING:
-    from shield.policy.pressure.window import OwnLoad
+from typing import Final, Protocol
 
 LATE: Final = 0.02
-"""s. That the event loop is late on average, from which on its core is full: as long as a tick of the policy."""
+"""s. After which strangers are served on average, from which on the core is full: as long as a tick of the policy."""
 BUSY: Final = 0.9
 """Share of the time in which it runs or waits for a core: a late loop that is idle was held up by something else
 (pressure.own_busy)."""
@@ -51,9 +48,10 @@ class Resting:
     def __repr__(self) -> str:
         return f"<Resting {len(self)} for {self.seconds:.2f} s>"
 
-    def read(self, load: OwnLoad) -> None:
-        """Go by this load from now on."""
-        if load.lag > LATE and load.busy > BUSY:
+    def read(self, behind: float, busy: float) -> None:
+        """Go by this load from now on: how late strangers are served, in seconds, and for what share of the time the
+        event loop is busy."""
+        if behind > LATE and busy > BUSY:
             self.seconds = min(max(2 * self.seconds, LEAST), MOST)
         else:
             self.seconds *= FADES

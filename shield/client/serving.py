@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shield.replies.own_pages import OwnPages
     from shield.replies.proof import ProofOfWork
     from shield.replies.rendering import Replies
+    from shield.wire.sideline import Sideline
 
 
 @dataclass(slots=True)
@@ -29,8 +30,9 @@ class Serving:
 
     A connection turns banned addresses away with `shut_out`, reads with `heads`, finds out who asks with `recognition`,
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
-    a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment.
-    `routed` is what is set for single routes, None where nothing is.
+    a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment;
+    strangers are read on the `sideline` while that is open. `routed` is what is set for single routes, None where
+    nothing is.
     Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 
@@ -50,4 +52,5 @@ class Serving:
     loop: Any
     hsts: bytes
     resting: Resting
+    sideline: Sideline
     routed: Routed | None

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shield.client.connections import Connections
 from shield.client.crowding import Crowding
@@ -28,6 +28,7 @@ from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.replies.own_pages import OwnPages
 from shield.replies.proof import ProofOfWork
+from shield.wire.sideline import Sideline
 from shield.wire.spill import Spill
 from shield.wire.splice import Pipe
 from shield.wire.turns import Turns
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from shield.replies.rendering import Replies
     from shield.upstream.crawlers import Crawlers
     from shield.upstream.pool import Pool
+
+
+ENOUGH: Final = 64
+"""Requests in the queue, beyond which strangers are not read while Shield's own core is full and there is no pressure:
+they would wait there, at some cost, for no less long. So many are served before a stranger's turn comes again."""
 
 
 def assemble(
@@ -124,5 +130,6 @@ def assemble(
         loop=loop,
         hsts=hsts,
         resting=Resting(),
+        sideline=Sideline(loop, turns, clock, lambda: engine.waiting > ENOUGH and not engine.pressed),
         routed=routed,
     )

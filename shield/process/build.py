@@ -139,6 +139,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         hsts=hsts_field(config.tls),
         on_close=accept_again,
     )
+    closing.callback(serving.sideline.close)
     crowd, listen = serving.connections.crowding, config.listen
     crowd.per_address = share_of(listen.max_connections_per_address, connections, ADDRESS_SHARE, MOST_PER_ADDRESS)
     crowd.per_network = share_of(listen.max_connections_per_network, connections, NETWORK_SHARE, MOST_PER_NETWORK)

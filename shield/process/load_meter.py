@@ -11,6 +11,9 @@ from shield.policy.pressure.window import OwnLoad
 
 MEASURED_SECONDS: Final = 0.45
 """A reading covers at least this long: a little less than a window of the policy, which is not to see one twice."""
+PATIENT: Final = 1.0
+"""s. For which strangers may wait on the sideline before Shield counts as late: those in the queue wait for as long
+(`queue.ahead`), and in that time a core serves ten thousand of them."""
 SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
 """Linux: nanoseconds that this thread ran, and that it waited for a core. Reading it takes 30 µs."""
 
@@ -36,31 +39,37 @@ def busy_clock(path: Path = SCHEDSTAT) -> Callable[[], float]:
 class LoadMeter:
     """Measures the load. A periodic timer tells it of each of its turns; whoever judges reads it."""
 
-    __slots__ = ("_began", "_busy", "_late", "_turns", "_worst", "load")
+    __slots__ = ("_began", "_behind", "_busy", "_late", "_turns", "_worst", "behind", "load")
 
     def __init__(self, now: float, busy: float) -> None:
         """Times in seconds: monotonic, and of `busy_clock`."""
         self.load = OwnLoad()
+        self.behind = 0.0  # s, that strangers waited on average, the loop's lateness included
         self._worst = 0.0  # seconds
         self._begin(now, busy)
 
-    def turn(self, now: float, due: float) -> bool:
-        """Note that the timer that was due at `due` runs at `now`. Returns whether it is time to `read`."""
+    def turn(self, now: float, due: float, behind: float = 0.0) -> bool:
+        """Note that the timer that was due at `due` runs at `now`, and that strangers are served `behind` seconds after
+        all others. Returns whether it is time to `read`."""
         self._turns += 1
-        if now > due:
-            self._late += now - due
-            self._worst = max(self._worst, now - due)
+        late = max(now - due, 0.0)
+        self._behind += late + behind
+        late += max(behind - PATIENT, 0.0)
+        self._late += late
+        self._worst = max(self._worst, late)
         return now - self._began >= MEASURED_SECONDS
 
     def read(self, now: float, busy: float) -> None:
         """Work out the load since the last reading. Call it after a turn."""
         share = (busy - self._busy) / (now - self._began)
         self.load = OwnLoad(self._late / self._turns, min(max(share, 0.0), 1.0), self._worst)
+        self.behind = self._behind / self._turns
         self._begin(now, busy)
 
     def _begin(self, now: float, busy: float) -> None:
         self._began = now
         self._busy = busy
         self._late = 0.0
+        self._behind = 0.0
         self._worst = 0.0
         self._turns = 0

@@ -40,9 +40,13 @@ class Timers:
         turns = self._parts.serving.forwarder.turns
         turns.now()  # what is done here is not time that the loop waits
         now = self._setting.clock()
-        if self._meter.turn(now, self._due):
+        sideline = self._parts.serving.sideline
+        sideline.notice(now - self._due)
+        if self._meter.turn(now, self._due, sideline.behind(now)):
             self._meter.read(now, self._busy())
-            self._parts.serving.resting.read(self._meter.load)
+            behind, busy = self._meter.behind, self._meter.load.busy
+            self._parts.serving.resting.read(behind, busy)
+            sideline.read(behind, busy)
         self._due = turns.due = now + TICK_SECONDS
         if self._parts.engine.waiting or self._parts.engine.shared or now >= self._next_tick:
             self._tick(now)

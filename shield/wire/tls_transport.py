@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from shield.wire.sideline import Sideline
 from shield.wire.transport import SocketTransport
 
 RECORD_BYTES: Final = 16 * 1024
@@ -167,6 +168,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def is_reading(self) -> bool:
         return self._lower.is_reading()
+
+    def stand_aside(self, sideline: Sideline | None) -> None:
+        """As that of SocketTransport."""
+        self._lower.stand_aside(sideline)
 
     # writing
 

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from shield.wire.sideline import Sideline
 from shield.wire.spill import LEAST_BYTES, Spill, Spilled
 from shield.wire.splice import NOT_NOW, Shortcut
 from shield.wire.turns import Turns
@@ -109,6 +110,7 @@ class SocketTransport(asyncio.Transport):
         "_reset",
         "_shortcut",
         "_shut",
+        "_sideline",
         "_size",
         "_sock",
         "_spilled",
@@ -149,7 +151,8 @@ class SocketTransport(asyncio.Transport):
         self._throttled = False  # the protocol was told to pause
         self._shortcut: Shortcut | None = None  # for payload that has come
         self._paused = False  # the protocol wants to read no more for now
-        self._watched = False  # the poller watches for input
+        self._watched = False  # a poller watches for input
+        self._sideline: Sideline | None = None  # whose poller; None: the loop's
         self._eof = False  # the peer has closed its half
         self._shut = False  # our half is to be closed when everything is sent
         self._closing = False
@@ -212,7 +215,8 @@ class SocketTransport(asyncio.Transport):
             self._protocol.data_passed(size)
         return size != NOT_NOW
 
-    def _on_readable(self) -> None:
+    def on_readable(self) -> None:
+        """Read what has come. For whoever watches the socket."""
         if not self._turns.open:
             self._turns.begin()
         try:
@@ -228,18 +232,33 @@ class SocketTransport(asyncio.Transport):
         number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._error = OSError(number, os.strerror(number))
-            self._loop.remove_reader(self._fd)
-            self._loop.add_reader(self._fd, self._on_readable)
+            if self._sideline is None:
+                self._loop.remove_reader(self._fd)
+                self._loop.add_reader(self._fd, self.on_readable)
 
     def _watch(self) -> None:
         """Have the poller watch for input, or no longer."""
         wanted = not (self._paused or self._eof or self._closing)
         if wanted != self._watched:
             self._watched = wanted
-            if wanted:
-                self._loop.add_reader(self._fd, self._on_readable)
+            if self._sideline is not None:
+                if wanted:
+                    self._sideline.add(self._fd, self)
+                else:
+                    self._sideline.remove(self._fd)
+            elif wanted:
+                self._loop.add_reader(self._fd, self.on_readable)
             else:
                 self._loop.remove_reader(self._fd)
+
+    def stand_aside(self, sideline: Sideline | None) -> None:
+        """Have the socket watched by `sideline` from now on, or, None, by the loop."""
+        if sideline is not self._sideline:
+            paused, self._paused = self._paused, True
+            self._watch()
+            self._sideline = sideline
+            self._paused = paused
+            self._watch()
 
     def pause_reading(self) -> None:
         self._paused = True

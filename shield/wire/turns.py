@@ -45,14 +45,16 @@ class Loop(Protocol):
 
 
 class Turn:
-    """Monotonic seconds: when the turn `began`, when its sockets were last known to have nothing (`since`), and when
-    what was written in it had left (`settled`; `began` until then)."""
+    """Monotonic seconds: when the turn `began`, when its sockets were last known to have nothing (`since`), when the
+    loop had last `asked` them all (`began`, unless something else than a socket began it), and when what was written in
+    it had left (`settled`; `began` until then)."""
 
-    __slots__ = ("began", "settled", "since")
+    __slots__ = ("asked", "began", "settled", "since")
 
-    def __init__(self, began: float, since: float) -> None:
+    def __init__(self, began: float, since: float, asked: float) -> None:
         self.began = self.settled = began
         self.since = since
+        self.asked = asked
 
     def __repr__(self) -> str:
         return f"<Turn of {self.settled - self.began:.6f} s>"
@@ -71,7 +73,7 @@ class Turns:
         self._loop = loop
         self._clock = clock
         self._ending: list[Settled] = []
-        self.current = Turn(0.0, 0.0)
+        self.current = Turn(0.0, 0.0, 0.0)
         self.due = math.inf
         self.open = False
 
@@ -79,7 +81,7 @@ class Turns:
         """Open a turn: a socket is readable, or a timer is due. Not to be called while one is open."""
         now, last = self._clock(), self.current
         waited = now - last.settled > WAITED and now < self.due + LATE
-        return self._begin(now, now if waited else last.began)
+        return self._begin(now, now if waited else last.asked, now)
 
     def now(self) -> Turn:
         """The turn that is open; one begins if there is none."""
@@ -88,16 +90,31 @@ class Turns:
     def add(self, transport: Settled) -> None:
         """Settle `transport` before the loop waits again."""
         if not self.open:  # a task writes: the loop has not asked its sockets since the last turn
-            self._begin(self._clock(), self.current.began)
+            asked = self.current.asked
+            self._begin(self._clock(), asked, asked)
         self._ending.append(transport)
 
-    def _begin(self, now: float, since: float) -> Turn:
+    def apart(self, work: Callable[[], object]) -> None:
+        """Call `work()`, which serves sockets that the loop itself does not ask, as a turn of its own."""
+        if self.open:  # a task has written
+            self._settle()
+        asked = self.current.asked
+        self.current = Turn(self._clock(), asked, asked)
+        self.open = True
+        try:
+            work()
+        finally:
+            self._settle()
+
+    def _begin(self, now: float, since: float, asked: float) -> Turn:
         self._loop.call_soon(self._settle)
         self.open = True
-        turn = self.current = Turn(now, since)
+        turn = self.current = Turn(now, since, asked)
         return turn
 
     def _settle(self) -> None:
+        if not self.open:  # apart() has done it
+            return
         while self._ending:  # what ends may have others send or end something
             ending, self._ending = self._ending, []
             for transport in ending:

@@ -6,10 +6,9 @@ import pytest
 
 from shield.client.resting import LEAST, MOST, Resting
 from shield.model import Tier
-from shield.policy.pressure.window import OwnLoad
 from tests.harness import CHALLENGED, LIMITED, QUEUED, SHED, get, shielded, soon
 
-FULL, ROOM = OwnLoad(0.05, 1.0), OwnLoad(0.001, 1.0)
+FULL, ROOM = (0.05, 1.0), (0.001, 1.0)
 
 
 class Guest:
@@ -22,8 +21,8 @@ class Guest:
 
 def test_nobody_rests_while_there_is_room() -> None:
     resting = Resting()
-    for load in (ROOM, OwnLoad(0.05, 0.5), OwnLoad()):
-        resting.read(load)
+    for load in (ROOM, (0.05, 0.5), (0.0, 0.0)):
+        resting.read(*load)
         assert resting.seconds == 0.0
 
 
@@ -31,7 +30,7 @@ def test_the_rest_doubles_while_the_core_is_full_and_fades_after_that() -> None:
     resting = Resting()
     seen = []
     for load in [FULL] * 5 + [ROOM] * 40:
-        resting.read(load)
+        resting.read(*load)
         seen.append(resting.seconds)
     assert seen[:5] == [LEAST, 2 * LEAST, 4 * LEAST, 8 * LEAST, MOST]
     assert seen[5] < MOST
@@ -40,7 +39,7 @@ def test_the_rest_doubles_while_the_core_is_full_and_fades_after_that() -> None:
 
 def test_each_is_read_when_its_time_has_come() -> None:
     resting, guests = Resting(), [Guest(), Guest()]
-    resting.read(FULL)
+    resting.read(*FULL)
     resting.rest(guests[0], 1000.0)
     resting.rest(guests[1], 1000.05)
     assert repr(resting) == "<Resting 2 for 0.10 s>"

@@ -121,3 +121,34 @@ def test_one_that_raises_keeps_no_other_from_being_settled(loop: Loop) -> None:
     loop.end(0.001)
     assert [type(error) for error in bad.failed] == [ZeroDivisionError]
     assert good.settled == 1
+
+
+def test_a_turn_apart_asks_no_socket_of_the_loop_and_leaves_the_bounds_as_they_were(loop: Loop) -> None:
+    """An answer that came while strangers were served is found after them, and came no earlier than the loop had last
+    asked."""
+    before = loop.turn(waits=1.0, takes=0.001)
+    piece = Piece()
+
+    def work() -> None:
+        loop.turns.add(piece)
+        loop.now += 0.002
+
+    loop.turns.apart(work)
+    assert piece.settled == 1
+    assert not loop.soon, "it has ended at once"
+    assert not loop.turns.open
+    apart = loop.turns.current
+    assert (apart.since, apart.settled - apart.began) == (before.began, pytest.approx(0.002))
+    read = loop.turn(waits=WAITED / 2, takes=0.001)
+    assert read.since == before.began
+
+
+def test_what_a_task_has_written_leaves_before_strangers_are_served(loop: Loop) -> None:
+    piece = Piece()
+    loop.turns.add(piece)
+    loop.turns.apart(lambda: piece.settled or pytest.fail("it waits"))
+    (ending,) = loop.soon
+    settled = loop.turns.current.settled
+    loop.now += 1.0
+    ending()
+    assert loop.turns.current.settled == settled
