@@ -1,4 +1,4 @@
-"""The command line: shield run, check, demo, notify, simulate and replay; the commands for one that runs: console/.
+"""The command line: shield run, check, config, demo, notify, simulate, replay; for one that runs: console/.
 
 Exit statuses, which scripts and service managers rely on: 0 fine, 1 mistakes in the config, or what was asked of a
 running Shield was refused, 2 wrong usage, 3 Shield could not start (an occupied port, an unreadable key), its workers
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shield import __version__
-from shield.console import arguments
+from shield.console import arguments, config_arguments
 from shield.errors import MistakesError, StartError
 from shield.terminal import say
 
@@ -52,6 +52,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 return _notify(options.config, options.json)
             case "completion":
                 return _completion(options.shell)
+            case "config":
+                return _config(options)
             case command if command in arguments.NAMES:
                 return _ask(options)
             case _:
@@ -209,6 +211,12 @@ def _ask(options: argparse.Namespace) -> int:
     return commands.run(options)
 
 
+def _config(options: argparse.Namespace) -> int:
+    from shield.console import configuring
+
+    return configuring.run(options)
+
+
 def _completion(shell: str) -> int:
     from shield.console.completion import script
 
@@ -260,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
             parsed.add_argument("--json", action="store_true", help="write the report to stdout as JSON")
     _add_simulate(commands)
     _add_replay(commands)
+    config_arguments.add(commands)
     arguments.add(commands)
     arguments.add_completion(commands)
     return parser

@@ -39,11 +39,14 @@ def find(path: str | None) -> str:
     """The file to read: `path`, else config.toml in the current directory, else the one that Shield ships."""
     if path is not None:
         return path
-    if Path(FILE_NAME).is_file():
-        return FILE_NAME
+    return FILE_NAME if Path(FILE_NAME).is_file() else shipped()
+
+
+def shipped() -> str:
+    """The file that Shield ships: the commented example, and the default."""
     package = Path(__file__).parents[1]
-    shipped = package / FILE_NAME  # in a wheel
-    return str(shipped if shipped.is_file() else package.parent / FILE_NAME)
+    file = package / FILE_NAME  # in a wheel
+    return str(file if file.is_file() else package.parent / FILE_NAME)
 
 
 def load(path: str | None = None) -> Config:

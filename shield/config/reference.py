@@ -1,23 +1,24 @@
-"""`python -m shield.config.reference docs` writes docs/configuration.md, docs/constants.md and docs/log.md.
+"""`python -m shield.config.reference docs` writes docs/configuration.md, constants.md, log.md and config.schema.json.
 
-The first two are made from the settings classes and the marks on their fields, the third from the table of events. A
-test keeps them current.
+The first two are made from the settings classes and the marks on their fields, the third from the table of events, the
+JSON Schema by schema.py. A test keeps them current.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import types
 import typing
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from typing_extensions import Doc
 
+from shield.config.schema import as_text as schema
 from shield.config.settings import Config
+from shield.config.spelling import as_toml
 from shield.config.validation import describe, hints, toml_name
 from shield.marks import Unit, Why
 from shield.model import UNIT_SECONDS
@@ -31,8 +32,9 @@ _HEAD: Final = """\
 
 Shield reads one TOML file: `--config FILE`, else `config.toml` in the current directory, else the one it ships.
 Whatever is left out has the default given here. Unknown keys are refused, and `shield check` reports every mistake at
-once, each with its line. It also remarks on keys that have no effect beside the others, and calls the config fine all
-the same. Changes take effect at a reload (SIGHUP).
+once, each with its line. It also remarks on keys that have no effect beside the others, or are unwise, and calls the
+config fine all the same. Changes take effect at a reload (SIGHUP). [config.schema.json](config.schema.json) is the same
+for editors.
 """
 
 
@@ -136,7 +138,7 @@ def _constants() -> Iterator[str]:
             if why is not None:
                 key = f"{table}.{toml_name(field.name)}"
                 rows.append(
-                    _row(f"`{key}`", f"`{_toml(_default(field))}`", _unit(kinds[toml_name(field.name)]), str(why))
+                    _row(f"`{key}`", f"`{as_toml(_default(field))}`", _unit(kinds[toml_name(field.name)]), str(why))
                 )
         if rows:
             yield f"## [{table}]\n"
@@ -180,7 +182,7 @@ def _rows(cls: Any, skip: Container[str] = ()) -> Iterator[str]:
         if name in skip:
             continue
         kind = kinds[name]
-        default = "needed" if _needed(field) else f"`{_toml(_default(field))}`"
+        default = "needed" if _needed(field) else f"`{as_toml(_default(field))}`"
         yield _row(f"`{name}`", default, _unit(kind), describe(kind), _doc(kind))
         part = _inner(kind)
         if part is not None:
@@ -239,32 +241,12 @@ def _mark(annotation: Any, kind: type[T]) -> T | None:
     return next((item for item in typing.get_args(annotation)[1:] if isinstance(item, kind)), None)
 
 
-def _toml(value: Any) -> str:
-    """A default as one would write it in the file; "-" for what is left out there."""
-    if value is None:
-        return "-"
-    if is_dataclass(value):
-        there = [(toml_name(f.name), getattr(value, f.name)) for f in fields(value)]
-        said = [f"{name} = {_toml(item)}" for name, item in there if item is not None]
-        return "{ " + ", ".join(said) + " }" if said else "{}"
-    if isinstance(value, Mapping):
-        return (
-            "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-            if value
-            else "{}"
-        )
-    if isinstance(value, (tuple, list, frozenset)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return json.dumps(value, ensure_ascii=False)
-
-
 def write(folder: Path) -> None:
-    """Replace the three pages in `folder`."""
+    """Replace the three pages and the schema in `folder`."""
     (folder / "configuration.md").write_text(configuration(), "utf-8")
     (folder / "constants.md").write_text(constants(), "utf-8")
     (folder / "log.md").write_text(log(), "utf-8")
+    (folder / "config.schema.json").write_text(schema(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _FOUND_CHARACTERS: Final = 80
 SECRETS: Final = frozenset({"api_keys"})
 """Keys whose values are never shown: somebody will write the API key itself where its hash belongs."""
 _USER_INFO: Final = re.compile(r"//[^/@\s]*@")
-_INLINE_FIELDS: Final = 4
+INLINE_FIELDS: Final = 4
 """A settings class with more fields is a table of its own in TOML and not spelled out in a sentence."""
 
 
@@ -105,7 +105,7 @@ def _describe_plain(annotation: Any, origin: Any, arguments: tuple[Any, ...]) ->
     if _is_mapping(annotation):
         return f"a table of names, each with {describe(arguments[1])}"
     if is_dataclass(annotation):
-        if len(fields(annotation)) > _INLINE_FIELDS:
+        if len(fields(annotation)) > INLINE_FIELDS:
             return "a table"
         return "a table { " + ", ".join(f"{name} = {describe(kind)}" for name, kind in hints(annotation).items()) + " }"
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}[annotation]

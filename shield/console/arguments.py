@@ -188,7 +188,9 @@ def _rule(parsed: argparse.ArgumentParser, kind: str) -> None:
     )
     _said(parsed)
     if kind in ("ban", "deny", "allow", "limit"):
-        parsed.add_argument("--force", action="store_true", help="insist on a network larger than a /8 (IPv6: /19)")
+        parsed.add_argument(
+            "--force", action="store_true", help="insist on a network larger than a /8 (IPv6: /19), or on this machine"
+        )
 
 
 def wrong(command: str, text: str) -> NoReturn:

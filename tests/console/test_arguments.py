@@ -28,17 +28,19 @@ def test_what_is_no_time(text: str) -> None:
         duration(text)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "run", "check", "demo", "simulate"])
+@pytest.mark.parametrize(
+    "name", [*NAMES, "run", "check", "demo", "simulate", "config", "config init", "config diff", "config schema"]
+)
 def test_help_teaches_by_examples_that_are_understood(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli.main([name, "--help"])
+        cli.main([*name.split(), "--help"])
     shown = capfd.readouterr().out
     examples = [line.strip() for line in shown.partition("Examples:")[2].splitlines() if line.startswith("  shield ")]
     assert examples
     assert "Exit status: 0: " in shown
     for example in examples:
         words = example.replace("'our partner'", "our-partner").replace("'a crawler'", "a-crawler").split()
-        assert cli._parser().parse_args(words[1:]).command == name
+        assert cli._parser().parse_args(words[1 : words.index(">") if ">" in words else None]).command in name
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,9 @@ def test_the_parser_s_commands_as_a_shell_needs_them() -> None:
     assert set(NAMES) | {"run", "check", "completion"} <= set(found)
     assert found["pressure"].words == ("hold", "release")
     assert {"--for", "--note", "--json", "--admin"} <= set(found["ban"].options)
+    assert found["config"].words == ("init", "diff", "schema")
+    assert "--trusted-proxy" in found["config"].inner["init"].options
+    assert (found["config"].inner["diff"].files, found["config"].files) == (True, False)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -84,6 +89,9 @@ def test_scripts_for_shells_have_all_commands_and_are_understood(
 def test_bash_completes(capfd: pytest.CaptureFixture[str]) -> None:
     cli.main(["completion", "bash"])
     ask = 'COMP_WORDS=(shield {0}); COMP_CWORD={1}; _shield; echo "${{COMPREPLY[*]}}"\n'
-    text = capfd.readouterr().out + ask.format("un", 1) + ask.format("pressure ho", 2) + ask.format("ban --f", 2)
+    questions = [("un", 1), ("pressure ho", 2), ("ban --f", 2), ("config in", 2), ("config init --tr", 3)]
+    text = capfd.readouterr().out + "".join(ask.format(*question) for question in questions)
     done = subprocess.run(["bash"], input=text, capture_output=True, text=True, timeout=20, check=True)
-    assert done.stdout.splitlines() == ["unban undo", "hold", "--for --force"]
+    assert done.stdout.splitlines() == [
+        "unban undo", "hold", "--for --force", "init", "--trusted-proxy"
+    ]  # fmt: skip
