@@ -61,8 +61,10 @@ def _question(options: argparse.Namespace) -> Question:
             return _lift(options, subject=options.subject, kind=["ban", "deny"], pardon="1")
         case "lift":
             return _lift(options, number=options.numbers)
-        case "undo" | "reload":
-            return "POST", f"/api/{options.command}", _who(options)
+        case "undo":
+            return "POST", "/api/undo", {**_who(options), "here": _here()}
+        case "reload":
+            return "POST", "/api/reload", _who(options)
         case "pressure":
             return _pressure(options)
         case "challenge":
@@ -115,7 +117,7 @@ def _add(options: argparse.Namespace, **more: Any) -> Question:
 
 
 def _lift(options: argparse.Namespace, **which: Any) -> Question:
-    return "DELETE", f"/api/rules?{urlencode({**which, **_who(options)}, doseq=True)}", None
+    return "DELETE", f"/api/rules?{urlencode({**which, **_who(options), 'here': _here()}, doseq=True)}", None
 
 
 def _who(options: argparse.Namespace) -> dict[str, str]:

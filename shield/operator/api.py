@@ -60,7 +60,8 @@ class Api:
         if not numbers and not kinds and not pardon:
             raise DeskError(422, "Nothing named", "Say which: number=N, or kind=KIND with subject=SUBJECT")
         asker = Asker(asker.name or query.get("author", "")[:64], asker.address)
-        return 200, await self._desk.lift(numbers, subject, kinds, pardon, query.get("note", ""), asker)
+        here = query.getall("here", [])
+        return 200, await self._desk.lift(numbers, subject, kinds, pardon, query.get("note", ""), asker, here)
 
     async def audit(self, request: web.BaseRequest, asker: Asker) -> Answer:
         limit = _number("limit", request.query.get("limit", "100"))
@@ -68,7 +69,7 @@ class Api:
 
     async def undo(self, request: web.BaseRequest, asker: Asker) -> Answer:
         asked = await wish(request)
-        return 200, await self._desk.undo(_text(asked, "note"), _named(asker, asked))
+        return 200, await self._desk.undo(_text(asked, "note"), _named(asker, asked), asked.get("here", []))
 
     async def reload(self, request: web.BaseRequest, asker: Asker) -> Answer:
         asked = await wish(request)

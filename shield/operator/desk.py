@@ -44,13 +44,20 @@ class Desk(Protocol):
         ...
 
     async def lift(
-        self, numbers: Sequence[int], subject: str, kinds: Sequence[str], pardon: bool, note: str, asker: Asker
+        self,
+        numbers: Sequence[int],
+        subject: str,
+        kinds: Sequence[str],
+        pardon: bool,
+        note: str,
+        asker: Asker,
+        here: Any = (),
     ) -> dict[str, Any]:
         """Take rules away: by their numbers, or of these kinds for a subject. `pardon`: forget what Shield did by
-        itself to the subject, too."""
+        itself to the subject, too. `here`: addresses that must not be locked out, besides the asker's."""
         ...
 
-    async def undo(self, note: str, asker: Asker) -> dict[str, Any]:
+    async def undo(self, note: str, asker: Asker, here: Any = ()) -> dict[str, Any]:
         """Undo the last change."""
         ...
 

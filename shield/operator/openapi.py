@@ -12,6 +12,7 @@ _TEXT: Final = {"type": "string"}
 _NUMBER: Final = {"type": "number"}
 _WHOLE: Final = {"type": "integer", "minimum": 0}
 _NOTE: Final = {"type": "string", "maxLength": MOST_CHARS, "description": "Why; one line."}
+_HERE: Final = {"type": "array", "items": _TEXT, "maxItems": 8, "description": "Addresses not to lock out."}
 _AUTHOR: Final = {
     "type": "string",
     "maxLength": AUTHOR_CHARS,
@@ -52,7 +53,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
             seconds={"type": "number", "minimum": LEAST_SECONDS, "maximum": MOST_SECONDS},
             note=_NOTE,
             author=_AUTHOR,
-            here={"type": "array", "items": _TEXT, "maxItems": 8, "description": "Addresses not to lock out."},
+            here=_HERE,
             force={"type": "boolean", "description": "Insist on a large network."},
         ),
         "additionalProperties": False,
@@ -82,7 +83,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
     ),
     "Audit": _object("changes", changes=_list_of("Change")),
     "Reloaded": _object("reloaded", reloaded={"const": True}),
-    "Said": _object("note author", note=_NOTE, author=_AUTHOR) | {"required": []},
+    "Said": _object("", note=_NOTE, author=_AUTHOR, here=_HERE),
     "Question": _object(
         "question answer decides",
         question=_TEXT,
@@ -189,6 +190,7 @@ _PATHS: Final[dict[str, Any]] = {
                 _query("pardon", "Forget what Shield did to the subject by itself, too.", {"enum": ["1", "true"]}),
                 _query("note", "Why."),
                 _query("author", "Who asks, where no token says so."),
+                _query("here", "Addresses not to lock out.", {"type": "array", "items": _TEXT, "maxItems": 8}),
             ),
         ),
     },

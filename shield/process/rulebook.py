@@ -148,8 +148,7 @@ class Rulebook:
             raise DeskError(422, "Not understood", "seconds: a number")
         if not isinstance(force, bool):
             raise DeskError(422, "Not understood", "force: true or false")
-        if not isinstance(here, list) or len(here) > MOST_HERE or not all(_is_address(each) for each in here):
-            raise DeskError(422, "Not understood", f"here: a list of up to {MOST_HERE} addresses")
+        precious = self._precious(asker, here)
 
         def change(book: Book, wall: float) -> list[Change]:
             return [
@@ -160,7 +159,7 @@ class Rulebook:
                     author=asker.name or wish(asked, "author"),
                     note=wish(asked, "note"),
                     seconds=seconds,
-                    precious=self._precious(asker, here),
+                    precious=precious,
                     force=force,
                     wall=wall,
                 )
@@ -170,8 +169,16 @@ class Rulebook:
         return {"change": made.plain(), **self._kept()}
 
     async def lift(
-        self, numbers: Sequence[int], subject: str, kinds: Sequence[str], pardon: bool, note: str, asker: Asker
+        self,
+        numbers: Sequence[int],
+        subject: str,
+        kinds: Sequence[str],
+        pardon: bool,
+        note: str,
+        asker: Asker,
+        here: Any = (),
     ) -> dict[str, Any]:
+        precious = self._precious(asker, here)
         named = _named(subject) if pardon else ""
 
         def change(book: Book, wall: float) -> list[Change]:
@@ -181,7 +188,7 @@ class Rulebook:
                 raise MissingError(
                     f"no rule of the kind {' or '.join(kinds)} holds{about}: GET /api/rules (shield rules) has all"
                 )
-            made = book.lift(wanted, author=asker.name, note=note, wall=wall)
+            made = book.lift(wanted, author=asker.name, note=note, wall=wall, precious=precious)
             if pardon:
                 made.append(book.note(PARDONED, author=asker.name, note=note, subject=named, wall=wall))
             return made
@@ -189,9 +196,10 @@ class Rulebook:
         made, pardoned = await self._change(change, named)
         return {"changes": [each.plain() for each in made], "pardoned": pardoned, **self._kept()}
 
-    async def undo(self, note: str, asker: Asker) -> dict[str, Any]:
+    async def undo(self, note: str, asker: Asker, here: Any = ()) -> dict[str, Any]:
+        precious = self._precious(asker, here)
         (made,), _ = await self._change(
-            lambda book, wall: [book.undo(author=asker.name, note=note, wall=wall)], missing=409
+            lambda book, wall: [book.undo(author=asker.name, note=note, wall=wall, precious=precious)], missing=409
         )
         return {"change": made.plain(), **self._kept()}
 
@@ -294,7 +302,10 @@ class Rulebook:
         else:
             self.event("rule_added" if what == ADDED else "rule_lifted" if what == LIFTED else "rule_ended", **said)
 
-    def _precious(self, asker: Asker, here: Sequence[str]) -> Precious:
+    def _precious(self, asker: Asker, here: Any) -> Precious:
+        """Who must not be locked out; `here` has addresses besides the one that is asked from. DeskError."""
+        if not isinstance(here, (list, tuple)) or len(here) > MOST_HERE or not all(map(_is_address, here)):
+            raise DeskError(422, "Not understood", f"here: a list of up to {MOST_HERE} addresses")
         trusted = () if self._config is None else self._config.listen.trusted_proxies
         return Precious([*([asker.address] if asker.address else ()), *here], trusted)
 

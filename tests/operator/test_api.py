@@ -63,13 +63,20 @@ class Clerk:
         return self._done("add", dict(wish), asker.name, asker.address)
 
     async def lift(
-        self, numbers: Sequence[int], subject: str, kinds: Sequence[str], pardon: bool, note: str, asker: Asker
+        self,
+        numbers: Sequence[int],
+        subject: str,
+        kinds: Sequence[str],
+        pardon: bool,
+        note: str,
+        asker: Asker,
+        here: Any = (),
     ) -> dict[str, Any]:
-        self._done("lift", list(numbers), subject, list(kinds), pardon, note, asker.name)
+        self._done("lift", list(numbers), subject, list(kinds), pardon, note, asker.name, *here)
         return {"changes": [CHANGE], "pardoned": 3, "kept": True}
 
-    async def undo(self, note: str, asker: Asker) -> dict[str, Any]:
-        return self._done("undo", note, asker.name)
+    async def undo(self, note: str, asker: Asker, here: Any = ()) -> dict[str, Any]:
+        return self._done("undo", note, asker.name, *here)
 
     async def reload(self, note: str, asker: Asker) -> dict[str, Any]:
         self._done("reload", note, asker.name)

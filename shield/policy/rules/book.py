@@ -9,12 +9,12 @@ At most MOST_RULES rules, MOST_CHANGES changes. `wall` is the wall clock in seco
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from shield.policy.rows import count, number, text
-from shield.policy.rules.lockout import Precious, check
+from shield.policy.rules.lockout import Precious, check, locked_out
 from shield.policy.rules.rule import (
     ACCESS,
     AUTHOR_CHARS,
@@ -40,6 +40,7 @@ UNDONE: Final = "undone"
 PARDONED: Final = "pardoned"
 RELOADED: Final = "reloaded"
 CHANGES: Final = (ADDED, LIFTED, ENDED, UNDONE, PARDONED, RELOADED)
+NOBODY: Final = Precious()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +124,22 @@ class Book:
                 f"there are {MOST_RULES} rules, as many as there may be: lift some, join neighbours into larger "
                 "networks, or put them into identity.deny of the config and reload"
             )
+        self._keep_in({**self._rules, rule.slot: rule}, precious, wall, "")
         self._rules[rule.slot] = rule
         return self._note(ADDED, wall, author, note, rule.subject, rule, before)
 
-    def lift(self, numbers: Sequence[int], *, author: str, note: str, wall: float) -> list[Change]:
-        """Take rules away, by their numbers. MissingError when one of them is not there; then none is lifted."""
+    def lift(
+        self, numbers: Sequence[int], *, author: str, note: str, wall: float, precious: Precious = NOBODY
+    ) -> list[Change]:
+        """Take rules away, by their numbers. MissingError when one of them is not there, RefusedError when that locks
+        somebody out; then none is lifted."""
         found = {rule.number: rule for rule in self.rules(wall)}
         for wanted in numbers:
             if wanted not in found:
                 raise MissingError(f"there is no rule {wanted}: GET /api/rules (shield rules) has those that hold")
         author, note = said(author, AUTHOR_CHARS), said(note)
+        left = {slot: rule for slot, rule in self._rules.items() if rule.number not in numbers}
+        self._keep_in(left, precious, wall, "without the rule that you lift, ")
         return [self._lift(found[wanted], LIFTED, author, note, wall) for wanted in dict.fromkeys(numbers)]
 
     def of(self, subject: str, kinds: Sequence[str], wall: float) -> list[int]:
@@ -145,8 +152,9 @@ class Book:
         subject = subject.rstrip("/") if subject.startswith("/") else subject
         return [rule.number for rule in self.rules(wall) if rule.subject == subject and rule.kind in kinds]
 
-    def undo(self, *, author: str, note: str, wall: float) -> Change:
-        """Undo the last change that is not undone yet. MissingError when there is none, or the rule has ended."""
+    def undo(self, *, author: str, note: str, wall: float, precious: Precious = NOBODY) -> Change:
+        """Undo the last change that is not undone yet. MissingError when there is none, or the rule has ended;
+        RefusedError when what was before locks somebody out."""
         author, note = said(author, AUTHOR_CHARS), said(note)
         undone = {change.of for change in self._changes}
         for change in reversed(self._changes):
@@ -161,6 +169,11 @@ class Book:
             again = None
         rule = change.rule or change.before
         assert rule is not None  # noqa: S101 - a change of a rule has one
+        if again is not None:  # the size of its network was insisted on when it was made
+            check(again.kind, again.subject, again.rate if again.kind == "limit" else None, precious, True)
+        held = {slot: each for slot, each in self._rules.items() if slot != rule.slot}
+        held |= {} if again is None else {again.slot: again}
+        self._keep_in(held, precious, wall, f"with change {change.number} undone, ")
         before = self._rules.pop(rule.slot, None)
         if again is not None:
             self._rules[again.slot] = again
@@ -197,6 +210,16 @@ class Book:
         numbers = [rule.number for rule in self._rules.values()] + [change.number for change in self._changes]
         self._number = max(self._number, *numbers, 0)
         return len(self._rules)
+
+    def _keep_in(self, after: Mapping[tuple[str, str], Rule], precious: Precious, wall: float, why: str) -> None:
+        """Refuse a change after which the operator is locked out who is not so before. RefusedError."""
+        before = locked_out(self.rules(wall), precious)
+        for address, rule in locked_out([each for each in after.values() if each.holds(wall)], precious).items():
+            if address not in before:
+                raise RefusedError(
+                    f"{address}, from where you ask, is in {rule.subject}: {why}you would lock yourself out. Name "
+                    f"smaller networks, or allow your own address first, for as long: shield allow {address}"
+                )
 
     def _take(self, rule: Rule, wall: float) -> None:
         if rule.holds(wall) and len(self._rules) < MOST_RULES:

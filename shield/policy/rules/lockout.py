@@ -1,18 +1,22 @@
-"""Rules that lock out the operator, a trusted proxy or everybody: refused, with what to do instead.
+"""Rules that lock out the operator, a trusted proxy, this machine or everybody: refused, with what to do instead.
 
-`--force` lifts one bound alone, that on the size of a network: a country may have to go. Nobody needs to refuse
-themselves.
+`--force` lifts two bounds, that on the size of a network, since a country may have to go, and that on this machine's
+own address: a program here may have gone wild. Nobody needs to refuse themselves.
+
+`check` looks at one rule, `locked_out` at all that hold after a change: to lift the rule that lets the operator in, or
+to undo a change, may lock out as a ban does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+from math import inf
 from typing import Final
 
 from shield.policy.bucket import Rate
-from shield.policy.rules.rule import RefusedError, network_of
+from shield.policy.rules.rule import ACCESS, RefusedError, Rule, network_of
 
 LEAST_PREFIX: Final = {4: 8, 6: 19}
 """Bits: the largest allocations that registries make are an IPv4 /8 and an IPv6 /19."""
@@ -20,6 +24,10 @@ LEAST_RATE: Final = 1.0
 """units/s, of a limit that the operator, a trusted proxy or everybody is under. One page loads with ten."""
 LEAST_BURST: Final = 10.0
 """Units, likewise."""
+OWN: Final = ("127.0.0.1", "::1")
+"""From where programs on this machine ask: health checks above all."""
+
+Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Precious:
 
 def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force: bool) -> None:
     """Refuse what locks out too much. Takes what rule.checked() returned; `rate` is that of a limit. RefusedError."""
-    strict = kind in ("ban", "deny") or (rate is not None and (rate.rate < LEAST_RATE or rate.burst < LEAST_BURST))
+    strict = kind in ("ban", "deny") or (rate is not None and _is_strict(rate))
     if kind == "limit" and network_of(subject) is None and strict and subject in ("client", "address"):
         raise RefusedError(
             f"a limit of less than {LEAST_RATE:g}/{LEAST_BURST:g} for every {subject} would lock everybody out: "
@@ -53,13 +61,11 @@ def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force:
         )
     if not strict:
         return
-    for text in precious.operators:
-        address = ip_address(text)
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not address.is_loopback and address in network:
+    for text in OWN:
+        if _address(text) in network and not force:
             raise RefusedError(
-                f"{text}, from where you ask, is in {subject}: you would lock yourself out. Name smaller networks, or "
-                "allow your own address first"
+                f"{text} is in {subject}: that is this machine, and health checks and programs here would be refused. "
+                "Name smaller networks, or insist (--force)"
             )
     for text in precious.trusted:
         proxy = ip_network(text, strict=False)
@@ -68,3 +74,38 @@ def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force:
                 f"{text} in listen.trusted_proxies overlaps {subject}: all clients behind that proxy might be "
                 "refused. Name the clients that it speaks for, as the log has them"
             )
+
+
+def locked_out(rules: Sequence[Rule], precious: Precious) -> dict[str, Rule]:
+    """The addresses that the operator asks from, and the rules of these by which they are refused, or will be. This
+    machine is spoken of by `check`."""
+    found = {}
+    for text in precious.operators:
+        address = _address(text)
+        rule = None if address.is_loopback else _refusing(rules, address)
+        if rule is not None:
+            found[text] = rule
+    return found
+
+
+def _refusing(rules: Sequence[Rule], address: Address) -> Rule | None:
+    """The rule that refuses an address, or will when the one that lets it in has ended. Of networks the smallest
+    counts, and who is allowed has no limit (matching.py)."""
+    there = [(rule, network.prefixlen) for rule in rules if (network := rule.network) and address in network]
+    free = 0.0  # until then
+    for rule, _ in sorted(there, key=lambda each: (each[0].kind not in ACCESS, -each[1])):
+        end = rule.expires or inf
+        if rule.kind == "allow" or (rule.kind == "limit" and not _is_strict(rule.rate)):
+            free = max(free, end)
+        elif end > free:
+            return rule
+    return None
+
+
+def _is_strict(rate: Rate) -> bool:
+    return rate.rate < LEAST_RATE or rate.burst < LEAST_BURST
+
+
+def _address(text: str) -> Address:
+    address = ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address

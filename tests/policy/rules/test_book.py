@@ -15,8 +15,10 @@ WALL = 1_700_000_000.0
 
 
 def add(book: Book, kind: str, subject: str, value: str = "", wall: float = WALL, **more: Any) -> Change:
-    asked: dict[str, Any] = {"author": "ann", "note": "", "seconds": None, "force": False, **more}
-    return book.add(kind, subject, value, precious=Precious(), wall=wall, **asked)
+    asked: dict[str, Any] = {
+        "author": "ann", "note": "", "seconds": None, "force": False, "precious": Precious(), **more
+    }  # fmt: skip
+    return book.add(kind, subject, value, wall=wall, **asked)
 
 
 def subjects(book: Book, wall: float = WALL) -> list[tuple[str, str]]:
@@ -98,6 +100,50 @@ def test_the_last_changes_are_undone_one_after_the_other() -> None:
     assert (undo(book).of, subjects(book)) == (first.number, [])
     with pytest.raises(RefusedError, match="no change of a rule left"):
         undo(book)
+
+
+OPERATOR = Precious(("198.51.100.7",), ("10.0.0.0/16",))
+
+
+def test_no_change_locks_the_operator_out() -> None:
+    """Undoing the lift of a ban, or lifting the rule that lets the operator in, did."""
+    book = Book()
+    change = add(book, "ban", "198.51.100.0/24")  # by a colleague, from elsewhere
+    assert change.rule is not None
+    book.lift([change.rule.number], author="ann", note="", wall=WALL, precious=OPERATOR)
+    with pytest.raises(RefusedError, match=r"with change 2 undone, you would lock yourself out.*allow 198.51.100.7"):
+        book.undo(author="ann", note="", wall=WALL, precious=OPERATOR)
+    with pytest.raises(RefusedError, match=r"198\.51\.100\.7, from where you ask, is in 198\.51\.0\.0/16"):
+        add(book, "ban", "198.51.0.0/16", precious=OPERATOR)
+    assert subjects(book) == []
+    allowed = add(book, "allow", "198.51.100.7", precious=OPERATOR).rule
+    assert allowed is not None
+    add(book, "ban", "198.51.0.0/16", precious=OPERATOR)
+    with pytest.raises(RefusedError, match="without the rule that you lift"):
+        book.lift([allowed.number], author="ann", note="", wall=WALL, precious=OPERATOR)
+    assert subjects(book) == [("allow", "198.51.100.7/32"), ("ban", "198.51.0.0/16")]
+
+
+def test_what_was_before_is_looked_at_as_a_new_rule_is() -> None:
+    """The proxy was named in listen.trusted_proxies after the ban was lifted."""
+    book = Book()
+    change = add(book, "ban", "10.0.3.0/24")
+    assert change.rule is not None
+    book.lift([change.rule.number], author="ann", note="", wall=WALL)
+    with pytest.raises(RefusedError, match=r"listen\.trusted_proxies"):
+        book.undo(author="ann", note="", wall=WALL, precious=OPERATOR)
+    add(book, "limit", "10.0.3.0/24", "20/400")
+    add(book, "limit", "10.0.3.0/24", "30/400")
+    book.undo(author="ann", note="", wall=WALL, precious=OPERATOR)
+    assert subjects(book) == [("limit", "10.0.3.0/24")]
+
+
+def test_who_is_locked_out_already_may_change_anything_else() -> None:
+    book = Book()
+    add(book, "ban", "198.51.100.0/24")
+    add(book, "ban", "192.0.2.0/24", precious=OPERATOR)
+    book.undo(author="ann", note="", wall=WALL, precious=OPERATOR)
+    assert subjects(book) == [("ban", "198.51.100.0/24")]
 
 
 def test_what_has_ended_meanwhile_does_not_come_back() -> None:
