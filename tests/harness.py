@@ -257,13 +257,15 @@ class QuietLog:
         self.rules: list[tuple[str, str, str]] = []  # broken rule, method and path of each line that has one
 
     def request(self, now: float, request: Request, status: int, *rest: Any) -> None:
-        *rest, ja4, rule = rest  # type: ignore[assignment]
+        *rest, ja4, rule, _ = rest  # type: ignore[assignment]
         self.programs.append(ja4)
         if rule:
             self.rules.append((rule, request.method, request.path))
         self.requests.append((request.method, request.path, status, *rest))
 
-    def refused(self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "") -> None:
+    def refused(
+        self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "", old: bool = False
+    ) -> None:
         self.programs.append(ja4)
         self.refusals.append((request.path, status, request_id.decode("ascii")))
 

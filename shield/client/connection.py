@@ -494,7 +494,7 @@ class ClientConnection(asyncio.Protocol):
         else:  # the same, for a flood
             request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
         if verdict.action is _CHALLENGE:
-            serving.log.refused(now, request, 503, request_id, peer.ja4)
+            serving.log.refused(now, request, 503, request_id, peer.ja4, head.old)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
             if serving.resting.seconds:
                 self._rest(request, head, now)
@@ -502,7 +502,7 @@ class ClientConnection(asyncio.Protocol):
         if verdict.reason is _ADDRESS_BANNED:
             self._barred = not peer.trusted  # what it asks next need not be read
         reply = serving.replies.refusal(verdict, reader)
-        serving.log.refused(now, request, reply.status, request_id, peer.ja4)
+        serving.log.refused(now, request, reply.status, request_id, peer.ja4, head.old)
         self.answer(reply, head, now, request_id)
         if serving.resting.seconds:
             self._rest(request, head, now)
@@ -706,7 +706,7 @@ class ClientConnection(asyncio.Protocol):
         elif seen is Seen.REFUSAL:
             request = exchange.request
             reply = self._serving.replies.refusal(request.verdict, head.reader())
-            self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4)
+            self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4, exchange.head.old)
             self.answer(reply, head, now, exchange.request_id)
             if self._serving.resting.seconds:
                 self._rest(request, head, now)

@@ -31,6 +31,8 @@ def _idle(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
         yield "admin", ("hosts",), "while admin.address is empty"
     if config.log.level not in {"debug", "info"}:
         yield "log", ("requests", "refused_per_second"), f'while log.level is "{config.log.level}"'
+    if not any(place.startswith("syslog") for place in (config.log.output, config.log.access_output)):
+        yield "log", ("syslog_facility",), "while no lines go to syslog"
     if config.challenge.mode == "off":
         yield "challenge", ("never",), 'while challenge.mode is "off": nobody is challenged'
     if not config.concurrency.adaptive:

@@ -50,6 +50,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "upgrade_refused": _event("error", "New code did not come to accept connections.", "error said effect"),
     "retired_cut": _event("warning", "Connections from before many reloads were cut.", "connections"),
     "signal_ignored": _event("warning", "A signal came that means nothing to Shield.", "signal"),
+    "log_reopened": _event("info", "SIGUSR1 came: the files of the log were opened again.", "files"),
+    "log_not_reopened": _event("warning", "A file of the log was renamed, and cannot be opened anew.", "path error"),
     "stopping": _event("info", "The supervisor was told to stop, and tells its workers.", "workers"),
     "draining": _event("info", "Shield was told to stop: it accepts nothing more.", "connections"),
     "drained": _event("info", "Requests have ended, or their time is over; so many were cut.", "cut"),
@@ -85,6 +87,11 @@ EVENTS: Final[Mapping[str, Event]] = {
     "exception": _event("error", "A bug in Shield.", "message traceback"),
     "library": _event("warning", "A library has logged something; error where it says so.", "logger message traceback"),
     # client connections
+    "proxy_not_trusted": _event(
+        "warning",
+        "Most clients come from one private address that tells of others: a proxy that is not trusted. Each hour.",
+        "address share effect setting",
+    ),
     "accepting_paused": _event("warning", "As many connections as there may be: accepting waits.", "open limit"),
     "accepting_resumed": _event("warning", "Accepting goes on.", "open limit"),
     "out_of_files": _event("warning", "No descriptor is left, for a client or for a server.", "open limit server"),
@@ -93,6 +100,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "answers_not_spilled": _event("warning", "The disk takes no unread answers: they stay in memory.", "error"),
     "bodies_not_spooled": _event("warning", "The disk takes no request bodies: they stay in memory.", "error"),
     "certificate_loaded": _event("info", "A changed certificate is in use.", "chain names"),
+    "certificate_ends": _event(
+        "warning", "A certificate ends soon, has ended, or does not hold yet; each day.", "chain names trouble"
+    ),
     "certificate_not_loaded": _event("warning", "A changed certificate cannot be used.", "chain error effect"),
     # the upstream
     "upstream_down": _event("warning", "Health checks of a server failed: it gets no requests.", "server"),

@@ -1,9 +1,12 @@
-"""What Shield tells the operator: one JSON line per request and per decision of note, on stderr.
+"""What Shield tells the operator: one line per request and per decision of note, as JSON; on stderr, if nothing else is
+said.
 
 Which events there are is in events.py. Lines are made here and in log_lines.py, on the event loop, and written
 elsewhere (log_writer.py), so that neither a full disk nor a reader that has stopped can hold up a request. A flood must
 not become a flood of lines: refused requests, failures and each kind of event have a budget of lines per second of
 their own, and how many were left out is itself logged.
+
+Lines about requests may go to another place than the others, as JSON or in the Combined Log Format (combined.py).
 """
 
 from __future__ import annotations
@@ -14,15 +17,18 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
 from typing_extensions import Doc
 
+from shield.complaints import Complaint
 from shield.http.grammar import TCHARS
 from shield.http.head import Head
 from shield.marks import Unit, Why
 from shield.model import Action, Fault, Reason, Tier, Verdict
+from shield.operator import combined
 from shield.operator.events import EVENTS, LEVELS, Level
 from shield.operator.log_lines import CallLater, LineWriter, LogLines
 from shield.operator.refusals import Refusals
@@ -45,6 +51,9 @@ AGENT_CHARACTERS: Final = 256
 
 TRACEBACK_CHARACTERS: Final = 4096
 """The end of a traceback says what went wrong."""
+
+HTTP: Final = "HTTP/1.1"
+OLD: Final = "HTTP/1.0"
 
 SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
 """Fields whose values count for a request's shape. Whoever varies the User-Agent keeps these."""
@@ -75,7 +84,7 @@ def _asked(head: bytes | bytearray | Head) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """JSON lines on stderr."""
+    """What is written, where, and how."""
 
     level: Annotated[
         Level, Doc("Least severity that is written. Requests and refusals are info; off writes nothing.")
@@ -98,19 +107,59 @@ class LogSettings:
             "enough to see what is refused, and a flood writes no more than that",
         ),
     ] = 10
+    output: Annotated[
+        str,
+        Doc(
+            'Where lines go: "stderr", "syslog" (the daemon at /dev/log; another socket as "syslog:/run/log"), or the '
+            "path of a file. A file that was renamed is opened anew by itself, and all are at SIGUSR1."
+        ),
+    ] = "stderr"
+    access_output: Annotated[str, Doc("Where the lines about requests go, likewise. Empty: where all others go.")] = ""
+    access_format: Annotated[
+        Literal["json", "combined"],
+        Doc(
+            'How the lines about requests are written. "combined" is the Combined Log Format of Apache and nginx, '
+            "which says neither why a request was refused nor how long it took. Other lines are JSON."
+        ),
+    ] = "json"
+    syslog_facility: Annotated[
+        Literal["daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"],
+        Doc("Which part of the system the syslog daemon takes Shield for."),
+    ] = "daemon"
+
+    def complaints(self) -> Iterator[Complaint]:
+        for key in ("output", "access_output"):
+            if wrong := _wrong_place(getattr(self, key)):
+                yield (key,), wrong
+        if not self.output:
+            yield ("output",), 'allowed: "stderr", "syslog", or the path of a file; to write nothing, set log.level'
+
+
+def _wrong_place(text: str) -> str:
+    """What is wrong with a place for lines; "" when nothing is."""
+    if text in ("", "stderr", "syslog"):
+        return ""
+    path = Path(text.removeprefix("syslog:"))
+    if not path.is_absolute():
+        return 'allowed: "stderr", "syslog", or an absolute path'
+    if path.is_dir():
+        return "this is a directory; a file is needed"
+    return "" if path.parent.is_dir() else f"the directory {path.parent} does not exist"
 
 
 class AccessLog:
     """The log of one process: which lines are written. `clock` gives monotonic seconds; see LogLines for the rest.
 
     Lines beyond their budgets are counted in `suppressed`. Refused requests are kept in `refusals`, too, whether they
-    get a line or not. Where several processes write, each line says which `worker` it is from.
+    get a line or not. Where several processes write, each line says which `worker` it is from. Lines about requests go
+    to `access`, if there is one.
+
+    It has more than 15 attributes because lines about requests have a place, a form and budgets of their own.
     """
 
     __slots__ = (
-        "_clock", "_events", "_faults", "_level", "_lines", "_loop", "_next_report", "_refusals", "_refused",
-        "_requests", "_thread",
-        "_writer", "suppressed", "timeline",
+        "_access", "_clock", "_combined", "_events", "_faults", "_level", "_lines", "_loop", "_next_report",
+        "_refusals", "_refused", "_requests", "_thread", "_writers", "suppressed", "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +172,7 @@ class AccessLog:
         worker: int | None = None,
         refusals: Refusals | None = None,
         timeline: Timeline | None = None,
+        access: LineWriter | None = None,
     ) -> None:
         self._level = LEVELS[settings.level]
         info = self._level <= LEVELS["info"]
@@ -130,8 +180,12 @@ class AccessLog:
         self._refused = FairSampler(settings.refused_per_second if info else 0)
         self._faults = Sampler(settings.refused_per_second if info else 0)
         self._events: dict[str, Sampler] = {}
-        self._writer = writer
+        self._writers = (writer,) if access is None else (writer, access)
         self._lines = LogLines(writer, wall_offset, worker, self.flush, call_later)
+        self._access = self._lines
+        if access is not None:
+            self._access = LogLines(access, wall_offset, worker, self.flush, call_later)
+        self._combined = settings.access_format == "combined"
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
@@ -143,19 +197,21 @@ class AccessLog:
 
     @property
     def written(self) -> int:
-        """Lines that reached the file descriptor."""
-        return self._writer.written
+        """Lines that reached their places."""
+        return sum(writer.written for writer in self._writers)
 
     @property
     def dropped(self) -> int:
-        """Lines lost because the file descriptor would not take them."""
-        return self._writer.dropped
+        """Lines lost because their places would not take them."""
+        return sum(writer.dropped for writer in self._writers)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on, flush by timers of `loop`, which runs in this thread; other threads' events are handed to it."""
         self._loop = loop
         self._thread = threading.get_ident()
         self._lines.use(loop.call_later)
+        if self._access is not self._lines:
+            self._access.use(loop.call_later)
 
     def request(
         self,
@@ -169,18 +225,23 @@ class AccessLog:
         fault: str = "",
         ja4: str = "",
         rule: str = "",
+        old: bool = False,
     ) -> None:
         """Log a forwarded request that has ended.
 
         `seconds` from its head to its end; `sent` bytes of body to the client; `server` the one tried last, if any;
-        `fault` why it failed, if it did; `ja4` of the client's program, over TLS; `rule` that the response broke.
+        `fault` why it failed, if it did; `ja4` of the client's program, over TLS; `rule` that the response broke;
+        `old`: it was made in HTTP/1.0.
         """
         if not self._requests and not (fault and self._admit_fault(now)):
+            return
+        if self._combined:
+            self._put_combined(now, request, status, sent, old)
             return
         verdict = request.verdict
         client = request.client
         line = {
-            "time": self._lines.time(now),
+            "time": self._access.time(now),
             "event": "request",
             "address": client.address,
             "client": client.key.hex(),
@@ -205,9 +266,23 @@ class AccessLog:
                 line["action"], line["reason"] = NOT_SENT, fault
         if rule:
             line["rule"] = rule
-        self._lines.put(line)
+        self._access.put(line)
 
-    def refused(self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "") -> None:
+    def _put_combined(self, now: float, request: Request, status: int, sent: int, old: bool) -> None:
+        asked = f"{request.method} {request.path[:PATH_CHARACTERS]} {OLD if old else HTTP}"
+        when = self._access.clock(now)
+        self._access.put_bytes(
+            combined.line(when, request.client.address, asked, status, sent, request.headers, AGENT_CHARACTERS)
+        )
+
+    def _put_combined_unread(self, now: float, address: str, asked: dict[str, str], status: int) -> None:
+        """A line of a request that was not understood or not read: what there is of it."""
+        line = f"{asked['method']} {asked['path']} {HTTP}" if asked else "-"
+        self._access.put_bytes(combined.line(self._access.clock(now), address, line, status, 0))
+
+    def refused(
+        self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "", old: bool = False
+    ) -> None:
         """Log a request that Shield answered itself because of its verdict. Its `shape`, and over TLS its `ja4`, tell
         programs apart."""
         verdict = request.verdict
@@ -219,9 +294,12 @@ class AccessLog:
         if not self._refused.admit(client.network, holds, now):
             self._lines.schedule()
             return
+        if self._combined:
+            self._put_combined(now, request, status, 0, old)
+            return
         headers = request.headers
         line = {
-            "time": self._lines.time(now),
+            "time": self._access.time(now),
             "event": "refused",
             "address": client.address,
             "client": client.key.hex(),
@@ -242,7 +320,7 @@ class AccessLog:
             line["ja4"] = ja4
         if request_id:
             line["id"] = request_id.decode("ascii")
-        self._lines.put(line)
+        self._access.put(line)
 
     def refused_unread(
         self,
@@ -261,8 +339,11 @@ class AccessLog:
         if not self._refused.admit(address.rpartition("." if "." in address else ":")[0], False, now):
             self._lines.schedule()
             return
+        if self._combined:
+            self._put_combined_unread(now, address, _asked(head), status)
+            return
         line = {
-            "time": self._lines.time(now),
+            "time": self._access.time(now),
             "event": "refused",
             "address": address,
             **_asked(head),
@@ -274,7 +355,7 @@ class AccessLog:
             line["ja4"] = ja4
         if request_id:
             line["id"] = request_id.decode("ascii")
-        self._lines.put(line)
+        self._access.put(line)
 
     def fault(
         self,
@@ -293,6 +374,9 @@ class AccessLog:
         the one that the page of the reply shows."""
         if not self._admit_fault(now):
             return
+        if self._combined and status:
+            self._put_combined_unread(now, address, _asked(head), status)
+            return
         line = {
             "time": self._lines.time(now),
             "event": "fault",
@@ -309,7 +393,7 @@ class AccessLog:
             line["id"] = request_id.decode("ascii")
         if detail:
             line["detail"] = detail[:PATH_CHARACTERS]
-        self._lines.put(line)
+        (self._access if status else self._lines).put(line)
 
     def _admit_fault(self, now: float) -> bool:
         """Whether the budget of failures, which a flood of refusals does not touch, has room for a line."""
@@ -354,13 +438,18 @@ class AccessLog:
         now = self._clock()
         if now >= self._next_report:
             self._report(now)
-        if not self._writer.flush() or self._pending():
+        if not self._flushed() or self._pending():
             self._lines.schedule()
 
     def close(self) -> None:
         """Write the last lines: what was left out since the last report."""
         self._report(self._clock())
-        self._writer.flush()
+        self._flushed()
+
+    def _flushed(self) -> bool:
+        """Have the log writers take the lines; whether all have."""
+        taken = [writer.flush() for writer in self._writers]
+        return all(taken)
 
     def _pending(self) -> bool:
         return any(sampler.suppressed for _, sampler in self._samplers())

@@ -8,6 +8,8 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from shield.operator.combined import clock
+
 FLUSH_SECONDS: Final = 0.050
 """Seconds that a line waits for others at most: a write for each would cost more than the line."""
 
@@ -34,7 +36,10 @@ class LogLines:
     in tests) whoever owns this flushes by itself.
     """
 
-    __slots__ = ("_call_later", "_flush", "_scheduled", "_second", "_second_text", "_wall_offset", "_worker", "writer")
+    __slots__ = (
+        "_call_later", "_clf_second", "_clf_text", "_flush", "_scheduled", "_second", "_second_text", "_wall_offset",
+        "_worker", "writer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,6 +57,8 @@ class LogLines:
         self._scheduled = False
         self._second = -1
         self._second_text = ""
+        self._clf_second = -1
+        self._clf_text = ""
 
     def use(self, call_later: CallLater) -> None:
         """From now on, flush by these timers."""
@@ -65,7 +72,11 @@ class LogLines:
             data = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
         except orjson.JSONEncodeError:  # a lone surrogate out of undecodable bytes, or a huge number
             data = orjson.dumps(_printable(line), default=str, option=orjson.OPT_APPEND_NEWLINE)
-        self.writer.put(data)
+        self.put_bytes(data)
+
+    def put_bytes(self, line: bytes) -> None:
+        """Put a line that is made already, newline included."""
+        self.writer.put(line)
         self.schedule()
 
     def schedule(self) -> None:
@@ -82,6 +93,14 @@ class LogLines:
             self._second = second
             self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{self._second_text}.{int((wall - second) * 1000):03d}Z"
+
+    def clock(self, now: float) -> str:
+        """The same time as the Combined Log Format has it, in seconds."""
+        second = int(now + self._wall_offset)
+        if second != self._clf_second:
+            self._clf_second = second
+            self._clf_text = clock(second)
+        return self._clf_text
 
     def _run(self) -> None:
         self._scheduled = False

@@ -1,4 +1,4 @@
-"""Bytes to a file descriptor that may stall or fail, without the event loop ever noticing.
+"""Bytes to a place that may stall or fail (log_outputs.py), without the event loop ever noticing.
 
 The loop puts lines into a bounded list and hands it, a batch at a time, to a thread that does the blocking write.
 While the thread is stuck (a full pipe, a slow disk) the list fills up to its bound; the rest is dropped and counted.
@@ -6,57 +6,29 @@ While the thread is stuck (a full pipe, a slow disk) the list fills up to its bo
 
 from __future__ import annotations
 
-import os
 import queue
 import select
 import threading
-from collections.abc import Callable
 from typing import Final
+
+from shield.operator.log_outputs import Output
 
 BUFFER_BYTES: Final = 1 << 20
 """Lines waiting to be written, and as many again in the writer's hands; 1 MiB is about 4,000 lines."""
-
-PIPE_BYTES: Final = select.PIPE_BUF
-"""What one write puts into a pipe undivided (pipe(7)); 4096 on Linux."""
 
 STALL_SECONDS: Final = 1.0
 """How long the writer waits for a full non-blocking descriptor before it drops what it holds."""
 
 
-def write_whole_lines(fd: int, data: bytes | memoryview) -> int:
-    """os.write of as many whole lines as a pipe takes undivided, so that several processes may share `fd`.
-
-    A longer line goes alone, and may be torn by others when the pipe is full.
-    """
-    if len(data) > PIPE_BYTES:
-        end = bytes(data[:PIPE_BYTES]).rfind(b"\n") + 1
-        data = data[: end or bytes(data).find(b"\n") + 1]
-    return os.write(fd, data)
-
-
 class LogWriter:
-    """Writes lines to `fd`. `put` and `flush` never block and never raise; `written` and `dropped` count lines.
-
-    `write` is os.write, write_whole_lines, or a test's stand-in: it returns how many bytes it took or raises OSError.
-    """
+    """Writes lines to `output`. `put` and `flush` never block and never raise; `written` and `dropped` count lines."""
 
     __slots__ = (
-        "_busy",
-        "_closed",
-        "_fd",
-        "_lines",
-        "_queue",
-        "_size",
-        "_thread",
-        "_torn",
-        "_write",
-        "dropped",
-        "written",
-    )
+        "_busy", "_closed", "_lines", "_queue", "_size", "_thread", "_torn", "dropped", "output", "written"
+    )  # fmt: skip
 
-    def __init__(self, fd: int = 2, write: Callable[[int, bytes | memoryview], int] = os.write) -> None:
-        self._fd = fd
-        self._write = write
+    def __init__(self, output: Output) -> None:
+        self.output = output
         # The loop's side.
         self._lines: list[bytes] = []
         self._size = 0
@@ -117,7 +89,7 @@ class LogWriter:
         data = memoryview(b"".join((b"\n", *lines) if self._torn else lines))
         while data:
             try:
-                data = data[self._write(self._fd, data) :]
+                data = data[self.output.write(data) :]
             except BlockingIOError:
                 if self._writable():
                     continue
@@ -131,5 +103,5 @@ class LogWriter:
 
     def _writable(self) -> bool:
         poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
+        poll.register(self.output.fileno(), select.POLLOUT)
         return bool(poll.poll(STALL_SECONDS * 1000))

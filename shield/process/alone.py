@@ -100,7 +100,7 @@ async def _run(
         others.stop()
         stop.set()
 
-    signals.handle(end, reloading.ask, upgrading.ask, generations.event)
+    signals.handle(end, reloading.ask, upgrading.ask, generations.event, generations.reopen)
     try:
         if predecessor is None:
             service = await generations.start(config)

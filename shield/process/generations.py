@@ -21,7 +21,7 @@ from typing import Any, Final
 from shield.config.settings import Config
 from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
-from shield.operator.log_writer import LogWriter, write_whole_lines
+from shield.operator.log_places import LogPlaces
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.refusals import Refusals
 from shield.operator.timeline import Timeline
@@ -82,7 +82,7 @@ class Generations:
         self._wall_offset = time.time() - time.monotonic()  # the one reading of the wall clock
         self._refusals = Refusals()
         self._timeline = Timeline(self._wall_offset)
-        self._writer = LogWriter(2) if share is None else LogWriter(2, write_whole_lines)
+        self._places = LogPlaces(share is not None, self._not_reopened)
         self._log: AccessLog | None = None
         self._bridge: LoggingBridge | None = None
         self._present: Service | None = None
@@ -243,7 +243,14 @@ class Generations:
             await present.close()
         if self._bridge is not None:
             self._bridge.remove()
-        self._writer.close()
+        self._places.close()
+
+    def reopen(self) -> list[str]:
+        """Have the files of the log opened again; their paths."""
+        return self._places.reopen()
+
+    def _not_reopened(self, path: str, error: str) -> None:
+        self.event("log_not_reopened", path=path, error=error)
 
     def _serving(self) -> Service:
         assert self._present is not None  # noqa: S101 - it has started
@@ -251,14 +258,16 @@ class Generations:
 
     async def _prepare(self, config: Config, share: Share | None, former: Service | None) -> Service:
         worker = None if self._share is None else self._share.worker
+        writer, access = self._places.writers(config.log)
         log = AccessLog(
             config.log,
-            self._writer,
+            writer,
             time.monotonic,
             self._wall_offset,
             worker=worker,
             refusals=self._refusals,
             timeline=self._timeline,
+            access=access,
         )
         if self._log is None:
             self._use(log)

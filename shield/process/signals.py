@@ -1,5 +1,5 @@
-"""What signals do: SIGTERM, SIGINT and SIGQUIT stop, SIGHUP reads the config again, SIGUSR2 starts new code, and
-SIGUSR1 does nothing. Of a process in whose place another one has come, only the first three.
+"""What signals do: SIGTERM, SIGINT and SIGQUIT stop, SIGHUP reads the config again, SIGUSR1 opens the files of the log
+again, and SIGUSR2 starts new code. SIGHUP and SIGUSR2 do nothing in a process in whose place another one has come.
 
 Each of them would end a process that does not handle it, without a line and without a drain.
 """
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-IGNORED: Final = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Tell(Protocol):
@@ -24,16 +23,24 @@ class Tell(Protocol):
 
 
 def handle(
-    stop: Callable[[], None], reload: Callable[[], None] | None, upgrade: Callable[[], None] | None, tell: Tell
+    stop: Callable[[], None],
+    reload: Callable[[], None] | None,
+    upgrade: Callable[[], None] | None,
+    tell: Tell,
+    reopen: Callable[[], list[str]] | None = None,
 ) -> None:
-    """Handle all of them in the running loop from now on; nothing is done for those without a function."""
+    """Handle all of them in the running loop from now on; nothing is done for those without a function. `reopen`
+    returns the paths of the files that are opened again; without it, SIGUSR1 does what it did."""
     loop = asyncio.get_running_loop()
     for number in STOPPING:
         loop.add_signal_handler(number, stop)
-    for number in IGNORED:
-        loop.add_signal_handler(number, ignore, number, tell)
-    if upgrade is not None:
+    if upgrade is None:
+        loop.add_signal_handler(signal.SIGUSR2, ignore, signal.SIGUSR2, tell)
+    else:
         loop.add_signal_handler(signal.SIGUSR2, upgrade)
+
+    if reopen is not None:
+        loop.add_signal_handler(signal.SIGUSR1, _open_again, reopen, tell)
     had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # as under nohup(1)
 
     def hang_up() -> None:
@@ -46,6 +53,13 @@ def handle(
             reload()
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+
+def _open_again(reopen: Callable[[], list[str]], tell: Tell) -> None:
+    if files := reopen():
+        tell("log_reopened", files=files)
+    else:
+        ignore(signal.SIGUSR1, tell)
 
 
 def ignore(number: signal.Signals, tell: Tell) -> None:

@@ -43,7 +43,7 @@ from shield.demo.site import start_demo
 from shield.errors import StartError
 from shield.operator.access import Access
 from shield.operator.log import AccessLog, LogSettings
-from shield.operator.log_writer import LogWriter, write_whole_lines
+from shield.operator.log_places import LogPlaces
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
@@ -97,10 +97,11 @@ async def _run(
     predecessor: Predecessor | None,
     nursery: Nursery | None,
 ) -> int:
-    writer = LogWriter(2, write_whole_lines)
+    places = LogPlaces(True, lambda path, error: log.event("log_not_reopened", path=path, error=error))
 
     def make_log(settings: LogSettings) -> AccessLog:
-        log = AccessLog(settings, writer, time.monotonic, wall_offset, timeline=timeline)
+        writer, access = places.writers(settings)
+        log = AccessLog(settings, writer, time.monotonic, wall_offset, timeline=timeline, access=access)
         log.attach(asyncio.get_running_loop())
         return log
 
@@ -128,7 +129,7 @@ async def _run(
         supervisor.stop()
 
     try:
-        signals.handle(end, reloading.ask, upgrading.ask, supervisor.event)
+        signals.handle(end, reloading.ask, upgrading.ask, supervisor.event, places.reopen)
         await supervisor.start()
         if not supervisor.stopping():
             if predecessor is None:
@@ -143,7 +144,7 @@ async def _run(
         await upgrading.close()
         await supervisor.close()
         bridge.remove()
-        writer.close()
+        places.close()
     return 0
 
 
@@ -456,6 +457,7 @@ class Supervisor:
             served = share_out(await self._with_demo(config), self._number)
             listening = SharedSockets(config, self._number, former)
             try:
+                log = self._use(config.log)
                 if config.admin.address != self._config.admin.address:
                     admin = await self._start_admin(config, access)
                 try:
@@ -465,6 +467,7 @@ class Supervisor:
                         await admin.close()
                     raise
             except BaseException:
+                self._use(self._config.log)
                 listening.close(former)
                 raise
             for worker in self._workers:
@@ -478,7 +481,7 @@ class Supervisor:
             former.fill_in()
             await asyncio.gather(*(worker.order(Order("commit")) for worker in self._workers), return_exceptions=True)
             former.close(listening)
-            self._log = self._use(config.log)
+            self._log = log
             self._dig(listening, listening.steers)
             await self._export()
             await self._notify()
@@ -592,7 +595,8 @@ class Supervisor:
         return [] if self._log.timeline is None else self._log.timeline.plain()
 
     def _config_of(self, worker: WorkerHandle, served: Config) -> Config:
-        admin = replace(served.admin, address=f"unix:{self._socket(worker)}", token_file="", group="")
+        address = f"unix:{self._socket(worker)}"
+        admin = replace(served.admin, address=address, token_file="", group="", certificate="", key="")
         return replace(served, admin=admin)
 
     async def _launch(self, worker: WorkerHandle) -> None:

@@ -64,8 +64,8 @@ async def _work(first: Order, control: socket.socket) -> None:
     outliving: list[asyncio.Task[None]] = []
     generations = Generations(share, Teller(control), rules=first.rules)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    for number in signals.IGNORED:
-        loop.add_signal_handler(number, signals.ignore, number, generations.event)
+    loop.add_signal_handler(signal.SIGUSR1, generations.reopen)
+    loop.add_signal_handler(signal.SIGUSR2, signals.ignore, signal.SIGUSR2, generations.event)
 
     def abandoned() -> None:
         """The supervisor says nothing more, so this is its end. Nobody else will remove the directory of sockets."""

@@ -17,7 +17,8 @@ import pytest
 from shield.model import Reason, Tier, Verdict
 from shield.operator.log import EVENTS_PER_SECOND, PATH_CHARACTERS, AccessLog, LogSettings
 from shield.operator.log_lines import FLUSH_SECONDS
-from shield.operator.log_writer import BUFFER_BYTES, PIPE_BYTES, LogWriter, write_whole_lines
+from shield.operator.log_outputs import PIPE_BYTES, Descriptor, write_whole_lines
+from shield.operator.log_writer import BUFFER_BYTES, LogWriter
 from shield.operator.logging_bridge import LoggingBridge
 from shield.policy.request import Request
 
@@ -335,7 +336,7 @@ class Disk:
 def test_writes_in_order_through_short_writes() -> None:
     disk = Disk()
     disk.take = 3
-    writer = LogWriter(2, disk.write)
+    writer = LogWriter(Descriptor(2, disk.write))
     for number in range(50):
         writer.put(b"line %d\n" % number)
         writer.flush()
@@ -347,7 +348,7 @@ def test_writes_in_order_through_short_writes() -> None:
 def test_a_stalled_reader_costs_lines_and_no_time() -> None:
     disk = Disk()
     disk.open.clear()
-    writer = LogWriter(2, disk.write)
+    writer = LogWriter(Descriptor(2, disk.write))
     line = b"x" * 1023 + b"\n"
     writer.put(line)
     assert writer.flush()
@@ -365,7 +366,7 @@ def test_a_stalled_reader_costs_lines_and_no_time() -> None:
 def test_a_failing_disk_costs_lines_and_nothing_else(number: int) -> None:
     disk = Disk()
     disk.errors.append(OSError(number, os.strerror(number)))
-    writer = LogWriter(2, disk.write)
+    writer = LogWriter(Descriptor(2, disk.write))
     writer.put(b"lost\n")
     writer.put(b"lost too\n")
     writer.flush()
@@ -386,7 +387,7 @@ def test_a_torn_line_does_not_spoil_the_next() -> None:
         written.extend(data[:step])
         return min(step, len(data))
 
-    writer = LogWriter(2, write)
+    writer = LogWriter(Descriptor(2, write))
     writer._write_out([b"whole\n", b"torn apart\n"])
     writer._write_out([b"next\n"])
     assert bytes(written).splitlines() == [b"whole", b"tor", b"next"]
@@ -398,7 +399,7 @@ def test_a_full_pipe_is_waited_for_and_then_given_up(monkeypatch: pytest.MonkeyP
     reader, full = os.pipe()
     os.set_blocking(full, False)
     try:
-        writer = LogWriter(full)
+        writer = LogWriter(Descriptor(full))
         for _ in range(200):
             writer.put(b"x" * 1023 + b"\n")
         writer.close(10)
