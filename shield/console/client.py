@@ -1,7 +1,11 @@
 """One question to the admin listener of a Shield that runs, and its answer.
 
 The address is that of --admin, of $SHIELD_ADMIN, or of the config: --config, config.toml here, or in /etc/shield. The
-config is only looked at for `admin.address`: to check all of it takes half a second, in which an attack goes on.
+config is only looked at for `admin.address` and `admin.certificate`: to check all of it takes half a second, in which
+an attack goes on.
+
+An address that begins with https:// is asked over TLS, with a certificate that the system's authorities vouch for, or
+those of $SHIELD_CA. Where the config names the listener's certificate, that one must be shown.
 """
 
 from __future__ import annotations
@@ -10,10 +14,11 @@ import http.client
 import json
 import os
 import socket
+import ssl
 from pathlib import Path
 from typing import Any, Final
 
-from shield.config.glance import admin_address
+from shield.config import glance
 
 DEFAULT: Final = "127.0.0.1:9901"
 """As AdminSettings has it."""
@@ -29,11 +34,13 @@ class UnreachableError(Exception):
 
 
 class Admin:
-    """The admin listener at an address: host:port, or unix:PATH."""
+    """The admin listener at an address: host:port, https://host:port, or unix:PATH. `certificate` is the file with the
+    one that it shows, where that is known."""
 
-    def __init__(self, address: str, token: str = "") -> None:
+    def __init__(self, address: str, token: str = "", certificate: str = "") -> None:
         self.address = address
         self._token = token
+        self._certificate = certificate
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Status and answer. Raises UnreachableError."""
@@ -43,7 +50,7 @@ class Admin:
             data, headers["Content-Type"] = json.dumps(body), "application/json"
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        connection = _connection(self.address)
+        connection = _connection(self.address, self._certificate)
         try:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
@@ -78,23 +85,42 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connection(address: str) -> http.client.HTTPConnection:
+def _connection(address: str, certificate: str = "") -> http.client.HTTPConnection:
     if address.startswith("unix:"):
         return _UnixConnection(address.removeprefix("unix:"))
-    host, _, port = address.rpartition(":")
+    secure = address.startswith("https://") or bool(certificate)
+    host, _, port = address.removeprefix("https://").removeprefix("http://").rstrip("/").rpartition(":")
     host = host.strip("[]")
     if host in ("", "0.0.0.0", "::"):
         host = "localhost"
     if not (port.isascii() and port.isdecimal()):
         raise UnreachableError(f"{address!r} is no address: write 127.0.0.1:9901 or unix:/run/shield/admin.sock")
+    if secure:
+        return http.client.HTTPSConnection(host, int(port), timeout=SECONDS, context=_trusting(certificate))
     return http.client.HTTPConnection(host, int(port), timeout=SECONDS)
+
+
+def _trusting(certificate: str) -> ssl.SSLContext:
+    """Whom to believe: the authorities, or this one certificate, whatever name it is for."""
+    try:
+        if not certificate:
+            return ssl.create_default_context(cafile=os.environ.get("SHIELD_CA") or None)
+        made = ssl.create_default_context(cafile=certificate)
+    except OSError as error:
+        name = certificate or "SHIELD_CA"
+        raise UnreachableError(f"{name} cannot be read: {error.strerror or 'no certificate in it'}") from None
+    made.check_hostname = False
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return made
 
 
 def find(address: str | None, config: str | None, token_file: str | None) -> Admin:
     """The listener that is meant. Raises UnreachableError."""
-    address = address or os.environ.get("SHIELD_ADMIN") or _configured(config)
+    address, certificate = address or os.environ.get("SHIELD_ADMIN", ""), ""
+    if not address:
+        address, certificate = _configured(config)
     if token_file is None:
-        return Admin(address, os.environ.get("SHIELD_TOKEN", ""))
+        return Admin(address, os.environ.get("SHIELD_TOKEN", ""), certificate)
     try:
         with Path(token_file).open("rb") as file:
             words = file.read(TOKEN_BYTES).decode("ascii", "replace").split()
@@ -102,21 +128,23 @@ def find(address: str | None, config: str | None, token_file: str | None) -> Adm
         raise UnreachableError(f"{token_file} cannot be read: {error.strerror}") from None
     if not words:
         raise UnreachableError(f"{token_file} holds no token")
-    return Admin(address, words[1] if words[0] in ("read", "write") and len(words) > 1 else words[0])
+    token = words[1] if words[0] in ("read", "write") and len(words) > 1 else words[0]
+    return Admin(address, token, certificate)
 
 
-def _configured(config: str | None) -> str:
+def _configured(config: str | None) -> tuple[str, str]:
+    """The address that a config names, and the certificate that is shown there."""
     paths = [config] if config is not None else [path for path in CONFIGS if Path(path).exists()]
     if not paths:
-        return DEFAULT
+        return DEFAULT, ""
     try:
-        address = admin_address(paths[0])
+        address, certificate = glance.admin(paths[0])
     except OSError as error:
         raise UnreachableError(f"{paths[0]} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UnreachableError(f"{paths[0]} does not say where the admin listener is: {error}") from None
     if address is None:
-        return DEFAULT
+        return DEFAULT, certificate
     if not address:
         raise UnreachableError(f"{paths[0]} has no admin.address, so there is no admin listener to ask")
-    return address
+    return address, certificate

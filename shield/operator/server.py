@@ -9,11 +9,13 @@ a browser sends for another site are refused, and bodies must be JSON by their C
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import grp
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,9 @@ from shield.complaints import Complaint
 from shield.errors import StartError
 from shield.http.client_fields import about_client
 from shield.marks import Why
+from shield.operator import admin_tls
 from shield.operator.access import Access, DeniedError, Role
+from shield.operator.admin_tls import TlsServer
 from shield.operator.api import CALLS, Api, Call, encoded, problem
 from shield.operator.dashboard.files import POLICY, files
 from shield.operator.desk import Asker, Desk, DeskError
@@ -67,12 +71,30 @@ class AdminSettings:
         str,
         Doc("Group that may open the unix socket (mode 0660). Empty: only Shield's own user and root (0600)."),
     ] = ""
+    certificate: Annotated[
+        str,
+        Doc(
+            "PEM file with the certificate that the admin listener shows, then those that lead to an authority. With "
+            "it, only TLS is spoken there. It is read again with the config. Empty: plain HTTP."
+        ),
+    ] = ""
+    key: Annotated[str, Doc("PEM file with its key, without a passphrase. Empty: in the same file.")] = ""
 
     def complaints(self) -> Iterator[Complaint]:
         if self.address and (wrong := wrong_address(self.address)):
             yield ("address",), wrong
         if self.group and not self.address.startswith("unix:"):
             yield ("group",), "only a unix socket belongs to a group: admin.address must begin with unix:"
+        if self.certificate and self.address.startswith("unix:"):
+            yield ("certificate",), "no TLS is spoken over a unix socket"
+        elif self.certificate:
+            try:
+                admin_tls.context(self.certificate, self.key)
+            except (OSError, ValueError) as error:
+                which = " with admin.key" if self.key else ", which must hold its key too,"
+                yield ("certificate",), f"this{which} cannot be used: {admin_tls.reason(error)}"
+        elif self.key:
+            yield ("key",), "of no use without admin.certificate"
 
 
 class AdminView(Protocol):
@@ -213,8 +235,9 @@ class AdminServer:
         }
         if self._live is not None:
             self._pages[HISTORY] = self._history
+        self._tls: ssl.SSLContext | None = None
         self._runner: web.ServerRunner | None = None
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsServer] = []
         self.address = settings.address
         """Where it listens; after start() with the port that the system chose."""
 
@@ -222,7 +245,10 @@ class AdminServer:
         return self._view.metrics()
 
     def show(self, settings: AdminSettings, view: AdminView, access: Access | None = None) -> None:
-        """Show another view from now on, at the same address, with other hosts and tokens perhaps."""
+        """Show another view from now on, at the same address, with other hosts, tokens and certificate perhaps."""
+        if self._tls is not None and settings.certificate:
+            with contextlib.suppress(OSError):  # it has been read a moment ago; else the one from before stays
+                admin_tls.put_into(self._tls, settings.certificate, settings.key)
         self._settings = settings
         self._access = access or Access()
         self._hosts = _hosts(settings)
@@ -232,10 +258,16 @@ class AdminServer:
         """Listen; on sockets that are `given`, in place of new ones at the same address."""
         if not self._settings.address:
             return
+        certificate = self._settings.certificate
+        try:
+            self._tls = admin_tls.context(certificate, self._settings.key) if certificate else None
+        except (OSError, ValueError) as error:
+            raise StartError(f"admin.certificate: cannot use {certificate}: {admin_tls.reason(error)}") from error
         runner = web.ServerRunner(_Server(self._serve), handle_signals=False, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
+        assert runner.server is not None  # noqa: S101 - the runner was set up
         try:
-            self._servers = await _listen(runner, self._settings, given)
+            self._servers[:] = await _listen(runner.server, self._settings, given, self._tls)
         except BaseException:
             await runner.cleanup()
             raise
@@ -258,6 +290,9 @@ class AdminServer:
             return
         for server in self._servers:
             server.close()
+        for server in self._servers:
+            if isinstance(server, TlsServer):
+                await server.wait_closed()
         self._servers.clear()
         if self._live is not None:
             await self._live.close()
@@ -410,16 +445,20 @@ def _problem(status: int, title: str, detail: str, headers: Mapping[str, str] = 
 
 
 async def _listen(
-    runner: web.ServerRunner, settings: AdminSettings, given: Sequence[socket.socket]
-) -> list[asyncio.Server]:
+    protocol: Callable[[], asyncio.Protocol],
+    settings: AdminSettings,
+    given: Sequence[socket.socket],
+    tls: ssl.SSLContext | None,
+) -> Sequence[asyncio.Server | TlsServer]:
     """Bind, or take what is given. StartError in one line when neither can be."""
     text = settings.address
-    address, loop, protocol = parse_address(text), asyncio.get_running_loop(), runner.server
-    assert protocol is not None  # noqa: S101 - the runner was set up
+    address, loop = parse_address(text), asyncio.get_running_loop()
     try:
         match address:
             case UnixAddress() if given:
                 return [await loop.create_unix_server(protocol, sock=sock) for sock in given]
+            case TcpAddress(host, port) if tls is not None:
+                return [TlsServer(given or await admin_tls.bound(host, port, BACKLOG), tls, protocol)]
             case TcpAddress() if given:
                 return [await loop.create_server(protocol, sock=sock) for sock in given]
             case UnixAddress(path):

@@ -99,4 +99,6 @@ def needing_restart(began: Config, now: Config) -> list[str]:
     keys = ["listen.workers"] if count(now.listen.workers) != workers else []
     if workers > 1 and bool(now.listen.trusted_proxies) != bool(began.listen.trusted_proxies):
         keys.append("listen.trusted_proxies")  # whether the kernel steers
+    if now.admin.address == began.admin.address and bool(now.admin.certificate) != bool(began.admin.certificate):
+        keys.append("admin.certificate")  # whether TLS is spoken at that address
     return keys
