@@ -11,10 +11,11 @@ holds the keys can read what tickets were made for (TLS 1.2), so contexts are ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from shield.accept.certificate_files import Certificate, CertificateSettings, load, reason, stamp_of
+from shield.accept.certificate_files import DAY, Certificate, CertificateSettings, load, reason, stamp_of
 from shield.accept.contexts import Credentials
 from shield.errors import StartError
 
@@ -46,14 +47,21 @@ def arrange(certificates: Sequence[Certificate]) -> dict[str, Members]:
 
 
 class Certificates:
-    """The certificates of the settings, by name. `notify(event, **fields)` is told of reloads, and of files that cannot
-    be used."""
+    """The certificates of the settings, by name. `notify(event, **fields)` is told of reloads, of files that cannot
+    be used, and of certificates that end soon: at once, and each day. `wall` is the wall clock."""
 
-    def __init__(self, settings: tuple[CertificateSettings, ...], notify: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        settings: tuple[CertificateSettings, ...],
+        notify: Callable[..., None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         """`settings` has at least one. Raises StartError."""
         self._settings = settings
         self._notify = notify
+        self._wall = wall
         self._next = 0.0
+        self._warned: dict[int, float] = {}  # when of which it was last said that it ends; seconds of the wall clock
         self._stamps = [stamp_of(one) for one in settings]
         self._shown: dict[Members, Credentials] = {}
         loaded = []
@@ -109,6 +117,7 @@ class Certificates:
         if now < self._next:
             return
         self._next = now + CHECK_SECONDS
+        self._warn()
         loaded = list(self._loaded)
         changed = set()
         for number, one in enumerate(self._settings):
@@ -132,8 +141,24 @@ class Certificates:
                 self._stamps[number] = ()  # try again
                 self._keep(self._settings[number], error)
             return
+        self._next = now  # look at once when they end
         for number in sorted(changed):
+            self._warned.pop(number, None)
             self._notify("certificate_loaded", chain=self._settings[number].chain, names=list(loaded[number].names))
+
+    def ends(self) -> dict[str, tuple[float, float]]:
+        """How long each certificate still holds, and for how long it was made, in seconds, by its file."""
+        wall = self._wall()
+        pairs = zip(self._settings, self._loaded, strict=True)
+        return {one.chain: (found.ends - wall, found.ends - found.begins) for one, found in pairs}
+
+    def _warn(self) -> None:
+        wall = self._wall()
+        for number, found in enumerate(self._loaded):
+            if wall - self._warned.get(number, 0.0) >= DAY and (trouble := found.trouble(wall)):
+                self._warned[number] = wall
+                chain, names = self._settings[number].chain, list(found.names)
+                self._notify("certificate_ends", chain=chain, names=names, trouble=trouble)
 
     def _keep(self, one: CertificateSettings, error: Exception) -> None:
         self._notify("certificate_not_loaded", chain=one.chain, error=reason(error), effect="the old one stays")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from shield.client.unbelieved import Unbelieved
 from shield.http.cookies import take_cookie
 from shield.wire.client_hello import NO_PROGRAM, Program
 
@@ -27,7 +28,7 @@ _NAMING: Final = re.compile(rb"\n(user-agent|accept-language):[ \t]*([^\r\n]*)",
 class Recognition:
     """Recognizes clients and their passes. One for all peers, and for the first read of connections."""
 
-    __slots__ = ("_cookie", "_crawlers", "_engine", "forwarding")
+    __slots__ = ("_cookie", "_crawlers", "_engine", "forwarding", "unbelieved")
 
     def __init__(self, engine: Engine, forwarding: Forwarding, crawlers: Crawlers, cookie: bytes) -> None:
         """`forwarding` says who is a trusted proxy, and for whom it asks; `cookie` is the name of the pass cookie."""
@@ -35,6 +36,7 @@ class Recognition:
         self._crawlers = crawlers
         self._cookie = cookie
         self.forwarding = forwarding
+        self.unbelieved = Unbelieved()
 
     def client(self, address: str, head: Head, habit: str, now: float) -> Client:
         """The client at `address` that sends fields like those of `head` and has the TLS `habit`, empty if unknown.
@@ -118,6 +120,10 @@ class Peer:
         request: `head`, or None. There is nothing to find out of a head that is `known_head`."""
         if self.client is None or head.agent != self._agent or head.language != self._language:
             self._identify(self.address, head, self._habit, now)
+            unbelieved = self._recognition.unbelieved
+            unbelieved.seen += 1
+            if head.chain or head.forwarded or head.told:
+                unbelieved.note(self.address)
         self.present(head, now)
         self.known_head = kept
 

@@ -7,7 +7,16 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-FILE_OPTIONS: Final = ("--config", "--against", "--scene", "--token-file", "--chart", "--state", "--certificate", "--key")
+FILE_OPTIONS: Final = (
+    "--config",
+    "--against",
+    "--scene",
+    "--token-file",
+    "--chart",
+    "--state",
+    "--certificate",
+    "--key",
+)
 """Options that a file follows."""
 
 

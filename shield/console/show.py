@@ -14,6 +14,9 @@ from shield.operator import story
 MOST_NAMED: Final = 5
 """Networks, programs or routes in a line."""
 
+MOST_NOTICE: Final = 14 * 86_400
+"""Seconds before its end in which a certificate is spoken of, or a fifth of its life."""
+
 _VERBS: Final = {"ban": "is banned", "deny": "is denied", "allow": "is allowed"}
 
 
@@ -139,6 +142,16 @@ def status(said: Mapping[str, Any], holding: Sequence[Mapping[str, Any]]) -> Ite
     for key, name in (("networks", "networks"), ("fingerprints", "programs"), ("routes", "routes")):
         if found := _standing_out(workers, key):
             yield f"{name} that stand out: {found}"
+    proxy = said.get("untrusted_proxy") or {"peer": ""}
+    if proxy["peer"]:
+        yield (
+            f"{plain(proxy['peer'])} tells of {proxy['share']:.0%} of the clients and is not trusted, so they count as "
+            "one: if it is your proxy, name it in listen.trusted_proxies"
+        )
+    for chain, each in (said.get("certificates") or {}).items():
+        if each["ends_in"] < min(each["lifetime"] / 5, MOST_NOTICE):
+            when = f"ends in {span(each['ends_in'])}" if each["ends_in"] > 0 else "has ended"
+            yield f"the certificate {plain(chain)} {when}: renew it"
     yield f"rules of yours: {len(holding)}" if holding else "no rules of yours"
     yield from (f"  {line}" for line in rules(holding) if holding)
     yield from _workers(said)
@@ -171,7 +184,9 @@ def span(seconds: float) -> str:
     """A time in words: 45 s, 12 min, 3.5 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def bans(said: Mapping[str, Any]) -> Iterator[str]:

@@ -23,7 +23,7 @@ def families(status: Any) -> Iterator[Metric]:
             elif isinstance(mark, Counter):
                 yield _counter(mark, value)
             elif isinstance(mark, Label):
-                yield from labelled(mark.name, _rows(value))
+                yield from labelled(mark.name, value if isinstance(value, Mapping) else _rows(value))
         if is_dataclass(value) and not any(isinstance(mark, (Counter, Label)) for mark in part.marks):
             yield from families(value)
 

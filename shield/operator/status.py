@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
-from shield.marks import IN_PLACE, NONZERO, Counter, Gauge, Merge
+from shield.marks import IN_PLACE, NONZERO, Counter, Gauge, Label, Merge
 from shield.policy.status import PolicyStatus
 
 
@@ -115,6 +115,32 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """One certificate."""
+
+    ends_in: Annotated[
+        float, Gauge("shield_certificate_ends_in_seconds", "Time until this certificate ends; negative once it has.")
+    ]
+    lifetime: Annotated[
+        float, Gauge("shield_certificate_lifetime_seconds", "Time that this certificate was made to hold.")
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class UntrustedProxyStatus:
+    """Who looks like a proxy, and is not in listen.trusted_proxies; `peer` is "" when nobody does."""
+
+    peer: str
+    share: Annotated[
+        float,
+        Gauge(
+            "shield_untrusted_proxy_ratio",
+            "Share of clients that one private address tells of which is not in listen.trusted_proxies; 0: nobody is.",
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     ready: Annotated[bool, Merge.ALL]
     dry_run: Annotated[bool, Merge.ANY]
@@ -122,6 +148,9 @@ class Status:
     counters: Annotated[CountersStatus, IN_PLACE]
     tasks: int
     upstream: Sequence[ServerStatus]
+    certificates: Annotated[Mapping[str, CertificateStatus], Merge.MAX, Label("certificate")]
+    """By their files."""
+    untrusted_proxy: Annotated[UntrustedProxyStatus, Merge.MAX]
 
 
 class Part(NamedTuple):

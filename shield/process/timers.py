@@ -92,3 +92,12 @@ class Timers:
             listener.expire(now)
         if parts.certificates is not None:
             parts.certificates.check(now)
+        unbelieved = parts.serving.recognition.unbelieved
+        if unbelieved.look(now):
+            self._setting.log.event(
+                "proxy_not_trusted",
+                address=unbelieved.peer,
+                share=round(unbelieved.share, 2),
+                effect="all clients behind it are limited as one",
+                setting="listen.trusted_proxies",
+            )

@@ -9,7 +9,7 @@ from typing import Any, Final
 from prometheus_client.core import Metric
 
 from shield.operator.exposition import families
-from shield.operator.status import ServerStatus, Status, plain
+from shield.operator.status import CertificateStatus, ServerStatus, Status, UntrustedProxyStatus, plain
 from shield.process.build import Parts, Setting
 from shield.process.explaining import explain
 
@@ -62,6 +62,7 @@ class ProcessView:
 
     def _status(self) -> Status:
         parts, now = self._parts, self._setting.clock()
+        unbelieved = parts.serving.recognition.unbelieved
         return Status(
             ready=self.ready()[0],
             dry_run=parts.engine.dry_run,
@@ -78,4 +79,9 @@ class ProcessView:
                 )
                 for server in parts.pool.servers
             ],
+            certificates={
+                chain: CertificateStatus(*ends)
+                for chain, ends in (parts.certificates.ends() if parts.certificates is not None else {}).items()
+            },
+            untrusted_proxy=UntrustedProxyStatus(unbelieved.peer, unbelieved.share),
         )

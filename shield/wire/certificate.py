@@ -1,7 +1,9 @@
-"""The names in a certificate and the algorithm of its key. The ssl module tells these of a peer's certificate only.
+"""The names in a certificate, the algorithm of its key, and when it holds. The ssl module tells these of a peer's
+certificate only.
 
-This reads as much DER (X.690) as it takes to reach the subjectAltName extension (RFC 5280 section 4.2.1.6) and the
-algorithm of the key (section 4.1.2.7). The bytes are the operator's own; what has another form is a ValueError.
+This reads as much DER (X.690) as it takes to reach the subjectAltName extension (RFC 5280 section 4.2.1.6), the
+algorithm of the key (section 4.1.2.7) and the validity (section 4.1.2.5). The bytes are the operator's own; what has
+another form is a ValueError.
 """
 
 from __future__ import annotations
@@ -21,6 +23,11 @@ _EXTENSIONS: Final = 0xA3  # [3] of TBSCertificate (RFC 5280 section 4.1)
 _SUBJECT_ALT_NAME: Final = bytes((0x55, 0x1D, 0x11))  # 2.5.29.17
 _DNS_NAME: Final = 0x82
 _IP_ADDRESS: Final = 0x87
+_TIMES: Final = {
+    0x17: re.compile(rb"(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z"),  # UTCTime
+    0x18: re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z"),  # GeneralizedTime
+}
+_MONTHS: Final = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 _NOTHING: Final = (0, b"")
@@ -43,13 +50,35 @@ def first_in_chain(pem: str) -> bytes:
 
 def key_kind(der: bytes) -> str:
     """The algorithm of the certificate's key. OpenSSL has room for one certificate of each. Raises ValueError."""
-    # signature, issuer, validity, subject, subjectPublicKeyInfo
+    identifier = next(_elements(_parts(der)[4]), _NOTHING)[1]
+    algorithm = next(_elements(identifier), _NOTHING)[1]
+    return _KEYS.get(algorithm) or f"algorithm {algorithm.hex()}"
+
+
+def validity(der: bytes) -> tuple[int, int]:
+    """From when to when a certificate holds, in seconds since 1970. Raises ValueError."""
+    begin, end = (_seconds(tag, content) for tag, content in _elements(_parts(der)[2]))
+    return begin, end
+
+
+def _seconds(tag: int, content: bytes) -> int:
+    found = _TIMES[tag].fullmatch(content) if tag in _TIMES else None
+    if found is None:
+        raise ValueError("not a certificate")
+    year, month, day, hour, minute, second = (int(each) for each in found.groups())
+    if len(found[1]) == 2:
+        year += 1900 if year >= 50 else 2000  # RFC 5280 section 4.1.2.5.1
+    if not 1 <= month <= 12:
+        raise ValueError("not a certificate")
+    return ssl.cert_time_to_seconds(f"{_MONTHS[month - 1]} {day:2d} {hour:02d}:{minute:02d}:{second:02d} {year} GMT")
+
+
+def _parts(der: bytes) -> list[bytes]:
+    """Signature, issuer, validity, subject, subjectPublicKeyInfo. Raises ValueError."""
     sequences = _within(_to_be_signed(der), _SEQUENCE)
     if len(sequences) < 5:
         raise ValueError("not a certificate")
-    identifier = next(_elements(sequences[4]), _NOTHING)[1]
-    algorithm = next(_elements(identifier), _NOTHING)[1]
-    return _KEYS.get(algorithm) or f"algorithm {algorithm.hex()}"
+    return sequences
 
 
 def names(der: bytes) -> tuple[str, ...]:

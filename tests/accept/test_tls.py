@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import os
 import re
 import shutil
@@ -43,6 +44,7 @@ from tests.harness import (
     soon,
 )
 
+DAY = 86_400.0
 HELLO = Hello(0x0304, (0x1301,), (0,), (), (), "", (X25519,), (X25519,))
 
 
@@ -283,6 +285,31 @@ def test_files_that_change_are_read_again(tmp_path: Path, authority: Authority) 
     certificates.check(4 * CHECK_SECONDS)
     assert events[2][0] == "certificate_not_loaded"
     assert shown(certificates, "") == "new.example"
+
+
+def test_it_is_said_at_once_and_each_day_that_a_certificate_ends(tmp_path: Path) -> None:
+    begin = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    folder = Authority(tmp_path)
+    chain = tmp_path / "site.pem"
+    issued = folder._authority.issue_cert("a.example", not_before=begin, not_after=begin + dt.timedelta(days=90))
+    issued.private_key_and_cert_chain_pem.write_to_path(chain)
+    wall = begin.timestamp() + 77 * DAY
+    events = Events()
+    certificates = Certificates((CertificateSettings(str(chain)),), events, lambda: wall)
+    for turn in range(3):
+        certificates.check(turn * CHECK_SECONDS)
+    trouble = {"chain": str(chain), "names": ["a.example"], "trouble": "ends in 13 days (2030-04-01): renew it"}
+    assert events == [("certificate_ends", trouble)]
+    assert certificates.ends() == {str(chain): (13 * DAY, 90 * DAY)}
+    wall += DAY
+    certificates.check(3 * CHECK_SECONDS)
+    assert len(events) == 2
+    issued = folder._authority.issue_cert("a.example", not_before=begin, not_after=begin + dt.timedelta(days=180))
+    issued.private_key_and_cert_chain_pem.write_to_path(chain)
+    certificates.check(4 * CHECK_SECONDS)
+    wall += DAY
+    certificates.check(5 * CHECK_SECONDS)
+    assert [event for event, _ in events[2:]] == ["certificate_loaded"]
 
 
 def test_links_are_followed(tmp_path: Path, authority: Authority) -> None:

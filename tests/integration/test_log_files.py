@@ -13,11 +13,25 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 Client = Callable[..., aiohttp.ClientSession]
 Start = Callable[..., Awaitable[Any]]
 REQUESTS = 400
 ROTATIONS = 12
+
+
+@pytest.fixture
+async def service(serve: Any) -> str:
+    """Says at once what it was asked."""
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(text=request.path)
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", echo)
+    url: str = await serve(app)
+    return url
 
 
 async def load(client: Client, url: Any, until: asyncio.Event) -> list[str]:
@@ -45,14 +59,14 @@ def files(path: Path) -> list[str]:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("signalled", [True, False])
 async def test_no_line_is_lost_when_files_are_rotated_under_load(
-    workers: int, signalled: bool, start: Start, echoing: str, client: Client, tmp_path: Path
+    workers: int, signalled: bool, start: Start, service: str, client: Client, tmp_path: Path
 ) -> None:
     """With a signal as logrotate sends it, and without."""
     path = tmp_path / "logs" / "access.log"
     path.parent.mkdir()
     shield = await start(
         listen={"workers": workers},
-        upstream={"servers": [echoing]},
+        upstream={"servers": [service]},
         log={"access_output": str(path), "access_format": "combined"},
         limits={key: {"rate": 1e6, "burst": 1e6} for key in ("client", "address", "network")},
     )
@@ -78,13 +92,13 @@ async def test_no_line_is_lost_when_files_are_rotated_under_load(
     assert len(list(path.parent.iterdir())) > ROTATIONS
 
 
-async def test_everything_goes_to_syslog(start: Start, echoing: str, client: Client, tmp_path: Path) -> None:
+async def test_everything_goes_to_syslog(start: Start, service: str, client: Client, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
         daemon.bind(str(tmp_path / "log"))
         daemon.settimeout(20)
         access = tmp_path / "access.json"
         shield = await start(
-            upstream={"servers": [echoing]},
+            upstream={"servers": [service]},
             log={"access_output": f"syslog:{tmp_path}/log", "syslog_facility": "local7"},
         )
         async with client().get(shield.url("/page")) as response:
@@ -106,10 +120,10 @@ async def test_everything_goes_to_syslog(start: Start, echoing: str, client: Cli
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_place_that_cannot_be_had_is_refused_and_the_old_one_stays(
-    workers: int, start: Start, echoing: str, client: Client, tmp_path: Path
+    workers: int, start: Start, service: str, client: Client, tmp_path: Path
 ) -> None:
     path = tmp_path / "access.log"
-    shield = await start(listen={"workers": workers}, upstream={"servers": [echoing]}, log={"access_output": str(path)})
+    shield = await start(listen={"workers": workers}, upstream={"servers": [service]}, log={"access_output": str(path)})
     shield.reload(log={"access_output": f"syslog:{tmp_path}/nobody"})
     refused = await shield.logged("reload_refused")
     assert "cannot send the log to syslog" in refused["error"]

@@ -11,7 +11,7 @@ from prometheus_client.core import Metric
 from shield.marks import Counter, Gauge, Merge
 from shield.operator import exposition
 from shield.operator.metrics import Metrics
-from shield.operator.status import MERGES, ServerStatus, Status, parts, plain
+from shield.operator.status import MERGES, CertificateStatus, ServerStatus, Status, UntrustedProxyStatus, parts, plain
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
 from shield.policy.settings import EngineSettings
@@ -26,7 +26,9 @@ def policy_status(**more: Any) -> PolicyStatus:
 
 def make_status(**more: Any) -> Status:
     server = ServerStatus(server="http://a:1", healthy=True, ejected=False, outstanding=0, idle=2)
-    return Status(True, False, policy_status(**more), Metrics().counters(), 3, [server])
+    certificates = {"/site.pem": CertificateStatus(864_000.0, 7_776_000.0)}
+    proxy = UntrustedProxyStatus("10.0.0.5", 0.9)
+    return Status(True, False, policy_status(**more), Metrics().counters(), 3, [server], certificates, proxy)
 
 
 def families(status: Any) -> dict[str, Metric]:
@@ -50,7 +52,7 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "dropped", "tried", "would", "would_seconds", "live_passes", "bought_passes", "bought_rate", "price", "market",
         "hitters", "strangers", "networks", "routes", "board",
         "tables", "requests", "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges",
-        "passes", "latency", "log_lines", "tasks", "upstream",
+        "passes", "latency", "log_lines", "tasks", "upstream", "certificates", "untrusted_proxy",
     ]  # fmt: skip
     assert shown["bytes"] == {"in": 0, "out": 0}
     assert shown["requests"] == {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ssl
 
 import pytest
 import trustme
 
-from shield.wire.certificate import first_in_chain, key_kind, names
+from shield.wire.certificate import first_in_chain, key_kind, names, validity
 
 
 def der(*identities: str, common_name: str | None = None) -> bytes:
@@ -63,6 +64,25 @@ def test_a_kind_of_key_that_has_no_name_here_is_one_of_its_own() -> None:
     assert key_kind(whole.replace(ec, ec[:-1] + b"\x7f")) == "algorithm 2a8648ce3d027f"
 
 
+@pytest.mark.parametrize("year", [1950, 1999, 2049, 2050, 2199])  # from 2050 on as GeneralizedTime
+def test_when_it_holds(year: int) -> None:
+    begin = dt.datetime(year, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
+    end = begin + dt.timedelta(days=90)
+    issued = trustme.CA().issue_cert("a.example", not_before=begin, not_after=end)
+    found = validity(ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode()))
+    assert found == (begin.timestamp(), end.timestamp())
+
+
+@pytest.mark.parametrize("wrong", [b"500101000000+", b"501301000000Z", b"50010100000xZ"])
+def test_times_that_are_none(wrong: bytes) -> None:
+    begin = dt.datetime(1950, 1, 1, tzinfo=dt.UTC)
+    issued = trustme.CA().issue_cert("a.example", not_before=begin)
+    whole = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+    assert whole.count(b"500101000000Z") == 1
+    with pytest.raises(ValueError, match="not a certificate"):
+        validity(whole.replace(b"500101000000Z", wrong))
+
+
 def test_what_is_cut_short_is_an_error_and_not_a_crash(tls) -> None:  # type: ignore[no-untyped-def]
     whole = der("a.example")
     for size in range(len(whole)):
@@ -70,6 +90,8 @@ def test_what_is_cut_short_is_an_error_and_not_a_crash(tls) -> None:  # type: ig
             names(whole[:size])
         with pytest.raises(ValueError):  # noqa: PT011
             key_kind(whole[:size])
+        with pytest.raises(ValueError):  # noqa: PT011
+            validity(whole[:size])
 
 
 def test_lengths_that_no_certificate_has() -> None:
