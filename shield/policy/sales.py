@@ -100,8 +100,9 @@ class Sales:
             if worse is None:
                 return self._reject(client, Redeemed.BUSY, now)
         price, former = self._price(client, here, now), self._identity.former(client)
-        # Who has a bad name pays for it.
-        cheapest = None if here or self._score(client, now) > 0.0 else self._price(client, True, now)
+        # The address may have a bad name from others. Who has one itself pays for it.
+        bad = self._reputation.of_client(client.entry, now) > 0.0
+        cheapest = None if bad else self._challenger.price(self._pricing.hashes, 0.0, True)
         result, work = self._challenger.verify(
             client.key, program_name(client) + self._where, token, nonces, price, now, former, cheapest
         )

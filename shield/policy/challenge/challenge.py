@@ -12,9 +12,10 @@ client's key: it says whether the answer comes from the address that was challen
 and IPv6 race, a phone changes its network, a carrier or a VPN picks another way out for the next connection. So the
 answer may come from another address, where the challenge was as dear as one for there would be, to within
 `MOVING_DISCOUNT`: nobody gains by asking where it is cheap and answering where it is dear. Where it is dearer only
-because nobody is known there, one answer in twenty may have cost what it costs where somebody is: a visitor's IPv6 may
-be known and the IPv4 not, or one of a carrier's networks and not the next. And it must come to the process that minted
-it or to a worker beside it, which `place` tells: others do not know what is spent. Otherwise it is FOREIGN. With seed =
+because nobody is known there, or because of what others did there, one answer in twenty may have cost less: a visitor's
+IPv6 may be known and the IPv4 not, or one of a carrier's networks and not the next, or the next may have a bad name.
+And it must come to the process that minted it or to a worker beside it, which `place` tells: others do not know what is
+spent. Otherwise it is FOREIGN. With seed =
 SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (all
 big-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them
 make the p99 of the solving time 1.67 times the mean (one puzzle: 4.6 times).
@@ -65,7 +66,7 @@ MOVING_DISCOUNT: Final = 2
 while it was solved."""
 MOVERS: Final = 1 / 20
 """Of the accepted answers, those that may have been cheaper than `MOVING_DISCOUNT` allows: too few for a botnet to live
-on, and more than move to where nobody is known while they solve."""
+on, and more than move while they solve to where nobody is known, or to where somebody else has misbehaved."""
 MOST_MOVERS: Final = 20.0
 """At once."""
 PLACE_BYTES: Final = 2
@@ -172,7 +173,7 @@ class Challenger:
         self._entropy = entropy
         self._place = b"" if claims is None else claims.place  # drawn with the first challenge
         self._count = 0
-        self._movers = MOST_MOVERS  # answers that may be as cheap as where somebody is known
+        self._movers = MOST_MOVERS  # answers that may be cheaper
         self.spent = Spent(spent)
 
     def price(self, market: float, score: float, known_network: bool) -> int:
@@ -208,13 +209,13 @@ class Challenger:
         price: int,
         now: float,
         former: bytes | None = None,
-        known_price: int | None = None,
+        cheapest: int | None = None,
     ) -> tuple[Redeemed, int]:
         """Check an answer; with ACCEPTED also log2 of the hashes that were asked. An accepted one is spent.
 
-        `price` is what a challenge for this client would cost now, `known_price` what it would if its network were
-        known; None where it would make no difference. `former` is the client's name under the previous key, by which a
-        challenge minted before a change of keys knows it.
+        `price` is what a challenge for this client would cost now, `cheapest` what it would if it came from a known
+        network and an address with no bad name; None if that is `price`. `former` is the client's name under the
+        previous key, by which a challenge minted before a change of keys knows it.
         """
         read = _read(token)
         if read is None:
@@ -233,7 +234,7 @@ class Challenger:
         cheap = moved and paid < price * target
         if moved and not self._knows(place):
             return Redeemed.FOREIGN, 0
-        if cheap and (known_price is None or self._movers < 1.0 or paid < known_price * target):
+        if cheap and (cheapest is None or self._movers < 1.0 or paid < cheapest * target):
             return Redeemed.FOREIGN, 0
         expires = expiry - self._wall_offset
         if expires <= now:

@@ -76,8 +76,22 @@ def test_a_visitor_with_several_addresses_gets_in_at_the_first_try(
         world.now += 1.0
 
 
-def test_who_has_moved_pays_what_the_new_place_costs(make: Any) -> None:
-    """Else whoever is known somewhere would ask there, for an eighth, and answer for a botnet everywhere."""
+@pytest.mark.parametrize("points", [5.0, 12.0])
+def test_who_moves_to_an_address_with_a_bad_name_gets_in_at_the_first_try(make: Any, points: float) -> None:
+    """Others had misbehaved at the address that the carrier gave out next: the visitor had to solve a second challenge,
+    eight times as dear."""
+    world = make(challenge=replace(CHEAP, mode="always", least_hashes=16))
+    bad = world.client("203.0.113.9", AGENT)
+    bad.source.score, bad.source.scored_at = points, world.now
+    challenge = world.engine.mint(world.ask(world.client("192.0.2.1", AGENT)), world.now)
+    result = world.engine.redeem(bad, challenge.token, nonces(challenge), world.now)
+    assert result.result is Redeemed.ACCEPTED
+    shown = world.engine.present(result.pass_token, world.now)
+    assert world.visit(bad, headers=TAB, shown=shown).verdict.action is Action.FORWARD
+
+
+def test_who_has_moved_pays_for_what_it_did_in_the_new_place(make: Any) -> None:
+    """Else whoever misbehaves would ask where it has a good name."""
     world = make(challenge=replace(CHEAP, mode="always", least_hashes=16))
     flooded = world.client("203.0.113.9", AGENT)
     flooded.entry.score, flooded.entry.scored_at = 12.0, world.now  # three doublings
