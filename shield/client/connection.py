@@ -834,7 +834,7 @@ class ClientConnection(asyncio.Protocol):
             if self.watch.kept_pace(flow.taken()):
                 self.expect_progress(now)
                 return
-            if self._may_rest(now):
+            if self._may_rest(now) or self._may_stay(now):
                 return
             work = self._tunnel or exchange
             if work is not None:
@@ -874,9 +874,20 @@ class ClientConnection(asyncio.Protocol):
     def _may_rest(self, now: float) -> bool:
         """Whether a client that does not move is waited for a while longer: in calm weather everybody, as it holds
         nothing that somebody needs, and who is known always. It is watched on then."""
-        peer, engine = self.peer, self._serving.engine
-        known = peer.client is not None and engine.deserves(peer.client, peer.shown_pass)
-        return (known or not engine.pressed) and self.watch.pause(now)
+        return (self._deserves() or not self._serving.engine.pressed) and self.watch.pause(now)
+
+    def _may_stay(self, now: float) -> bool:
+        """Whether a client with a history or a pass, which has not read for so long, may rest on: it keeps the service
+        from nothing, and nobody lacks what it holds. It is watched on then."""
+        exchange = self._exchange
+        free = exchange is None or (exchange.slot is not None and exchange.slot.returned)
+        roomy = self._serving.forwarder.streams.roomy() and self.flow.roomy()
+        return free and roomy and self._deserves() and self.watch.stay(now)
+
+    def _deserves(self) -> bool:
+        """Whether the client has a history or a pass."""
+        peer = self.peer
+        return peer.client is not None and self._serving.engine.deserves(peer.client, peer.shown_pass)
 
     def _report(self, signal: Signal, now: float, head: bytes | bytearray = b"") -> None:
         """Report who is at the other end, who has sent a `head` that could not be read."""

@@ -7,6 +7,9 @@ ReadAhead   what all of them together may read ahead
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from typing import TYPE_CHECKING, Final
 
 from shield.policy.shares import Holding, Shares
@@ -39,6 +42,15 @@ class ReadAhead:
     def total(self) -> int:
         """What is set aside for all now."""
         return self.shares.total
+
+
+def _on_the_way(transport: asyncio.Transport) -> int:
+    """bytes in our kernel's buffer that the client's kernel has not acknowledged (SIOCOUTQ of tcp(7))."""
+    sock = transport.get_extra_info("socket")
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    except (AttributeError, OSError, ValueError):  # it is closed
+        return 0
 
 
 class Flow:
@@ -77,8 +89,17 @@ class Flow:
         return self._transport.get_write_buffer_size()
 
     def taken(self) -> int:
-        """bytes that the client's kernel, or ours, has taken so far."""
-        return self.sent - self._transport.get_write_buffer_size()
+        """bytes that the client's kernel has taken so far.
+
+        What ours has taken says little: it takes more only when a third of its buffer is free again, up to 1.4 MB. A
+        client that plays 16 KB/s seemed not to read for a minute and a half.
+        """
+        return self.sent - self._transport.get_write_buffer_size() - _on_the_way(self._transport)
+
+    def roomy(self) -> bool:
+        """Whether half of what all may read ahead is free."""
+        shares = self._shared.shares
+        return 2 * shares.total <= shares.most
 
     @property
     def ahead(self) -> int:

@@ -21,7 +21,8 @@ A connection waits for one thing at a time, and each has its limit:
     closing            timeouts.progress              reset
     nothing            -
 
-A body, and a client that reads, may rest for timeouts.pause in calm weather, and always if the client is known.
+A body, and a client that reads, may rest for timeouts.pause in calm weather, and always if the client is known. A known
+client that reads, and holds nothing that is short, may rest on for as long as a connection lives.
 
 The newest wait is the one that counts. A verb costs two or three stores (0.05 µs) and no timer: Sweep looks at
 `deadline` once a second.
@@ -138,7 +139,9 @@ class TimeoutSettings:
         Doc(
             "Time for which a client may rest: read less than min_rate of a response, or nothing, as media players do "
             "that have enough for now, or send no more of a body that it has begun, as a phone in a tunnel. In calm "
-            "weather everybody may, under pressure those with a history or a pass; 0 is progress."
+            "weather everybody may, under pressure those with a history or a pass. These may rest on while they read, "
+            "for timeouts.connection at most, as long as half of the places for streams and of the memory for reading "
+            "ahead is free. 0 is progress, for everybody."
         ),
         Why(
             "Chosen",
@@ -250,6 +253,13 @@ class Watch:
         if self.why not in _RESTS or now >= until:
             return False
         self.deadline = min(now + self.limits.progress, until)
+        return True
+
+    def stay(self, now: float) -> bool:
+        """The client rests, and holds nothing that is short: wait on for it. Whether it may, and lives that long."""
+        if self.why != CLIENT_READING or not self.limits.pause or now >= self.expires:
+            return False
+        self.deadline = now + self.limits.progress
         return True
 
     def rest(self, now: float) -> None:

@@ -54,6 +54,7 @@ from shield.exchange.endings import (
 from shield.exchange.slot import Slot
 from shield.exchange.tunnel import Tunnel
 from shield.exchange.upload import Upload
+from shield.http.response_head import EVENTS
 from shield.model import Action, Fault, Outcome, Tier
 from shield.upstream.dial import CONNECT_ERRORS
 from shield.wire.proxy_protocol import write
@@ -367,10 +368,11 @@ class Exchange:
         if connection is not None and connection.sent is not None:  # it is at work: 102 says nothing else
             client.watch.first_byte(self._forwarder.clock())
 
-    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, endless: int) -> bool:
         """The head of the final response."""
         forwarder = self._forwarder
         now = forwarder.clock()
+        stream = endless == EVENTS
         if stream and not self._room_for_stream(now):
             return False
         self.state = RESPONDING
@@ -392,7 +394,7 @@ class Exchange:
             forwarder.origins.learn(head.host, head.origin, fields, now)
         body = self._body
         chunked = client.response.head(head, status, fields, length, declared, body is None or body.done)
-        if stream:
+        if endless:
             self._give_slot_back(now, lagging=False)
         return chunked
 

@@ -148,8 +148,8 @@ class Requester(Protocol):
     def on_interim(self, status: int, fields: list[bytes]) -> None:
         """A 1xx response other than 101."""
 
-    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
-        """The final response's head; see Response.head(). `stream`: it is an event stream."""
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, endless: int) -> bool:
+        """The final response's head; see Response.head(). `endless`: see ResponseHead."""
 
     def on_body(self, piece: bytes) -> None:
         """Payload."""

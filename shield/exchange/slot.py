@@ -8,18 +8,19 @@ A slot is held while the service has something to do, and never for the pace of 
     a response            keeps its slot; a client that is slow is read ahead of, and beyond that the slot is given back
     a trickle             a response that the service itself writes below LEAST_PACE gives its slot back: the service
                           mostly waits, as with an event stream
-    WebSocket, event      give it back with their head
-    stream
+    WebSocket, event      give it back with their head; live are sound, film and a camera's pictures whose length is not
+    stream, live media    told: the service makes them as they are played
 
 Exchanges without a slot are *streams*. There are `upstream.max_streams` *places* for them. A free place is anybody's.
 When all are taken, a newcomer gets the place of a stream whose network, address or client has more of them than the
 newcomer's would have, and that stream ends; if there is none, the newcomer gets no place (policy/shares.py).
 
-Streams whose client merely reads slowly, or sends its body slowly, are *laggards* besides. They are bounded more
-narrowly, since a service with a thread for each request is kept busy by these, too: to as many as there are slots, and
-as many again for clients with a history. A body that is to be streamed takes its place before it gets its slot, so that
-it can give the slot back at any time. Until there is a place it waits. A streamed body whose end gets no slot, because
-the queue is full or slow, asks again every ROOM_SECONDS for LATE_SECONDS, as nearly all of it is with the service.
+Trickles, and streams whose client merely reads slowly, or sends its body slowly, are *laggards* besides. They are
+bounded more narrowly, since a service with a thread for each request is kept busy by these, too: to as many as there
+are slots, and as many again for clients with a history. A body that is to be streamed takes its place before it gets
+its slot, so that it can give the slot back at any time. Until there is a place it waits. A streamed body whose end gets
+no slot, because the queue is full or slow, asks again every ROOM_SECONDS for LATE_SECONDS, as nearly all of it is with
+the service.
 """
 
 from __future__ import annotations
@@ -105,6 +106,10 @@ class Streams:
     def laggards(self) -> int:
         """How many go on without a slot because somebody is slow."""
         return sum(shares.total for shares in self.lagging)
+
+    def roomy(self) -> bool:
+        """Whether half of the places are free."""
+        return 2 * self.places.total <= self.places.most
 
     def may_enter(self, request: Request) -> bool:
         """Whether there is a place for `request`, or one that somebody else must leave to it."""

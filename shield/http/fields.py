@@ -55,6 +55,7 @@ class ResponseField(enum.Enum):
     CONNECTION = enum.auto()
     UPGRADE = enum.auto()
     EVENT_STREAM = enum.auto()  # a Content-Type that says that the response may go on for hours
+    MEDIA = enum.auto()  # one that says so where no length does: sound, film, the pictures of a camera
     DATE = enum.auto()
     # What framing fields are that do not say what they should; with some responses that does not matter:
     BAD_LENGTH = enum.auto()

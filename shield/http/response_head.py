@@ -65,19 +65,25 @@ _CODING: Final = ResponseField.TRANSFER_ENCODING
 _CONNECTION: Final = ResponseField.CONNECTION
 _UPGRADE: Final = ResponseField.UPGRADE
 _EVENT_STREAM: Final = ResponseField.EVENT_STREAM
+_MEDIA: Final = ResponseField.MEDIA
 _DATE: Final = ResponseField.DATE
 _BAD_LENGTH: Final = ResponseField.BAD_LENGTH
 _SAME_LENGTHS: Final = ResponseField.SAME_LENGTHS
 _BAD_CODING: Final = ResponseField.BAD_CODING
 
-ResponseHead = tuple[int, list[bytes], int, int, bool, bool, bytes, bool]
+ENDS, EVENTS, LIVE = range(3)
+"""How long a response may go on, as its head tells: to its end, or for hours, as events or as sound and pictures."""
+
+_LIVE_TYPES: Final = (b"audio/", b"video/", b"application/ogg", b"multipart/x-mixed-replace")
+
+ResponseHead = tuple[int, list[bytes], int, int, int, bool, bytes, bool]
 """One head, in this order:
 
     status
     fields          the lines to forward, each with its CRLF; framing and hop-by-hop fields are not among them
     length          of the body that follows: bytes, 0 for none, CHUNKED or UNTIL_CLOSE
     declared        the Content-Length to pass on where no body follows, as in an answer to HEAD; -1: none
-    event_stream    whether the response may go on for hours
+    endless         ENDS, EVENTS or LIVE
     last            whether the connection must not be used again
     switched        of a 101, the protocol in lower case that it switches to; else empty
     dated           whether it has a Date
@@ -183,7 +189,8 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
     fields: list[bytes] = []
     length = UNTIL_CLOSE
     framings = 0
-    event_stream = dated = False
+    endless = ENDS
+    dated = media = False
     last = old
     connection = upgrade = b""
     for line in lines:
@@ -201,7 +208,7 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
             length = int(value)
         elif kind is _EVENT_STREAM:
             fields.append(forwarded)
-            event_stream = True
+            endless = EVENTS
         elif kind is _CODING:
             framings += 1
             length = CHUNKED
@@ -209,6 +216,9 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
             connection += b"," + value
         elif kind is _UPGRADE:
             upgrade = upgrade + b", " + value if upgrade else value
+        elif kind is _MEDIA:
+            fields.append(forwarded)
+            media = True
         elif kind is not _DROPPED:  # a length or coding that is not quite one
             framings += 2
     if framings > 1 or (old and length == CHUNKED):
@@ -227,15 +237,17 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
             switched = upgrade.lower()
     if status < 200:  # the others of this class tell nothing by it (RFC 9110 sections 8.6, 15.2; RFC 9112 section 6.1)
         last = last or length > 0 or length == CHUNKED
-        return status, fields, 0, -1, event_stream, last, switched, dated
+        return status, fields, 0, -1, endless, last, switched, dated
     if status == UPGRADE_REQUIRED and upgrade:  # RFC 9110 section 15.5.22: it must say to what
         fields += (b"Upgrade: %b\r\n" % upgrade, b"Connection: Upgrade\r\n")
     if head_only or status in _NO_CONTENT:
         reset = status == 205 and not head_only
         declared = 0 if reset else max(length, -1)
         last = last or _may_have_a_body(status, length, head_only)
-        return status, fields, 0, declared, event_stream, last, b"", dated
-    return status, fields, length, -1, event_stream, last or not framings, b"", dated
+        return status, fields, 0, declared, endless, last, b"", dated
+    if media and length < 0 and status == 200:
+        endless = LIVE
+    return status, fields, length, -1, endless, last or not framings, b"", dated
 
 
 def _odd_length(lines: list[bytes], old: bool, bodiless: bool) -> int:
@@ -309,7 +321,7 @@ def _read_field(line: bytes) -> Meaning:
         if value == b"keep-alive":
             kind = _DROPPED  # says nothing; HTTP/1.0 connections are not kept
     elif kind is _EVENT_STREAM and value[:17].lower() != b"text/event-stream":
-        kind = _KEPT
+        kind = _MEDIA if value.lower().startswith(_LIVE_TYPES) else _KEPT
     meaning = (kind, value, b"%b: %b\r\n" % (name, value))
     _lines.remember(line, lower, meaning)
     return meaning

@@ -317,7 +317,7 @@ class UpstreamConnection(asyncio.Protocol):
             head, at = heads.read(data, at, head_only)
             if head is None:
                 break
-            status, fields, length, declared, event_stream, last, switched, dated = head
+            status, fields, length, declared, endless, last, switched, dated = head
             if last:
                 self.poisoned = True
             if status < 200:
@@ -330,7 +330,7 @@ class UpstreamConnection(asyncio.Protocol):
                 break
             if not dated:
                 fields += self.server.date  # RFC 9110 section 6.6.1
-            framed = exchange.on_head(status, fields, length, declared, event_stream)
+            framed = exchange.on_head(status, fields, length, declared, endless)
             if self.exchange is None:  # it has let go of us
                 return
             if length >= 0:

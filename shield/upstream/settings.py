@@ -53,10 +53,10 @@ class UpstreamSettings:
         Le(10_000_000),
         Unit("streams"),
         Doc(
-            "WebSockets, event streams, responses to slow readers and bodies that trickle, at the same "
+            "WebSockets, event streams, live media, responses to slow readers and bodies that trickle, at the same "
             "time. They hold no slot of max_concurrency, but a connection each. A further one displaces "
             "one whose network, address or client has more of them. If there is none, a WebSocket "
-            "or event stream is answered 503, and a slow reader or trickle keeps its slot. "
+            "or event stream is answered 503, and live media, a slow reader or trickle keeps its slot. "
             "0 is half as many as client connections. Several workers share it equally, "
             "rounded up."
         ),

@@ -29,6 +29,9 @@ class Transport:
     def get_write_buffer_size(self) -> int:
         return self.unsent
 
+    def get_extra_info(self, _: str) -> None:
+        """It has no socket."""
+
 
 def made(each: int = 100, most: int = 150) -> tuple[Flow, Any, ReadAhead]:
     transport: Any = Transport()

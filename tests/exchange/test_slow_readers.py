@@ -13,7 +13,7 @@ from shield.exchange.slot import LEAST_PACE, PACE_SECONDS
 from shield.http.settings import HttpSettings
 from shield.model import Tier
 from shield.policy.request import Request
-from tests.harness import Client, FakeClient, PermissiveEngine, Shield, get, reply, shielded, soon
+from tests.harness import Client, FakeClient, Link, PermissiveEngine, Received, Shield, get, reply, shielded, soon
 
 MIB = 1 << 20
 BODY = b"x" * (6 * MIB)
@@ -149,6 +149,50 @@ async def test_a_known_client_may_pause_under_pressure_too() -> None:
         assert (await player.response()).body == BODY
 
 
+async def test_a_known_player_may_rest_as_long_as_a_connection_lives_while_there_is_room() -> None:
+    """A browser reads sound for a minute ahead, and the kernels hold as much again: of what cannot be asked for in
+    parts, a visitor with a pass heard the end after a minute and a half."""
+    async with (
+        shielded({"/": reply(8 * BODY)}, http=HTTP, timeouts=TimeoutSettings(connection=300.0)) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        shield.engine.pressed = True
+        shield.engine.deserving = {""}
+        await ask(stack, shield, "127.0.1.1")
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked and shield.streams.laggards)
+        for _ in range(14):
+            shield.advance(20)
+        assert not shield.metrics.faults["read_timeout"]
+        for _ in range(2):
+            shield.advance(20)
+        await soon(lambda: shield.metrics.connections_open == 0)
+
+
+@pytest.mark.parametrize("short", ["places", "memory", "slot"])
+async def test_it_may_not_where_it_holds_what_is_short(short: str) -> None:
+    http = HTTP if short == "memory" else NOTHING_AHEAD
+    async with (
+        shielded({"/": reply(8 * BODY)}, http=http, timeouts=TimeoutSettings()) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        shield.engine.concurrency_limit = 0 if short == "slot" else 100
+        shield.engine.deserving = {""}
+        await ask(stack, shield, "127.0.1.1")
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
+        await soon(lambda: short == "slot" or shield.streams.laggards)
+        if short == "places":
+            shield.streams.places.most = 1
+        if short == "memory":
+            shield.ahead.shares.most = 2 * shield.ahead.total - 1
+        for _ in range(4):
+            shield.advance(20)
+        assert not shield.metrics.faults["read_timeout"]
+        for _ in range(3):
+            shield.advance(20)
+        await soon(lambda: shield.metrics.connections_open == 0)
+        assert shield.metrics.faults["read_timeout"] == 1
+
+
 @pytest.mark.parametrize(("pressed", "seconds"), [(False, 100), (True, 25)])
 async def test_a_client_that_reads_no_more_at_all_is_cut(pressed: bool, seconds: int) -> None:
     async with (
@@ -166,6 +210,26 @@ async def test_a_client_that_reads_no_more_at_all_is_cut(pressed: bool, seconds:
         await soon(lambda: shield.metrics.connections_open == 0)
         assert shield.metrics.faults["read_timeout"] == 1
         assert shield.log.faults == ["read_timeout"], "its request has had its line, as that had been answered"
+
+
+async def test_who_plays_what_it_gets_is_not_taken_for_one_who_rests() -> None:
+    """Our kernel takes more only when a third of its buffer of some megabytes is free again. At a phone's pace that
+    took minutes: newcomers were cut after 20 s of pressure, others after 90 s."""
+    async with (
+        shielded({"/": reply(8 * BODY)}, http=HTTP, timeouts=TimeoutSettings()) as (shield, _),
+        await Client.open(shield.port, source="127.0.1.1", receive_buffer=65_536) as player,
+    ):
+        shield.engine.pressed = True
+        await player.send(get())
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked)
+        flow = shield.accepted[0].flow
+        for _ in range(8):
+            before = flow.taken()
+            await player.more()  # some tens of KB
+            await soon(lambda before=before: flow.taken() > before)
+            shield.advance(20)
+        assert shield.metrics.connections_open == 1
+        assert not shield.metrics.faults["read_timeout"]
 
 
 async def test_two_hundred_people_behind_one_address_download_at_once_and_nobody_is_reset() -> None:
@@ -186,3 +250,66 @@ async def test_two_hundred_people_behind_one_address_download_at_once_and_nobody
             assert (await person.response()).body == BODY
         assert not shield.metrics.faults["slow_reader"]
         assert not shield.metrics.faults["streams_full"]
+
+
+class Radio:
+    """A station: it sends as much as the test says, to all who listen."""
+
+    def __init__(self, *fields: bytes) -> None:
+        self.head = b"\r\n".join((b"HTTP/1.1 200 OK", *fields, b"", b""))
+        self.links: list[Link] = []
+
+    async def __call__(self, link: Link, _: Received) -> None:
+        self.links.append(link)
+        await link.send(self.head)
+        await link.lost.wait()
+
+    async def play(self, shield: Shield, size: int) -> None:
+        """A second of it."""
+
+        def heard() -> int:
+            return sum(each._exchange.body_sent for each in shield.accepted if each._exchange)
+
+        wanted = heard() + size * len(self.links)
+        for link in self.links:
+            await link.send(b"~" * size)
+        await soon(lambda: heard() == wanted)
+        shield.advance(PACE_SECONDS + 0.1)
+
+
+@pytest.mark.parametrize("kind", [b"audio/mpeg", b"Video/webm", b"multipart/x-mixed-replace; boundary=x"])
+async def test_live_radio_holds_no_slot_however_many_listen(kind: bytes) -> None:
+    """At 192 kbit/s, which is more than a trickle, each listener held a slot for hours: thirty of them, and nobody got
+    a page any more, in calm weather. At 128 kbit/s forty found a place."""
+    engine, radio = Queueing(), Radio(b"Content-Type: " + kind)
+    async with shielded(None, radio, engine=engine) as (shield, _), contextlib.AsyncExitStack() as stack:
+        engine.concurrency_limit, engine.pressed = 2, True
+        for number in range(6):
+            await ask(stack, shield, f"127.0.{number // 3}.1")
+        await soon(lambda: shield.streams.places.total == 6)
+        assert (engine.slots, shield.streams.laggards) == (set(), 0)
+        for size in (24_000, 16_000, 100):
+            engine.wait("127.0.9.1")
+            await radio.play(shield, size)
+        assert shield.metrics.connections_open == 6, "and nobody is cut for anybody"
+
+
+async def test_a_page_that_the_service_writes_so_keeps_its_slot() -> None:
+    engine, radio = Queueing(), Radio(b"Content-Type: text/html")
+    async with shielded(None, radio, engine=engine) as (shield, _), contextlib.AsyncExitStack() as stack:
+        await ask(stack, shield, "127.0.1.1")
+        await soon(lambda: radio.links and shield.accepted[0]._exchange)
+        for _ in range(2):
+            await radio.play(shield, 100_000)
+        assert len(engine.slots) == 1
+
+
+async def test_live_radio_keeps_its_slot_where_no_place_is_left() -> None:
+    engine, radio = Queueing(), Radio(b"Content-Type: audio/mpeg")
+    async with shielded(None, radio, engine=engine) as (shield, _), contextlib.AsyncExitStack() as stack:
+        shield.streams.places.most = 1
+        for _ in range(2):
+            await ask(stack, shield, "127.0.1.1")
+        await soon(lambda: len(radio.links) == 2 and all(connection._exchange for connection in shield.accepted))
+        await radio.play(shield, 24_000)
+        assert (len(engine.slots), shield.metrics.connections_open) == (1, 2)

@@ -13,6 +13,9 @@ from shield.http import response_head
 from shield.http.framing import CHUNKED, UNTIL_CLOSE
 from shield.http.line_memory import LineMemory
 from shield.http.response_head import (
+    ENDS,
+    EVENTS,
+    LIVE,
     MAX_HEAD_BYTES,
     MAX_INTERIM,
     STATUS_LINES,
@@ -29,7 +32,7 @@ class Told(NamedTuple):
     fields: list[bytes]
     length: int
     declared: int
-    event_stream: bool
+    endless: int
     last: bool
     switched: bytes = b""
     dated: bool = False
@@ -50,6 +53,24 @@ def test_fields_are_written_anew_without_those_of_this_hop() -> None:
         b"Server:a ", b"Content-Length: 3", b"Connection: x-hop", b"X-Hop: 1", b"Keep-Alive: 5", b"Content--Length: 9"
     )
     assert told == Told(200, [b"Server: a\r\n"], 3, -1, False, False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "endless"),
+    [
+        ((b"Content-Type: text/event-stream; charset=utf-8",), EVENTS),
+        ((b"Content-Type: audio/mpeg", b"Transfer-Encoding: chunked"), LIVE),
+        ((b"Content-Type: Application/Ogg",), LIVE),
+        ((b"content-type: multipart/x-mixed-replace;boundary=frame",), LIVE),
+        ((b"Content-Type: audio/mpeg", b"Content-Length: 3"), ENDS),
+        ((b"Content-Type: text/html",), ENDS),
+    ],
+)
+def test_how_long_a_response_may_go_on(lines: tuple[bytes, ...], endless: int) -> None:
+    told = head(*lines)
+    assert (told.endless, told.fields) == (endless, [lines[0] + b"\r\n"])
+    if endless == LIVE:
+        assert head(*lines, first=b"HTTP/1.1 404 No").endless == head(*lines, head_only=True).endless == ENDS
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ class Recorder:
     def on_interim(self, status: int, fields: list[bytes]) -> None:
         self.interim.append(status)
 
-    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
-        self.heads.append((status, b"".join(fields), length, declared, stream))
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, endless: int) -> bool:
+        self.heads.append((status, b"".join(fields), length, declared, endless))
         return True
 
     def on_body(self, piece: bytes) -> None:

@@ -49,9 +49,9 @@ class Exchange:
     def on_interim(self, status: int, fields: list[bytes]) -> None:
         self.interim.append(status)
 
-    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, stream: bool) -> bool:
+    def on_head(self, status: int, fields: list[bytes], length: int, declared: int, endless: int) -> bool:
         assert all(line.endswith(b"\r\n") and line.count(b"\r\n") == 1 for line in fields)
-        self.head = (status, b"".join(fields), length, declared, stream)
+        self.head = (status, b"".join(fields), length, declared, endless)
         return True
 
     def on_body(self, piece: bytes) -> None:
