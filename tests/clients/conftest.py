@@ -1,8 +1,12 @@
 """Clients as they are installed, against Shield with its default config: only ports, the upstream and, over https, the
 certificate are set.
 
-Whatever a test does, in the end nobody may have been challenged, limited, shed or banned, nothing may have failed, and
-Shield itself may have answered nothing.
+Whatever a test does in calm weather, in the end nobody may have been challenged, limited, shed or banned, nothing may
+have failed, and Shield itself may have answered nothing.
+
+Tests in `every_weather` are played twice more: in a flood that the service cannot carry ("pressure"), and where
+everybody is challenged ("always"). There the client has a pass that another program got, and must fare as in calm
+weather; without it, it is challenged.
 """
 
 from __future__ import annotations
@@ -12,14 +16,18 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from aiohttp import web
 
+from shield.demo import solver
 from tests.clients import site
 from tests.integration import conftest as processes
+from tests.integration import test_attack
 
 PROGRAMS = Path(__file__).parent / "programs"
 DEADLINE = 120.0
@@ -66,6 +74,19 @@ class Front:
     folder: Path
     allowed: set[str] = field(default_factory=set)
     """What a test provokes on purpose, of what refused() finds."""
+    token: str = ""
+    """The pass that the client shows, in the weather that needs one."""
+    excused: int = 1
+    """Refusals of who shows none: make_front() tries that once."""
+
+    def fields(self, flag: str, form: str = "Shield-Pass: {}") -> tuple[str, ...]:
+        """What has a command show the pass: `flag` and the field, nothing in calm weather."""
+        return (flag, form.format(self.token)) if self.token else ()
+
+    async def connections(self) -> int:
+        """Connections so far; 0 in a flood, where they are mostly others'."""
+        status = await self.shield.status()
+        return 0 if status["attack"] else int(status["connections"]["total"])
 
     def url(self, path: str = "") -> str:
         return f"{self.scheme}://127.0.0.1:{self.shield.port}{path}"
@@ -81,7 +102,7 @@ class Front:
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self.folder,
-            env={**os.environ, "HOME": str(self.folder), "no_proxy": "*", **more},
+            env={**os.environ, "HOME": str(self.folder), "no_proxy": "*", "SHIELD_PASS": self.token, **more},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -107,26 +128,82 @@ class Front:
 Make = Callable[..., Awaitable[Front]]
 
 
-@pytest.fixture(params=["http", "https"])
+CALM: Final = ("http", "https")
+every_weather = pytest.mark.parametrize("make_front", [*CALM, "pressure", "always"], indirect=True)
+EASY: Final = {"least_hashes": 256, "most_hashes": 1024}
+
+
+@pytest.fixture(params=CALM)
 async def make_front(
-    request: pytest.FixtureRequest, launch: Any, serve: Any, tls: Any, tmp_path: Path
+    request: pytest.FixtureRequest, launch: Any, serve: Any, client: Any, tls: Any, tmp_path: Path
 ) -> AsyncIterator[Make]:
     """make_front(app) puts Shield before an application, and holds it to its calm in the end."""
+    weather: str = request.param
     fronts: list[Front] = []
+    async with AsyncExitStack() as stack:
 
-    async def make(app: Any) -> Front:
-        more = (
-            {"tls": {"certificates": [{"chain": tls.certificate, "key": tls.key}]}} if request.param == "https" else {}
-        )
-        shield = await launch(upstream={"servers": [await serve(app)]}, **more)
-        await shield.logged("started", within=DEADLINE)
-        await shield.begin()
-        fronts.append(Front(shield, request.param, tls.authority, tmp_path))
-        return fronts[-1]
+        async def make(app: web.Application) -> Front:
+            more: dict[str, Any] = {}
+            if weather == "https":
+                more = {"tls": {"certificates": [{"chain": tls.certificate, "key": tls.key}]}}
+            elif weather == "always":
+                more = {"challenge": {"mode": "always", **EASY}}
+            elif weather == "pressure":
+                app.add_routes([web.get("/search", _search), web.get("/visit", _visit)])
+                more = test_attack.settings("")
+            upstream = more.pop("upstream", {}) | {"servers": [await serve(app)]}
+            shield = await launch(upstream=upstream, **more)
+            await shield.logged("started", within=DEADLINE)
+            await shield.begin()
+            front = Front(shield, "https" if weather == "https" else "http", tls.authority, tmp_path)
+            fronts.append(front)
+            if weather == "always":
+                front.token = await _bought(shield, client("127.6.0.1"))
+            elif weather == "pressure":
+                regular = client("127.6.0.1")
+                await test_attack.known(regular, shield)
+                (front.token,) = [cookie.value for cookie in regular.cookie_jar if cookie.key == "shield_pass"]
+                await stack.enter_async_context(test_attack.flood(shield, client))
+                await shield.logged("attack_onset", within=DEADLINE)
+                await shield.until(lambda status: status["pressure"] > 0.2)
+            if front.token:
+                async with client("127.0.0.1").get(shield.url("/echo")) as response:
+                    assert response.status == 503, "who shows no pass is challenged"
+            return front
 
-    yield make
+        yield make
     for front in fronts:
-        assert not {name: count for name, count in (await refused(front.shield)).items() if name not in front.allowed}
+        if front.token:
+            assert len(front.shield.seen("refused", address="127.0.0.1")) == front.excused, "nobody with the pass"
+            assert not front.shield.seen("fault", address="127.0.0.1")
+        else:
+            found = await refused(front.shield)
+            assert not {name: count for name, count in found.items() if name not in front.allowed}
+
+
+async def _search(_: web.Request) -> web.Response:
+    """What the flood asks for: work, of which the service does four at once."""
+    async with _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(test_attack.WORKERS)):
+        await asyncio.sleep(test_attack.SECONDS)
+    return web.Response(text="found")
+
+
+_SLOTS: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+
+
+async def _visit(_: web.Request) -> web.Response:
+    """A page with which a pass comes."""
+    return web.Response(text="<p>Hello", content_type="text/html", headers={"Cache-Control": "private"})
+
+
+async def _bought(shield: Any, session: Any) -> str:
+    """A pass, for an answer to a challenge."""
+    async with session.get(shield.url("/echo"), headers={"Accept": "application/json"}) as response:
+        challenge = (await response.json(content_type=None))["challenge"]
+    nonces = solver.solve(challenge["token"], challenge["k"], int(challenge["target"], 16))
+    answer = {"token": challenge["token"], "nonces": nonces}
+    async with session.post(shield.url(test_attack.ANSWER), json=answer) as response:
+        return str((await response.json())["pass"])
 
 
 @pytest.fixture

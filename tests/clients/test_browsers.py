@@ -1,4 +1,8 @@
-"""Chromium and Firefox: a page with its parts, a form, fetch, EventSource, WebSocket, a download."""
+"""Chromium and Firefox: a page with its parts, a form, fetch, EventSource, WebSocket, a download.
+
+In the weather that needs a pass the browser has one from before. How it gets one is in test_firefox.py and in
+tests/browser.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import pytest
 
 from tests.browser import conftest as browsers
 from tests.clients import firefox, site
-from tests.clients.conftest import Front
+from tests.clients.conftest import Front, every_weather
 
 pytestmark = pytest.mark.clients
 
@@ -67,11 +71,14 @@ async def talk(tab: Any) -> None:
     assert await tab.call_with(1 << 20, TALK) == ["grüß dich", 1 << 20]
 
 
+@every_weather
 @pytest.mark.browser
 async def test_chromium_loads_sends_listens_talks_and_saves(
     front: Front, browser: browsers.Browser, tmp_path: Path
 ) -> None:
     tab = await browser.tab()
+    if front.token:
+        await tab.call("Network.setCookie", name="shield_pass", value=front.token, url=front.url("/"), httpOnly=True)
     for _ in range(2):
         await tab.go(front.url("/page"))
         await tab.until("document.title === 'Album' && document.readyState === 'complete'")
@@ -87,8 +94,13 @@ async def test_chromium_loads_sends_listens_talks_and_saves(
     await tab.until("document.title === 'Thanks größe'")
 
 
+@every_weather
 async def test_firefox_loads_sends_listens_and_talks(front: Front, tmp_path: Path) -> None:
     async with firefox.launched(tmp_path / "profile") as tab:
+        if front.token:
+            value = {"type": "string", "value": front.token}
+            cookie = {"name": "shield_pass", "value": value, "domain": "127.0.0.1", "path": "/", "httpOnly": True}
+            await tab.call("storage.setCookie", cookie=cookie)
         for _ in range(2):
             await tab.go(front.url("/page"))
             assert await tab.call_with(None, LOADED) == site.PARTS

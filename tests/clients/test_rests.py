@@ -20,7 +20,7 @@ from aiohttp import web
 
 from tests.browser import conftest as browsers
 from tests.clients import firefox, site
-from tests.clients.conftest import Front, Make
+from tests.clients.conftest import Front, Make, every_weather
 from tests.integration import test_attack
 
 pytestmark = pytest.mark.clients
@@ -150,15 +150,17 @@ async def test_players_go_on_through_a_flood(
     assert not shield.seen("ban", address="127.0.0.1")
 
 
+@every_weather
 async def test_an_upload_that_stalls_in_a_tunnel_is_waited_for(front: Front) -> None:
     """Every other proxy waited, and Shield said 408 after 20 s."""
     secure: dict[str, Any] = {}
     if front.scheme == "https":
         secure = {"ssl": ssl.create_default_context(cafile=str(front.authority)), "server_hostname": "127.0.0.1"}
     reader, writer = await asyncio.open_connection("127.0.0.1", front.shield.port, **secure)
-    head = f"POST /upload HTTP/1.1\r\nHost: a.example\r\nContent-Length: {len(site.UPLOAD)}\r\n\r\n".encode()
+    head = f"POST /upload HTTP/1.1\r\nHost: a.example\r\nContent-Length: {len(site.UPLOAD)}\r\n"
+    head += f"Shield-Pass: {front.token}\r\n\r\n"
     half = len(site.UPLOAD) // 2
-    writer.write(head + site.UPLOAD[:half])
+    writer.write(head.encode() + site.UPLOAD[:half])
     await writer.drain()
     await asyncio.sleep(STALL)
     writer.write(site.UPLOAD[half:])
@@ -171,9 +173,9 @@ async def test_an_upload_that_stalls_in_a_tunnel_is_waited_for(front: Front) -> 
     writer.close()
 
 
-@pytest.mark.parametrize("make_front", ["http"], indirect=True)
+@pytest.mark.parametrize("make_front", ["http", "pressure", "always"], indirect=True)
 async def test_curl_at_a_limited_rate_gets_and_sends_all(front: Front, tmp_path: Path) -> None:
-    curl = ("curl", "--silent", "--show-error", "--fail", "--limit-rate", "100k")
+    curl = ("curl", "--silent", "--show-error", "--fail", "--limit-rate", "100k", *front.fields("--header"))
     (tmp_path / "up").write_bytes(site.UPLOAD[: 2 << 20])
     got, sent = await asyncio.gather(
         front.run(*curl, front.url("/large")),

@@ -23,10 +23,16 @@ import javax.net.ssl.TrustManagerFactory;
 public class ByHttpClient {
     static HttpClient client;
     static String url;
+    static String pass = System.getenv("SHIELD_PASS");
+
+    static boolean shows() {
+        return pass != null && !pass.isEmpty();
+    }
 
     static HttpResponse<byte[]> ask(String path, String method, BodyPublisher body, String... fields) throws Exception {
         HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url + path)).method(method, body);
         if (fields.length > 0) request.headers(fields);
+        if (shows()) request.header("Shield-Pass", pass);
         return client.send(request.build(), BodyHandlers.ofByteArray());
     }
 
@@ -74,6 +80,7 @@ public class ByHttpClient {
         found.put("delete", text(ask("/echo", "DELETE", none)));
         found.put("options", text(ask("/echo", "OPTIONS", none)));
         HttpRequest.Builder careful = HttpRequest.newBuilder(URI.create(url + "/upload")).POST(whole).expectContinue(true);
+        if (shows()) careful.header("Shield-Pass", pass);
         found.put("upload", text(client.send(careful.build(), BodyHandlers.ofByteArray())));
         found.put("chunked", text(ask("/upload", "POST", streamed)));
         found.put("range", digest(get("/large", "Range", "bytes=1000-1999").body()));
@@ -86,7 +93,9 @@ public class ByHttpClient {
             .map(line -> line.substring(6)).collect(Collectors.joining(",")));
 
         CompletableFuture<String> echoed = new CompletableFuture<>();
-        java.net.http.WebSocket socket = client.newWebSocketBuilder()
+        java.net.http.WebSocket.Builder opening = client.newWebSocketBuilder();
+        if (shows()) opening.header("Shield-Pass", pass);
+        java.net.http.WebSocket socket = opening
             .buildAsync(URI.create(url.replaceFirst("http", "ws") + "/socket"), new java.net.http.WebSocket.Listener() {
                 public java.util.concurrent.CompletionStage<?> onText(
                     java.net.http.WebSocket socket, CharSequence data, boolean last) {

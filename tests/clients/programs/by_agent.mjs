@@ -5,6 +5,7 @@ import http from "node:http";
 import https from "node:https";
 
 const url = process.argv[2];
+const pass = process.env.SHIELD_PASS ? { "Shield-Pass": process.env.SHIELD_PASS } : {};
 const module = url.startsWith("https") ? https : http;
 const agent = new module.Agent({ keepAlive: true, maxSockets: 6 });
 const upload = Buffer.alloc(40960 * 256, Buffer.from(Array.from({ length: 256 }, (_, place) => place)));
@@ -12,7 +13,7 @@ const digest = (...data) => data.reduce((hash, each) => hash.update(each), creat
 
 function ask(path, { method = "GET", headers = {}, pieces = [] } = {}) {
   return new Promise((resolve, reject) => {
-    const request = module.request(url + path, { method, headers, agent }, (response) => {
+    const request = module.request(url + path, { method, headers: { ...pass, ...headers }, agent }, (response) => {
       const got = [];
       response.on("data", (piece) => got.push(piece));
       response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(got) }));

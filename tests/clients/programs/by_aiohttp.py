@@ -5,7 +5,7 @@ import ssl
 import sys
 
 import aiohttp
-from common import ITEMS, UPLOAD, digest, events, pieces, tell
+from common import ITEMS, PASS, UPLOAD, digest, events, pieces, tell
 
 url, authority = sys.argv[1:]
 
@@ -17,7 +17,7 @@ async def chunks():
 
 async def main():
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority))
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with aiohttp.ClientSession(connector=connector, headers=PASS) as session:
 
         async def ask(path, method="GET", **more):
             async with session.request(method, url + path, **more) as response:

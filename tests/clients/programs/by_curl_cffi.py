@@ -2,11 +2,12 @@
 
 import sys
 
-from common import ITEMS, UPLOAD, digest, events, tell
+from common import ITEMS, PASS, UPLOAD, digest, events, tell
 from curl_cffi import requests
 
 url, authority, profile = sys.argv[1:]
 with requests.Session(impersonate=profile, verify=authority, trust_env=False, timeout=60) as session:
+    session.headers.update(PASS)
     tell(
         items=digest(*(session.get(f"{url}/item/{number}").content for number in range(ITEMS))),
         zipped=digest(session.get(f"{url}/zipped").content),

@@ -4,11 +4,15 @@ import ssl
 import sys
 
 import httpx
-from common import ITEMS, UPLOAD, digest, events, pieces, tell
+from common import ITEMS, PASS, UPLOAD, digest, events, pieces, tell
 
 url, authority = sys.argv[1:]
 with httpx.Client(
-    verify=ssl.create_default_context(cafile=authority), trust_env=False, follow_redirects=True, timeout=60
+    verify=ssl.create_default_context(cafile=authority),
+    trust_env=False,
+    follow_redirects=True,
+    timeout=60,
+    headers=PASS,
 ) as client:
     with client.stream("GET", f"{url}/stream") as response:
         stream = digest(*response.iter_bytes())

@@ -29,6 +29,9 @@ func must(err error) {
 func ask(method string, path string, body io.Reader, fields ...string) (*http.Response, []byte) {
 	request, err := http.NewRequest(method, url+path, body)
 	must(err)
+	if pass := os.Getenv("SHIELD_PASS"); pass != "" {
+		request.Header.Set("Shield-Pass", pass)
+	}
 	for place := 0; place < len(fields); place += 2 {
 		request.Header.Set(fields[place], fields[place+1])
 	}

@@ -3,12 +3,13 @@
 import sys
 
 import requests
-from common import ITEMS, UPLOAD, digest, events, pieces, tell
+from common import ITEMS, PASS, UPLOAD, digest, events, pieces, tell
 
 url, authority = sys.argv[1:]
 with requests.Session() as session:
     session.trust_env = False
     session.verify = authority
+    session.headers.update(PASS)
     tell(
         items=digest(*(session.get(f"{url}/item/{number}").content for number in range(ITEMS))),
         zipped=digest(session.get(f"{url}/zipped").content),

@@ -6,12 +6,13 @@ import sys
 import urllib.error
 import urllib.request
 
-from common import ITEMS, UPLOAD, digest, events, pieces, tell
+from common import ITEMS, PASS, UPLOAD, digest, events, pieces, tell
 
 url, authority = sys.argv[1:]
 opener = urllib.request.build_opener(
     urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authority))
 )
+opener.addheaders += PASS.items()
 
 
 def ask(path, method="GET", data=None, **headers):

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
 ITEMS = 30
 UPLOAD = bytes(range(256)) * 40_960
+PASS = {"Shield-Pass": os.environ["SHIELD_PASS"]} if os.environ.get("SHIELD_PASS") else {}
+"""Fields of every request."""
 
 
 def pieces() -> Iterator[bytes]:
