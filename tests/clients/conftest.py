@@ -130,6 +130,8 @@ Make = Callable[..., Awaitable[Front]]
 
 CALM: Final = ("http", "https")
 every_weather = pytest.mark.parametrize("make_front", [*CALM, "pressure", "always"], indirect=True)
+ATTACKERS: Final = 24
+"""Enough for four slots; the site and the client under test are on the same machine."""
 EASY: Final = {"least_hashes": 256, "most_hashes": 1024}
 
 
@@ -163,7 +165,7 @@ async def make_front(
                 regular = client("127.6.0.1")
                 await test_attack.known(regular, shield)
                 (front.token,) = [cookie.value for cookie in regular.cookie_jar if cookie.key == "shield_pass"]
-                await stack.enter_async_context(test_attack.flood(shield, client))
+                await stack.enter_async_context(test_attack.flood(shield, client, ATTACKERS))
                 await shield.logged("attack_onset", within=DEADLINE)
                 await shield.until(lambda status: status["pressure"] > 0.2)
             if front.token:

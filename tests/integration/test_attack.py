@@ -49,7 +49,7 @@ async def slow(serve: Callable[..., Awaitable[str]]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def flood(shield: Any, client: Client) -> AsyncIterator[Counter[str]]:
+async def flood(shield: Any, client: Client, attackers: int = ATTACKERS) -> AsyncIterator[Counter[str]]:
     """Attackers that ask again and again, until the block ends; yields what they have got so far."""
     got: Counter[str] = Counter()
 
@@ -67,7 +67,7 @@ async def flood(shield: Any, client: Client) -> AsyncIterator[Counter[str]]:
             if response.status != 200:
                 await asyncio.sleep(PAUSE)
 
-    tasks = [asyncio.create_task(attack(n)) for n in range(ATTACKERS) for _ in range(2)]
+    tasks = [asyncio.create_task(attack(n)) for n in range(attackers) for _ in range(2)]
     try:
         yield got
     finally:
