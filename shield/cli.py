@@ -50,6 +50,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 return _replay(options)
             case "notify":
                 return _notify(options.config, options.json)
+            case "top":
+                return _top(options)
             case "completion":
                 return _completion(options.shell)
             case "config":
@@ -152,6 +154,27 @@ def _notify(path: str | None, json: bool) -> int:
     for where, error in () if json else results:
         say(f"{where}: {error or 'sent'}", 2 if error else 1)
     return MISTAKES if failed or not results else FINE
+
+
+def _top(options: argparse.Namespace) -> int:
+    from shield.console.client import UnreachableError, find
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        say("shield: top needs a terminal; `shield status --json` is for scripts")
+        return USAGE
+    try:
+        from shield.console import top
+    except ImportError:
+        say("shield: top needs textual, which is not installed: pip install textual")
+        return NOT_STARTED
+    try:
+        admin = find(options.admin, options.config, options.token_file)
+        admin.ask("GET", "/api/history")
+    except UnreachableError as error:
+        say(f"shield: {error}")
+        return NOT_STARTED
+    top.run(admin)
+    return FINE
 
 
 def _say_json(value: object) -> None:
@@ -270,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     config_arguments.add(commands)
     arguments.add(commands)
+    arguments.add_top(commands)
     arguments.add_completion(commands)
     return parser
 

@@ -263,3 +263,8 @@ def test_notify_says_what_did_not_arrive(tmp_path: Path, capfd: pytest.CaptureFi
     path.write_text("")
     assert cli.main(["notify", "--config", str(path)]) == cli.MISTAKES
     assert "nobody is to be told" in capfd.readouterr().err
+
+
+def test_top_without_a_terminal_says_what_scripts_use(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["top"]) == cli.USAGE
+    assert "shield status --json" in capfd.readouterr().err

@@ -128,6 +128,20 @@ def add(commands: Any) -> None:
     _said(parsed)
 
 
+def add_top(commands: Any) -> None:
+    """Add the dashboard in a terminal."""
+    parsed = command(
+        commands,
+        "top",
+        "show what happens now, live, in this terminal",
+        "Keys: b bans who is under the cursor, w says why a request was refused, : takes any command, q quits.\n"
+        "Exit status: 0: quit. 2: wrong usage, or no terminal. 3: not reached, or textual is not installed.",
+        "shield top",
+        "shield top --admin unix:/run/shield/admin.sock",
+    )
+    _where(parsed)
+
+
 def add_completion(commands: Any) -> None:
     """Add the command that prints a script for a shell."""
     what = "print a script that completes commands in a shell"
@@ -159,6 +173,11 @@ def command(commands: Any, name: str, what: str, more: str, *examples: str) -> a
 def _command(commands: Any, name: str, what: str, *examples: str) -> argparse.ArgumentParser:
     parsed = command(commands, name, what, EXITS, *examples)
     parsed.add_argument("--json", action="store_true", help="write the answer to stdout as JSON")
+    _where(parsed)
+    return parsed
+
+
+def _where(parsed: argparse.ArgumentParser) -> None:
     where = parsed.add_argument_group("which Shield")
     where.add_argument(
         "--admin",
@@ -169,7 +188,6 @@ def _command(commands: Any, name: str, what: str, *examples: str) -> argparse.Ar
     where.add_argument(
         "--token-file", metavar="FILE", help="a file with a token; without it $SHIELD_TOKEN, if it is set"
     )
-    return parsed
 
 
 def _said(parsed: argparse.ArgumentParser) -> None:

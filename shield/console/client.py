@@ -10,11 +10,14 @@ those of $SHIELD_CA. Where the config names the listener's certificate, that one
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import socket
 import ssl
+from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,15 +45,23 @@ class Admin:
         self._token = token
         self._certificate = certificate
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """Status and answer. Raises UnreachableError."""
-        headers = {"Host": "localhost", "Accept": "application/json", "Connection": "close"}
-        data = None
-        if body is not None:
-            data, headers["Content-Type"] = json.dumps(body), "application/json"
+    def headers(self, accept: str) -> dict[str, str]:
+        """Those of every request."""
+        headers = {"Host": "localhost", "Accept": accept, "Connection": "close"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        connection = _connection(self.address, self._certificate)
+        return headers
+
+    def connection(self, seconds: float = SECONDS) -> http.client.HTTPConnection:
+        """A connection that is not open yet; `seconds` without a byte are too many."""
+        return _connection(self.address, self._certificate, seconds)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """Status and answer. Raises UnreachableError."""
+        headers, data = self.headers("application/json"), None
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body), "application/json"
+        connection = self.connection()
         try:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
@@ -72,22 +83,69 @@ class Admin:
         return response.status, answer
 
 
+class Stream:
+    """What an admin listener sends as server-sent events. Iterate over it in a thread; `close` it from any."""
+
+    def __init__(self, admin: Admin, path: str, silence: float) -> None:
+        """`silence`: seconds without a byte, after which nobody is there any more."""
+        self._connection = admin.connection(silence)
+        self._headers = admin.headers("text/event-stream")
+        self._path = path
+        self._where = admin.address
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each event's name and data, until the listener ends the stream. Raises UnreachableError."""
+        try:
+            self._connection.request("GET", self._path, None, self._headers)
+            response = self._connection.getresponse()
+            if response.status != HTTPStatus.OK:
+                raise UnreachableError(f"{self._where} answers {response.status}: {_detail(response.read(MOST_BYTES))}")
+            name = ""
+            while line := response.readline(MOST_BYTES):
+                field, _, value = line.rstrip(b"\n").partition(b": ")
+                if field == b"event":
+                    name = value.decode("ascii", "replace")
+                elif field == b"data" and isinstance(data := json.loads(value), dict):
+                    yield name, data
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:  # the last: it was closed
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UnreachableError(f"nobody answers at {self._where}: {why}") from None
+        finally:
+            self._connection.close()
+
+    def close(self) -> None:
+        """End it, also while somebody waits for the next event."""
+        sock = self._connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def _detail(said: bytes) -> str:
+    """What a problem document says."""
+    try:
+        return str(json.loads(said)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "that is not as Shield's admin listener does"
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=SECONDS)
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
+        self._seconds = seconds
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(SECONDS)
+        self.sock.settimeout(self._seconds)
         self.sock.connect(self._path)
 
 
-def _connection(address: str, certificate: str = "") -> http.client.HTTPConnection:
+def _connection(address: str, certificate: str, seconds: float) -> http.client.HTTPConnection:
     if address.startswith("unix:"):
-        return _UnixConnection(address.removeprefix("unix:"))
+        return _UnixConnection(address.removeprefix("unix:"), seconds)
     secure = address.startswith("https://") or bool(certificate)
     host, _, port = address.removeprefix("https://").removeprefix("http://").rstrip("/").rpartition(":")
     host = host.strip("[]")
@@ -96,8 +154,8 @@ def _connection(address: str, certificate: str = "") -> http.client.HTTPConnecti
     if not (port.isascii() and port.isdecimal()):
         raise UnreachableError(f"{address!r} is no address: write 127.0.0.1:9901 or unix:/run/shield/admin.sock")
     if secure:
-        return http.client.HTTPSConnection(host, int(port), timeout=SECONDS, context=_trusting(certificate))
-    return http.client.HTTPConnection(host, int(port), timeout=SECONDS)
+        return http.client.HTTPSConnection(host, int(port), timeout=seconds, context=_trusting(certificate))
+    return http.client.HTTPConnection(host, int(port), timeout=seconds)
 
 
 def _trusting(certificate: str) -> ssl.SSLContext:

@@ -29,11 +29,8 @@ Question = tuple[str, str, dict[str, Any] | None]
 def run(options: argparse.Namespace) -> int:
     """Carry out a command; its exit status."""
     try:
-        question = _question(options)
         admin = find(options.admin, options.config, options.token_file)
-        status, answer = admin.ask(*question)
-        if status < 300 and options.command == "status" and not options.json:
-            answer = {"status": answer, "rules": _rules(admin)}
+        status, answer = ask(options, admin)
     except UnreachableError as error:
         if options.json:
             say(json.dumps({"title": "Not reached", "detail": str(error)}, indent=2), 1)
@@ -47,6 +44,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         say(f"shield: {show.problem(answer)}")
     return DONE if status < 300 else REFUSED
+
+
+def ask(options: argparse.Namespace, admin: Admin) -> tuple[int, dict[str, Any]]:
+    """Ask what a command asks: status and answer, as show.answer takes it. Raises UnreachableError."""
+    status, answer = admin.ask(*_question(options))
+    if status < 300 and options.command == "status" and not options.json:
+        answer = {"status": answer, "rules": _rules(admin)}
+    return status, answer
 
 
 def _rules(admin: Admin) -> list[dict[str, Any]]:

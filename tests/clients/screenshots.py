@@ -1,7 +1,7 @@
 """`python -m tests.clients.screenshots [FOLDER]`: pictures of the dashboard for README and docs, by a real Chromium.
 
 `shield demo` runs on free ports, users come to its site for CALM seconds, then its flood (shield/demo/flood.py) does.
-The pictures show the attack: wide in light and dark, and a phone. It takes a minute and a half.
+The pictures show the attack: wide in light and dark, a phone, and `shield top`. It takes a minute and a half.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from shield.console import top
+from shield.console.client import Admin, Stream
 from shield.demo import flood
 from tests.browser import conftest as browsers
 
@@ -31,6 +34,8 @@ PICTURES: Final = (
     ("dashboard-phone", 360, 780, "dark"),
 )
 """Name, width and height in pixels, and colours."""
+TERMINAL: Final = ("top", 150, 44)
+"""Name, and columns and lines of the terminal."""
 
 
 async def main(folder: Path) -> None:
@@ -47,15 +52,38 @@ async def main(folder: Path) -> None:
                 async with browsers.connect(address) as browser:
                     playing = asyncio.create_task(flood.play("demo", f"http://{site}/", FLOOD, calm=CALM))
                     tabs = [await _open(browser, admin, *each) for each in PICTURES]
-                    await asyncio.sleep(CALM + INTO)
+                    await asyncio.sleep(CALM)
+                    drawn = asyncio.create_task(_terminal(admin, Path(place), INTO))
+                    await asyncio.sleep(INTO)
                     for (name, *_), tab in zip(PICTURES, tabs, strict=True):
                         await tab.screenshot(folder / f"{name}.png")
                     await playing
+                    name, (svg, width, height) = TERMINAL[0], await drawn
+                    tab = await browser.tab()
+                    await dress(tab, width, height, "dark")
+                    await tab.go(svg.as_uri())
+                    await tab.screenshot(folder / f"{name}.png")
             draining.cancel()
         finally:
             if shield.returncode is None:
                 shield.terminate()
             await shield.wait()
+
+
+async def _terminal(admin: str, folder: Path, seconds: float) -> tuple[Path, int, int]:
+    """What `shield top` shows after so many seconds, as an SVG file; its width and height in pixels."""
+    listener = Admin(admin)
+    app = top.Top(listener, lambda: Stream(listener, top.PATH, top.SILENCE))
+    async with app.run_test(size=TERMINAL[1:]) as pilot:
+        await pilot.pause(seconds)
+        drawn = app.export_screenshot()
+    path = folder / "top.svg"
+    path.write_text(drawn)
+    view = re.search(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', drawn)
+    assert view is not None
+    width, height = (round(float(each)) for each in view.groups())
+    path.write_text(drawn.replace("<svg ", f'<svg width="{width}" height="{height}" ', 1))
+    return path, width, height
 
 
 async def _started(lines: asyncio.StreamReader) -> tuple[str, str]:

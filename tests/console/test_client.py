@@ -123,5 +123,5 @@ def test_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_address_that_stands_for_all_is_asked_here() -> None:
     for address in (":1", "0.0.0.0:1", "[::]:1"):
-        assert client._connection(address).host == "localhost"
-    assert client._connection("[::1]:1").host == "::1"
+        assert client.Admin(address).connection().host == "localhost"
+    assert client.Admin("[::1]:1").connection().host == "::1"

@@ -27,6 +27,8 @@ def test_nobody_is_told_to_install_a_stranger_s_package() -> None:
 def test_every_import_is_declared_and_not_left_to_others_to_bring() -> None:
     imported = set()
     for path in Path(shield.__file__).parent.rglob("*.py"):
+        if path.name == "top.py":  # of the extra `top`: only `shield top` imports it, and says what is missing
+            continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}

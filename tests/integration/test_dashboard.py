@@ -93,3 +93,34 @@ async def test_what_was_recorded_outlives_a_reload(start: Start, serve: Any, sit
     assert state["ready"] is True
     _, after = await shield.asked("/api/history")
     assert json.loads(after)["rows"][0] == json.loads(before)["rows"][0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_top_shows_the_same_in_a_terminal(
+    workers: int, start: Start, client: Client, serve: Any, site: web.Application
+) -> None:
+    pytest.importorskip("textual")
+    from shield.console.client import Admin, Stream
+    from shield.console.top import PATH, SILENCE, Rows, Top
+
+    shield = await start(
+        listen={"workers": workers},
+        upstream={"servers": [await serve(site)]},
+        identity={"deny": ["127.9.0.0/16"]},
+    )
+    admin = Admin(shield.admin)
+    app = Top(admin, lambda: Stream(admin, PATH, SILENCE))
+    async with app.run_test(size=(120, 40)) as pilot, asyncio.timeout(40):
+        while "Calm" not in str(app.query_one("#head").render()):
+            await pilot.pause(0.1)
+        async with client("127.9.0.1").get(shield.url("/page/a")) as response:
+            assert response.status == 403
+        refused = app.query_one("#refused", Rows)
+        while not refused.picked():
+            await pilot.pause(0.1)
+        assert refused.picked()[:2] == ("127.9.0.1", "in identity.deny")
+        await pilot.press("w")
+        while not app.screen.query("#answer Static"):
+            await pilot.pause(0.1)
+        text = "".join(str(each.render()) for each in app.screen.query("#answer Static"))
+        assert "identity.deny" in text
