@@ -98,13 +98,16 @@ class Manager:
         command = self.command
         if passed:
             command = [sys.executable, "-m", "bench.common.activate", *map(str, passed), "--", *command]
+        # What is installed has its bytecode; a checkout may be told to keep none, and to compile takes half of a start.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "NOTIFY_SOCKET": str(self.folder / "notify")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with self.log.open("ab") as log:
             started = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "NOTIFY_SOCKET": str(self.folder / "notify")},
+                env=environment,
                 pass_fds=passed,
                 start_new_session=True,
             )

@@ -57,6 +57,15 @@ def own_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
+def yield_to_others() -> None:
+    """Have this process take only what others leave of its core: SCHED_IDLE, and where the kernel shares a core between
+    sessions first, the least share for this one (sched(7))."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19")
+
+
 def raise_file_limit() -> int:
     """As many descriptors as the system allows; returns how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

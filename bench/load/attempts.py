@@ -20,7 +20,6 @@ import contextlib
 import errno
 import itertools
 import json
-import os
 import socket
 import struct
 import time
@@ -30,6 +29,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from bench.common.guard import MOST_ATTEMPTS, MOST_SECONDS, Target, bounded, target
+from bench.common.processes import yield_to_others
 
 NETWORK: Final = "127.77"
 """The first half of the addresses that it comes from."""
@@ -127,8 +127,7 @@ def main() -> None:
             asked = list(pool.map(lambda source: be_unwelcome(options.target, source), sources))
         print(json.dumps({"requests": sum(asked)}))
         return
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    yield_to_others()
     print(json.dumps(asdict(attempt(options.target, sources, options.rate, options.seconds))))
 
 

@@ -13,7 +13,6 @@ import argparse
 import collections
 import errno
 import json
-import os
 import select
 import socket
 import struct
@@ -22,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from bench.common.guard import MOST_CONNECTIONS, MOST_SECONDS, Target, bounded, target
-from bench.common.processes import raise_file_limit
+from bench.common.processes import raise_file_limit, yield_to_others
 
 MOST_ADDRESSES: Final = 4000
 AT_ONCE: Final = 64  # sockets served between two looks at the clock
@@ -145,8 +144,7 @@ def main() -> None:
     parser.add_argument("--close", action="store_true", help="one request per connection")
     options = parser.parse_args()
     raise_file_limit()
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    yield_to_others()
     rush = Rush(options.target, options.addresses, options.close)
     print(json.dumps(asdict(rush.run(options.connections, options.begin, options.seconds))))
 
