@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 BACKLOG: Final = 2048
 ACCEPT_BURST: Final = 32
 """Connections accepted, and their first requests served, before those that are open get their turn."""
+ACCEPT_SECONDS: Final = 0.002
+"""s. Or so long: a TLS handshake takes ten times as long as to accept a connection does."""
 DEFER_SECONDS: Final = 1
 """s. A client that connects and says nothing stays with the kernel for so long (TCP_DEFER_ACCEPT). The first bytes of a
 client that asks at once are there when it is accepted, and need not be polled for."""
@@ -201,6 +203,8 @@ class Listener:
 
     def _accept(self, sock: socket.socket, family: int) -> None:
         self._turns.now()
+        clock = self._entrance.clock
+        until = clock() + ACCEPT_SECONDS
         # socket.accept() and socket.socket() are written in Python, around these, and take 3 µs longer.
         for _ in range(ACCEPT_BURST):
             make_room = None
@@ -227,6 +231,8 @@ class Listener:
                 self._begin(accepted, peer, None)
             else:
                 self._prelude.open(accepted, peer, self._begin)
+            if clock() > until:
+                return
 
     def _way_to_make_room(self) -> Callable[[str], bool] | None:
         """How to close a connection for a newcomer, whose address it is told, and which it may refuse: one that has

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import resource
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from shield.accept import file_limit
 from shield.accept.entrance import Entrance
-from shield.accept.listener import Listener
+from shield.accept.listener import ACCEPT_SECONDS, Listener
 from shield.accept.sockets import bind
 from shield.client.crowding import Crowding
 from shield.errors import StartError
@@ -134,6 +135,39 @@ async def test_accepting_pauses_at_the_limit_and_goes_on_when_there_is_room() ->
         await soon(lambda: shield.metrics.connections_open == 0)
         async with await shield.client() as client:
             assert (await client.ask(get("/x"))).status == 200
+
+
+async def test_connections_that_take_long_to_open_leave_others_their_turn() -> None:
+    """A burst of thirty-two TLS handshakes kept everybody else waiting for 16 ms."""
+    now, left, runs = 1000.0, 0, [0]
+
+    class Line(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            nonlocal left
+            left += 1
+
+    def make(*_: Any) -> asyncio.Protocol:
+        nonlocal now
+        if not runs[-1]:
+            loop.call_soon(runs.append, 0)  # others have their turn
+        runs[-1] += 1
+        now += ACCEPT_SECONDS * 0.4
+        return Line()
+
+    loop = asyncio.get_running_loop()
+    crowded = dataclasses.replace(entrance(QuietLog()), clock=lambda: now)
+    sockets = bind(["127.0.0.1:0"], 16, reuse_port=False)
+    listener = Listener(crowded, sockets, 100, make)
+    clients = [socket.create_connection(sockets[0].getsockname()) for _ in range(8)]
+    for each in clients:
+        each.sendall(b"GET / HTTP/1.1\r\n")
+    listener.start()
+    await soon(lambda: sum(runs) == len(clients))
+    assert max(runs) == 3
+    listener.stop()
+    for each in clients:
+        each.close()
+    await soon(lambda: left == len(clients))
 
 
 async def test_after_stop_nothing_is_accepted_again() -> None:
