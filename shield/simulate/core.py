@@ -1,14 +1,23 @@
-"""The processor core that Shield runs on: work takes time, what arrives meanwhile waits, and some of it is lost."""
+"""The processor core that Shield runs on: work takes time, what arrives meanwhile waits, and some of it is lost.
+
+While the core is full, strangers wait on the sideline (wire/sideline.py), each for the work that lies before it. All
+others wait for a turn of the event loop at most, in which strangers get their slice.
+"""
 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shield.policy.pressure.window import OwnLoad
 
 if TYPE_CHECKING:
     from shield.simulate.scene import Costs
+
+TURN: Final = 0.003
+"""s. A turn of the event loop where strangers stand aside: their slice, and the work of the others."""
+PATIENT: Final = 1.0
+"""s. For which strangers may wait before Shield counts as late (process/load_meter.py)."""
 
 
 class Core:
@@ -27,11 +36,14 @@ class Core:
         self._worst = 0.0
         self._turns = 0
 
-    def arrive(self, now: float) -> float:
+    def arrive(self, now: float, stranger: bool) -> float:
         """When a request that arrives will be read: `now`, or later, and then `begin` must be told. Infinity: never."""
         busy = self._busy_until
         if busy <= now:
             return now
+        if not stranger:
+            self._busy_until = busy + self._set_aside
+            return min(busy, now + TURN)
         if busy - now > self._backlog:
             return inf
         self._busy_until = busy + self._set_aside
@@ -50,8 +62,9 @@ class Core:
     def turn(self, now: float) -> None:
         """Note how late the timer runs, which is due now."""
         self._turns += 1
-        if self._busy_until > now:
-            late = self._busy_until - now
+        behind = self._busy_until - now
+        if behind > 0.0:
+            late = min(behind, TURN) + max(behind - PATIENT, 0.0)
             self._late += late
             self._worst = max(self._worst, late)
 

@@ -42,6 +42,12 @@ class Member:
         self.served_at = -inf  # when it last got something
         self.failing_since = inf  # when it asked for the first thing since that it did not get
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it has neither a pass nor a history."""
+        record = self.client.entry.record
+        return self.shown_pass is None and (record is None or not record.live)
+
     def begin_to_solve(self, want: Want) -> None:
         """Set to work on a challenge, for the sake of `want`."""
         self.solving = True

@@ -105,14 +105,14 @@ class Solving:
 
     def _post(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
         """Let an answer or a claim arrive. It waits for Shield to read it, and is sent again if it is lost."""
-        begins = self._core.arrive(now)
         then, about = what
+        member: Member = about[0]
+        begins = self._core.arrive(now, member.is_stranger)
         if begins <= now:
             then(about, now)
         elif begins < inf:
             self._calendar.at(begins, self._post_late, what)
         else:
-            member: Member = about[0]
             member.crowd.tally.lost += 1
             if member.gave_up(now):
                 self._no_pass(member, now)

@@ -2,8 +2,9 @@
 
 What happens between a client and the engine (client/, replies/own_pages.py, process/service.py) is done here in the
 same order: decide, forward or queue or refuse, learn, grant, mint, redeem, claim, tick. Shield's own core is a queue in
-order, with so many microseconds for each thing that it does. Networks are fast and lose nothing. Proof of work is not
-computed: solving takes the time that it would, and the engine is told how many parts of an answer are right.
+order, which the known pass, with so many microseconds for each thing that it does. Networks are fast and lose nothing.
+Proof of work is not computed: solving takes the time that it would, and the engine is told how many parts of an answer
+are right.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ class World:
 
     def ask(self, want: Want, now: float) -> None:
         """Make one try: it arrives, and waits for Shield to read it if that is late."""
-        begins = self._core.arrive(now)
+        begins = self._core.arrive(now, want.member.is_stranger)
         if begins <= now:
             self._try(want, now)
         elif begins < inf:
