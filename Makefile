@@ -35,7 +35,7 @@ help:
 	@echo "make test-wheel  all tests against the wheel, installed in an empty directory"
 	@echo "make lint        ruff and mypy only, and which classes have grown without a reason"
 	@echo "make format      let ruff format the code"
-	@echo "make docs        write what is generated: docs/configuration.md, constants.md and log.md"
+	@echo "make docs        write what is generated: pages of the manual, the config's schema, shield(1)"
 	@echo "make bench       all benchmarks on this machine, loopback only, shown in README.md: 80 minutes"
 	@echo "make soak        honest and hostile traffic and falling servers, loopback only: SOAK_SECONDS=600"
 	@echo "make chaos       killed processes, reloads, upgrades, a full disk, loopback only: CHAOS_SECONDS=300"
@@ -85,6 +85,7 @@ define install-wheel
 		$(WHEEL)/dist/*.whl
 	mkdir $(ROOM)
 	cp -r docs pyproject.toml $(ROOM)
+	test -f $(WHEEL)/venv/share/man/man1/shield.1 && test -f $(WHEEL)/venv/share/shield/config.schema.json
 	$(BIN)/python -c 'import shutil; shutil.copytree("tests", "$(ROOM)/tests", ignore=shutil.ignore_patterns("__pycache__"))'
 endef
 
@@ -100,6 +101,8 @@ short-wheel-test: $(VENV)/dev.stamp
 
 docs: $(VENV)/run.stamp
 	$(BIN)/python -m shield.config.reference docs
+	@mkdir -p deploy/man
+	$(BIN)/python -c 'from shield.cli import manual; print(manual(), end="")' > deploy/man/shield.1
 
 # Figures are shown also when some are not as wanted; the exit status still says so.
 bench: $(VENV)/bench.stamp

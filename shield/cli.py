@@ -247,6 +247,13 @@ def _completion(shell: str) -> int:
     return FINE
 
 
+def manual() -> str:
+    """The manual page shield(1): deploy/man/shield.1."""
+    from shield.console.manual import page
+
+    return page(_parser(), __version__)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="shield",
