@@ -25,13 +25,26 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from shield.client.answering import (
+    BODY,
+    CLOSED,
+    DISCARD,
+    EXCHANGE,
+    HEAD,
+    IDLE,
+    LINGER,
+    NOT_YET,
+    PHASES,
+    TUNNEL,
+    Answering,
+    both_ends,
+)
 from shield.client.collecting import Collecting
 from shield.client.crowding import NOTHING_UNDER_WAY, NOWHERE, UNDER_WAY, UNREAD, UNREAD_SECONDS, UNSENT
 from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.peer import Peer
 from shield.client.request_body import IncomingBody
 from shield.client.response import Http1Response
-from shield.client.routed import too_long
 from shield.client.shut_out import BODILESS
 from shield.client.watch import Watch
 from shield.exchange.endings import READ_TIMEOUT
@@ -42,7 +55,7 @@ from shield.http.grammar import TCHARS
 from shield.http.head import Head
 from shield.http.head_reader import HeadReader
 from shield.http.rules import Broken, Rule
-from shield.model import Action, Fault, Reason, Signal, Tier, Verdict
+from shield.model import Fault, Signal, Tier
 from shield.policy.request import Request
 from shield.readers import PEOPLE, Reader
 from shield.replies.pages import PREFIX
@@ -57,11 +70,8 @@ if TYPE_CHECKING:
     from shield.client.serving import Serving
     from shield.exchange.ports import Passage
     from shield.replies.redirect import Redirect
-    from shield.replies.reply import BodyWanted
+    from shield.wire.sideline import Sideline
     from shield.wire.splice import Pipe
-
-IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
-PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
 
 DISCARD_LIMIT: Final = 64 * 1024
 """bytes. A longer rest of a refused request's body is not worth reading to keep the connection."""
@@ -73,7 +83,7 @@ PIPELINE_BURST: Final = 16
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Answering, asyncio.Protocol):
     """One client's connection, and while it serves a request, that request's end (exchange.ports.ClientSide).
 
     More than 15 attributes: everything that belongs to a connection meets here, and a part that has a worry of its own
@@ -85,23 +95,13 @@ class ClientConnection(asyncio.Protocol):
         "_body",
         "_ends",
         "_eof",
-        "_exchange",
         "_heads",
         "_linger_left",
         "_pending",
-        "_phase",
         "_program",
-        "_redirect",
-        "_serving",
         "_tunnel",
-        "flow",
-        "ja4",
-        "peer",
-        "response",
         "seat",
-        "secure",
         "transport",
-        "watch",
         "whereabouts",
     )
 
@@ -120,10 +120,10 @@ class ClientConnection(asyncio.Protocol):
         # per connection
         self._ends = ends
         self._program = program
-        self.transport: Any = _NOT_YET  # connection_made() brings it, and makes what belongs to it
+        self.transport: Any = NOT_YET  # connection_made() brings it, and makes what belongs to it
         self.seat = -1
         self.whereabouts = NOWHERE
-        self.response: Http1Response = _NOT_YET  # until one is forwarded
+        self.response: Http1Response = NOT_YET  # until one is forwarded
         self._heads = HeadReader(serving.heads)
         self._eof = False
         # per request
@@ -135,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
         self._linger_left = 0
 
     def __repr__(self) -> str:
-        if self.transport is _NOT_YET:
+        if self.transport is NOT_YET:
             return "<ClientConnection not made yet>"
         work = self._tunnel or self._exchange
         parts = [self.peer.address, PHASES[self._phase], self.watch, self.flow, self._body, work]
@@ -330,6 +330,26 @@ class ClientConnection(asyncio.Protocol):
 
     # one request
 
+    def _recognize(self, head: Head, now: float) -> None:
+        self.peer.recognize(head, self._heads.kept, now)
+
+    def _make_response(self) -> None:
+        serving = self._serving
+        self.response = Http1Response(serving.connections, serving.hsts if self.secure else b"")
+
+    def _stand_aside(self, sideline: Sideline | None) -> None:
+        self.transport.stand_aside(sideline)
+
+    def _note_ban(self) -> None:
+        self._barred = not self.peer.trusted  # what it asks next need not be read
+
+    def _received(self) -> int:
+        return 0 if self._body is None else self._body.received
+
+    def _with_hsts(self, message: bytes) -> bytes:
+        """A reply of our own as this connection needs it (RFC 6797 section 7.1)."""
+        return message.replace(b"\r\n", b"\r\n" + self._serving.hsts, 1) if self.secure else message
+
     def _read_head(self, data: bytes, now: float) -> None:
         """One whole head: understand it, and serve the request or say what is wrong with it."""
         if self._barred and self._turned_away(data, now):
@@ -352,117 +372,6 @@ class ClientConnection(asyncio.Protocol):
         self.end(now, linger=not head.startswith(BODILESS))
         return True
 
-    def _serve(self, head: Head, now: float) -> None:
-        """One request: ask the policy, carry out the verdict."""
-        if self._redirect is not None:
-            reply = self._redirect.reply(head)
-            if reply is not None:
-                request_id = b""
-                if reply.status == Fault.MISDIRECTED.status:
-                    word, request_id = Fault.MISDIRECTED.value, self._id_to_quote(head, head.reader())
-                    self._serving.log.fault(
-                        now, self.peer.address, word, reply.status, ja4=self.ja4, head=head, request_id=request_id
-                    )
-                self.answer(reply, head, now, request_id)
-                return
-        serving = self._serving
-        if now >= self.watch.expires:
-            head.close = True
-            serving.connections.crowding.expired()
-        peer = self.peer
-        suffix = b""
-        if peer.trusted:
-            suffix = peer.recognize_behind(head, now)
-        elif head is not peer.known_head:
-            peer.recognize(head, self._heads.kept, now)
-        client = peer.client
-        assert client is not None  # noqa: S101 - it has just been recognized, and cast() costs 50 ns
-        shown_pass, has_body = peer.shown_pass, head.length != 0
-        request = Request(client, head.method, head.path, head.headers, shown_pass, has_body, None, head.found_reader)
-        if head.path.startswith(PREFIX):
-            self._serve_own(request, head, now)
-            return
-        verdict = serving.engine.decide(request, now)
-        action = verdict.action
-        # A request whose body is pending is counted when it enters.
-        refused = action in _ANSWERED
-        if serving.sideline.open:
-            self._take_place(request, verdict)
-        if not request.body_pending or refused:
-            serving.metrics.verdicts[action._value_][verdict.reason._value_] += 1
-        if refused:
-            self._refuse(request, head, verdict, now)
-        else:
-            self._send_on(request, head, action, suffix, now)
-
-    def _take_place(self, request: Request, verdict: Verdict) -> None:
-        """While Shield's own core is full, strangers are read after all others."""
-        if not self.peer.trusted:
-            stranger = request.tier > _STRANGERS or verdict.action is Action.BAN
-            self.transport.stand_aside(self._serving.sideline if stranger else None)
-
-    def _serve_own(self, request: Request, head: Head, now: float) -> None:
-        """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
-        serving = self._serving
-        verdict = serving.engine.toll(request, now)
-        serving.metrics.decided(verdict)
-        if verdict.action in _ANSWERED:
-            self._refuse(request, head, verdict, now)
-        else:
-            secure = self.secure or head.secure
-            request_id = self._id_to_quote(head, head.reader())
-            reply = serving.own_pages.serve(request, head, self.peer.trusted, secure, now, request_id)
-            self._say(reply, head, now, request_id)
-
-    def serve_judged(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
-        """Serve the first request, which was read and judged before there was a connection (accept/first_read.py)."""
-        self.peer.take_over(request.client)
-        if verdict.action in _ANSWERED:
-            self._refuse(request, head, verdict, now)
-        else:
-            self._send_on(request, head, verdict.action, b"", now)
-
-    def _send_on(self, request: Request, head: Head, action: Action, suffix: bytes, now: float) -> None:
-        """Send on a request that the policy lets through or has wait, with `suffix` if a trusted proxy brought it."""
-        serving = self._serving
-        peer = self.peer
-        most_body = 0
-        routed = serving.routed
-        if routed is not None:
-            terms = routed.of(request)
-            routed.set_limits(self.watch, terms)
-            most_body = routed.most_body(terms)
-            if too_long(head.length, most_body):
-                self._too_large(request, head, now)
-                return
-        if not suffix:  # made for what is forwarded only; a refusal needs none
-            suffix = peer.forwarding_lines(head)
-        if self.response is _NOT_YET:
-            self.response = Http1Response(serving.connections, serving.hsts if self.secure else b"")
-        forwarder = serving.forwarder
-        request_id = head.request_id if peer.trusted and head.request_id else forwarder.request_ids()
-        request.owner = exchange = Exchange(forwarder, self, request, head, suffix, request_id, now)
-        self._exchange = exchange
-        if head.length == 0:
-            self._phase = EXCHANGE
-            if action is _QUEUE:
-                exchange.wait()
-            else:
-                exchange.start(now)
-            return
-        self._begin_body(head, now, serving.heads.examiner.max_body if routed is None else most_body)
-
-    def _too_large(self, request: Request, head: Head, now: float) -> None:
-        """Refuse a request that was let in for the length of its body, which is more than its route allows."""
-        serving, rule = self._serving, Rule.BODY_SIZE
-        serving.engine.cancel(request, now)
-        reply = serving.replies.fault(rule.fault, head.reader())
-        serving.metrics.faults[rule.fault.value] += 1
-        serving.metrics.rules["request"][rule.value] += 1
-        peer = self.peer
-        serving.log.fault(now, peer.address, rule.fault.value, reply.status, ja4=peer.ja4, head=head, rule=rule.value)
-        self.answer(reply, head, now)
-
     def _begin_body(self, head: Head, now: float, most: int, collecting: Collecting | None = None) -> None:
         """The body of a request follows, of `most` bytes at most; 0 is any number."""
         self._phase = BODY
@@ -484,36 +393,6 @@ class ClientConnection(asyncio.Protocol):
             return head.expect or head.length == CHUNKED or head.length > DISCARD_LIMIT
         return body is not None and body.may_exceed(DISCARD_LIMIT)
 
-    def _refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
-        """Answer a request that the policy does not let through."""
-        serving = self._serving
-        peer = self.peer
-        reader = head.reader()
-        if peer.trusted:
-            request_id = self._id_to_quote(head, reader)
-        else:  # the same, for a flood
-            request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
-        if verdict.action is _CHALLENGE:
-            serving.log.refused(now, request, 503, request_id, peer.ja4, head.old)
-            self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
-            if serving.resting.seconds:
-                self._rest(request, head, now)
-            return
-        if verdict.reason is _ADDRESS_BANNED:
-            self._barred = not peer.trusted  # what it asks next need not be read
-        reply = serving.replies.refusal(verdict, reader)
-        serving.log.refused(now, request, reply.status, request_id, peer.ja4, head.old)
-        self.answer(reply, head, now, request_id)
-        if serving.resting.seconds:
-            self._rest(request, head, now)
-
-    def _id_to_quote(self, head: Head, reader: Reader) -> bytes:
-        """The id of a request that Shield answers itself: that of a trusted proxy, else a new one if `reader` could
-        quote it."""
-        if self.peer.trusted and head.request_id:
-            return head.request_id
-        return self._serving.forwarder.request_ids() if reader in PEOPLE else b""
-
     def _rest(self, request: Request, head: Head, now: float) -> None:
         """A request was refused. While Shield's own core is full, read nothing for a moment of a stranger that asks
         again at once."""
@@ -531,16 +410,6 @@ class ClientConnection(asyncio.Protocol):
                 self._continue()
             else:
                 self.flow.resume()
-
-    def _say(self, reply: Reply | BodyWanted, head: Head, now: float, request_id: bytes = b"") -> None:
-        """Send a reply, or first read the body that it depends on."""
-        if isinstance(reply, Reply):
-            self.answer(reply, head, now, request_id)
-        elif head.length == 0:
-            self.answer(reply.reply(b"", now), head, now, request_id)
-        else:
-            most = self._serving.heads.examiner.max_body
-            self._begin_body(head, now, most, Collecting(reply, head, request_id))
 
     def answer(self, reply: Reply, head: Head, now: float, request_id: bytes = b"") -> None:
         """Send a reply of our own to a request whose body may not have been read; a page with the `request_id`."""
@@ -570,10 +439,6 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._phase = IDLE
             self._ready(now)
-
-    def _with_hsts(self, message: bytes) -> bytes:
-        """A reply of our own as this connection needs it (RFC 6797 section 7.1)."""
-        return message.replace(b"\r\n", b"\r\n" + self._serving.hsts, 1) if self.secure else message
 
     def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"", rule: Rule | None = None) -> None:
         """The client's bytes are not HTTP as we read it: answer, and never read another request from them.
@@ -627,14 +492,7 @@ class ClientConnection(asyncio.Protocol):
     # the exchange's half of the connection: exchange.ports.ClientSide
 
     def ends_of(self, address: str) -> Ends:
-        """Both ends of the connection of the client at `address`, for a PROXY header. Of one that a trusted proxy has
-        named in a field, only the address is known."""
-        ends = self._ends
-        if ends is None:
-            here = self.transport.get_extra_info("socket").getsockname()
-            port = self.transport.get_extra_info("peername")[1]
-            ends = Ends(self.peer.address.partition("%")[0], port, _bare(here[0]), here[1])
-        return ends if _bare(ends.source) == _bare(address) else ends._replace(source=_bare(address), source_port=0)
+        return both_ends(self._ends, self.transport, self.peer.address, address)
 
     def write(self, data: bytes) -> None:
         """Send to the client."""
@@ -777,17 +635,6 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.watch.client_reading(now, self.flow.taken())
 
-    def read_ahead(self, now: float) -> bool:
-        """Whether there is room to read more from the upstream although the client is behind. It is watched then."""
-        flow = self.flow
-        begins = not flow.ahead
-        exchange = self._exchange
-        if exchange is None or not flow.read_ahead(exchange.request):
-            return False
-        if begins:
-            self.expect_progress(now)
-        return True
-
     def stake(self, now: float) -> int:
         """What would be lost if the connection were closed now, as crowding.py puts it."""
         phase = self._phase
@@ -861,40 +708,6 @@ class ClientConnection(asyncio.Protocol):
             self.transport.abort()
             self.watch.nothing()
 
-    def _slow_body(self, now: float) -> None:
-        """The body of a request has not come as fast as it should."""
-        received = 0 if self._body is None else self._body.received
-        if self.watch.kept_pace(received):
-            self.expect_progress(now)
-        elif not (received and self._may_rest(now)):
-            if self._serving.engine.pressed and not self.watch.enough(received):
-                self._report(Signal.SLOW_ABORT, now)
-            self._break(Fault.BODY_TIMEOUT, now)
-
-    def _may_rest(self, now: float) -> bool:
-        """Whether a client that does not move is waited for a while longer: in calm weather everybody, as it holds
-        nothing that somebody needs, and who is known always. It is watched on then."""
-        return (self._deserves() or not self._serving.engine.pressed) and self.watch.pause(now)
-
-    def _may_stay(self, now: float) -> bool:
-        """Whether a client with a history or a pass, which has not read for so long, may rest on: it keeps the service
-        from nothing, and nobody lacks what it holds. It is watched on then."""
-        exchange = self._exchange
-        free = exchange is None or (exchange.slot is not None and exchange.slot.returned)
-        roomy = self._serving.forwarder.streams.roomy() and self.flow.roomy()
-        return free and roomy and self._deserves() and self.watch.stay(now)
-
-    def _deserves(self) -> bool:
-        """Whether the client has a history or a pass."""
-        peer = self.peer
-        return peer.client is not None and self._serving.engine.deserves(peer.client, peer.shown_pass)
-
-    def _report(self, signal: Signal, now: float, head: bytes | bytearray = b"") -> None:
-        """Report who is at the other end, who has sent a `head` that could not be read."""
-        peer = self.peer
-        if not peer.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
-            self._serving.engine.report(peer.whose(head, now), signal, now)
-
 
 def _is_foreign(head: bytes | bytearray) -> bool:
     """Whether a connection that begins so speaks another protocol. Pages can have a browser do that: TLS on the plain
@@ -908,18 +721,8 @@ def _is_by_hand(head: bytes | bytearray, rule: Rule) -> bool:
     return rule is Rule.BARE_LF and b"\n" in head and b"\r" not in head
 
 
-def _bare(address: str) -> str:
-    """Without the prefix of IPv4 on a dual-stack socket, and without a zone (fe80::1%eth0), which means nothing
-    elsewhere."""
-    return address.removeprefix("::ffff:").partition("%")[0]
-
-
-_NOT_YET: Final[Any] = None
 _WHOLE: Final = Seen.WHOLE
-_ADDRESS_BANNED: Final = Reason.ADDRESS_BANNED
-_FORWARD, _QUEUE, _CHALLENGE = Action.FORWARD, Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _STRANGERS: Final = Tier.T2
-_ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
 _AT_WORK: Final = frozenset({EXCHANGE, TUNNEL})
 _INCOMPLETE: Final = frozenset({IDLE, HEAD, BODY, DISCARD})
 _READING_BODY: Final = frozenset({BODY, DISCARD})
