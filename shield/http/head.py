@@ -100,6 +100,7 @@ class Head:
     expect = False  # the client waits for 100 (Continue)
     upgrade = b""  # the protocol that it asks for and may have: b"websocket", or some of http.upgrades
     secure = False  # a trusted proxy says that the client came to it over TLS
+    http = ""  # the version of HTTP for the log: "2", and empty for HTTP/1
     # what others keep with it while target and fields stay the same
     written: bytes | None = None  # the beginning of the request as it was sent to a server; empty when sent once
     telling: tuple[bytes, ...] | None = None  # of a plain head: its lines that tell who reads the answer, as forwarded
@@ -338,10 +339,8 @@ class Examiner:
             host = authority.encode("ascii")
             if HOST.fullmatch(host) is None:
                 raise Broken(Rule.HOST_SYNTAX)
-            if head.host and head.host != host:
-                port = _DEFAULT_PORTS[scheme]
-                if _host_and_port(host, port) != _host_and_port(head.host, port):
-                    raise Broken(Rule.HOST_DIFFERS)
+            if head.host and not same_authority(head.host, host, scheme):
+                raise Broken(Rule.HOST_DIFFERS)
             head.host = host
             target = "/" + tail
         self.aim_at_path(head, target)
@@ -354,6 +353,12 @@ class Examiner:
         query = target.find("?")
         head.path = target if query < 0 else target[:query]
         head.written = None
+
+
+def same_authority(one: bytes, other: bytes, scheme: str) -> bool:
+    """Whether two authorities mean the same server under `scheme`: "http" or "https"."""
+    port = _DEFAULT_PORTS[scheme]
+    return one == other or _host_and_port(one, port) == _host_and_port(other, port)
 
 
 def _host_and_port(authority: bytes, default: int) -> tuple[bytes, int]:

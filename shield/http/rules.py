@@ -1,4 +1,4 @@
-"""Every rule of HTTP/1 that a request or a response can break, by name, and what breaking it costs.
+"""Every rule of HTTP that a request or a response can break, by name, and what breaking it costs.
 
 The names stand in the log and in the metrics. docs/framing-differences.md has a row for each rule: what it protects
 from, what other proxies do, who breaks it in good faith, and why it is decided as it is.
@@ -78,6 +78,11 @@ class Rule(enum.Enum):
     CHUNK_BARE_LF = "chunk_bare_lf", Fault.BAD_FRAMING, _CHARGED
     CHUNK_OVERHEAD = "chunk_overhead", Fault.BAD_FRAMING, _CHARGED
     TRAILER = "trailer", Fault.BAD_FRAMING, _CHARGED
+    # HTTP/2 only (http2_head.py).
+    PSEUDO_FIELD = "pseudo_field", Fault.MALFORMED_HEAD, _CHARGED  # missing, unknown, twice, or late
+    SCHEME = "scheme", Fault.BAD_TARGET  # another one than that of the connection
+    CONNECTION_FIELD = "connection_field", Fault.MALFORMED_HEAD, _CHARGED  # it belongs to HTTP/1
+    STREAM_ERROR = "stream_error", Fault.BAD_FRAMING, _CHARGED  # what the library resets a stream for
     # Responses only.
     INTERIM_COUNT = "interim_count", Fault.UPSTREAM_GARBAGE
     SWITCH_UNASKED = "switch_unasked", Fault.UPSTREAM_GARBAGE

@@ -1,0 +1,205 @@
+"""The heads of HTTP/2's streams (RFC 9113 section 8.3): pseudo-fields and fields -> Head, or what is wrong with them.
+
+What is peculiar to HTTP/2 is looked at here. Then the head is written as HTTP/1.1 would write it, and read as any
+other: so the same rules hold, the same limits, and the same meaning of each field. That writing is exact: each line is
+one field, since no name has a colon and neither names nor values have CR or LF.
+
+libnghttp2 has looked at most of it before. It is looked at again, because what passes here is written to a server of
+HTTP/1, to which a LF that slipped through would be another request.
+
+    fields like the last ones    only the target is read       PlainHeads.again()
+    plain, or not                as in HTTP/1                  PlainHeads.read(), Examiner.examine()
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from shield.http.framing import CHUNKED
+from shield.http.grammar import HOST
+from shield.http.head import BODY_USUAL, Head, same_authority
+from shield.http.rules import Broken, Rule
+
+if TYPE_CHECKING:
+    from shield.http.plain_head import PlainHeads
+
+Pairs = Sequence[tuple[bytes, bytes]]
+"""Names and values in the order in which they came."""
+
+CONNECTION_FIELDS: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"http2-settings"}
+)
+"""Fields that belong to a connection of HTTP/1 (RFC 9113 section 8.2.2)."""
+
+_KNOWN: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
+# RFC 9113 section 8.2.1: a name is a token without upper case. Several of them, each with LF behind it.
+_NAMES: Final = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]++\n)*+")
+_WEBSOCKET: Final = b"websocket"
+
+
+class Http2Heads:
+    """Reads the heads of one connection, over which `scheme` is spoken: b"http" or b"https". A trusted proxy may say
+    either, as it may have ended TLS (`any_scheme`)."""
+
+    __slots__ = ("_any_scheme", "_kept", "_last", "_plain", "_scheme")
+
+    def __init__(self, plain: PlainHeads, scheme: bytes, any_scheme: bool) -> None:
+        """`plain`: what all connections share, the limits among it."""
+        self._plain = plain
+        self._scheme = scheme
+        self._any_scheme = any_scheme
+        self._last: tuple[bytes, bytes, Pairs] = (b"", b"", ())  # method, authority and fields of `_kept`
+        self._kept: Head | None = None  # a plain head without a body
+
+    def read(self, pairs: Pairs, ended: bool, new_key: Callable[[], bytes]) -> Head:
+        """The head that `pairs` are; `ended`: no body follows. `new_key` makes a Sec-WebSocket-Key for a server of
+        HTTP/1, where a WebSocket is asked for (RFC 8441 section 5). Raises Broken."""
+        pseudo, fields = _parted(pairs)
+        method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
+        authority = pseudo.get(b":authority", b"")
+        self._check_target(pseudo, method, path)
+        protocol = pseudo.get(b":protocol")
+        if protocol is not None:
+            return self._tunnel(method, path, authority, protocol, fields, ended, new_key)
+        if ended and (method, authority, fields) == self._last:
+            head = self._again(method, path)
+            if head is not None:
+                return head
+        text, stop = self._write(method, path, authority, fields)
+        return self._read(text, stop, (method, authority, fields), ended)
+
+    def _check_target(self, pseudo: dict[bytes, bytes], method: bytes, path: bytes) -> None:
+        if method == b"CONNECT" and b":protocol" not in pseudo:
+            raise Broken(Rule.METHOD)
+        if not method or not path or b":scheme" not in pseudo:
+            raise Broken(Rule.PSEUDO_FIELD)
+        scheme = pseudo[b":scheme"]
+        if scheme != self._scheme and not (self._any_scheme and scheme in _SCHEMES):
+            raise Broken(Rule.SCHEME)
+        if path[0] != _SLASH and not (path == b"*" and method == b"OPTIONS"):
+            raise Broken(Rule.TARGET_FORM)
+
+    def _again(self, method: bytes, path: bytes) -> Head | None:
+        """The last head with another target. Raises Broken."""
+        kept = self._kept
+        if kept is None:
+            return None
+        head = Head()
+        head.__dict__.update(kept.__dict__)
+        line = b"%b %b HTTP/1.1" % (method, path)
+        return head if self._plain.again(head, line, len(line)) else None
+
+    def _write(self, method: bytes, path: bytes, authority: bytes, fields: Pairs) -> tuple[bytes, int]:
+        """The head as HTTP/1.1 writes it, and where its first line ends. Raises Broken."""
+        names = [name for name, _ in fields]
+        if _NAMES.fullmatch(b"%b\n" % b"\n".join(names) if names else b"") is None:
+            raise Broken(Rule.FIELD_NAME)
+        if not CONNECTION_FIELDS.isdisjoint(names):
+            raise Broken(Rule.CONNECTION_FIELD)
+        if any(name == b"te" and value != b"trailers" for name, value in fields):
+            raise Broken(Rule.CONNECTION_FIELD)
+        line = b"%b %b HTTP/1.1" % (method, path)
+        lines = [line]
+        if authority:
+            lines.append(b"host: " + authority)
+            lines += [b"%b: %b" % pair for pair in fields if pair[0] != b"host"]
+            hosts = [value for name, value in fields if name == b"host"]
+            if hosts:
+                self._compare(authority, hosts)
+        else:
+            lines += [b"%b: %b" % pair for pair in fields]
+        text = b"%b\r\n\r\n" % b"\r\n".join(lines)
+        if text.count(b"\n") != len(lines) + 1 or text.count(b"\r") != len(lines) + 1:
+            raise Broken(Rule.CONTROL_CHARACTER)
+        return text, len(line)
+
+    def _compare(self, authority: bytes, hosts: list[bytes]) -> None:
+        """RFC 9113 section 8.3.1: Host, if there is one, says what `authority` says. Raises Broken."""
+        if len(hosts) > 1:
+            raise Broken(Rule.HOST_REPEATED)
+        if HOST.fullmatch(authority) is None or HOST.fullmatch(hosts[0]) is None:
+            raise Broken(Rule.HOST_SYNTAX)
+        if not same_authority(authority, hosts[0], self._scheme.decode("ascii")):
+            raise Broken(Rule.HOST_DIFFERS)
+
+    def _read(self, text: bytes, stop: int, asked: tuple[bytes, bytes, Pairs], ended: bool) -> Head:
+        plain = self._plain
+        examiner = plain.examiner
+        if len(text) > examiner.max_head:
+            raise Broken(Rule.TARGET_SIZE if stop > examiner.max_head else Rule.HEAD_SIZE)
+        head = plain.read(text, stop)
+        if head is not None and ended and not head.length:
+            self._last, self._kept = asked, _copy(head)
+        if head is None:
+            head = examiner.examine(text, stop)
+        head.http = "2"
+        if ended:
+            if head.length:
+                raise Broken(Rule.STREAM_ERROR)
+        elif not head.length and not _says_length(asked[2]):
+            head.length = CHUNKED
+            head.doubtful = head.method not in BODY_USUAL
+        return head
+
+    def _tunnel(
+        self,
+        method: bytes,
+        path: bytes,
+        authority: bytes,
+        protocol: bytes,
+        fields: Pairs,
+        ended: bool,
+        new_key: Callable[[], bytes],
+    ) -> Head:
+        """A WebSocket by extended CONNECT (RFC 8441), as HTTP/1.1 asks for one (RFC 6455 section 4.1). Raises
+        Broken."""
+        if method != b"CONNECT" or not authority or ended:
+            raise Broken(Rule.PSEUDO_FIELD)
+        if protocol != _WEBSOCKET:
+            raise Broken(Rule.METHOD)
+        kept = [pair for pair in fields if pair[0] != b"sec-websocket-key"]
+        if _says_length(kept):
+            raise Broken(Rule.PSEUDO_FIELD)
+        text, stop = self._write(b"GET", path, authority, kept)
+        upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: %b\r\n\r\n" % new_key()
+        text = text[:-2] + upgrade
+        examiner = self._plain.examiner
+        if len(text) > examiner.max_head:
+            raise Broken(Rule.HEAD_SIZE)
+        head = examiner.examine(text, stop)
+        head.http = "2"
+        return head
+
+
+def _copy(head: Head) -> Head:
+    """A head that stays as it is, whatever its request goes through."""
+    other = Head()
+    other.__dict__.update(head.__dict__)
+    other.http = "2"
+    return other
+
+
+def _parted(pairs: Pairs) -> tuple[dict[bytes, bytes], Pairs]:
+    """Pseudo-fields by name, and the fields. Raises Broken where one is unknown, comes twice or late."""
+    pseudo: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name[:1] != b":":
+            break
+        if name in pseudo or name not in _KNOWN:
+            raise Broken(Rule.PSEUDO_FIELD)
+        pseudo[name] = value
+    fields = pairs[len(pseudo) :]
+    for name, _ in fields:
+        if name[:1] == b":":
+            raise Broken(Rule.PSEUDO_FIELD)
+    return pseudo, fields
+
+
+def _says_length(fields: Pairs) -> bool:
+    return any(name == b"content-length" for name, _ in fields)
+
+
+_SCHEMES: Final = frozenset({b"http", b"https"})
+_SLASH: Final = ord("/")
