@@ -32,6 +32,7 @@ from shield.accept.prelude import Prelude
 from shield.accept.sockets import bind
 from shield.accept.tls import TlsSettings, hsts_field
 from shield.client.connection import ClientConnection
+from shield.client.h2.connection import Http2Connection
 from shield.client.sweep import SHARDS
 from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
@@ -254,19 +255,23 @@ class QuietLog:
         self.faults: list[str] = []
         self.refusals: list[tuple[str, int, str]] = []
         self.programs: list[str] = []  # JA4 of each line
+        self.versions: list[str] = []  # of HTTP, of each line: "2" or ""
+        self.details: list[str] = []  # those that faults have
         self.rules: list[tuple[str, str, str]] = []  # broken rule, method and path of each line that has one
 
     def request(self, now: float, request: Request, status: int, *rest: Any) -> None:
-        *rest, ja4, rule, _ = rest  # type: ignore[assignment]
+        *rest, ja4, rule, http = rest  # type: ignore[assignment]
         self.programs.append(ja4)
+        self.versions.append(http)
         if rule:
             self.rules.append((rule, request.method, request.path))
         self.requests.append((request.method, request.path, status, *rest))
 
     def refused(
-        self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "", old: bool = False
+        self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "", http: str = ""
     ) -> None:
         self.programs.append(ja4)
+        self.versions.append(http)
         self.refusals.append((request.path, status, request_id.decode("ascii")))
 
     def refused_unread(
@@ -293,9 +298,13 @@ class QuietLog:
         head: Any = b"",
         rule: str = "",
         request_id: bytes = b"",
+        http: str = "",
     ) -> None:
         self.programs.append(ja4)
+        self.versions.append(http or (head.http if isinstance(head, Head) else ""))
         self.faults.append(fault)
+        if detail:
+            self.details.append(detail)
         if rule:
             line = [""] if not isinstance(head, (bytes, bytearray)) else head.decode("latin-1").split(" ")
             asked = (line[0], line[1].partition("?")[0]) if len(line) > 1 else ("", "")
@@ -347,7 +356,10 @@ class Shield:
         address: str = "127.0.0.1:0",
         per_address: int = 1000,
         per_network: int = 1000,
+        http2: bool = False,
     ) -> None:
+        """`http2`: all connections speak HTTP/2."""
+        self.http2 = http2
         self.per_address = per_address
         self.per_network = per_network
         self.clock = MovedClock()
@@ -444,7 +456,9 @@ class Shield:
     def _noted(self, event: str, **fields: Any) -> None:
         self.notes.append((event, str(fields)))
 
-    def _connection(self, ends: Ends | None, program: Program) -> ClientConnection:
+    def _connection(self, ends: Ends | None, program: Program) -> ClientConnection | Http2Connection:
+        if self.http2:
+            return Http2Connection(self.serving, ends, program, self.redirect)
         connection = ClientConnection(self.serving, ends, program, self.redirect)
         self.accepted.append(connection)
         return connection
@@ -472,6 +486,7 @@ class Shield:
         self.clock.offset += seconds
         for _ in range(SHARDS):
             self.connections.sweep.sweep(self.clock())
+            self.connections.streams.sweep(self.clock())
             self.streams.sweep(self.clock())
             self.forwarder.make_way(self.clock())
         self.pool.sweep(self.clock())

@@ -111,7 +111,13 @@ class Answering:
                 if reply.status == Fault.MISDIRECTED.status:
                     word, request_id = Fault.MISDIRECTED.value, self._id_to_quote(head, head.reader())
                     self._serving.log.fault(
-                        now, self.peer.address, word, reply.status, ja4=self.ja4, head=head, request_id=request_id
+                        now,
+                        self.peer.address,
+                        word,
+                        reply.status,
+                        ja4=self.ja4,
+                        head=head,
+                        request_id=request_id,
                     )
                 self.answer(reply, head, now, request_id)
                 return
@@ -211,7 +217,15 @@ class Answering:
         serving.metrics.faults[rule.fault.value] += 1
         serving.metrics.rules["request"][rule.value] += 1
         peer = self.peer
-        serving.log.fault(now, peer.address, rule.fault.value, reply.status, ja4=peer.ja4, head=head, rule=rule.value)
+        serving.log.fault(
+            now,
+            peer.address,
+            rule.fault.value,
+            reply.status,
+            ja4=peer.ja4,
+            head=head,
+            rule=rule.value,
+        )
         self.answer(reply, head, now)
 
     def _refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
@@ -224,7 +238,7 @@ class Answering:
         else:  # the same, for a flood
             request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
         if verdict.action is _CHALLENGE:
-            serving.log.refused(now, request, 503, request_id, peer.ja4, head.old)
+            serving.log.refused(now, request, 503, request_id, peer.ja4, head.http)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
             if serving.resting.seconds:
                 self._rest(request, head, now)
@@ -232,7 +246,7 @@ class Answering:
         if verdict.reason is _ADDRESS_BANNED:
             self._note_ban()
         reply = serving.replies.refusal(verdict, reader)
-        serving.log.refused(now, request, reply.status, request_id, peer.ja4, head.old)
+        serving.log.refused(now, request, reply.status, request_id, peer.ja4, head.http)
         self.answer(reply, head, now, request_id)
         if serving.resting.seconds:
             self._rest(request, head, now)

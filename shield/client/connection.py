@@ -564,7 +564,7 @@ class ClientConnection(Answering, asyncio.Protocol):
         elif seen is Seen.REFUSAL:
             request = exchange.request
             reply = self._serving.replies.refusal(request.verdict, head.reader())
-            self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4, exchange.head.old)
+            self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4, exchange.head.http)
             self.answer(reply, head, now, exchange.request_id)
             if self._serving.resting.seconds:
                 self._rest(request, head, now)

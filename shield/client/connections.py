@@ -25,14 +25,15 @@ class Member(Guest, Watched, Protocol):
 
 class Connections:
     """All of them, bounded by the listener's limit. `draining`: each ends with the response that it is sent next;
-    `ahead` is what is read ahead of slow clients."""
+    `ahead` is what is read ahead of slow clients. `streams` are those of HTTP/2, whose deadlines are their own."""
 
-    __slots__ = ("_metrics", "_on_close", "ahead", "crowding", "draining", "sweep")
+    __slots__ = ("_metrics", "_on_close", "ahead", "crowding", "draining", "streams", "sweep")
 
     def __init__(self, crowding: Crowding, ahead: ReadAhead, metrics: Metrics, on_close: Callable[[], None]) -> None:
         """`on_close` is called when one has been closed: there may be room for another."""
         self.crowding = crowding
         self.sweep: Sweep[Member] = Sweep()
+        self.streams: Sweep[Watched] = Sweep()
         self.ahead = ahead
         self.draining = False
         self._metrics = metrics

@@ -1,16 +1,15 @@
 """Backpressure: how much waits to be sent to a client, whether more is read from it, and what is read ahead of it.
 
-Flow        one client connection
+Flow        one client connection, or one stream of HTTP/2
 ReadAhead   what all of them together may read ahead
 """
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import struct
 import termios
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from shield.policy.shares import Holding, Shares
 
@@ -44,22 +43,41 @@ class ReadAhead:
         return self.shares.total
 
 
-def _on_the_way(transport: asyncio.Transport) -> int:
+class Wire(Protocol):
+    """What is written to and read from: the transport of a connection, or a stream of HTTP/2."""
+
+    def is_closing(self) -> bool:
+        """Whether nothing more is read or written."""
+
+    def pause_reading(self) -> None:
+        """Take no more from the client."""
+
+    def resume_reading(self) -> None:
+        """Take more again."""
+
+    def get_write_buffer_size(self) -> int:
+        """bytes that wait for the client."""
+
+    def get_extra_info(self, name: str) -> Any:
+        """`socket`, if it is one."""
+
+
+def _on_the_way(transport: Wire) -> int:
     """bytes in our kernel's buffer that the client's kernel has not acknowledged (SIOCOUTQ of tcp(7))."""
     sock = transport.get_extra_info("socket")
     try:
         return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-    except (AttributeError, OSError, ValueError):  # it is closed
+    except (AttributeError, OSError, ValueError):  # it is closed, or none of a stream's own
         return 0
 
 
 class Flow:
-    """The flow over one client connection. `blocked`: more than WRITE_HIGH waits for the client; `paused`: nothing is
-    read from it; `sent` bytes were given to the transport."""
+    """The flow over one client connection, or one stream of it. `blocked`: more than WRITE_HIGH waits for the client;
+    `paused`: nothing is read from it; `sent` bytes were given to the transport."""
 
     __slots__ = ("_ahead", "_shared", "_transport", "blocked", "paused", "sent")
 
-    def __init__(self, transport: asyncio.Transport, shared: ReadAhead) -> None:
+    def __init__(self, transport: Wire, shared: ReadAhead) -> None:
         self._transport = transport
         self._shared = shared
         self._ahead: Holding[None] | None = None  # while something is read ahead

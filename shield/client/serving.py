@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shield.client.connections import Connections
+    from shield.client.h2.response import FieldPairs
+    from shield.client.h2.session import Terms
     from shield.client.peer import Recognition
     from shield.client.resting import Resting
     from shield.client.routed import Routed
@@ -32,7 +34,7 @@ class Serving:
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
     a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment;
     strangers are read on the `sideline` while that is open. `routed` is what is set for single routes, None where
-    nothing is.
+    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2.
     Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 
@@ -54,3 +56,5 @@ class Serving:
     resting: Resting
     sideline: Sideline
     routed: Routed | None
+    http2: Terms
+    field_pairs: FieldPairs

@@ -1,4 +1,4 @@
-"""Deadlines of all client connections, from one timer.
+"""Deadlines of all client connections, and of their streams, from one timer.
 
 A timer per connection would cost more than a request. Instead each connection has a Watch, and a sweep looks at an
 eighth of them every eighth of a second: a deadline is met up to one second late, and setting it is a few stores.
@@ -17,7 +17,7 @@ SWEEP_SECONDS: Final = 1.0 / SHARDS
 
 
 class Watched(Protocol):
-    """A client connection."""
+    """A client connection, or one of its streams."""
 
     @property
     def watch(self) -> Watch:
@@ -31,7 +31,7 @@ T = TypeVar("T", bound=Watched)
 
 
 class Sweep(Generic[T]):
-    """All open client connections, bounded by the listener's connection limit."""
+    """All open client connections, bounded by the listener's connection limit; or all their streams."""
 
     __slots__ = ("_next", "_shards", "_turn")
 

@@ -672,7 +672,7 @@ class Exchange:
                 side = "request" if ending in (SPOILED, SPOILED_LATE) else "response"
                 forwarder.metrics.rules[side][told] += 1
             forwarder.log.request(
-                now, request, status, seconds, self.body_sent, name, request_id, word, client.ja4, told, self.head.old
+                now, request, status, seconds, self.body_sent, name, request_id, word, client.ja4, told, self.head.http
             )
         if released:
             forwarder.resume(released, now)

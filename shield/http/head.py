@@ -100,7 +100,7 @@ class Head:
     expect = False  # the client waits for 100 (Continue)
     upgrade = b""  # the protocol that it asks for and may have: b"websocket", or some of http.upgrades
     secure = False  # a trusted proxy says that the client came to it over TLS
-    http = ""  # the version of HTTP for the log: "2", and empty for HTTP/1
+    http = ""  # the version of HTTP for the log: "1.0", "2", and empty for the usual one
     # what others keep with it while target and fields stay the same
     written: bytes | None = None  # the beginning of the request as it was sent to a server; empty when sent once
     telling: tuple[bytes, ...] | None = None  # of a plain head: its lines that tell who reads the answer, as forwarded
@@ -207,6 +207,8 @@ class Examiner:
         head.method = method = line[1].decode("ascii")
         head.headers = Fields(data)
         head.old = head.close = old = line[4] == b"0"
+        if old:
+            head.http = "1.0"
         if method == "CONNECT" or method == "TRACE":
             raise Broken(Rule.METHOD)
         fields: list[bytes] = []

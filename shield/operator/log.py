@@ -54,6 +54,8 @@ TRACEBACK_CHARACTERS: Final = 4096
 
 HTTP: Final = "HTTP/1.1"
 OLD: Final = "HTTP/1.0"
+HTTP_2: Final = "2"
+_VERSIONS: Final = {"": HTTP, "1.0": OLD, HTTP_2: "HTTP/2.0"}
 
 SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
 """Fields whose values count for a request's shape. Whoever varies the User-Agent keeps these."""
@@ -225,18 +227,18 @@ class AccessLog:
         fault: str = "",
         ja4: str = "",
         rule: str = "",
-        old: bool = False,
+        http: str = "",
     ) -> None:
         """Log a forwarded request that has ended.
 
         `seconds` from its head to its end; `sent` bytes of body to the client; `server` the one tried last, if any;
         `fault` why it failed, if it did; `ja4` of the client's program, over TLS; `rule` that the response broke;
-        `old`: it was made in HTTP/1.0.
+        `http`: the version that it was made in, "1.0" or "2"; empty for the usual one.
         """
         if not self._requests and not (fault and self._admit_fault(now)):
             return
         if self._combined:
-            self._put_combined(now, request, status, sent, old)
+            self._put_combined(now, request, status, sent, http)
             return
         verdict = request.verdict
         client = request.client
@@ -266,25 +268,29 @@ class AccessLog:
                 line["action"], line["reason"] = NOT_SENT, fault
         if rule:
             line["rule"] = rule
+        if http == HTTP_2:
+            line["http"] = http
         self._access.put(line)
 
-    def _put_combined(self, now: float, request: Request, status: int, sent: int, old: bool) -> None:
-        asked = f"{request.method} {request.path[:PATH_CHARACTERS]} {OLD if old else HTTP}"
+    def _put_combined(self, now: float, request: Request, status: int, sent: int, http: str) -> None:
+        asked = f"{request.method} {request.path[:PATH_CHARACTERS]} {_VERSIONS[http]}"
         when = self._access.clock(now)
         self._access.put_bytes(
             combined.line(when, request.client.address, asked, status, sent, request.headers, AGENT_CHARACTERS)
         )
 
-    def _put_combined_unread(self, now: float, address: str, asked: dict[str, str], status: int) -> None:
+    def _put_combined_unread(
+        self, now: float, address: str, asked: dict[str, str], status: int, http: str = ""
+    ) -> None:
         """A line of a request that was not understood or not read: what there is of it."""
-        line = f"{asked['method']} {asked['path']} {HTTP}" if asked else "-"
+        line = f"{asked['method']} {asked['path']} {_VERSIONS[http]}" if asked else "-"
         self._access.put_bytes(combined.line(self._access.clock(now), address, line, status, 0))
 
     def refused(
-        self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "", old: bool = False
+        self, now: float, request: Request, status: int, request_id: bytes = b"", ja4: str = "", http: str = ""
     ) -> None:
         """Log a request that Shield answered itself because of its verdict. Its `shape`, and over TLS its `ja4`, tell
-        programs apart."""
+        programs apart; `http` is "2" if it came over HTTP/2."""
         verdict = request.verdict
         client = request.client
         # Who is banned is refused before anybody asks for the tier.
@@ -295,7 +301,7 @@ class AccessLog:
             self._lines.schedule()
             return
         if self._combined:
-            self._put_combined(now, request, status, 0, old)
+            self._put_combined(now, request, status, 0, http)
             return
         headers = request.headers
         line = {
@@ -320,6 +326,8 @@ class AccessLog:
             line["ja4"] = ja4
         if request_id:
             line["id"] = request_id.decode("ascii")
+        if http == HTTP_2:
+            line["http"] = http
         self._access.put(line)
 
     def refused_unread(
@@ -368,14 +376,16 @@ class AccessLog:
         head: bytes | bytearray | Head = b"",
         rule: str = "",
         request_id: bytes = b"",
+        http: str = "",
     ) -> None:
         """Log a request or connection that failed before or beside any verdict. `head`: what there is of a request,
         read or not; its method and path are told. `rule` is the one that it broke, if it broke one. `request_id` is
-        the one that the page of the reply shows."""
+        the one that the page of the reply shows. `http` is "2" if it came over HTTP/2."""
         if not self._admit_fault(now):
             return
+        http = http or (head.http if isinstance(head, Head) else "")
         if self._combined and status:
-            self._put_combined_unread(now, address, _asked(head), status)
+            self._put_combined_unread(now, address, _asked(head), status, http)
             return
         line = {
             "time": self._lines.time(now),
@@ -393,6 +403,8 @@ class AccessLog:
             line["id"] = request_id.decode("ascii")
         if detail:
             line["detail"] = detail[:PATH_CHARACTERS]
+        if http == HTTP_2:
+            line["http"] = http
         (self._access if status else self._lines).put(line)
 
     def _admit_fault(self, now: float) -> bool:

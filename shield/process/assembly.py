@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from shield.client.connections import Connections
 from shield.client.crowding import Crowding
 from shield.client.flow import ReadAhead
+from shield.client.h2.response import FieldPairs
+from shield.client.h2.session import Terms
 from shield.client.peer import Recognition
 from shield.client.resting import Resting
 from shield.client.routed import Routed, largest
@@ -132,4 +134,6 @@ def assemble(
         resting=Resting(),
         sideline=Sideline(loop, turns, clock, lambda: engine.waiting > ENOUGH and not engine.pressed),
         routed=routed,
+        http2=Terms(http.max_head_bytes, http.max_fields),
+        field_pairs=FieldPairs(hsts),
     )

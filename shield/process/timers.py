@@ -74,6 +74,7 @@ class Timers:
         self._next_sweep = now + SWEEP_SECONDS
         serving = self._parts.serving
         serving.connections.sweep.sweep(now)
+        serving.connections.streams.sweep(now)
         serving.forwarder.streams.sweep(now)
         serving.forwarder.make_way(now)
         for listener in self._parts.listeners:

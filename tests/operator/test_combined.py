@@ -41,7 +41,7 @@ def test_a_forwarded_request(clock: Clock) -> None:
     log, lines, access = make(clock)
     asked = request("/a/b", Referer="https://example.org/?q=1", User_Agent='Mozilla/5.0 (X11; "Linux")')
     log.request(clock(), asked, 200, 0.01, 512, "http://127.0.0.1:9000", "abc-1")
-    log.request(clock(), request("/"), 304, 0.01, old=True)
+    log.request(clock(), request("/"), 304, 0.01, http="1.0")
     assert b"".join(access.raw) == (
         b'192.0.2.7 - - [15/Jan/2027:08:00:00 +0000] "GET /a/b HTTP/1.1" 200 512 "https://example.org/?q=1" '
         b'"Mozilla/5.0 (X11; \\x22Linux\\x22)"\n'
