@@ -52,6 +52,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 return _notify(options.config, options.json)
             case "top":
                 return _top(options)
+            case "report":
+                return _report(options)
             case "completion":
                 return _completion(options.shell)
             case "config":
@@ -67,7 +69,7 @@ def main(given: Sequence[str] | None = None) -> int:
         say(f"shield: {error}")
         return NOT_STARTED
     except KeyboardInterrupt:
-        if options.command in ("simulate", "replay"):
+        if options.command in ("simulate", "replay", "report"):
             say("shield: interrupted")
             return INTERRUPTED
         return FINE  # before the service took over SIGINT
@@ -228,6 +230,21 @@ def _replay(options: argparse.Namespace) -> int:
     return FINE
 
 
+def _report(options: argparse.Namespace) -> int:
+    """Write a page about the last hours of a Shield that runs, or about its logs."""
+    from shield.console.client import UnreachableError, find
+    from shield.report import command
+
+    if options.log and (options.admin or options.token_file):
+        arguments.wrong("report", "either of logs (--log), or of a Shield that runs (--admin, --token-file)")
+    try:
+        admin = None if options.log else find(options.admin, options.config, options.token_file)
+    except UnreachableError as error:
+        raise StartError(str(error)) from error
+    command.report(options.seconds, options.log, admin, options.output, options.json)
+    return FINE
+
+
 def _ask(options: argparse.Namespace) -> int:
     from shield.console import commands
 
@@ -299,6 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_replay(commands)
     config_arguments.add(commands)
+    _add_report(commands)
     arguments.add(commands)
     arguments.add_top(commands)
     arguments.add_completion(commands)
@@ -350,3 +368,30 @@ def _add_replay(commands: Any) -> None:
         "--scene", metavar="FILE", help="replay nothing, and write a scene for shield simulate to a new FILE"
     )
     parsed.add_argument("--json", action="store_true", help="write all that was found to stdout as JSON")
+
+
+def _add_report(commands: Any) -> None:
+    what = "write a page about what has happened: when, how much, who, what was done, what users felt"
+    parsed = arguments.command(
+        commands,
+        "report",
+        what,
+        "The page is one file of HTML with its plots in it, fit to be sent. Exit status: 0: written. 2: wrong usage.\n"
+        "3: nobody answers, a log cannot be read, or the page cannot be written.",
+        "shield report --since 2h",
+        "shield report --since 30m --output attack.html",
+        "shield report --log /var/log/shield.log --log /var/log/shield.log.1.gz",
+    )
+    parsed.add_argument(
+        "--since",
+        dest="seconds",
+        metavar="TIME",
+        type=arguments.since,
+        help="how long ago it begins: 30m, 2h, at most 1d (default: 2h; of logs: all of them)",
+    )
+    parsed.add_argument(
+        "--log", metavar="FILE", action="append", default=[], help="a log of Shield, in place of one that runs; several"
+    )
+    parsed.add_argument("--output", metavar="FILE", help="the page (default: shield-report-TIME.html here; -: stdout)")
+    parsed.add_argument("--json", action="store_true", help="write what is in it to stdout as JSON, and no page")
+    arguments.which(parsed)

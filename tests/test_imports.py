@@ -107,6 +107,7 @@ def test_the_foundation_rests_on_nothing(module: str) -> None:
 ORDER = (
     ("__main__",),
     ("cli",),
+    ("report",),
     ("replay",),
     ("process", "simulate", "console"),
     ("demo",),

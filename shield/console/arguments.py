@@ -30,6 +30,14 @@ def duration(text: str) -> float:
     return float(sum(int(part or 0) * seconds for part, seconds in zip(found.groups(), _SECONDS, strict=True)))
 
 
+def since(text: str) -> float:
+    """The same, from a second to a day."""
+    seconds = duration(text)
+    if not 1.0 <= seconds <= 86_400.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: from 1s to 1d, as Shield keeps a day")
+    return seconds
+
+
 def number(text: str) -> int:
     """The number of a rule."""
     if not (text.isascii() and text.isdecimal() and len(text) < 12):
@@ -139,7 +147,7 @@ def add_top(commands: Any) -> None:
         "shield top",
         "shield top --admin unix:/run/shield/admin.sock",
     )
-    _where(parsed)
+    which(parsed)
 
 
 def add_completion(commands: Any) -> None:
@@ -173,11 +181,12 @@ def command(commands: Any, name: str, what: str, more: str, *examples: str) -> a
 def _command(commands: Any, name: str, what: str, *examples: str) -> argparse.ArgumentParser:
     parsed = command(commands, name, what, EXITS, *examples)
     parsed.add_argument("--json", action="store_true", help="write the answer to stdout as JSON")
-    _where(parsed)
+    which(parsed)
     return parsed
 
 
-def _where(parsed: argparse.ArgumentParser) -> None:
+def which(parsed: argparse.ArgumentParser) -> None:
+    """Add what says which Shield is asked."""
     where = parsed.add_argument_group("which Shield")
     where.add_argument(
         "--admin",

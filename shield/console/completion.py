@@ -11,6 +11,8 @@ FILE_OPTIONS: Final = (
     "--config",
     "--against",
     "--scene",
+    "--log",
+    "--output",
     "--token-file",
     "--chart",
     "--state",

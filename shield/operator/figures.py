@@ -71,7 +71,7 @@ class Recorder:
 
     def take(self, now: float, status: Mapping[str, Any]) -> list[float | None]:
         """Note a status of `now` (Unix time); its row, as JSON has it."""
-        self._before.append((now, _counted(status)))
+        self._before.append((now, counts_of(status)))
         seconds, then, counted = self._since(1)
         said = {action: _sum(counted["requests"].get(action)) for action in (*_ACTIONS, *_TWINS.values())}
         was = {action: _sum(then["requests"].get(action)) for action in said}
@@ -230,7 +230,7 @@ def _lead(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((part for part in parts if part.get("board", {}).get("leads")), parts[0] if parts else {})
 
 
-def _counted(status: Mapping[str, Any]) -> dict[str, Any]:
+def counts_of(status: Mapping[str, Any]) -> dict[str, Any]:
     """What is counted up, of all workers."""
     return {
         "requests": status.get("requests", {}),

@@ -21,7 +21,8 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from shield.operator.api import encoded
-from shield.operator.figures import Clock, Recorder
+from shield.operator.chronicle import MINUTE, Chronicle, seconds_of
+from shield.operator.figures import COLUMNS, KEPT_SECONDS, Clock, Recorder, counts_of
 
 MOST_STREAMS: Final = 8
 WRITE_SECONDS: Final = 5.0
@@ -63,6 +64,7 @@ class Live:
         self._refresh = refresh
         self._clock = clock
         self._recorder = Recorder()
+        self._chronicle = Chronicle()
         self._readers: list[_Reader] = []  # the oldest first
         self._task: asyncio.Task[None] | None = None
         self._number = 0  # of the present event
@@ -90,6 +92,29 @@ class Live:
     def history(self) -> dict[str, Any]:
         """What was recorded."""
         return self._recorder.history()
+
+    def report(self, seconds: float, recent: Mapping[str, Any], bans: int) -> dict[str, Any]:
+        """What has happened in the last seconds, for a report; `recent` is of the view, `bans` are in force now."""
+        now = self._clock()
+        since, status = now - seconds, self._view().status()
+        brief = seconds <= KEPT_SECONDS
+        rows = seconds_of(self._recorder.history()["rows"], since) if brief else self._chronicle.minutes(since)
+        counted_since, more = self._chronicle.counted(since, counts_of(status))
+        state = self._recorder.state(status, recent) if rows else {}
+        kept = ("attack", "dry_run", "strangers", "networks", "stands_out", "passes")
+        return {
+            "at": now,
+            "since": since,
+            "step": 1.0 if brief else float(MINUTE),
+            "columns": list(COLUMNS),
+            "rows": rows,
+            "counted_since": counted_since,
+            "counted": more,
+            "state": {key: state[key] for key in kept if key in state} | {"would": status.get("would", {})},
+            "events": recent["events"],
+            "refused": state.get("refused", []),
+            "bans": bans,
+        }
 
     async def stream(self, request: web.BaseRequest, headers: Mapping[str, str]) -> web.StreamResponse:
         """Answer with a stream, to its end."""
@@ -138,7 +163,9 @@ class Live:
         else:
             await self._refresh("/api/status")
         status = view.status()
-        row = self._recorder.take(self._clock(), status)
+        now = self._clock()
+        row = self._recorder.take(now, status)
+        self._chronicle.take(now, row, counts_of(status))
         if not self._readers or recent is NOTHING:
             return
         state = self._recorder.state(status, recent)

@@ -145,6 +145,20 @@ _SCHEMAS: Final[dict[str, Any]] = {
         columns={"type": "array", "items": _TEXT},
         rows={"type": "array", "items": {"type": "array"}, "description": "One a second, the oldest first."},
     ),
+    "Report": _object(
+        "at since step columns rows counted_since counted state events refused bans",
+        at=_NUMBER,
+        since=_NUMBER,
+        step={**_NUMBER, "description": "Seconds from row to row: 1 or 60."},
+        columns={"type": "array", "items": _TEXT},
+        rows={"type": "array", "items": {"type": "array"}, "description": "The oldest first."},
+        counted_since=_NUMBER,
+        counted={"type": "object", "description": "Requests by verdict, latency and tiers since then."},
+        state={"type": "object"},
+        events={"type": "array", "items": {"type": "object"}},
+        refused={"type": "array", "items": {"type": "object"}},
+        bans=_WHOLE,
+    ),
     "Problem": _object("type title status detail", type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
 }
 
@@ -222,6 +236,16 @@ _PATHS: Final[dict[str, Any]] = {
         )
     },
     "/api/recent": {"get": _call("Who was refused in the last minute, and what has happened.", 200, "Recent")},
+    "/api/report": {
+        "get": _call(
+            "What has happened of late, for a report.",
+            200,
+            "Report",
+            parameters=(
+                _query("seconds", "How long ago it begins.", {"type": "integer", "minimum": 1, "maximum": 86_400}),
+            ),
+        )
+    },
     "/api/history": {"get": _call("The figures of the last quarter of an hour.", 200, "History")},
     "/api/stream": {
         "get": {

@@ -35,6 +35,7 @@ from shield.operator import admin_tls
 from shield.operator.access import Access, DeniedError, Role
 from shield.operator.admin_tls import TlsServer
 from shield.operator.api import CALLS, Api, Call, encoded, problem
+from shield.operator.chronicle import KEPT_SECONDS as DAY
 from shield.operator.dashboard.files import POLICY, files
 from shield.operator.desk import Asker, Desk, DeskError
 from shield.operator.exposition import registry
@@ -140,6 +141,7 @@ EXPLAIN: Final = "/api/explain"
 BANS: Final = "/api/bans"
 RECENT: Final = "/api/recent"
 HISTORY: Final = "/api/history"
+REPORT: Final = "/api/report"
 STREAM: Final = "/api/stream"
 _UNKNOWN: Final[Mapping[str, str]] = {
     "request_id": "No request with this id was refused within the last minutes, as far as is remembered: of a flood "
@@ -359,6 +361,15 @@ class AdminServer:
         found = sorted(await self._view.bans(), key=lambda ban: (-ban["until"], ban["address"]))
         return _json(200, {"bans": found[: int(limit)], "total": len(found)})
 
+    async def _report(self, query: Mapping[str, str]) -> web.Response:
+        seconds = query.get("seconds", "7200")
+        if not (seconds.isascii() and seconds.isdecimal() and len(seconds) < 9 and 0 < int(seconds) <= DAY):
+            return _problem(422, "Not understood", f"seconds: a whole number from 1 to {DAY}")
+        if self._live is None:
+            return _say(404, "There is nothing at this address.\n")
+        _, recent, bans = await asyncio.gather(self._refresh("/api/status"), self._view.recent(), self._view.bans())
+        return _json(200, self._live.report(float(seconds), recent, len(bans)))
+
     async def _call(self, api: Api, calls: Mapping[str, Call], request: web.BaseRequest) -> web.Response:
         """Answer a call of the API."""
         call = calls.get("GET" if request.method == "HEAD" else request.method)
@@ -425,6 +436,7 @@ class AdminServer:
 _QUESTIONS: Final[Mapping[str, Callable[[AdminServer, Mapping[str, str]], Awaitable[web.Response]]]] = {
     EXPLAIN: AdminServer._explain,
     BANS: AdminServer._bans,
+    REPORT: AdminServer._report,
 }
 """What is answered for what a query asks."""
 

@@ -85,6 +85,23 @@ def check(names: Sequence[str]) -> int:
 def lines(name: str, skipped: Skipped, progress: Progress | None = None, times: int = 1) -> Iterator[Line]:
     """The requests that a log tells of, in its order. `times`: each byte counts as so many in the progress."""
     parse = Parser(json_lines.read).parse
+    for number, data in raw_lines(name, skipped, progress, times):
+        try:
+            line = parse(data)
+        except ForeignError as error:
+            if not data.isspace():
+                skipped.note(name, number, str(error))
+            continue
+        if line is None:
+            skipped.other += 1
+        else:
+            yield line
+
+
+def raw_lines(
+    name: str, skipped: Skipped, progress: Progress | None = None, times: int = 1
+) -> Iterator[tuple[int, bytes]]:
+    """The lines of a log with their numbers, whatever is in them."""
     number, before = 0, 0
     with Path(name).open("rb") as raw, closing(_opened(name, raw)) as file:
         readline = file.readline
@@ -96,21 +113,12 @@ def lines(name: str, skipped: Skipped, progress: Progress | None = None, times: 
                         data = readline(MOST_BYTES)
                     skipped.note(name, number, f"longer than {MOST_BYTES} bytes")
                     continue
-                try:
-                    line = parse(data)
-                except ForeignError as error:
-                    if not data.isspace():
-                        skipped.note(name, number, str(error))
-                    continue
-                if line is None:
-                    skipped.other += 1
-                else:
-                    yield line
+                yield number, data
                 if progress is not None and not number & 0x3FF:
                     at = raw.tell()
                     progress.done += (at - before) * times
                     before = at
-        except (EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError, _zstd_error()) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile, OSError, _zstd_error()) as error:
             why = "it ends too early" if isinstance(error, EOFError) else f"it is damaged: {error}"
             skipped.note(name, number + 1, f"{why}; the rest is left out")
     if progress is not None:

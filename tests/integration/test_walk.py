@@ -119,6 +119,14 @@ async def test_a_night(
             task.cancel()
         await asyncio.gather(*attackers, return_exceptions=True)
 
+    # What was it, for the chief?
+    said = await shell(f"shield report --since 10m --output {tmp_path}/night.html")
+    assert "night.html: An attack, " in said
+    page = (tmp_path / "night.html").read_text()
+    assert "127.31.7.0/24 is banned until" in page
+    assert "<polygon" in page
+    assert "a newcomer, under pressure" in page
+
     said = await shell("shield rules")
     assert [line.split()[1] for line in said.splitlines()] == ["127.31.7.0/24", "127.31.7.99/32", "every"]
     assert "floods the search" in await shell("shield audit")

@@ -19,6 +19,7 @@ from shield.operator.dashboard.files import POLICY, files
 from shield.operator.live import MOST_STREAMS
 from shield.operator.server import AdminServer, AdminSettings
 from shield.operator.status import plain
+from shield.report import from_shield, page
 from tests.operator.test_api import Clerk
 from tests.operator.test_server import View
 from tests.operator.test_status import make_status
@@ -198,3 +199,23 @@ async def test_the_files_have_a_strict_policy_and_load_nothing_from_elsewhere(se
 def test_the_wheel_has_the_files() -> None:
     names = {path.rpartition("/")[2] for path in files()}
     assert {"index.html", "dashboard.js", "dashboard.css", "uPlot-1.6.32.min.js", "uPlot-LICENSE.txt"} <= names
+
+
+async def test_a_report_has_the_figures_and_what_has_happened(session: aiohttp.ClientSession) -> None:
+    view = Sight()
+    view.events = [{"at": 1.0, "event": "upstream_up", "fields": {"server": "a"}}]
+    async with served(view) as server:
+        stream = await opened(session, server)
+        for _ in range(3):
+            await stream.next()
+        for seconds, step in ((60, 1.0), (7200, 60.0)):
+            said = await (await session.get(f"http://{server.address}/api/report?seconds={seconds}")).json()
+            assert said["at"] - said["since"] == seconds
+            assert (said["step"], said["events"]) == (step, view.events)
+            assert len(said["rows"][-1]) == len(said["columns"])
+            made = from_shield.account(said, "here")
+            assert made.times
+            assert "<h1>No attack." in page.html(made)
+        for wrong in ("0", "86401", "-1", "x", "1e3", "9" * 30):
+            response = await session.get(f"http://{server.address}/api/report?seconds={wrong}")
+            assert (response.status, response.content_type) == (422, "application/problem+json")
