@@ -357,9 +357,11 @@ class Shield:
         per_address: int = 1000,
         per_network: int = 1000,
         http2: bool = False,
+        h2c: bool = False,
     ) -> None:
-        """`http2`: all connections speak HTTP/2."""
+        """`http2`: all connections speak HTTP/2; `h2c`: those without TLS may."""
         self.http2 = http2
+        self.h2c = h2c
         self.per_address = per_address
         self.per_network = per_network
         self.clock = MovedClock()
@@ -406,6 +408,7 @@ class Shield:
             loop=loop,
             request_ids=lambda: b"id-%x" % next(count),
             hsts=hsts_field(self.tls),
+            h2c=self.h2c,
             on_close=lambda: self.listener.check(),  # noqa: PLW0108 - there is none yet
         )
         self.connections = self.serving.connections
@@ -414,7 +417,9 @@ class Shield:
         self.streams = self.forwarder.streams
         self.ahead = self.connections.ahead
         self.accepted: list[ClientConnection] = []
-        self.certificates = Certificates(self.tls.certificates, self._noted) if self.tls.certificates else None
+        self.certificates = (
+            Certificates(self.tls.certificates, self._noted, http2=self.http.h2) if self.tls.certificates else None
+        )
         entrance = Entrance(
             loop,
             self.clock,
@@ -456,8 +461,8 @@ class Shield:
     def _noted(self, event: str, **fields: Any) -> None:
         self.notes.append((event, str(fields)))
 
-    def _connection(self, ends: Ends | None, program: Program) -> ClientConnection | Http2Connection:
-        if self.http2:
+    def _connection(self, ends: Ends | None, program: Program, http2: bool) -> ClientConnection | Http2Connection:
+        if self.http2 or http2:
             return Http2Connection(self.serving, ends, program, self.redirect)
         connection = ClientConnection(self.serving, ends, program, self.redirect)
         self.accepted.append(connection)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from shield.accept.certificate_files import DAY, Certificate, CertificateSettings, load, reason, stamp_of
-from shield.accept.contexts import Credentials
+from shield.accept.contexts import HTTP_2, PROTOCOLS, Credentials
 from shield.errors import StartError
 
 if TYPE_CHECKING:
@@ -48,16 +48,19 @@ def arrange(certificates: Sequence[Certificate]) -> dict[str, Members]:
 
 class Certificates:
     """The certificates of the settings, by name. `notify(event, **fields)` is told of reloads, of files that cannot
-    be used, and of certificates that end soon: at once, and each day. `wall` is the wall clock."""
+    be used, and of certificates that end soon: at once, and each day. `wall` is the wall clock,
+    `protocols` are those that are spoken, by ALPN."""
 
     def __init__(
         self,
         settings: tuple[CertificateSettings, ...],
         notify: Callable[..., None],
         wall: Callable[[], float] = time.time,
+        http2: bool = False,
     ) -> None:
-        """`settings` has at least one. Raises StartError."""
+        """`settings` has at least one; `http2`: it is spoken, too. Raises StartError."""
         self._settings = settings
+        self.protocols = (HTTP_2, *PROTOCOLS) if http2 else PROTOCOLS
         self._notify = notify
         self._wall = wall
         self._next = 0.0
@@ -87,7 +90,7 @@ class Certificates:
             kinds = tuple(loaded[number].kind for number in members)
             credentials = self._shown.get(members)
             if credentials is None or credentials.kinds != kinds:
-                credentials = Credentials([self._settings[number] for number in members], kinds)
+                credentials = Credentials([self._settings[number] for number in members], kinds, self.protocols)
             else:
                 for number in changed.intersection(members):
                     credentials.put(self._settings[number])
@@ -180,6 +183,7 @@ class Certificates:
         credentials = self._shown[members]
         credentials.expires = now + TICKET_KEY_SECONDS
         try:
-            credentials.contexts = Credentials([self._settings[number] for number in members]).contexts
+            certificates = [self._settings[number] for number in members]
+            credentials.contexts = Credentials(certificates, (), self.protocols).contexts
         except OSError as error:
             self._keep(self._settings[members[0]], error)

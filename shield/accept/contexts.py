@@ -22,6 +22,8 @@ from shield.wire.client_hello import SECP256R1, SECP384R1, X25519, X25519MLKEM76
 
 PROTOCOLS: Final = (b"http/1.1", b"http/1.0")
 """Protocols by ALPN (RFC 7301 section 6), best first. `curl --http1.0` offers the second one alone."""
+HTTP_2: Final = b"h2"
+"""The one that goes before them where `http.h2` says so (RFC 9113 section 3.1)."""
 
 CIPHERS: Final = ":".join(
     f"ECDHE-{key}-{cipher}"
@@ -41,11 +43,11 @@ _POST_QUANTUM: Final = ssl.OPENSSL_VERSION_INFO >= (3, 5)
 _PREFERRED: Final = (X25519MLKEM768, *_CURVES) if _POST_QUANTUM else tuple(_CURVES)
 
 
-def _context(curve: str) -> ssl.SSLContext:
+def _context(curve: str, protocols: Iterable[bytes]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    context.set_alpn_protocols([name.decode("ascii") for name in PROTOCOLS])
+    context.set_alpn_protocols([name.decode("ascii") for name in protocols])
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
     if curve:
@@ -58,13 +60,19 @@ class Credentials:
 
     __slots__ = ("contexts", "expires", "kinds")
 
-    def __init__(self, certificates: Iterable[CertificateSettings], kinds: tuple[str, ...] = ()) -> None:
-        """`kinds` are those of the certificates' keys, each once. Raises OSError."""
+    def __init__(
+        self,
+        certificates: Iterable[CertificateSettings],
+        kinds: tuple[str, ...] = (),
+        protocols: tuple[bytes, ...] = PROTOCOLS,
+    ) -> None:
+        """`kinds` are those of the certificates' keys, each once; `protocols` are spoken, the best first. Raises
+        OSError."""
         self.kinds = kinds
         self.expires = 0.0  # when the keys of its tickets have lived long enough; 0: not known yet
-        self.contexts = {group: _context(curve) for group, curve in _CURVES.items()}
+        self.contexts = {group: _context(curve, protocols) for group, curve in _CURVES.items()}
         if _POST_QUANTUM:
-            self.contexts[X25519MLKEM768] = _context("")
+            self.contexts[X25519MLKEM768] = _context("", protocols)
         for one in certificates:
             self.put(one)
 
@@ -91,8 +99,8 @@ HANDSHAKE_FAILURE, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK, NO_APPLICATION_PROT
 """Alerts (RFC 8446 section 6)."""
 
 
-def objection(hello: Hello) -> int:
-    """The alert for a client with which there can be no connection, or 0.
+def objection(hello: Hello, protocols: Iterable[bytes] = PROTOCOLS) -> int:
+    """The alert for a client with which there can be no connection, or 0. `protocols` are those that are spoken.
 
     OpenSSL would find out, too, but that would cost more. Whether the client can verify a signature by our key is left
     to OpenSSL.
@@ -103,6 +111,6 @@ def objection(hello: Hello) -> int:
         return INAPPROPRIATE_FALLBACK
     if _SUITES.isdisjoint(hello.ciphers) or (hello.groups and not any(group in hello.groups for group in _PREFERRED)):
         return HANDSHAKE_FAILURE
-    if hello.protocols and not any(name in hello.protocols for name in PROTOCOLS):
+    if hello.protocols and not any(name in hello.protocols for name in protocols):
         return NO_APPLICATION_PROTOCOL
     return 0

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from shield.operator.metrics import Metrics
     from shield.wire.turns import Turns
 
-MakeConnection = Callable[[Ends | None, Program], asyncio.Protocol]
-"""Makes the protocol that serves a client: (ends as a PROXY header tells them, program as the ClientHello shows it)."""
+MakeConnection = Callable[[Ends | None, Program, bool], asyncio.Protocol]
+"""Makes the protocol that serves a client: (ends as a PROXY header tells them, program as the ClientHello shows it,
+whether HTTP/2 was agreed on)."""
 
 
 @dataclass(slots=True)

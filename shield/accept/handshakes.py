@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shield.accept.arrival import PATIENCE, Handshaker
+from shield.accept.contexts import HTTP_2
 from shield.policy.bucket import SLACK
 from shield.policy.locations import locate
 from shield.policy.table import Table
@@ -68,6 +69,11 @@ class Handshakes:
 
     def __len__(self) -> int:
         return len(self._under_way)
+
+    @property
+    def protocols(self) -> tuple[bytes, ...]:
+        """Those that are spoken, by ALPN."""
+        return self._certificates.protocols
 
     def expire(self, now: float) -> None:
         """Call every second or so: forget addresses that have not come for long."""
@@ -135,7 +141,7 @@ class Handshakes:
     def _ready(self, arrival: Arrival, program: Program, tls: TlsTransport) -> asyncio.Protocol:
         """It has ended well."""
         self._over(arrival, "resumed" if tls.resumed else "completed")
-        return self._make_connection(arrival.ends, program)
+        return self._make_connection(arrival.ends, program, tls.protocol == HTTP_2)
 
     def _failed(self, arrival: Arrival) -> None:
         """The connection is closed before it has."""

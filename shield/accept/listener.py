@@ -86,6 +86,13 @@ class ListenSettings:
             "are taken as they are."
         ),
     ] = False
+    h2c: Annotated[
+        bool,
+        Doc(
+            "Whether clients may speak HTTP/2 without TLS, as those do that know it beforehand: a load balancer, gRPC. "
+            "Nobody is switched to it by Upgrade. Of no use with tls.certificates."
+        ),
+    ] = False
     forwarded_from: Annotated[
         Literal["x-forwarded-for", "forwarded", "none"],
         Doc("Field in which trusted proxies name the client. The other field is never believed."),
@@ -255,7 +262,7 @@ class Listener:
                 first = self._first_read.serve(accepted, peer)
                 if first is None:
                     return
-            protocol: Any = self._make_connection(ends, NO_PROGRAM)
+            protocol: Any = self._make_connection(ends, NO_PROGRAM, False)
         except Exception:  # a bug: the loop's handler tells of it
             accepted.close()
             raise

@@ -230,7 +230,7 @@ class Prelude:
         if isinstance(hello, int):
             return hello
         handshakes = cast("Handshakes", self._handshakes)
-        alert = objection(hello)
+        alert = objection(hello, handshakes.protocols)
         if alert:
             with contextlib.suppress(OSError):  # it is gone
                 arrival.sock.recv(len(data), socket.MSG_DONTWAIT)  # what is unread would make close() send a reset

@@ -42,6 +42,7 @@ from shield.client.answering import (
 from shield.client.collecting import Collecting
 from shield.client.crowding import NOTHING_UNDER_WAY, NOWHERE, UNDER_WAY, UNREAD, UNREAD_SECONDS, UNSENT
 from shield.client.flow import WRITE_HIGH, Flow
+from shield.client.h2.connection import PREFACE_HEAD, Handover, Http2Connection
 from shield.client.peer import Peer
 from shield.client.request_body import IncomingBody
 from shield.client.response import Http1Response
@@ -447,6 +448,9 @@ class ClientConnection(Answering, asyncio.Protocol):
         broken, None where it was a deadline."""
         serving = self._serving
         new = self.peer.client is None
+        if new and serving.h2c and head == PREFACE_HEAD and not self.secure:
+            self._change_to_http_2(now)
+            return
         foreign = new and fault is _MALFORMED_HEAD and _is_foreign(head)
         if foreign and client_hello.begins(head) and self.peer.scheme == "http":
             self._turn_tls_away(now)
@@ -480,6 +484,18 @@ class ClientConnection(Answering, asyncio.Protocol):
         serving.metrics.own_responses[reply.status // 100] += 1
         self.write(self._with_hsts(reply.message(head_only, True, request_id)))
         self.end(now, linger=True)
+
+    def _change_to_http_2(self, now: float) -> None:
+        """The client knows that HTTP/2 is spoken here (RFC 9113 section 3.3): somebody else goes on."""
+        serving = self._serving
+        other = Http2Connection(serving, self._ends, self._program, self._redirect)
+        serving.connections.replaced(self)
+        self._phase = TUNNEL
+        rest: Any = Handover(other)
+        self._tunnel = rest
+        self.transport.set_protocol(other)
+        other.connection_made(self.transport)
+        other.data_received(PREFACE_HEAD)
 
     def _turn_tls_away(self, now: float) -> None:
         """Tell a client that speaks TLS that it is not spoken here. Nobody is blamed for it."""

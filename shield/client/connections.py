@@ -61,6 +61,13 @@ class Connections:
         self._metrics.connections_open -= 1
         self._on_close()
 
+    def replaced(self, connection: Member) -> None:
+        """Another one takes over the transport of this one, and is opened in its place."""
+        self.sweep.remove(connection)
+        self.crowding.remove(connection)
+        self._metrics.connections_total -= 1
+        self._metrics.connections_open -= 1
+
     def drain(self, now: float) -> None:
         """Close those on which nothing is in flight; the others end with their response."""
         self.draining = True

@@ -34,7 +34,8 @@ class Serving:
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
     a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment;
     strangers are read on the `sideline` while that is open. `routed` is what is set for single routes, None where
-    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2.
+    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2; `h2c`: they
+    may without TLS.
     Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 
@@ -58,3 +59,4 @@ class Serving:
     routed: Routed | None
     http2: Terms
     field_pairs: FieldPairs
+    h2c: bool

@@ -56,7 +56,9 @@ def _idle_listening(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]
         more = () if listen.proxy_protocol else ("handshake_timeout",)
         keys = ("handshakes", "handshake_rate", "redirect_port", "acme", "hsts_subdomains", *more)
         yield "tls", keys, "without tls.certificates"
+        yield "http", ("h2",), "without tls.certificates"
         return
+    yield "listen", ("h2c",), "with tls.certificates: no service is left that is asked without TLS"
     if not tls.redirect_from:
         yield "tls", ("redirect_port", "acme"), "without tls.redirect_from"
     if not tls.hsts:

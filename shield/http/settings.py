@@ -145,6 +145,13 @@ class HttpSettings:
         ),
         Why("Chosen", "sixteen clients that are behind by as much as is sent to one at once (256 KiB)"),
     ] = 4 << 20
+    h2: Annotated[
+        bool,
+        Doc(
+            "Whether clients may speak HTTP/2 over TLS, which they choose by ALPN. Each stream is a request like any "
+            "other. Off as long as it is new."
+        ),
+    ] = False
     preserve_host: Annotated[
         bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
     ] = True

@@ -146,17 +146,17 @@ LINES: Final[Mapping[str, Event]] = {
     "request": _event(
         "info",
         "A forwarded request has ended.",
-        "address client method path status action reason tier ms sent server id route ja4 fault rule",
+        "address client method path status action reason tier ms sent server id route ja4 fault rule http",
     ),
     "refused": _event(
         "info",
         "Shield has answered a request itself because of its verdict.",
-        "address client shape method host path user_agent status action reason route tier ja4 id",
+        "address client shape method host path user_agent status action reason route tier ja4 id http",
     ),
     "fault": _event(
         "info",
         "A request or connection failed before or beside any verdict.",
-        "address method path fault status rule ja4 id detail",
+        "address method path fault status rule ja4 id detail http",
     ),
     "suppressed": _event("info", "So many lines of one event were left out in the last second.", "of lines"),
 }

@@ -68,10 +68,11 @@ def assemble(
     request_ids: Callable[[], bytes],
     most_streams: int = sys.maxsize,
     hsts: bytes = b"",
+    h2c: bool = False,
     on_close: Callable[[], None] = lambda: None,
 ) -> Serving:
     """`request_ids` returns a new id at each call. At most `most_streams` exchanges go on without a slot. `on_close` is
-    called when a client connection has been closed. For `hsts` see Serving."""
+    called when a client connection has been closed. For `hsts` and `h2c` see Serving."""
 
     def set_cookie(token: str, secure: bool) -> bytes:
         return replies.set_cookie(token, int(challenge.pass_lifetime), secure)
@@ -136,4 +137,5 @@ def assemble(
         routed=routed,
         http2=Terms(http.max_head_bytes, http.max_fields),
         field_pairs=FieldPairs(hsts),
+        h2c=h2c,
     )

@@ -25,6 +25,7 @@ from shield.accept.prelude import Prelude
 from shield.accept.tls import hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.crowding import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
+from shield.client.h2.connection import Http2Connection
 from shield.client.serving import Serving
 from shield.config.settings import Config
 from shield.demo.site import start_demo
@@ -106,7 +107,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     engine = _engine(setting, keys)
     certificates = None
     if config.tls.certificates:
-        certificates = Certificates(config.tls.certificates, log.event)
+        certificates = Certificates(config.tls.certificates, log.event, http2=config.http.h2)
         metrics.handshakes.update(dict.fromkeys(OUTCOMES, 0) | metrics.handshakes)
     upstream, connections = _within_file_limit(config)
     resolver = Resolver(upstream.resolver, clock)
@@ -137,6 +138,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         request_ids=request_ids(os.urandom(4).hex()),
         most_streams=file_limit.stream_limit(upstream.max_streams, connections),
         hsts=hsts_field(config.tls),
+        h2c=config.listen.h2c,
         on_close=accept_again,
     )
     closing.callback(serving.sideline.close)
@@ -247,8 +249,9 @@ def _listener(
     certificates: Certificates | None,
     connections: int,
 ) -> Listener:
-    def connect(ends: Ends | None, program: Program) -> ClientConnection:
-        return ClientConnection(serving, ends, program, None)
+    def connect(ends: Ends | None, program: Program, http2: bool) -> ClientConnection | Http2Connection:
+        made = Http2Connection if http2 else ClientConnection
+        return made(serving, ends, program, None)
 
     handshakes = prelude = None
     if certificates is not None:
@@ -277,7 +280,7 @@ def _redirect_listener(
     redirect: Redirect,
     connections: int,
 ) -> Listener:
-    def connect(ends: Ends | None, program: Program) -> ClientConnection:
+    def connect(ends: Ends | None, program: Program, http2: bool) -> ClientConnection:
         return ClientConnection(serving, ends, program, redirect)
 
     prelude = None

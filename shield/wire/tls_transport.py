@@ -65,6 +65,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Whether the handshake took up an earlier session."""
         return bool(self._tls.session_reused)
 
+    @property
+    def protocol(self) -> bytes:
+        """The protocol that was agreed on by ALPN, or b""."""
+        return (self._tls.selected_alpn_protocol() or "").encode("ascii")
+
     # asyncio.Protocol, for the SocketTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

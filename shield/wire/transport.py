@@ -260,6 +260,10 @@ class SocketTransport(asyncio.Transport):
             self._paused = paused
             self._watch()
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Call `protocol` from now on."""
+        self._protocol = protocol
+
     def pause_reading(self) -> None:
         self._paused = True
         self._watch()

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What every connection of HTTP/2 begins with (RFC 9113 section 3.4)."""
+PREFACE_HEAD: Final = PREFACE[:18]
+"""What of it looks like a head of HTTP/1."""
 PUMP_BYTES: Final = 64 * 1024
 """bytes that are taken from the session at a time."""
 
@@ -645,6 +647,20 @@ class Http2Connection(asyncio.Protocol):
     def ends_of(self, address: str) -> Ends:
         """Both ends of the connection of the client at `address`, for a PROXY header."""
         return both_ends(self._ends, self.transport, self.peer.address, address)
+
+
+class Handover:
+    """Takes what a connection of HTTP/1 has read behind the first half of the preface (exchange.ports.Passage, of which
+    nothing else is called)."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Http2Connection) -> None:
+        self._connection = connection
+
+    def up(self, data: bytes, now: float) -> None:
+        """The rest of that read."""
+        self._connection.data_received(data)
 
 
 def _websocket_key() -> bytes:
