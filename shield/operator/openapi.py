@@ -37,7 +37,10 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "number kind subject value author note created expires",
         number=_WHOLE,
         kind={"enum": list(KINDS)},
-        subject={**_TEXT, "description": "A network, a client, pass:ID, client, address, a path, or nothing."},
+        subject={
+            **_TEXT,
+            "description": "A network, a client, pass:ID, client, address, a path, a measure, or nothing.",
+        },
         value={**_TEXT, "description": 'Of a limit "RATE/BURST", of a pressure "0.5", else never, on or off.'},
         author=_TEXT,
         note=_TEXT,
