@@ -124,6 +124,7 @@ class Metrics:
         "bytes_in",
         "bytes_out",
         "challenges_minted",
+        "connections_aside",
         "connections_closed",
         "connections_open",
         "connections_total",
@@ -160,6 +161,7 @@ class Metrics:
         self.bytes_out = 0
         self.connections_total = 0
         self.connections_open = 0
+        self.connections_aside = 0  # on the sideline (wire/sideline.py), as of the last half second
         self.connections_closed: dict[str, int] = {}  # before their time, by reason (client/crowding.py)
         self.tunnels_open = 0
         self.streams_open = 0  # exchanges that gave their slot back: tunnels, event streams, slow readers
@@ -197,6 +199,7 @@ class Metrics:
             connections=ConnectionsStatus(
                 open=self.connections_open,
                 total=self.connections_total,
+                aside=self.connections_aside,
                 tunnels=self.tunnels_open,
                 streams=self.streams_open,
                 closed=dict(self.connections_closed),

@@ -27,6 +27,13 @@ class ResponsesStatus:
 class ConnectionsStatus:
     open: Annotated[int, Gauge("shield_connections_open", "Client connections open now.")]
     total: Annotated[int, Counter("shield_connections", "Client connections accepted.")]
+    aside: Annotated[
+        int,
+        Gauge(
+            "shield_connections_aside",
+            "Client connections of strangers that are read after all others now, as Shield's own core is full.",
+        ),
+    ]
     tunnels: Annotated[int, Gauge("shield_tunnels_open", "WebSocket tunnels open now.")]
     streams: Annotated[
         int, Gauge("shield_streams_open", "WebSockets, event streams and slow readers now, which hold no slot.")

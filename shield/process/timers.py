@@ -47,6 +47,7 @@ class Timers:
             behind, busy = self._meter.behind, self._meter.load.busy
             self._parts.serving.resting.read(behind, busy)
             sideline.read(behind, busy)
+            self._parts.metrics.connections_aside = len(sideline)
         self._due = turns.due = now + TICK_SECONDS
         if self._parts.engine.waiting or self._parts.engine.shared or now >= self._next_tick:
             self._tick(now)
