@@ -143,7 +143,7 @@ class Answering:
         # A request whose body is pending is counted when it enters.
         refused = action in _ANSWERED
         if serving.sideline.open:
-            self._take_place(request, verdict)
+            self._take_place(request, verdict, now)
         if not request.body_pending or refused:
             serving.metrics.verdicts[action._value_][verdict.reason._value_] += 1
         if refused:
@@ -151,11 +151,14 @@ class Answering:
         else:
             self._send_on(request, head, action, suffix, now)
 
-    def _take_place(self, request: Request, verdict: Verdict) -> None:
+    def _take_place(self, request: Request, verdict: Verdict, now: float) -> None:
         """While Shield's own core is full, strangers are read after all others."""
+        sideline = self._serving.sideline
+        stranger = request.tier > _STRANGERS or verdict.action is Action.BAN
+        if not stranger:
+            sideline.known_at = now
         if not self.peer.trusted:
-            stranger = request.tier > _STRANGERS or verdict.action is Action.BAN
-            self._stand_aside(self._serving.sideline if stranger else None)
+            self._stand_aside(sideline if stranger else None)
 
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""

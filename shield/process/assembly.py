@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from shield.upstream.pool import Pool
 
 
-ENOUGH: Final = 64
+ENOUGH: Final = 32
 """Requests in the queue, beyond which strangers are not read while Shield's own core is full and there is no pressure:
 they would wait there, at some cost, for no less long. So many are served before a stranger's turn comes again."""
 

@@ -14,7 +14,7 @@ from shield.policy.pressure.window import OwnLoad
 if TYPE_CHECKING:
     from shield.simulate.scene import Costs
 
-TURN: Final = 0.003
+TURN: Final = 0.005
 """s. A turn of the event loop where strangers stand aside: their slice, and the work of the others."""
 PATIENT: Final = 1.0
 """s. For which strangers may wait before Shield counts as late (process/load_meter.py)."""

@@ -26,6 +26,7 @@ async def test_strangers_stand_aside_and_are_served(tier: Tier, aside: bool) -> 
             await client.send(get("/"))
             await client.until(b"GET /")
             assert len(shield.serving.sideline) == aside
+        assert (shield.serving.sideline.known_at > 0) is not aside
 
 
 async def test_one_that_becomes_known_is_read_with_the_others_again() -> None:
@@ -92,7 +93,7 @@ async def test_while_the_queue_is_long_they_are_not_read_unless_there_is_pressur
     async with shielded() as (shield, _), await shield.client() as client, await shield.client() as other:
         engine = shield.engine
         engine.tiers["/"], engine.tiers["/known"] = Tier.T3, Tier.T1
-        shield.serving.sideline.open = True
+        shield.serving.sideline.notice(1.0)
         await client.send(get("/"))
         await client.until(b"GET /")
         waiting = [object()] * (ENOUGH + 1)
