@@ -215,7 +215,7 @@ class PermissiveEngine:
         self._free(request)
         return ()
 
-    def cancel(self, request: Request, now: float) -> Sequence[Request]:
+    def cancel(self, request: Request, now: float, at_work: bool = False) -> Sequence[Request]:
         assert request not in [known for known, _ in self.learned]
         self.cancelled.append(request)
         self._free(request)

@@ -702,7 +702,7 @@ class Exchange:
         if ending.told == CANCEL:
             if ending.refunds_unsent:
                 request.body_pending = not was_sent
-            return status, forwarder.engine.cancel(request, now)
+            return status, forwarder.engine.cancel(request, now, was_sent and outcome is None)
         return status, ()
 
     def _let_go(self, now: float) -> None:

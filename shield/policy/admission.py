@@ -2,18 +2,23 @@
 
 While long requests are at the service the slots are *guarded*: long_requests.py says which requests may have one, and
 the others are parked.
+
+A client that hangs up does not end the work for it: few services notice. So its request is *left*, and keeps its slot
+for as long as the service usually takes for such a one, or else hanging up would be a way past the limit. What takes
+longer than LEAST_LONG would have to make way then, and has its slot no longer than that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from math import inf
 from typing import Final
 
 from shield.model import Reason, Verdict
 from shield.policy.concurrency.slots import Slots
 from shield.policy.limits.limits import Limits
-from shield.policy.long_requests import LongRequests
+from shield.policy.long_requests import LEAST_LONG, LongRequests
 from shield.policy.queue.queue import Queue
 from shield.policy.ranks import Ranks
 from shield.policy.refusals import TimedRefusals
@@ -34,6 +39,8 @@ class Admission:
     __slots__ = (
         "_dry_run",
         "_least_cost",
+        "_left",
+        "_left_so_far",
         "_limits",
         "_long",
         "_meanwhile",
@@ -67,6 +74,8 @@ class Admission:
         self._limits = limits
         self._meanwhile: list[Request] = []  # shed from the queue since the last call that returned requests
         self._shed_in_window = 0  # requests
+        self._left: list[tuple[float, int, Request]] = []  # a heap of when they free their slots; no more than slots
+        self._left_so_far = 0
 
     def enforce(self, enforced: bool) -> None:
         """Switch the dry run: with `enforced`, requests wait for slots, or are turned away, from now on."""
@@ -75,6 +84,8 @@ class Admission:
     def enter(self, request: Request, now: float) -> Verdict:
         """Give an admitted request a slot (FORWARD), let it wait for one (QUEUE), or turn it away (SHED)."""
         slots = self._slots
+        if self._left:
+            self.free_left(now)
         free = not (slots.exhausted or self._queue.waiting or slots.guarded) or (
             slots.guarded and self._long.lets_in(request)  # those that wait have been asked, and may not go now
         )
@@ -125,6 +136,22 @@ class Admission:
                 self._guard(now)
                 return self.advance(now)
         return ()
+
+    def leave(self, request: Request, seconds: float, now: float) -> Sequence[Request]:
+        """The client of a request at the service has gone; the service works for it for so many seconds more. Returns
+        the queued requests whose verdict has changed."""
+        if not request.has_slot or request in self._long.counted:
+            return self.release(request, now)
+        self._left_so_far += 1
+        heappush(self._left, (now + min(seconds, LEAST_LONG), self._left_so_far, request))
+        return ()
+
+    def free_left(self, now: float) -> None:
+        """Free the slots of requests that were left, and that the service is done with by now."""
+        left = self._left
+        while left and left[0][0] <= now:
+            heappop(left)[2].has_slot = False
+            self._slots.give()
 
     def advance(self, now: float) -> Sequence[Request]:
         """Give free slots to requests in the queue. Returns the requests whose verdict has changed: these, and those
@@ -196,6 +223,8 @@ class Admission:
 
     def shed_late(self, now: float) -> None:
         """Turn away the requests that have waited in the queue for longer than the patience."""
+        if self._left:
+            self.free_left(now)
         self._guard(now)
         for request in self._queue.tick(now):
             self._shed(request, Reason.QUEUE_TIMEOUT, now)

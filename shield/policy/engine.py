@@ -462,12 +462,19 @@ class Engine:
         """Give a request's slot back, if it has one."""
         return self._admission.release(request, now)
 
-    def cancel(self, request: Request, now: float) -> Sequence[Request]:
-        """Let go of a request whose client has left, wherever it is: not entered yet, queued, or forwarded."""
+    def cancel(self, request: Request, now: float, at_work: bool = False) -> Sequence[Request]:
+        """Let go of a request whose client has left, wherever it is: not entered yet, queued, or forwarded. `at_work`:
+        the service has it, and has not begun to answer."""
         if self._admission.remove(request) or request.body_pending:
             self._limits.settle(request, self._least_cost, now)  # it did not reach the upstream
         request.charged_factor = NOT_CHARGED
+        if at_work:
+            return self._admission.leave(request, self._times.usual(request.route), now)
         return self._admission.release(request, now)
+
+    def end(self) -> None:
+        """Nobody is served any more: count nothing as being at the service that other workers would wait for."""
+        self._admission.free_left(math.inf)
 
     def deserves(self, who: Client | str, shown: Pass | None) -> bool:
         """Whether the connection of somebody is to be kept before those of strangers.

@@ -25,6 +25,7 @@ class UpstreamTimes:
     __slots__ = (
         "_completed",
         "_concurrency",
+        "_last_ratio",
         "_least_time",
         "_length",
         "_limits",
@@ -55,6 +56,7 @@ class UpstreamTimes:
         self._length = queue.length
         self._long = long
         self._limits = limits
+        self._last_ratio = 1.0  # of the last answer: its time over what is usual
         self._completed = 0.0  # units, in the window that is open
         self._usual_cost = 0.0  # of the same requests in calm weather
         self.calm = True  # changed with each window
@@ -83,6 +85,7 @@ class UpstreamTimes:
                 rtt -= unsure
                 if rtt < usual:
                     rtt, assumed = usual, True
+        self._last_ratio = 1.0
         if loaded:
             seconds = max(rtt, self._least_time)
             known = route.samples >= self._settled
@@ -90,6 +93,7 @@ class UpstreamTimes:
             if concurrency.away is not None and not known and typical.samples < self._settled:
                 concurrency.sample(request.client.key, seconds, UNKNOWN, error, request.epoch)
             elif usual:
+                self._last_ratio = seconds / usual
                 vague = assumed and unsure > VAGUE
                 concurrency.sample(request.client.key, seconds, usual, error, request.epoch, vague)
         self._length.sample(rtt)
@@ -129,6 +133,11 @@ class UpstreamTimes:
         units = min(seconds / self._concurrency.congestion / UNIT_SECONDS, self._settings.most_cost)
         if not request.route.fixed:
             self._limits.settle(request, request.cost + units, now)
+
+    def usual(self, route: Route) -> float:
+        """Seconds that a request of this route takes as things are now, as far as is known."""
+        concurrency = self._concurrency
+        return self._usual(route) * max(concurrency.usual_ratio * concurrency.congestion, self._last_ratio)
 
     def close_window(self) -> tuple[float, float]:
         """The units that were completed in the window that ends, and what they would have been in calm weather."""

@@ -131,6 +131,7 @@ class Service:
             parts.engine.drops, parts.serving.connections.crowding, setting.drop, setting.wall_offset
         )
         timers = Timers(setting, parts, self._dropper)
+        self._closing.callback(parts.engine.end)
         self._closing.callback(timers.stop)
         timers.start()
         self.addresses = parts.listeners[0].addresses

@@ -274,8 +274,8 @@ class World:
             return
         want.request = None
         request.owner = None
-        self._at_service.pop(request, None)
-        self._go_on(self.engine.cancel(request, now), now)
+        at_work = self._at_service.pop(request, None) is not None
+        self._go_on(self.engine.cancel(request, now, at_work), now)
         self.ended(want, now, False)
 
     def _refused(self, request: Request, want: Want, verdict: Verdict, now: float) -> None:

@@ -207,14 +207,15 @@ class World(Memory):
         return status
 
     def holders(self) -> list[Exchange]:
-        """Exchanges that hold a slot."""
+        """Exchanges that hold a slot, but for those whose clients have hung up."""
         found = [sender.exchange for sender in self.people]
-        return [one for one in found if one is not None and one.request.has_slot]
+        left = {request for _, _, request in self.engine._admission._left}
+        return [one for one in found if one is not None and one.request.has_slot and one.request not in left]
 
     def check(self) -> None:
         """What holds at any time."""
         holders = self.holders()
-        assert self.engine.in_flight == len(holders)
+        assert self.engine.in_flight == len(holders) + len(self.engine._admission._left)
         for exchange in holders:
             upload = exchange._upload
             if upload is None or upload.over:
@@ -243,6 +244,7 @@ class World(Memory):
             sender.leave()
         self.pool.close()
         self.loop.settle()
+        self.engine.end()  # what people have hung up on
         assert self.engine.in_flight == self.engine.waiting == 0
         assert (self.spools.open, self.spools.shares.total) == (0, 0)
         assert (self.streams.laggards, self.serving.metrics.streams_open) == (0, 0)

@@ -121,8 +121,8 @@ class Fleet:
     def learn(self, request: Request, outcome: Outcome, now: float) -> Sequence[Request]:
         return self._engine(request).learn(request, outcome, now)
 
-    def cancel(self, request: Request, now: float) -> Sequence[Request]:
-        return self._engine(request).cancel(request, now)
+    def cancel(self, request: Request, now: float, at_work: bool = False) -> Sequence[Request]:
+        return self._engine(request).cancel(request, now, at_work)
 
     def release(self, request: Request, now: float) -> Sequence[Request]:
         return self._engine(request).release(request, now)

@@ -59,3 +59,19 @@ def test_clients_that_turn_bad_at_one_worker_are_strangers_to_the_others(fleet: 
     for request in held:
         world.end(request, rtt=25.0)
     assert one._concurrency.slots.strange == one._concurrency.slots.long == 0
+
+
+def test_a_worker_that_ends_leaves_nothing_that_others_wait_for(fleet: Any) -> None:
+    world = fleet(concurrency=20, workers=2)
+    zero, one = world.engine.engines
+    settle(world)
+    world.pass_time(0.1, step=0.02)
+    clients = [world.client(f"203.0.{i}.1") for i in range(40)]
+    there = [client for client in clients if world.engine.engine_of(client) == 0]
+    before = one._concurrency.slots.in_flight
+    left = [world.ask(client, QUICK) for client in there[:5]]
+    for request in left:
+        world.engine.cancel(request, world.now, at_work=True)
+    assert one._concurrency.slots.in_flight == before + 5
+    zero.end()
+    assert one._concurrency.slots.in_flight == before

@@ -1,0 +1,67 @@
+"""Requests whose clients hang up while the service works for them: they keep their slots for as long as that takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shield.model import Action
+from shield.policy.long_requests import LEAST_LONG
+from tests.policy.test_long_requests import QUICK, SLOW, attack, known, settle, sweep
+
+
+def test_to_hang_up_is_no_way_past_the_limit(make: Any) -> None:
+    """400 requests/s, each hung up after 5 ms, before a service of 200/s: it worked for all of them, and users waited
+    for a second and a half."""
+    world = make(4)
+    settle(world)
+    left = [world.ask(world.client(f"203.0.{i}.1"), QUICK) for i in range(4)]
+    for request in left:
+        assert not world.engine.cancel(request, world.now, at_work=True)
+    assert world.engine.status(world.now).in_flight == 4
+    user = world.ask(known(world, "198.51.100.1"), QUICK)
+    assert user.verdict.action is Action.QUEUE
+    assert world.pass_time(0.06, step=0.02) == [user]
+    assert world.ask(world.client("203.0.113.9"), QUICK).has_slot, "the next one need not wait for the tick"
+
+
+def test_nobody_need_wait_for_a_slot_that_is_free_by_now(make: Any) -> None:
+    world = make(2)
+    settle(world)
+    for i in range(2):
+        world.engine.cancel(world.ask(world.client(f"203.0.{i}.1"), QUICK), world.now, at_work=True)
+    world.now += 0.1
+    assert world.ask(world.client(), QUICK).has_slot
+
+
+@pytest.mark.parametrize("path", [QUICK, SLOW])
+def test_they_are_kept_for_as_long_as_answers_take_now_but_no_longer_than_what_is_long(make: Any, path: str) -> None:
+    world = make(4)
+    settle(world)
+    for i in range(2):
+        held = [world.ask(world.client(f"203.0.{i}.{j}"), QUICK) for j in range(4)]
+        for request in held:
+            world.end(request, rtt=1.0)
+    left = world.ask(world.client(), path)
+    others = [world.ask(world.client(f"203.0.9.{j}"), QUICK) for j in range(3)]
+    world.end(others.pop(), rtt=1.0)
+    world.engine.cancel(left, world.now, at_work=True)
+    world.now += LEAST_LONG - 0.01
+    world.engine.tick(world.now)
+    assert world.engine.status(world.now).in_flight == 3
+    world.now += 0.02
+    world.engine.tick(world.now)
+    assert world.engine.status(world.now).in_flight == 2
+
+
+def test_what_is_answered_or_long_has_no_slot_any_more_when_its_client_leaves(make: Any) -> None:
+    world = make(4)
+    settle(world)
+    world.engine.cancel(world.ask(world.client(), QUICK), world.now)
+    assert world.engine.status(world.now).in_flight == 0
+    held = attack(world, 5)
+    sweep(world, held)
+    assert world.engine.status(world.now).long == 4
+    world.engine.cancel(held[0], world.now, at_work=True)
+    assert world.engine.status(world.now).long == 3
