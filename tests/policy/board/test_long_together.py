@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from random import Random
 from typing import Any
 
+import pytest
+
+from shield.model import Outcome
 from shield.policy.admission import HELD_UP
+from shield.policy.board.memory import Cell
 from shield.policy.history import Record
 from tests.policy.test_long_requests import QUICK, SLOW, forwarded, settle
 
@@ -75,3 +81,51 @@ def test_a_worker_that_ends_leaves_nothing_that_others_wait_for(fleet: Any) -> N
     assert one._concurrency.slots.in_flight == before + 5
     zero.end()
     assert one._concurrency.slots.in_flight == before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_board_counts_what_is_at_the_service_however_clients_leave_and_configs_are_read(
+    fleet: Any, seed: int
+) -> None:
+    """What nobody takes off the board would be held against everybody for good."""
+    random = Random(seed)
+    world = fleet(concurrency=6, workers=3)
+    settle(world)
+    world.pass_time(0.1, step=0.02)
+    board, there = world.engine.board, []
+    engines = list(world.engine.engines)
+    clients = [world.client(f"203.0.{i}.1") for i in range(12)]
+    for client in clients[:6]:
+        engine = world.engine.engines[world.engine.engine_of(client)]
+        record = Record(client.key, client.home, client.network, world.now - 999, world.now, 2, 50.0)
+        client.entry.record = engine._history.remember(record)
+    for _ in range(300):
+        step = random.random()
+        if step < 0.6:
+            request = world.ask(random.choice(clients), random.choice([QUICK, SLOW]))
+            there.append((request, world.engine._engine(request)))
+        elif step < 0.9 and there:
+            request, engine = there.pop(random.randrange(len(there)))
+            at_work = request.has_slot and random.random() < 0.5
+            if request.has_slot and not at_work:
+                engine.learn(request, Outcome(200, random.choice([0.02, 25.0])), world.now)
+            else:
+                engine.cancel(request, world.now, at_work)
+        elif step < 0.98:
+            world.pass_time(0.14, step=0.02)
+            for engine in engines:
+                if engine.long_after(world.now) < math.inf:
+                    engine.make_way([one for one, its in there if its is engine and one.has_slot], world.now)
+        else:
+            number = random.randrange(3)
+            engines.append(world.engine.renew(number))
+            world.engine._handles = {key: one for key, one in world.engine._handles.items() if key[1] != number}
+        for kind, mine in ((Cell.LONG, "mine"), (Cell.STRANGE, "mine_strange")):
+            assert sum(board.cells(kind)) == sum(getattr(one._concurrency.slots, mine) for one in engines)
+        assert 0 <= sum(board.cells(Cell.STRANGE)) <= sum(board.cells(Cell.LONG))
+    for request, engine in there:
+        engine.cancel(request, world.now)
+    for engine in engines:
+        engine.end()
+    for kind in (Cell.IN_FLIGHT, Cell.LONG, Cell.STRANGE):
+        assert sum(board.cells(kind)) == 0
