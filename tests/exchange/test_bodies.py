@@ -688,3 +688,29 @@ def test_no_slot_is_ever_held_for_a_client_whatever_clients_do(steps: list[tuple
     finally:
         world.end()
     _engines.append((world.engine, world.now))
+
+
+@pytest.mark.parametrize("told", [b"first part", b""], ids=["begins", "head only"])
+def test_a_service_that_answers_during_the_uploads_keeps_nobody_out(worlds: Callable[..., World], told: bytes) -> None:
+    """It begins its answer to each of a few uploads that never end; no slot is held for what it does not do."""
+    world = worlds(4, body_spool_bytes=0)
+    world.mute = True
+    uploads = [Sender(world, f"192.0.{i % 4}.1", length=3000 * KB) for i in range(8)]
+    for upload in uploads:
+        upload.send(100 * KB)
+    world.pass_time(1)
+    for link in list(world.links):
+        link.connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + told)
+    world.loop.settle()
+    for _ in range(8):
+        world.pass_time(0.5)
+        for upload in uploads:
+            upload.send(10 * KB)
+    world.mute = False
+    page = Sender(world, "198.51.100.1", path="/page")
+    world.pass_time(2)
+    assert page.status == 200
+    for upload in uploads:
+        upload.leave()
+    world.pass_time(1)
+    assert (world.engine.in_flight, world.streams.laggards) == (0, 0)
