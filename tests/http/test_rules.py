@@ -16,7 +16,7 @@ RESPONSES_ONLY: Final = {Rule.STATUS_LINE, Rule.INTERIM_COUNT, Rule.SWITCH_UNASK
 HTTP_2_ONLY: Final = {Rule.PSEUDO_FIELD, Rule.CONNECTION_FIELD, Rule.SCHEME, Rule.STREAM_ERROR}
 
 
-def rows(section: str, columns: int = 9) -> dict[str, str]:
+def rows(section: str, columns: int = 10) -> dict[str, str]:
     """What Shield does, by rule, of one of the two tables."""
     text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
