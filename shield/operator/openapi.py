@@ -86,7 +86,8 @@ _SCHEMAS: Final[dict[str, Any]] = {
     ),
     "Audit": _object("changes", changes=_list_of("Change")),
     "Reloaded": _object("reloaded", reloaded={"const": True}),
-    "Said": _object("", note=_NOTE, author=_AUTHOR, here=_HERE),
+    "Said": _object("", note=_NOTE, author=_AUTHOR),
+    "Undo": _object("", note=_NOTE, author=_AUTHOR, here=_HERE),
     "Question": _object(
         "question answer decides",
         question=_TEXT,
@@ -216,7 +217,7 @@ _PATHS: Final[dict[str, Any]] = {
             "Changes, the newest first.", 200, "Audit", parameters=(_query("limit", "At most so many.", _WHOLE),)
         )
     },
-    "/api/undo": {"post": _call("Undo the last change of a rule.", 200, "Changed", "Said")},
+    "/api/undo": {"post": _call("Undo the last change of a rule.", 200, "Changed", "Undo")},
     "/api/reload": {"post": _call("Read the config again, as SIGHUP has it.", 200, "Reloaded", "Said")},
     "/api/bans": {
         "get": _call(

@@ -244,6 +244,22 @@ def test_status_of_several_workers(shield: Shield, capfd: pytest.CaptureFixture[
     assert shown.endswith("no rules of yours\nworker 1 does not answer\n")
 
 
+def test_status_says_what_was_forgotten(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    certificates = {
+        "/soon.pem": {"ends_in": 864_000.0, "lifetime": 7_776_000.0},
+        "/ended.pem": {"ends_in": -5.0, "lifetime": 7_776_000.0},
+        "/fine.pem": {"ends_in": 6_000_000.0, "lifetime": 7_776_000.0},
+    }
+    proxy = {"peer": "10.0.0.5\x1b", "share": 0.93}
+    shield.answers["GET /api/status"] = 200, {**STATUS, "certificates": certificates, "untrusted_proxy": proxy}
+    assert run("status") == 0
+    shown = capfd.readouterr().out
+    assert "10.0.0.5? tells of 93% of the clients and is not trusted, so they count as one" in shown
+    assert "the certificate /soon.pem ends in 10 days: renew it\n" in shown
+    assert "the certificate /ended.pem has ended: renew it\n" in shown
+    assert "/fine.pem" not in shown
+
+
 def test_status_says_what_is_tried_and_whom_that_would_have_met(
     shield: Shield, capfd: pytest.CaptureFixture[str]
 ) -> None:
