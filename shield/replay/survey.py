@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from math import expm1, log, sqrt
 from random import Random
 from typing import Final
@@ -159,6 +160,7 @@ class Visitor:
         return is_browser(self.agent)
 
 
+@lru_cache(maxsize=10_000)
 def is_browser(agent: str) -> bool:
     """Whether a User-Agent is that of a browser, and not of a crawler by its own words."""
     return agent.startswith("Mozilla/") and "bot" not in agent.lower()
