@@ -51,6 +51,7 @@ class Merge(enum.Enum):
     MAX = "max"  # likewise
     ANY = "any"
     ALL = "all"
+    EACH = "each"  # of a table of objects, each by the marks of its own fields
 
 
 class Shown(enum.Enum):

@@ -29,7 +29,9 @@ from shield.wire.transport import READ_BYTES
 if TYPE_CHECKING:
     from shield.accept.entrance import Entrance
     from shield.client.connection import ClientConnection
+    from shield.client.hosting import Hosting
     from shield.client.peer import Recognition
+    from shield.client.serving import Serving
     from shield.client.shut_out import ShutOut
     from shield.http.head import Head
     from shield.http.plain_head import PlainHeads
@@ -62,6 +64,7 @@ class FirstRead:
         "_clock",
         "_engine",
         "_heads",
+        "_hosting",
         "_known",
         "_log",
         "_max_head_bytes",
@@ -83,9 +86,11 @@ class FirstRead:
         replies: Replies,
         shut_out: ShutOut,
         request_ids: Callable[[], bytes],
+        hosting: Hosting[Serving] | None = None,
     ) -> None:
         """`max_head_bytes` is `http.max_head_bytes`: what is longer is answered by a connection. `request_ids` returns
-        a new id for each page."""
+        a new id for each page. `hosting`: where there are several sites, whose engines are asked."""
+        self._hosting = hosting
         self._clock = entrance.clock
         self._metrics = entrance.metrics
         self._log = entrance.log
@@ -131,9 +136,15 @@ class FirstRead:
                 return _go_on(data)
         head, client, shown_pass = first
         metrics = self._metrics
-        metrics.bytes_in += len(data)
         request = Request(client, head.method, head.path, head.headers, shown_pass, False, None, head.found_reader)
-        verdict = self._engine.decide(request, now)
+        engine, hosting = self._engine, self._hosting
+        if hosting is not None:
+            serving = hosting.of(head.host)
+            if serving is None:
+                return _go_on(data)
+            engine = serving.engine
+        metrics.bytes_in += len(data)
+        verdict = engine.decide(request, now)
         action = verdict.action
         metrics.decided(verdict)
         if action not in _REFUSED:

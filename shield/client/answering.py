@@ -79,6 +79,10 @@ class Answering:
         """Have the connection read on the `sideline` from now on, or, None, by the loop."""
         raise NotImplementedError
 
+    def _server_name(self) -> str:
+        """The host for which the connection was made, as the ClientHello says; empty where that says nothing."""
+        raise NotImplementedError
+
     def _note_ban(self) -> None:
         """A request was refused because its address is banned."""
         raise NotImplementedError
@@ -135,6 +139,10 @@ class Answering:
         assert client is not None  # noqa: S101 - it has just been recognized, and cast() costs 50 ns
         shown_pass, has_body = peer.shown_pass, head.length != 0
         request = Request(client, head.method, head.path, head.headers, shown_pass, has_body, None, head.found_reader)
+        if serving.hosting is not None:
+            if not self._arrive(request, head, now):
+                return
+            serving = self._serving
         if head.path.startswith(PREFIX):
             self._serve_own(request, head, now)
             return
@@ -160,6 +168,33 @@ class Answering:
         if not self.peer.trusted:
             self._stand_aside(sideline if stranger else None)
 
+    def _arrive(self, request: Request, head: Head, now: float) -> bool:
+        """Serve from now on what the site has that a request asks for; False when it is no site, and was answered.
+
+        A connection over TLS was made for one site, that of the name in the hello. What asks over it for another one
+        is misdirected (RFC 9110 section 7.4), unless a trusted proxy sends it, which has many clients' requests.
+        """
+        serving = self._serving
+        hosting = serving.hosting
+        found = None if hosting is None else hosting.of(head.host)
+        if found is serving:
+            return True
+        if found is not None and (self.peer.trusted or not self._server_name()):
+            self._serving = found
+            return True
+        verdict = serving.engine.toll(request, now)
+        serving.metrics.decided(verdict)
+        if verdict.action in _ANSWERED:
+            self._refuse(request, head, verdict, now)
+            return False
+        fault, reader = Fault.MISDIRECTED, head.reader()
+        request_id = self._id_to_quote(head, reader)
+        serving.metrics.faults[fault.value] += 1
+        address = request.client.address
+        serving.log.fault(now, address, fault.value, fault.status, ja4=self.ja4, head=head, request_id=request_id)
+        self.answer(serving.replies.fault(fault, reader), head, now, request_id)
+        return False
+
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
         """A request for what Shield itself serves: it is charged, and neither challenged nor sent on."""
         serving = self._serving
@@ -176,6 +211,9 @@ class Answering:
     def serve_judged(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         """Serve the first request, which was read and judged before there was a connection (accept/first_read.py)."""
         self.peer.take_over(request.client)
+        hosting = self._serving.hosting
+        if hosting is not None:
+            self._serving = hosting.of(head.host) or self._serving
         if verdict.action in _ANSWERED:
             self._refuse(request, head, verdict, now)
         else:

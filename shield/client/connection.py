@@ -155,6 +155,8 @@ class ClientConnection(Answering, asyncio.Protocol):
         self.peer = Peer(serving.recognition, address, "https" if self.secure else "http", self._program)
         self.ja4 = self.peer.ja4
         now = serving.clock()
+        if serving.hosting is not None and self._program.server_name:
+            self._serving = serving = serving.hosting.of(self._program.server_name.encode("latin-1")) or serving
         # Whether its address was banned, for all who show nothing, when last looked at.
         self._barred = serving.shut_out.verdict(address, now) is not None and self._redirect is None
         connections = serving.connections
@@ -340,6 +342,9 @@ class ClientConnection(Answering, asyncio.Protocol):
 
     def _stand_aside(self, sideline: Sideline | None) -> None:
         self.transport.stand_aside(sideline)
+
+    def _server_name(self) -> str:
+        return self._program.server_name
 
     def _note_ban(self) -> None:
         self._barred = not self.peer.trusted  # what it asks next need not be read

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class Routed:
-    """One per process. `most_body`: http.max_body_bytes, 0 for any number."""
+    """One per site; without `routing` nothing is set for single routes. `most_body`: http.max_body_bytes, or the
+    site's; 0 for any number."""
 
     __slots__ = ("_limits", "_most_body", "_routing", "_usual")
 
-    def __init__(self, routing: Routing, usual: Limits, most_body: int) -> None:
+    def __init__(self, routing: Routing | None, usual: Limits, most_body: int) -> None:
         self._routing = routing
         self._usual = usual
         self._most_body = most_body
@@ -28,7 +29,7 @@ class Routed:
 
     def of(self, request: Request) -> Terms | None:
         """What the routes say of a request."""
-        return self._routing.of(request)
+        return None if self._routing is None else self._routing.of(request)
 
     def set_limits(self, watch: Watch, terms: Terms | None) -> None:
         """Have the connection's next waits take as long as `terms` say."""

@@ -1,4 +1,4 @@
-"""What every client connection of a process serves requests with."""
+"""What client connections serve requests with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shield.client.connections import Connections
     from shield.client.h2.response import FieldPairs
     from shield.client.h2.session import Terms
+    from shield.client.hosting import Hosting
     from shield.client.peer import Recognition
     from shield.client.resting import Resting
     from shield.client.routed import Routed
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Serving:
-    """One per process, put together by process/assembly.py. It holds no state of a request.
+    """One per site, mostly for a whole process; put together by process/assembly.py. It holds no state of a request.
 
     A connection turns banned addresses away with `shut_out`, reads with `heads`, finds out who asks with `recognition`,
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
     a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment;
     strangers are read on the `sideline` while that is open. `routed` is what is set for single routes, None where
-    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2; `h2c`: they
-    may without TLS.
+    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2; `h2c`: they may without TLS. `hosting` finds
+    the Serving of another site, None where there is one: only engine, forwarder, limits, proof, own_pages and routed
+    differ between sites.
     Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 
@@ -60,3 +62,4 @@ class Serving:
     http2: Terms
     field_pairs: FieldPairs
     h2c: bool
+    hosting: Hosting[Serving] | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
     from shield.policy.engine import Engine
+    from shield.policy.sites import Sites
     from shield.replies.rendering import Replies
 
 
@@ -48,7 +49,7 @@ class ShutOut:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | Sites,
         trusts: Callable[[str], bool],
         cookie: str,
         headers: Iterable[str],

@@ -12,7 +12,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from shield.complaints import Complaint
+from shield.complaints import Complaint, KeyPath
+from shield.upstream.settings import DEMO, UpstreamSettings
 from shield.wire.addresses import TcpAddress, UnixAddress, parse_address
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def check(config: Config) -> Iterator[Complaint]:
             yield from (((table.name, *at), allowed) for at, allowed in complaints())
     for number, route in enumerate(config.route):
         yield from ((("route", number, *at), allowed) for at, allowed in route.complaints())
+    for number, site in enumerate(config.site):
+        yield from ((("site", number, *at), allowed) for at, allowed in site.complaints())
     yield from _named_twice(config)
+    yield from _sites_at_odds(config)
     yield from _listening_twice(config)
     yield from _in_circles(config)
 
@@ -39,6 +43,38 @@ def _named_twice(config: Config) -> Iterator[Complaint]:
         first = seen.setdefault(route.label, number)
         if first != number:
             yield ("route", number), f"route[{first}] has the same name, methods and path: give one of them a name"
+    for place, site in enumerate(config.site):
+        there = dict(seen)
+        for number, route in enumerate(site.route):
+            first = there.setdefault(route.label, number)
+            if first != number or route.label in seen:
+                where = f"route[{first}]" if route.label in seen else f"site[{place}].route[{first}]"
+                yield (
+                    ("site", place, "route", number),
+                    f"{where} has the same name, methods and path: give one of them a name",
+                )
+
+
+def _sites_at_odds(config: Config) -> Iterator[Complaint]:
+    """Each host, and each name, is one site's; and one at most is for all other hosts."""
+    hosts: dict[str, int] = {}
+    names: dict[str, int] = {}
+    others: int | None = None
+    for place, site in enumerate(config.site):
+        first = names.setdefault(site.label, place)
+        if first != place and site.hosts:
+            yield ("site", place), f'site[{first}] is called "{site.label}", too: give one of them another name'
+        for number, host in enumerate(site.hosts):
+            first = hosts.setdefault(host, place)
+            if first != place:
+                yield ("site", place, "hosts", number), f"this host is that of site[{first}]"
+        if site.hosts:
+            continue
+        if others is not None:
+            yield ("site", place), f"site[{others}] is for all hosts that no site names already: name this one's hosts"
+        elif config.upstream.servers != (DEMO,):
+            yield ("site", place), "[upstream] is for all hosts that no site names already: name this one's hosts"
+        others = place
 
 
 def _listening_twice(config: Config) -> Iterator[Complaint]:
@@ -57,15 +93,15 @@ def _in_circles(config: Config) -> Iterator[Complaint]:
     own = [("listen.address", address) for address in config.listen.addresses]
     own += [("tls.redirect_from", address) for address in config.tls.redirect_from]
     own += [("admin.address", config.admin.address)] * bool(config.admin.address)
-    for number, server in enumerate(config.upstream.servers):
-        for key, address in own:
-            with contextlib.suppress(ValueError):  # another complaint
-                if _reaches(server, parse_address(address)):
-                    yield (
-                        ("upstream", "servers", number),
-                        f"this is Shield itself ({key}): requests would circle",
-                    )
-                    break
+    upstreams: list[tuple[KeyPath, UpstreamSettings]] = [(("upstream",), config.upstream)]
+    upstreams += [(("site", place, "upstream"), site.upstream) for place, site in enumerate(config.site)]
+    for at, upstream in upstreams:
+        for number, server in enumerate(upstream.servers):
+            for key, address in own:
+                with contextlib.suppress(ValueError):  # another complaint
+                    if _reaches(server, parse_address(address)):
+                        yield (*at, "servers", number), f"this is Shield itself ({key}): requests would circle"
+                        break
 
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}

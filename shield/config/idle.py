@@ -75,7 +75,8 @@ def _idle_forwarding(config: Config) -> Iterator[tuple[str, tuple[str, ...], str
         yield "upstream", ("eject_after", "eject_seconds"), "with one server: only one of several is ejected"
     if not any(server.startswith("https:") for server in upstream.servers):
         yield "upstream", ("verify",), "without an https server"
-    if not config.identity.crawlers and not any(map(_named, upstream.servers)):
+    servers = [server for site in config.sites for server in site.upstream.servers]
+    if not config.identity.crawlers and not any(map(_named, servers)):
         yield "upstream", ("resolver",), "where no server has a name"
 
 

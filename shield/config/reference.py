@@ -177,6 +177,7 @@ def _rows(cls: Any, skip: Container[str] = ()) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     kinds = hints(cls)
     inner: dict[str, Any] = {}
+    elsewhere = {*map(_plain, _tables().values()), *map(_element, _arrays().values())}  # these have lists of their own
     for field in fields(cls):
         name = toml_name(field.name)
         if name in skip:
@@ -185,7 +186,7 @@ def _rows(cls: Any, skip: Container[str] = ()) -> Iterator[str]:
         default = "needed" if _needed(field) else f"`{as_toml(_default(field))}`"
         yield _row(f"`{name}`", default, _unit(kind), describe(kind), _doc(kind))
         part = _inner(kind)
-        if part is not None:
+        if part is not None and part not in elsewhere:
             inner.setdefault(part.__name__, part)
     yield ""
     for part in inner.values():

@@ -12,9 +12,11 @@ from typing_extensions import Doc
 from shield.accept.listener import ListenSettings
 from shield.accept.tls import TlsSettings
 from shield.client.watch import TimeoutSettings
+from shield.config.site import MOST_SITES, SiteSettings
 from shield.config.state import StateSettings
 from shield.config.validation import STRICT
 from shield.http.settings import HttpSettings
+from shield.model import DEFAULT_SITE
 from shield.operator.log import LogSettings
 from shield.operator.notices import NotifySettings
 from shield.operator.server import AdminSettings
@@ -24,6 +26,7 @@ from shield.policy.drops import DropsSettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
 from shield.policy.limits.settings import LimitsSettings
+from shield.policy.per_route.judge import MODES
 from shield.policy.per_route.settings import MOST_ROUTES, RouteSettings
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing.settings import PricingSettings
@@ -34,7 +37,18 @@ from shield.policy.settings import EngineSettings
 from shield.policy.standouts import StandoutsSettings
 from shield.policy.table import TableSettings
 from shield.replies.redirect import ACME_CHALLENGES
-from shield.upstream.settings import UpstreamSettings
+from shield.upstream.settings import DEMO, UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What one site is made by: everything that is set, of the site or of all."""
+
+    name: str
+    hosts: tuple[str, ...]
+    upstream: UpstreamSettings
+    policy: EngineSettings
+    http: HttpSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,7 @@ class Config:
     limits: Annotated[LimitsSettings, Doc("Token buckets.")] = LimitsSettings()
     routes: Annotated[RoutesSettings, Doc("What a request costs.")] = RoutesSettings()
     route: Annotated[tuple[RouteSettings, ...], MaxLen(MOST_ROUTES), Doc("Rules for single routes.")] = ()
+    site: Annotated[tuple[SiteSettings, ...], MaxLen(MOST_SITES), Doc("Several sites, by host names.")] = ()
     history: Annotated[HistorySettings, Doc("Who was here before.")] = HistorySettings()
     reputation: Annotated[ReputationSettings, Doc("Who misbehaved.")] = ReputationSettings()
     drops: Annotated[DropsSettings, Doc("Who is not answered any more.")] = DropsSettings()
@@ -69,6 +84,39 @@ class Config:
     market: Annotated[PricingSettings, Doc("What a pass costs under attack, and who gets one.")] = PricingSettings()
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """What is served: the service of [upstream], or the sites, first that for the hosts which no other one names if
+        there is one."""
+        usual = Site(DEFAULT_SITE, (), self.upstream, self.policy(), self.http)
+        if not self.site:
+            return (usual,)
+        sites = [self._site(each) for each in self.site]
+        if not any(not each.hosts for each in sites) and self.upstream.servers != (DEMO,):
+            sites.append(replace(usual, policy=replace(usual.policy, sites=len(sites) + 1)))
+        return tuple(sorted(sites, key=lambda each: bool(each.hosts)))
+
+    def _site(self, site: SiteSettings) -> Site:
+        usual = self.policy()
+        mode = usual.challenge.mode if site.challenge is None else MODES[site.challenge]
+        most = usual.pressure.max_pressure if site.max_pressure is None else site.max_pressure
+        policy = replace(
+            usual,
+            challenge=replace(usual.challenge, mode=mode),
+            pressure=replace(usual.pressure, max_pressure=most),
+            route=(*site.route, *self.route),
+            dry_run=self.dry_run if site.dry_run is None else site.dry_run,
+            sites=len(self.site) + (self.upstream.servers != (DEMO,)),
+        )
+        http = self.http
+        http = replace(
+            http,
+            max_body_bytes=http.max_body_bytes if site.body_bytes is None else site.body_bytes,
+            body_buffer_bytes=http.body_buffer_bytes if site.body_buffer_bytes is None else site.body_buffer_bytes,
+            preserve_host=http.preserve_host if site.preserve_host is None else site.preserve_host,
+        )
+        return Site(site.label, site.hosts, site.upstream, policy, http)
 
     def policy(self) -> EngineSettings:
         """What the policy's engine is made with."""

@@ -49,6 +49,13 @@ def unwise(config: Config, wall: float | None = None) -> Iterator[Complaint]:
         covers = next((n for n, other in enumerate(config.route[:number]) if other.covers(route)), None)
         if covers is not None:
             yield ("route", number), f"is never the first that fits: route[{covers}] fits all of its requests"
+    for place, site in enumerate(config.site):
+        for number, route in enumerate(site.route):
+            yield from ((("site", place, "route", number, *at), why) for at, why in _of_route(config, route))
+            covers = next((n for n, other in enumerate(site.route[:number]) if other.covers(route)), None)
+            if covers is not None:
+                why = f"is never the first that fits: site[{place}].route[{covers}] fits all of its requests"
+                yield ("site", place, "route", number), why
 
 
 def _listening(config: Config) -> Iterator[Complaint]:

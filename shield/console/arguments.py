@@ -78,6 +78,7 @@ def add(commands: Any) -> None:
         "pressure",
         "hold the pressure, or let it be as it is measured",
         "shield pressure hold 0.5 --for 10m",
+        "shield pressure hold 1 --site shop.example",
         "shield pressure release",
     )
     parsed.add_argument("what", choices=("hold", "release"), help="hold it, or release it")
@@ -100,6 +101,7 @@ def add(commands: Any) -> None:
         "shield dry-run on --for 1h",
         "shield dry-run on challenge",
         "shield dry-run off",
+        "shield dry-run on --site shop.example",
         "shield dry-run config",
     )
     parsed.add_argument("what", choices=("on", "off", "config"), help="on, off, or as the config has it")
@@ -132,6 +134,7 @@ def add(commands: Any) -> None:
         "shield explain pass:00ff00ff00ff00ff",
     )
     parsed.add_argument("asked", metavar="ADDRESS|REQUEST-ID|PASS", help="an address, the id on a page, or a pass")
+    _site(parsed, "the site at which it is asked (default: that of all hosts that no other one names, or the first)")
     parsed = _command(commands, "reload", "read the config again, and say what came of it", "shield reload")
     _said(parsed)
 
@@ -204,6 +207,10 @@ def _said(parsed: argparse.ArgumentParser) -> None:
     parsed.add_argument("--author", metavar="NAME", help="who asks (default: your user's name)")
 
 
+def _site(parsed: argparse.ArgumentParser, what: str) -> None:
+    parsed.add_argument("--site", metavar="SITE", default="", help=f"of several sites, {what}")
+
+
 def _rule(parsed: argparse.ArgumentParser, kind: str) -> None:
     parsed.set_defaults(kind=kind)
     parsed.add_argument(
@@ -214,6 +221,8 @@ def _rule(parsed: argparse.ArgumentParser, kind: str) -> None:
         help="90s, 30m, 1h30m, 2d (default: until it is lifted)",
     )
     _said(parsed)
+    if kind in ("pressure", "dry_run"):
+        _site(parsed, "the site alone; what is said of one goes before what is said of all")
     if kind in ("ban", "deny", "allow", "limit"):
         parsed.add_argument(
             "--force", action="store_true", help="insist on a network larger than a /8 (IPv6: /19), or on this machine"

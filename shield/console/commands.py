@@ -77,14 +77,17 @@ def _question(options: argparse.Namespace) -> Question:
                 return _lift(options, subject=options.subject, kind=["challenge"])
             return _add(options, subject=options.subject, value="never")
         case "dry-run":
-            of = {"subject": options.measure} if options.measure else {}
+            if options.measure and options.site:
+                wrong("dry-run", "a measure is tried at all sites: leave out --site, or the measure")
+            of = {"subject": options.measure} if options.measure else _at(options)
             if options.what == "config":
                 return _lift(options, **of, kind=["dry_run"])
             return _add(options, **of, value=options.what)
         case "limit":
             return _add(options, subject=options.subject, value=options.value)
         case "explain":
-            return "GET", f"/api/explain?{urlencode({_kind(options.asked): options.asked})}", None
+            at = {"site": options.site} if options.site else {}
+            return "GET", f"/api/explain?{urlencode({_kind(options.asked): options.asked} | at)}", None
         case "ban" | "deny" | "allow":
             return _add(options, subject=options.subject)
         case _:
@@ -106,10 +109,15 @@ def _pressure(options: argparse.Namespace) -> Question:
     if options.what == "release":
         if options.value is not None:
             wrong("pressure", "release takes no number")
-        return _lift(options, kind=["pressure"])
+        return _lift(options, kind=["pressure"], **_at(options))
     if options.value is None:
         wrong("pressure", "hold needs a number from 0 to 1: shield pressure hold 0.5")
-    return _add(options, value=options.value)
+    return _add(options, value=options.value, **_at(options))
+
+
+def _at(options: argparse.Namespace) -> dict[str, str]:
+    """The site that is meant, where it is not all."""
+    return {"subject": options.site} if options.site else {}
 
 
 def _add(options: argparse.Namespace, **more: Any) -> Question:

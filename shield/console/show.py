@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from shield.console.arguments import MEASURES
 from shield.operator import story
 
 MOST_NAMED: Final = 5
@@ -72,13 +73,18 @@ def words(rule: Mapping[str, Any]) -> str:
             whom = f"every {subject}" if subject in ("client", "address") else subject
             return f"{whom} is limited to {rule['value']}"
         case "pressure":
-            return f"the pressure is held at {rule['value']}"
+            return f"the pressure is held at {rule['value']}{_at(subject)}"
         case "challenge":
             return f"nobody is challenged below {subject}"
         case "dry_run":
-            return f"dry run{f' of {subject}' if subject else ''} is {rule['value']}"
+            of = f" of {subject}" if subject in MEASURES else _at(subject)
+            return f"dry run{of} is {rule['value']}"
         case kind:
             return f"{subject} {_VERBS[kind]}"
+
+
+def _at(site: str) -> str:
+    return f" at {site}" if site else ""
 
 
 def until(rule: Mapping[str, Any]) -> str:
@@ -152,9 +158,29 @@ def status(said: Mapping[str, Any], holding: Sequence[Mapping[str, Any]]) -> Ite
         if each["ends_in"] < min(each["lifetime"] / 5, MOST_NOTICE):
             when = f"ends in {span(each['ends_in'])}" if each["ends_in"] > 0 else "has ended"
             yield f"the certificate {plain(chain)} {when}: renew it"
+    yield from _sites(said.get("sites") or {})
     yield f"rules of yours: {len(holding)}" if holding else "no rules of yours"
     yield from (f"  {line}" for line in rules(holding) if holding)
     yield from _workers(said)
+
+
+def _sites(sites: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each of several sites."""
+    if sites:
+        yield "sites:"
+    for name, site in sites.items():
+        well = sum(server["healthy"] for server in site["upstream"])
+        states = [
+            f"ATTACK for {span(site['attack_seconds'])}" if site["attack"] else "",
+            "dry run" if site["dry_run"] else "",
+            "" if well == len(site["upstream"]) else f"{well} of {len(site['upstream'])} servers healthy",
+        ]
+        said = "".join(f", {state}" for state in states if state)
+        yield (
+            f"  {plain(name)}: pressure {site['pressure']:.2f}, demand {site['demand']:.0f} of "
+            f"{site['capacity']:.0f} units/s, {site['in_flight']} of {site['concurrency']:.0f} at the service, "
+            f"{site['waiting']} waiting{said}"
+        )
 
 
 def _workers(said: Mapping[str, Any]) -> Iterator[str]:

@@ -36,6 +36,7 @@ def settings(config: Config) -> Config:
         listen=replace(config.listen, address=addresses, proxy_protocol=False),
         tls=TlsSettings(),
         upstream=upstream,
+        site=(),
         history=replace(config.history, window=window),
         log=replace(config.log, requests=False, refused_per_second=few),
     )
@@ -48,6 +49,7 @@ def set_aside(config: Config) -> list[str]:
         "listen.address": tried.listen.addresses != config.listen.addresses,
         "listen.proxy_protocol": config.listen.proxy_protocol,
         "tls": tried.tls != config.tls,
+        "site": bool(config.site),
         "upstream.servers": config.upstream.servers != (DEMO,),
         "upstream.proxy_protocol": config.upstream.proxy_protocol != "off",
     }

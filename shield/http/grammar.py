@@ -134,3 +134,9 @@ QUOTED_PAIR = re.compile(r"\\(.)")
 FORWARDED_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 # A port that a trusted proxy names.
 FORWARDED_PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+
+def without_port(host: bytes) -> bytes:
+    """The host of a Host field that is valid."""
+    name, colon, port = host.rpartition(b":")
+    return name if colon and b"]" not in port else host

@@ -29,9 +29,9 @@ def _event(level: Level, meaning: str, fields: str = "") -> Event:
     return Event(level, meaning, tuple(fields.split()))
 
 
-_LISTENING: Final = "listen redirect_from admin upstream dry_run state"
+_LISTENING: Final = "listen redirect_from admin upstream sites dry_run state"
 _ONE_PROCESS: Final = "known connections connections_per_address connections_per_network streams pid"
-_ATTACK: Final = "cause pressure demand capacity"
+_ATTACK: Final = "site cause pressure demand capacity"
 _RULE: Final = "change author note rule kind subject value expires"
 
 EVENTS: Final[Mapping[str, Event]] = {
@@ -114,13 +114,13 @@ EVENTS: Final[Mapping[str, Event]] = {
     "attack": _event(
         "warning",
         "An attack goes on; every ten seconds.",
-        "pressure demand capacity in_flight limit waiting requests routes would stands_out",
+        "site pressure demand capacity in_flight limit waiting requests routes would stands_out",
     ),
     "attack_end": _event(
         "warning", "An attack is over.", f"{_ATTACK} seconds peak_pressure peak_requests_per_second"
     ),
     "brownout": _event(
-        "warning", "The service is ill, and not attacked: newcomers are let in.", "overload demand capacity served"
+        "warning", "The service is ill, and not attacked: newcomers are let in.", "site overload demand capacity served"
     ),
     "ban": _event(
         "info", "A client, or an address, was banned.", "client address seconds relapses signal score"
@@ -146,12 +146,12 @@ LINES: Final[Mapping[str, Event]] = {
     "request": _event(
         "info",
         "A forwarded request has ended.",
-        "address client method path status action reason tier ms sent server id route ja4 fault rule http",
+        "address client method path status action reason tier ms sent server id site route ja4 fault rule http",
     ),
     "refused": _event(
         "info",
         "Shield has answered a request itself because of its verdict.",
-        "address client shape method host path user_agent status action reason route tier ja4 id http",
+        "address client shape method host path user_agent status action reason site route tier ja4 id http",
     ),
     "fault": _event(
         "info",

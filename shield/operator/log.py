@@ -161,7 +161,7 @@ class AccessLog:
 
     __slots__ = (
         "_access", "_clock", "_combined", "_events", "_faults", "_level", "_lines", "_loop", "_next_report",
-        "_refusals", "_refused", "_requests", "_thread", "_writers", "suppressed", "timeline",
+        "_refusals", "_refused", "_requests", "_thread", "_writers", "site_of", "suppressed", "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -194,6 +194,7 @@ class AccessLog:
         self._next_report = float("-inf")
         self._refusals = refusals
         self.timeline = timeline
+        self.site_of: Callable[[Request], str] | None = None  # where there are several
         """Where events are kept besides, whatever the level."""
         self.suppressed = 0
 
@@ -258,6 +259,8 @@ class AccessLog:
             "server": server,
             "id": request_id,
         }
+        if self.site_of is not None:
+            line["site"] = self.site_of(request)
         if verdict.reason is _ROUTE_RATE:
             line["route"] = request.braked_by
         if ja4:
@@ -318,6 +321,8 @@ class AccessLog:
             "action": verdict.action._value_,
             "reason": verdict.reason._value_,
         }
+        if self.site_of is not None:
+            line["site"] = self.site_of(request)
         if verdict.reason is _ROUTE_RATE:
             line["route"] = request.braked_by
         if verdict.action is not _BAN:

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shield.marks import Merge
 from shield.operator.refusals import MOST_RECENT, MOST_SHOWN
-from shield.operator.status import MERGES
+from shield.operator.status import MERGES, OF_SITE
 
 MOST_BANS: Final = 10_000_000
 """More than there can be."""
@@ -105,7 +105,8 @@ class WorkersView:
             return _explained(found)
         if wrong := [answer for status, answer in said if status == 422]:
             raise ValueError(wrong[0]["detail"])
-        return {"asked": next(iter(question.values())), "found": False, "subjects": [], "refused": []}
+        asked, site = next(iter(question.values())), question.get("site", "")
+        return {"asked": asked, "site": site, "found": False, "subjects": [], "refused": []}
 
     async def bans(self) -> list[dict[str, Any]]:
         """The bans of all workers, each once: they tell each other of most."""
@@ -195,9 +196,20 @@ def _by_key(merge: Callable[[Sequence[Any]], Any], values: Sequence[Any]) -> Any
     return {key: _by_key(merge, [value[key] for value in values if key in value]) for key in keys}
 
 
+def _each(values: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """What several workers say of each site; during a reload not all know the same ones."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(name for value in values for name in value):
+        said = [value[name] for value in values if name in value]
+        totals = {key: MERGERS[rule]([each[key] for each in said]) for key, rule in OF_SITE.items()}
+        found[name] = {**said[0], **totals}
+    return found
+
+
 MERGERS: Final[Mapping[Merge, Callable[[Sequence[Any]], Any]]] = {
     Merge.SUM: partial(_by_key, sum),
     Merge.MAX: partial(_by_key, max),
     Merge.ANY: any,
     Merge.ALL: all,
+    Merge.EACH: _each,
 }

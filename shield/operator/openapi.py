@@ -39,7 +39,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
         kind={"enum": list(KINDS)},
         subject={
             **_TEXT,
-            "description": "A network, a client, pass:ID, client, address, a path, a measure, or nothing.",
+            "description": "A network, a client, pass:ID, client, address, a path, a measure, a site, or nothing.",
         },
         value={**_TEXT, "description": 'Of a limit "RATE/BURST", of a pressure "0.5", else never, on or off.'},
         author=_TEXT,
@@ -113,7 +113,8 @@ _SCHEMAS: Final[dict[str, Any]] = {
         reason=_TEXT,
     ),
     "Explanation": _object(
-        "asked found subjects refused",
+        "asked site found subjects refused",
+        site={**_TEXT, "description": "The site of whose pressure the answers are; default where there is one."},
         asked=_TEXT,
         found={"type": "boolean", "description": "Whether anything is known of it."},
         subjects=_list_of("Subject"),
@@ -236,6 +237,7 @@ _PATHS: Final[dict[str, Any]] = {
                 _query("address", "An address."),
                 _query("request_id", "The id on the page that a visitor saw."),
                 _query("pass", "A token, or pass: and its id."),
+                _query("site", "The site at which it is asked; else the first."),
             ),
         )
     },

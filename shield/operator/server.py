@@ -343,16 +343,19 @@ class AdminServer:
 
     async def _explain(self, query: Mapping[str, str]) -> web.Response:
         question = {name: query[name] for name in ("address", "request_id", "pass") if query.get(name)}
-        if len(question) != 1:
+        kind = next(iter(question), "")
+        if query.get("site"):
+            question["site"] = query["site"]
+        if len(question) != 1 + ("site" in question):
             detail = "Ask for exactly one of: address=ADDRESS, request_id=ID, pass=PASS"
             return _problem(422, "Nothing asked", detail)
         try:
             answer = await self._view.explain(question)
         except ValueError as error:
             return _problem(422, "Not understood", str(error))
-        if answer["found"] or "address" in question:
+        if answer["found"] or kind == "address":
             return _json(200, answer)
-        return _problem(404, "Not found", _UNKNOWN[next(iter(question))])
+        return _problem(404, "Not found", _UNKNOWN[kind])
 
     async def _bans(self, query: Mapping[str, str]) -> web.Response:
         limit = query.get("limit", "1000")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
 from shield.marks import IN_PLACE, NONZERO, Counter, Gauge, Label, Merge
@@ -148,6 +148,38 @@ class UntrustedProxyStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """What is one of several sites' own."""
+
+    ready: Annotated[bool, Merge.ALL, Gauge("shield_site_ready", "1 while a server of a site is healthy.")]
+    dry_run: Annotated[bool, Merge.ANY, Gauge("shield_site_dry_run", "1 while a site refuses nothing.")]
+    pressure: Annotated[float, Merge.MAX, Gauge("shield_site_pressure", "Pressure on a site's servers, 0 to 1.")]
+    attack: Annotated[
+        bool, Merge.ANY, Gauge("shield_site_attack", "1 from the onset of an attack on a site to its end.")
+    ]
+    attack_seconds: Annotated[float, Merge.MAX]
+    attack_cause: str
+    demand: Annotated[
+        float, Merge.MAX, Gauge("shield_site_demand_units_per_second", "Cost per second that is asked of a site.")
+    ]
+    capacity: Annotated[
+        float, Merge.MAX, Gauge("shield_site_capacity_units_per_second", "Cost per second that a site can serve.")
+    ]
+    concurrency: Annotated[float, Merge.MAX, Gauge("shield_site_concurrency_limit", "Concurrency slots of a site.")]
+    in_flight: Annotated[
+        int, Merge.SUM, Gauge("shield_site_requests_in_flight", "Requests that hold a concurrency slot of a site.")
+    ]
+    waiting: Annotated[int, Merge.SUM, Gauge("shield_site_queue_length", "Requests waiting for a slot of a site.")]
+    price: Annotated[
+        int, Merge.MAX, Gauge("shield_site_challenge_price_hashes", "Expected hashes of a challenge at a site.")
+    ]
+    requests_by_tier: Annotated[
+        Mapping[str, int], Merge.SUM, Counter("shield_site_requests", "Requests for a site, by tier.", ("tier",))
+    ]
+    upstream: Sequence[ServerStatus]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     ready: Annotated[bool, Merge.ALL]
     dry_run: Annotated[bool, Merge.ANY]
@@ -158,6 +190,8 @@ class Status:
     certificates: Annotated[Mapping[str, CertificateStatus], Merge.MAX, Label("certificate")]
     """By their files."""
     untrusted_proxy: Annotated[UntrustedProxyStatus, Merge.MAX]
+    sites: Annotated[Mapping[str, SiteStatus], Merge.EACH, Label("site")] = field(default_factory=dict)
+    """Where there are several; what stands beside it is of the one that is worst off, or of all."""
 
 
 class Part(NamedTuple):
@@ -222,3 +256,5 @@ def _merges(cls: type) -> Iterator[tuple[str, Merge]]:
 
 MERGES: Final[Mapping[str, Merge]] = dict(_merges(Status))
 """How the values of several workers become one, by their keys in /api/status."""
+OF_SITE: Final[Mapping[str, Merge]] = dict(_merges(SiteStatus))
+"""The same of one site's."""

@@ -119,7 +119,7 @@ class Engine:
         site: str = DEFAULT_SITE,
         beside: Engine | None = None,
     ) -> None:
-        limits, tables, challenge = settings.limits, settings.tables, settings.challenge
+        limits, tables, challenge, part = settings.limits, settings.tables, settings.challenge, settings.part
         self.site = site
         self.clients: Clients = (
             Clients(settings, keys, entropy, wall_offset, check_work, seat) if beside is None else beside.clients
@@ -133,7 +133,7 @@ class Engine:
         self._identity = clients.identity
         self._reputation = clients.reputation
         self.drops = clients.drops
-        self._routes = Routes(settings.routes, tables.paths, tables.routes, limits.costs)
+        self._routes = Routes(settings.routes, part(tables.paths), part(tables.routes), limits.costs)
         self._limits = Limits(limits, self._reputation)
         self._standouts = Standouts(settings.standouts, self._notes, settings.challenges)
         tried = Tried(settings.tried)
@@ -141,7 +141,7 @@ class Engine:
         self._concurrency = Concurrency(settings.concurrency, concurrency, queues, seat)
         pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)
-        room = Room(settings.pricing, tables.waiting, keys, entropy, news)
+        room = Room(settings.pricing, part(tables.waiting), keys, entropy, news)
         purse = None if seat is None else SharedPurse(seat)
         self._pricing = Pricing(settings.pricing, challenge, settings.pressure.max_pressure, room, purse)
         self._passes = Passes(
@@ -184,7 +184,7 @@ class Engine:
         judge: Judge | RouteJudge = usual
         routing = None
         if settings.route:
-            routing = Routing(settings.route)
+            routing = Routing(settings.route, settings.sites)
             others = {mode: judges(mode)[1] for mode in modes(settings.route, challenge.mode)}
             judge = RouteJudge(routing, usual, others, self._routes, api_keys)
         self._judge = judge
@@ -240,6 +240,8 @@ class Engine:
             reputation=self._reputation,
             tried=tried,
             wall_offset=wall_offset,
+            site=site,
+            beside=None if beside is None else beside._operator.effects,
         )
         explainer = Explainer(
             settings,
@@ -252,7 +254,7 @@ class Engine:
             effects=effects,
             routes=judge if isinstance(judge, RouteJudge) else None,
         )
-        self._operator = OperatorSide(effects, explainer, routing)
+        self._operator: OperatorSide = OperatorSide(effects, explainer, routing)
         self._asked: Judge | RouteJudge | Overruled = self._judge
         self.dry_run = settings.dry_run
 
@@ -713,6 +715,16 @@ class Engine:
     def import_history(self, rows: Iterable[list[Any]], now: float, homes: dict[str, str] | None = None) -> int:
         """Take rows that `export_history` made; how many made sense. For parts of them see `History.load`."""
         return self._history.load(rows, now, now + self._wall_offset, homes)
+
+    @property
+    def lets_banned_in(self) -> bool:
+        """Whether bans are only reported."""
+        return self.dry_run or ADDRESS_BANNED in self._operator.effects.tried.reasons
+
+    @property
+    def challenges(self) -> bool:
+        """Whether anybody may be challenged."""
+        return self._challenge.mode != "off"
 
     @property
     def bans_made(self) -> int:

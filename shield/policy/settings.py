@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 from typing_extensions import Doc
 
@@ -21,6 +21,8 @@ from shield.policy.reputation import ReputationSettings
 from shield.policy.routes import RoutesSettings
 from shield.policy.standouts import StandoutsSettings
 from shield.policy.table import TableSettings
+
+LEAST_ENTRIES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class EngineSettings:
     pricing: PricingSettings = field(default_factory=PricingSettings)
     route: tuple[RouteSettings, ...] = ()
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
+    sites: Annotated[int, Doc("Engines that divide the tables of what is each site's own.")] = 1
+
+    def part(self, entries: int) -> int:
+        """The entries of a table that one site has of its own."""
+        return max(entries // self.sites, LEAST_ENTRIES) if self.sites > 1 else entries
 
     @property
     def tried(self) -> frozenset[str]:

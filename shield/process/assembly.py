@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from shield.operator.metrics import Metrics
     from shield.policy.challenge.settings import ChallengeSettings
     from shield.policy.engine import Engine
+    from shield.policy.sites import Sites
     from shield.replies.rendering import Replies
     from shield.upstream.crawlers import Crawlers
     from shield.upstream.pool import Pool
@@ -70,12 +71,15 @@ def assemble(
     hsts: bytes = b"",
     h2c: bool = False,
     on_close: Callable[[], None] = lambda: None,
+    others: Sequence[HttpSettings] = (),
+    guard: Sites | None = None,
 ) -> Serving:
-    """`request_ids` returns a new id at each call. At most `most_streams` exchanges go on without a slot. `on_close` is
-    called when a client connection has been closed. For `hsts` and `h2c` see Serving."""
+    """What the only site, or the first one, is served with.
 
-    def set_cookie(token: str, secure: bool) -> bytes:
-        return replies.set_cookie(token, int(challenge.pass_lifetime), secure)
+    `request_ids` returns a new id at each call. At most `most_streams` exchanges go on without a slot. `on_close` is
+    called when a client connection has been closed. For `hsts` and `h2c` see Serving. `others` are the settings of
+    further sites, and `guard` has the engines of all.
+    """
 
     headers = [name for name in (challenge.header, engine.api_key_header) if name]
     proof = ProofOfWork(engine, replies, metrics, log)
@@ -88,11 +92,12 @@ def assemble(
         clock,
         lambda error: log.event("answers_not_spilled", error=str(error)),
     )
-    limits, routing = Limits(timeouts, pool.settings), engine.routing
-    routed, most_body = None, http.max_body_bytes
-    if routing is not None:
-        routed = Routed(routing, limits, most_body)
-        most_body = largest(most_body, (one.settings.body_bytes for one in routing.routes))
+    limits = Limits(timeouts, pool.settings)
+    routed = None if engine.routing is None and guard is None else Routed(engine.routing, limits, http.max_body_bytes)
+    most_body = _most_body(http, engine)
+    if guard is not None:
+        bodies = [_most_body(each, one) for each, one in zip((http, *others), guard, strict=True)]
+        most_body = max(bodies) if all(bodies) else 0
     return Serving(
         connections=Connections(
             crowding,
@@ -104,14 +109,22 @@ def assemble(
         heads=PlainHeads(Examiner(replace(http, max_body_bytes=most_body), challenge.header, forwarding.mark)),
         recognition=Recognition(engine, forwarding, crawlers, challenge.cookie.encode("ascii")),
         shut_out=ShutOut(
-            engine, forwarding.trusts, challenge.cookie, headers, http.max_fields, replies, metrics, log, request_ids
+            guard or engine,
+            forwarding.trusts,
+            challenge.cookie,
+            headers,
+            http.max_fields,
+            replies,
+            metrics,
+            log,
+            request_ids,
         ),
         engine=engine,
         forwarder=Forwarder(
             engine=engine,
             pool=pool,
             streams=Streams(metrics, most_streams),
-            earned=EarnedPasses(engine, metrics, set_cookie, challenge.earned_anywhere),
+            earned=_earned(engine, metrics, replies, challenge),
             origins=Origins(),
             metrics=metrics,
             log=log,
@@ -139,3 +152,49 @@ def assemble(
         field_pairs=FieldPairs(hsts),
         h2c=h2c,
     )
+
+
+def assemble_site(
+    first: Serving,
+    *,
+    engine: Engine,
+    pool: Pool,
+    http: HttpSettings,
+    timeouts: TimeoutSettings,
+    challenge: ChallengeSettings,
+    most_streams: int = sys.maxsize,
+) -> Serving:
+    """What another site is served with: all that is not its own is that of the first."""
+    metrics, log, replies = first.metrics, first.log, first.replies
+    limits = Limits(timeouts, pool.settings)
+    proof = ProofOfWork(engine, replies, metrics, log)
+    pool.dialer.turns = first.forwarder.turns
+    return replace(
+        first,
+        engine=engine,
+        limits=limits,
+        forwarder=replace(
+            first.forwarder,
+            engine=engine,
+            pool=pool,
+            streams=Streams(metrics, most_streams),
+            earned=_earned(engine, metrics, replies, challenge),
+            body_buffer_bytes=http.body_buffer_bytes,
+        ),
+        proof=proof,
+        own_pages=OwnPages(proof, replies, metrics, log),
+        routed=Routed(engine.routing, limits, http.max_body_bytes),
+    )
+
+
+def _earned(engine: Engine, metrics: Metrics, replies: Replies, challenge: ChallengeSettings) -> EarnedPasses:
+    def set_cookie(token: str, secure: bool) -> bytes:
+        return replies.set_cookie(token, int(challenge.pass_lifetime), secure)
+
+    return EarnedPasses(engine, metrics, set_cookie, challenge.earned_anywhere)
+
+
+def _most_body(http: HttpSettings, engine: Engine) -> int:
+    """Bytes that any body may have at a site; 0 for any number."""
+    routes = () if engine.routing is None else engine.routing.routes
+    return largest(http.max_body_bytes, (one.settings.body_bytes for one in routes))

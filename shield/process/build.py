@@ -26,8 +26,9 @@ from shield.accept.tls import hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.crowding import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
 from shield.client.h2.connection import Http2Connection
+from shield.client.hosting import Hosting
 from shield.client.serving import Serving
-from shield.config.settings import Config
+from shield.config.settings import Config, Site
 from shield.demo.site import start_demo
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
@@ -39,7 +40,10 @@ from shield.operator.refusals import Refusals
 from shield.policy.board.seat import Seat
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
-from shield.process.assembly import assemble
+from shield.policy.request import Request
+from shield.policy.sites import Sites
+from shield.process.assembly import assemble, assemble_site
+from shield.process.board import Seats
 from shield.process.share import Share
 from shield.process.state import load_keys
 from shield.replies.redirect import Redirect
@@ -48,7 +52,7 @@ from shield.upstream.connection import UpstreamConnection
 from shield.upstream.crawlers import Crawlers
 from shield.upstream.pool import Pool
 from shield.upstream.resolve import Resolver
-from shield.upstream.settings import DEMO, UpstreamSettings
+from shield.upstream.settings import DEMO
 from shield.wire.client_hello import Program
 from shield.wire.proxy_protocol import Ends
 
@@ -65,8 +69,8 @@ class Setting:
     `sockets` are descriptors of listening sockets for the service and for tls.redirect_from, in the order of their
     addresses. `drop` has connections dropped (dropper.py). `metrics` go on from before where a config was read
     again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
-    process serves alone. `seat` is that of one of several workers at their board. `desk` is what the admin listener of
-    one that serves alone can change. `refusals` are kept beyond a config that is read again.
+    process serves alone. `seats` are those of one of several workers at their boards. `desk` is what the admin
+    listener of one that serves alone can change. `refusals` are kept beyond a config that is read again.
     """
 
     config: Config
@@ -79,7 +83,7 @@ class Setting:
     metrics: Metrics | None = None
     keys: tuple[bytes, bytes | None] | None = None
     admin: Sequence[socket.socket] = ()
-    seat: Seat | None = None
+    seats: Seats | None = None
     desk: Desk | None = None
     refusals: Refusals = field(default_factory=Refusals)
 
@@ -89,13 +93,23 @@ class Parts:
     """The parts of one process."""
 
     metrics: Metrics
-    engine: Engine
+    sites: Sites
     replies: Replies
-    pool: Pool
-    serving: Serving
+    places: Sequence[Place]  # in the order of `sites`
+    serving: Serving  # that of the first
     certificates: Certificates | None
     listeners: Sequence[Listener]  # the first is for the service, the second for tls.redirect_from
     connections: int  # that clients may have at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one site has of its own."""
+
+    site: Site
+    engine: Engine
+    pool: Pool
+    serving: Serving
 
 
 async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
@@ -104,17 +118,17 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     listening = [_adopted(each, config.listen.backlog, closing) for each in setting.sockets]
     metrics = _metrics(setting)
     keys = _keys(setting)
-    engine = _engine(setting, keys)
+    configured, connections = _within_file_limit(config)
+    sites = Sites(list(_engines(setting, configured, keys)))
+    first = sites.first
     certificates = None
     if config.tls.certificates:
         certificates = Certificates(config.tls.certificates, log.event, http2=config.http.h2)
         metrics.handshakes.update(dict.fromkeys(OUTCOMES, 0) | metrics.handshakes)
-    upstream, connections = _within_file_limit(config)
-    resolver = Resolver(upstream.resolver, clock)
-    closing.push_async_callback(resolver.close)
-    crawlers = Crawlers(resolver, lambda address, ok: engine.vouch(address, ok, clock()))
+    resolvers = _resolvers(config, clock, closing)
+    crawlers = Crawlers(resolvers[config.upstream.resolver], lambda address, ok: first.vouch(address, ok, clock()))
     closing.push_async_callback(crawlers.close)
-    pool = await _pool(setting, upstream, metrics, resolver, closing)
+    pools = [await _pool(setting, site, metrics, resolvers[site.upstream.resolver], closing) for site in configured]
     replies = Replies(config.challenge.cookie, config.challenge.header)
     listeners: list[Listener] = []
 
@@ -123,12 +137,12 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
             listener.check()
 
     serving = assemble(
-        engine=engine,
-        pool=pool,
+        engine=first,
+        pool=pools[0],
         replies=replies,
         crawlers=crawlers,
         forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from, _mark(config, keys)),
-        http=config.http,
+        http=configured[0].http,
         timeouts=config.timeouts,
         challenge=config.challenge,
         metrics=metrics,
@@ -136,12 +150,16 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         clock=clock,
         loop=asyncio.get_running_loop(),
         request_ids=request_ids(os.urandom(4).hex()),
-        most_streams=file_limit.stream_limit(upstream.max_streams, connections),
+        most_streams=file_limit.stream_limit(configured[0].upstream.max_streams, connections),
         hsts=hsts_field(config.tls),
         h2c=config.listen.h2c,
         on_close=accept_again,
+        others=[site.http for site in configured[1:]],
+        guard=sites if config.site else None,
     )
     closing.callback(serving.sideline.close)
+    places = _places(config, configured, sites, pools, serving, connections)
+    serving = places[0].serving
     crowd, listen = serving.connections.crowding, config.listen
     crowd.per_address = share_of(listen.max_connections_per_address, connections, ADDRESS_SHARE, MOST_PER_ADDRESS)
     crowd.per_network = share_of(listen.max_connections_per_network, connections, NETWORK_SHARE, MOST_PER_NETWORK)
@@ -150,7 +168,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     for listener in _listeners(config, listening, serving, entrance, certificates, connections):
         listeners.append(listener)
         closing.callback(listener.stop)
-    return Parts(metrics, engine, replies, pool, serving, certificates, listeners, connections)
+    return Parts(metrics, sites, replies, places, serving, certificates, listeners, connections)
 
 
 def _metrics(setting: Setting) -> Metrics:
@@ -175,33 +193,95 @@ def _mark(config: Config, keys: Keys) -> bytes:
     return b"shield-" + loop_tag(keys.current, place).hex().encode("ascii")
 
 
-def _engine(setting: Setting, keys: Keys) -> Engine:
-    config, seat = setting.config, setting.seat
-    if seat is not None and setting.share is not None:
-        seat.spread = not setting.share.steered
-    most = config.upstream.max_concurrency
-    return Engine(config.policy(), keys, os.urandom, setting.wall_offset, most, seat=seat)
+def _engines(setting: Setting, sites: Sequence[Site], keys: Keys) -> Iterator[Engine]:
+    first: Engine | None = None
+    for site in sites:
+        most, seat = site.upstream.max_concurrency, _seat(setting, site.name)
+        engine = Engine(
+            site.policy, keys, os.urandom, setting.wall_offset, most, seat=seat, site=site.name, beside=first
+        )
+        first = first or engine
+        yield engine
 
 
-def _within_file_limit(config: Config) -> tuple[UpstreamSettings, int]:
-    """The settings of the upstream with no more idle connections than there are descriptors for, and how many
-    connections clients may have beside them."""
-    upstream = config.upstream
+def _seat(setting: Setting, site: str) -> Seat | None:
+    """The seat at a site's board, of one of several workers."""
+    if setting.seats is None or setting.share is None:
+        return None
+    seat = setting.seats.at(setting.share.boards.get(site, 0))
+    seat.spread = not setting.share.steered
+    return seat
+
+
+def _resolvers(config: Config, clock: Callable[[], float], closing: AsyncExitStack) -> dict[str, Resolver]:
+    """One for each DNS server that is named."""
+    found: dict[str, Resolver] = {}
+    for upstream in (config.upstream, *(site.upstream for site in config.site)):
+        if upstream.resolver not in found:
+            resolver = found[upstream.resolver] = Resolver(upstream.resolver, clock)
+            closing.push_async_callback(resolver.close)
+    return found
+
+
+def _places(
+    config: Config,
+    configured: Sequence[Site],
+    sites: Sites,
+    pools: Sequence[Pool],
+    first: Serving,
+    connections: int,
+) -> list[Place]:
+    """All sites, with what each is served with; and how the connections find it, where there are several."""
+    servings = [first]
+    for site, engine, pool in list(zip(configured, sites, pools, strict=True))[1:]:
+        most = file_limit.stream_limit(site.upstream.max_streams, connections)
+        servings.append(
+            assemble_site(
+                first,
+                engine=engine,
+                pool=pool,
+                http=site.http,
+                timeouts=config.timeouts,
+                challenge=config.challenge,
+                most_streams=most,
+            )
+        )
+    if config.site:
+        hosting = Hosting([(site.hosts, serving) for site, serving in zip(configured, servings, strict=True)])
+        for serving in servings:
+            serving.hosting = hosting
+
+        def site_of(request: Request) -> str:
+            serving = hosting.of(request.headers.get("Host", "").encode("latin-1"))
+            return first.engine.site if serving is None else serving.engine.site
+
+        first.log.site_of = site_of
+    return [Place(*each) for each in zip(configured, sites, pools, servings, strict=True)]
+
+
+def _within_file_limit(config: Config) -> tuple[tuple[Site, ...], int]:
+    """The sites, each with no more idle connections than there are descriptors for, and how many connections clients
+    may have beside them."""
+    sites = config.sites
     files = file_limit.raise_file_limit()
-    idle = file_limit.idle_limit(upstream.keep_alive_connections, files, len(upstream.servers))
-    connections = file_limit.connection_limit(config.listen.max_connections, files, idle * len(upstream.servers))
-    return replace(upstream, keep_alive_connections=idle), connections
+    servers = sum(len(site.upstream.servers) for site in sites)
+    limited = []
+    idle = 0
+    for site in sites:
+        keep = file_limit.idle_limit(site.upstream.keep_alive_connections, files, servers)
+        idle += keep * len(site.upstream.servers)
+        limited.append(replace(site, upstream=replace(site.upstream, keep_alive_connections=keep)))
+    return tuple(limited), file_limit.connection_limit(config.listen.max_connections, files, idle)
 
 
-async def _pool(
-    setting: Setting, upstream: UpstreamSettings, metrics: Metrics, resolver: Resolver, closing: AsyncExitStack
-) -> Pool:
+async def _pool(setting: Setting, site: Site, metrics: Metrics, resolver: Resolver, closing: AsyncExitStack) -> Pool:
+    upstream, preserve_host = site.upstream, site.http.preserve_host
     servers = list(upstream.servers)
     if DEMO in servers:
         address, demo = await start_demo()
         closing.push_async_callback(demo.cleanup)
         servers = [address if server == DEMO else server for server in servers]
-    preserve_host, shared = setting.config.http.preserve_host, upstream.proxy_protocol == "off"
+    shared = upstream.proxy_protocol == "off"
     try:
         pool = Pool(
             upstream,
@@ -268,6 +348,7 @@ def _listener(
         serving.replies,
         serving.shut_out,
         serving.forwarder.request_ids,
+        serving.hosting,
     )
     return Listener(entrance, listening, connections, connect, prelude, first_read)
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from shield.policy.engine import Engine
+from shield.policy.sites import Sites
 from shield.process.keeper import same_service
 
 GIVEN_ROWS: Final = 250
@@ -30,7 +30,7 @@ LINE_BYTES: Final = 16 << 20
 """More than any line has: 250 rows of the longest names."""
 
 
-async def give(to: socket.socket, engine: Engine, clock: Callable[[], float], about: Mapping[str, Any]) -> None:
+async def give(to: socket.socket, engine: Sites, clock: Callable[[], float], about: Mapping[str, Any]) -> None:
     """All that the heir needs to begin. `clock` gives monotonic seconds. Raises OSError when the heir is gone."""
     await _say(to, {"about": dict(about)})
     await _give_rows(to, "history", engine.export_history(clock()))
@@ -38,7 +38,7 @@ async def give(to: socket.socket, engine: Engine, clock: Callable[[], float], ab
     await _say(to, {"whole": True})
 
 
-async def give_rest(to: socket.socket, engine: Engine, clock: Callable[[], float]) -> None:
+async def give_rest(to: socket.socket, engine: Sites, clock: Callable[[], float]) -> None:
     """What was learned, once more, when nothing is accepted any more. Raises OSError when the heir is gone."""
     await _give_rows(to, "learned", engine.export_learned(clock(), heir=True))
 
@@ -62,22 +62,22 @@ class Inheritance:
         self._socket = given
         self._stream: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._same = False  # whether it was learned before the service that is here now
+        self._same: frozenset[str] = frozenset()  # sites before whose service it was learned
         self._homes: dict[str, str] = {}
         self.known = 0
         """Records of the history."""
 
-    async def take(self, engine: Engine, clock: Callable[[], float], about: Mapping[str, Any]) -> bool:
+    async def take(self, engine: Sites, clock: Callable[[], float], about: Mapping[str, Any]) -> bool:
         """All that is needed to begin; False when the giver ended before it had said that."""
         self._stream, self._writer = await asyncio.open_connection(sock=self._socket, limit=LINE_BYTES)
         return await self._take(engine, clock, about)
 
-    async def take_rest(self, engine: Engine, clock: Callable[[], float], about: Mapping[str, Any]) -> None:
+    async def take_rest(self, engine: Sites, clock: Callable[[], float], about: Mapping[str, Any]) -> None:
         """What comes until the giver has ended."""
         await self._take(engine, clock, about)
         await self.close()
 
-    async def _take(self, engine: Engine, clock: Callable[[], float], about: Mapping[str, Any]) -> bool:
+    async def _take(self, engine: Sites, clock: Callable[[], float], about: Mapping[str, Any]) -> bool:
         assert self._stream is not None  # noqa: S101 - `take` came first
         try:
             while (data := await self._stream.readline()).endswith(b"\n"):

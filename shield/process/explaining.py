@@ -5,22 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from shield.client.hosting import Hosting
+from shield.client.serving import Serving
+from shield.model import Verdict
 from shield.operator.refusals import MOST_SHOWN, Refusals
 from shield.policy.explain.explainer import Explainer
 from shield.policy.explain.picture import Picture
 from shield.policy.explain.questions import questions
+from shield.policy.request import Request
+from shield.policy.sites import Sites
+from shield.process.build import Parts
 
 ID_CHARS: Final = 256
 
 
-def explain(
-    explainer: Explainer, refusals: Refusals, question: Mapping[str, str], now: float, shift: float
-) -> dict[str, Any]:
-    """The answer to one of `address`, `request_id` or `pass`. ValueError when it is none.
+class Explainers:
+    """Takes pictures of refused requests at all sites: of each by the one that it is for."""
+
+    __slots__ = ("_first", "_hosting")
+
+    def __init__(self, first: Explainer, hosting: Hosting[Serving]) -> None:
+        self._first = first
+        self._hosting = hosting
+
+    def of_request(self, request: Request, now: float) -> Picture:
+        """As that of Explainer."""
+        serving = self._hosting.of(request.headers.get("Host", "").encode("latin-1"))
+        return (self._first if serving is None else serving.engine.explainer).of_request(request, now)
+
+    def of_unread(self, address: str, verdict: Verdict, now: float) -> Picture:
+        """As that of Explainer."""
+        return self._first.of_unread(address, verdict, now)
+
+
+def explainer_of(parts: Parts) -> Explainer | Explainers:
+    """What takes the pictures of requests that are refused."""
+    first, hosting = parts.sites.first.explainer, parts.serving.hosting
+    return first if hosting is None else Explainers(first, hosting)
+
+
+def explain(sites: Sites, refusals: Refusals, question: Mapping[str, str], now: float, shift: float) -> dict[str, Any]:
+    """The answer to one of `address`, `request_id` or `pass`, as it is at a `site`. ValueError when it is none.
 
     `now` is monotonic seconds, `shift` from there to the wall clock.
     """
-    ((kind, asked),) = question.items()
+    site = question.get("site", "") or sites.first.site
+    engine = sites.at(site)
+    if engine is None:
+        raise ValueError(f'there is no site "{site[:64]}": {", ".join(each.site for each in sites)}')
+    explainer = engine.explainer
+    kind, asked = next((kind, asked) for kind, asked in question.items() if kind != "site")
     subjects: list[tuple[str, Picture]] = []
     refused = []
     match kind:
@@ -45,6 +79,7 @@ def explain(
                 refused = refusals.of(lambda each: each.shown == name, MOST_SHOWN)
     return {
         "asked": asked,
+        "site": site,
         "found": len(subjects) > (kind == "address") or bool(refused),
         "subjects": [{"subject": name, "questions": questions(picture, shift)} for name, picture in subjects],
         "refused": [each.plain(shift) for each in refused],

@@ -25,9 +25,8 @@ from shield.operator.log_places import LogPlaces
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.refusals import Refusals
 from shield.operator.timeline import Timeline
-from shield.policy.board.seat import Seat
 from shield.policy.rules.rule import Rule
-from shield.process.board import attach
+from shield.process.board import Seats
 from shield.process.build import Setting
 from shield.process.dropper import Dropped
 from shield.process.estate import Inheritance
@@ -73,7 +72,7 @@ class Generations:
             self._inheritance = Inheritance(socket.socket(fileno=share.estate))
         elif legacy is not None and legacy.estates:
             self._inheritance = Inheritance(legacy.estates[0])
-        self._seat: Seat | None = None  # at the board; of one of several workers
+        self._seats: Seats | None = None  # at the boards; of one of several workers
         self._drop = drop or self._have_dropped
         self._sockets: SharedSockets | None = None if legacy is None else legacy.sockets()
         self._exports: Exports | None = None
@@ -93,7 +92,7 @@ class Generations:
     async def start(self, config: Config) -> Service:
         """The first service. Raises StartError."""
         if self._share is not None:
-            self._seat = Seat(attach(self._share.board, self._share.workers), self._share.worker)
+            self._seats = Seats(self._share.board, self._share.workers, self._share.worker)
         await self.prepare(config, self._share)
         return await self.commit()
 
@@ -279,9 +278,9 @@ class Generations:
             keys = None
             if share is None:
                 keys = self._keys = load_keys(config.state, log, former=self._keys)
-            drop, seat, desk = self._drop, self._seat, self._desk
+            drop, seats, desk = self._drop, self._seats, self._desk
             setting = Setting(
-                config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seat, desk, self._refusals
+                config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seats, desk, self._refusals
             )
             service = Service(setting)
             await service.prepare(former, self._inheritance)

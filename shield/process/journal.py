@@ -29,7 +29,7 @@ from typing import Any, Final
 import orjson
 
 from shield.config.state import StateSettings
-from shield.policy.engine import Engine
+from shield.policy.sites import Sites
 from shield.process.build import Setting
 from shield.process.state import (
     CLOCK_SECONDS,
@@ -69,7 +69,7 @@ class Journal:
 
     __slots__ = ("_engine", "_lost", "_path", "_setting", "_since", "_told", "_writing", "behind")
 
-    def __init__(self, setting: Setting, engine: Engine) -> None:
+    def __init__(self, setting: Setting, engine: Sites) -> None:
         self._setting = setting
         self._engine = engine
         state, share = setting.config.state, setting.share

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import orjson
 
-from shield.policy.engine import Engine
+from shield.model import DEFAULT_SITE
+from shield.policy.sites import Sites, kind_of
 from shield.process.build import Setting
 from shield.process.journal import Entry, Journal, written_since
 from shield.process.journal import load as load_journals
@@ -43,8 +44,8 @@ FORGETS_AT: Final = 2
 """The save with which files of workers that there are no more of are removed: by then all others have started, too."""
 
 
-def recall(setting: Setting, engine: Engine) -> int:
-    """Have an engine take what was saved last by this and other processes; how many records of the history."""
+def recall(setting: Setting, engine: Sites) -> int:
+    """Have the engines take what was saved last by this and other processes; how many records of the history."""
     config, log, now = setting.config, setting.log, setting.clock()
     rows = [row for saved in load(config.state, HISTORY, log) for row in saved.rows]
     known = engine.import_history(rows, now)
@@ -53,9 +54,9 @@ def recall(setting: Setting, engine: Engine) -> int:
     pardons = _pardons(journal)
     for saved in sorted(load(config.state, LEARNED, log, wall), key=lambda each: (each.worker == mine, each.time)):
         left_out = frozenset() if wall - saved.time < FRESH_SECONDS else OF_THE_MOMENT
-        taken = (row for row in saved.rows if _holds(row, saved.time, pardons) and _kind(row) not in left_out)
+        taken = (row for row in saved.rows if _holds(row, saved.time, pardons) and kind_of(row) not in left_out)
         engine.import_learned(taken, now, same_service(saved.about, about(setting)))
-    engine.import_learned((row for at, row in journal if _holds(row, at, pardons)), now)
+    engine.import_learned((row for at, row in journal if _holds(row, at, pardons)), now, ())
     return known
 
 
@@ -74,11 +75,7 @@ def _holds(row: Any, at: float, pardons: Mapping[str, float]) -> bool:
     match row:
         case [str(kind), str(who), *_] if kind in PARDONED:
             return pardons.get(who, at) <= at
-    return _kind(row) != "pardon"
-
-
-def _kind(row: Any) -> str:
-    return row[0] if isinstance(row, list) and row and isinstance(row[0], str) else ""
+    return kind_of(row) != "pardon"
 
 
 def _sees_to_others(setting: Setting) -> bool:
@@ -87,13 +84,17 @@ def _sees_to_others(setting: Setting) -> bool:
 
 
 def about(setting: Setting) -> dict[str, Any]:
-    """What is saved beside rows: when, and before which service."""
-    return {"time": setting.clock() + setting.wall_offset, "servers": list(setting.config.upstream.servers)}
+    """What is saved beside rows: when, and before which services, by the names of the sites."""
+    sites = {site.name: list(site.upstream.servers) for site in setting.config.sites}
+    return {"time": setting.clock() + setting.wall_offset, "sites": sites}
 
 
-def same_service(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether what was learned of the service there holds here."""
-    return one.get("servers") == other.get("servers")
+def same_service(one: Mapping[str, Any], other: Mapping[str, Any]) -> frozenset[str]:
+    """The sites of which what was learned of the service there holds here."""
+    before, now = (each.get("sites") or {DEFAULT_SITE: each.get("servers")} for each in (one, other))
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return frozenset()
+    return frozenset(name for name, servers in now.items() if before.get(name) == servers)
 
 
 class Keeper:
@@ -101,7 +102,7 @@ class Keeper:
 
     __slots__ = ("_engine", "_keeps", "_late_since", "_saved", "_saving", "_setting", "_told", "journal")
 
-    def __init__(self, setting: Setting, engine: Engine) -> None:
+    def __init__(self, setting: Setting, engine: Sites) -> None:
         self._setting = setting
         self._engine = engine
         self._keeps = False
@@ -148,7 +149,7 @@ class Keeper:
         pardons = _pardons(journal)
         for begin in range(0, len(journal), LATE_ROWS):
             rows = (row for at, row in journal[begin : begin + LATE_ROWS] if _holds(row, at, pardons))
-            self._engine.import_learned(rows, self._setting.clock())
+            self._engine.import_learned(rows, self._setting.clock(), ())
             await asyncio.sleep(0)
 
     async def save(self) -> None:

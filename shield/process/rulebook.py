@@ -29,7 +29,8 @@ from shield.policy.rules.book import (
     Change,
 )
 from shield.policy.rules.lockout import Precious
-from shield.policy.rules.rule import MissingError, RefusedError, Rule, who, wish
+from shield.policy.rules.rule import OF_SITES, MissingError, RefusedError, Rule, who, wish
+from shield.policy.tried import MEASURES
 from shield.process.signals import Tell
 from shield.process.state import RULES, load, save
 
@@ -151,6 +152,7 @@ class Rulebook:
         precious = self._precious(asker, here)
 
         def change(book: Book, wall: float) -> list[Change]:
+            self._check_site(wish(asked, "kind"), wish(asked, "subject"))
             return [
                 book.add(
                     wish(asked, "kind"),
@@ -301,6 +303,13 @@ class Rulebook:
             self.event("rule_undone", **said)
         else:
             self.event("rule_added" if what == ADDED else "rule_lifted" if what == LIFTED else "rule_ended", **said)
+
+    def _check_site(self, kind: str, subject: str) -> None:
+        """Refuse what is said of a site that there is not. What was said of one that is no more does nothing."""
+        sites = () if self._config is None else [site.name for site in self._config.sites]
+        if kind in OF_SITES and subject and subject not in (*sites, *MEASURES):
+            measures = f"; and no measure: {', '.join(MEASURES)}" if kind == "dry_run" else ""
+            raise RefusedError(f'there is no site "{subject[:64]}": {", ".join(sites)}{measures}')
 
     def _precious(self, asker: Asker, here: Any) -> Precious:
         """Who must not be locked out; `here` has addresses besides the one that is asked from. DeskError."""

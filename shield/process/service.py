@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 from shield.config.settings import Config
@@ -27,12 +28,12 @@ from shield.process import estate
 from shield.process.build import Parts, Setting, build
 from shield.process.dropper import Dropper
 from shield.process.estate import Inheritance
+from shield.process.explaining import explainer_of
 from shield.process.keeper import Keeper, about, recall, same_service
 from shield.process.timers import Timers
 from shield.process.view import ProcessView
-from shield.process.words import warn_of_forgetting, warn_of_known_hashes
+from shield.process.words import named, warn_of_forgetting, warn_of_known_hashes
 from shield.upstream import health
-from shield.upstream.server import Server
 
 DRAIN_LOOKS_SECONDS: Final = 0.020
 """How often it is looked whether all connections have ended."""
@@ -86,11 +87,11 @@ class Service:
         closing.callback(setting.log.close)
         closing.push_async_callback(asyncio.sleep, 0)  # let transports that were aborted go
         parts = self._parts = await build(setting, closing)
-        if inheritance is not None and await inheritance.take(parts.engine, setting.clock, about(setting)):
+        if inheritance is not None and await inheritance.take(parts.sites, setting.clock, about(setting)):
             self._known = inheritance.known
         elif former is None:
-            self._known = recall(setting, parts.engine)
-        self._keeper = Keeper(setting, parts.engine)
+            self._known = recall(setting, parts.sites)
+        self._keeper = Keeper(setting, parts.sites)
         closing.push_async_callback(self._keeper.save)
         self._view = ProcessView(setting, parts, lambda: self._draining)
         self._access = Access(setting.config.admin.token_file)
@@ -119,16 +120,18 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         parts.metrics.log = setting.log
-        setting.refusals.taker = parts.engine.explainer
+        setting.refusals.taker = explainer_of(parts)
         for listener in parts.listeners:
             listener.start()
-        self._keep_running(loop, health.watch(parts.pool, self._probe, setting.clock, asyncio.sleep))
+        for place in parts.places:
+            probe = partial(health.probe, place.pool)
+            self._keep_running(loop, health.watch(place.pool, probe, setting.clock, asyncio.sleep))
         self._keep_running(loop, self._keeper.run())
         self._keep_running(loop, self._keeper.journal.run())
         if inheritance is not None:
-            self._keep_running(loop, inheritance.take_rest(parts.engine, setting.clock, about(setting)))
+            self._keep_running(loop, inheritance.take_rest(parts.sites, setting.clock, about(setting)))
         self._dropper = Dropper(
-            parts.engine.drops, parts.serving.connections.crowding, setting.drop, setting.wall_offset
+            parts.sites.first.drops, parts.serving.connections.crowding, setting.drop, setting.wall_offset
         )
         timers = Timers(setting, parts, self._dropper)
         self._closing.callback(parts.engine.end)
@@ -156,14 +159,14 @@ class Service:
     def follow(self, rules: Sequence[Rule]) -> None:
         """Go by these rules of the operator's, once it is prepared."""
         if self._parts is not None:
-            self._parts.engine.follow(rules, self._setting.clock())
+            self._parts.sites.follow(rules, self._setting.clock())
 
     async def pardon(self, subject: str) -> int:
         """Forget what was done by itself to a network or a client, in parts, so that no request waits; how many bans
         that lifts."""
         if self._parts is None:
             return 0
-        lifted, rest = 0, self._parts.engine.pardon(subject, self._setting.clock())
+        lifted, rest = 0, self._parts.sites.pardon(subject, self._setting.clock())
         while part := list(itertools.islice(rest, TAKEN_ROWS)):
             lifted += sum(part)
             await asyncio.sleep(0)
@@ -173,7 +176,7 @@ class Service:
         """Give what is remembered to a service that was prepared, in parts, so that no request waits."""
         assert self._parts is not None  # noqa: S101 - both were prepared
         assert heir._parts is not None  # noqa: S101
-        old, new, clock = self._parts.engine, heir._parts.engine, self._setting.clock
+        old, new, clock = self._parts.sites, heir._parts.sites, self._setting.clock
         homes: dict[str, str] = {}
         export = iter(old.export_history(clock()))
         while rows := list(itertools.islice(export, TAKEN_ROWS)):
@@ -192,12 +195,12 @@ class Service:
     async def give(self, to: socket.socket) -> None:
         """Tell a process that comes in the place of this one what is remembered. Raises OSError when it is gone."""
         assert self._parts is not None  # noqa: S101 - it has begun
-        await estate.give(to, self._parts.engine, self._setting.clock, about(self._setting))
+        await estate.give(to, self._parts.sites, self._setting.clock, about(self._setting))
 
     async def give_rest(self, to: socket.socket) -> None:
         """Tell it the rest, once this service has retired. Raises OSError when it is gone."""
         assert self._parts is not None  # noqa: S101 - it has begun
-        await estate.give_rest(to, self._parts.engine, self._setting.clock)
+        await estate.give_rest(to, self._parts.sites, self._setting.clock)
 
     def admin_descriptors(self) -> list[int]:
         """Of the sockets of the admin listener."""
@@ -244,7 +247,7 @@ class Service:
                 connections.drain(now)
             await asyncio.sleep(RETIRED_LOOKS_SECONDS)
         await self.close()
-        while parts.engine.let_go(TAKEN_ROWS):  # noqa: ASYNC110 - it is this that is waited for
+        while parts.sites.let_go(TAKEN_ROWS):  # noqa: ASYNC110 - it is this that is waited for
             await asyncio.sleep(0)
 
     def cut(self) -> int:
@@ -274,7 +277,7 @@ class Service:
             listen=self.addresses,
             redirect_from=[address for listener in parts.listeners[1:] for address in listener.addresses],
             admin=admin,
-            upstream=list(config.upstream.servers),
+            upstream=list(config.sites[0].upstream.servers),
             dry_run=config.dry_run,
             state=config.state.directory,
             known=self._known,
@@ -282,16 +285,13 @@ class Service:
             connections_per_address=crowd.per_address,
             connections_per_network=crowd.per_network,
             streams=parts.serving.forwarder.streams.places.most,
+            **named(config),
             pid=os.getpid(),
         )
         if setting.share is None:
             warn_of_forgetting(config, log)
         if not again:
             warn_of_known_hashes(log)
-
-    async def _probe(self, server: Server) -> bool | None:
-        assert self._parts is not None  # noqa: S101 - it is asked while the parts run
-        return await health.probe(self._parts.pool, server)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Last resort. A failed accept() for want of descriptors pauses accepting; anything else is a bug, and is

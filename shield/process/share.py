@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from shield.config.settings import Config
 from shield.errors import StartError
@@ -21,6 +22,7 @@ class Share:
     workers: int = 1  # how many there are
     estate: int = -1  # descriptor over which it comes in the place of another worker (estate.py)
     board: int = -1  # descriptor of the memory that all share
+    boards: Mapping[str, int] = field(default_factory=dict)  # the number of each site's (board.py)
     steered: bool = True  # the kernel brings all connections of a network to one worker
     kept: bool = False  # the listening sockets are a service manager's, who gives them to the next supervisor, too
 
@@ -63,4 +65,8 @@ def share_out(config: Config, workers: int) -> Config:
             unsent_memory_bytes=part(http.unsent_memory_bytes),
         ),
         upstream=replace(upstream, max_streams=part(upstream.max_streams)),
+        site=tuple(
+            replace(each, upstream=replace(each.upstream, max_streams=part(each.upstream.max_streams)))
+            for each in config.site
+        ),
     )

@@ -48,10 +48,9 @@ from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.operator.timeline import Timeline
-from shield.policy.board.memory import Board
 from shield.policy.rules.rule import Rule
 from shield.process import signals, systemd
-from shield.process.board import attach, make
+from shield.process.board import attach, make, numbered
 from shield.process.control import BEAT_SECONDS, Order
 from shield.process.dropper import Dropped
 from shield.process.exports import Exports
@@ -65,7 +64,7 @@ from shield.process.shared_sockets import SharedSockets
 from shield.process.state import load_keys
 from shield.process.state_lock import StateLock
 from shield.process.upgrade import Upgrading, own_pidfd
-from shield.process.words import Welcome, greet, warn_of_forgetting
+from shield.process.words import Welcome, greet, named, warn_of_forgetting
 from shield.process.worker_handle import DEATHS_SECONDS, MOST_DEATHS, WorkerHandle
 from shield.upstream.settings import DEMO
 
@@ -156,7 +155,7 @@ class Supervisor:
     """
 
     __slots__ = (
-        "_access", "_admin", "_board", "_board_memory", "_changing", "_clock", "_closing", "_config", "_demo",
+        "_access", "_admin", "_board_memory", "_boards", "_changing", "_clock", "_closing", "_config", "_demo",
         "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_lock", "_log", "_notifier",
         "_number", "_nursery", "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop", "_use",
         "_view", "_workers", "addresses",
@@ -203,8 +202,8 @@ class Supervisor:
         self._others = Predecessors() if predecessor is None else predecessor.others
         self._keys = None if legacy is None else legacy.keys
         self._left = asyncio.Event()  # for another process
-        self._board: Board | None = None
-        self._board_memory = -1  # its descriptor
+        self._boards: dict[str, int] = {}  # by site, also of those that are no more
+        self._board_memory = -1  # descriptor
 
     async def start(self) -> None:
         """Everything, in the order of a single process; returns when all workers listen. Raises StartError."""
@@ -229,6 +228,7 @@ class Supervisor:
         closing.callback(self._close_sockets)
         self.addresses = listening.addresses
         self._make_board()
+        self._boards = numbered([site.name for site in config.sites], {})
         steered = listening.steers or self._steer(listening)
         if predecessor is None:
             self._dig(listening, steered)
@@ -381,14 +381,15 @@ class Supervisor:
     def _share(self, number: int, keys: tuple[bytes, bytes | None], listening: SharedSockets) -> Share:
         descriptors = listening.descriptors(number), listening.redirect_descriptors(number)
         board, steered, kept = self._board_memory, listening.steers, listening.kept
-        return Share(number, keys, *descriptors, self._number, board=board, steered=steered, kept=kept)
+        return Share(
+            number, keys, *descriptors, self._number, board=board, boards=self._boards, steered=steered, kept=kept
+        )
 
     def _make_board(self) -> None:
         """Make what the workers have in common (policy/board). Raises StartError."""
         try:
             self._board_memory = make(self._number)
             self._closing.callback(os.close, self._board_memory)
-            self._board = attach(self._board_memory, self._number)
         except OSError as error:
             raise StartError(f"no memory that {self._number} workers can share: {error.strerror}") from error
 
@@ -418,10 +419,11 @@ class Supervisor:
             listen=self.addresses,
             redirect_from=listening.redirect_addresses,
             admin="" if admin is None else admin.address,
-            upstream=list(config.upstream.servers),
+            upstream=list(config.sites[0].upstream.servers),
             dry_run=config.dry_run,
             state=config.state.directory,
             workers=self._number,
+            **named(config),
             **more,
             pid=os.getpid(),
         )
@@ -455,6 +457,8 @@ class Supervisor:
             access = Access(config.admin.token_file)
             self._lock.check(config.state)
             served = share_out(await self._with_demo(config), self._number)
+            boards = self._boards
+            self._boards = numbered([site.name for site in config.sites], boards)
             listening = SharedSockets(config, self._number, former)
             try:
                 log = self._use(config.log)
@@ -468,6 +472,7 @@ class Supervisor:
                     raise
             except BaseException:
                 self._use(self._config.log)
+                self._boards = boards
                 listening.close(former)
                 raise
             for worker in self._workers:
@@ -564,7 +569,7 @@ class Supervisor:
     async def _with_demo(self, config: Config) -> Config:
         """The config, with the address of the demo site in its place, which runs here for all workers."""
         upstream = config.upstream
-        if DEMO not in upstream.servers:
+        if not any(DEMO in site.upstream.servers for site in config.sites):
             return config
         if not self._demo:
             self._demo, demo = await start_demo()
@@ -628,8 +633,8 @@ class Supervisor:
                     return
                 self._log.event("worker_ended", worker=worker.number, pid=worker.process.pid, status=status)
                 worker.process = None
-                if self._board is not None:
-                    self._board.leave(worker.number)
+                for board in set(self._boards.values()):
+                    attach(self._board_memory, self._number, board).leave(worker.number)
             pause = worker.pause(self._clock())
             if pause is None:
                 self._failure = f"worker {worker.number} died {MOST_DEATHS} times within {DEATHS_SECONDS:.0f} seconds"

@@ -27,7 +27,11 @@ class Timers:
         self._setting = setting
         self._parts = parts
         self._dropper = dropper
-        self._decisions = Decisions(parts.engine, parts.metrics, setting.log)
+        several = len(parts.places) > 1
+        self._decisions = [
+            Decisions(place.engine, parts.metrics, setting.log, place.site.name if several else "")
+            for place in parts.places
+        ]
         self._next_tick = self._next_second = self._next_sweep = 0.0
         self._busy = busy_clock()
         self._due = setting.clock()  # when the timer ought to run
@@ -49,7 +53,8 @@ class Timers:
             sideline.read(behind, busy)
             self._parts.metrics.connections_aside = len(sideline)
         self._due = turns.due = now + TICK_SECONDS
-        if self._parts.engine.waiting or self._parts.engine.shared or now >= self._next_tick:
+        engines = self._parts.sites.engines
+        if engines[0].shared or now >= self._next_tick or any(engine.waiting for engine in engines):
             self._tick(now)
         if self._parts.serving.resting:
             self._parts.serving.resting.sweep(now)
@@ -66,9 +71,10 @@ class Timers:
         """Let the policy look at the queue, and once per window at everything."""
         if now >= self._next_tick:
             self._next_tick = now + self._setting.config.pressure.window
-        parts = self._parts
-        parts.serving.forwarder.resume(parts.engine.tick(now, self._meter.load), now)
-        self._decisions.tell(now)
+        for place in self._parts.places:
+            place.serving.forwarder.resume(place.engine.tick(now, self._meter.load), now)
+        for decisions in self._decisions:
+            decisions.tell(now)
 
     def _sweep(self, now: float) -> None:
         """End what is beyond its deadline, and let those who wait overtake what takes long."""
@@ -76,8 +82,9 @@ class Timers:
         serving = self._parts.serving
         serving.connections.sweep.sweep(now)
         serving.connections.streams.sweep(now)
-        serving.forwarder.streams.sweep(now)
-        serving.forwarder.make_way(now)
+        for place in self._parts.places:
+            place.serving.forwarder.streams.sweep(now)
+            place.serving.forwarder.make_way(now)
         for listener in self._parts.listeners:
             listener.retry()
 
@@ -86,8 +93,9 @@ class Timers:
         parts, wall = self._parts, now + self._setting.wall_offset
         self._next_second = now + 1.0 - wall % 1.0
         parts.replies.set_date(wall)
-        parts.pool.set_date(wall)
-        parts.pool.sweep(now)
+        for place in parts.places:
+            place.pool.set_date(wall)
+            place.pool.sweep(now)
         self._dropper.look()
         for listener in parts.listeners:
             listener.check()

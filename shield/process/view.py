@@ -9,9 +9,11 @@ from typing import Any, Final
 from prometheus_client.core import Metric
 
 from shield.operator.exposition import families
-from shield.operator.status import CertificateStatus, ServerStatus, Status, UntrustedProxyStatus, plain
-from shield.process.build import Parts, Setting
+from shield.operator.status import CertificateStatus, ServerStatus, SiteStatus, Status, UntrustedProxyStatus, plain
+from shield.policy.status import PolicyStatus
+from shield.process.build import Parts, Place, Setting
 from shield.process.explaining import explain
+from shield.upstream.server import Server
 
 LOOKS: Final = 2000
 """Entries that are looked at in one turn of the loop, in 0.3 ms."""
@@ -30,9 +32,11 @@ class ProcessView:
     def ready(self) -> tuple[bool, str]:
         if self._draining():
             return False, "draining"
-        if not self._parts.pool.available(self._setting.clock()):
+        now = self._setting.clock()
+        down = [place.site.name for place in self._parts.places if not place.pool.available(now)]
+        if len(down) == len(self._parts.places):  # another Shield could serve none of the others better
             return False, "no upstream server is healthy"
-        return True, "ready"
+        return True, f"ready, but for {', '.join(down)}" if down else "ready"
 
     def status(self) -> dict[str, Any]:
         shown: dict[str, Any] = plain(self._status())
@@ -44,11 +48,11 @@ class ProcessView:
 
     async def explain(self, question: Mapping[str, str]) -> dict[str, Any]:
         setting = self._setting
-        return explain(self._parts.engine.explainer, setting.refusals, question, setting.clock(), setting.wall_offset)
+        return explain(self._parts.sites, setting.refusals, question, setting.clock(), setting.wall_offset)
 
     async def bans(self) -> list[dict[str, Any]]:
         setting, found = self._setting, []
-        for count, ban in enumerate(self._parts.engine.bans(setting.clock())):
+        for count, ban in enumerate(self._parts.sites.bans(setting.clock())):
             if ban is not None:
                 found.append(ban.plain(setting.wall_offset))
             if count % LOOKS == LOOKS - 1:
@@ -63,25 +67,50 @@ class ProcessView:
     def _status(self) -> Status:
         parts, now = self._parts, self._setting.clock()
         unbelieved = parts.serving.recognition.unbelieved
+        policies = {engine.site: engine.status(now) for engine in parts.sites}
+        worst = max(parts.places, key=lambda place: (place.engine.attack, place.engine.pressure))
         return Status(
             ready=self.ready()[0],
-            dry_run=parts.engine.dry_run,
-            policy=parts.engine.status(now),
+            dry_run=worst.engine.dry_run,
+            policy=policies[worst.site.name],
             counters=parts.metrics.counters(),
             tasks=len(asyncio.all_tasks()),
-            upstream=[
-                ServerStatus(
-                    server=server.name,
-                    healthy=server.healthy,
-                    ejected=server.ejected_until > now,
-                    outstanding=server.outstanding,
-                    idle=len(server.idle),
-                )
-                for server in parts.pool.servers
-            ],
+            upstream=[_server(server, now) for server in worst.pool.servers],
             certificates={
                 chain: CertificateStatus(*ends)
                 for chain, ends in (parts.certificates.ends() if parts.certificates is not None else {}).items()
             },
             untrusted_proxy=UntrustedProxyStatus(unbelieved.peer, unbelieved.share),
+            sites={place.site.name: _site(place, policies[place.site.name], now) for place in parts.places}
+            if self._setting.config.site
+            else {},
         )
+
+
+def _site(place: Place, policy: PolicyStatus, now: float) -> SiteStatus:
+    return SiteStatus(
+        ready=place.pool.available(now),
+        dry_run=place.engine.dry_run,
+        pressure=policy.pressure,
+        attack=policy.attack,
+        attack_seconds=policy.attack_seconds,
+        attack_cause=policy.attack_cause,
+        demand=policy.demand,
+        capacity=policy.capacity,
+        concurrency=policy.concurrency,
+        in_flight=policy.in_flight,
+        waiting=policy.waiting,
+        price=policy.price,
+        requests_by_tier=policy.requests_by_tier,
+        upstream=[_server(server, now) for server in place.pool.servers],
+    )
+
+
+def _server(server: Server, now: float) -> ServerStatus:
+    return ServerStatus(
+        server=server.name,
+        healthy=server.healthy,
+        ejected=server.ejected_until > now,
+        outstanding=server.outstanding,
+        idle=len(server.idle),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from shield.config.settings import Config
 from shield.demo.site import notice
@@ -25,6 +26,11 @@ def warn_of_known_hashes(log: AccessLog) -> None:
         log.event("hash_randomization_off", effect="clients can make look-ups slow", unset="PYTHONHASHSEED")
 
 
+def named(config: Config) -> dict[str, Any]:
+    """The sites and their servers, for a line of the log; nothing where there is one."""
+    return {"sites": {site.name: list(site.upstream.servers) for site in config.sites}} if config.site else {}
+
+
 Welcome = Callable[[Config, str], str]
 """What to tell whoever started Shield at a terminal, by the config and one of the addresses that are listened on."""
 
@@ -35,7 +41,7 @@ def welcome(config_path: str) -> Welcome:
     def text(config: Config, address: str) -> str:
         scheme = "https" if config.tls.certificates else "http"
         url = f"{scheme}://{address}/"
-        return notice(url, config_path) if DEMO in config.upstream.servers else f"Shield is up: {url}"
+        return notice(url, config_path) if DEMO in config.sites[0].upstream.servers else f"Shield is up: {url}"
 
     return text
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from shield.http.grammar import without_port
 from shield.model import Fault
 
 if TYPE_CHECKING:
@@ -42,15 +43,9 @@ class Redirect:
         """The reply to a request, or None when the request is to be forwarded."""
         if self._acme and head.path.startswith(ACME_CHALLENGES):
             return None
-        host = _without_port(head.host)
+        host = without_port(head.host)
         if not self._covers(host.strip(b"[]").decode("ascii").lower()):
             self._metrics.faults[Fault.MISDIRECTED.value] += 1
             return self._replies.fault(Fault.MISDIRECTED, head.reader())
         target = head.target if head.target != "*" else "/"
         return self._replies.redirect(b"https://%b%b%b" % (host, self._port, target.encode("ascii")))
-
-
-def _without_port(host: bytes) -> bytes:
-    """The host of a Host field, which http/head.py has found valid."""
-    name, colon, port = host.rpartition(b":")
-    return name if colon and b"]" not in port else host

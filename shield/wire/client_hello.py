@@ -87,10 +87,12 @@ class Hello(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The program at the other end, as far as its hello tells. Both are empty where there was none."""
+    """The program at the other end, and the host that it asks for (`server_name`, in lower case), as far as its hello
+    tells. All are empty where there was none."""
 
     ja4: str = ""
     habit: str = ""
+    server_name: str = ""
 
 
 NO_PROGRAM: Final = Program()
@@ -315,7 +317,8 @@ def habit(hello: Hello) -> str:
 def program(hello: Hello) -> Program:
     """Both names of the program behind a hello."""
     kinds = tuple(sorted(hello.extensions))  # some browsers shuffle them, and their order makes no difference here
-    return _program(hello.version, hello.ciphers, kinds, hello.signature_algorithms, hello.protocols)
+    found = _program(hello.version, hello.ciphers, kinds, hello.signature_algorithms, hello.protocols)
+    return found._replace(server_name=hello.server_name)
 
 
 @lru_cache(PROGRAMS)

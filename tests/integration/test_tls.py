@@ -55,7 +55,7 @@ class Connection:
         self,
         port: int,
         context: ssl.SSLContext | None,
-        name: str = "a.example",
+        name: str | None = "a.example",
         header: bytes = b"",
         session: ssl.SSLSession | None = None,
     ) -> None:

@@ -52,7 +52,7 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "dropped", "tried", "would", "would_seconds", "live_passes", "bought_passes", "bought_rate", "price", "market",
         "hitters", "strangers", "networks", "routes", "board",
         "tables", "requests", "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges",
-        "passes", "latency", "log_lines", "tasks", "upstream", "certificates", "untrusted_proxy",
+        "passes", "latency", "log_lines", "tasks", "upstream", "certificates", "untrusted_proxy", "sites",
     ]  # fmt: skip
     assert shown["bytes"] == {"in": 0, "out": 0}
     assert shown["requests"] == {}

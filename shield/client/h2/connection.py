@@ -113,6 +113,7 @@ class Http2Connection(asyncio.Protocol):
         "redirect",
         "seat",
         "secure",
+        "server_name",
         "serving",
         "session",
         "transport",
@@ -132,6 +133,7 @@ class Http2Connection(asyncio.Protocol):
         self.redirect = redirect
         self._ends = ends
         self._program = program
+        self.server_name = program.server_name  # the host for which it was made
         self.transport: Any = NOT_YET
         self.seat = -1
         self.whereabouts = NOWHERE
@@ -164,6 +166,8 @@ class Http2Connection(asyncio.Protocol):
         self.peer = Peer(serving.recognition, address, scheme, self._program)
         self.ja4 = self.peer.ja4
         now = serving.clock()
+        if serving.hosting is not None and self.server_name:
+            self.serving = serving = serving.hosting.of(self.server_name.encode("latin-1")) or serving
         connections = serving.connections
         self.watch = Watch(serving.limits, now, connections.draining)
         self.flow = Flow(transport, connections.ahead)

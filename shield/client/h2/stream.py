@@ -60,6 +60,7 @@ class Carrier(Protocol):
 
     serving: Serving
     redirect: Redirect | None
+    server_name: str
     peer: Peer
     secure: bool
     ja4: str
@@ -195,6 +196,9 @@ class Stream(Answering):
 
     def _stand_aside(self, sideline: Sideline | None) -> None:
         self._connection.transport.stand_aside(sideline)
+
+    def _server_name(self) -> str:
+        return self._connection.server_name
 
     def _note_ban(self) -> None:
         """Its heads are read all the same: HPACK has to see them."""

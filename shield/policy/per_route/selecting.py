@@ -29,8 +29,8 @@ class Routing:
 
     __slots__ = ("_kept", "_order", "_plain", "routes")
 
-    def __init__(self, settings: Sequence[RouteSettings]) -> None:
-        self.routes = per_route(settings)
+    def __init__(self, settings: Sequence[RouteSettings], sites: int = 1) -> None:
+        self.routes = per_route(settings, sites)
         self._plain = {one: Terms(one, True) for one in self.routes}
         self._kept: dict[str, Terms | Found | None] = {}
         self._order: deque[str] = deque()

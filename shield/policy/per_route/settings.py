@@ -141,8 +141,8 @@ class RouteSettings:
             if not is_field_name(method) or method != method.upper():
                 yield ("methods", number), 'a method in upper case, such as "POST"'
         for number, host in enumerate(self.hosts):
-            if not _HOST.fullmatch(host) and not _LITERAL.fullmatch(host):
-                yield ("hosts", number), 'a host in lower case without port (xn-- if need be), or "*." and a host'
+            if wrong := wrong_host(host):
+                yield ("hosts", number), wrong
         for number, kind in enumerate(self.types):
             if not _TYPE.fullmatch(kind):
                 yield ("types", number), 'a content type in lower case, such as "application/json", or "image/*"'
@@ -155,6 +155,13 @@ class RouteSettings:
             and _all_in(other.hosts, self.hosts, is_host)
             and _all_in(other.types, self.types, is_type)
         )
+
+
+def wrong_host(host: str) -> str:
+    """What is wrong with the name of a host, or with a pattern for those below one; empty when nothing is."""
+    if _HOST.fullmatch(host) or _LITERAL.fullmatch(host):
+        return ""
+    return 'a host in lower case without port (xn-- if need be), or "*." and a host'
 
 
 def is_host(host: str, pattern: str) -> bool:

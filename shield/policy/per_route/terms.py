@@ -56,10 +56,10 @@ class PerRoute:
         return any(is_host(name, pattern) for pattern in hosts)
 
 
-def per_route(settings: Sequence[RouteSettings]) -> tuple[PerRoute, ...]:
-    """All routes, in their order."""
+def per_route(settings: Sequence[RouteSettings], sites: int = 1) -> tuple[PerRoute, ...]:
+    """All routes of one of so many sites, in their order."""
     levels = sum(1 for one in settings for _ in one.limits())
-    entries = max(LEAST_ENTRIES, ENTRIES // max(levels, 1))
+    entries = max(LEAST_ENTRIES, ENTRIES // max(levels, 1) // sites)
     return tuple(PerRoute(number, one, entries) for number, one in enumerate(settings))
 
 

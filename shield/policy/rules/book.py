@@ -20,6 +20,7 @@ from shield.policy.rules.rule import (
     AUTHOR_CHARS,
     EVERY,
     KINDS,
+    OF_SITES,
     MissingError,
     RefusedError,
     Rule,
@@ -147,7 +148,8 @@ class Book:
         for kind in kinds:
             if kind not in KINDS:
                 raise RefusedError(f'kind: "{kind[:40]}" is none of: {", ".join(KINDS)}')
-        if subject and not subject.startswith("/") and subject not in (*EVERY, *MEASURES):
+        of_sites = set(kinds) <= set(OF_SITES)
+        if subject and not subject.startswith("/") and subject not in (*EVERY, *MEASURES) and not of_sites:
             subject = who(subject)
         subject = subject.rstrip("/") if subject.startswith("/") else subject
         return [rule.number for rule in self.rules(wall) if rule.subject == subject and rule.kind in kinds]

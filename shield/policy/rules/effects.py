@@ -47,8 +47,8 @@ class Effects:
     reports what it hears and forwards. It has more than 15 attributes because each part that a rule changes is one."""
 
     __slots__ = (
-        "_admission", "_concurrency", "_drops", "_identity", "_judge", "_limits", "_reputation", "_settings",
-        "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled", "rules",
+        "_admission", "_beside", "_concurrency", "_drops", "_identity", "_judge", "_limits", "_reputation", "_settings",
+        "_site", "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled", "rules",
         "tried",
     )  # fmt: skip
 
@@ -68,7 +68,12 @@ class Effects:
         reputation: Reputation,
         tried: Tried,
         wall_offset: float,
+        site: str,
+        beside: Effects | None,
     ) -> None:
+        """`beside`: those of the engine that was told before, whose buckets for limits are this one's, too."""
+        self._site = site
+        self._beside = beside
         self._settings = settings
         self._judge = judge
         self._limits = limits
@@ -99,11 +104,15 @@ class Effects:
         self.rules = holding = tuple(rule for rule in rules if rule.holds(wall))
         self.end = min((rule.expires for rule in holding if rule.expires), default=inf) - self._wall_offset
         before = self.overruled.matching
-        matching = self.overruled.matching = Matching(holding, before)
+        other = None if self._beside is None else self._beside.overruled.matching
+        matching = self.overruled.matching = Matching(holding, before if other is None else other)
         self.asked = self.overruled if matching.any else self._judge
         self._let_go(before, matching)
-        said = {rule.kind: rule.value for rule in holding}  # of pressure there is one
-        self._report({rule.subject: rule.value == "on" for rule in holding if rule.kind == "dry_run"})
+        said = {rule.kind: rule.value for rule in holding if not rule.subject}
+        here = {rule.kind: rule.value for rule in holding if rule.subject == self._site}
+        said |= here  # of pressure and dry_run there is one each, and one for this site
+        tried = {rule.subject: rule.value == "on" for rule in holding if rule.kind == "dry_run"}
+        self._report(tried | ({"": here["dry_run"] == "on"} if "dry_run" in here else {}))
         self._windows.hold(float(said["pressure"]) if "pressure" in said else None)
         self._judge.spare([rule.subject for rule in holding if rule.kind == "challenge"])
         rates = {rule.subject: rule.rate for rule in holding if rule.kind == "limit"}

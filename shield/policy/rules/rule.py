@@ -5,12 +5,13 @@
     allow       network, client, pass                     forward, without limits and challenges, in tier T0
     limit       network, client, pass                     "RATE/BURST": one bucket for all there, in place of their own
                 "client", "address"                       "RATE/BURST": in place of limits.client, limits.address
-    pressure    ""                                        "0.5": hold the pressure there
+    pressure    "" or site                                "0.5": hold the pressure there
     challenge   path                                      "never": do not challenge what is asked for below it
-    dry_run     "", or a measure (tried.py)               "on", "off"
+    dry_run     "", a measure (tried.py), or a site       "on", "off"
 
 A network is a CIDR, or an address; an IPv6 address stands for its /64, as everywhere in Shield. A client is the 32 hex
-digits that the log calls `client`; a pass is "pass:" and the 16 digits of its id, or its token.
+digits that the log calls `client`; a pass is "pass:" and the 16 digits of its id, or its token. A site is the name that
+the config gives it; what is said of one goes before what is said of all ("").
 
 Of the kinds that say whether somebody may come (ban, deny, allow) there is one rule for a subject, and one of each
 other kind: a new one takes the place of the one before (`Rule.slot`).
@@ -32,6 +33,8 @@ from shield.policy.tried import MEASURES
 
 ACCESS: Final = ("ban", "deny", "allow")
 KINDS: Final = (*ACCESS, "limit", "pressure", "challenge", "dry_run")
+OF_SITES: Final = ("pressure", "dry_run")
+"""Kinds that may be for one site."""
 EVERY: Final = ("client", "address")
 """Subjects of a limit that stand for all clients without a pass, and for all addresses."""
 
@@ -45,6 +48,9 @@ MOST_RATE: Final = 1e6
 """units/s, and units: more than any service takes."""
 LEAST_BURST: Final = 1.0
 """Units: with less a single request could be refused for ever."""
+
+SITE_NAME: Final = r"(?:\*\.|\[)?[0-9a-z_](?:[0-9a-z_.:-]{0,60}[0-9a-z_])?\]?"
+"""The name of a site: mostly a host."""
 
 _CLIENT: Final = re.compile(r"[0-9a-f]{32}")
 _PASS: Final = re.compile(r"pass:([0-9a-f]{16})")
@@ -137,18 +143,15 @@ def checked(kind: str, subject: str, value: str) -> tuple[str, str, str]:
         case "limit":
             return kind, subject if subject in EVERY else who(subject), _bucket(value)
         case "pressure":
-            _nothing(kind, "subject", subject)
-            return kind, "", _level(value)
+            return kind, _site(kind, subject), _level(value)
         case "challenge":
             if value != "never":
                 raise RefusedError(f'challenge: "{_short(value)}" is none of: never')
             return kind, _path(subject), value
         case "dry_run":
-            if subject and subject not in MEASURES:
-                raise RefusedError(f'dry_run: "{_short(subject)}" is none of: {", ".join(MEASURES)}')
             if value not in ("on", "off"):
                 raise RefusedError(f'dry_run: "{_short(value)}" is none of: on, off')
-            return kind, subject, value
+            return kind, subject if subject in MEASURES else _site(kind, subject), value
         case _:
             raise RefusedError(f'kind: "{_short(kind)}" is none of: {", ".join(KINDS)}')
 
@@ -267,6 +270,12 @@ def _path(subject: str) -> str:
     if not path:
         raise RefusedError('"/" is every path, so nobody would be challenged: use challenge.mode = "off" in the config')
     return path
+
+
+def _site(kind: str, subject: str) -> str:
+    if subject and not re.fullmatch(SITE_NAME, subject):
+        raise RefusedError(f'{kind}: "{_short(subject)}" is no name of a site')
+    return subject
 
 
 def _nothing(kind: str, what: str, value: Any) -> None:

@@ -114,7 +114,7 @@ def test_a_wish_is_written_in_one_way(wanted: tuple[str, str, str], made: tuple[
         (("pressure", "", "\u0661"), "is no number"),  # a one in Arabic, which float() takes
         (("pressure", "", " 1_0e-1 "), "is no number"),
         (("limit", "192.0.2.7", "0.0001/400"), "at most three decimals"),
-        (("pressure", "192.0.2.7", "0.5"), "pressure has no subject"),
+        (("pressure", "192.0.2.0/24", "0.5"), "is no name of a site"),
         (("challenge", "/feed", "always"), "is none of: never"),
         (("challenge", "feed", "never"), "is no path"),
         (("challenge", "/feed?x", "never"), "is no path"),
@@ -122,7 +122,7 @@ def test_a_wish_is_written_in_one_way(wanted: tuple[str, str, str], made: tuple[
         (("challenge", "/" + "x" * 300, "never"), "is no path"),
         (("challenge", "/", "never"), "nobody would be challenged"),
         (("dry_run", "", "maybe"), "is none of: on, off"),
-        (("dry_run", "captcha", "on"), "is none of: challenge, limits, bans, queue"),
+        (("dry_run", "Captcha!", "on"), "is no name of a site"),
     ],
 )
 def test_what_is_no_rule(wanted: tuple[str, str, str], advice: str) -> None:
