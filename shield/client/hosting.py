@@ -54,6 +54,8 @@ class Hosting(Generic[Site]):
 
     def _find(self, host: bytes) -> Site | None:
         name = without_port(host).lower().rstrip(b".")
+        if len(name) > KEPT_BYTES:  # nobody's, and its labels too many to look at
+            return self._default
         found = self._exact.get(name)
         while found is None and name:
             _, _, name = name.partition(b".")

@@ -35,9 +35,9 @@ class Serving:
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
     a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment;
     strangers are read on the `sideline` while that is open. `routed` is what is set for single routes, None where
-    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2; `h2c`: they may without TLS. `hosting` finds
-    the Serving of another site, None where there is one: only engine, forwarder, limits, proof, own_pages and routed
-    differ between sites.
+    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2; `h2c`: they may without TLS. `hosting`
+    finds the Serving of another site, None where there is one: only engine, forwarder, limits, proof, own_pages and
+    routed differ between sites.
     Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 

@@ -134,7 +134,8 @@ class Service:
             parts.sites.first.drops, parts.serving.connections.crowding, setting.drop, setting.wall_offset
         )
         timers = Timers(setting, parts, self._dropper)
-        self._closing.callback(parts.engine.end)
+        for engine in parts.sites:
+            self._closing.callback(engine.end)
         self._closing.callback(timers.stop)
         timers.start()
         self.addresses = parts.listeners[0].addresses

@@ -51,5 +51,7 @@ def test_hosts_of_strangers_take_no_memory() -> None:
     for number in range(3 * MOST_KEPT):
         assert sites.of(b"%d.example" % number) == "rest"
         assert len(sites._kept) <= MOST_KEPT
-    assert sites.of(b"a" * KEPT_BYTES + b".shop.example") == "shop"
-    assert b"a" * KEPT_BYTES + b".shop.example" not in sites._kept
+    for longer in (b"a" * KEPT_BYTES + b".shop.example", b"a." * 4000 + b"shop.example"):
+        assert sites.of(longer) == "rest"
+        assert longer not in sites._kept
+    assert sites.of(b"a." * 120 + b"shop.example") == "shop"
