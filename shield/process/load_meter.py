@@ -14,25 +14,38 @@ MEASURED_SECONDS: Final = 0.45
 PATIENT: Final = 1.0
 """s. For which strangers may wait on the sideline before Shield counts as late: those in the queue wait for as long
 (`queue.ahead`), and in that time a core serves ten thousand of them."""
+MOST_WAITED: Final = 9.0
+"""Of what a thread waits for a core, so many times what it ran in the meantime counts as its own load, and no more. An
+idle Shield runs for a hundredth of the time. On a machine with ten busy processes for each core it waits for the rest,
+which is no load of its own, and no attack; an overloaded one gets its tenth there."""
 SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
 """Linux: nanoseconds that this thread ran, and that it waited for a core. Reading it takes 30 µs."""
 
 
 def busy_clock(path: Path = SCHEDSTAT) -> Callable[[], float]:
-    """A clock of the seconds in which the calling thread ran or was ready to.
+    """A clock of the seconds in which the calling thread ran, or was ready to for its own load (MOST_WAITED).
 
     On a crowded machine a thread that is overloaded gets a third of a core and waits for the rest; what it used says
     nothing then. Where the kernel does not tell, the clock shows the CPU time.
     """
 
-    def read() -> float:
+    def told() -> tuple[float, float]:
         ran, waited, _ = path.read_bytes().split()
-        return (int(ran) + int(waited)) * 1e-9
+        return int(ran) * 1e-9, int(waited) * 1e-9
 
     try:
-        read()
+        before = told()
     except (OSError, ValueError):
         return time.thread_time
+    shown = 0.0
+
+    def read() -> float:
+        nonlocal before, shown
+        former, before = before, told()
+        ran = before[0] - former[0]
+        shown += ran + min(before[1] - former[1], MOST_WAITED * ran)
+        return shown
+
     return read
 
 

@@ -46,13 +46,24 @@ def test_each_reading_begins_anew() -> None:
     assert (meter.load.lag, meter.load.busy, meter.load.worst) == (0.0, 0.0, 0.0)
 
 
-def test_what_a_thread_ran_and_waited_for_a_core_is_what_it_was_busy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ran", "waited", "busy"),
+    [
+        (0.25, 0.25, 0.5),
+        (0.05, 0.45, 0.5),  # an overloaded one, on a machine with nine others for its core
+        (0.005, 0.49, 0.05),  # an idle one there: an attack was told of with no request at all
+        (0.0, 0.5, 0.0),
+    ],
+)
+def test_what_a_thread_ran_and_waited_for_its_own_load_is_what_it_was_busy(
+    tmp_path: Path, ran: float, waited: float, busy: float
+) -> None:
     told = tmp_path / "schedstat"
     told.write_text("1500000000 2500000000 7\n")
     clock = busy_clock(told)
-    assert clock() == pytest.approx(4.0)
-    told.write_text("1500000000 3000000000 8\n")
-    assert clock() == pytest.approx(4.5)
+    began = clock()
+    told.write_text(f"{1_500_000_000 + round(ran * 1e9)} {2_500_000_000 + round(waited * 1e9)} 8\n")
+    assert clock() - began == pytest.approx(busy)
 
 
 @pytest.mark.parametrize("text", [None, "", "no numbers here"])
