@@ -111,12 +111,12 @@ class Sideline:
         if self.open:
             self.open = self._easy < READINGS
         else:
-            self.open = POSSIBLE and late > LATE and busy > BUSY
+            self.open = POSSIBLE and late > LATE and busy > BUSY and self._ready()
 
     def notice(self, late: float) -> None:
         """Take note that the loop is late now, by so many seconds."""
         if late > LATE_ONCE:
-            self.open = self._full = POSSIBLE
+            self.open = self._full = POSSIBLE and self._ready()
             self._easy = 0
 
     def behind(self, now: float) -> float:
@@ -144,10 +144,24 @@ class Sideline:
             self._poll = None
             os.close(self._mark)
 
+    def _ready(self) -> bool:
+        """Whether there is a poller. None is made while no files are left."""
+        try:
+            if self._poll is None:
+                self._begin()
+        except OSError:
+            return False
+        return True
+
     def _begin(self) -> None:
-        self._poll = select.epoll()
-        self._mark = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll.register(self._mark, 0)
+        mark = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self._poll = select.epoll()
+        except OSError:
+            os.close(mark)
+            raise
+        self._mark = mark
+        self._poll.register(mark, 0)
         self._watch()
 
     def _watch(self) -> None:

@@ -58,6 +58,7 @@ class Process:
             self.timers.stop()
             self.timers.start()
         self.timers.stop()
+        self.sideline.close()
 
 
 async def test_strangers_stand_aside_while_the_core_is_full_and_count_as_late_beyond_a_second() -> None:

@@ -216,6 +216,7 @@ async def test_a_loop_that_is_very_late_once_opens_it_at_once() -> None:
     for _ in range(READINGS):
         sideline.read(0.0, 0.1)
     assert not sideline.open
+    sideline.close()
 
 
 async def test_while_enough_was_read_nobody_is_and_all_wait(crowd: Crowd) -> None:
@@ -240,6 +241,23 @@ async def test_nobody_waits_for_enough_once_it_is_closed(crowd: Crowd) -> None:
         while len(crowd.sideline):
             await asyncio.sleep(0)
     assert [each.went_back for each in crowd.strangers] == [1, 1]
+
+
+@pytest.mark.parametrize("call", ["eventfd", "epoll"])
+async def test_without_files_nobody_stands_aside(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def none_left(*_: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    sideline = Sideline(asyncio.get_running_loop(), Turns(asyncio.get_running_loop(), time.monotonic), time.monotonic)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os if call == "eventfd" else module.select, call, none_left)
+        sideline.read(1.0, 1.0)
+        assert not sideline.open
+        sideline.notice(1.0)
+        assert not sideline.open
+    sideline.read(1.0, 1.0)
+    assert sideline.open, "later there are files again"
+    sideline.close()
 
 
 async def test_without_epoll_nobody_stands_aside(monkeypatch: pytest.MonkeyPatch) -> None:
