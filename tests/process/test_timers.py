@@ -40,15 +40,23 @@ class Process:
         self.ticks: list[Any] = []
         forwarder = SimpleNamespace(turns=turns, resume=lambda *_: None)
         serving = SimpleNamespace(sideline=self.sideline, resting=self.resting, forwarder=forwarder)
-        engine = SimpleNamespace(waiting=0, shared=False, tick=lambda _, load: self.ticks.append(load))
+        engine: Any = SimpleNamespace(waiting=0, shared=False, tick=lambda _, load: self.ticks.append(load))
+        site = SimpleNamespace(name="")
+        place = SimpleNamespace(engine=engine, serving=serving, site=site)
         self.metrics = Metrics()
-        parts: Any = SimpleNamespace(serving=serving, engine=engine, metrics=self.metrics, listeners=())
+        parts: Any = SimpleNamespace(
+            serving=serving,
+            sites=SimpleNamespace(engines=[engine]),
+            places=[place],
+            metrics=self.metrics,
+            listeners=(),
+        )
         config = SimpleNamespace(pressure=SimpleNamespace(window=0.5))
         setting: Any = SimpleNamespace(clock=lambda: self.now, config=config, log=None, wall_offset=0.0)
         self.timers = Timers(setting, parts, None)  # type: ignore[arg-type]
         self.timers._next_sweep = self.timers._next_second = math.inf  # what it does besides
         self.timers._busy = lambda: self.now
-        self.timers._decisions = SimpleNamespace(tell=lambda _: None)  # type: ignore[assignment]
+        self.timers._decisions = []  # for the log
 
     def run(self, seconds: float, late: float = 0.0) -> None:
         """Have the timer run for so long, `late` each time."""
