@@ -1,8 +1,9 @@
 """Clients as they are installed, against Shield with its default config: only ports, the upstream and, over https, the
 certificate are set.
 
-Whatever a test does in calm weather, in the end nobody may have been challenged, limited, shed or banned, nothing may
-have failed, and Shield itself may have answered nothing.
+Tests `over_http_2` are played where Shield speaks HTTP/2 over TLS, too. Whatever a test does in calm weather, in the
+end nobody may have been challenged, limited, shed or banned, nothing may have failed, and Shield itself may have
+answered nothing.
 
 Tests in `every_weather` are played twice more: in a flood that the service cannot carry ("pressure"), and where
 everybody is challenged ("always"). There the client has a pass that another program got, and must fare as in calm
@@ -77,6 +78,8 @@ class Front:
     """What a test provokes on purpose, of what refused() finds."""
     token: str = ""
     """The pass that the client shows, in the weather that needs one."""
+    http2: bool = False
+    """Whether it speaks HTTP/2."""
     excused: Counter[str] = field(default_factory=Counter)
     """Refusals of who shows none, by their reason."""
 
@@ -130,6 +133,8 @@ Make = Callable[..., Awaitable[Front]]
 
 
 CALM: Final = ("http", "https")
+OVER_TLS: Final = frozenset({"https", "h2"})
+over_http_2 = pytest.mark.parametrize("make_front", ["h2"], indirect=True)
 every_weather = pytest.mark.parametrize("make_front", [*CALM, "pressure", "always"], indirect=True)
 ATTACKERS: Final = 24
 """Enough for four slots; the site and the client under test are on the same machine."""
@@ -147,8 +152,11 @@ async def make_front(
 
         async def make(app: web.Application) -> Front:
             more: dict[str, Any] = {}
-            if weather == "https":
-                more = {"tls": {"certificates": [{"chain": tls.certificate, "key": tls.key}]}}
+            if weather in OVER_TLS:
+                more = {
+                    "http": {"h2": weather == "h2"},
+                    "tls": {"certificates": [{"chain": tls.certificate, "key": tls.key}]},
+                }
             elif weather == "always":
                 more = {"challenge": {"mode": "always", **EASY}}
             elif weather == "pressure":
@@ -159,7 +167,8 @@ async def make_front(
             shield = await launch(upstream=upstream, **more)
             await shield.logged("started", within=DEADLINE)
             await shield.begin()
-            front = Front(shield, "https" if weather == "https" else "http", tls.authority, tmp_path)
+            front = Front(shield, "https" if weather in OVER_TLS else "http", tls.authority, tmp_path)
+            front.http2 = weather == "h2"
             fronts.append(front)
             if weather == "always":
                 front.token = await _bought(shield, client("127.6.0.1"))

@@ -14,7 +14,7 @@ import pytest
 
 from tests.browser import conftest as browsers
 from tests.clients import firefox, site
-from tests.clients.conftest import Front, every_weather
+from tests.clients.conftest import Front, every_weather, over_http_2
 
 pytestmark = pytest.mark.clients
 
@@ -28,6 +28,9 @@ async def browser(tmp_path: Path) -> AsyncIterator[browsers.Browser]:
         async with browsers.connect(address) as browser:
             yield browser
 
+
+SPOKEN = """() => performance.getEntriesByType("navigation").concat(performance.getEntriesByType("resource"))
+    .map(entry => entry.nextHopProtocol).filter(Boolean)"""
 
 TALK = """async (size) => {
     const socket = new WebSocket(location.origin.replace("http", "ws") + "/socket");
@@ -71,11 +74,21 @@ async def talk(tab: Any) -> None:
     assert await tab.call_with(1 << 20, TALK) == ["grüß dich", 1 << 20]
 
 
+@over_http_2
+@pytest.mark.browser
+async def test_chromium_does_the_same_over_http_2(front: Front, browser: browsers.Browser, tmp_path: Path) -> None:
+    await _load_send_listen_talk_and_save(front, browser, tmp_path)
+
+
 @every_weather
 @pytest.mark.browser
 async def test_chromium_loads_sends_listens_talks_and_saves(
     front: Front, browser: browsers.Browser, tmp_path: Path
 ) -> None:
+    await _load_send_listen_talk_and_save(front, browser, tmp_path)
+
+
+async def _load_send_listen_talk_and_save(front: Front, browser: browsers.Browser, tmp_path: Path) -> None:
     tab = await browser.tab()
     if front.token:
         await tab.call("Network.setCookie", name="shield_pass", value=front.token, url=front.url("/"), httpOnly=True)
@@ -83,6 +96,8 @@ async def test_chromium_loads_sends_listens_talks_and_saves(
         await tab.go(front.url("/page"))
         await tab.until("document.title === 'Album' && document.readyState === 'complete'")
         assert await tab.call_with(None, LOADED) == site.PARTS
+    spoken = set(await tab.call_with(None, SPOKEN))
+    assert spoken == {"h2" if front.http2 else "http/1.1"}
     await talk(tab)
     await browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     await tab.evaluate("Object.assign(document.createElement('a'), {href: '/large', download: 'large'}).click()")
