@@ -112,8 +112,8 @@ _EXTENSIONS: Final = _EXTENSION + rb"(?:" + _BWS + _EXTENSION + rb")*+"
 # Narrower: 15 digits stay far below 2**63. No whitespace before the first ";": section 7.1.1 allows it as a relic, but
 # llhttp and h11 refuse it, and two readings of one size are how smuggling begins. Group: size.
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSIONS + rb")?")
-# A size and what may be meant for an extension, without control characters.
-SLOPPY_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15};[\t\x20-\x7e\x80-\xff]*")
+# A size that is clear, with whitespace behind it or what may be meant for an extension, without control characters.
+SLOPPY_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}[\t ]*+(?:;[\t\x20-\x7e\x80-\xff]*)?")
 # A whole line, its extensions no longer than MAX_CHUNK_LINE allows behind the longest size; for `match`. Group: size.
 CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:(?=[^\r\n]{0,241}+\r\n)" + _EXTENSIONS + rb")?\r\n")
 # The same, not 0, in a form that nobody reads otherwise, so that it may be sent on as it came; for `match`.

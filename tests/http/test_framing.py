@@ -17,7 +17,7 @@ from shield.http.framing import (
     LengthBody,
     encode_chunk,
 )
-from shield.http.rules import Broken
+from shield.http.rules import Broken, Rule
 
 EXTENSIONS = st.sampled_from([b"", b";a", b";a=b", b';a="b c"', b"; " + b"y" * 200, b';a = "\\"" ;b'])
 TRAILERS = st.sampled_from([b"", b"X: 1\r\n", b"X: 1\r\nY:\r\n", b"Digest: " + b"z" * 300 + b"\r\n"])
@@ -242,3 +242,20 @@ def test_a_chunk_with_an_extension_means_what_it_means_without(
     assert end == 1000 * (10 + len(extension)) + 5
     if len(extension) <= 241:
         assert lines == [b"0", b""], "a whole chunk is read at once"
+
+
+@pytest.mark.parametrize("line", [b"5 ", b"5\t ", b"5 ;a=b", b"5; a b", b"5;", b"5 ;"])
+def test_a_sloppy_line_whose_size_is_clear_is_refused_and_not_charged(line: bytes) -> None:
+    """A program that pads its sizes, which RFC 9112 section 7.1.1 allows before an extension, was banned for it."""
+    with pytest.raises(Broken) as caught:
+        ChunkedBody(100).feed(line + b"\r\nhello\r\n0\r\n\r\n", 0)
+    assert caught.value.rule is Rule.CHUNK_EXTENSION
+    assert not caught.value.rule.charged
+
+
+@pytest.mark.parametrize("line", [b" 5", b"0x5", b"+5", b"5\x0b", b"5 \x00", b"5 5", b"5,"])
+def test_a_size_that_two_readers_could_read_differently_is_charged(line: bytes) -> None:
+    with pytest.raises(Broken) as caught:
+        ChunkedBody(100).feed(line + b"\r\nhello\r\n0\r\n\r\n", 0)
+    assert caught.value.rule is Rule.CHUNK_SIZE
+    assert caught.value.rule.charged
