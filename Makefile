@@ -70,7 +70,7 @@ rest-test: $(VENV)/dev.stamp
 
 # Too long for every day: a minute or two each.
 scenes: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests/simulate -n $(JOBS) -q -m scene -o faulthandler_timeout=3600
+	$(BIN)/python -m pytest tests/simulate tests/replay -n $(JOBS) -q -m scene -o faulthandler_timeout=3600
 
 WHEEL := build/wheel
 ROOM := $(WHEEL)/room

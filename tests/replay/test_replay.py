@@ -64,6 +64,7 @@ def refused(config: dict[str, Any]) -> dict[str, int]:
     return {each["reason"]: each["requests"] for each in config["verdicts"] if each["action"] != "forward"}
 
 
+@pytest.mark.scene
 def test_a_flood_would_have_been_refused_and_the_regulars_would_not(capfd: pytest.CaptureFixture[str]) -> None:
     log = write(usual(420), flood(300, 30, 150))
     found = replayed(log, capfd=capfd)
@@ -79,6 +80,7 @@ def test_a_flood_would_have_been_refused_and_the_regulars_would_not(capfd: pytes
     assert most["clients"] == pytest.approx(most["requests"], rel=0.05)  # each asked once
 
 
+@pytest.mark.scene
 def test_a_replay_comes_out_the_same_again(capfd: pytest.CaptureFixture[str]) -> None:
     log = write(usual(150), flood(100, 10, 150))
     once, again = (replayed(log, capfd=capfd) for _ in range(2))
@@ -86,6 +88,7 @@ def test_a_replay_comes_out_the_same_again(capfd: pytest.CaptureFixture[str]) ->
     assert once == again
 
 
+@pytest.mark.scene
 def test_a_limit_that_is_too_low_names_the_regulars_that_it_hurts(capfd: pytest.CaptureFixture[str]) -> None:
     """The story of an operator who brakes the search page, and sees whom that would have cost how much."""
     Path("brake.toml").write_text(

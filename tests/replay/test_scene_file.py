@@ -80,6 +80,7 @@ def test_a_scene_has_the_rates_and_the_people_of_the_log() -> None:
     assert scene.service.routes["/shop/*"].variation == pytest.approx(0.4, abs=0.15)
 
 
+@pytest.mark.scene
 def test_an_attack_in_the_log_is_no_part_of_the_usual(capfd: pytest.CaptureFixture[str]) -> None:
     calm, attacked = made(usual()), None
     Path("site.toml").unlink()
@@ -97,6 +98,7 @@ def test_a_scene_that_was_made_is_played(capfd: pytest.CaptureFixture[str]) -> N
     assert "Attack it: shield simulate site.toml --attack botnet" in capfd.readouterr().out
 
 
+@pytest.mark.scene
 def test_nothing_of_visitors_gets_into_a_scene_and_hostile_paths_do_no_harm() -> None:
     hostile = ['/a"]\\n[populations.x', "/\x7f\x1b[31m", "/" + "x" * 5000, "/ü", "/'''", "/a]b=c#"]
     rows = [
