@@ -140,7 +140,7 @@ class Admission:
     def leave(self, request: Request, seconds: float, now: float) -> Sequence[Request]:
         """The client of a request at the service has gone; the service works for it for so many seconds more. Returns
         the queued requests whose verdict has changed."""
-        if not request.has_slot or request in self._long.counted:
+        if not request.has_slot or self._long.is_long(request):
             return self.release(request, now)
         self._left_so_far += 1
         heappush(self._left, (now + min(seconds, LEAST_LONG), self._left_so_far, request))
@@ -150,7 +150,9 @@ class Admission:
         """Free the slots of requests that were left, and that the service is done with by now."""
         left = self._left
         while left and left[0][0] <= now:
-            heappop(left)[2].has_slot = False
+            request = heappop(left)[2]
+            request.has_slot = False
+            self._long.remove(request)  # it may have been let in to the last places
             self._slots.give()
 
     def advance(self, now: float) -> Sequence[Request]:

@@ -117,6 +117,10 @@ class LongRequests:
         usual = min([self._usual(request.route) for request in waiting], default=self._typical.baseline)
         return max(LEAST_LONG, TIMES * max(slowness, 1.0) * usual)
 
+    def is_long(self, request: Request) -> bool:
+        """Whether a request is at the service without a slot, since it takes long."""
+        return request in self._long
+
     def idles(self, request: Request) -> bool:
         """Whether the time of a request tells nothing about the service: it is a stranger's long one, and others were
         answered as quickly as usual meanwhile."""

@@ -65,3 +65,26 @@ def test_what_is_answered_or_long_has_no_slot_any_more_when_its_client_leaves(ma
     assert world.engine.status(world.now).long == 4
     world.engine.cancel(held[0], world.now, at_work=True)
     assert world.engine.status(world.now).long == 3
+
+
+def test_to_hang_up_is_no_way_past_the_limit_while_others_take_long(make: Any) -> None:
+    """The last places beside slow requests were free again at once: known clients that hung up got ten times what the
+    service does."""
+    world = make(4)
+    settle(world)
+    sweep(world, attack(world, 5))
+    let_in = 0
+    for number in range(50):
+        request = world.ask(known(world, f"198.51.100.{number + 1}"), QUICK)
+        if request.has_slot:
+            let_in += 1
+            world.engine.cancel(request, world.now, at_work=True)
+    status = world.engine.status(world.now)
+    assert 0 < let_in == status.in_flight <= 4
+    served = list(world.pass_time(0.3, step=0.02))  # those that waited, as the service gets done with the others
+    for request in served:
+        if request.has_slot:
+            served += world.end(request)
+    assert len(served) == 50 - let_in
+    assert world.engine.status(world.now).in_flight == 0
+    assert world.ask(known(world, "198.51.100.99"), QUICK).has_slot
