@@ -10,6 +10,7 @@ of HTTP/2 serves one. What differs is how a body is read and how an answer is wr
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from shield.client.collecting import Collecting
@@ -37,7 +38,7 @@ IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
 PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
 
 
-class Answering:
+class Answering(ABC):
     """Serves requests of one `peer`, and is the end of the one that it serves (exchange.ports.ClientSide).
 
     `response` is NOT_YET until something is to be framed.
@@ -58,51 +59,51 @@ class Answering:
 
     # what a subclass does in its own way
 
+    @abstractmethod
     def _recognize(self, head: Head, now: float) -> None:
         """Find out who sent `head`, which was not seen before, over a connection of their own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _make_response(self) -> None:
         """Something is about to be framed for the first time: `response` must be there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begin_body(self, head: Head, now: float, most: int, collecting: Collecting | None = None) -> None:
         """The body of a request follows, of `most` bytes at most; 0 is any number. It goes to `collecting`, or else to
         the exchange."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rest(self, request: Request, head: Head, now: float) -> None:
         """A request was refused while Shield's own core is full."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _stand_aside(self, sideline: Sideline | None) -> None:
         """Have the connection read on the `sideline` from now on, or, None, by the loop."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _server_name(self) -> str:
         """The host for which the connection was made, as the ClientHello says; empty where that says nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _note_ban(self) -> None:
         """A request was refused because its address is banned."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, reply: Reply, head: Head, now: float, request_id: bytes = b"") -> None:
         """Send a reply of our own to a request whose body may not have been read; a page with the `request_id`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _received(self) -> int:
         """bytes of the request's body that have come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _break(self, fault: Fault, now: float, head: bytes | bytearray = b"", rule: Rule | None = None) -> None:
         """What the client has sent, or has not, is not HTTP as we read it: say so. `head` is what there is of one that
         was not understood, `rule` is the one that was broken, None where it was a deadline."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expect_progress(self, now: float) -> None:
         """From now on the client must move min_rate bytes a second, in whichever direction it is its turn."""
-        raise NotImplementedError
 
     # the same for all
 

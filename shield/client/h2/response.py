@@ -105,7 +105,7 @@ class Http2Response:
 
     def chunks(self, chunks: list[bytes]) -> None:
         """Never called, as head() returns False."""
-        raise NotImplementedError
+        raise AssertionError("head() asked for pieces")
 
     def say(self, status: int, lines: Iterable[bytes], body: bytes) -> None:
         """All of a response of Shield's own."""

@@ -191,6 +191,10 @@ class Stream(Answering):
         )
         self.answer(reply, head, now, request_id)
 
+    def _make_response(self) -> None:
+        """Never called: a stream is made with its response."""
+        raise AssertionError("a stream has its response")
+
     def _recognize(self, head: Head, now: float) -> None:
         self.peer.recognize(head, None, now)
 
@@ -394,7 +398,7 @@ class Stream(Answering):
 
     def passed(self, size: int) -> None:
         """Never called, as there is no shortcut."""
-        raise NotImplementedError
+        raise AssertionError("there is no shortcut")
 
     def open_tunnel(self, tunnel: Passage, protocol: bytes, fields: list[bytes], tail: bytes, now: float) -> None:
         """Say 200, which in HTTP/2 opens a WebSocket (RFC 8441 section 5), and pass bytes on."""
