@@ -229,6 +229,11 @@ class Top(App[None]):
         """What is below a prompt or an answer."""
         return self.screen_stack[0]
 
+    @property
+    def _gone(self) -> bool:
+        """Whether the screen is being taken down: its widgets go before `on_unmount`, while timers still run."""
+        return self._ended.is_set() or not self.is_running
+
     def _read(self) -> None:
         """Read streams, one after the other, in a thread of its own."""
         failed = 0
@@ -270,7 +275,7 @@ class Top(App[None]):
         else:
             return
         self._heard, self._wrong = time.monotonic(), ""
-        if not self._paused and not self._ended.is_set():
+        if not self._paused and not self._gone:
             self._show()
 
     def _show(self) -> None:
@@ -297,7 +302,7 @@ class Top(App[None]):
             self._board.query_one(f"#{name}", Rows).fill(rows)
 
     def _show_head(self) -> None:
-        if self._ended.is_set():  # what is on its way when the screen goes
+        if self._gone:
             return
         head = self._board.query_one("#head", Static)
         old = None if self._heard is None else time.monotonic() - self._heard
