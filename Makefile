@@ -9,9 +9,9 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.toml
-# Parallel test processes; "auto" is one per core. One more where tests wait for other processes and for browsers.
+# Parallel test processes; "auto" is one per core. Two more where tests wait for other processes and for browsers.
 JOBS ?= auto
-WAITING_JOBS ?= $(if $(filter auto,$(JOBS)),$(shell expr $$(nproc 2>/dev/null || echo 1) + 1),$(JOBS))
+WAITING_JOBS ?= $(if $(filter auto,$(JOBS)),$(shell expr $$(nproc 2>/dev/null || echo 1) + 2),$(JOBS))
 
 # Tests start Shield some 150 times, each time compiled anew where this is set.
 unexport PYTHONDONTWRITEBYTECODE

@@ -71,6 +71,7 @@ async def test_upgrades_under_load_lose_nothing(workers: int, start: Start, echo
                 assert response.status == 200
                 assert await response.text()
             counts[number] += 1
+            await asyncio.sleep(0.005)
 
     tasks = [asyncio.create_task(ask(number)) for number in range(len(counts))]
 

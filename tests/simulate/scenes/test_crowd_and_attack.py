@@ -33,7 +33,8 @@ def shortened(scene: Scene) -> Scene:
     return replace(scene, seconds=35, calm=80, populations=populations)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_first_seconds(seed: int) -> None:
     check(run(shortened(load("crowd-and-attack")), seed), 20, 0.75)
 

@@ -25,7 +25,8 @@ def check(result: Result, start: int) -> None:
     assert max(result.values("lag")) < 0.1
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_nobody_hashes_for_long_in_the_first_minute(seed: int) -> None:
     check(run(replace(load("flash-crowd"), seconds=45, calm=100), seed), 30)
 

@@ -18,7 +18,8 @@ def check(result: Result, start: float, share: float) -> None:
     assert result.population("people").share >= 0.99
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_limit_is_found_within_seconds(seed: int) -> None:
     check(run(replace(load("thrashing"), seconds=50, calm=30), seed), 15, 0.82)
 
