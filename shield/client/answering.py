@@ -9,9 +9,8 @@ of HTTP/2 serves one. What differs is how a body is read and how an answer is wr
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from shield.client.collecting import Collecting
 from shield.client.routed import too_long
@@ -22,13 +21,13 @@ from shield.policy.request import Request
 from shield.readers import PEOPLE, Reader
 from shield.replies.pages import PREFIX
 from shield.replies.reply import Reply
-from shield.wire.proxy_protocol import Ends
 
 if TYPE_CHECKING:
     from shield.client.flow import Flow
     from shield.client.peer import Peer
     from shield.client.serving import Serving
     from shield.client.watch import Watch
+    from shield.exchange.ports import Passage
     from shield.http.head import Head
     from shield.replies.redirect import Redirect
     from shield.replies.reply import BodyWanted
@@ -44,12 +43,25 @@ class Answering(ABC):
     `response` is NOT_YET until something is to be framed.
     """
 
-    __slots__ = ("_exchange", "_phase", "_redirect", "_serving", "flow", "ja4", "peer", "response", "secure", "watch")
+    __slots__ = (
+        "_exchange",
+        "_phase",
+        "_redirect",
+        "_serving",
+        "_tunnel",
+        "flow",
+        "ja4",
+        "peer",
+        "response",
+        "secure",
+        "watch",
+    )
 
     _serving: Serving
     _redirect: Redirect | None
     _phase: int
     _exchange: Exchange | None
+    _tunnel: Passage | None
     peer: Peer
     secure: bool
     ja4: str
@@ -323,6 +335,22 @@ class Answering(ABC):
             self.expect_progress(now)
         return True
 
+    def _late(self, now: float) -> bool:
+        """What a request under way has waited for has not come in time. False: no request is under way."""
+        phase, exchange = self._phase, self._exchange
+        if phase == BODY:
+            if self.flow.paused and exchange is not None:  # not the client's turn: the upstream takes no more
+                exchange.on_deadline(now)
+            else:
+                self._slow_body(now)
+        elif phase == TUNNEL:
+            cast("Passage", self._tunnel).abandon(now)
+        elif exchange is not None:
+            exchange.on_deadline(now)
+        else:
+            return False
+        return True
+
     def _slow_body(self, now: float) -> None:
         """The body of a request has not come as fast as it should."""
         received = self._received()
@@ -356,23 +384,6 @@ class Answering(ABC):
         peer = self.peer
         if not peer.trusted:  # else the connection is the proxy's; whose fault it is cannot be told
             self._serving.engine.report(peer.whose(head, now), signal, now)
-
-
-def both_ends(told: Ends | None, transport: asyncio.Transport, client: str, address: str) -> Ends:
-    """Both ends of the connection of the client at `address`, for a PROXY header: as they were `told` by one, or those
-    of the `transport` from `client`. Of one that a trusted proxy has named in a field, only the address is known."""
-    ends = told
-    if ends is None:
-        here = transport.get_extra_info("socket").getsockname()
-        port = transport.get_extra_info("peername")[1]
-        ends = Ends(client.partition("%")[0], port, _bare(here[0]), here[1])
-    return ends if _bare(ends.source) == _bare(address) else ends._replace(source=_bare(address), source_port=0)
-
-
-def _bare(address: str) -> str:
-    """Without the prefix of IPv4 on a dual-stack socket, and without a zone (fe80::1%eth0), which means nothing
-    elsewhere."""
-    return address.removeprefix("::ffff:").partition("%")[0]
 
 
 NOT_YET: Final[Any] = None

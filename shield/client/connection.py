@@ -21,8 +21,6 @@ high-water mark allows (flow.WRITE_HIGH).
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from shield.client.answering import (
@@ -37,10 +35,10 @@ from shield.client.answering import (
     PHASES,
     TUNNEL,
     Answering,
-    both_ends,
 )
 from shield.client.collecting import Collecting
 from shield.client.crowding import NOTHING_UNDER_WAY, NOWHERE, UNDER_WAY, UNREAD, UNREAD_SECONDS, UNSENT
+from shield.client.ends import address_of, both_ends, enter, reset
 from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.h2.connection import PREFACE_HEAD, Handover, Http2Connection
 from shield.client.peer import Peer
@@ -100,7 +98,6 @@ class ClientConnection(Answering, asyncio.Protocol):
         "_linger_left",
         "_pending",
         "_program",
-        "_tunnel",
         "seat",
         "transport",
         "whereabouts",
@@ -148,9 +145,7 @@ class ClientConnection(Answering, asyncio.Protocol):
         self.transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH)
         serving = self._serving
-        name = transport.get_extra_info("peername") if self._ends is None else self._ends
-        # Without the prefix of an IPv4 client on a dual-stack socket; else all of IPv4 would share one /64.
-        address = name[0].removeprefix("::ffff:") if name else ""
+        address = address_of(transport, self._ends)
         self.secure = transport.get_extra_info("sslcontext") is not None
         self.peer = Peer(serving.recognition, address, "https" if self.secure else "http", self._program)
         self.ja4 = self.peer.ja4
@@ -163,13 +158,7 @@ class ClientConnection(Answering, asyncio.Protocol):
         self.watch = Watch(serving.limits, now, connections.draining)
         self.flow = Flow(transport, connections.ahead)
         connections.opened(self)
-        crowding = connections.crowding
-        if not address:  # it was reset before it was accepted: nobody is left to answer, and nobody to charge
-            transport.abort()
-        elif self.secure and not crowding.admit(address):  # of plain ones the listener has asked
-            self.reset()
-        else:
-            crowding.add(self)
+        enter(self, serving, transport, address, self.secure)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = CLOSED
@@ -644,10 +633,7 @@ class ClientConnection(Answering, asyncio.Protocol):
         """Cut the connection so that the client sees an error, whatever framing the response had."""
         self._phase = CLOSED
         self.watch.nothing()
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        reset(self.transport)
 
     def expect_progress(self, now: float) -> None:
         """From now on the client must move min_rate bytes a second, in whichever direction it is its turn."""
@@ -716,16 +702,7 @@ class ClientConnection(Answering, asyncio.Protocol):
         elif phase == HEAD:
             self._report(Signal.SLOW_ABORT, now)
             self._break(Fault.HEAD_TIMEOUT, now, self._heads.partial or b"")
-        elif phase == BODY:
-            if flow.paused and exchange is not None:  # not the client's turn: the upstream takes no more
-                exchange.on_deadline(now)
-            else:
-                self._slow_body(now)
-        elif phase == TUNNEL:
-            cast("Passage", self._tunnel).abandon(now)
-        elif exchange is not None:
-            exchange.on_deadline(now)
-        else:
+        elif not self._late(now):
             self.transport.abort()
             self.watch.nothing()
 

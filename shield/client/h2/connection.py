@@ -7,9 +7,10 @@
 Each stream is a request like any other (stream.py). Here is what they have in common: the transport, the session, how
 much is sent at a time, what may be asked of the connection itself (calm.py), and its end.
 
-Deadlines: a stream has those of a request over HTTP/1. The connection has one of its own before its first request
-(`timeouts.header`), while no stream is open (`timeouts.keep_alive`), and while its transport takes no more
-(`timeouts.progress`). PING and other frames of control move none of them.
+Deadlines: a stream has those of a request over HTTP/1. The connection has one of its own before its first request and
+from the beginning of each frame or header block that does not come whole (`timeouts.header`), while no stream is open
+(`timeouts.keep_alive`), and while its transport takes no more (`timeouts.progress`). PING and other frames of control
+move none of them.
 
 Its end is said in two steps (RFC 9113 section 6.8): first that no more streams should be opened, then, a round trip
 later, which one was the last; it closes with the last of them.
@@ -24,8 +25,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import socket
-import struct
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,21 +44,23 @@ from ngh2 import (
     WindowUpdated,
 )
 
-from shield.client.answering import NOT_YET, both_ends
+from shield.client.answering import NOT_YET
 from shield.client.crowding import NOTHING_UNDER_WAY, NOWHERE, UNDER_WAY, UNREAD, UNREAD_SECONDS, UNSENT
+from shield.client.ends import address_of, both_ends, enter, reset
 from shield.client.flow import WRITE_HIGH, Flow
 from shield.client.h2.calm import BLAMELESS, Budget, Calm
+from shield.client.h2.edge import Edge
 from shield.client.h2.response import Http2Response
 from shield.client.h2.session import SessionError, goaway
 from shield.client.h2.stream import Stream
 from shield.client.peer import Peer
-from shield.client.watch import LAST_SECONDS, Watch
+from shield.client.watch import LAST_SECONDS, NEVER, Watch
 from shield.exchange.endings import READ_TIMEOUT
 from shield.http.fields import Fields
 from shield.http.head import Head
 from shield.http.http2_head import Http2Heads, Pairs
 from shield.http.rules import Broken, Rule
-from shield.model import Signal
+from shield.model import Fault, Signal
 from shield.readers import Reader
 from shield.wire.client_hello import NO_PROGRAM, Program
 
@@ -96,11 +97,13 @@ class Http2Connection(asyncio.Protocol):
         "_blocked",
         "_closing",
         "_counted",
+        "_edge",
         "_ends",
         "_finishing",
         "_heads",
         "_last",
         "_leaving",
+        "_owed",
         "_program",
         "_pumping",
         "_queued",
@@ -145,6 +148,8 @@ class Http2Connection(asyncio.Protocol):
         self._stuck = False  # the transport takes no more
         self._pumping = self._queued = False
         self._leaving = 0  # steps of its end that were said
+        self._edge = Edge(len(PREFACE))
+        self._owed = NEVER  # when the rest of what has begun to come must be there
         self._closing = False
 
     def __repr__(self) -> str:
@@ -159,8 +164,7 @@ class Http2Connection(asyncio.Protocol):
         self.transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH)
         serving = self.serving
-        name = transport.get_extra_info("peername") if self._ends is None else self._ends
-        address = name[0].removeprefix("::ffff:") if name else ""
+        address = address_of(transport, self._ends)
         self.secure = transport.get_extra_info("sslcontext") is not None
         scheme = "https" if self.secure else "http"
         self.peer = Peer(serving.recognition, address, scheme, self._program)
@@ -175,13 +179,7 @@ class Http2Connection(asyncio.Protocol):
         self._heads = Http2Heads(serving.heads, scheme.encode("ascii"), self.peer.trusted)
         self.session = serving.http2.begin()
         connections.opened(self)
-        crowding = connections.crowding
-        if not address:  # it was reset before it was accepted
-            transport.abort()
-        elif self.secure and not crowding.admit(address):  # of plain ones the listener has asked
-            self.cut()
-        else:
-            crowding.add(self)
+        if enter(self, serving, transport, address, self.secure):
             self.pump_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -223,10 +221,24 @@ class Http2Connection(asyncio.Protocol):
             self._fail(error, now)
             return
         self._handle(events, now, len(data))
+        self._follow(data, now)
         exceeded = calm.read(len(data))
         if exceeded is not None:
             self._calm_down(exceeded, now)
         self.pump_soon()
+
+    def _follow(self, data: bytes, now: float) -> None:
+        """Have the rest of a frame or of a header block come in the time that a head has."""
+        edge = self._edge
+        edge.read(data)
+        if edge.inside():
+            if self._owed == NEVER:
+                self._owed = now + self.watch.limits.head
+                self.watch.deadline = min(self.watch.deadline, self._owed)
+        elif self._owed != NEVER:
+            self._owed = NEVER
+            if self._streams and not self._closing:
+                self._wait(now)
 
     # what the session tells
 
@@ -396,11 +408,11 @@ class Http2Connection(asyncio.Protocol):
             self._blame(now)
         self._bye(ErrorCode.ENHANCE_YOUR_CALM, now)
 
-    def _blame(self, now: float, head: bytes = b"") -> None:
+    def _blame(self, now: float, head: bytes = b"", signal: Signal = Signal.MALFORMED) -> None:
         """Only a program can have done it, and no page can have made it."""
         peer = self.peer
         if not peer.trusted:
-            self.serving.engine.report(peer.whose(head, now), Signal.MALFORMED, now)
+            self.serving.engine.report(peer.whose(head, now), signal, now)
 
     # sending
 
@@ -499,13 +511,17 @@ class Http2Connection(asyncio.Protocol):
 
     def _wait(self, now: float) -> None:
         """Wait for what comes next."""
+        watch = self.watch
+        if self._stuck:  # first of all the client has to read
+            return
         if self._leaving == 1:
-            self.watch.nothing()
-            self.watch.deadline = now + LAST_SECONDS
+            watch.nothing()
+            watch.deadline = now + LAST_SECONDS
         elif self._streams:
-            self.watch.nothing()
+            watch.nothing()
         else:
-            self.watch.next_request(now, self.flow.sent)
+            watch.next_request(now, self.flow.sent)
+        watch.deadline = min(watch.deadline, self._owed)
 
     def _leave(self, now: float) -> None:
         """Begin to end: no more streams should be opened."""
@@ -618,6 +634,8 @@ class Http2Connection(asyncio.Protocol):
         flow = self.flow
         if self._closing:
             self.cut()
+        elif now >= self._owed:
+            self._late(now)
         elif flow.unsent():
             # The client does not read. It may be slow, but not slower than min_rate.
             if self.watch.kept_pace(flow.taken()):
@@ -628,6 +646,14 @@ class Http2Connection(asyncio.Protocol):
             self._refuse_more()
         elif not self._streams:
             self._bye(ErrorCode.NO_ERROR, now)
+
+    def _late(self, now: float) -> None:
+        """The rest of a frame or of a header block has not come."""
+        serving, fault = self.serving, Fault.HEAD_TIMEOUT
+        serving.metrics.faults[fault.value] += 1
+        serving.log.fault(now, self.peer.address, fault.value, ja4=self.ja4, http="2")
+        self._blame(now, signal=Signal.SLOW_ABORT)
+        self._bye(ErrorCode.NO_ERROR, now)
 
     def _may_rest(self, now: float) -> bool:
         """As that of a connection of HTTP/1, where the transport takes no more for now."""
@@ -643,10 +669,8 @@ class Http2Connection(asyncio.Protocol):
         serving.metrics.faults[READ_TIMEOUT] += 1
         serving.log.fault(now, self.peer.address, READ_TIMEOUT, ja4=self.ja4, http="2")
         self._drop_streams(now)
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.cut()
+        self.watch.nothing()
+        reset(self.transport)
 
     def ends_of(self, address: str) -> Ends:
         """Both ends of the connection of the client at `address`, for a PROXY header."""

@@ -99,7 +99,6 @@ class Stream(Answering):
         "_head",
         "_most",
         "_size",
-        "_tunnel",
         "_unread",
         "asked",
         "cancelled",
@@ -482,8 +481,8 @@ class Stream(Answering):
 
     def on_deadline(self, now: float) -> None:
         """What the stream waited for has not come in time."""
-        phase, flow, exchange = self._phase, self.flow, self._exchange
-        if flow.blocked or phase == LINGER:
+        flow = self.flow
+        if flow.blocked or self._phase == LINGER:
             # The client does not read. It may be slow, but not slower than min_rate.
             if flow.unsent() and self.watch.kept_pace(flow.taken()):
                 self.expect_progress(now)
@@ -491,15 +490,8 @@ class Stream(Answering):
             if flow.unsent() and (self._may_rest(now) or self._may_stay(now)):
                 return
             self._not_read(now)
-        elif phase == BODY:
-            if flow.paused and exchange is not None:  # not the client's turn: the upstream takes no more
-                exchange.on_deadline(now)
-            else:
-                self._slow_body(now)
-        elif phase == TUNNEL:
-            cast("Passage", self._tunnel).abandon(now)
-        elif exchange is not None:
-            exchange.on_deadline(now)
+        else:
+            self._late(now)
 
     def _not_read(self, now: float) -> None:
         work = self._tunnel or self._exchange

@@ -12,7 +12,7 @@ from shield.client.h2.connection import Http2Connection
 from shield.client.watch import TimeoutSettings
 from shield.model import Fault, Signal
 from shield.upstream.settings import UpstreamSettings
-from tests.client.h2.peer import END_HEADERS, NO_ERROR, PING, Frames, Peer, frame, headers, request
+from tests.client.h2.peer import END_HEADERS, NO_ERROR, PING, Frames, Peer, frame, headers, request, settings, window
 from tests.harness import Link, Received, Shield, early, reply, shielded, soon
 
 ALL = 0x7FFFFFFF
@@ -141,6 +141,67 @@ async def test_a_head_that_does_not_end_does_not_last_longer() -> None:
         shield.advance(shield.timeouts.header + 1)
         await frames.until(lambda told: told.closed)
         assert origin.requests == []
+        frames.close()
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.parametrize("whole", [False, True], ids=["frame", "block"])
+async def test_a_head_that_drips_has_its_time_on_a_used_connection_too(busy: bool, whole: bool) -> None:
+    """No event tells of it: half of HEADERS, or HEADERS behind which CONTINUATION does not end."""
+    async with shielded({"/": None} if busy else None, http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        await frames.send(headers(request(), 1))
+        await origin.got()
+        if not busy:
+            await frames.until(lambda told: told.answered == [1])
+        begun = headers(request(), 3)[:20]
+        drips = [b"a", b"b"]
+        if whole:
+            begun = headers(request(), 3, 0)
+            drips = [frame(9, 0, 3, b"\0"), frame(9, 0, 3, b"\1")]
+        for piece in (begun, *drips):
+            came = shield.metrics.bytes_in + len(piece)
+            await frames.send(piece)
+            await soon(lambda came=came: shield.metrics.bytes_in >= came)  # type: ignore[misc]
+            shield.advance(shield.timeouts.header / 4)
+        assert not shield.metrics.faults[Fault.HEAD_TIMEOUT.value]
+        shield.advance(shield.timeouts.header / 2)
+        told = await frames.until(lambda told: told.closed)
+        assert told.goaways == [NO_ERROR]
+        assert shield.metrics.faults[Fault.HEAD_TIMEOUT.value] == 1
+        assert [signal for _, signal in shield.engine.signals] == [Signal.SLOW_ABORT]
+        frames.close()
+
+
+async def test_a_head_that_comes_in_time_is_served_and_the_connection_stays() -> None:
+    async with shielded({"/": None}, http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        await frames.send(headers(request(), 1))
+        await origin.got()
+        came, head = shield.metrics.bytes_in, headers(request("/two"), 3)
+        await frames.send(head[:12])
+        await soon(lambda: shield.metrics.bytes_in == came + 12)
+        shield.advance(shield.timeouts.header - 1)
+        await frames.send(head[12:])
+        await frames.until(lambda told: told.answered == [3])
+        shield.advance(shield.timeouts.header + 1)
+        told = await frames.settled()
+        assert (told.answered, told.closed) == ([3], False)
+        frames.close()
+
+
+async def test_a_slow_reader_is_not_cut_because_shield_stops() -> None:
+    """Its connection cannot be told so yet, so nobody waits for what it says to that."""
+    async with shielded({"/": reply(bytes(8 << 20))}, http2=True) as (shield, _):
+        first = settings(window=1 << 30), frame(4, 1, 0), window(0, 1 << 30)
+        frames = await Frames.open(shield, *first, receive_buffer=4096)
+        await frames.send(headers(request()))
+        await soon(lambda: any("client reading" in repr(each.watch) for each in shield.connections))
+        shield.connections.drain(shield.clock())
+        shield.advance(1.1)
+        assert len(shield.connections) == 1
+        told = await frames.until(lambda told: sum(len(each.data) for each in told.frames if each.type == 0) == 8 << 20)
+        assert not told.resets
         frames.close()
 
 
