@@ -1,9 +1,9 @@
 """Clients as they are installed, against Shield with its default config: only ports, the upstream and, over https, the
 certificate are set.
 
-Tests `over_http_2` are played where Shield speaks HTTP/2 over TLS, too. Whatever a test does in calm weather, in the
-end nobody may have been challenged, limited, shed or banned, nothing may have failed, and Shield itself may have
-answered nothing.
+Calm weather is played over http, over https, and over https where Shield speaks HTTP/2 ("h2"). Whatever a test does in
+it, in the end nobody may have been challenged, limited, shed or banned, nothing may have failed, and Shield itself may
+have answered nothing.
 
 Tests in `every_weather` are played twice more: in a flood that the service cannot carry ("pressure"), and where
 everybody is challenged ("always"). There the client has a pass that another program got, and must fare as in calm
@@ -132,9 +132,8 @@ class Front:
 Make = Callable[..., Awaitable[Front]]
 
 
-CALM: Final = ("http", "https")
+CALM: Final = ("http", "https", "h2")
 OVER_TLS: Final = frozenset({"https", "h2"})
-over_http_2 = pytest.mark.parametrize("make_front", ["h2"], indirect=True)
 every_weather = pytest.mark.parametrize("make_front", [*CALM, "pressure", "always"], indirect=True)
 ATTACKERS: Final = 24
 """Enough for four slots; the site and the client under test are on the same machine."""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.browser import conftest as browsers
 from tests.clients import firefox, site
-from tests.clients.conftest import Front, every_weather, over_http_2
+from tests.clients.conftest import Front, every_weather
 
 pytestmark = pytest.mark.clients
 
@@ -74,21 +74,11 @@ async def talk(tab: Any) -> None:
     assert await tab.call_with(1 << 20, TALK) == ["grüß dich", 1 << 20]
 
 
-@over_http_2
-@pytest.mark.browser
-async def test_chromium_does_the_same_over_http_2(front: Front, browser: browsers.Browser, tmp_path: Path) -> None:
-    await _load_send_listen_talk_and_save(front, browser, tmp_path)
-
-
 @every_weather
 @pytest.mark.browser
 async def test_chromium_loads_sends_listens_talks_and_saves(
     front: Front, browser: browsers.Browser, tmp_path: Path
 ) -> None:
-    await _load_send_listen_talk_and_save(front, browser, tmp_path)
-
-
-async def _load_send_listen_talk_and_save(front: Front, browser: browsers.Browser, tmp_path: Path) -> None:
     tab = await browser.tab()
     if front.token:
         await tab.call("Network.setCookie", name="shield_pass", value=front.token, url=front.url("/"), httpOnly=True)

@@ -29,7 +29,7 @@ def upload(tmp_path: Path) -> Path:
 @every_weather
 @pytest.mark.parametrize("version", ["--http1.0", "--http1.1", "--http2"])
 async def test_curl_gets_and_sends(front: Front, upload: Path, version: str) -> None:
-    """--http2 asks for `Upgrade: h2c` over http, and offers h2 by ALPN over https: neither is taken up."""
+    """--http2 asks for `Upgrade: h2c` over http, which is not taken up, and offers h2 by ALPN over https."""
     assert await curl(front, version, front.url("/large")) == site.LARGE
     assert await curl(front, version, front.url("/stream")) == site.LARGE
     assert await curl(front, version, "--compressed", front.url("/zipped")) == site.WORDS

@@ -1,5 +1,6 @@
 """python by_httpx.py URL AUTHORITY"""
 
+import importlib.util
 import ssl
 import sys
 
@@ -8,6 +9,7 @@ from common import ITEMS, PASS, UPLOAD, digest, events, pieces, tell
 
 url, authority = sys.argv[1:]
 with httpx.Client(
+    http2=importlib.util.find_spec("h2") is not None,
     verify=ssl.create_default_context(cafile=authority),
     trust_env=False,
     follow_redirects=True,
