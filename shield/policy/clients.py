@@ -63,14 +63,15 @@ class Clients:
         )
         self.alarms: set[str] = set()
         """The sites at which newcomers are judged, or the queue does not move on."""
+        self._own_busy = settings.pressure.own_busy
 
-    def expire(self, full: bool, now: float) -> None:
-        """Forget what is old, once per window. `full`: Shield's own core has too much to do."""
+    def expire(self, own_busy: float, now: float) -> None:
+        """Forget what is old, once per window. `own_busy`: of the window, 0 to 1 of Shield's own core."""
         self.identity.expire(now)
         self.history.forget_old(now)
         self.challenger.spent.forget(now)
         self.reputation.bans(now)
-        self.drops.close_window(full, now)
+        self.drops.close_window(own_busy > self._own_busy, now)
 
     def alarm(self, site: str, on: bool) -> None:
         """Note whether newcomers are judged at a site."""

@@ -125,8 +125,6 @@ class Engine:
             Clients(settings, keys, entropy, wall_offset, check_work, seat) if beside is None else beside.clients
         )
         clients = self.clients
-        self._first = beside is None  # of those that share what is known of clients
-        self._wall_offset = wall_offset
         self._notes = Notes()
         news = clients.news if beside is None else News(seat is not None)
         self._history = clients.history
@@ -206,7 +204,6 @@ class Engine:
         self._challenge = challenge
         self.api_key_header = settings.identity.api_key_header
         self._least_cost = settings.routes.least_cost
-        self._own_busy = settings.pressure.own_busy
         self._tiers = [0] * len(Tier)  # requests so far
         paid = None if sums is None else Paid(limits, self._identity, self._passes, sums)
         if paid is not None:
@@ -432,7 +429,7 @@ class Engine:
         The turning points: attack_onset, attack_end, brownout. Of clients: ban, pass_revoked, fingerprint_limited. Of
         each of the two kinds the newest 64 are kept.
         """
-        return [*self._notes.take(), *self.clients.notes.take()] if self._first else self._notes.take()
+        return [*self._notes.take(), *self.clients.notes.take()] if self._remembered.of_clients else self._notes.take()
 
     def learn(self, request: Request, outcome: Outcome, now: float) -> Sequence[Request]:
         """Settle what a request that has ended cost and what it says of its client; free its slot."""
@@ -710,11 +707,11 @@ class Engine:
 
     def export_history(self, now: float) -> Iterator[list[Any]]:
         """The history as plain rows, to be kept over a restart. Takes 1 µs a row; may be consumed in slices."""
-        return self._history.rows(now, now + self._wall_offset)
+        return self._history.rows(now, now + self._remembered.wall_offset)
 
     def import_history(self, rows: Iterable[list[Any]], now: float, homes: dict[str, str] | None = None) -> int:
         """Take rows that `export_history` made; how many made sense. For parts of them see `History.load`."""
-        return self._history.load(rows, now, now + self._wall_offset, homes)
+        return self._history.load(rows, now, now + self._remembered.wall_offset, homes)
 
     @property
     def lets_banned_in(self) -> bool:
@@ -775,8 +772,8 @@ class Engine:
 
     def _expire(self, own: OwnLoad, now: float) -> None:
         """Forget what is old."""
-        if self._first:
-            self.clients.expire(own.busy > self._own_busy, now)
+        if self._remembered.of_clients:
+            self.clients.expire(own.busy, now)
         self._passes.expire(now)
         if self._operator.effects.end <= now:
             self._operator.effects.expire(now)

@@ -55,8 +55,8 @@ class Remembered:
     """Gives rows, and takes them."""
 
     __slots__ = (
-        "_challenger", "_concurrency", "_drops", "_identity", "_of_all", "_passes", "_pricing", "_reputation",
-        "_routes", "_takers", "_wall_offset", "_windows", "journal",
+        "_challenger", "_concurrency", "_drops", "_identity", "_passes", "_pricing", "_reputation",
+        "_routes", "_takers", "_windows", "journal", "of_clients", "wall_offset",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +80,7 @@ class Remembered:
         self.journal = journal
         """What must outlive a crash."""
         self._identity = identity
-        self._of_all = of_clients
+        self.of_clients = of_clients
         self._drops = drops
         self._reputation = reputation
         self._passes = passes
@@ -89,47 +89,47 @@ class Remembered:
         self._routes = routes
         self._concurrency = concurrency
         self._windows = windows
-        self._wall_offset = wall_offset  # wall clock minus ours
+        self.wall_offset = wall_offset  # wall clock minus ours
         self._takers: dict[str, Callable[[Row, float], bool]] = {
             "client": self._take_client,
             "address": self._take_address,
             "network": self._take_network,
-            "pass": lambda row, now: passes.restore(row, self._wall_offset, now, owes=paid is None),
+            "pass": lambda row, now: passes.restore(row, self.wall_offset, now, owes=paid is None),
             "seen": passes.seen,
             "pardon": self._take_pardon,
             "spent": challenger.restore,
             "minting": lambda row, _: challenger.inherit(row),
             "drop": self._take_drop,
-            "wait": lambda row, now: pricing.room.restore(row, self._wall_offset, now),
+            "wait": lambda row, now: pricing.room.restore(row, self.wall_offset, now),
             "left": lambda row, _: pricing.room.drop(row),
             "paid": lambda row, now: paid is not None and paid.take(row, now),
             "network_paid": lambda row, now: paid is not None and paid.take_network(row, now),
             "route": lambda row, _: routes.restore(row),
             "limit": concurrency.restore,
             "price": lambda row, _: pricing.restore(row),
-            "weather": lambda row, now: windows.restore(row, self._wall_offset, now),
+            "weather": lambda row, now: windows.restore(row, self.wall_offset, now),
         }
 
     def rows(self, now: float, heir: bool) -> Iterator[Row | None]:
         """All of it. None for what is looked at and left out, so that the caller may pause after so many. `heir`: they
         go to the process that follows, or to the next service of this one, and nowhere else."""
-        yield ["weather", *self._windows.weather_row(self._wall_offset)]
+        yield ["weather", *self._windows.weather_row(self.wall_offset)]
         yield ["limit", *self._concurrency.row()]
         yield ["price", *self._pricing.row()]
         yield from (["route", *row] for row in self._routes.rows())
-        yield from (["wait", *row] for row in self._pricing.room.rows(self._wall_offset))
-        if self._of_all:
+        yield from (["wait", *row] for row in self._pricing.room.rows(self.wall_offset))
+        if self.of_clients:
             yield from self._rows_of_clients(now, heir)
 
     def _rows_of_clients(self, now: float, heir: bool) -> Iterator[Row | None]:
         if heir:
             yield ["minting", *self._challenger.inheritance()]
         yield from (["spent", *row] for row in self._challenger.rows(now))
-        yield from (row and ["pass", *row] for row in self._passes.rows(self._wall_offset, now))
+        yield from (row and ["pass", *row] for row in self._passes.rows(self.wall_offset, now))
         yield from self._of_clients(now)
         yield from self._of_addresses(now)
         yield from self._of_networks(now)
-        yield from (["drop", *row] for row in self._drops.rows(self._wall_offset))
+        yield from (["drop", *row] for row in self._drops.rows(self.wall_offset))
 
     def noted(self) -> Iterator[Row]:
         """What the journal has noted since the last call, as rows."""
@@ -143,7 +143,7 @@ class Remembered:
             case "address":
                 return self._of_address(thing)
             case "pass":
-                return [kind, *self._passes.row(thing, self._wall_offset)]
+                return [kind, *self._passes.row(thing, self.wall_offset)]
             case "spent":
                 return [kind, *self._challenger.row(*thing)]
             case "pardon":
@@ -154,7 +154,7 @@ class Remembered:
             case "route":
                 return [kind, *self._routes.row(thing)]
             case "wait":
-                return [kind, *self._pricing.room.row(thing, self._wall_offset)]
+                return [kind, *self._pricing.room.row(thing, self.wall_offset)]
             case _:
                 return ["left", thing.id.hex()]
 
@@ -211,10 +211,10 @@ class Remembered:
             yield ["network", entry.name, *self._score(entry)]
 
     def _score(self, entry: ClientEntry | AddressEntry | NetworkEntry) -> tuple[float, float]:
-        return entry.score, entry.scored_at + self._wall_offset
+        return entry.score, entry.scored_at + self.wall_offset
 
     def _ban(self, entry: ClientEntry | AddressEntry) -> tuple[float, int]:
-        return entry.rare.banned_until + self._wall_offset, entry.rare.relapses
+        return entry.rare.banned_until + self.wall_offset, entry.rare.relapses
 
     def _take_client(self, row: Row, now: float) -> bool:
         name, home, score, at, shared, until, relapses = row
@@ -249,7 +249,7 @@ class Remembered:
         source = self._identity.restore_source(text(home), now)
         if source.name != home:
             return False
-        return self._drops.restore(source, number(until) - self._wall_offset, count(times), now)
+        return self._drops.restore(source, number(until) - self.wall_offset, count(times), now)
 
     def _take_pardon(self, row: Row, now: float) -> bool:
         name, home = row
@@ -262,9 +262,9 @@ class Remembered:
     def _take_score(self, entry: ClientEntry | AddressEntry | NetworkEntry, score: Any, at: Any, now: float) -> None:
         """The higher of two: several processes may have known the same one."""
         most = self._reputation.settings.most_score
-        score, at = number(score, -most, most), number(at) - self._wall_offset
+        score, at = number(score, -most, most), number(at) - self.wall_offset
         if abs(score) > abs(entry.score):
             entry.score, entry.scored_at = score, min(at, now)
 
     def _take_ban(self, entry: ClientEntry | AddressEntry, until: Any, relapses: Any, now: float) -> None:
-        self._reputation.restore_ban(entry, number(until) - self._wall_offset, min(count(relapses), 64), now)
+        self._reputation.restore_ban(entry, number(until) - self.wall_offset, min(count(relapses), 64), now)
