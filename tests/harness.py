@@ -283,8 +283,10 @@ class QuietLog:
         ja4: str = "",
         head: bytes = b"",
         request_id: bytes = b"",
+        http: str = "",
     ) -> None:
         self.programs.append(ja4)
+        self.versions.append(http)
         self.refusals.append((verdict.reason.value, status, request_id.decode("ascii")))
 
     def fault(

@@ -89,11 +89,16 @@ class ShutOut:
                     return True
         return False
 
+    def fields_may_be_spared(self, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+        """The same for names in lower case and values, as HTTP/2 has them."""
+        headers = self._headers
+        return any(name in headers or (name == b"cookie" and self._holds_cookie(value)) for name, value in fields)
+
     def _holds_cookie(self, value: bytes) -> bool:
         cookie = self._cookie
         return value.find(cookie, 0, _QUICK) >= 0 or (len(value) > _QUICK and cookie in value[_QUICK - len(cookie) :])
 
-    def refuse(self, verdict: Verdict, address: str, head: bytes, now: float, ja4: str = "") -> bytes:
+    def refuse(self, verdict: Verdict, address: str, head: bytes, now: float, ja4: str = "", http: str = "") -> bytes:
         """The message that answers `head`, the last of its connection. It is counted and logged like any refusal."""
         self._engine.refused_unread(address, now)
         person = head.find(b"text/html", 0, _ACCEPT_WITHIN) >= 0
@@ -102,5 +107,5 @@ class ShutOut:
         metrics.decided(verdict)
         metrics.own_responses[reply.status // 100] += 1
         request_id = self._request_ids() if person else b""
-        self._log.refused_unread(now, address, verdict, reply.status, ja4, head, request_id)
+        self._log.refused_unread(now, address, verdict, reply.status, ja4, head, request_id, http)
         return reply.message(head.startswith(b"HEAD "), True, request_id)

@@ -33,6 +33,13 @@ CONNECTION_FIELDS: Final = frozenset(
 )
 """Fields that belong to a connection of HTTP/1 (RFC 9113 section 8.2.2)."""
 
+UNPACKED_BYTES: Final = 8 * 1024
+"""bytes. Twice HPACK's dynamic table, which is 4 KiB (RFC 9113 section 6.5.2), so that a field may well come twice."""
+UNPACKED_TIMES: Final = 2
+"""Times what was received; Huffman's code makes 8 bits of 5 at most (RFC 7541 appendix B). A head that is longer than
+this and UNPACKED_BYTES names the same few fields again and again: it would cost us what 32 KB cost, and its sender 20
+bytes."""
+
 _KNOWN: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 # RFC 9113 section 8.2.1: a name is a token without upper case. Several of them, each with LF behind it.
 _NAMES: Final = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]++\n)*+")
@@ -53,21 +60,22 @@ class Http2Heads:
         self._last: tuple[bytes, bytes, Pairs] = (b"", b"", ())  # method, authority and fields of `_kept`
         self._kept: Head | None = None  # a plain head without a body
 
-    def read(self, pairs: Pairs, ended: bool, new_key: Callable[[], bytes]) -> Head:
-        """The head that `pairs` are; `ended`: no body follows. `new_key` makes a Sec-WebSocket-Key for a server of
-        HTTP/1, where a WebSocket is asked for (RFC 8441 section 5). Raises Broken."""
+    def read(self, pairs: Pairs, ended: bool, new_key: Callable[[], bytes], received: int) -> Head:
+        """The head that `pairs` are, which came in `received` bytes or less; `ended`: no body follows. `new_key` makes
+        a Sec-WebSocket-Key for a server of HTTP/1, where a WebSocket is asked for (RFC 8441 section 5). Raises
+        Broken."""
         pseudo, fields = _parted(pairs)
         method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
         authority = pseudo.get(b":authority", b"")
         self._check_target(pseudo, method, path)
         protocol = pseudo.get(b":protocol")
         if protocol is not None:
-            return self._tunnel(method, path, authority, protocol, fields, ended, new_key)
+            return self._tunnel(method, path, authority, protocol, fields, ended, new_key, received)
         if ended and (method, authority, fields) == self._last:
             head = self._again(method, path)
             if head is not None:
                 return head
-        text, stop = self._write(method, path, authority, fields)
+        text, stop = self._write(method, path, authority, fields, received)
         return self._read(text, stop, (method, authority, fields), ended)
 
     def _check_target(self, pseudo: dict[bytes, bytes], method: bytes, path: bytes) -> None:
@@ -91,7 +99,7 @@ class Http2Heads:
         line = b"%b %b HTTP/1.1" % (method, path)
         return head if self._plain.again(head, line, len(line)) else None
 
-    def _write(self, method: bytes, path: bytes, authority: bytes, fields: Pairs) -> tuple[bytes, int]:
+    def _write(self, method: bytes, path: bytes, authority: bytes, fields: Pairs, received: int) -> tuple[bytes, int]:
         """The head as HTTP/1.1 writes it, and where its first line ends. Raises Broken."""
         names = [name for name, _ in fields]
         if _NAMES.fullmatch(b"%b\n" % b"\n".join(names) if names else b"") is None:
@@ -100,6 +108,8 @@ class Http2Heads:
             raise Broken(Rule.CONNECTION_FIELD)
         if any(name == b"te" and value != b"trailers" for name, value in fields):
             raise Broken(Rule.CONNECTION_FIELD)
+        if names.count(b"cookie") > 1:
+            fields = _one_cookie(fields)
         line = b"%b %b HTTP/1.1" % (method, path)
         lines = [line]
         if authority:
@@ -111,6 +121,9 @@ class Http2Heads:
         else:
             lines += [b"%b: %b" % pair for pair in fields]
         text = b"%b\r\n\r\n" % b"\r\n".join(lines)
+        max_head = self._plain.examiner.max_head
+        if len(text) > min(max_head, UNPACKED_BYTES + UNPACKED_TIMES * received):
+            raise Broken(Rule.TARGET_SIZE if len(line) > max_head else Rule.HEAD_SIZE)
         if text.count(b"\n") != len(lines) + 1 or text.count(b"\r") != len(lines) + 1:
             raise Broken(Rule.CONTROL_CHARACTER)
         return text, len(line)
@@ -126,14 +139,11 @@ class Http2Heads:
 
     def _read(self, text: bytes, stop: int, asked: tuple[bytes, bytes, Pairs], ended: bool) -> Head:
         plain = self._plain
-        examiner = plain.examiner
-        if len(text) > examiner.max_head:
-            raise Broken(Rule.TARGET_SIZE if stop > examiner.max_head else Rule.HEAD_SIZE)
         head = plain.read(text, stop)
         if head is not None and ended and not head.length:
             self._last, self._kept = asked, _copy(head)
         if head is None:
-            head = examiner.examine(text, stop)
+            head = plain.examiner.examine(text, stop)
         head.http = "2"
         if ended:
             if head.length:
@@ -152,6 +162,7 @@ class Http2Heads:
         fields: Pairs,
         ended: bool,
         new_key: Callable[[], bytes],
+        received: int,
     ) -> Head:
         """A WebSocket by extended CONNECT (RFC 8441), as HTTP/1.1 asks for one (RFC 6455 section 4.1). Raises
         Broken."""
@@ -162,7 +173,7 @@ class Http2Heads:
         kept = [pair for pair in fields if pair[0] != b"sec-websocket-key"]
         if _says_length(kept):
             raise Broken(Rule.PSEUDO_FIELD)
-        text, stop = self._write(b"GET", path, authority, kept)
+        text, stop = self._write(b"GET", path, authority, kept, received)
         upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: %b\r\n\r\n" % new_key()
         text = text[:-2] + upgrade
         examiner = self._plain.examiner
@@ -195,6 +206,12 @@ def _parted(pairs: Pairs) -> tuple[dict[bytes, bytes], Pairs]:
         if name[:1] == b":":
             raise Broken(Rule.PSEUDO_FIELD)
     return pseudo, fields
+
+
+def _one_cookie(fields: Pairs) -> Pairs:
+    """The same with one Cookie: clients may send each of its parts as a field (RFC 9113 section 8.2.3)."""
+    whole = b"cookie", b"; ".join([value for name, value in fields if name == b"cookie"])
+    return [*(pair for pair in fields if pair[0] != b"cookie"), whole]
 
 
 def _says_length(fields: Pairs) -> bool:

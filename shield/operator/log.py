@@ -344,6 +344,7 @@ class AccessLog:
         ja4: str = "",
         head: bytes = b"",
         request_id: bytes = b"",
+        http: str = "",
     ) -> None:
         """Log a request that was refused for the ban of its address. Nothing was read of its `head`; its first line is
         looked at here, if there is room for a line."""
@@ -353,7 +354,7 @@ class AccessLog:
             self._lines.schedule()
             return
         if self._combined:
-            self._put_combined_unread(now, address, _asked(head), status)
+            self._put_combined_unread(now, address, _asked(head), status, http)
             return
         line = {
             "time": self._access.time(now),
@@ -366,6 +367,8 @@ class AccessLog:
         }
         if ja4:
             line["ja4"] = ja4
+        if http:
+            line["http"] = http
         if request_id:
             line["id"] = request_id.decode("ascii")
         self._access.put(line)

@@ -84,6 +84,8 @@ FLOOD: Final = "http2_flood"
 _MISSED: Final = frozenset({Rule.HOST_DIFFERS, Rule.SCHEME, Rule.TARGET_FORM, Rule.FIELD_NAME, Rule.TARGET})
 """Rules besides those that are charged whose breach makes a request malformed (RFC 9113 section 8.1.1): its stream is
 reset. What breaks any other is answered."""
+_TOLD: Final = (b":method", b":path", b"accept")
+"""What the answer to a head that is not read goes by, and the log."""
 _CONTROL: Final = frozenset({SettingsReceived, PingReceived, WindowUpdated, PriorityUpdateReceived})
 
 
@@ -94,6 +96,7 @@ class Http2Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_barred",
         "_blocked",
         "_closing",
         "_counted",
@@ -109,6 +112,7 @@ class Http2Connection(asyncio.Protocol):
         "_queued",
         "_streams",
         "_stuck",
+        "_unasked",
         "calm",
         "flow",
         "ja4",
@@ -143,6 +147,7 @@ class Http2Connection(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._blocked: set[Stream] = set()  # those for which too much waits in the session
         self._finishing: set[Stream] = set()  # answered, while their requests go on
+        self._unasked = 0  # bytes that were read since the last request
         self._last = 0  # the number of the last stream that was served
         self._counted = 0  # bytes in the session that the backlog knows of
         self._stuck = False  # the transport takes no more
@@ -172,6 +177,8 @@ class Http2Connection(asyncio.Protocol):
         now = serving.clock()
         if serving.hosting is not None and self.server_name:
             self.serving = serving = serving.hosting.of(self.server_name.encode("latin-1")) or serving
+        # Whether its address was banned, for all who show nothing, when last looked at.
+        self._barred = serving.shut_out.verdict(address, now) is not None and self.redirect is None
         connections = serving.connections
         self.watch = Watch(serving.limits, now, connections.draining)
         self.flow = Flow(transport, connections.ahead)
@@ -220,7 +227,11 @@ class Http2Connection(asyncio.Protocol):
         except SessionError as error:
             self._fail(error, now)
             return
+        last = self._last
+        self._unasked += len(data)
         self._handle(events, now, len(data))
+        if self._last != last:
+            self._unasked = 0
         self._follow(data, now)
         exceeded = calm.read(len(data))
         if exceeded is not None:
@@ -280,6 +291,8 @@ class Http2Connection(asyncio.Protocol):
         number = event.stream_id
         self._last = number
         serving = self.serving
+        if self._barred and self._turned_away(event, now):
+            return
         if now >= self.watch.expires and not self._leaving:
             serving.connections.crowding.expired()
             self._leave(now)
@@ -291,11 +304,34 @@ class Http2Connection(asyncio.Protocol):
         self._streams[number] = stream
         serving.connections.streams.add(stream)
         try:
-            head = self._heads.read(event.headers, event.end_stream, _websocket_key)
+            head = self._heads.read(event.headers, event.end_stream, _websocket_key, self._unasked)
         except Broken as broken:
             self._refuse_head(stream, event.headers, broken.rule, now)
         else:
             stream.begin(head, now)
+
+    def _turned_away(self, event: RequestReceived, now: float) -> bool:
+        """Whether the ban of the address is the answer to a request, whose head has not been read. It was sent, then,
+        and the connection ends."""
+        serving, peer = self.serving, self.peer
+        shut_out, pairs = serving.shut_out, event.headers
+        verdict = shut_out.verdict(peer.address, now)
+        if verdict is None or shut_out.fields_may_be_spared(pairs):
+            return False
+        known = dict(pairs)
+        asked = b"%b %b HTTP/2\r\naccept: %b" % tuple(known.get(name, b"") for name in _TOLD)
+        message = shut_out.refuse(verdict, peer.address, asked, now, self.ja4, "2")
+        block, _, body = message.partition(b"\r\n\r\n")
+        response = Http2Response(self.session, event.stream_id, serving.field_pairs, self.secure)
+        first, *lines = block.split(b"\r\n")
+        response.say(int(first.split(b" ")[1]), lines, body)
+        self._say_last()
+        self._bye(ErrorCode.NO_ERROR, now, linger=True)
+        return True
+
+    def note_ban(self) -> None:
+        """The address is banned: what it asks next need not be read."""
+        self._barred = not self.peer.trusted
 
     def _refuse_head(self, stream: Stream, pairs: Pairs, rule: Rule, now: float) -> None:
         """A head that breaks `rule`: answer it, or reset its stream, and blame who must have meant it."""
@@ -541,12 +577,17 @@ class Http2Connection(asyncio.Protocol):
         else:
             self._bye(ErrorCode.NO_ERROR, now)
 
-    def _bye(self, code: ErrorCode, now: float) -> None:
-        """End now, with a last GOAWAY."""
+    def _bye(self, code: ErrorCode, now: float, linger: bool = False) -> None:
+        """End now, with a last GOAWAY. `linger` as in _close(); always after an error."""
         if self._closing:
             return
         self.session.end(code)
         self._stuck = False  # it is the last that is written
+        self._say_last()
+        self._close(now, linger=linger or code != ErrorCode.NO_ERROR)
+
+    def _say_last(self) -> None:
+        """Send what the session has to say; what comes of that is of no interest any more."""
         pumping, self._pumping = self._pumping, True
         try:
             data, _ = self.session.write(PUMP_BYTES)
@@ -554,7 +595,6 @@ class Http2Connection(asyncio.Protocol):
             data = b""
         self._pumping = pumping
         self._write(data)
-        self._close(now, linger=code != ErrorCode.NO_ERROR)
 
     def _close(self, now: float, linger: bool) -> None:
         """Close once everything is sent. `linger`: the client may be sending, and must not lose the last word to a

@@ -83,6 +83,9 @@ class Carrier(Protocol):
     def rest(self, now: float) -> None:
         """A stranger was refused while Shield's own core is full."""
 
+    def note_ban(self) -> None:
+        """The address is banned."""
+
     def ends_of(self, address: str) -> Ends:
         """Both ends of the connection."""
 
@@ -204,7 +207,7 @@ class Stream(Answering):
         return self._connection.server_name
 
     def _note_ban(self) -> None:
-        """Its heads are read all the same: HPACK has to see them."""
+        self._connection.note_ban()
 
     def _send_on(self, request: Request, head: Head, action: Action, suffix: bytes, now: float) -> None:
         if not self.gone:

@@ -15,7 +15,7 @@ from shield.client.h2.connection import FLOOD
 from shield.client.h2.session import MOST_STREAMS
 from shield.client.watch import TimeoutSettings
 from shield.http.settings import HttpSettings
-from shield.model import Signal
+from shield.model import Reason, Signal, Verdict
 from tests.client.h2.peer import (
     CANCEL,
     CONTINUATION,
@@ -139,6 +139,78 @@ async def test_a_header_bomb() -> None:
         assert (told.goaways, told.answered) == ([ENHANCE_YOUR_CALM], [])
         assert origin.requests == []
         assert shield.engine.signals == []  # a page elsewhere can have a browser send as many cookies
+        frames.close()
+
+
+def kept(name: bytes, value: bytes) -> bytes:
+    """A field that HPACK remembers, a value of 128 to 4,000 bytes (RFC 7541 section 6.2.1)."""
+    rest = len(value) - 127
+    return b"\x40" + bytes((len(name),)) + name + b"\x7f" + bytes((rest % 128 + 128, rest // 128)) + value
+
+
+async def test_a_few_bytes_of_hpack_that_make_a_large_head() -> None:
+    """As large as one may be, of a field that is named again and again. It is not read: that would cost as much as if
+    all of it had been sent. Named once or twice, the field is as good as any."""
+    async with shielded({"/": reply(b"")}, http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        for number, times in ((1, 0), (3, 1), (5, 2), (7, 8)):
+            coded = block(request()) + (kept(b"x", b"y" * 3900) if number == 1 else b"\xbe" * times)
+            await frames.send(frame(HEADERS, END_STREAM | END_HEADERS, number, coded))
+            await frames.until(lambda told: number in told.answered)  # noqa: B023
+        assert [len(each.all("x")) for each in origin.requests] == [1, 1, 2]
+        assert shield.log.faults == ["head_too_large"]
+        assert shield.engine.signals == []  # cookies of two paths may be equal
+        frames.close()
+
+
+async def test_a_large_head_that_is_sent_whole_is_read() -> None:
+    """In several frames and reads, of which the last is short."""
+    async with shielded({"/": reply(b"")}, http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        coded = block(request("/", *((f"x-{number}", "y" * 300) for number in range(90))))
+        pieces = [coded[at : at + 9000] for at in range(0, len(coded), 9000)]
+        for at, piece in enumerate(pieces):
+            before, last = shield.metrics.bytes_in, END_HEADERS if at == len(pieces) - 1 else 0
+            await frames.send(frame(CONTINUATION if at else HEADERS, last | (0 if at else END_STREAM), 1, piece))
+            await soon(lambda: shield.metrics.bytes_in >= before + len(piece))  # noqa: B023
+        await frames.until(lambda told: 1 in told.answered)
+        assert (len(origin.requests), shield.log.faults) == (1, [])
+        frames.close()
+
+
+async def test_a_banned_address_has_no_head_read_and_its_connection_ends() -> None:
+    async with shielded({"/": reply(b"")}, http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        await frames.send(headers(request()))
+        await frames.until(lambda told: told.answered)
+        shield.engine.shut = Verdict(Reason.ADDRESS_BANNED, 60)
+        banned = await Frames.open(shield)
+        await banned.send(headers(request("/again")), headers(request("/more"), 3))
+        told = await banned.until(lambda told: told.closed)
+        assert (told.answered, told.goaways) == ([1], [NO_ERROR])
+        assert (shield.engine.unread, len(shield.engine.decided), len(origin.requests)) == (1, 1, 1)
+        assert shield.log.refusals == [("address_banned", 403, "")]
+        assert shield.log.versions[-1] == "2"
+        assert shield.engine.signals == []
+        spared = await Frames.open(shield)
+        await spared.send(headers(request("/pass", ("cookie", "a=1; shield_pass=good"))))
+        await spared.until(lambda told: told.answered)
+        assert len(shield.engine.decided) == 2
+        for each in (frames, banned, spared):
+            each.close()
+
+
+async def test_who_is_banned_meanwhile_is_heard_no_more() -> None:
+    async with shielded({"/": reply(b"")}, http2=True) as (shield, _):
+        frames = await Frames.open(shield)
+        shield.engine.verdicts = {"/": Verdict(Reason.ADDRESS_BANNED, 60)}
+        await frames.send(headers(request()))
+        await frames.until(lambda told: told.answered)
+        shield.engine.shut = shield.engine.verdicts["/"]
+        await frames.send(headers(request(), 3))
+        told = await frames.until(lambda told: told.closed)
+        assert (told.answered, told.goaways) == ([1, 3], [NO_ERROR])
+        assert (shield.engine.unread, len(shield.engine.decided)) == (1, 1)
         frames.close()
 
 
