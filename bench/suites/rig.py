@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shield.client.connection import ClientConnection
+from shield.client.h2.connection import Http2Connection
 from shield.config.load import parse
 from shield.http import response_head
 from shield.http.forwarded import Forwarding
@@ -193,6 +194,13 @@ class Proxy:
         self.connection = ClientConnection(self.serving)
         self.connection.connection_made(self.transport)  # type: ignore[arg-type]
         return self.connection
+
+    def connect_http2(self) -> Http2Connection:
+        """A new client connection of HTTP/2, without TLS."""
+        self.transport = FakeTransport()
+        connection = Http2Connection(self.serving)
+        connection.connection_made(self.transport)
+        return connection
 
     def counted(self, action: str) -> int:
         """Requests with that verdict so far, by the metrics."""

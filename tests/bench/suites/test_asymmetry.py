@@ -11,6 +11,7 @@ import pytest
 
 from bench.plots.asymmetry_tables import markdown
 from bench.suites import asymmetry, rig
+from bench.suites.asymmetry.http2 import FRAMES
 from bench.suites.asymmetry.inputs import DIRECT, LEAST, PATHS, Input, one_by_one, worst
 from bench.suites.asymmetry.parsers import PARSERS
 from shield.http.head import Examiner
@@ -32,6 +33,24 @@ async def test_every_input_meets_what_its_situation_says(situation: str) -> None
             assert counted["forward"] in (0, sent.requests), name  # none of what is no request, or for Shield itself
         else:
             assert counted["forward"] == 0 or sent.proxied, name
+
+
+@pytest.mark.parametrize("situation", asymmetry.SITUATIONS)
+async def test_every_input_over_http2_meets_what_its_situation_says(situation: str) -> None:
+    proxy = asymmetry.make(situation, False)
+    for name, sent in FRAMES.items():
+        before = {action: proxy.counted(action) for action in ("forward", "limit", "ban")}
+        assert await asymmetry.converse(proxy, sent) >= 0.0
+        counted = {action: proxy.counted(action) - count for action, count in before.items()}
+        if situation == "forwarded":
+            assert counted["limit"] == counted["ban"] == 0, name
+            assert counted["forward"] <= sent.requests + 1, name  # one may come before what is measured
+            if "ordinary" in name or "least" in name:
+                assert counted["forward"] >= sent.requests, name
+        else:
+            assert counted["forward"] == 0, name
+        if situation == "banned":
+            assert counted["ban"] <= 1, name  # its connection ends
 
 
 async def test_ordinary_requests_are_carried_to_the_end() -> None:
