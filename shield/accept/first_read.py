@@ -21,7 +21,7 @@ from shield.client.shut_out import BODILESS
 from shield.http.rules import Broken
 from shield.model import Action
 from shield.policy.request import Request
-from shield.readers import PEOPLE
+from shield.readers import READS_NOTHING
 from shield.replies.pages import PREFIX
 from shield.wire import client_hello
 from shield.wire.transport import READ_BYTES
@@ -149,9 +149,9 @@ class FirstRead:
         metrics.decided(verdict)
         if action not in _REFUSED:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
-        reader = head.reader()
+        request.reader = reader = head.reader()
         reply = self._replies.refusal(verdict, reader)
-        request_id = self._request_ids() if reader in PEOPLE else b""
+        request_id = b"" if reader in READS_NOTHING else self._request_ids()
         self._log.refused(now, request, reply.status, request_id)
         message = reply.message(head.method == "HEAD", True, request_id)
         metrics.own_responses[reply.status // 100] += 1

@@ -18,7 +18,7 @@ from shield.exchange.exchange import Exchange
 from shield.http.rules import Rule
 from shield.model import Action, Fault, Reason, Signal, Tier, Verdict
 from shield.policy.request import Request
-from shield.readers import PEOPLE, Reader
+from shield.readers import READS_NOTHING, Reader
 from shield.replies.pages import PREFIX
 from shield.replies.reply import Reply
 
@@ -102,7 +102,7 @@ class Answering(ABC):
 
     @abstractmethod
     def answer(self, reply: Reply, head: Head, now: float, request_id: bytes = b"") -> None:
-        """Send a reply of our own to a request whose body may not have been read; a page with the `request_id`."""
+        """Send a reply of our own to a request whose body may not have been read, with the `request_id`."""
 
     @abstractmethod
     def _received(self) -> int:
@@ -267,7 +267,9 @@ class Answering(ABC):
         """Refuse a request that was let in for the length of its body, which is more than its route allows."""
         serving, rule = self._serving, Rule.BODY_SIZE
         serving.engine.cancel(request, now)
-        reply = serving.replies.fault(rule.fault, head.reader())
+        reader = head.reader()
+        reply = serving.replies.fault(rule.fault, reader)
+        request_id = self._id_to_quote(head, reader)
         serving.metrics.faults[rule.fault.value] += 1
         serving.metrics.rules["request"][rule.value] += 1
         peer = self.peer
@@ -279,18 +281,19 @@ class Answering(ABC):
             ja4=peer.ja4,
             head=head,
             rule=rule.value,
+            request_id=request_id,
         )
-        self.answer(reply, head, now)
+        self.answer(reply, head, now, request_id)
 
     def _refuse(self, request: Request, head: Head, verdict: Verdict, now: float) -> None:
         """Answer a request that the policy does not let through."""
         serving = self._serving
         peer = self.peer
-        reader = head.reader()
+        request.reader = reader = head.reader()
         if peer.trusted:
             request_id = self._id_to_quote(head, reader)
         else:  # the same, for a flood
-            request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
+            request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
         if verdict.action is _CHALLENGE:
             serving.log.refused(now, request, 503, request_id, peer.ja4, head.http)
             self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
@@ -310,7 +313,7 @@ class Answering(ABC):
         quote it."""
         if self.peer.trusted and head.request_id:
             return head.request_id
-        return self._serving.forwarder.request_ids() if reader in PEOPLE else b""
+        return b"" if reader in READS_NOTHING else self._serving.forwarder.request_ids()
 
     def _say(self, reply: Reply | BodyWanted, head: Head, now: float, request_id: bytes = b"") -> None:
         """Send a reply, or first read the body that it depends on."""

@@ -56,7 +56,7 @@ from shield.http.head_reader import HeadReader
 from shield.http.rules import Broken, Rule
 from shield.model import Fault, Signal, Tier
 from shield.policy.request import Request
-from shield.readers import PEOPLE, Reader
+from shield.readers import READS_NOTHING, Reader
 from shield.replies.pages import PREFIX
 from shield.replies.reply import Reply
 from shield.wire import client_hello
@@ -407,7 +407,7 @@ class ClientConnection(Answering, asyncio.Protocol):
                 self.flow.resume()
 
     def answer(self, reply: Reply, head: Head, now: float, request_id: bytes = b"") -> None:
-        """Send a reply of our own to a request whose body may not have been read; a page with the `request_id`."""
+        """Send a reply of our own to a request whose body may not have been read, with the `request_id`."""
         close = reply.closes or self.must_close(head)
         self._serving.metrics.own_responses[reply.status // 100] += 1
         message = reply.message(head.method == "HEAD", close, request_id)
@@ -455,7 +455,7 @@ class ClientConnection(Answering, asyncio.Protocol):
         head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
         reply = serving.replies.fault(fault, reader)
         if exchange is None:
-            request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
+            request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
             serving.metrics.faults[fault.value] += 1
             asked = head if self._body is None or self._body.collecting is None else self._body.collecting.head
             word = ""
@@ -573,7 +573,8 @@ class ClientConnection(Answering, asyncio.Protocol):
             self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.REFUSAL:
             request = exchange.request
-            reply = self._serving.replies.refusal(request.verdict, head.reader())
+            request.reader = reader = head.reader()
+            reply = self._serving.replies.refusal(request.verdict, reader)
             self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4, exchange.head.http)
             self.answer(reply, head, now, exchange.request_id)
             if self._serving.resting.seconds:

@@ -388,7 +388,7 @@ class AccessLog:
     ) -> None:
         """Log a request or connection that failed before or beside any verdict. `head`: what there is of a request,
         read or not; its method and path are told. `rule` is the one that it broke, if it broke one. `request_id` is
-        the one that the page of the reply shows. `http` is "2" if it came over HTTP/2."""
+        the one that the reply names. `http` is "2" if it came over HTTP/2."""
         if not self._admit_fault(now):
             return
         http = http or (head.http if isinstance(head, Head) else "")

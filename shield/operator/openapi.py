@@ -235,7 +235,7 @@ _PATHS: Final[dict[str, Any]] = {
             "Explanation",
             parameters=(
                 _query("address", "An address."),
-                _query("request_id", "The id on the page that a visitor saw."),
+                _query("request_id", "The id on the page that a visitor saw, or in a problem document."),
                 _query("pass", "A token, or pass: and its id."),
                 _query("site", "The site at which it is asked; else the first."),
             ),

@@ -1,6 +1,6 @@
 """The requests that were refused in the last minutes, so that an operator can say why.
 
-A ring for those that have an id, which the page of a refusal shows, and one for the others. In each second a ring
+A ring for those that got a page, since people quote the id on it, and one for the others. In each second a ring
 takes PER_NETWORK of a network, and PER_SECOND of strangers and as many of those who are known: no flood takes the place
 of the user who calls, unless it comes from as many networks as that. MOST of each ring are kept, for SECONDS at most.
 """
@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from shield.model import Tier, Verdict
 from shield.policy.explain.picture import Picture
 from shield.policy.request import Request
+from shield.readers import PEOPLE
 
 MOST: Final = 3000
 """Two and a half minutes of the largest flood, and hours of a small one. 700 bytes each, by tracemalloc."""
@@ -126,7 +127,7 @@ class Refusals:
 
     def note(self, now: float, request: Request, status: int, request_id: bytes, holds: bool) -> None:
         """Keep a refused request, if there is room in this second. `holds`: it has a pass or a history."""
-        budget, ring = self._rings[bool(request_id)]
+        budget, ring = self._rings[request.reader in PEOPLE]
         client = request.client
         if not budget.admit(client.network, holds, now) or self.taker is None:
             return
@@ -160,7 +161,7 @@ class Refusals:
 
     def by_id(self, request_id: str) -> Refusal | None:
         """The refused request with this id."""
-        return next((each for each in reversed(self._rings[1][1]) if each.id == request_id), None)
+        return next((each for _, ring in self._rings for each in reversed(ring) if each.id == request_id), None)
 
     def of(self, matches: Callable[[Refusal], bool], most: int) -> list[Refusal]:
         """The latest that match, the newest first."""

@@ -39,7 +39,7 @@ class OwnPages:
         client speaks TLS; `request_id` is logged with a fault."""
         found: Reply | BodyWanted | Fault | None
         if head.path == ANSWER_TO:
-            found = self._proof.take(request, head, trusted, secure)
+            found = self._proof.take(request, head, trusted, secure, request_id)
         elif head.method != "GET" and head.method != "HEAD":
             found = Fault.GET_ONLY
         else:

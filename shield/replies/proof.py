@@ -67,9 +67,11 @@ class ProofOfWork:
         self._metrics.challenges_minted += 1
         return self._replies.challenge(request.verdict, challenge, head.reader(), head.method, form)
 
-    def take(self, request: Request, head: Head, trusted: bool, secure: bool) -> Fault | BodyWanted:
+    def take(
+        self, request: Request, head: Head, trusted: bool, secure: bool, request_id: bytes = b""
+    ) -> Fault | BodyWanted:
         """What is to be read of an answer, or why it is none. `trusted`: a trusted proxy brings it; `secure`: the
-        client speaks TLS.
+        client speaks TLS; `request_id` is logged with a refusal.
 
         Only JSON is taken: another site's page cannot send that without asking first (CORS).
         """
@@ -89,7 +91,7 @@ class ProofOfWork:
             reply = self._replies.redeemed(redemption, secure)
             if reply.status >= 400:
                 word = ANSWER_REFUSED + redemption.result.value
-                self._log.fault(now, request.client.address, word, reply.status, head=head)
+                self._log.fault(now, request.client.address, word, reply.status, head=head, request_id=request_id)
             return reply
 
         return BodyWanted(MAX_ANSWER_BYTES, then)

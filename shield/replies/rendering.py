@@ -23,7 +23,7 @@ from shield.model import Action
 from shield.readers import NOBODY, PEOPLE, PERSON, PREFLIGHT, SENDER, Reader
 from shield.replies.faults import FAULTS
 from shield.replies.pages import ANSWER_TO, CHALLENGE_FIELDS, HTML, NO_STORE, PROBLEMS, VARY, Files, Pages
-from shield.replies.reply import OPEN, Reply, Template, head_fields
+from shield.replies.reply import NO_MEMBER, OPEN, Reply, Template, head_fields
 from shield.replies.wording import (
     ANSWER_KIND,
     ANSWER_TITLE,
@@ -270,8 +270,9 @@ class Replies:
 
 
 def problem(kind: str, status: int, title: str, detail: str, **members: Any) -> bytes:
-    """A problem document (RFC 9457). `kind` names its page below PROBLEMS."""
-    return orjson.dumps({"type": PROBLEMS + kind, "title": title, "status": status, "detail": detail} | members)
+    """A problem document (RFC 9457), with room for the id of its request. `kind` names its page below PROBLEMS."""
+    said = {"type": PROBLEMS + kind, "title": title, "status": status, "detail": detail} | members
+    return orjson.dumps(said)[:-1] + NO_MEMBER + b"}"
 
 
 _MARKS: Final = {name: f"@{name}@" for name in ("token", "k", "target", "expected_hashes", "expires_in")}

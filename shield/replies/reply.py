@@ -39,7 +39,8 @@ class Reply:
 
     def message(self, head_only: bool, close: bool, request_id: bytes = b"") -> bytes:
         """The reply as an HTTP/1.1 message. `head_only`: without the body, to HEAD; `close`: the last one of its
-        connection. A page shows `request_id` for the visitor to quote; one of more than 64 characters is cut.
+        connection. A page or a problem document names `request_id`, to be quoted; one of more than 64 characters is
+        cut.
 
         Each of the four forms is made when it is first asked for and kept: a flood gets the same refusal many times.
         """
@@ -50,15 +51,18 @@ class Reply:
         if not request_id or len(parts) == 1:
             return parts[0]
         name = request_id[:_NAME_CHARS]
-        return b"".join((parts[1], name, _NAME_ENDS[len(name)], parts[2]))
+        return b"".join((parts[1], name, parts[2], _SPACES[len(name)], parts[3]))
 
     def _write(self, head_only: bool, close: bool) -> tuple[bytes, ...]:
-        """The message; of a page that has room for an id, also what comes before it and what comes after it."""
+        """The message; where it has room for an id, also what comes before it, what ends it and what comes later."""
         closing = _CLOSE if close else b""
         body = b"" if head_only else self.body
         message = b"%b%b%b\r\n%b" % (STATUS_LINES[self.status], self.fields, closing, body)
-        before, _, after = message.partition(UNNAMED)
-        return (message, before + _NAME_BEGINS, after) if after else (message,)
+        for room, begins, ends in _ROOMS:
+            before, _, after = message.partition(room)
+            if after:
+                return message, before + begins, ends, after
+        return (message,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,16 @@ OPEN: Final = b"%b"
 WAIT: Final = b"@wait@"
 """Stands for the seconds to wait in the body of a page, which are as long: the length of the body is known before."""
 
-_NAME_BEGINS: Final = b"Request: <code>"
 _NAME_CHARS: Final = 64
-_NAME_ENDS: Final = tuple(b"</code>" + b" " * (_NAME_CHARS - length) for length in range(_NAME_CHARS + 1))
+_SPACES: Final = tuple(b" " * (_NAME_CHARS - length) for length in range(_NAME_CHARS + 1))
 """What comes after an id, by its length: as many bytes for both together, whatever the id."""
-UNNAMED: Final = b"<!--%b-->" % (b" " * (len(_NAME_BEGINS + _NAME_ENDS[0]) - len("<!---->")))
+_ON_PAGE: Final = b"Request: <code>", b"</code>"
+_AS_MEMBER: Final = b',"request_id":"', b'"'
+UNNAMED: Final = b"<!--%b-->" % (b" " * (len(b"".join(_ON_PAGE)) + _NAME_CHARS - len("<!---->")))
 """Stands on a page for the id of its request, so that it is as long with one as without."""
+NO_MEMBER: Final = b" " * (len(b"".join(_AS_MEMBER)) + _NAME_CHARS)
+"""The same for a problem document, behind its last member."""
+_ROOMS: Final = ((UNNAMED, *_ON_PAGE), (NO_MEMBER, *_AS_MEMBER))
 
 
 def head_fields(date: bytes, media: bytes, length: bytes, more: bytes) -> bytes:

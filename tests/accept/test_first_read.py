@@ -33,20 +33,23 @@ async def test_a_refusal_needs_no_connection(verdict: Any, status: int) -> None:
         assert not origin.requests
         assert shield.metrics.connections_open == 0
         assert shield.metrics.bytes_in == 3 * len(get("/no", CLOSE))
-        assert shield.log.refusals == [("/no", status, "")] * 3
+        assert shield.log.refusals == [("/no", status, f"id-{number}") for number in (1, 2, 3)]
         assert len(shield.engine.identified) == 1, "the same bytes from the same address are read once"
 
 
-async def test_a_page_has_an_id_to_quote_each_time() -> None:
+async def test_a_reply_has_an_id_to_quote_each_time() -> None:
     async with shielded() as (shield, _):
         shield.engine.verdicts = {"/no": BANNED}
         for number in range(2):
             async with await shield.client() as client:
                 page = await client.ask(get("/no", CLOSE, "Accept: text/html"))
-            request_id = shield.log.refusals[number][2]
-            assert f"Request: <code>{request_id}</code>".encode() in page.body
+            async with await shield.client() as client:
+                document = await client.ask(get("/no", CLOSE))
+            on_page, in_document = (refusal[2] for refusal in shield.log.refusals[2 * number :])
+            assert f"Request: <code>{on_page}</code>".encode() in page.body
+            assert f'"request_id":"{in_document}"'.encode() in document.body
         assert not shield.accepted
-        assert shield.log.refusals[0] != shield.log.refusals[1]
+        assert len({refusal[2] for refusal in shield.log.refusals}) == 4
 
 
 async def test_an_answer_to_head_has_no_body() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import struct
@@ -185,7 +186,7 @@ async def test_a_client_may_be_reset_while_its_connection_lingers(data: bytes) -
         await soon(lambda: shield.metrics.connections_open == 0)
 
 
-async def test_a_refusal_is_logged_with_the_id_of_its_request_if_it_got_one() -> None:
+async def test_a_refusal_is_logged_with_the_id_of_its_request() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
         shield.engine.verdicts = {"/limit": LIMITED, "/challenge": CHALLENGED, "/queue": QUEUED}
         for path in ("/limit", "/challenge", "/fine", "/queue"):
@@ -194,7 +195,7 @@ async def test_a_refusal_is_logged_with_the_id_of_its_request_if_it_got_one() ->
                 await soon(lambda: shield.engine.queued)
                 shield.forwarder.resume([shield.engine.let_in(SHED)], shield.clock())
             await client.response()
-        assert shield.log.refusals == [("/limit", 429, ""), ("/challenge", 503, ""), ("/queue", 503, "id-2")]
+        assert shield.log.refusals == [("/limit", 429, "id-1"), ("/challenge", 503, "id-2"), ("/queue", 503, "id-4")]
 
 
 async def test_expect_is_not_invited_when_the_request_is_refused() -> None:
@@ -837,7 +838,8 @@ PERSON = ("Accept: text/html", "Accept-Language: en")
 
 
 @pytest.mark.parametrize("verdict", [LIMITED, SHED, BANNED, CHALLENGED], ids=lambda verdict: verdict.reason.value)
-async def test_a_visitor_who_is_refused_can_quote_the_request_as_the_log_names_it(verdict: Verdict) -> None:
+async def test_who_is_refused_can_quote_the_request_as_the_log_names_it(verdict: Verdict) -> None:
+    """Programs got no id, and were found by their address alone."""
     async with shielded() as (shield, _), await shield.client() as client:
         shield.engine.verdicts["/x"] = verdict
         page = await client.ask(get("/x", *PERSON))
@@ -846,8 +848,12 @@ async def test_a_visitor_who_is_refused_can_quote_the_request_as_the_log_names_i
         assert request_id
         assert f"Request: <code>{request_id}</code>".encode() in page.body
         program = await client.ask(get("/x"))
-        assert b"Request:" not in program.body
-        assert shield.log.refusals[1] == ("/x", page.status, "")
+        document = json.loads(program.body)
+        assert shield.log.refusals[1] == ("/x", page.status, document["request_id"])
+        assert document["request_id"] != request_id
+        picture = await client.ask(get("/x", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"))
+        assert b"equest" not in picture.body.replace(b"Too many requests", b"")
+        assert shield.log.refusals[2] == ("/x", page.status, "")
 
 
 async def test_a_form_that_waits_on_the_challenge_page_has_an_id_to_quote() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from shield.model import Reason, Tier, Verdict
 from shield.operator.refusals import BRIEF_CHARS, CHARS, MOST_RECENT, PER_NETWORK, PER_SECOND, SECONDS, Refusals
+from shield.readers import PERSON, PROGRAM
 
+PROGRAMS = {"reader": PROGRAM}
 BANNED = Verdict(Reason.CLIENT_BANNED, 60)
 
 
@@ -34,6 +36,7 @@ def request(address: str = "192.0.2.1", **more: Any) -> Any:
         "path": "/p" * 1000,
         "shown_pass": None,
         "tier": Tier.T3,
+        "reader": PERSON,
     }
     return cast("Any", SimpleNamespace(**{**made, "verdict": BANNED, **more}))
 
@@ -76,9 +79,11 @@ def test_a_flood_does_not_take_the_place_of_the_user_who_calls(refusals: Refusal
     assert len(addresses(refusals)) == 4 * kept
 
 
-def test_who_has_no_id_takes_no_place_of_those_who_have(refusals: Refusals) -> None:
+def test_programs_take_no_place_of_those_who_see_a_page(refusals: Refusals) -> None:
     for i in range(200):
-        refusals.note(float(i), request(), 503, b"", False)
+        refusals.note(float(i), request(**PROGRAMS), 503, b"program-%d" % i, False)
+    assert refusals.by_id("program-199") is not None
+    assert refusals.by_id("program-0") is None
     refusals.note(200.0, request("192.0.2.9"), 503, b"abc-1", False)
     assert len(addresses(refusals)) == 51
     assert addresses(refusals)[0] == "192.0.2.9"

@@ -326,8 +326,8 @@ def test_nobody_is_asked_to_try_again_for_nothing(replies: Replies) -> None:
         assert "<script" not in text
 
 
-@pytest.mark.parametrize("reader", [PERSON, SENDER])
-def test_a_page_can_name_its_request(replies: Replies, reader: Reader) -> None:
+@pytest.mark.parametrize("reader", [PERSON, SENDER, PROGRAM, SCRIPT])
+def test_pages_and_documents_can_name_their_request(replies: Replies, reader: Reader) -> None:
     pages = [
         replies.refusal(Verdict(Reason.QUEUE_TIMEOUT, 3), reader),
         replies.fault(Fault.INTERNAL, reader),
@@ -339,7 +339,12 @@ def test_a_page_can_name_its_request(replies: Replies, reader: Reader) -> None:
         for request_id in (b"5f00c0de-1a", b"x" * 64, b"y" * 128):
             named = reply.message(False, False, request_id)
             assert len(named) == len(plain)
-            assert b"Request: <code>%b</code>" % request_id[:64] in named
+            if reader in (PERSON, SENDER):
+                assert b"Request: <code>%b</code>" % request_id[:64] in named
+            else:
+                document, bare = (orjson.loads(each.partition(b"\r\n\r\n")[2]) for each in (named, plain))
+                assert document.pop("request_id") == request_id[:64].decode()
+                assert document == bare
         assert reply.message(True, False, b"5f00c0de-1a") == reply.message(True, False)
 
 

@@ -25,7 +25,7 @@ from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
 from shield.http.rules import Rule
 from shield.model import Action, Fault, Tier
-from shield.readers import PEOPLE, Reader
+from shield.readers import READS_NOTHING, Reader
 from shield.replies.pages import PREFIX
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Stream(Answering):
         self._head = head
         fault = rule.fault
         serving, peer = self._serving, self.peer
-        request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
+        request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
         reply = serving.replies.fault(fault, reader)
         serving.log.fault(
             now,
@@ -318,7 +318,7 @@ class Stream(Answering):
             if rule is not None:
                 serving.metrics.rules["request"][word] += 1
             reader = asked.reader()
-            request_id = serving.forwarder.request_ids() if reader in PEOPLE else b""
+            request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
             reply = serving.replies.fault(fault, reader)
             serving.log.fault(
                 now,
@@ -437,7 +437,8 @@ class Stream(Answering):
             self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.REFUSAL:
             request = exchange.request
-            reply = self._serving.replies.refusal(request.verdict, head.reader())
+            request.reader = reader = head.reader()
+            reply = self._serving.replies.refusal(request.verdict, reader)
             self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4, "2")
             self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.CUT:
