@@ -20,7 +20,7 @@ import ssl
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from shield.accept.certificates import Certificates
@@ -524,6 +524,7 @@ class Response:
     fields: list[tuple[str, str]]
     body: bytes
     version: str = "HTTP/1.1"
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def get(self, name: str) -> str | None:
         """The value of a field that may come once."""
@@ -662,7 +663,9 @@ class Client:
             while size := int((await self.until(b"\r\n"))[:-2], 16):
                 answer.body += await self.exactly(size)
                 assert await self.exactly(2) == b"\r\n"
-            assert await self.exactly(2) == b"\r\n"  # no trailers
+            while (line := (await self.until(b"\r\n"))[:-2]) != b"":
+                name, _, value = line.decode("latin-1").partition(": ")
+                answer.trailers.append((name, value))
         elif length is not None:
             answer.body = await self.exactly(int(length))
         else:
@@ -704,6 +707,7 @@ class Received:
     fields: list[tuple[str, str]]
     body: bytes = b""
     raw_head: bytes = b""
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def get(self, name: str) -> str | None:
         values = self.all(name)
@@ -794,8 +798,11 @@ class Link:
                 request.body += await self._take(size)
                 if await self._line():
                     raise ValueError("chunk longer than its size")
-            if await self._line():
-                raise ValueError("trailer")
+            while line := await self._line():
+                found = _REQUEST_FIELD.fullmatch(line)
+                if found is None:
+                    raise ValueError(f"trailer {line!r}")
+                request.trailers.append((found[1].decode(), found[2].decode("latin-1")))
         return request.body
 
 

@@ -33,6 +33,11 @@ class IncomingBody:
             self.received += len(piece)  # payload only: chunk framing is no progress
         return pieces, stop, framing.done
 
+    def trailers(self) -> tuple[bytes, ...]:
+        """The lines behind its last chunk, once it is whole."""
+        framing = self._framing
+        return framing.trailers if isinstance(framing, ChunkedBody) else ()
+
     def may_exceed(self, limit: int) -> bool:
         """Whether more than `limit` bytes may follow."""
         framing = self._framing

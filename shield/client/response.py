@@ -85,6 +85,12 @@ class Http1Response:
         """Payload that is framed already."""
         self._out += chunks
 
+    def trailers(self, fields: list[bytes]) -> None:
+        """Fields behind the last chunk; without chunks there is no place for them."""
+        if self._chunked:
+            self._chunked = False  # this is the end of them
+            self._out += (b"0\r\n", *fields, b"\r\n")
+
     def end(self) -> bytes:
         """The rest of the response, which is complete."""
         out = self._out

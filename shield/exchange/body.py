@@ -18,7 +18,8 @@ class RequestBody:
     """The body of one request. In memory are at most `limit` bytes and one read.
 
     `size` is the payload that has come, in bytes; `done` is true when that is all. `replayable`: all that was sent of
-    it is still here, so that another server can get it, too. `pieces` are in memory, and come after the spool.
+    it is still here, so that another server can get it, too. `pieces` are in memory, and come after the spool;
+    `trailers` come after them, each a line with its CRLF.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class RequestBody:
         "pieces",
         "replayable",
         "size",
+        "trailers",
     )
 
     def __init__(self, limit: int) -> None:
@@ -39,6 +41,7 @@ class RequestBody:
         self.size = 0
         self.done = False
         self.replayable = True
+        self.trailers: list[bytes] = []
 
     def __repr__(self) -> str:
         return (

@@ -55,6 +55,7 @@ from shield.exchange.slot import Slot
 from shield.exchange.tunnel import Tunnel
 from shield.exchange.upload import Upload
 from shield.http.response_head import EVENTS
+from shield.http.trailers import passable, wanted
 from shield.model import Action, Fault, Outcome, Tier
 from shield.upstream.dial import CONNECT_ERRORS
 from shield.wire.proxy_protocol import write
@@ -169,6 +170,10 @@ class Exchange:
                 self._enter(now)
         else:
             cast("Upload", self._upload).send(pieces, done, now)
+
+    def end_body_with(self, lines: Sequence[bytes]) -> None:
+        """The fields behind the payload, whose end send_body() tells next: as they came, without CRLF."""
+        cast("RequestBody", self._body).trailers = passable(lines, to_server=True)
 
     # its body, before it is sent
 
@@ -307,7 +312,7 @@ class Exchange:
             connection.send(self, self.head, self._suffix, self.request_id, turn)
             self._client.watch.first_byte(now)
         elif body.in_memory():
-            connection.send(self, self.head, self._suffix, self.request_id, turn, body.pieces)
+            connection.send(self, self.head, self._suffix, self.request_id, turn, body.pieces, trailers=body.trailers)
             self._client.watch.first_byte(now)
         else:
             self._send_kept(connection, body, turn, now)
@@ -324,7 +329,7 @@ class Exchange:
         except OSError as error:
             self.on_unreadable(error, now)
             return
-        connection.send(self, self.head, self._suffix, self.request_id, turn, pieces, upload.over)
+        connection.send(self, self.head, self._suffix, self.request_id, turn, pieces, upload.over, body.trailers)
         upload.drain(now)
 
     def on_uploaded(self, now: float) -> None:
@@ -407,6 +412,13 @@ class Exchange:
         """The same in chunks with `payload` bytes in all."""
         self.body_sent += payload
         self._client.response.chunks(chunks)
+
+    def on_trailers(self, lines: Sequence[bytes]) -> None:
+        """The fields behind it, which a client gets that takes any."""
+        if wanted(self.head.headers.get("TE")):
+            fields = passable(lines)
+            if fields:
+                self._client.response.trailers(fields)
 
     def shortcut(self) -> Shortcut | None:
         """A way from the server's socket to the client's, if both are plain ones."""

@@ -16,6 +16,8 @@ import enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shield.http.head import Head
     from shield.http.rules import Rule
     from shield.model import Fault
@@ -92,6 +94,9 @@ class Response(Protocol):
     def chunks(self, chunks: list[bytes]) -> None:
         """Payload that is framed in chunks already; only after head() has returned True."""
 
+    def trailers(self, fields: list[bytes]) -> None:
+        """Fields behind the payload, as far as the framing has a place for them. Nothing but the end follows."""
+
 
 class ClientSide(Protocol):
     """One request's end at the client: an HTTP/1 connection while it serves the request, or a stream of HTTP/2."""
@@ -156,6 +161,9 @@ class Requester(Protocol):
 
     def on_chunks(self, chunks: list[bytes], payload: int) -> None:
         """Chunks that hold `payload` bytes; only after on_head() has returned True."""
+
+    def on_trailers(self, lines: Sequence[bytes]) -> None:
+        """The fields behind the payload as they came, without CRLF; finish() follows."""
 
     def shortcut(self) -> Shortcut | None:
         """A way past Python for the rest of a body whose length is known, if there is one."""

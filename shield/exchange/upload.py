@@ -137,7 +137,7 @@ class Upload:
             except OSError as error:
                 self._exchange.on_unreadable(error, now)
                 return
-            self._connection.send_body(taken, self.over, turn)
+            self._connection.send_body(taken, self.over, turn, body.trailers)
         if self.over:
             self._drained(now)
             self._exchange.on_uploaded(now)

@@ -23,7 +23,7 @@ UNTIL_CLOSE: Final = -2
 MAX_CHUNK_LINE: Final = 256
 """bytes. A chunk size with its extensions, which have no known use and are dropped."""
 MAX_TRAILER_BYTES: Final = 8192
-"""bytes. All trailer fields together; they are dropped (RFC 9110 section 6.5.1 allows it)."""
+"""bytes. All trailer fields together."""
 MAX_CHUNK_OVERHEAD: Final = 16384
 """bytes. Framing without a byte of payload between; CVE-2023-39326 is a body of extensions only."""
 
@@ -53,6 +53,8 @@ class LengthBody:
 class ChunkedBody:
     """A body in the chunked coding, of at most `limit` payload bytes (0: no limit).
 
+    `trailers` are the lines behind the last chunk, without CRLF (trailers.py).
+
     feed() raises Broken on anything that RFC 9112 section 7.1 does not allow, bare LF included, and for a
     body beyond the limit. `payload` counts the payload bytes read so far.
 
@@ -62,7 +64,19 @@ class ChunkedBody:
     `padded`: whitespace behind a size is nothing, as servers write it that fill the size in later.
     """
 
-    __slots__ = ("_left", "_limit", "_line", "_overhead", "_padded", "_state", "_trailer", "done", "framed", "payload")
+    __slots__ = (
+        "_left",
+        "_limit",
+        "_line",
+        "_overhead",
+        "_padded",
+        "_state",
+        "_trailer",
+        "done",
+        "framed",
+        "payload",
+        "trailers",
+    )
 
     SIZE, DATA, DATA_END, TRAILER = range(4)
 
@@ -76,6 +90,7 @@ class ChunkedBody:
         self.payload = 0
         self._overhead = 0
         self._trailer = 0
+        self.trailers: tuple[bytes, ...] = ()
         self.done = False
 
     def feed(self, data: bytes, at: int) -> tuple[list[bytes], int]:
@@ -204,6 +219,7 @@ class ChunkedBody:
             self._trailer += len(line)
             if self._trailer > MAX_TRAILER_BYTES or TRAILER_LINE.fullmatch(line) is None:
                 raise Broken(Rule.TRAILER)
+            self.trailers += (line,)
 
 
 def encode_chunk(piece: bytes) -> bytes:

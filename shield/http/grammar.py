@@ -45,8 +45,8 @@ FOLD = re.compile(rb"\r\n[ \t]++")
 PLAIN_FIELD_LINE = re.compile(rb"([" + _TCHAR_BUT_UNDERSCORE + rb"]+)" + _FIELD_LINE)
 """The same without "_" in the name: CGI and WSGI map it and "-" to one letter, so such a name needs a closer look."""
 
-# RFC 9112 section 7.1.2:  trailer-section = *( field-line CRLF ).  Trailers are dropped, so the value is not looked at
-# more closely than for control characters (RFC 9110 section 5.5).
+# RFC 9112 section 7.1.2:  trailer-section = *( field-line CRLF ).  The value is not looked at more closely than for
+# control characters (RFC 9110 section 5.5) until a trailer is sent on.
 TRAILER_LINE = re.compile(rb"[" + _TCHAR + rb"]+:[\t\x20-\x7e\x80-\xff]*")
 
 # RFC 9112 section 3:  request-line = method SP request-target SP HTTP-version.  Groups: method, target.

@@ -127,9 +127,10 @@ class UpstreamConnection(asyncio.Protocol):
         turn: Turn,
         body: list[bytes] = _NOTHING,
         done: bool = True,
+        trailers: list[bytes] = _NOTHING,
     ) -> None:
         """Serve `exchange` from now on: send the request with this head, and what there is of its body. `done`: that is
-        all of it. `suffix` are the forwarding fields, each with its CRLF."""
+        all of it, but for `trailers`. `suffix` are the forwarding fields. Each field has its CRLF."""
         # Longer than a screen because it runs for each request: a call would cost as much as three of its lines.
         self.exchange = exchange
         self._request = head
@@ -165,7 +166,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.sent = None
         self.transport.write(b"".join(parts))
-        self.send_body(body, done, turn)
+        self.send_body(body, done, turn, trailers)
 
     def _begin(self, head: Head, server: Server) -> list[bytes]:
         """The request line, Host, and the fields that the client has sent, in pieces.
@@ -185,8 +186,9 @@ class UpstreamConnection(asyncio.Protocol):
             head.written = b"".join(parts)
         return parts
 
-    def send_body(self, pieces: list[bytes], done: bool, turn: Turn) -> None:
-        """Send more of the request's body; `done`: that was the last of it."""
+    def send_body(self, pieces: list[bytes], done: bool, turn: Turn, trailers: list[bytes] = _NOTHING) -> None:
+        """Send more of the request's body; `done`: that was the last of it, but for `trailers`, for which only chunks
+        have a place."""
         if done:
             self.sent = turn
         transport = self.transport
@@ -195,7 +197,11 @@ class UpstreamConnection(asyncio.Protocol):
         body = b"".join(pieces) if len(pieces) != 1 else pieces[0]
         if self._request.length == CHUNKED:
             body = encode_chunk(body)  # one, however many the client has made of it
-            if done:
+            if done and trailers:
+                # Some servers take the last trailer for the first field of the next request, which is somebody else's.
+                self.poisoned = True
+                body = b"".join((body, b"0\r\n", *trailers, b"\r\n"))
+            elif done:
                 body += LAST_CHUNK
         if body:
             transport.write(body)
@@ -419,5 +425,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if stop < len(data):
             self.poisoned = True
+        if chunks.trailers:
+            exchange.on_trailers(chunks.trailers)
         self.complete = True
         exchange.finish()

@@ -474,11 +474,21 @@ CHUNKS = [
     ),
     Case(
         "parsers.md",
-        "trailers are dropped",
+        "trailers are dropped that mean something in front",
+        _chunks(b"0\r\nX-Forwarded-For: 1.2.3.4\r\nSet-Cookie: a\r\n\r\n") + _head(first=b"GET /2 HTTP/1.1"),
+        (200, 200),
+        ("/1", "/2"),
+        stays=True,
+        body=b"",
+    ),
+    Case(
+        "parsers.md",
+        "other trailers are passed on, and no request behind them",
         _chunks(b"0\r\nX-T: 1\r\nSet-Cookie: a\r\n\r\n") + _head(first=b"GET /2 HTTP/1.1"),
         (200, 200),
         ("/1", "/2"),
         stays=True,
+        upstream_stays=False,
         body=b"",
     ),
     Case(

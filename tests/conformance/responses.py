@@ -210,7 +210,12 @@ CHUNKS = [
     _cut("RFC 9112 7.1.1", "an extension that is no token", _chunks(b"5;a(b)\r\nhello\r\n0\r\n\r\n")),
     _cut("RFC 9112 7.1.1", "a value without its name", _chunks(b"5;=a\r\nhello\r\n0\r\n\r\n")),
     _cut("RFC 9112 7.1.1", "a quote without end", _chunks(b'5;a="b\r\nhello\r\n0\r\n\r\n')),
-    _good("RFC 9110 6.5", "trailers are dropped", _chunks(b"5\r\nhello\r\n0\r\nSet-Cookie: a=b\r\n\r\n"), b"hello"),
+    _good(
+        "RFC 9110 6.5",
+        "unwanted trailers are dropped",
+        _chunks(b"5\r\nhello\r\n0\r\nSet-Cookie: a=b\r\n\r\n"),
+        b"hello",
+    ),
     _good("RFC 9110 6.5.1", "framing in the trailers", _chunks(b"0\r\nContent-Length: 39\r\nX: 1\r\n\r\n")),
     _good("RFC 9112 6.1", "Chunked in another case", _head(b"Transfer-Encoding: CHUNKED") + b"0\r\n\r\n"),
     _cut("RFC 9112 7.1", "a size that is no number", _chunks(b"x\r\nhello\r\n0\r\n\r\n")),

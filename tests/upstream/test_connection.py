@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -70,6 +71,9 @@ class Recorder:
         pieces, end = ChunkedBody(0).feed(wire, 0)
         assert (end, sum(map(len, pieces))) == (len(wire), payload)
         self.body += b"".join(pieces)
+
+    def on_trailers(self, lines: Sequence[bytes]) -> None:
+        assert not any(b"\n" in line for line in lines)
 
     def flush(self) -> None:
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,9 @@ class Exchange:
         pieces, end = ChunkedBody(0).feed(wire, 0)
         assert (end, sum(map(len, pieces))) == (len(wire), payload)
         self.body += b"".join(pieces)
+
+    def on_trailers(self, lines: Sequence[bytes]) -> None:
+        assert not any(b"\n" in line for line in lines)
 
     def flush(self) -> None:
         pass

@@ -275,7 +275,7 @@ class Http2Connection(asyncio.Protocol):
             elif kind in _CONTROL:
                 exceeded = exceeded or calm.control()
             elif kind is TrailersReceived:
-                self._end_request(event.stream_id, now)  # type: ignore[attr-defined]
+                self._end_request(event, now)  # type: ignore[arg-type]
             elif kind is PingAcknowledged:
                 if self._leaving == 1:
                     self._refuse_more()
@@ -373,11 +373,11 @@ class Http2Connection(asyncio.Protocol):
             return self.calm.control()
         return None
 
-    def _end_request(self, number: int, now: float) -> None:
-        """Trailers end a request. They are dropped, as those of HTTP/1 are (RFC 9110 section 6.5.1 allows it)."""
-        stream = self._streams.get(number)
+    def _end_request(self, event: TrailersReceived, now: float) -> None:
+        """Trailers end a request."""
+        stream = self._streams.get(event.stream_id)
         if stream is not None and not stream.gone:
-            stream.data(b"", True, now)
+            stream.trailers(event.headers, now)
 
     def _closed(self, event: StreamClosed, now: float) -> Budget | None:
         """A stream is no more."""

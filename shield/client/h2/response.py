@@ -52,6 +52,10 @@ class FieldPairs:
             pairs.append(hsts)
         return pairs
 
+    def trailers(self, lines: Iterable[bytes]) -> list[Pair]:
+        """The pairs of trailers. They are not remembered: nearly each differs, or comes with each response."""
+        return [pair for pair in map(_pair, lines) if pair[0] not in CONNECTION_FIELDS]
+
     def _learn(self, line: bytes) -> Pair:
         pair = _pair(line)
         if not pair[0] or pair[0] in CONNECTION_FIELDS:
@@ -71,7 +75,7 @@ class Http2Response:
     `begun`: its head has been given to the session; `over`: its end has.
     """
 
-    __slots__ = ("_fields", "_head", "_pieces", "_secure", "_session", "_stream", "begun", "over")
+    __slots__ = ("_fields", "_head", "_pieces", "_secure", "_session", "_stream", "_trailers", "begun", "over")
 
     def __init__(self, session: Session, stream: int, fields: FieldPairs, secure: bool) -> None:
         self._session = session
@@ -80,6 +84,7 @@ class Http2Response:
         self._secure = secure
         self._head: list[Pair] | None = None
         self._pieces: list[bytes] = []
+        self._trailers: list[Pair] | None = None
         self.begun = False
         self.over = False
 
@@ -106,6 +111,10 @@ class Http2Response:
     def chunks(self, chunks: list[bytes]) -> None:
         """Never called, as head() returns False."""
         raise AssertionError("head() asked for pieces")
+
+    def trailers(self, fields: list[bytes]) -> None:
+        """Fields behind the payload."""
+        self._trailers = self._fields.trailers(fields)
 
     def say(self, status: int, lines: Iterable[bytes], body: bytes) -> None:
         """All of a response of Shield's own."""
@@ -134,6 +143,10 @@ class Http2Response:
     def end(self) -> int:
         """Give it the rest of the response, which is complete. bytes of payload in that."""
         self.over = True
+        if self._trailers is not None:
+            size = self.send()
+            self._session.trail(self._stream, self._trailers)
+            return size
         pieces = self._pieces
         if self._head is not None:
             self._session.respond(self._stream, self._head, not pieces)

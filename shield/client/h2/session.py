@@ -149,6 +149,14 @@ class Session:
             except NGH2Error:
                 return
 
+    def trail(self, stream: int, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send trailers, which end the response."""
+        if not self.over:
+            try:
+                self._connection.send_trailers(stream, pairs)
+            except NGH2Error:
+                return
+
     def reset(self, stream: int, code: ErrorCode) -> None:
         """End a stream, however far it has come. Sent later."""
         if not self.over:

@@ -24,6 +24,7 @@ from shield.exchange.endings import READ_TIMEOUT
 from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
 from shield.http.rules import Rule
+from shield.http.trailers import lines_of
 from shield.model import Action, Fault, Tier
 from shield.readers import READS_NOTHING, Reader
 from shield.replies.pages import PREFIX
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from shield.client.serving import Serving
     from shield.exchange.ports import Passage
     from shield.http.head import Head
+    from shield.http.http2_head import Pairs
     from shield.policy.request import Request
     from shield.replies.redirect import Redirect
     from shield.replies.reply import Reply
@@ -257,6 +259,12 @@ class Stream(Answering):
                 tunnel.up(data, now)
             if ended and self._tunnel is not None:
                 tunnel.abandon(now)
+
+    def trailers(self, pairs: Pairs, now: float) -> None:
+        """The fields behind the payload, which end the request."""
+        if self._phase == BODY and self._exchange is not None:
+            self._exchange.end_body_with(lines_of(pairs))
+        self.data(b"", True, now)
 
     def _collect(self, collecting: Collecting, data: bytes, ended: bool, now: float) -> None:
         """A body on which Shield's own reply depends."""

@@ -176,6 +176,7 @@ class Answer:
     status: int = 0
     fields: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
+    trailers: list[tuple[str, str]] = field(default_factory=list)
     ended: bool = False
     reset: int | None = None  # the code
 
@@ -271,6 +272,8 @@ class Peer:
             assert not answer.status, "two heads"
             answer.status = int(dict(event.headers)[":status"])
             answer.fields = [pair for pair in event.headers if pair[0] != ":status"]
+        elif isinstance(event, h2.events.TrailersReceived):
+            answer.trailers = list(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             assert answer.status, "a body before its head"
             answer.body += event.data

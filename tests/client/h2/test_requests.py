@@ -119,15 +119,6 @@ async def test_cookie_crumbs_are_joined_and_the_pass_is_taken_out() -> None:
         assert shield.engine.tokens == ["good"]
 
 
-async def test_trailers_end_a_request_and_are_dropped() -> None:
-    async with shielded(http2=True) as (shield, origin), await Peer.open(shield) as peer:
-        number = await peer.begin(request("/up", method="POST"), b"body", ended=False)
-        peer.connection.send_headers(number, [("x-sum", "1")], end_stream=True)
-        await peer.flush()
-        assert (await peer.answer(number)).status == 200
-        assert (await origin.got()).body == b"body"
-
-
 async def test_the_same_fields_again_with_other_paths() -> None:
     async with shielded(http2=True) as (shield, origin), await Peer.open(shield) as peer:
         for path in ("/a", "/b?c", "/c"):
