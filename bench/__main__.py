@@ -1,5 +1,5 @@
 """python -m bench throughput | latency | memory | micro | attack | slow | all | soak | saturation | crowd | kernel
-| chaos | compare | asymmetry | readme"""
+| operating | chaos | compare | asymmetry | readme"""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from bench.suites import (
     latency,
     memory,
     micro,
+    operating,
     saturation,
     slow,
     soak,
@@ -45,6 +46,7 @@ TOOLS: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "crowd": (crowd, "what users notice while connections that ask without a pause fill the proxy's core"),
     "kernel": (kernel, "what connection attempts of dropped addresses cost users and Shield"),
     "compare": (compare, "two checkouts of Shield, interleaved: what a change costs"),
+    "operating": (operating, "what it costs requests that Shield is scraped, watched, ruled and logs"),
     "asymmetry": (asymmetry, "what a byte can cost: the most that a KiB of each kind of input takes"),
     "readme": (readme, "show the newest results in README.md"),
 }

@@ -112,6 +112,9 @@ def headline(figures: Figures, state: Mapping[str, Any]) -> tuple[str, str, str]
         return "bad", "The service cannot be reached", doing
     if state.get("attack"):
         what = "The service is ill" if state.get("brownout") else "Under attack"
+        where = [clean(each["site"]) for each in state.get("sites", ()) if each["attack"]]
+        if where:
+            what += f" ({' and '.join(where) if len(where) < 3 else f'{len(where)} sites'})"
         lasted = f"For {span(state['attack_seconds'])}. " if state.get("attack_seconds") else ""
         cause = f": {clean(state['cause'])}" if state.get("cause") else ""
         return "bad" if state.get("strictness", 0.0) > 0.05 else "warn", what + cause, lasted + doing
@@ -134,6 +137,25 @@ def facts(figures: Figures, state: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("bans", f"{number(sum(state.get('active_bans', {}).values()))}, dropped {number(state.get('dropped'))}"),
         ("Shield's core", f"{percent(state.get('busy'))} busy"),
     ]
+
+
+def sites(state: Mapping[str, Any]) -> list[Cells]:
+    """Rows of the table of sites, where there are several: those that are worst off first."""
+    return [
+        (clean(each["site"]), percent(each["pressure"]), _standing(each), rate(each["asked"]),
+         f"{number(each['in_flight'])} of {number(each['concurrency'])}", number(each["waiting"]),
+         f"{number(each['demand'])} of {number(each['capacity'])}")
+        for each in state.get("sites", ())
+    ]  # fmt: skip
+
+
+def _standing(site: Mapping[str, Any]) -> str:
+    said = [
+        f"ATTACK for {span(site['attack_seconds'])}: {clean(site['cause'])}" if site["attack"] else "",
+        "" if site["ready"] else "no server is healthy",
+        "dry run" if site["dry_run"] else "",
+    ]
+    return ", ".join(filter(None, said)) or "calm"
 
 
 def people(state: Mapping[str, Any]) -> list[Cells]:

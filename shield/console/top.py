@@ -176,9 +176,12 @@ class Top(App[None]):
     #plots Vertical { width: 1fr; padding: 0 1; }
     #plots Sparkline { height: 2; }
     #tables { grid-size: 2; grid-rows: 3fr 2fr 2fr; grid-gutter: 0 1; height: 1fr; }
-    #events { column-span: 2; }
+    #events, #sites { column-span: 2; }
+    #sites { display: none; }
+    .sited #sites { display: block; }
+    .sited #tables { grid-rows: 2fr 3fr 2fr 2fr; }
     .-narrow #tables { grid-size: 1; grid-rows: 8; height: auto; }
-    .-narrow #events { column-span: 1; }
+    .-narrow #events, .-narrow #sites { column-span: 1; }
     .-narrow #tables DataTable { height: 8; }
     .-narrow #plots { height: 8; layout: grid; grid-size: 2; }
     DataTable { border-title-style: bold; border-top: solid $primary; height: 1fr; }
@@ -292,7 +295,9 @@ class Top(App[None]):
             ("known", figures.column("known_p95")),
         ):
             self._board.query_one(f"#plot-{name}", Sparkline).data = data[-max(self.size.width // 4 - 2, 10) * 4 :]
+        self._board.set_class(bool(state.get("sites")), "sited")
         for name, rows in (
+            ("sites", board.sites(state)),
             ("refused", board.refusals(state)),
             ("networks", board.networks(state)),
             ("tiers", board.people(state)),
@@ -358,6 +363,7 @@ class Top(App[None]):
 
 
 TABLES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("sites", "Sites", ("site", "pressure", "state", "asked", "at the service", "waiting", "demand, units/s")),
     ("refused", "Who is refused, and why", ("address", "why", "times", "", "request", "id")),
     ("networks", "Networks of strangers (under pressure)", ("network", "share")),
     ("tiers", "People", ("tier", "asked", "served", "p50", "p95")),

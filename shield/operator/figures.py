@@ -56,6 +56,11 @@ COLUMNS: Final = (
 """Of a row. Verdicts are requests/s (`would_refuse`: of a dry run); demand and capacity units/s; latencies seconds, or
 NaN while nobody was served; the price hashes."""
 
+_OF_SITE: Final = (
+    "ready", "dry_run", "pressure", "attack", "attack_seconds", "demand", "capacity", "concurrency", "in_flight",
+    "waiting", "price",
+)  # fmt: skip
+
 Counts = Mapping[str, int]
 
 
@@ -132,6 +137,7 @@ class Recorder:
             "networks": _largest(status.get("networks", {}), MOST_NETWORKS),
             "stands_out": _standing(parts),
             "servers": _servers(parts),
+            "sites": _sites(status, seconds, then, counted),
             "passes": status.get("live_passes", {}),
             "refused": [_told_why(each) for each in recent["refused"]],
             "events": self._events(recent["events"], parts),
@@ -237,6 +243,7 @@ def counts_of(status: Mapping[str, Any]) -> dict[str, Any]:
         "latency": status.get("latency", {}),
         "tiers": status.get("requests_by_tier", {}),
         "routes": _sums({r["route"]: r["requests"] for r in part.get("routes", ())} for part in _parts(status)),
+        "sites": {name: _sum(site["requests_by_tier"]) for name, site in status.get("sites", {}).items()},
     }
 
 
@@ -285,6 +292,24 @@ def _standing(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if known is None or known["share"] < program["share"]:
                 found[program["fingerprint"]] = dict(program)
     return list(found.values())
+
+
+def _sites(
+    status: Mapping[str, Any], seconds: float, then: Mapping[str, Any], counted: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Each of several sites, those that are worst off first: under attack, and then by their pressure."""
+    found = []
+    for name, site in status.get("sites", {}).items():
+        more = max(counted["sites"].get(name, 0) - then["sites"].get(name, 0), 0)
+        found.append(
+            {
+                "site": name,
+                **{key: site[key] for key in _OF_SITE},
+                "cause": story.cause(str(site["attack_cause"])) if site["attack"] else "",
+                "asked": round(more / seconds, 1),
+            }
+        )
+    return sorted(found, key=lambda each: (not each["attack"], -each["pressure"], each["site"]))
 
 
 def _servers(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

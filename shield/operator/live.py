@@ -101,7 +101,7 @@ class Live:
         rows = seconds_of(self._recorder.history()["rows"], since) if brief else self._chronicle.minutes(since)
         counted_since, more = self._chronicle.counted(since, counts_of(status))
         state = self._recorder.state(status, recent) if rows else {}
-        kept = ("attack", "dry_run", "strangers", "networks", "stands_out", "passes")
+        kept = ("attack", "dry_run", "strangers", "networks", "stands_out", "passes", "sites")
         return {
             "at": now,
             "since": since,

@@ -25,7 +25,7 @@ MOST_BANS: Final = 10_000_000
 """More than there can be."""
 RECENT: Final = "/api/recent"
 SAME_SECONDS: Final = 3.0
-_OF: Final = ("client", "address", "pass", "fingerprint", "server", "worker", "rule", "reason")
+_OF: Final = ("client", "address", "pass", "fingerprint", "server", "worker", "rule", "reason", "site")
 """Fields that say what an event is about."""
 ANSWER_SECONDS: Final = 1.0
 """A worker's loop turns in milliseconds, so one that takes longer is not well; scrapers give up after 10 s."""

@@ -71,6 +71,8 @@ def sentence(name: str, fields: Fields) -> str:
     teller = TOLD.get(name)
     try:
         text = name.replace("_", " ") if teller is None else teller(fields)
+        if fields.get("site") and name in OF_SITES:
+            text = f"{fields['site']}: {text}"
     except (KeyError, TypeError, ValueError):
         text = name.replace("_", " ")
     return text if len(text) <= MOST_CHARS else text[: MOST_CHARS - 1] + "…"
@@ -203,6 +205,9 @@ TOLD: Final[Mapping[str, Callable[[Fields], str]]] = {
     "exception": _always("A bug in Shield: {message}"),
 }
 """How each event that is worth it is told. All of them are in events.py, too."""
+
+OF_SITES: Final = frozenset({"attack_onset", "attack", "attack_end", "brownout"})
+"""Events that concern one site, where there are several."""
 
 OF_CLIENTS: Final = frozenset({"ban", "address_dropped", "pass_revoked"})
 """Events that concern one client, and can be many."""

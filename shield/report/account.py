@@ -23,13 +23,15 @@ KNOWN: Final = ("T0", "T1")
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One attack; `end` is None while it goes on. `peak_rate` in requests/s, 0 where it is not known."""
+    """One attack; `end` is None while it goes on. `peak_rate` in requests/s, 0 where it is not known. `site`: on which
+    one, where there are several."""
 
     begin: float
     end: float | None
     cause: str
     peak_rate: float = 0.0
     peak_pressure: float = 0.0
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Account:
     networks: list[tuple[str, str]] = field(default_factory=list)  # and how much they asked, in words
     programs: list[tuple[str, str, str]] = field(default_factory=list)  # fingerprint, User-Agent, how much
     routes: list[tuple[str, str]] = field(default_factory=list)
+    sites: list[tuple[str, str]] = field(default_factory=list)  # where there are several, and how much was asked
     refused: list[tuple[str, str, str, str]] = field(default_factory=list)  # address, reason, what, times
     bans: int = 0
     felt: list[Felt] = field(default_factory=list)
@@ -110,6 +113,7 @@ class Account:
                     "cause": each.cause,
                     "peak_requests_per_second": each.peak_rate,
                     "peak_pressure": each.peak_pressure,
+                    "site": each.site,
                 }
                 for each in self.attacks
             ],
@@ -119,6 +123,7 @@ class Account:
                 {"fingerprint": name, "user_agent": agent, "asked": asked} for name, agent, asked in self.programs
             ],
             "routes": [{"route": name, "asked": asked} for name, asked in self.routes],
+            "sites": [{"site": name, "asked": asked} for name, asked in self.sites],
             "bans": self.bans,
             "users": [
                 {"tier": each.tier, "asked": each.asked, "served": each.served, "p50": each.p50, "p95": each.p95}

@@ -86,6 +86,7 @@ class Reader:
         self._programs: Sketch[str] = Sketch(MOST_KEYS)
         self._addresses: Sketch[tuple[str, str]] = Sketch(MOST_KEYS)
         self._routes: Sketch[str] = Sketch(MOST_KEYS)
+        self._sites: Sketch[str] = Sketch(MOST_KEYS)
         self._standing: dict[str, tuple[str, float]] = {}  # fingerprints: User-Agent and greatest share
         self._in_attack: Counter[str] = Counter()  # networks, by their greatest share of strangers' requests
         self._bans = 0
@@ -124,6 +125,8 @@ class Reader:
         action, tier = str(line["action"]), int(line["tier"])
         minute.lines[action, str(line["reason"])] += 1
         self._routes.add(f"{line['method']} {template(str(line['path']))}"[:200], 1)
+        if site := line.get("site"):
+            self._sites.add(str(site)[:200], 1)
         seconds = float(line["ms"]) / 1000.0
         self._by_tier[f"T{tier}"].observe(seconds)
         samples = minute.latency.setdefault(_GROUPS[tier], array("f"))
@@ -162,11 +165,13 @@ class Reader:
         fields = {key: value for key, value in line.items() if key not in ("time", "event", "level")}
         match event:
             case "attack_onset":
-                self._attacks.append(
-                    Attack(at, None, story.cause(str(line["cause"])), float(line["requests_per_second"]))
-                )
+                rate, site = float(line["requests_per_second"]), str(line.get("site", ""))
+                self._attacks.append(Attack(at, None, story.cause(str(line["cause"])), rate, site=site))
             case "attack_end":
-                begun = self._attacks.pop() if self._attacks and self._attacks[-1].end is None else None
+                site = str(line.get("site", ""))
+                begun = next((each for each in self._attacks[::-1] if each.site == site and each.end is None), None)
+                if begun is not None:
+                    self._attacks.remove(begun)
                 begin = at - float(line["seconds"]) if begun is None else begun.begin
                 self._attacks.append(
                     Attack(
@@ -175,6 +180,7 @@ class Reader:
                         story.cause(str(line["cause"])),
                         float(line["peak_requests_per_second"]),
                         float(line["peak_pressure"]),
+                        site,
                     )
                 )
             case "ban":
@@ -258,6 +264,7 @@ class Reader:
         if not made.programs:
             made.programs = [("", agent, f"{count:,} refused") for agent, count in _heaviest(self._programs)]
         made.routes = [(name, f"{count:,} let through") for name, count in _heaviest(self._routes)]
+        made.sites = [(name, f"{count:,} requests let through") for name, count in _heaviest(self._sites)]
         made.refused = [
             (address, story_of(reason), "", f"{count:,}") for (address, reason), count in _heaviest(self._addresses)
         ]

@@ -11,6 +11,7 @@ from shield.report.account import SERIES, TIERS, Account, Attack, Felt
 
 MOST_EVENTS: Final = 200
 MOST_NAMED: Final = 20
+ENDS: Final = ("attack_onset", "attack_end")
 
 
 def account(said: Mapping[str, Any], where: str) -> Account:
@@ -29,13 +30,19 @@ def account(said: Mapping[str, Any], where: str) -> Account:
         for reason, count in reasons.items()
     }
     made.felt = list(_felt(counted))
-    made.attacks = list(_attacks(made, [row[places["attack"]] for row in rows], said["events"], state))
+    of_sites = [each for each in said["events"] if each["event"] in ENDS and each["fields"].get("site")]
+    if counted.get("sites"):
+        made.attacks = list(_attacks_on_sites(made, of_sites, state))
+    else:
+        made.attacks = list(_attacks(made, [row[places["attack"]] for row in rows], said["events"], state))
     events = [each for each in said["events"] if each["at"] >= made.since]
     told = [each for each in events if each["event"] != "attack"][:MOST_EVENTS]
     made.events = [(each["at"], story.sentence(each["event"], each["fields"])) for each in reversed(told)]
     _stands_out(made, events, state)
     routes = sorted(counted.get("routes", {}).items(), key=lambda pair: -pair[1])[:MOST_NAMED]
     made.routes = [(story.route(name), f"{count:,} requests") for name, count in routes]
+    sites = sorted(counted.get("sites", {}).items(), key=lambda pair: -pair[1])
+    made.sites = [(name, f"{count:,} requests") for name, count in sites]
     made.refused = [
         (each["address"], each["why"], f"{each['method']} {each['path']}".strip(), f"{each['count']}")
         for each in said["refused"][:MOST_NAMED]
@@ -79,6 +86,29 @@ def _felt(counted: Mapping[str, Any]) -> Iterator[Felt]:
         if asked.get(tier) or served:
             p50, p95 = (percentile(times, part) if served else None for part in (0.5, 0.95))
             yield Felt(tier, max(asked.get(tier, 0), served), served, p50, p95)
+
+
+def _attacks_on_sites(made: Account, events: list[dict[str, Any]], state: Mapping[str, Any]) -> Iterator[Attack]:
+    """Attacks by the events of each of several sites: the figures are those of the one that was worst off."""
+    now = {each["site"]: each for each in state.get("sites", ())}
+    begun: dict[str, dict[str, Any]] = {}
+    for event in sorted(events, key=lambda each: each["at"]):
+        fields, at = event["fields"], event["at"]
+        site = str(fields["site"])
+        if event["event"] == "attack_onset":
+            begun[site] = event
+            continue
+        before = begun.pop(site, None)
+        begin = before["at"] if before is not None else at - fields["seconds"]
+        if at >= made.since:
+            peaks = fields["peak_requests_per_second"], fields["peak_pressure"]
+            yield Attack(begin, min(begin + fields["seconds"], at), story.cause(str(fields["cause"])), *peaks, site)
+    for site, event in begun.items():
+        if now.get(site, {}).get("attack"):
+            fields = event["fields"]
+            cause = story.cause(str(fields["cause"]))
+            pressure = now[site]["pressure"]
+            yield Attack(event["at"], None, cause, fields["requests_per_second"], pressure, site)
 
 
 def _attacks(made: Account, on: list[Any], events: list[dict[str, Any]], state: Mapping[str, Any]) -> Iterator[Attack]:

@@ -47,6 +47,7 @@ def html(account: Account) -> str:
         account=account,
         version=__version__,
         headline=headline(account),
+        of_sites=any(each.site for each in account.attacks),
         asked_for=any(what for _, _, what, _ in account.refused),
         facts=_facts(account, peak, when),
         plots=list(_plots(account)),
@@ -125,6 +126,7 @@ def _attack(account: Account, each: Any) -> dict[str, str]:
         "end": clock(each.end)[11:] if each.end is not None else "goes on",
         "seconds": story.duration(end - each.begin),
         "cause": each.cause,
+        "site": each.site,
         "rate": f"{story.number(each.peak_rate)} requests/s" if each.peak_rate else "",
         "pressure": f"{each.peak_pressure:.2f}" if each.peak_pressure else "",
     }

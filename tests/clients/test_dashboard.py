@@ -174,3 +174,19 @@ async def test_everybody_can_use_it(start: Start, browser: browsers.Browser, wid
         await tab.evaluate("document.querySelector('#why [data-close]').click()")
         await tab.evaluate("document.getElementById('ban-open').click()")
         assert await axe.findings(tab, text) == []
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+async def test_several_sites_have_a_list(start: Start, browser: browsers.Browser, width: int) -> None:
+    text = await axe.script()
+    shop, blog = (
+        {"hosts": [f"{name}.example"], "upstream": {"servers": ["http://127.0.0.1:1"]}} for name in ("shop", "blog")
+    )
+    shield = await start(site=[shop, blog], history={"window": 2.0}, log={"requests": False})
+    tab = await browser.tab()
+    await dress(tab, width, 800, "dark")
+    await tab.go(f"http://{shield.admin}/")
+    await tab.until("document.querySelectorAll('#sites > li').length === 2")
+    assert "pressure 0 %" in await tab.evaluate("document.getElementById('sites').innerText")
+    assert await axe.findings(tab, text) == []
+    assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

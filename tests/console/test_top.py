@@ -109,6 +109,26 @@ async def test_an_attack_is_shown(stream: Fake, size: tuple[int, int]) -> None:
     assert stream.closed
 
 
+async def test_several_sites_have_a_table_and_the_attacked_one_is_named(stream: Fake) -> None:
+    site = {
+        "site": "blog", "ready": False, "dry_run": True, "pressure": 0.1, "attack": False, "attack_seconds": 0.0,
+        "cause": "", "asked": 4.0, "in_flight": 2, "concurrency": 20.0, "waiting": 0, "demand": 3.0, "capacity": 70.0,
+    }  # fmt: skip
+    shop = {**site, "site": f"shop{HOSTILE}", "ready": True, "dry_run": False, "attack": True, "attack_seconds": 130.0}
+    app = Top(FakeAdmin(), stream.open)
+    async with app.run_test(size=(140, 50)) as pilot:
+        begin(stream)
+        await shown(app, pilot, "Under attack: ")
+        assert not app.query_one("#sites").display
+        stream.given.put(("now", {"row": row(), "state": state(sites=[{**shop, "cause": "it is slow"}, site])}))
+        await shown(app, pilot, "Under attack (shop")
+        table = app.query_one("#sites", Rows)
+        assert table.display
+        cells = [[cell.plain for cell in table.get_row_at(number)][2:5] for number in (0, 1)]
+    assert cells[0] == ["ATTACK for 2 min: it is slow", "4/s", "2 of 20"]
+    assert cells[1][0] == "no server is healthy, dry run"
+
+
 async def test_strangers_order_the_terminal_to_do_nothing(stream: Fake) -> None:
     app = Top(FakeAdmin(), stream.open)
     async with app.run_test(size=(140, 50)) as pilot:

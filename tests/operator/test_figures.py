@@ -70,6 +70,32 @@ def test_latency_is_told_by_who_was_served() -> None:
     assert tiers[0]["p50"] is None
 
 
+def site(requests: int, **more: Any) -> dict[str, Any]:
+    return {
+        "ready": True, "dry_run": False, "pressure": 0.0, "attack": False, "attack_seconds": 0.0, "attack_cause": "",
+        "demand": 1.0, "capacity": 9.0, "concurrency": 20.0, "in_flight": 1, "waiting": 0, "price": 4096,
+        "requests_by_tier": {"T0": requests, "T3": 1}, "upstream": [], **more,
+    }  # fmt: skip
+
+
+def test_the_site_that_is_worst_off_stands_first() -> None:
+    recorder = Recorder()
+    row(recorder, 100.0, status(sites={"a": site(10), "b": site(0), "c": site(5)}))
+    attacked = site(60, attack=True, attack_seconds=7.0, attack_cause="latency", pressure=0.2)
+    now = status(sites={"a": site(10), "b": attacked, "c": site(6, pressure=0.4)})
+    row(recorder, 102.0, now)
+    found = recorder.state(now, NOTHING)["sites"]
+    assert [(each["site"], each["asked"]) for each in found] == [("b", 30.0), ("c", 0.5), ("a", 0.0)]
+    assert found[0]["cause"] == "the service has become slow"
+    assert found[1]["cause"] == ""
+
+
+def test_one_site_is_no_list() -> None:
+    recorder = Recorder()
+    row(recorder, 100.0, status())
+    assert recorder.state(status(), NOTHING)["sites"] == []
+
+
 @pytest.mark.parametrize(
     ("counts", "part", "found"),
     [

@@ -188,3 +188,14 @@ async def test_what_happens_in_all_workers_is_told_once_and_what_each_has_counte
     ]
     assert said["events"][1]["fields"]["requests"] == {"forward": {"ok": 20}, "limit": {"client_rate": 3}}
     assert [each["address"] for each in said["refused"]] == ["192.0.2.0", "192.0.2.1"]  # who is known is first
+
+
+async def test_attacks_on_two_sites_at_once_are_two(tmp_path: Path) -> None:
+    async with merged(tmp_path) as view:
+        of = {"cause": "demand", "requests_per_second": 9.0}
+        view._events = lambda: [
+            {"at": 30.0 + place / 10, "event": "attack_onset", "fields": {"site": site, **of}}
+            for place, site in enumerate(("shop", "blog", "shop"))
+        ]
+        said = await view.recent()
+    assert [each["fields"]["site"] for each in said["events"]] == ["blog", "shop"]

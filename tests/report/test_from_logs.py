@@ -201,3 +201,20 @@ def test_wrong_usage(given: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["report", *given])
     assert ended.value.code == cli.USAGE
+
+
+def test_attacks_at_the_same_time_are_told_of_each_site(tmp_path: Path) -> None:
+    what = {"cause": "demand", "pressure": 0.9, "demand": 900.0, "capacity": 100.0}
+    peaks = {"peak_pressure": 0.95, "peak_requests_per_second": 120.0}
+    lines = [
+        stamped(0, event="attack_onset", site="shop", requests_per_second=9.0, **what),
+        stamped(10, event="attack_onset", site="blog", requests_per_second=9.0, **what),
+        request(11)[:-1] + ',"site":"blog"}',
+        stamped(50, event="attack_end", site="shop", seconds=50.0, **what, **peaks),
+        stamped(99, event="attack_end", site="blog", seconds=89.0, **what, **peaks),
+    ]
+    (tmp_path / "log").write_text("\n".join(lines))
+    made = from_logs.account([str(tmp_path / "log")], None)
+    found = [(each.site, each.begin - START, (each.end or 0.0) - START) for each in made.attacks]
+    assert found == [("shop", 0.0, 50.0), ("blog", 10.0, 99.0)]
+    assert made.sites == [("blog", "1 requests let through")]

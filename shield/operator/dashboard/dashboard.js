@@ -351,7 +351,9 @@ function headline() {
   if (state.ready === false) mood("bad", "The service cannot be reached", doing);
   else if (state.attack) {
     const since = state.attack_seconds ? `For ${span(state.attack_seconds)}. ` : "";
-    const act = state.brownout ? "The service is ill" : "Under attack";
+    const where = state.sites.filter((site) => site.attack).map((site) => site.site);
+    const named = where.length > 2 ? `${where.length} sites` : where.join(" and ");
+    const act = (state.brownout ? "The service is ill" : "Under attack") + (named && ` (${named})`);
     mood(state.strictness > 0.05 ? "bad" : "warn", state.cause ? `${act}: ${state.cause}` : act, since + doing);
   } else if (state.brownout) mood("warn", "The service is ill, and not attacked", doing);
   else if (state.pressure > 0.05) mood("warn", "Pressure", doing);
@@ -432,6 +434,15 @@ function panels(news) {
     button("Ban…", `Ban ${each.address}`, () => openBan(each.address)),
     el("span", {className: "under"}, `${each.why}${each.count > 1 ? ` (${each.count} times in the sample)` : ""}: ${each.method} ${each.path} · ${each.user_agent || "no User-Agent"}`),
   ], "Nobody was refused.");
+  $("of-sites").hidden = !state.sites.length;
+  rows($("sites"), state.sites, (each) => each.site, (each) => [
+    el("span", {className: "grow"}, el("b", {}, each.site), " ",
+      each.attack ? el("span", {className: "tag ban"}, `attack for ${span(each.attack_seconds)}, since ${clock(last("time") - each.attack_seconds)}`) : "", " ",
+      each.ready ? "" : el("span", {className: "tag ban"}, "no server is healthy"), " ", each.dry_run ? el("span", {className: "tag"}, "dry run") : ""),
+    el("span", {className: "end"}, "pressure ", el("b", {}, percent(each.pressure))),
+    el("span", {className: "under"}, meter(each.pressure, `Pressure at ${each.site}`)),
+    el("span", {className: "under"}, `${each.cause ? `${each.cause}; ` : ""}${rate(each.asked)} asked, ${figure(each.in_flight)} of ${figure(each.concurrency)} at the service, ${figure(each.waiting)} waiting, demand ${figure(each.demand)} of ${figure(each.capacity)} units/s`),
+  ]);
   const market = state.market || {};
   pairs($("price"), [
     ["Price of a pass", market.price == null ? "–" : `${short.format(market.price)} hashes`],
