@@ -33,6 +33,7 @@ from ngh2 import (
     DataReceived,
     ErrorCode,
     Event,
+    GoAwayReceived,
     PingAcknowledged,
     PingReceived,
     PriorityUpdateReceived,
@@ -102,6 +103,7 @@ class Http2Connection(asyncio.Protocol):
         "_counted",
         "_edge",
         "_ends",
+        "_farewell",
         "_finishing",
         "_heads",
         "_last",
@@ -152,6 +154,7 @@ class Http2Connection(asyncio.Protocol):
         self._counted = 0  # bytes in the session that the backlog knows of
         self._stuck = False  # the transport takes no more
         self._pumping = self._queued = False
+        self._farewell: tuple[int, bytes] | None = None  # the client's own last word
         self._leaving = 0  # steps of its end that were said
         self._edge = Edge(len(PREFACE))
         self._owed = NEVER  # when the rest of what has begun to come must be there
@@ -279,6 +282,8 @@ class Http2Connection(asyncio.Protocol):
             elif kind is PingAcknowledged:
                 if self._leaving == 1:
                     self._refuse_more()
+            elif kind is GoAwayReceived:
+                self._farewell = event.error_code, event.debug_data  # type: ignore[attr-defined]
             elif kind is ConnectionClosed:
                 self._over(event, now)  # type: ignore[arg-type]
             if self._closing:
@@ -411,8 +416,11 @@ class Http2Connection(asyncio.Protocol):
         return self.calm.error()
 
     def _over(self, event: ConnectionClosed, now: float) -> None:
-        """The session has said its last word, which may still have to be sent."""
+        """The session has said its last word, which may still have to be sent, or the client has: it may leave for any
+        reason."""
         code = event.error_code
+        if (code, event.debug_data) == self._farewell:
+            code = ErrorCode.NO_ERROR
         if code != ErrorCode.NO_ERROR:
             serving = self.serving
             serving.metrics.faults[PROTOCOL_ERROR] += 1

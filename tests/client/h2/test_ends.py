@@ -110,6 +110,33 @@ async def _farewell(frames: Frames) -> tuple[list[int], int]:
     return told.answered, told.last
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.parametrize("code", [0, 2, 13, 0xFF])
+async def test_a_client_may_leave_for_any_reason(busy: bool, code: int) -> None:
+    """Browsers say why they close: an error of theirs, a network that has changed. What is in flight ends before."""
+    go = asyncio.Event()
+
+    async def handle(link: Link, got: Received) -> None:
+        if busy:
+            await go.wait()
+        await link.send(reply(b"page"))
+
+    async with shielded(None, handle, http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        await frames.send(headers(request(), 1))
+        await origin.got()
+        if not busy:
+            await frames.until(lambda told: _data(told.frames, 1) == b"page")
+        await frames.send(frame(7, 0, 0, bytes(7) + bytes((code,)) + b"network changed"))
+        if busy:
+            await frames.settled()
+            go.set()
+        told = await frames.until(lambda told: told.closed)
+        assert _data(told.frames, 1) == b"page"
+        assert (shield.log.faults, shield.engine.signals, told.resets) == ([], [], [])
+        frames.close()
+
+
 async def test_an_idle_connection_ends_after_keep_alive_whatever_it_pings() -> None:
     async with shielded(http2=True) as (shield, _):
         peer = await Peer.open(shield)
