@@ -7,11 +7,14 @@ When memory is full, all of it goes to the spool (spool.py); where that has no r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from shield.exchange.spool import Spool, Spools
     from shield.policy.request import Request
+
+
+NO_TRAILERS: Final[list[bytes]] = []
 
 
 class RequestBody:
@@ -41,7 +44,7 @@ class RequestBody:
         self.size = 0
         self.done = False
         self.replayable = True
-        self.trailers: list[bytes] = []
+        self.trailers = NO_TRAILERS
 
     def __repr__(self) -> str:
         return (
