@@ -17,6 +17,7 @@ from typing import Any, Final
 import h11
 
 from shield.client.connection import ClientConnection
+from shield.client.h2.connection import Http2Connection
 from shield.client.watch import TimeoutSettings
 from shield.http.forwarded import Forwarding
 from shield.http.settings import HttpSettings
@@ -247,8 +248,8 @@ class Memory:
             request_ids=lambda: b"id-%x" % next(count),
         )
 
-    def client(self) -> Client:
-        return Client(self)
+    def client(self, http2: bool = False) -> Client:
+        return Client(self, http2)
 
     def close(self) -> None:
         """Nothing may be left over: no slot, no exchange, no connection that is counted."""
@@ -267,11 +268,12 @@ class Memory:
 class Client:
     """A client, and its connection to Shield."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, http2: bool = False) -> None:
         self._memory = memory
-        self.connection = ClientConnection(memory.serving)
+        self.connection: Any = (Http2Connection if http2 else ClientConnection)(memory.serving)
         self.transport = Transport(memory.loop, self.connection)
-        self.connection.connection_made(self.transport)  # type: ignore[arg-type]
+        self.connection.connection_made(self.transport)
+        memory.loop.settle()
 
     def send(self, *pieces: bytes) -> None:
         for piece in pieces:

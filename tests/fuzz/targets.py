@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import zlib
 from base64 import urlsafe_b64decode
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,11 @@ from typing import Any, Final
 
 import h11
 import orjson
+from hpack import Decoder
+from hyperframe.frame import Frame, HeadersFrame
 
 from shield.client.connection import CONTINUE
+from shield.client.h2.connection import PREFACE
 from shield.config.load import ConfigError, as_json, parse
 from shield.errors import StartError
 from shield.http.browser import (
@@ -60,6 +64,7 @@ from shield.process.state import HISTORY, StateSettings, load, load_keys
 from shield.readers import reader_of
 from shield.wire import client_hello as hello
 from shield.wire import proxy_protocol as prefix
+from tests.client.h2 import peer
 from tests.fuzz.memory import REFUSING, Link, Memory, echo, replies
 
 SEEDS: Final = Path(__file__).parent / "seeds"
@@ -415,6 +420,79 @@ def _answers(heard: bytes) -> list[int]:
     return statuses
 
 
+def http2_connection(data: bytes) -> None:
+    """A client's connection of HTTP/2, behind the preface: any frames, in whatever pieces. What it gets are frames that
+    hpack and hyperframe can read, the service gets requests that h11 takes, and the next client is served as ever. How
+    little comes at a time decides only what is cancelled before it is sent on, or said behind a farewell."""
+    seen = []
+    for cut in ([data], pieces(data), *([_bytes(data)] if len(data) < 800 else [])):
+        memory = Memory()
+        hostile = memory.client(http2=True)
+        hostile.send(PREFACE, *cut)
+        hostile.leave()
+        seen.append(Counter(memory.seen))
+        victim = memory.client()
+        victim.send(OWN)
+        assert victim.heard.endswith(b"\r\n\r\nGET /own 0")
+        victim.leave()
+        memory.close()
+        _read_frames(hostile.heard)
+    assert _says_farewell(data) or all(fewer <= seen[-1] for fewer in seen)
+
+
+def _says_farewell(data: bytes) -> bool:
+    while len(data) >= 9:
+        if data[3] == peer.GOAWAY:
+            return True
+        data = data[9 + int.from_bytes(data[:3], "big") :]
+    return False
+
+
+def _read_frames(heard: bytes) -> dict[int, list[tuple[bytes, bytes]]]:
+    """The fields that came on each stream. Everything must be whole, but for the end of the last frame."""
+    decoder = Decoder()
+    told: dict[int, list[tuple[bytes, bytes]]] = {}
+    while heard:
+        frame, length = Frame.parse_frame_header(memoryview(heard[:9]), strict=True)
+        frame.parse_body(memoryview(heard[9 : 9 + length]))
+        heard = heard[9 + length :]
+        if isinstance(frame, HeadersFrame):
+            assert "END_HEADERS" in frame.flags
+            told.setdefault(frame.stream_id, []).extend(decoder.decode(frame.data, raw=True))
+    return told
+
+
+def http2_head(data: bytes) -> None:
+    """A head as HTTP/2 has it, a field in each line. What the service sees is that: the same method, target and host,
+    and no field that is not among them but for those that Shield writes."""
+    pairs = []
+    for line in data.split(b"\n"):
+        name, _, value = line[1:].partition(b":")
+        if line:
+            pairs.append((line[:1] + name, value))
+    memory = Memory()
+    client = memory.client(http2=True)
+    client.send(PREFACE, peer.settings(), peer.headers(pairs))
+    client.leave()
+    told = _read_frames(client.heard)
+    memory.close()
+    assert len(memory.heads) <= 1
+    for head in memory.heads:
+        asked = dict(pairs[:5])
+        assert (head.method, head.target) == (asked[b":method"], asked[b":path"])
+        host = asked.get(b":authority") or dict(pairs)[b"host"]
+        sent = {(name, value.strip(b" \t")) for name, value in pairs}
+        for name, value in head.headers:
+            assert (name, value) in sent or name in _WRITTEN or (name, value) == (b"host", host), (name, value)
+        assert told[1][0][0] == b":status"
+
+
+_WRITTEN: Final = frozenset(
+    b"x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port forwarded x-real-ip x-request-id cookie "
+    b"content-length cdn-loop connection".split()
+)
+
+
 def upstream(data: bytes) -> None:
     """A server that says anything to the first request, and to the second what it should: the first client gets whole
     messages or a cut connection, the second its own answer. The method of the first is in the first byte."""
@@ -610,6 +688,8 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
         cookie,
         forwarded,
         client_connection,
+        http2_connection,
+        http2_head,
         navigation,
         pass_token,
         plain_head,

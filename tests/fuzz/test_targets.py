@@ -14,6 +14,8 @@ from tests.fuzz.targets import SEEDS, TARGETS, seeds
 
 MUTATIONS: Final = {
     "client_connection": 200,
+    "http2_connection": 150,
+    "http2_head": 500,
     "upstream": 250,
     "config_file": 50,
     "state_files": 1000,
