@@ -49,6 +49,8 @@ class Site:
     upstream: UpstreamSettings
     policy: EngineSettings
     http: HttpSettings
+    timeouts: TimeoutSettings
+    forwarded_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class Config:
     def sites(self) -> tuple[Site, ...]:
         """What is served: the service of [upstream], or the sites, first that for the hosts which no other one names if
         there is one."""
-        usual = Site(DEFAULT_SITE, (), self.upstream, self.policy(), self.http)
+        told = self.listen.forwarded_from
+        usual = Site(DEFAULT_SITE, (), self.upstream, self.policy(), self.http, self.timeouts, told)
         if not self.site:
             return (usual,)
         sites = [self._site(each) for each in self.site]
@@ -116,7 +119,8 @@ class Config:
             body_buffer_bytes=http.body_buffer_bytes if site.body_buffer_bytes is None else site.body_buffer_bytes,
             preserve_host=http.preserve_host if site.preserve_host is None else site.preserve_host,
         )
-        return Site(site.label, site.hosts, site.upstream, policy, http)
+        told = site.forwarded_from or self.listen.forwarded_from
+        return Site(site.label, site.hosts, site.upstream, policy, http, site.timeouts.over(self.timeouts), told)
 
     def policy(self) -> EngineSettings:
         """What the policy's engine is made with."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal
 
-from annotated_types import Ge, Le, MaxLen
+from annotated_types import Ge, Gt, Le, MaxLen
 from typing_extensions import Doc
 
+from shield.client.watch import TimeoutSettings
 from shield.complaints import Complaint
 from shield.marks import Unit
 from shield.model import DEFAULT_SITE
@@ -22,6 +23,25 @@ MOST_SITES: Final = 64
 """Each has an engine that closes its windows, in 0.2 ms twice a second, and metrics."""
 MOST_HOSTS: Final = 256
 """Of one site."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTimeouts:
+    """How long clients of one site may take; what the service may take is in [site.upstream]. What is left out is as in
+    [timeouts], and so are all waits that end before it is known which site somebody asks."""
+
+    progress: Annotated[float | None, Gt(0), Le(300), Unit("s"), Doc("In place of timeouts.progress.")] = None
+    min_rate: Annotated[int | None, Ge(0), Le(1 << 20), Unit("bytes/s"), Doc("In place of timeouts.min_rate.")] = None
+    pause: Annotated[float | None, Ge(0), Le(3600), Unit("s"), Doc("In place of timeouts.pause.")] = None
+
+    def over(self, usual: TimeoutSettings) -> TimeoutSettings:
+        """What holds at the site."""
+        return replace(
+            usual,
+            progress=usual.progress if self.progress is None else self.progress,
+            min_rate=usual.min_rate if self.min_rate is None else self.min_rate,
+            pause=usual.pause if self.pause is None else self.pause,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,13 @@ class SiteSettings:
         int | None, Ge(0), Le(1 << 24), Unit("bytes"), Doc("In place of http.body_buffer_bytes.")
     ] = None
     preserve_host: Annotated[bool | None, Doc("In place of http.preserve_host.")] = None
+    forwarded_from: Annotated[
+        Literal["x-forwarded-for", "forwarded", "none"] | None,
+        Doc("In place of listen.forwarded_from: in which field trusted proxies name the client who asks this site."),
+    ] = None
+    timeouts: Annotated[SiteTimeouts, Doc("How long its clients may take, as a table [site.timeouts] below it.")] = (
+        SiteTimeouts()
+    )
     route: Annotated[
         tuple[RouteSettings, ...],
         MaxLen(MOST_ROUTES),

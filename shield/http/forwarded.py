@@ -10,7 +10,7 @@ service reads, and from whichever end, it is told the same.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from shield.http.client_fields import Tells, same_scheme, same_security, tells
@@ -132,13 +132,21 @@ class Story(NamedTuple):
 class Forwarding:
     """Which proxies are trusted, and in which field they name the client."""
 
-    __slots__ = ("_hosts", "_loop", "_source", "_trusted", "mark")
+    __slots__ = ("_hosts", "_loop", "_source", "_source_of", "_trusted", "mark")
 
-    def __init__(self, trusted_proxies: Sequence[str], source: str, mark: bytes = b"") -> None:
+    def __init__(
+        self,
+        trusted_proxies: Sequence[str],
+        source: str,
+        mark: bytes = b"",
+        source_of: Callable[[bytes], str | None] | None = None,
+    ) -> None:
         """`trusted_proxies`: addresses and networks; `source`: "x-forwarded-for", "forwarded" or "none"; `mark`: what
-        CDN-Loop says of this Shield (RFC 8586), b"" for nothing."""
+        CDN-Loop says of this Shield (RFC 8586), b"" for nothing. `source_of` a host is what holds in place of `source`;
+        None where it is the same for all."""
         self._trusted: list[Network] = [ipaddress.ip_network(text, strict=False) for text in trusted_proxies]
         self._source = source
+        self._source_of = source_of
         self.mark = mark
         self._loop = b"CDN-Loop: %s\r\n" % mark if mark else b""
         self._hosts: dict[str, LineMemory[Told]] = {"http": LineMemory(), "https": LineMemory()}
@@ -161,13 +169,14 @@ class Forwarding:
         hops: list[str] = []
         proto = host = port = ""
         ours, others = _told(head) if head.told else (_NOTHING, ())
-        if self._source == "forwarded":
+        source = self._source if self._source_of is None else self._source_of(head.host) or self._source
+        if source == "forwarded":
             elements = parse_forwarded(head.forwarded.decode("latin-1")) if head.forwarded else []
             hops = self._walk([element.get("for", "") for element in elements])
             nearer = elements[len(elements) - len(hops) :]  # the client's, and those of the proxies that it came by
             proto = next((element["proto"] for element in nearer if "proto" in element), "")
             host = next((element["host"] for element in nearer if "host" in element), "")
-        elif self._source == "x-forwarded-for":
+        elif source == "x-forwarded-for":
             hops = self._walk(head.chain.decode("latin-1").split(",")[-MAX_HOPS:] if head.chain else [])
             proto = _value(ours.get(b"x-forwarded-proto"), len(hops))
             host = _value(ours.get(b"x-forwarded-host"), len(hops))

@@ -141,9 +141,9 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         pool=pools[0],
         replies=replies,
         crawlers=crawlers,
-        forwarding=Forwarding(config.listen.trusted_proxies, config.listen.forwarded_from, _mark(config, keys)),
+        forwarding=_forwarding(config, configured, keys),
         http=configured[0].http,
-        timeouts=config.timeouts,
+        timeouts=configured[0].timeouts,
         challenge=config.challenge,
         metrics=metrics,
         log=log,
@@ -184,6 +184,15 @@ def _keys(setting: Setting) -> Keys:
     """The signing keys, which are the same in all workers."""
     keys = setting.keys if setting.share is None else setting.share.keys
     return Keys(*(keys or load_keys(setting.config.state, setting.log)))
+
+
+def _forwarding(config: Config, sites: Sequence[Site], keys: Keys) -> Forwarding:
+    """Who is believed about whom, and in which field: that of the site that is asked."""
+    usual, mark = config.listen.forwarded_from, _mark(config, keys)
+    if all(site.forwarded_from == usual for site in sites):
+        return Forwarding(config.listen.trusted_proxies, usual, mark)
+    fields = Hosting([(site.hosts, site.forwarded_from) for site in sites])
+    return Forwarding(config.listen.trusted_proxies, usual, mark, fields.of)
 
 
 def _mark(config: Config, keys: Keys) -> bytes:
@@ -241,7 +250,7 @@ def _places(
                 engine=engine,
                 pool=pool,
                 http=site.http,
-                timeouts=config.timeouts,
+                timeouts=site.timeouts,
                 challenge=config.challenge,
                 most_streams=most,
             )

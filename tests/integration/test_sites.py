@@ -92,6 +92,27 @@ async def test_each_host_has_its_own_service(
     assert {name: site["ready"] for name, site in status_["sites"].items()} == {"shop": True, "blog.example": True}
 
 
+async def test_a_site_has_its_own_deadlines_and_its_own_word_for_the_client(
+    workers: int, start: Start, services: list[Service], client: Client
+) -> None:
+    shield = await start(
+        listen={"workers": workers, "trusted_proxies": ["127.0.0.1/32"]},
+        site=sites(services, forwarded_from="forwarded", timeouts={"progress": 0.2, "pause": 0.0}),
+    )
+    session = client("127.0.0.1")
+    told = {"X-Forwarded-For": "203.0.113.1", "Forwarded": "for=203.0.113.2"}
+    for host in ("shop.example", "blog.example"):  # over one connection
+        assert (await ask(session, shield, host, headers=told))[0] == 200
+    addresses = {"shop": "203.0.113.2", "blog.example": "203.0.113.1"}
+    for site, address in addresses.items():
+        assert (await shield.logged("request", site=site))["address"] == address
+    reader, writer = await asyncio.open_connection("127.0.0.1", shield.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 9\r\n\r\nhalf")
+    async with asyncio.timeout(19.0):  # less than the 20 s that the other site gives
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
 async def test_a_site_that_is_flooded_and_hangs_is_not_noticed_at_the_other(
     workers: int, start: Start, services: list[Service], client: Client
 ) -> None:
