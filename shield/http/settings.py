@@ -95,7 +95,8 @@ class HttpSettings:
         str,
         Doc(
             "Directory of these files, and of that of `unsent_memory_bytes`, which have no name there; empty is the "
-            "system's (TMPDIR, else /tmp). Where that is a tmpfs, they are in memory: better name one on a disk."
+            "system's (TMPDIR, else /tmp). Where that is a tmpfs, they are in memory: better name one on a disk of "
+            "this machine. Never one over a network: while a write waits, nobody is served."
         ),
         Why("Precedent", "nginx's client_body_temp_path"),
     ] = ""
@@ -141,7 +142,8 @@ class HttpSettings:
         Unit("bytes"),
         Doc(
             "Part of `unsent_bytes` that may wait in memory, for all workers. What is beyond it waits in one temporary "
-            "file of each worker. As much as unsent_bytes, or more, keeps all in memory."
+            "file of each worker, which may grow to four times as much, as each client has blocks of its own. As much "
+            "as unsent_bytes, or more, keeps all in memory."
         ),
         Why("Chosen", "sixteen clients that are behind by as much as is sent to one at once (256 KiB)"),
     ] = 4 << 20

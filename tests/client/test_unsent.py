@@ -87,6 +87,33 @@ async def test_unread_answers_over_tls_are_in_the_same_bound(tls: Any) -> None:
         await soon(lambda: not backlog.waiting)
 
 
+async def test_what_waits_in_the_file_comes_whole_over_tls(tls: Any) -> None:
+    """It is ciphertext, so a byte that is lost or out of order ends the connection."""
+    body = bytes(number * number % 251 for number in range(3000)) * 400
+    http = replace(HTTP, unsent_memory_bytes=0)
+    async with shielded({"/": reply(body)}, http=http, tls=settings_for(tls)) as (shield, _):
+        small_buffers(shield)
+        context = ssl.create_default_context(cafile=str(tls.authority))
+        backlog, readers, writers = shield.crowding.backlog, [], []
+        for _ in range(3):
+            client = await Client.open(shield.port, receive_buffer=4096)
+            reader, writer = await asyncio.open_connection(
+                sock=client.sock, ssl=context, server_hostname="localhost", limit=1000
+            )
+            writers.append(writer)
+            readers.append(reader)
+            writer.write(get())
+        await soon(lambda: backlog.spilled > 1 << 18)
+        for reader in readers:
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(body)) == body
+        await soon(lambda: (backlog.waiting, backlog.spilled) == (0, 0))
+        assert backlog.spill is not None
+        assert backlog.spill.used == 0
+        for writer in writers:
+            writer.transport.abort()
+
+
 async def test_the_service_works_for_nobody_who_has_hung_up(tls: Any) -> None:
     """Over TLS the end that a client said in the middle of a download was kept behind what it did not read: for two
     minutes the service sent gigabytes that Shield threw away, in a slot."""
