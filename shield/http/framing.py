@@ -61,7 +61,8 @@ class ChunkedBody:
     With `framed`, feed() gives chunks to be sent on instead of payload. The last chunk, which ends the message, is not
     among them, extensions are left out, and there is no limit.
 
-    `padded`: whitespace behind a size is nothing, as servers write it that fill the size in later.
+    `padded`: whitespace behind a size is nothing, as servers write it that fill the size in later, and RFC 9112 section
+    7.1.1 before an extension.
     """
 
     __slots__ = (
@@ -201,7 +202,10 @@ class ChunkedBody:
     def _on_line(self, line: bytes) -> None:
         """What a line of framing says, by the state that it comes in."""
         if self._state == self.SIZE:
-            match = CHUNK_SIZE.fullmatch(line.rstrip(b" \t") if self._padded else line)
+            if self._padded:
+                size, semicolon, extension = line.rstrip(b" \t").partition(b";")
+                line = size.rstrip(b" \t") + semicolon + extension
+            match = CHUNK_SIZE.fullmatch(line)
             if match is None:
                 sloppy = SLOPPY_CHUNK_SIZE.fullmatch(line) is not None
                 raise Broken(Rule.CHUNK_EXTENSION if sloppy else Rule.CHUNK_SIZE)

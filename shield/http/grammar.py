@@ -69,8 +69,9 @@ OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
 CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")  # LF has a rule of its own
 
 # RFC 9112 section 4:  status-line = HTTP-version SP status-code SP [ reason-phrase ].  Groups: minor version, status.
-# Wider: servers leave out the second SP where no reason follows.
-STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t -~\x80-\xff]*)?")
+# Wider: servers leave out the second SP where no reason follows. A higher minor version is read as 1.1, as RFC 9110
+# section 2.5 says.
+STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: [\t -~\x80-\xff]*)?")
 STATUS_LINE_START: Final = b"HTTP/1."
 
 # RFC 9112 section 2.2: a line ends with CRLF. A recipient may take a LF alone for one; a proxy and a server that do not

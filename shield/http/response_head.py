@@ -229,6 +229,7 @@ def parse(text: bytes, head_only: bool) -> ResponseHead:
         options: AbstractSet[bytes] = {option.strip(b" \t") for option in connection.split(b",")}
         if not options <= _COMMON_OPTIONS:
             fields = without_named(fields, options)
+            dated = dated and b"date" not in options
             if options & _FRAMING:  # somebody may read it without
                 last = True
         if b"close" in options:
@@ -310,11 +311,13 @@ def _read_field(line: bytes) -> Meaning:
         if disguised(lower):
             kind = _DROPPED  # nobody behind us shall take it for what it is not
     elif kind is _LENGTH:
+        if value.startswith(b"00"):
+            value = value.lstrip(b"0") or b"0"
         if CONTENT_LENGTH.fullmatch(value) is None:
             same = EQUAL_LENGTHS.fullmatch(value)
             kind, value = (_SAME_LENGTHS, same[1]) if same is not None else (_BAD_LENGTH, b"")
     elif kind is _CODING:
-        if value.lower() != b"chunked":
+        if value.strip(b" \t,").lower() != b"chunked":  # of a list elements may be empty (RFC 9110 section 5.6.1.2)
             kind = _BAD_CODING
     elif kind is _CONNECTION:
         value = value.lower()

@@ -256,6 +256,7 @@ def test_what_426_asks_for_is_told() -> None:
 def test_who_has_a_date() -> None:
     assert head(b"date: x").dated
     assert not head(b"X-Date: x").dated
+    assert not head(b"Date: x", b"Connection: Date").dated, "a field of this hop alone is not passed on"
 
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
