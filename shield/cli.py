@@ -208,6 +208,10 @@ def _simulate(options: argparse.Namespace) -> int:
         print(command.scenes())
         return FINE
     settings = load(options.config) if options.config is not None else None
+    if settings is None and options.site:
+        arguments.wrong("simulate", "--site names a site of --config")
+    if settings is not None:
+        settings = command.of_site(settings, options.site)
     done = command.simulate(options.scene, settings, options.seed, options.json, options.chart, options.attack)
     return FINE if done else MISTAKES
 
@@ -226,7 +230,7 @@ def _replay(options: argparse.Namespace) -> int:
     names = [find(options.config), *([options.against] if options.against is not None else ())]
     if len(set(names)) < len(names):
         arguments.wrong("replay", f"--against is the config that is tried anyway: {names[0]}")
-    command.replay(options.logs, {name: load(name) for name in names}, options.json)
+    command.replay(options.logs, {name: load(name) for name in names}, options.json, options.site)
     return FINE
 
 
@@ -339,6 +343,7 @@ def _add_simulate(commands: Any) -> None:
         "scene", metavar="SCENE", nargs="?", help="a scene that ships, or a file; without it, list those that ship"
     )
     parsed.add_argument("--config", metavar="FILE", help="the config to try, in place of the scene's own")
+    parsed.add_argument("--site", metavar="NAME", default="", help="which site of the config, if it has several")
     parsed.add_argument(
         "--attack", metavar="SCENE", help="lay the attackers of that scene over it, as strong for its service as there"
     )
@@ -364,6 +369,7 @@ def _add_replay(commands: Any) -> None:
     parsed.add_argument("logs", metavar="LOG", nargs="+", help="access logs, in any order; rotated ones, too")
     parsed.add_argument("--config", metavar="FILE", help="the config to try (default: as for shield run)")
     parsed.add_argument("--against", metavar="FILE", help="another config, to be compared with it side by side")
+    parsed.add_argument("--site", metavar="NAME", default="", help="the site of the config for lines that tell no host")
     parsed.add_argument(
         "--scene", metavar="FILE", help="replay nothing, and write a scene for shield simulate to a new FILE"
     )

@@ -122,6 +122,21 @@ class Config:
         told = site.forwarded_from or self.listen.forwarded_from
         return Site(site.label, site.hosts, site.upstream, policy, http, site.timeouts.over(self.timeouts), told)
 
+    def only(self, site: Site) -> Config:
+        """The config of one of its sites, as if there were no other."""
+        policy = site.policy
+        return replace(
+            self,
+            site=(),
+            upstream=site.upstream,
+            route=policy.route,
+            dry_run=policy.dry_run,
+            challenge=replace(self.challenge, mode=policy.challenge.mode),
+            pressure=policy.pressure,
+            http=site.http,
+            timeouts=site.timeouts,
+        )
+
     def policy(self) -> EngineSettings:
         """What the policy's engine is made with."""
         return EngineSettings(

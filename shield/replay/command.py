@@ -17,6 +17,7 @@ from shield.policy.locations import Cidrs
 from shield.replay import files, report
 from shield.replay.driver import Driver
 from shield.replay.files import LogError, Progress, Skipped
+from shield.replay.hosts import HOSTLESS, Hosts
 from shield.replay.lines import Line
 from shield.replay.order import Astray, Log, in_order
 from shield.replay.scene_file import Portrait
@@ -35,17 +36,24 @@ TOLD_EVERY: Final = 4096
 """Lines after which the progress bar is moved."""
 
 MOST_HOPS: Final = 32
+NOBODY: Final[Mapping[str, Hosts]] = {}
 
 Tell = Callable[[float, str], None]
 
 
-def replay(names: Sequence[str], configs: Mapping[str, Config], json: bool) -> None:
-    """Say what each config would have done. Raises LogError."""
+def replay(names: Sequence[str], configs: Mapping[str, Config], json: bool, site: str = "") -> None:
+    """Say what each config would have done. `site`: for which one lines are that tell no host. Raises StartError."""
     began = time.perf_counter()
+    hosts = {name: Hosts(config, site) for name, config in configs.items()}
     logs = Logs(names, [proxy for config in configs.values() for proxy in config.listen.trusted_proxies])
     with logs.bar("replay", 1 + len(configs)) as tell:
-        survey = logs.survey(tell)
-        found = logs.replay(survey, configs, tell)
+        survey, services = logs.survey(tell, hosts)
+        found = logs.replay(survey, configs, tell, hosts, services)
+    hostless = next((each for each in found.values() if each.hostless == each.requests), None)
+    if hostless is not None:
+        raise LogError(
+            f"{', '.join(names[:3])}: {HOSTLESS}. Name the site with --site, or log the host: docs/replay.md"
+        )
     took = time.perf_counter() - began
     what = names, survey, logs.skipped, logs.astray, found, took
     if json:
@@ -63,7 +71,7 @@ def make_scene(names: Sequence[str], file: str, trusted: Sequence[str]) -> None:
         raise LogError(f"{file}: there is such a file; name another one, or remove it")
     logs = Logs(names, trusted)
     with logs.bar("scene", 2) as tell:
-        portrait = Portrait(logs.survey(tell))
+        portrait = Portrait(logs.survey(tell)[0])
         for line in logs.told("second reading", tell):
             portrait.add(line)
     title = f"A busy hour as in {Path(names[0]).name}{' and others' if len(names) > 1 else ''}"
@@ -109,24 +117,46 @@ class Logs:
         self._progress = Progress(self._bytes * times)
         return progress.bar(title, 0.0, float(self._progress.total), "{doing}")
 
-    def survey(self, tell: Tell) -> Survey:
-        """The first reading. LogError when there is no request in it."""
+    def survey(self, tell: Tell, hosts: Mapping[str, Hosts] = NOBODY) -> tuple[Survey, dict[str, dict[str, Survey]]]:
+        """The first reading: of everything, and of the service of each site of each config. LogError when there is no
+        request in it."""
         found = Survey()
+        services = {
+            name: {site.name: Survey() if len(each.sites) > 1 else found for site in each.sites}
+            for name, each in hosts.items()
+        }
+        several = [(hosts[name], of) for name, of in services.items() if len(of) > 1]
         with _no_garbage():
             for line in _told(self._lines(self.skipped, self.astray, 1), self._progress, tell, "first reading"):
                 found.add(line)
+                for each, of in several:
+                    site = each.of(line)
+                    if site is not None:
+                        of[site.name].serve(line)
         found.close()
+        for _, of in several:
+            for each_service in of.values():
+                each_service.close()
         if not found.requests:
             named = "".join(f"\n  {each}" for each in self.skipped.named)
             raise LogError(f"{', '.join(self._names[:3])}: no request in it{named}")
-        return found
+        return found, services
 
-    def replay(self, survey: Survey, configs: Mapping[str, Config], tell: Tell) -> dict[str, Outcomes]:
+    def replay(
+        self,
+        survey: Survey,
+        configs: Mapping[str, Config],
+        tell: Tell,
+        hosts: Mapping[str, Hosts],
+        services: Mapping[str, Mapping[str, Survey]],
+    ) -> dict[str, Outcomes]:
         """The second reading, by all configs at once."""
         answering = frozenset(
             key for key, visitor in survey.regulars() if visitor.is_browser or (visitor.who and not visitor.agent)
         )
-        drivers = {name: Driver(config, survey, answering) for name, config in configs.items()}
+        drivers = {
+            name: Driver(config, survey, answering, hosts[name], services[name]) for name, config in configs.items()
+        }
         with _no_garbage():
             lines = self._lines(Skipped(), Astray(), len(drivers))
             for line in _told(lines, self._progress, tell, "replay"):

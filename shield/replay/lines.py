@@ -2,7 +2,8 @@
 
     Combined   nginx, Apache, Caddy, Traefik: address, time, request, status, size, Referer, User-Agent. Behind these
                may stand a duration (`rt=0.012`, `request_time=0.012`, three decimals or more, `12ms`), the
-               service's own time (`urt=0.010`), and X-Forwarded-For in quotes
+               service's own time (`urt=0.010`), the host (`host=shop.example`, or in front of all of it, with
+               its port), and X-Forwarded-For in quotes
     HAProxy    `option httplog`, as it comes from syslog or from a file
     JSON       json_lines.py
 
@@ -128,7 +129,7 @@ def is_method(text: str) -> bool:
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
 _SYSLOG: Final = r"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,255} [^\s:]{1,255}: )?"
 _COMBINED: Final = re.compile(
-    _SYSLOG + r"(?:[\w.-]{1,255}:\d{1,5} )?"
+    _SYSLOG + r"(?:([\w.-]{1,255}):\d{1,5} )?"
     r"(\S{1,255}) \S{1,255} [^\[]{0,255}\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
     + _QUOTED
     + r" (\d{3}) (?:\d+|-)(?: "
@@ -138,6 +139,7 @@ _COMBINED: Final = re.compile(
     + r")?(.*)"
 )
 _NAMED_TIME: Final = re.compile(r"\b(rt|request_time|urt|upstream_response_time)=\"?(\d+(?:\.\d+)?)")
+_NAMED_HOST: Final = re.compile(r"\b(?:host|vhost)=\"?([\w.:-]{1,255})")
 _MILLISECONDS: Final = re.compile(r" (\d{1,9})ms$")
 _SECONDS: Final = re.compile(r"(?:^| )(\d{1,6}\.\d{3,9})(?= |$)")
 _FORWARDED: Final = re.compile(r' "([0-9A-Fa-f:., ]{3,512})"')
@@ -188,7 +190,7 @@ class Parser:
         found = _COMBINED.match(text)
         if found is None:
             raise ForeignError
-        address, stamp, request, status, referer, agent, rest = found.groups()
+        host, address, stamp, request, status, referer, agent, rest = found.groups()
         words = request.split(" ")
         if len(words) not in (2, 3) or not is_method(words[0]):
             return None  # a handshake, a scan, nothing at all: no request that could be judged
@@ -198,6 +200,8 @@ class Parser:
             seconds, service = _times(rest)
             behind = _FORWARDED.search(rest)
             forwarded = behind.group(1) if behind is not None else ""
+            if host is None and (said := _NAMED_HOST.search(rest)) is not None:
+                host = said.group(1)
         at = _stamp(self._stamps.common, stamp)
         # Traefik alone writes "ms", and the time at which a request has come; others that of its end.
         if seconds > 0 and not rest.endswith("ms"):
@@ -211,7 +215,7 @@ class Parser:
             words[1],
             int(status),
             "" if agent is None or agent == "-" else agent,
-            "",
+            host or "",
             "" if referer is None or referer == "-" else referer,
             service=service,
             forwarded=forwarded,

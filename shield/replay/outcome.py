@@ -57,6 +57,19 @@ class Harm:
         return sum(self.reasons.values())
 
 
+class OfSite:
+    """What came of one of several sites."""
+
+    __slots__ = ("attack_seconds", "attacks", "peak_pressure", "refused", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.refused = 0
+        self.peak_pressure = 0.0
+        self.attacks = 0
+        self.attack_seconds = 0.0
+
+
 class Outcomes:
     """Of one config.
 
@@ -75,6 +88,9 @@ class Outcomes:
         self.peak_pressure = 0.0
         self.pressed_seconds = 0.0
         self.attack_seconds = 0.0
+        self.sites: dict[str, OfSite] = {}  # where there are several
+        self.misdirected = 0  # requests for hosts of no site
+        self.hostless = 0  # of these, those of which no host is told
         self._forwarded: Counter[tuple[Action, Reason, str]] = Counter()
         self._table: dict[tuple[Action, Reason, str], Row] = {}
 
@@ -119,6 +135,12 @@ class Outcomes:
             row.times += 1
             row.regulars.add(line.key)
 
+    def nobodys(self, line: Line) -> None:
+        """A request was for no site."""
+        self.requests += 1
+        self.misdirected += 1
+        self.hostless += not line.host
+
     def solved(self, key: int, seconds: float) -> None:
         """A regular has answered a challenge after so many seconds."""
         harm = self.harmed.get(key)
@@ -127,15 +149,21 @@ class Outcomes:
 
     def look(self, engine: Engine, at: float, seconds: float) -> None:
         """Note how the engine is, and what has happened; now and then."""
+        of = self.sites.get(engine.site)
         if engine.pressure > self.peak_pressure:
             self.peak_pressure = engine.pressure
+        if of is not None and engine.pressure > of.peak_pressure:
+            of.peak_pressure = engine.pressure
         self.pressed_seconds += seconds * engine.pressed
         for name, fields in engine.events():
             self.counts[name] += 1
             if name == "attack_end":
                 self.attack_seconds += fields["seconds"]
+            if of is not None:
+                of.attacks += name == "attack_onset"
+                of.attack_seconds += fields["seconds"] if name == "attack_end" else 0.0
             if name in TURNING and len(self.events) < MOST_EVENTS:
-                self.events.append((at, name, dict(fields)))
+                self.events.append((at, name, dict(fields) | ({} if of is None else {"site": engine.site})))
 
     def verdicts(self) -> Iterator[Row]:
         """By verdict: what was let through first, then the most refused."""

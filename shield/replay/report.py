@@ -102,11 +102,25 @@ def _outcome(name: str, outcomes: Outcomes) -> Iterator[str]:
         f"to challenge; attacks: {outcomes.counts['attack_onset']}, {story.duration(outcomes.attack_seconds)} in all; "
         f"bans: {outcomes.counts['ban']:,}"
     )
+    yield from _sites(outcomes)
     for at, event, fields in outcomes.events[:SHOWN]:
         yield f"  {clock(at)}  {plain(story.sentence(event, fields))}"
     if len(outcomes.events) > SHOWN:
         yield f"  and {len(outcomes.events) - SHOWN} more (--json has them)"
     yield from _harmed(outcomes)
+
+
+def _sites(outcomes: Outcomes) -> Iterator[str]:
+    """A line for each of several sites."""
+    for site, of in outcomes.sites.items():
+        attacks = f", attacks: {of.attacks}, {story.duration(of.attack_seconds)} in all" if of.attacks else ""
+        yield (
+            f"  site {plain(site)}: {of.requests:,} requests, {of.refused:,} refused, pressure {of.peak_pressure:.2f} "
+            f"at most{attacks}"
+        )
+    if outcomes.misdirected:
+        hostless = f", {outcomes.hostless:,} of them without a host in the log" if outcomes.hostless else ""
+        yield f"  for no site, so answered 421: {outcomes.misdirected:,}{hostless}"
 
 
 def _harmed(outcomes: Outcomes) -> Iterator[str]:
@@ -224,6 +238,17 @@ def _config_json(name: str, outcomes: Outcomes) -> dict[str, Any]:
         "peak_pressure": round(outcomes.peak_pressure, 3),
         "pressed_seconds": round(outcomes.pressed_seconds, 1),
         "attack_seconds": round(outcomes.attack_seconds, 1),
+        "misdirected": outcomes.misdirected,
+        "sites": {
+            site: {
+                "requests": of.requests,
+                "refused": of.refused,
+                "peak_pressure": round(of.peak_pressure, 3),
+                "attacks": of.attacks,
+                "attack_seconds": round(of.attack_seconds, 1),
+            }
+            for site, of in outcomes.sites.items()
+        },
         "events": [
             {"at": round(at, 3), "event": event, "text": story.sentence(event, fields)}
             for at, event, fields in outcomes.events

@@ -209,6 +209,11 @@ class Survey:
 
     def add(self, line: Line) -> None:
         """Take the next line."""
+        self.serve(line)
+        self._meet(line, line.status)
+
+    def serve(self, line: Line) -> None:
+        """Take what the next line says of the service, and not who asked."""
         at = line.at
         if not self.requests:
             self.first = at
@@ -234,7 +239,6 @@ class Survey:
             self.work += usual
             if status < 500:
                 route.add(at, seconds, self._random)
-        self._meet(line, status)
 
     def _route(self, name: str) -> RouteTimes:
         route = self.routes.get(name)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shield.errors import StartError
+from shield.model import DEFAULT_SITE
 from shield.simulate import attack, chart, progress, report, scene, world
 
 if TYPE_CHECKING:
@@ -44,6 +46,21 @@ def simulate(
             print(f"shield: {error}", file=sys.stderr)
             done = False
     return done
+
+
+def of_site(config: Config, name: str) -> Config:
+    """The config of the site of that name, which the scene's service stands for. Without a name it is the one for all
+    other hosts, or the only service. StartError when that is none."""
+    found = [site for site in config.sites if site.name == (name or DEFAULT_SITE)]
+    if not config.site:
+        if name:
+            raise StartError("--site: the config has no [[site]]")
+        return config
+    if not found:
+        names = ", ".join(site.name for site in config.sites)
+        what = f"no site is called {name}" if name else "the config has several sites, and a scene has one service"
+        raise StartError(f"--site: {what}: name one of {names}")
+    return config.only(found[0])
 
 
 def scenes() -> str:

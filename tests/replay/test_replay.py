@@ -216,3 +216,54 @@ def test_to_compare_a_config_with_itself_is_wrong_usage(capfd: pytest.CaptureFix
     with pytest.raises(SystemExit) as ended:
         cli.main(["replay", "a.log", "--config", "a.toml", "--against", "a.toml"])
     assert ended.value.code == cli.USAGE
+
+
+SITES = """
+[[site]]
+hosts = ["shop.example", "*.shop.example"]
+[site.upstream]
+servers = ["http://127.0.0.1:9001"]
+[[site.route]]
+path = "/search"
+limit = { client = { per_minute = 1, burst = 1 } }
+[[site]]
+name = "blog"
+hosts = ["blog.example"]
+[site.upstream]
+servers = ["http://127.0.0.1:9002"]
+"""
+
+
+def test_each_line_is_judged_by_the_site_that_its_host_has(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("config.toml").write_text(SITES)
+    lines = []
+    for number in range(60):
+        text = line(number, "198.51.100.7", "/search", AGENT.format(100), 0.02 if number % 3 else 0.4)
+        host = ("www.shop.example:80", "blog.example:443", "scanned.example:80")[number % 3]
+        lines.append(f"{host} {text}" if number % 2 else f"{text.rstrip()} host={host.partition(':')[0]}\n")
+    Path("access.log").write_text("".join(lines))
+    (config,) = replayed("access.log", capfd=capfd)["configs"]
+    of = config["sites"]
+    assert (of["shop.example"]["requests"], of["blog"]["requests"], config["misdirected"]) == (20, 20, 20)
+    assert of["blog"]["refused"] == 0
+    assert refused(config) == {"route_rate": of["shop.example"]["refused"]}
+    assert of["shop.example"]["refused"] > 10
+    assert config["requests"] == 60
+    assert cli.main(["replay", "access.log"]) == cli.FINE
+    said = capfd.readouterr().out
+    assert "site blog: 20 requests, 0 refused" in said
+    assert "for no site, so answered 421: 20\n" in said
+
+
+def test_lines_without_a_host_are_for_the_site_that_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("config.toml").write_text(SITES)
+    log = write(usual(10))
+    assert cli.main(["replay", log]) == cli.NOT_STARTED
+    assert "no line tells which host was asked" in capfd.readouterr().err
+    assert cli.main(["replay", log, "--site", "shop"]) == cli.NOT_STARTED
+    assert "no site is called shop: there are shop.example, blog" in capfd.readouterr().err
+    (config,) = replayed(log, "--site", "blog", capfd=capfd)["configs"]
+    assert config["sites"]["blog"]["requests"] == 60
+    Path("config.toml").write_text(SITES + '[upstream]\nservers = ["http://127.0.0.1:9003"]\n')
+    (config,) = replayed(log, capfd=capfd)["configs"]
+    assert config["sites"]["default"]["requests"] == 60

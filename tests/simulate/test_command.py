@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from shield import cli
-from shield.simulate import progress
+from shield.config.load import load
+from shield.simulate import command, progress
 
 SCENE = """
 title = "A small flood"
@@ -164,3 +165,25 @@ def test_progress_is_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> No
     with progress.bar("flood", 0.0, 1.0) as tell:
         tell(0.5, "pressure 0")
     assert capsys.readouterr().err == ""
+
+
+def test_a_config_with_sites_is_played_for_the_one_that_is_named(scene: str, capfd: pytest.CaptureFixture[str]) -> None:
+    config = """
+    [[site]]
+    name = "shop"
+    hosts = ["shop.example"]
+    upstream = { servers = ["http://127.0.0.1:9001"], max_concurrency = 2 }
+    max_pressure = 0.0
+    """
+    Path("sites.toml").write_text(config)
+    given = ["simulate", scene, "--config", "sites.toml"]
+    assert cli.main(given) == cli.NOT_STARTED
+    assert "a scene has one service: name one of shop" in capfd.readouterr().err
+    assert cli.main([*given, "--site", "blog"]) == cli.NOT_STARTED
+    assert "no site is called blog: name one of shop" in capfd.readouterr().err
+    assert cli.main([*given, "--site", "shop"]) == cli.FINE
+    played = command.of_site(load("sites.toml"), "shop")
+    assert (played.site, played.upstream.max_concurrency, played.pressure.max_pressure) == ((), 2, 0.0)
+    assert played.policy() == load("sites.toml").sites[0].policy
+    Path("sites.toml").write_text("")
+    assert cli.main([*given, "--site", "shop"]) == cli.NOT_STARTED
