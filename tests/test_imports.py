@@ -12,8 +12,8 @@ import shield
 ROOT = Path(shield.__file__).parent
 POLICY_MAY = {  # no clock, no chance, no I/O
     "orjson",  # of rows for the board
-    *("__future__", "annotated_types", "base64", "bisect", "cachetools", "collections", "dataclasses", "enum"),
-    *("functools", "hashlib", "heapq", "hmac", "ipaddress", "math", "re", "shield", "struct", "typing"),
+    *("__future__", "annotated_types", "array", "base64", "bisect", "cachetools", "collections", "dataclasses", "enum"),
+    *("functools", "hashlib", "heapq", "hmac", "ipaddress", "math", "operator", "re", "shield", "struct", "typing"),
     "typing_extensions",
 }
 PURE_MAY = POLICY_MAY | {"http", "multidict", "orjson", "urllib"}  # http/, and wire/ but for what reads and writes
@@ -118,7 +118,7 @@ ORDER = (
     ("client",),
     ("exchange", "replies"),
     ("upstream",),
-    ("operator", "exchange.ports"),
+    ("operator", "exchange.ports", "lookup"),
     ("policy", "http", "wire"),
     ("model", "marks", "complaints", "errors", "readers", "terminal"),
 )

@@ -71,6 +71,7 @@ from shield.policy.rules.rule import Rule
 from shield.policy.sales import Sales
 from shield.policy.settings import EngineSettings
 from shield.policy.several import Several
+from shield.policy.standing import Standing
 from shield.policy.standouts import Standouts
 from shield.policy.status import BoardStatus, OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
 from shield.policy.tiers import Tiers
@@ -182,7 +183,7 @@ class Engine:
         judge: Judge | RouteJudge = usual
         routing = None
         if settings.route:
-            routing = Routing(settings.route, settings.sites)
+            routing = Routing(settings.route, settings.sites, self._identity.where)
             others = {mode: judges(mode)[1] for mode in modes(settings.route, challenge.mode)}
             judge = RouteJudge(routing, usual, others, self._routes, api_keys)
         self._judge = judge
@@ -555,13 +556,18 @@ class Engine:
         self._operator.effects.follow(rules, now)
         self._go_by_effects()
 
+    def know(self, standing: Standing, now: float) -> None:
+        """Go by what the config and its files say of addresses from now on."""
+        self._operator.effects.know(standing, now)
+        self._go_by_effects()
+
     def bans(self, now: float) -> Iterator[Ban | None]:
         """The bans that are in force; to be consumed in slices, as None stands for each entry that has none."""
         return in_force(self._identity, self._reputation, now)
 
     def pardon(self, subject: str, now: float) -> Iterator[int]:
-        """Lift the bans, the scores and the drops that Shield has made by itself of a network, or of a client by its
-        key: how many bans, entry by entry; to be consumed in slices."""
+        """Lift the bans, the scores and the drops that Shield has made by itself of a network, an AS, a country, or of
+        a client by its key: how many bans, entry by entry; to be consumed in slices."""
         return self._operator.effects.pardon(subject, now)
 
     def _go_by_effects(self) -> None:

@@ -12,8 +12,8 @@ that asks for too much takes it from few others. None has a score, a ban or a bo
 strangers'. So rotating the User-Agent buys that many buckets and no more, and the bucket of the address binds before.
 A client with a history always has an entry of its own.
 
-The operator names networks that are allowed or denied, and crawlers. A crawler is believed when its address has been
-confirmed by forward-confirmed reverse DNS (`vouch`).
+The operator names networks that are allowed or denied (all that can be named is in standing.py), and crawlers. A
+crawler is believed when its address has been confirmed by forward-confirmed reverse DNS (`vouch`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen
 from typing_extensions import Doc
 
-from shield.complaints import Complaint, is_field_name, networks
+from shield.complaints import Complaint, is_field_name, wrong_network
 from shield.marks import Unit, Why
 from shield.model import Reason
 from shield.policy.entries import AddressEntry, ClientEntry, NetworkEntry, NetworkRates, Record
 from shield.policy.history import History
 from shield.policy.keys import Keys, client_tag
-from shield.policy.locations import Cidrs, Location, locate
+from shield.policy.locations import Location, locate
+from shield.policy.standing import Standing
 from shield.policy.table import Table, TableSettings
+from shield.policy.whereabouts import Whereabouts, region_of
 
 HOUR: Final = 3600.0
 
@@ -46,6 +48,9 @@ client that was banned, and a client that was challenged, takes 140 more (`Rare`
 VALUE_CHARS: Final = 256
 """Characters of a header value that count: no browser's User-Agent is longer, and hashing 8 KiB costs 10 µs."""
 
+
+MOST_FILES: Final = 32
+"""Files of networks of each kind: each is looked into until one has the address."""
 
 EVERYBODY: Final = frozenset({"0.0.0.0/0", "::/0"})
 
@@ -84,9 +89,35 @@ class IdentitySettings:
         Why("Chosen", "twice `reputation.address_half_life`: what is forgotten has faded"),
     ] = 2 * HOUR
     allow: Annotated[
-        tuple[str, ...], Doc("Networks that are never limited, challenged or scored, and first in the queue.")
+        tuple[str, ...],
+        Doc(
+            "Networks that are never limited, challenged or scored, and first in the queue. Also autonomous systems "
+            '("AS64500", with `asn`) and countries ("country:XX", with `country`), which are scored all the same.'
+        ),
     ] = ()
-    deny: Annotated[tuple[str, ...], Doc("Networks that are always refused with 403.")] = ()
+    deny: Annotated[
+        tuple[str, ...],
+        Doc('Networks that are always refused with 403; also autonomous systems ("AS64500") and countries.'),
+    ] = ()
+    allow_files: Annotated[
+        tuple[str, ...],
+        MaxLen(MOST_FILES),
+        Doc(
+            "Files of further networks that are allowed: one per line, with comments after # or ;, or JSON lines with "
+            "a cidr. Read again when they change."
+        ),
+    ] = ()
+    deny_files: Annotated[
+        tuple[str, ...], MaxLen(MOST_FILES), Doc("Files of further networks that are refused, likewise: feeds.")
+    ] = ()
+    asn: Annotated[
+        str,
+        Doc(
+            "A database in MaxMind's format (.mmdb) that tells of which autonomous system (AS) an address is: "
+            "GeoLite2-ASN and the like. Needs `maxminddb`. Read again when it changes."
+        ),
+    ] = ""
+    country: Annotated[str, Doc("One that tells the country: GeoLite2-Country, -City and the like.")] = ""
     api_key_header: Annotated[str, Doc("Field in which programs send an API key. Empty: there are none.")] = ""
     api_keys: Annotated[
         tuple[str, ...], Doc("SHA-256 of each API key, in hex. A key has the limits of a pass, and tier T0.")
@@ -96,11 +127,16 @@ class IdentitySettings:
     ] = ()
 
     def complaints(self) -> Iterator[Complaint]:
-        yield from networks("allow", self.allow)
-        yield from networks("deny", self.deny)
+        for key, texts in (("allow", self.allow), ("deny", self.deny)):
+            for number, text in enumerate(texts):
+                if wrong := self._wrong(text):
+                    yield (key, number), wrong
+        for number, path in enumerate(self.deny_files):
+            if path in self.allow_files:
+                yield ("deny_files", number), "this file is in identity.allow_files too"
         for number, network in enumerate(self.deny):
             if network in self.allow:
-                yield ("deny", number), "this network is in identity.allow too"
+                yield ("deny", number), "this is in identity.allow too"
             if network in EVERYBODY and not self.allow:
                 yield ("deny", number), "this is everybody: name those who may come in identity.allow, or leave it out"
         for number, key in enumerate(self.api_keys):
@@ -115,6 +151,15 @@ class IdentitySettings:
                 yield ("crawlers", number, "agent"), "an empty name would fit every User-Agent"
             if not crawler.domains:
                 yield ("crawlers", number, "domains"), "at least one domain is needed"
+
+    def _wrong(self, text: str) -> str:
+        """What is wrong with an entry of `allow` or `deny`; "" when nothing is."""
+        region = region_of(text)
+        if not region:
+            wrong = wrong_network(text)
+            return f'{wrong}, "AS64500" or "country:XX"' if wrong.startswith("allowed") else wrong
+        key = "asn" if region.startswith("AS") else "country"
+        return "" if getattr(self, key) else f"nothing tells of any address whether it is there: set identity.{key}"
 
 
 class Client:
@@ -189,9 +234,8 @@ class Identity:
         self._history = history
         self._rates = rates
         self._clients_per_address = settings.clients_per_address
-        self._allow = Cidrs(settings.allow)
-        self._deny = Cidrs(settings.deny)
-        self._names_anybody = bool(settings.allow or settings.deny)
+        self.standing = Standing(settings.allow, settings.deny)
+        self._names_anybody = self.standing.names_networks
         self._crawlers = settings.crawlers
         nowhere = NetworkEntry("other", *rates.v4, overflow=True)
         self.networks: Table[str, NetworkEntry] = Table(
@@ -229,7 +273,7 @@ class Identity:
             address, home, network, _ = where
             key = client_tag(self._key, _identity(home, user_agent, language, ja4))
             client = Client(address, home, network, key, user_agent, language, ja4)
-            client.named = self._named(address) if self._names_anybody else None
+            client.named = self.named(address) if self._names_anybody else None
             self._enter(client, where, now)
         for crawler in self._crawlers:
             if crawler.agent in user_agent:
@@ -255,15 +299,20 @@ class Identity:
 
     def source(self, address: str, now: float) -> AddressEntry:
         """The entry of a textual address (ValueError when it is none)."""
-        return self._source(locate(address), self._named(address), now)
+        return self._source(locate(address), self.named(address), now)
 
     def allows(self, address: str) -> bool:
-        """Whether a textual address (ValueError when it is none) is in `identity.allow`."""
-        return address in self._allow
+        """Whether a textual address (ValueError when it is none) is in a network of `identity.allow`."""
+        return self.standing.allows(address)
 
     def named(self, address: str) -> Reason | None:
-        """What the config says of a textual address (ValueError when it is none): ALLOWLISTED, DENYLISTED, or None."""
-        return self._named(address)
+        """What the networks of the config say of a textual address: ALLOWLISTED, DENYLISTED, or None. ValueError when
+        it is none."""
+        return self.standing.named(address)
+
+    def where(self, address: str) -> Whereabouts:
+        """What is known of a textual address."""
+        return self.standing.where(address)
 
     def met(self, address: str) -> AddressEntry | None:
         """The entry of a textual address that is in the table, not one that strangers share; None for any other."""
@@ -317,13 +366,6 @@ class Identity:
         self.clients.expire(now)
         self.addresses.expire(now)
         self.networks.expire(now)
-
-    def _named(self, address: str) -> Reason | None:
-        if self._allow and address in self._allow:
-            return Reason.ALLOWLISTED
-        if self._deny and address in self._deny:
-            return Reason.DENYLISTED
-        return None
 
     def _enter(self, client: Client, where: Location, now: float) -> None:
         """Give a handle its entries."""

@@ -15,6 +15,7 @@ from shield.policy.bans import Ban
 from shield.policy.engine import Engine
 from shield.policy.news import News
 from shield.policy.rules.rule import Rule
+from shield.policy.standing import Standing
 
 AT: Final = "at"
 OF_SITES: Final = frozenset({"route", "limit", "price", "weather", "wait"})
@@ -65,6 +66,11 @@ class Sites:
         """Go by these rules of the operator's at all sites."""
         for engine in self.engines:
             engine.follow(rules, now)
+
+    def know(self, standing: Standing, now: float) -> None:
+        """Go by what the config and its files say of addresses at all sites."""
+        for engine in self.engines:
+            engine.know(standing, now)
 
     @property
     def attack(self) -> bool:

@@ -24,6 +24,7 @@ from shield.policy.rules.effects import Effects
 from shield.policy.rules.rule import Rule, who
 from shield.policy.settings import EngineSettings
 from shield.policy.tiers import Tiers, tier_of
+from shield.policy.whereabouts import NOWHERE
 from shield.policy.windows import Windows
 
 ROUTE_RATE: Final = Reason.ROUTE_RATE
@@ -161,6 +162,7 @@ class Explainer:
         return Picture(
             now=now,
             where=where,
+            there=self._identity.where(where.removesuffix("/64")) if where else NOWHERE,
             verdict=verdict,
             tier=int(tier),
             path="" if request is None else request.path[:PATH_CHARS],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shield.model import Reason, Verdict
 from shield.policy.rules.rule import Rule
+from shield.policy.whereabouts import Whereabouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Picture:
 
     now: float
     where: str  # the address, as its entry is named
+    there: Whereabouts
     verdict: Verdict | None
     tier: int
     path: str

@@ -13,6 +13,7 @@ from typing import Any, Final
 from shield.model import Action, Reason, Tier
 from shield.policy.explain.picture import Budget, PassPicture, Picture, RoutePicture
 from shield.policy.rules.rule import Rule
+from shield.policy.whereabouts import NOWHERE
 
 BUCKETS: Final = {
     Reason.CLIENT_RATE: "the client's",
@@ -28,6 +29,7 @@ CHALLENGES: Final = {
     Reason.OVERSUBSCRIBED: "the known alone ask for more than there is, and it is among those with the least history",
     Reason.CHALLENGE_ALWAYS: "everybody without a pass is challenged (challenge.mode)",
 }
+_EFFECTS: Final = {"allow": "it is never limited or challenged", "deny": "it is refused"}
 TIERS: Final = {
     Tier.T0: "a pass with a history, or allowed",
     Tier.T1: "a history, or a pass that was earned",
@@ -74,6 +76,8 @@ def questions(picture: Picture, shift: float) -> list[dict[str, Any]]:
 
 
 def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
+    if picture.there != NOWHERE:
+        yield Answer("Where is it?", f"in {picture.there.words()}")
     yield _ruled(picture, shift)
     yield _named(picture)
     if picture.crawler:
@@ -130,6 +134,13 @@ def _ruled(picture: Picture, shift: float) -> Answer:
                 question, f"yes, a limit: {_of_rule(picture.limit)}", change=f"shield lift {picture.limit.number}"
             )
         return Answer(question, "no", change="shield allow, ban or limit make one")
+    if not rule.number:
+        return Answer(
+            question,
+            f"no, but the config names {rule.subject or 'it'} ({rule.author}): {_EFFECTS[rule.kind]}",
+            change="the config, that file, or shield allow, ban or deny for now",
+            decides=True,
+        )
     return Answer(
         question,
         f"yes: {_of_rule(rule)}",

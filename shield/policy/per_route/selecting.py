@@ -14,6 +14,7 @@ from shield.policy.per_route.readings import ambiguous, readings, under
 from shield.policy.per_route.settings import RouteSettings
 from shield.policy.per_route.terms import PerRoute, Terms, per_route
 from shield.policy.request import Request
+from shield.policy.whereabouts import Where, nowhere
 
 MOST_KEPT: Final = 4096
 """Methods and paths."""
@@ -29,8 +30,8 @@ class Routing:
 
     __slots__ = ("_kept", "_order", "_plain", "routes")
 
-    def __init__(self, settings: Sequence[RouteSettings], sites: int = 1) -> None:
-        self.routes = per_route(settings, sites)
+    def __init__(self, settings: Sequence[RouteSettings], sites: int = 1, where: Where = nowhere) -> None:
+        self.routes = per_route(settings, sites, where)
         self._plain = {one: Terms(one, True) for one in self.routes}
         self._kept: dict[str, Terms | Found | None] = {}
         self._order: deque[str] = deque()

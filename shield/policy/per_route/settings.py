@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Annotated, Final, Literal
+from operator import eq
+from typing import Annotated, Final, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 from typing_extensions import Doc
@@ -13,6 +14,7 @@ from typing_extensions import Doc
 from shield.complaints import Complaint, is_field_name
 from shield.marks import Unit
 from shield.policy.per_route.readings import ambiguous, under
+from shield.policy.whereabouts import MOST_ASN, country_of
 
 MOST_ROUTES: Final = 64
 """A path that was not asked for lately is compared with each of them."""
@@ -21,6 +23,8 @@ PAGE_PARTS: Final = 80
 
 _NO_PATH: Final = re.compile(r"[^!-~]|[?#;*{}<>]")
 _PLAIN_ESCAPE: Final = re.compile(r"%(?![89A-Fa-f][0-9A-Fa-f])")
+T = TypeVar("T")
+
 _HOST: Final = re.compile(r"(?:\*\.)?[0-9a-z_](?:[0-9a-z_-]*[0-9a-z_])?(?:\.[0-9a-z_](?:[0-9a-z_-]*[0-9a-z_])?)*")
 _LITERAL: Final = re.compile(r"\[[0-9a-f:.]+\]")
 _TYPE: Final = re.compile(r"[!#$&^_.+0-9a-z-]+/(?:\*|[!#$&^_.+0-9a-z-]+)")
@@ -73,6 +77,14 @@ class RouteSettings:
         tuple[str, ...],
         Doc('Content types of requests that it is for: ["application/json", "image/*"]. Empty: all, and none.'),
     ] = ()
+    asn: Annotated[
+        tuple[int, ...],
+        Doc("Autonomous systems that it is for, by their numbers: [64500]. Empty: all. Needs identity.asn."),
+    ] = ()
+    country: Annotated[
+        tuple[str, ...],
+        Doc('Countries that it is for, by ISO 3166-1: ["XX"]. Empty: all, and unknown ones. Needs identity.country.'),
+    ] = ()
     limit: Annotated[
         RouteLimit,
         Doc(
@@ -119,7 +131,8 @@ class RouteSettings:
     @property
     def label(self) -> str:
         """What it is called."""
-        return self.name or " ".join([",".join(self.methods), *self.hosts[:1], self.path]).strip()
+        regions = [f"AS{asn}" for asn in self.asn[:1]] + list(self.country[:1])
+        return self.name or " ".join([",".join(self.methods), *self.hosts[:1], self.path, *regions]).strip()
 
     def limits(self) -> Iterator[tuple[str, Allowance]]:
         """Its limits, by whom they count."""
@@ -146,6 +159,12 @@ class RouteSettings:
         for number, kind in enumerate(self.types):
             if not _TYPE.fullmatch(kind):
                 yield ("types", number), 'a content type in lower case, such as "application/json", or "image/*"'
+        for number, asn in enumerate(self.asn):
+            if not 0 < asn <= MOST_ASN:
+                yield ("asn", number), f"a number from 1 to {MOST_ASN}"
+        for number, country in enumerate(self.country):
+            if country_of(f"country:{country}") != country:
+                yield ("country", number), 'the two capital letters of ISO 3166-1, such as "XX"'
 
     def covers(self, other: RouteSettings) -> bool:
         """Whether each request that fits the other one fits this one, too."""
@@ -154,6 +173,8 @@ class RouteSettings:
             and _all_in(other.methods, self.methods, is_method)
             and _all_in(other.hosts, self.hosts, is_host)
             and _all_in(other.types, self.types, is_type)
+            and _all_in(other.asn, self.asn, eq)
+            and _all_in(other.country, self.country, eq)
         )
 
 
@@ -179,6 +200,6 @@ def is_method(method: str, named: str) -> bool:
     return method == named or (method == "HEAD" and named == "GET")
 
 
-def _all_in(some: tuple[str, ...], patterns: tuple[str, ...], fits: Callable[[str, str], bool]) -> bool:
+def _all_in(some: tuple[T, ...], patterns: tuple[T, ...], fits: Callable[[T, T], bool]) -> bool:
     """Whether whatever fits one of `some` fits one of the patterns; nothing stands for everything."""
     return not patterns or (bool(some) and all(any(fits(one, pattern) for pattern in patterns) for one in some))

@@ -13,26 +13,28 @@ from typing import Final
 from shield.policy.per_route.brake import ENTRIES, LEAST_ENTRIES, Brake, Level
 from shield.policy.per_route.settings import RouteSettings, is_host, is_method, is_type
 from shield.policy.request import Request
+from shield.policy.whereabouts import Where, nowhere
 
 NEVER: Final = "never"
 ALWAYS: Final = "always"
 
 
 class PerRoute:
-    """One table [[route]], and its buckets. `brake` is None without a limit, `conditional` true where host or content
-    type must be looked at."""
+    """One table [[route]], and its buckets. `brake` is None without a limit, `conditional` true where host, content
+    type, AS or country must be looked at."""
 
-    __slots__ = ("brake", "conditional", "folded", "number", "prefix", "settings")
+    __slots__ = ("_where", "brake", "conditional", "folded", "number", "prefix", "settings")
 
-    def __init__(self, number: int, settings: RouteSettings, entries: int) -> None:
-        """`entries`: buckets of each level."""
+    def __init__(self, number: int, settings: RouteSettings, entries: int, where: Where = nowhere) -> None:
+        """`entries`: buckets of each level; `where` tells of an address."""
+        self._where = where
         self.number = number
         self.settings = settings
         self.prefix = settings.prefix
         self.folded = settings.prefix.lower()
         levels = [Level(name, allowance, entries) for name, allowance in settings.limits()]
         self.brake = Brake(settings.label, levels, settings.dry_run) if levels else None
-        self.conditional = bool(settings.hosts or settings.types)
+        self.conditional = bool(settings.hosts or settings.types or settings.asn or settings.country)
 
     def is_for(self, method: str) -> bool:
         """Whether it is for requests with a method, in upper case."""
@@ -40,8 +42,16 @@ class PerRoute:
         return not methods or any(is_method(method, named) for named in methods)
 
     def holds(self, request: Request) -> bool | None:
-        """Whether host and content type of a request are its; None where the request does not name its host."""
-        hosts, types = self.settings.hosts, self.settings.types
+        """Whether host, content type, AS and country of a request are its; None where the request does not name its
+        host."""
+        settings = self.settings
+        hosts, types = settings.hosts, settings.types
+        if settings.asn or settings.country:
+            there = self._where(request.client.address)
+            if settings.asn and there.asn not in settings.asn:
+                return False
+            if settings.country and there.country not in settings.country:
+                return False
         headers = request.headers
         if types:
             kind = headers.get("Content-Type", "").partition(";")[0].strip(" \t").lower()
@@ -56,11 +66,11 @@ class PerRoute:
         return any(is_host(name, pattern) for pattern in hosts)
 
 
-def per_route(settings: Sequence[RouteSettings], sites: int = 1) -> tuple[PerRoute, ...]:
+def per_route(settings: Sequence[RouteSettings], sites: int = 1, where: Where = nowhere) -> tuple[PerRoute, ...]:
     """All routes of one of so many sites, in their order."""
     levels = sum(1 for one in settings for _ in one.limits())
     entries = max(LEAST_ENTRIES, ENTRIES // max(levels, 1) // sites)
-    return tuple(PerRoute(number, one, entries) for number, one in enumerate(settings))
+    return tuple(PerRoute(number, one, entries, where) for number, one in enumerate(settings))
 
 
 class Terms:

@@ -123,7 +123,7 @@ class Book:
         if before is None and len(self._rules) >= MOST_RULES:
             raise RefusedError(
                 f"there are {MOST_RULES} rules, as many as there may be: lift some, join neighbours into larger "
-                "networks, or put them into identity.deny of the config and reload"
+                "networks, or put them into a file of identity.deny_files, which is read again when it changes"
             )
         self._keep_in({**self._rules, rule.slot: rule}, precious, wall, "")
         self._rules[rule.slot] = rule

@@ -11,7 +11,7 @@ Where a kind has no rule, the config holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -31,7 +31,9 @@ from shield.policy.rules.matching import Matching
 from shield.policy.rules.overruled import Overruled
 from shield.policy.rules.rule import Rule, network_of, within
 from shield.policy.settings import EngineSettings
+from shield.policy.standing import Standing
 from shield.policy.tried import MEASURES, QUEUE, Tried
+from shield.policy.whereabouts import asn_of, country_of
 from shield.policy.windows import Windows
 
 
@@ -105,7 +107,8 @@ class Effects:
         self.end = min((rule.expires for rule in holding if rule.expires), default=inf) - self._wall_offset
         before = self.overruled.matching
         other = None if self._beside is None else self._beside.overruled.matching
-        matching = self.overruled.matching = Matching(holding, before if other is None else other)
+        standing = self._identity.standing
+        matching = self.overruled.matching = Matching(holding, before if other is None else other, standing)
         self.asked = self.overruled if matching.any else self._judge
         self._let_go(before, matching)
         said = {rule.kind: rule.value for rule in holding if not rule.subject}
@@ -122,6 +125,11 @@ class Effects:
         self._limits.go_by(client, address)
         self._squeeze.go_by(client, address)
 
+    def know(self, standing: Standing, now: float) -> None:
+        """Go by what the config says of addresses now."""
+        self._identity.standing = standing
+        self.follow(self.rules, now)
+
     def expire(self, now: float) -> None:
         """Let the rules go that have ended."""
         self.follow(self.rules, now)
@@ -135,20 +143,33 @@ class Effects:
         return access is not None and access.kind == "allow"
 
     def pardon(self, subject: str, now: float) -> Iterator[int]:
-        """Lift what Shield has done by itself to a network, or a client by its key: how many bans, entry by entry of
-        the tables; to be consumed in slices."""
-        network = network_of(subject)
-        if network is None:
+        """Lift what Shield has done by itself to a network, an AS, a country, or a client by its key: how many bans,
+        entry by entry of the tables; to be consumed in slices."""
+        has = self._members(subject)
+        if has is None:
             entry = None if subject.startswith("pass:") else self._identity.clients.get(bytes.fromhex(subject))
             yield 0 if entry is None else self._reputation.pardon(entry, now)
             return
-        self._drops.release(lambda name: within(name, network))
+        self._drops.release(has)
         for source in tuple(self._identity.addresses.values()):
-            lifts = (source.score or source.rare is not NOTHING) and within(source.name, network)
+            lifts = (source.score or source.rare is not NOTHING) and has(source.name)
             yield self._reputation.pardon(source, now) if lifts else 0
         for entry in tuple(self._identity.clients.values()):
-            lifts = (entry.score or entry.rare is not NOTHING) and within(entry.source.name, network)
+            lifts = (entry.score or entry.rare is not NOTHING) and has(entry.source.name)
             yield self._reputation.pardon(entry, now) if lifts else 0
+
+    def _members(self, subject: str) -> Callable[[str], bool] | None:
+        """Whether an address is in a network, an AS or a country, by its entry's name; None for another subject."""
+        network = network_of(subject)
+        if network is not None:
+            return lambda name: within(name, network)
+        asn, country, where = asn_of(subject), country_of(subject), self._identity.standing.where
+
+        def has(name: str) -> bool:
+            there = where(name.removesuffix("/64"))
+            return there.asn == asn if asn else there.country == country
+
+        return has if asn or country else None
 
     def _report(self, said: Mapping[str, bool]) -> None:
         """Go by the dry runs that rules have switched: of all under "", of a measure under its name."""

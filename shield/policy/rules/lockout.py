@@ -9,14 +9,15 @@ to undo a change, may lock out as a ban does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from math import inf
 from typing import Final
 
 from shield.policy.bucket import Rate
 from shield.policy.rules.rule import ACCESS, RefusedError, Rule, network_of
+from shield.policy.whereabouts import NOWHERE, Whereabouts, asn_of, country_of
 
 LEAST_PREFIX: Final = {4: 8, 6: 19}
 """Bits: the largest allocations that registries make are an IPv4 /8 and an IPv6 /19."""
@@ -32,10 +33,12 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Precious:
-    """Who must not be locked out: addresses that the operator asks from, and networks of trusted proxies."""
+    """Who must not be locked out: addresses that the operator asks from, and networks of trusted proxies. `there` has
+    the whereabouts of these addresses, as far as they are known."""
 
     operators: Sequence[str] = ()
     trusted: Sequence[str] = ()
+    there: Mapping[str, Whereabouts] = field(default_factory=dict)
 
 
 def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force: bool) -> None:
@@ -45,6 +48,11 @@ def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force:
         raise RefusedError(
             f"a limit of less than {LEAST_RATE:g}/{LEAST_BURST:g} for every {subject} would lock everybody out: "
             "no page would load"
+        )
+    if kind == "allow" and country_of(subject) and not force:
+        raise RefusedError(
+            f"whoever is in {subject} would have no limit and no challenge, and floods come from every country: name "
+            "networks, or an AS, or insist (--force)"
         )
     network = network_of(subject)
     if network is None or not (strict or kind in ("allow", "limit")):
@@ -82,24 +90,35 @@ def locked_out(rules: Sequence[Rule], precious: Precious) -> dict[str, Rule]:
     found = {}
     for text in precious.operators:
         address = _address(text)
-        rule = None if address.is_loopback else _refusing(rules, address)
+        rule = None if address.is_loopback else _refusing(rules, address, precious.there.get(text, NOWHERE))
         if rule is not None:
             found[text] = rule
     return found
 
 
-def _refusing(rules: Sequence[Rule], address: Address) -> Rule | None:
+def _refusing(rules: Sequence[Rule], address: Address, there: Whereabouts) -> Rule | None:
     """The rule that refuses an address, or will when the one that lets it in has ended. Of networks the smallest
-    counts, and who is allowed has no limit (matching.py)."""
-    there = [(rule, network.prefixlen) for rule in rules if (network := rule.network) and address in network]
+    counts, then its AS, then its country; and who is allowed has no limit (matching.py)."""
+    about = [(rule, bits) for rule in rules if (bits := _precision(rule, address, there)) is not None]
     free = 0.0  # until then
-    for rule, _ in sorted(there, key=lambda each: (each[0].kind not in ACCESS, -each[1])):
+    for rule, _ in sorted(about, key=lambda each: (each[0].kind not in ACCESS, -each[1])):
         end = rule.expires or inf
         if rule.kind == "allow" or (rule.kind == "limit" and not _is_strict(rule.rate)):
             free = max(free, end)
         elif end > free:
             return rule
     return None
+
+
+def _precision(rule: Rule, address: Address, there: Whereabouts) -> int | None:
+    """How precisely a rule is about an address: the bits of its network, less for an AS and a country. None: not at
+    all."""
+    network = rule.network
+    if network is not None:
+        return network.prefixlen if address in network else None
+    if there.asn and asn_of(rule.subject) == there.asn:
+        return -1
+    return -2 if there.country and country_of(rule.subject) == there.country else None
 
 
 def _is_strict(rate: Rate) -> bool:

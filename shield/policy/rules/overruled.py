@@ -1,6 +1,7 @@
 """The judge where the operator has rules: these are asked first, and what they leave open is judged as ever.
 
-It stands in the judge's place only while there are rules about clients, so that without any there is no question.
+It stands in the judge's place only while there are rules about clients, or such of the config's (standing.py), so that
+without any there is no question.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from shield.policy.rules.matching import Matching
 from shield.policy.rules.rule import Rule
 
 ALLOWED: Final = Verdict(Reason.OPERATOR_ALLOWED)
+ALLOWLISTED: Final = Verdict(Reason.ALLOWLISTED)
 DENIED: Final = Verdict(Reason.OPERATOR_DENIED)
+DENYLISTED: Final = Verdict(Reason.DENYLISTED)
 PASS_RATE: Final = Reason.PASS_RATE
 _LONGEST: Final = 86_400
 """Seconds, of Retry-After: as the longest ban that Shield makes by itself."""
@@ -44,7 +47,7 @@ class Overruled:
                 return self.refusal(rule, now)
             request.charged_pass = None
             self._charges.count(request)
-            return ALLOWED
+            return ALLOWED if rule.number else ALLOWLISTED
         budget = self.matching.budget(request)
         if budget is None:
             return self._judge.judge(request, now)
@@ -59,11 +62,13 @@ class Overruled:
         rule = self.matching.access(request)
         if rule is None:
             return self._judge.toll(request, now)
-        return ALLOWED if rule.kind == "allow" else self.refusal(rule, now)
+        if rule.kind != "allow":
+            return self.refusal(rule, now)
+        return ALLOWED if rule.number else ALLOWLISTED
 
     def refusal(self, rule: Rule, now: float) -> Verdict:
-        """What a ban or a denial says."""
+        """What a ban or a denial says; one of the config's (standing.py) has no number."""
         if rule.kind == "deny":
-            return DENIED
+            return DENIED if rule.number else DENYLISTED
         left = rule.expires - now - self._wall_offset if rule.expires else _LONGEST
         return banned(Reason.OPERATOR_BANNED, min(max(int(left) + 1, 1), _LONGEST))

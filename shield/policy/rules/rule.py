@@ -1,15 +1,16 @@
 """One rule of the operator's, and what a wish must be to become one.
 
     kind        subject                                   value
-    ban, deny   network, client, pass                     refuse: a ban says in Retry-After when it ends
-    allow       network, client, pass                     forward, without limits and challenges, in tier T0
-    limit       network, client, pass                     "RATE/BURST": one bucket for all there, in place of their own
+    ban, deny   network, AS, country, client, pass        refuse: a ban says in Retry-After when it ends
+    allow       network, AS, country, client, pass        forward, without limits and challenges, in tier T0
+    limit       network, AS, country, client, pass        "RATE/BURST": one bucket for all there, in place of their own
                 "client", "address"                       "RATE/BURST": in place of limits.client, limits.address
     pressure    "" or site                                "0.5": hold the pressure there
     challenge   path                                      "never": do not challenge what is asked for below it
     dry_run     "", a measure (tried.py), or a site       "on", "off"
 
-A network is a CIDR, or an address; an IPv6 address stands for its /64, as everywhere in Shield. A client is the 32 hex
+A network is a CIDR, or an address; an IPv6 address stands for its /64, as everywhere in Shield. "AS64500" is all
+networks of an autonomous system, "country:XX" those of a country (whereabouts.py). A client is the 32 hex
 digits that the log calls `client`; a pass is "pass:" and the 16 digits of its id, or its token. A site is the name that
 the config gives it; what is said of one goes before what is said of all ("").
 
@@ -30,9 +31,13 @@ from shield.policy.bucket import Rate
 from shield.policy.pass_tokens import BODY, TOKEN_CHARS
 from shield.policy.rows import count, number, text
 from shield.policy.tried import MEASURES
+from shield.policy.whereabouts import region_of
 
 ACCESS: Final = ("ban", "deny", "allow")
 KINDS: Final = (*ACCESS, "limit", "pressure", "challenge", "dry_run")
+SPARE: Final = "spare"
+"""Kind of a rule that only engines are told: a network from where the operator asks. No file, AS or country concerns
+it."""
 OF_SITES: Final = ("pressure", "dry_run")
 """Kinds that may be for one site."""
 EVERY: Final = ("client", "address")
@@ -157,7 +162,9 @@ def checked(kind: str, subject: str, value: str) -> tuple[str, str, str]:
 
 
 def who(subject: str) -> str:
-    """A network, a client or a pass as rules name them. RefusedError when it is none of these."""
+    """A network, an AS, a country, a client or a pass as rules name them. RefusedError when it is none of these."""
+    if region := region_of(subject):
+        return region
     if _CLIENT.fullmatch(subject):
         return subject
     if found := _PASS.fullmatch(subject):
@@ -218,8 +225,8 @@ def _network(subject: str) -> Network:
         network = ip_network(subject, strict=False)
     except ValueError:
         raise RefusedError(
-            f'"{shown}" is no network, client or pass: write 192.0.2.0/24, 192.0.2.7, 2001:db8::/48, '
-            f"the 32 hex digits that the log calls client, or pass: and 16 of them"
+            f'"{shown}" is no network, AS, country, client or pass: write 192.0.2.0/24, 192.0.2.7, 2001:db8::/48, '
+            f"AS64500, country:XX, the 32 hex digits that the log calls client, or pass: and 16 of them"
         ) from None
     if network.network_address != ip_address(address):
         raise RefusedError(f"{shown} has bits beyond the /{length}: the network is {network}, the address {address}")

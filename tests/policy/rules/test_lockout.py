@@ -7,6 +7,7 @@ import pytest
 from shield.policy.bucket import Rate
 from shield.policy.rules.lockout import Precious, check, locked_out
 from shield.policy.rules.rule import RefusedError, Rule
+from shield.policy.whereabouts import Whereabouts
 
 HERE = Precious(("198.51.100.7", "127.0.0.1", "2001:db8:5::7"), ("10.0.0.0/16", "2001:db8:9::/48"))
 
@@ -28,6 +29,7 @@ HERE = Precious(("198.51.100.7", "127.0.0.1", "2001:db8:5::7"), ("10.0.0.0/16", 
         ("deny", "2001:db8:9:1::/64", None, "listen.trusted_proxies"),
         ("limit", "client", Rate(20.0, 5.0), "would lock everybody out"),
         ("limit", "address", Rate(0.1, 500.0), "would lock everybody out"),
+        ("allow", "country:XX", None, "or insist (--force)"),
     ],
 )
 def test_who_would_be_locked_out(kind: str, subject: str, rate: Rate | None, advice: str) -> None:
@@ -48,6 +50,8 @@ def test_who_would_be_locked_out(kind: str, subject: str, rate: Rate | None, adv
         ("limit", "client", Rate(20.0, 400.0)),
         ("limit", "ab" * 16, Rate(0.1, 1.0)),
         ("ban", "ab" * 16, None),
+        ("ban", "country:XX", None),
+        ("allow", "AS64500", None),
         ("pressure", "", None),
     ],
 )
@@ -58,6 +62,7 @@ def test_who_would_not(kind: str, subject: str, rate: Rate | None) -> None:
 def test_who_insists_may_name_large_networks_and_this_machine_and_still_not_everybody_or_a_proxy() -> None:
     check("ban", "64.0.0.0/7", None, HERE, force=True)
     check("ban", "127.0.0.0/8", None, HERE, force=True)
+    check("allow", "country:XX", None, HERE, force=True)
     for subject in ("0.0.0.0/0", "10.0.0.0/7"):
         with pytest.raises(RefusedError):
             check("ban", subject, None, HERE, force=True)
@@ -91,3 +96,21 @@ def test_whom_all_rules_together_refuse(rules: list[Rule], refused: bool) -> Non
 def test_an_ipv6_address_is_in_its_64_and_this_machine_is_not_looked_at() -> None:
     assert list(locked_out([rule("ban", "2001:db8:5::/64")], HERE)) == ["2001:db8:5::7"]
     assert locked_out([rule("ban", "127.0.0.0/8")], HERE) == {}
+
+
+@pytest.mark.parametrize(
+    ("rules", "refused"),
+    [
+        ([rule("deny", "AS64500")], True),
+        ([rule("deny", "AS64501"), rule("deny", "country:YY")], False),
+        ([rule("ban", "country:XX")], True),
+        ([rule("limit", "country:XX", "0.5/400")], True),
+        ([rule("deny", "country:XX"), rule("allow", "AS64500")], False),
+        ([rule("deny", "AS64500"), rule("allow", "country:XX")], True),
+        ([rule("deny", "AS64500"), rule("allow", "198.51.100.7/32")], False),
+    ],
+)
+def test_whom_rules_for_an_as_or_a_country_refuse(rules: list[Rule], refused: bool) -> None:
+    here = Precious(("198.51.100.7",), there={"198.51.100.7": Whereabouts(64500, "XX")})
+    assert bool(locked_out(rules, here)) is refused
+    assert locked_out(rules, Precious(("198.51.100.7",))) == {}

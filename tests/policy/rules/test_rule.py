@@ -44,6 +44,8 @@ def rule(kind: str = "ban", subject: str = "192.0.2.0/24", value: str = "", expi
         ("2001:db8::1", "2001:db8::/64"),
         ("2001:DB8::/32", "2001:db8::/32"),
         ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("as64500", "AS64500"),
+        ("Country:xx", "country:XX"),
         (CLIENT, CLIENT),
         ("pass:00ff00ff00ff00ff", "pass:00ff00ff00ff00ff"),
         (TOKEN, "pass:00ff00ff00ff00ff"),
@@ -58,7 +60,7 @@ def test_whom_a_rule_is_for(written: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("written", "advice"),
     [
-        ("", "is no network, client or pass"),
+        ("", "is no network, AS, country, client or pass"),
         ("192.0.2", "is no network"),
         ("192.0.2.0/33", "is no network"),
         ("192.0.2.0/255.255.255.0", "is no network"),
