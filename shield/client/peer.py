@@ -44,8 +44,11 @@ class Recognition:
         If it names itself as a crawler whose address has not been verified yet, that begins now."""
         agent, language = head.agent.decode("latin-1"), head.language.decode("latin-1")
         client = self._engine.identify(address, agent, language, habit, now)
-        if client.crawler is not None and client.unverified:
-            self._crawlers.check(client.address, client.crawler.domains)
+        crawler = client.crawler
+        if crawler is not None:
+            self._crawlers.claimed(crawler.agent)
+            if client.unverified:
+                self._crawlers.check(client.address, crawler.domains, crawler.agent)
         return client
 
     def named_in(self, address: str, head: bytes | bytearray, habit: str, now: float) -> Client | None:

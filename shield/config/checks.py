@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from shield.complaints import Complaint, KeyPath
+from shield.lookup.trouble import unusable
+from shield.policy.per_route.settings import RouteSettings
 from shield.upstream.settings import DEMO, UpstreamSettings
 from shield.wire.addresses import TcpAddress, UnixAddress, parse_address
 
@@ -34,6 +36,18 @@ def check(config: Config) -> Iterator[Complaint]:
     yield from _sites_at_odds(config)
     yield from _listening_twice(config)
     yield from _in_circles(config)
+    yield from ((("identity", *at), allowed) for at, allowed in unusable(config.identity))
+    for at, route in _routes(config):
+        for key in ("asn", "country"):
+            if getattr(route, key) and not getattr(config.identity, key):
+                yield (*at, key), f"nothing tells of any address whether it is there: set identity.{key}"
+
+
+def _routes(config: Config) -> Iterator[tuple[KeyPath, RouteSettings]]:
+    for number, route in enumerate(config.route):
+        yield ("route", number), route
+    for place, site in enumerate(config.site):
+        yield from ((("site", place, "route", number), route) for number, route in enumerate(site.route))
 
 
 def _named_twice(config: Config) -> Iterator[Complaint]:

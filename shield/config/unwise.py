@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from shield.accept.certificate_files import load
 from shield.complaints import Complaint
+from shield.lookup.trouble import bad_lines
 from shield.policy.per_route.settings import PAGE_PARTS, RouteSettings
+from shield.policy.whereabouts import country_of, region_of
 from shield.wire.addresses import UnixAddress, parse_address
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def unwise(config: Config, wall: float | None = None) -> Iterator[Complaint]:
     yield from _admin(config)
     yield from _networks(config)
     yield from _limits(config)
+    yield from ((("identity", *at), why) for at, why in bad_lines(config.identity))
     for number, path in enumerate(config.challenge.never):
         if path.startswith("/") and not path.strip("/"):
             why = (
@@ -110,6 +113,10 @@ def _networks(config: Config) -> Iterator[Complaint]:
         ("identity", "allow", config.identity.allow, "whoever is in it is never limited, challenged or banned"),
     ):
         for number, text in enumerate(texts):
+            if region_of(text):
+                if country_of(text):
+                    yield (table, key, number), f"is a whole country, and floods come from every one: {why}"
+                continue
             network = ipaddress.ip_network(text, strict=False)
             if network.prefixlen == 0:
                 yield (table, key, number), f"is everybody: {why}"

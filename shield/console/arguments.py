@@ -13,7 +13,7 @@ NAMES: Final = (
 """Commands that ask the admin listener."""
 
 EXITS: Final = "Exit status: 0: done. 1: refused, or it failed; the answer says why. 2: wrong usage. 3: not reached."
-WHO: Final = "a network or an address, the client or pass:ID that the log names, or a pass's token"
+WHO: Final = "a network or an address, AS64500, country:XX, the client or pass:ID that the log names, or a pass's token"
 MEASURES: Final = ("challenge", "limits", "bans", "queue")
 """As policy/tried.py has them."""
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
     parsed.set_defaults(method="GET", path="/api/status")
     for kind, what, example in (
         ("ban", "refuse somebody, who is told when to come back", "shield ban 203.0.113.0/24 --for 1h --note scrapes"),
-        ("deny", "refuse somebody", "shield deny 2001:db8:7::/48"),
+        ("deny", "refuse somebody", "shield deny AS64500 --for 1h"),
         ("allow", "never limit or challenge somebody", "shield allow 198.51.100.7 --for 2d --note 'our partner'"),
     ):
         parsed = _command(commands, kind, what, example)

@@ -171,7 +171,7 @@ def refusals(state: Mapping[str, Any]) -> list[Cells]:
     """Rows of who is refused: subject first."""
     return [
         (clean(each["address"]), clean(each["why"]), number(each["count"]), "known" if each["known"] else "",
-         clean(f"{each['method']} {each['path']}"), clean(each["id"]))
+         clean(f"{each['method']} {each['path']}"), clean(each.get("where", "")), clean(each["id"]))
         for each in state.get("refused", ())[:MOST_ROWS]
     ]  # fmt: skip
 
@@ -179,7 +179,10 @@ def refusals(state: Mapping[str, Any]) -> list[Cells]:
 def networks(state: Mapping[str, Any]) -> list[Cells]:
     """Rows of the networks of strangers, by size."""
     whole = max(state.get("strangers", 0.0), 1.0)
-    return [(clean(name), percent(count / whole)) for name, count in state.get("networks", ())]
+    return [
+        (clean(name), percent(count / whole), clean("".join(where)))
+        for name, count, *where in state.get("networks", ())
+    ]
 
 
 def reasons(state: Mapping[str, Any]) -> list[Cells]:

@@ -158,10 +158,42 @@ def status(said: Mapping[str, Any], holding: Sequence[Mapping[str, Any]]) -> Ite
         if each["ends_in"] < min(each["lifetime"] / 5, MOST_NOTICE):
             when = f"ends in {span(each['ends_in'])}" if each["ends_in"] > 0 else "has ended"
             yield f"the certificate {plain(chain)} {when}: renew it"
+    yield from _files(said)
+    yield from _crawlers(said)
     yield from _sites(said.get("sites") or {})
     yield f"rules of yours: {len(holding)}" if holding else "no rules of yours"
     yield from (f"  {line}" for line in rules(holding) if holding)
     yield from _workers(said)
+
+
+def _files(said: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each database and list, and what is wrong with it."""
+    for path, each in (said.get("databases") or {}).items():
+        what = {"asn": "AS", "country": "countries"}[each["of"]]
+        made = f"{plain(each['type'])}, made {span(each['age'])} ago" if each["type"] else "none is in use"
+        yield f"{what} by {plain(path)}: {made}{_failed(each)}"
+    for path, each in (said.get("lists") or {}).items():
+        verb = {"allow": "allowed", "deny": "denied"}[each["of"]]
+        written = f", written {span(each['age'])} ago" if each["changed"] else ""
+        spared = "; but for trusted proxies and this machine" if each["spared"] else ""
+        yield f"{verb} by {plain(path)}: {each['entries']} networks{written}{spared}{_failed(each)}"
+
+
+def _failed(said: Mapping[str, Any]) -> str:
+    return f"; WHAT IS THERE NOW IS NOT USED: {plain(said['error'])}" if said["failed"] else ""
+
+
+def _crawlers(said: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each verified crawler."""
+    answered = said.get("crawlers_answered") or {}
+    for agent, each in (said.get("crawlers") or {}).items():
+        last = f"; DNS last answered at {clock(answered[agent])}" if agent in answered else "; DNS was not asked yet"
+        silent = f", without an answer {each['unanswered']}" if each["unanswered"] else ""
+        late = f", put off {each['put_off']}" if each["put_off"] else ""
+        yield (
+            f"crawler {plain(agent)}: {each['claims']} claims; addresses confirmed {each['confirmed']}, "
+            f"refuted {each['refuted']}{silent}{late}, looked up now {each['looking']}{last}"
+        )
 
 
 def _sites(sites: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -219,8 +251,9 @@ def bans(said: Mapping[str, Any]) -> Iterator[str]:
     """The bans that Shield has made by itself."""
     for ban in said["bans"]:
         who = f"client {ban['client']} at " if ban["client"] else "all of "
+        there = f" ({plain(ban['where'])})" if ban.get("where") else ""
         times = f"until {clock(ban['until'])}, ban {ban['relapses']}, score {ban['score']:.1f}"
-        yield f"{who}{plain(ban['address'])} {times}"
+        yield f"{who}{plain(ban['address'])}{there} {times}"
     if not said["total"]:
         yield "nobody is banned"
     elif said["total"] > len(said["bans"]):

@@ -364,8 +364,8 @@ class Top(App[None]):
 
 TABLES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("sites", "Sites", ("site", "pressure", "state", "asked", "at the service", "waiting", "demand, units/s")),
-    ("refused", "Who is refused, and why", ("address", "why", "times", "", "request", "id")),
-    ("networks", "Networks of strangers (under pressure)", ("network", "share")),
+    ("refused", "Who is refused, and why", ("address", "why", "times", "", "request", "where", "id")),
+    ("networks", "Networks of strangers (under pressure)", ("network", "share", "where")),
     ("tiers", "People", ("tier", "asked", "served", "p50", "p95")),
     ("reasons", "Why requests are refused", ("rate", "verdict", "why")),
     ("events", "What has happened", ("time", "what")),

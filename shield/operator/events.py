@@ -105,6 +105,12 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "certificate_not_loaded": _event("warning", "A changed certificate cannot be used.", "chain error effect"),
     # the upstream
+    "database_loaded": _event("info", "A database of AS or country is in use.", "path of type built"),
+    "database_not_loaded": _event("error", "A database of AS or country cannot be used.", "path of error effect"),
+    "list_loaded": _event("info", "A list of networks is in use.", "path of entries spared"),
+    "list_not_loaded": _event(
+        "error", "A list of networks cannot be used; its first bad line is named.", "path of error effect"
+    ),
     "upstream_down": _event("warning", "Health checks of a server failed: it gets no requests.", "server"),
     "upstream_up": _event("warning", "A server is well again.", "server"),
     "upstream_ejected": _event("warning", "Requests to a server failed: it gets none for a while.", "server"),
@@ -146,17 +152,18 @@ LINES: Final[Mapping[str, Event]] = {
     "request": _event(
         "info",
         "A forwarded request has ended.",
-        "address client method path status action reason tier ms sent server id site route ja4 fault rule http",
+        "address client method path status action reason tier ms sent server id asn country site route ja4 fault rule "
+        "http",
     ),
     "refused": _event(
         "info",
         "Shield has answered a request itself because of its verdict.",
-        "address client shape method host path user_agent status action reason site route tier ja4 id http",
+        "address client shape method host path user_agent status action reason asn country site route tier ja4 id http",
     ),
     "fault": _event(
         "info",
         "A request or connection failed before or beside any verdict.",
-        "address method path fault status rule ja4 id detail http",
+        "address method path fault status asn country rule ja4 id detail http",
     ),
     "suppressed": _event("info", "So many lines of one event were left out in the last second.", "of lines"),
 }

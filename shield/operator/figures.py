@@ -134,7 +134,10 @@ class Recorder:
             "tiers": self._tiers(seconds, then, counted),
             "verdicts": _verdicts(seconds, then, counted),
             "routes": _routes(seconds, then, counted),
-            "networks": _largest(status.get("networks", {}), MOST_NETWORKS),
+            "networks": [
+                (name, count, status.get("networks_in", {}).get(name, ""))
+                for name, count in _largest(status.get("networks", {}), MOST_NETWORKS)
+            ],
             "stands_out": _standing(parts),
             "servers": _servers(parts),
             "sites": _sites(status, seconds, then, counted),

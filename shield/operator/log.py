@@ -36,6 +36,7 @@ from shield.operator.sampler import FairSampler, Sampler
 from shield.operator.timeline import Timeline
 from shield.policy.fingerprint import shape
 from shield.policy.request import Request
+from shield.policy.whereabouts import Where, Whereabouts
 
 EVENTS_PER_SECOND: Final = 20
 """Lines per second for each name of event; names come from the code, so their number is bounded."""
@@ -82,6 +83,14 @@ def _asked(head: bytes | bytearray | Head) -> dict[str, str]:
     method, _, rest = line.decode("latin-1").partition(" ")
     path = rest.partition(" ")[0].partition("?")[0]
     return {"method": method[:METHOD_CHARACTERS], "path": path[:PATH_CHARACTERS]}
+
+
+def _locate(line: dict[str, Any], there: Whereabouts) -> None:
+    """Say in a line where its address is, as far as that is known."""
+    if there.asn:
+        line["asn"] = there.asn
+    if there.country:
+        line["country"] = there.country
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,7 @@ class AccessLog:
 
     __slots__ = (
         "_access", "_clock", "_combined", "_events", "_faults", "_level", "_lines", "_loop", "_next_report",
-        "_refusals", "_refused", "_requests", "_thread", "_writers", "site_of", "suppressed", "timeline",
+        "_refusals", "_refused", "_requests", "_thread", "_writers", "site_of", "suppressed", "timeline", "where",
     )  # fmt: skip
 
     def __init__(
@@ -196,6 +205,7 @@ class AccessLog:
         self.timeline = timeline
         self.site_of: Callable[[Request], str] | None = None  # where there are several
         """Where events are kept besides, whatever the level."""
+        self.where: Where | None = None  # where there is a database
         self.suppressed = 0
 
     @property
@@ -259,6 +269,8 @@ class AccessLog:
             "server": server,
             "id": request_id,
         }
+        if self.where is not None:
+            _locate(line, self.where(client.address))
         if self.site_of is not None:
             line["site"] = self.site_of(request)
         if verdict.reason is _ROUTE_RATE:
@@ -321,6 +333,8 @@ class AccessLog:
             "action": verdict.action._value_,
             "reason": verdict.reason._value_,
         }
+        if self.where is not None:
+            _locate(line, self.where(client.address))
         if self.site_of is not None:
             line["site"] = self.site_of(request)
         if verdict.reason is _ROUTE_RATE:
@@ -365,6 +379,8 @@ class AccessLog:
             "action": verdict.action._value_,
             "reason": verdict.reason._value_,
         }
+        if self.where is not None:
+            _locate(line, self.where(address))
         if ja4:
             line["ja4"] = ja4
         if http:
@@ -403,6 +419,8 @@ class AccessLog:
             "fault": fault,
             "status": status,
         }
+        if self.where is not None:
+            _locate(line, self.where(address))
         if rule:
             line["rule"] = rule
         if ja4:

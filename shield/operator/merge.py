@@ -25,7 +25,7 @@ MOST_BANS: Final = 10_000_000
 """More than there can be."""
 RECENT: Final = "/api/recent"
 SAME_SECONDS: Final = 3.0
-_OF: Final = ("client", "address", "pass", "fingerprint", "server", "worker", "rule", "reason", "site")
+_OF: Final = ("client", "address", "pass", "fingerprint", "server", "worker", "rule", "reason", "site", "path")
 """Fields that say what an event is about."""
 ANSWER_SECONDS: Final = 1.0
 """A worker's loop turns in milliseconds, so one that takes longer is not well; scrapers give up after 10 s."""
@@ -75,13 +75,15 @@ class WorkersView:
     def ready(self) -> tuple[bool, str]:
         if self._draining():
             return False, "draining"
+        said = []
         for worker, answer in enumerate(self._answers["/readyz"]):
             if answer is None:
                 return False, f"worker {worker} does not answer"
             status, text = answer
             if status != 200:
                 return False, f"worker {worker}: {text.strip()}"
-        return True, "ready"
+            said.append(text)
+        return True, next((text.strip() for text in said if text.strip() != "ready"), "ready")
 
     def status(self) -> dict[str, Any]:
         """Totals under the names that a single process uses, then each worker's own status."""

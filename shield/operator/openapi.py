@@ -19,6 +19,8 @@ _AUTHOR: Final = {
     "description": "Who asks, where no token says so.",
 }
 
+_WHERE: Final = {**_TEXT, "description": "Its AS and country, as far as they are known."}
+
 
 def _object(required: str = "", **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required.split()}
@@ -39,7 +41,8 @@ _SCHEMAS: Final[dict[str, Any]] = {
         kind={"enum": list(KINDS)},
         subject={
             **_TEXT,
-            "description": "A network, a client, pass:ID, client, address, a path, a measure, a site, or nothing.",
+            "description": "A network, AS64500, country:XX, a client, pass:ID, client, address, a path, a measure, a "
+            "site, or nothing.",
         },
         value={**_TEXT, "description": 'Of a limit "RATE/BURST", of a pressure "0.5", else never, on or off.'},
         author=_TEXT,
@@ -100,7 +103,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
     ),
     "Subject": _object("subject questions", subject=_TEXT, questions=_list_of("Question")),
     "Refusal": _object(
-        "at id address client method host path user_agent status reason",
+        "at id address client method host path user_agent status reason where",
         at=_NUMBER,
         id=_TEXT,
         address=_TEXT,
@@ -111,6 +114,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
         user_agent=_TEXT,
         status={"type": "integer"},
         reason=_TEXT,
+        where=_WHERE,
     ),
     "Explanation": _object(
         "asked site found subjects refused",
@@ -121,7 +125,8 @@ _SCHEMAS: Final[dict[str, Any]] = {
         refused=_list_of("Refusal"),
     ),
     "Ban": _object(
-        "address client until relapses score",
+        "address client until relapses score where",
+        where=_WHERE,
         address=_TEXT,
         client={**_TEXT, "description": "Of one client there; else the whole address is banned."},
         until=_NUMBER,
@@ -131,7 +136,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
     "Bans": _object("bans total", bans=_list_of("Ban"), total=_WHOLE),
     "Recent": _object("refused events", refused=_list_of("Refused"), events=_list_of("Event")),
     "Refused": _object(
-        "at id address client method path user_agent action reason known count",
+        "at id address client method path user_agent action reason known count where",
         at={**_NUMBER, "description": "Of the newest."},
         id=_TEXT,
         address=_TEXT,
@@ -141,6 +146,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
         user_agent=_TEXT,
         action=_TEXT,
         reason=_TEXT,
+        where=_WHERE,
         known={"type": "boolean", "description": "It has a history."},
         count={**_WHOLE, "description": "Of the last minute, as far as these are kept."},
     ),

@@ -71,6 +71,7 @@ class Refusal:
             "user_agent": self.agent,
             "status": self.status,
             "reason": "" if verdict is None else verdict.reason.value,
+            "where": self.picture.there.words(),
         }
 
     @property
@@ -83,7 +84,7 @@ class Refusal:
         said = self.plain(shift)
         verdict = self.picture.verdict
         return {
-            **{key: said[key] for key in ("at", "id", "address", "client", "method", "reason")},
+            **{key: said[key] for key in ("at", "id", "address", "client", "method", "reason", "where")},
             "action": "" if verdict is None else verdict.action.value,
             "path": self.path[:BRIEF_CHARS],
             "user_agent": self.agent[:BRIEF_CHARS],

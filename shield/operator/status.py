@@ -134,6 +134,48 @@ class CertificateStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """A database that tells the AS (`of` is "asn") or the country of addresses. `error` says why its newest version is
+    not used; "" when it is."""
+
+    of: str
+    type: str
+    built: float  # seconds since 1970
+    age: Annotated[float, Gauge("shield_database_age_seconds", "Time since the database in use was made.")]
+    failed: Annotated[bool, Gauge("shield_database_failed", "1 while the newest version of a database cannot be used.")]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListStatus:
+    """A file of networks that are allowed or denied (`of`), likewise. `spared` of them hold for nobody: they have a
+    trusted proxy, or this machine."""
+
+    of: str
+    entries: Annotated[int, Gauge("shield_list_entries", "Networks in the list that is in use.")]
+    spared: int
+    changed: float  # seconds since 1970
+    age: Annotated[float, Gauge("shield_list_age_seconds", "Time since the list in use was written.")]
+    failed: Annotated[
+        bool, Gauge("shield_list_failed", "1 while the newest version of a list cannot be used, or only in part.")
+    ]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlerStatus:
+    """What has become of those who claim to be one of identity.crawlers; `claims` counts connections, the others
+    addresses that were looked up in DNS."""
+
+    claims: Annotated[int, Counter("shield_crawler_claims", "Clients that claimed to be a crawler.")]
+    confirmed: Annotated[int, Counter("shield_crawler_confirmed", "Addresses that DNS confirmed to be a crawler's.")]
+    refuted: Annotated[int, Counter("shield_crawler_refuted", "Addresses that DNS said are not the crawler's.")]
+    unanswered: Annotated[int, Counter("shield_crawler_unanswered", "Addresses of which DNS said nothing.")]
+    put_off: Annotated[int, Counter("shield_crawler_put_off", "Look-ups put off, as many others were under way.")]
+    looking: Annotated[int, Gauge("shield_crawler_looking", "Addresses that are being looked up now.")]
+
+
+@dataclass(frozen=True, slots=True)
 class UntrustedProxyStatus:
     """Who looks like a proxy, and is not in listen.trusted_proxies; `peer` is "" when nobody does."""
 
@@ -190,6 +232,15 @@ class Status:
     certificates: Annotated[Mapping[str, CertificateStatus], Merge.MAX, Label("certificate")]
     """By their files."""
     untrusted_proxy: Annotated[UntrustedProxyStatus, Merge.MAX]
+    networks_in: Annotated[Mapping[str, str], Merge.MAX] = field(default_factory=dict)
+    """Where the `networks` are, in words, as far as all of one is at the same place."""
+    databases: Annotated[Mapping[str, DatabaseStatus], Merge.MAX, Label("database")] = field(default_factory=dict)
+    """By their files, as lists are."""
+    lists: Annotated[Mapping[str, ListStatus], Merge.MAX, Label("list")] = field(default_factory=dict)
+    crawlers: Annotated[Mapping[str, CrawlerStatus], Merge.SUM, Label("crawler")] = field(default_factory=dict)
+    """By their agents, as in identity.crawlers."""
+    crawlers_answered: Annotated[Mapping[str, float], Merge.MAX] = field(default_factory=dict)
+    """When DNS last said something of each, in seconds since 1970."""
     sites: Annotated[Mapping[str, SiteStatus], Merge.EACH, Label("site")] = field(default_factory=dict)
     """Where there are several; what stands beside it is of the one that is worst off, or of all."""
 

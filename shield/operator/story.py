@@ -27,7 +27,7 @@ CAUSES: Final[Mapping[str, str]] = {
 
 REASONS: Final[Mapping[Reason, str]] = {
     Reason.OK: "let through",
-    Reason.ALLOWLISTED: "in identity.allow",
+    Reason.ALLOWLISTED: "allowed by the config",
     Reason.API_KEY: "shows an API key",
     Reason.CRAWLER: "a verified crawler",
     Reason.OPERATOR_ALLOWED: "allowed by your rule",
@@ -47,7 +47,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.QUEUE_FULL: "the queue was full",
     Reason.OUTRANKED: "others in the queue went first",
     Reason.QUEUE_TIMEOUT: "waited too long in the queue",
-    Reason.DENYLISTED: "in identity.deny",
+    Reason.DENYLISTED: "denied by the config",
     Reason.OPERATOR_BANNED: "banned by your rule",
     Reason.OPERATOR_DENIED: "denied by your rule",
     Reason.CLIENT_BANNED: "a banned client",

@@ -32,6 +32,7 @@ from shield.config.settings import Config, Site
 from shield.demo.site import start_demo
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
+from shield.lookup.known import Known
 from shield.model import Fault
 from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
@@ -70,7 +71,8 @@ class Setting:
     addresses. `drop` has connections dropped (dropper.py). `metrics` go on from before where a config was read
     again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
     process serves alone. `seats` are those of one of several workers at their boards. `desk` is what the admin
-    listener of one that serves alone can change. `refusals` are kept beyond a config that is read again.
+    listener of one that serves alone can change. `refusals` are kept beyond a config that is read again. `known` is
+    what the service before this one has read of files that tell of addresses.
     """
 
     config: Config
@@ -86,6 +88,7 @@ class Setting:
     seats: Seats | None = None
     desk: Desk | None = None
     refusals: Refusals = field(default_factory=Refusals)
+    known: Known | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class Parts:
     places: Sequence[Place]  # in the order of `sites`
     serving: Serving  # that of the first
     certificates: Certificates | None
+    known: Known
+    crawlers: Crawlers
     listeners: Sequence[Listener]  # the first is for the service, the second for tls.redirect_from
     connections: int  # that clients may have at the same time
 
@@ -121,6 +126,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     configured, connections = _within_file_limit(config)
     sites = Sites(list(_engines(setting, configured, keys)))
     first = sites.first
+    known = await _known(setting, sites)
     certificates = None
     if config.tls.certificates:
         certificates = Certificates(config.tls.certificates, log.event, http2=config.http.h2)
@@ -168,7 +174,19 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     for listener in _listeners(config, listening, serving, entrance, certificates, connections):
         listeners.append(listener)
         closing.callback(listener.stop)
-    return Parts(metrics, sites, replies, places, serving, certificates, listeners, connections)
+    return Parts(metrics, sites, replies, places, serving, certificates, known, crawlers, listeners, connections)
+
+
+async def _known(setting: Setting, sites: Sites) -> Known:
+    """What is read of files that tell of addresses; the engines and the log go by it."""
+    config, log = setting.config, setting.log
+    known = Known(config.identity, config.listen.trusted_proxies, log.event, setting.known)
+    if known.sources:
+        await asyncio.to_thread(known.load)
+        sites.know(known.standing(), setting.clock())
+    if known.tells:
+        log.where = known.where
+    return known
 
 
 def _metrics(setting: Setting) -> Metrics:

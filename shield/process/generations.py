@@ -270,7 +270,7 @@ class Generations:
         )
         if self._log is None:
             self._use(log)
-        metrics = None if former is None else former.metrics
+        metrics, known = (None, None) if former is None else (former.metrics, former.known)
         try:
             given = self._listen(config) if share is None else (share.listeners, share.redirects)
             clock, wall_offset = time.monotonic, self._wall_offset
@@ -280,8 +280,9 @@ class Generations:
                 keys = self._keys = load_keys(config.state, log, former=self._keys)
             drop, seats, desk = self._drop, self._seats, self._desk
             setting = Setting(
-                config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seats, desk, self._refusals
-            )
+                config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seats, desk, self._refusals,
+                known,
+            )  # fmt: skip
             service = Service(setting)
             await service.prepare(former, self._inheritance)
         except BaseException:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import orjson
 
 from shield.config.settings import Config
+from shield.lookup.known import whereabouts
 from shield.operator.desk import Asker, DeskError
 from shield.policy.rules.book import (
     ADDED,
@@ -28,9 +29,10 @@ from shield.policy.rules.book import (
     Book,
     Change,
 )
-from shield.policy.rules.lockout import Precious
-from shield.policy.rules.rule import OF_SITES, MissingError, RefusedError, Rule, who, wish
+from shield.policy.rules.lockout import OWN, Precious
+from shield.policy.rules.rule import OF_SITES, SPARE, MissingError, RefusedError, Rule, who, wish
 from shield.policy.tried import MEASURES
+from shield.policy.whereabouts import region_of
 from shield.process.signals import Tell
 from shield.process.state import RULES, load, save
 
@@ -40,6 +42,10 @@ LOOK_SECONDS: Final = 60.0
 """How often it is looked whether a rule has ended, at the least."""
 WISHES: Final = frozenset({"kind", "subject", "value", "seconds", "note", "author", "here", "force"})
 MOST_HERE: Final = 8
+MOST_OPERATORS: Final = 16
+SPARED_SECONDS: Final = 86_400.0
+"""How long no file, AS or country of the config concerns the address from where a change was asked for."""
+_LOOPBACK: Final = frozenset(map(who, OWN))
 
 Follow = Callable[[Sequence[Rule], str], Awaitable[int]]
 """Have every engine go by these rules, and forget what it did by itself to a subject, unless that is ""; how many bans
@@ -54,8 +60,8 @@ class Rulebook:
     """
 
     __slots__ = (
-        "_book", "_changing", "_config", "_follow", "_left", "_reload", "_saving", "_tell", "_timer", "_unsaved",
-        "_untold", "_wall",
+        "_book", "_changing", "_config", "_follow", "_left", "_operators", "_reload", "_saving", "_tell", "_timer",
+        "_unsaved", "_untold", "_wall",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +78,7 @@ class Rulebook:
         self._book = Book()
         self._config: Config | None = None
         self._left = False
+        self._operators: dict[str, float] = {}  # networks from where they ask, and until when these are spared
         self._unsaved = ""  # why the disk has not what holds
         self._saving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -104,6 +111,13 @@ class Rulebook:
     def holding(self) -> tuple[Rule, ...]:
         """The rules that hold."""
         return self._book.rules(self._wall())
+
+    def followed(self) -> tuple[Rule, ...]:
+        """What engines go by: the rules that hold, and from where the operator has asked for changes within a day."""
+        wall = self._wall()
+        self._operators = {name: until for name, until in self._operators.items() if until > wall}
+        spared = (Rule(0, SPARE, name, "", "", "", wall, until) for name, until in self._operators.items())
+        return (*self.holding(), *spared)
 
     def event(self, name: str, **fields: Any) -> None:
         """Log an event, or keep it until there is a log."""
@@ -149,10 +163,11 @@ class Rulebook:
             raise DeskError(422, "Not understood", "seconds: a number")
         if not isinstance(force, bool):
             raise DeskError(422, "Not understood", "force: true or false")
-        precious = self._precious(asker, here)
+        precious = await self._precious(asker, here)
 
         def change(book: Book, wall: float) -> list[Change]:
             self._check_site(wish(asked, "kind"), wish(asked, "subject"))
+            self._check_region(wish(asked, "subject"))
             return [
                 book.add(
                     wish(asked, "kind"),
@@ -180,7 +195,7 @@ class Rulebook:
         asker: Asker,
         here: Any = (),
     ) -> dict[str, Any]:
-        precious = self._precious(asker, here)
+        precious = await self._precious(asker, here)
         named = _named(subject) if pardon else ""
 
         def change(book: Book, wall: float) -> list[Change]:
@@ -199,7 +214,7 @@ class Rulebook:
         return {"changes": [each.plain() for each in made], "pardoned": pardoned, **self._kept()}
 
     async def undo(self, note: str, asker: Asker, here: Any = ()) -> dict[str, Any]:
-        precious = self._precious(asker, here)
+        precious = await self._precious(asker, here)
         (made,), _ = await self._change(
             lambda book, wall: [book.undo(author=asker.name, note=note, wall=wall, precious=precious)], missing=409
         )
@@ -261,7 +276,7 @@ class Rulebook:
         return made, pardoned
 
     async def _tell_all(self, follow: Follow, pardon: str) -> int:
-        told = asyncio.ensure_future(follow(self.holding(), pardon))
+        told = asyncio.ensure_future(follow(self.followed(), pardon))
         done, _ = await asyncio.wait([told], timeout=TOLD_SECONDS)
         if done:
             return told.result()
@@ -311,12 +326,30 @@ class Rulebook:
             measures = f"; and no measure: {', '.join(MEASURES)}" if kind == "dry_run" else ""
             raise RefusedError(f'there is no site "{subject[:64]}": {", ".join(sites)}{measures}')
 
-    def _precious(self, asker: Asker, here: Any) -> Precious:
+    def _check_region(self, subject: str) -> None:
+        """Refuse what is said of an AS or a country while nothing tells of any address whether it is there."""
+        region = region_of(subject)
+        key = "asn" if region.startswith("AS") else "country"
+        if region and (self._config is None or not getattr(self._config.identity, key)):
+            raise RefusedError(
+                f"nothing tells of any address whether it is in {region}: name a database in identity.{key} and reload"
+            )
+
+    async def _precious(self, asker: Asker, here: Any) -> Precious:
         """Who must not be locked out; `here` has addresses besides the one that is asked from. DeskError."""
         if not isinstance(here, (list, tuple)) or len(here) > MOST_HERE or not all(map(_is_address, here)):
             raise DeskError(422, "Not understood", f"here: a list of up to {MOST_HERE} addresses")
-        trusted = () if self._config is None else self._config.listen.trusted_proxies
-        return Precious([*([asker.address] if asker.address else ()), *here], trusted)
+        operators = [*([asker.address] if asker.address else ()), *here]
+        until = self._wall() + SPARED_SECONDS
+        for name in map(who, operators):
+            if name not in _LOOPBACK:
+                self._operators.pop(name, None)
+                self._operators[name] = until
+        self._operators = dict(list(self._operators.items())[-MOST_OPERATORS:])
+        if self._config is None:
+            return Precious(operators)
+        there = await asyncio.to_thread(whereabouts, self._config.identity, operators)
+        return Precious(operators, self._config.listen.trusted_proxies, there)
 
     def _look_later(self) -> None:
         """Tell of rules that end when they do, which the engines let go of by themselves; save what is not saved."""

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from shield.config.settings import Config
 from shield.errors import out_of_files
+from shield.lookup.known import Known
 from shield.operator.access import Access
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
@@ -126,6 +127,7 @@ class Service:
         for place in parts.places:
             probe = partial(health.probe, place.pool)
             self._keep_running(loop, health.watch(place.pool, probe, setting.clock, asyncio.sleep))
+        self._keep_running(loop, parts.known.run(lambda standing: parts.sites.know(standing, setting.clock())))
         self._keep_running(loop, self._keeper.run())
         self._keep_running(loop, self._keeper.journal.run())
         if inheritance is not None:
@@ -150,6 +152,12 @@ class Service:
     def log(self) -> AccessLog:
         """Where it says so."""
         return self._setting.log
+
+    @property
+    def known(self) -> Known:
+        """What it has read of files that tell of addresses."""
+        assert self._parts is not None  # noqa: S101 - it was prepared
+        return self._parts.known
 
     @property
     def metrics(self) -> Metrics:
@@ -221,6 +229,7 @@ class Service:
         self._draining = True
         assert self._dropper is not None  # noqa: S101
         self._keeper.keep(False)
+        parts.known.rested = True
         self._dropper.retire()
         for listener in parts.listeners:
             listener.retire()

@@ -605,7 +605,7 @@ class Supervisor:
         return replace(served, admin=admin)
 
     async def _launch(self, worker: WorkerHandle) -> None:
-        rules = () if self._rulebook is None else self._rulebook.holding()
+        rules = () if self._rulebook is None else self._rulebook.followed()
         await worker.launch(self._config_of(worker, self._served), rules)
 
     async def _launch_all(self) -> None:

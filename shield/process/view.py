@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client.core import Metric
 
+from shield.lookup.known import Known
 from shield.operator.exposition import families
-from shield.operator.status import CertificateStatus, ServerStatus, SiteStatus, Status, UntrustedProxyStatus, plain
+from shield.operator.status import (
+    CertificateStatus,
+    CrawlerStatus,
+    DatabaseStatus,
+    ListStatus,
+    ServerStatus,
+    SiteStatus,
+    Status,
+    UntrustedProxyStatus,
+    plain,
+)
 from shield.policy.status import PolicyStatus
 from shield.process.build import Parts, Place, Setting
 from shield.process.explaining import explain
+from shield.upstream.crawlers import Counts
 from shield.upstream.server import Server
 
 LOOKS: Final = 2000
@@ -33,10 +45,12 @@ class ProcessView:
         if self._draining():
             return False, "draining"
         now = self._setting.clock()
+        remarks = [f"{one.path} cannot be used" for one in self._parts.known.sources if one.error]
         down = [place.site.name for place in self._parts.places if not place.pool.available(now)]
         if len(down) == len(self._parts.places):  # another Shield could serve none of the others better
             return False, "no upstream server is healthy"
-        return True, f"ready, but for {', '.join(down)}" if down else "ready"
+        said = f"ready, but for {', '.join(down)}" if down else "ready"
+        return True, "; ".join((said, *remarks))
 
     def status(self) -> dict[str, Any]:
         shown: dict[str, Any] = plain(self._status())
@@ -54,7 +68,8 @@ class ProcessView:
         setting, found = self._setting, []
         for count, ban in enumerate(self._parts.sites.bans(setting.clock())):
             if ban is not None:
-                found.append(ban.plain(setting.wall_offset))
+                there = self._parts.known.where(ban.address.removesuffix("/64"))
+                found.append(ban.plain(setting.wall_offset) | {"where": there.words()})
             if count % LOOKS == LOOKS - 1:
                 await asyncio.sleep(0)
         return found
@@ -67,6 +82,8 @@ class ProcessView:
     def _status(self) -> Status:
         parts, now = self._parts, self._setting.clock()
         unbelieved = parts.serving.recognition.unbelieved
+        wall = now + self._setting.wall_offset
+        crawlers = {each.agent: parts.crawlers.of(each.agent) for each in self._setting.config.identity.crawlers}
         policies = {engine.site: engine.status(now) for engine in parts.sites}
         worst = max(parts.places, key=lambda place: (place.engine.attack, place.engine.pressure))
         return Status(
@@ -81,10 +98,44 @@ class ProcessView:
                 for chain, ends in (parts.certificates.ends() if parts.certificates is not None else {}).items()
             },
             untrusted_proxy=UntrustedProxyStatus(unbelieved.peer, unbelieved.share),
+            networks_in=_in_words(parts.known, policies[worst.site.name].networks),
+            databases=dict(_databases(parts.known, wall)),
+            lists=dict(_lists(parts.known, wall)),
+            crawlers={agent: _crawler(each) for agent, each in crawlers.items()},
+            crawlers_answered={
+                agent: each.answered + self._setting.wall_offset for agent, each in crawlers.items() if each.answered
+            },
             sites={place.site.name: _site(place, policies[place.site.name], now) for place in parts.places}
             if self._setting.config.site
             else {},
         )
+
+
+def _in_words(known: Known, networks: Iterable[str]) -> dict[str, str]:
+    """Where networks are, of those that are all at one place."""
+    found = {network: known.around(network).words() for network in networks} if known.tells else {}
+    return {network: words for network, words in found.items() if words}
+
+
+def _databases(known: Known, wall: float) -> Iterator[tuple[str, DatabaseStatus]]:
+    for one in known.sources:
+        if one.use in ("asn", "country"):
+            kind, built = ("", 0.0) if one.database is None else (one.database.type, one.database.built)
+            age = wall - built if built else 0.0
+            yield one.path, DatabaseStatus(one.use, kind, built, age, bool(one.error), one.error)
+
+
+def _lists(known: Known, wall: float) -> Iterator[tuple[str, ListStatus]]:
+    for one in known.sources:
+        if one.use in ("allow", "deny"):
+            spared, age = len(list(known.spared(one))), wall - one.changed if one.changed else 0.0
+            yield one.path, ListStatus(one.use, one.entries, spared, one.changed, age, bool(one.error), one.error)
+
+
+def _crawler(counts: Counts) -> CrawlerStatus:
+    return CrawlerStatus(
+        counts.claims, counts.confirmed, counts.refuted, counts.unanswered, counts.put_off, counts.looking
+    )
 
 
 def _site(place: Place, policy: PolicyStatus, now: float) -> SiteStatus:

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from shield.client.sweep import SWEEP_SECONDS
 from shield.config.settings import Config
+from shield.lookup.known import Known
 from shield.model import Action, Outcome, Verdict
 from shield.policy.challenge.challenge import Challenge, Redeemed, Redemption
 from shield.policy.engine import Engine
@@ -136,6 +137,11 @@ class Driver:
             service = Service(slots=place.survey.slots, backlog=BACKLOG)
             place.origin = Origin(service, self._calendar, self._random, BEGINS, partial(self._answered, place))
         self.engine = self._at[hosts.sites[0].name].engine
+        known = Known(config.identity, config.listen.trusted_proxies)
+        if known.sources:
+            known.load()
+            for place in self._at.values():
+                place.engine.know(known.standing(), BEGINS)
         self._one = None if config.site else self._at[hosts.sites[0].name]
         self.outcomes = Outcomes(survey)
         if config.site:

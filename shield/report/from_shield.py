@@ -60,7 +60,7 @@ def _stands_out(made: Account, events: list[dict[str, Any]], state: Mapping[str,
     networks: dict[str, float] = {}
     programs: dict[tuple[str, str], float] = {}
     strangers = max(state.get("strangers", 0.0), 1.0)
-    for name, count in state.get("networks", ()):
+    for name, count, *_ in state.get("networks", ()):
         networks[name] = count / strangers
     found = [*state.get("stands_out", ())]
     for event in events:

@@ -11,7 +11,7 @@ import pytest
 
 from shield import cli
 from shield.console.client import Admin, UnreachableError
-from shield.console.show import change, clock, plain, span
+from shield.console.show import change, clock, plain, span, status
 
 NOW = time.time()
 RULE = {
@@ -347,3 +347,36 @@ def test_changes_in_words() -> None:
     assert len(clock(NOW)) == 8
     assert (span(45), span(720), span(12_600)) == ("45 s", "12 min", "3.5 h")
     assert plain("a\x1b\u202eb") == "a??b"
+
+
+def test_status_tells_of_files_and_crawlers() -> None:
+    found = {"age": 86_400.0 * 3, "failed": False, "error": ""}
+    said = {
+        "databases": {
+            "/asn.mmdb": {"of": "asn", "type": "GeoLite2-ASN", "built": 1.0, **found},
+            "/c.mmdb": {"of": "country", "type": "", "built": 0.0, **found, "failed": True, "error": "is damaged"},
+        },
+        "lists": {
+            "/drop.txt": {"of": "deny", "entries": 2, "spared": 1, "changed": 1.0, **found, "failed": True,
+                          "error": 'line 3: "x" is no network'},
+        },
+        "crawlers": {
+            "Googlebot": {"claims": 12, "confirmed": 3, "refuted": 8, "unanswered": 1, "put_off": 2, "looking": 0},
+            "bingbot": dict.fromkeys(("claims", "confirmed", "refuted", "unanswered", "put_off", "looking"), 0),
+        },
+        "crawlers_answered": {"Googlebot": 1_700_000_000.0},
+    }  # fmt: skip
+    shown = "\n".join(status({**STATUS, **said}, ()))
+    assert "AS by /asn.mmdb: GeoLite2-ASN, made 3 days ago\n" in shown
+    assert "countries by /c.mmdb: none is in use; WHAT IS THERE NOW IS NOT USED: is damaged\n" in shown
+    assert (
+        "denied by /drop.txt: 2 networks, written 3 days ago; but for trusted proxies and this machine; "
+        'WHAT IS THERE NOW IS NOT USED: line 3: "x" is no network\n'
+    ) in shown
+    assert (
+        "crawler Googlebot: 12 claims; addresses confirmed 3, refuted 8, without an answer 1, put off 2, looked up "
+        "now 0; DNS last answered at 2023-11-1"
+    ) in shown
+    assert (
+        "crawler bingbot: 0 claims; addresses confirmed 0, refuted 0, looked up now 0; DNS was not asked yet" in shown
+    )

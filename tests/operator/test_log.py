@@ -21,6 +21,7 @@ from shield.operator.log_outputs import PIPE_BYTES, Descriptor, write_whole_line
 from shield.operator.log_writer import BUFFER_BYTES, LogWriter
 from shield.operator.logging_bridge import LoggingBridge
 from shield.policy.request import Request
+from shield.policy.whereabouts import NOWHERE, Whereabouts
 
 WALL = 1_800_000_000.0 - 7_654_321.5
 
@@ -431,3 +432,15 @@ def test_several_processes_tear_none_of_each_other_s_lines() -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_lines_about_requests_say_where_the_address_is_as_far_as_that_is_known(clock: Clock) -> None:
+    log, lines = make(clock)
+    for there in (Whereabouts(64500, "XX", "Example Net"), Whereabouts(64500), Whereabouts(country="XX"), NOWHERE):
+        log.where = {"192.0.2.7": there}.__getitem__
+        log.request(clock(), request(), 200, 0.01)
+        log.refused(clock(), request(reason=Reason.DENYLISTED), 403)
+        log.refused_unread(clock(), "192.0.2.7", Verdict(Reason.DENYLISTED), 403)
+        log.fault(clock(), "192.0.2.7", "bad_host", 400)
+    found = [(line.get("asn"), line.get("country")) for line in lines.all()]
+    assert found == [(64500, "XX")] * 4 + [(64500, None)] * 4 + [(None, "XX")] * 4 + [(None, None)] * 4

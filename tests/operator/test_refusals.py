@@ -9,6 +9,7 @@ import pytest
 
 from shield.model import Reason, Tier, Verdict
 from shield.operator.refusals import BRIEF_CHARS, CHARS, MOST_RECENT, PER_NETWORK, PER_SECOND, SECONDS, Refusals
+from shield.policy.whereabouts import NOWHERE
 from shield.readers import PERSON, PROGRAM
 
 PROGRAMS = {"reader": PROGRAM}
@@ -19,10 +20,10 @@ class Taker:
     """Takes no pictures, but notes of what."""
 
     def of_request(self, request: Any, now: float) -> Any:
-        return SimpleNamespace(verdict=request.verdict, where=request.client.home, tier=request.tier)
+        return SimpleNamespace(verdict=request.verdict, where=request.client.home, tier=request.tier, there=NOWHERE)
 
     def of_unread(self, address: str, verdict: Any, now: float) -> Any:
-        return SimpleNamespace(verdict=verdict, where=address, tier=Tier.T0)
+        return SimpleNamespace(verdict=verdict, where=address, tier=Tier.T0, there=NOWHERE)
 
 
 def request(address: str = "192.0.2.1", **more: Any) -> Any:

@@ -11,7 +11,18 @@ from prometheus_client.core import Metric
 from shield.marks import Counter, Gauge, Merge
 from shield.operator import exposition
 from shield.operator.metrics import Metrics
-from shield.operator.status import MERGES, CertificateStatus, ServerStatus, Status, UntrustedProxyStatus, parts, plain
+from shield.operator.status import (
+    MERGES,
+    CertificateStatus,
+    CrawlerStatus,
+    DatabaseStatus,
+    ListStatus,
+    ServerStatus,
+    Status,
+    UntrustedProxyStatus,
+    parts,
+    plain,
+)
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys
 from shield.policy.settings import EngineSettings
@@ -28,7 +39,20 @@ def make_status(**more: Any) -> Status:
     server = ServerStatus(server="http://a:1", healthy=True, ejected=False, outstanding=0, idle=2)
     certificates = {"/site.pem": CertificateStatus(864_000.0, 7_776_000.0)}
     proxy = UntrustedProxyStatus("10.0.0.5", 0.9)
-    return Status(True, False, policy_status(**more), Metrics().counters(), 3, [server], certificates, proxy)
+    return Status(
+        True,
+        False,
+        policy_status(**more),
+        Metrics().counters(),
+        3,
+        [server],
+        certificates,
+        proxy,
+        databases={"/asn.mmdb": DatabaseStatus("asn", "GeoLite2-ASN", 1_700_000_000.0, 86_400.0, False, "")},
+        lists={"/drop.txt": ListStatus("deny", 1000, 1, 1_700_000_000.0, 3600.0, True, 'line 3: "x" is no network')},
+        crawlers={"Googlebot": CrawlerStatus(12, 3, 9, 1, 0, 0)},
+        crawlers_answered={"Googlebot": 1_700_000_000.0},
+    )
 
 
 def families(status: Any) -> dict[str, Metric]:
@@ -52,7 +76,8 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "dropped", "tried", "would", "would_seconds", "live_passes", "bought_passes", "bought_rate", "price", "market",
         "hitters", "strangers", "networks", "routes", "board",
         "tables", "requests", "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges",
-        "passes", "latency", "log_lines", "tasks", "upstream", "certificates", "untrusted_proxy", "sites",
+        "passes", "latency", "log_lines", "tasks", "upstream", "certificates", "untrusted_proxy",
+        "networks_in", "databases", "lists", "crawlers", "crawlers_answered", "sites",
     ]  # fmt: skip
     assert shown["bytes"] == {"in": 0, "out": 0}
     assert shown["requests"] == {}

@@ -19,9 +19,11 @@ from shield.config.settings import Config
 from shield.config.state import StateSettings
 from shield.operator.desk import Asker, DeskError
 from shield.operator.events import EVENTS
+from shield.policy.identity import IdentitySettings
 from shield.policy.rules.rule import KINDS, Rule
 from shield.process import rulebook as module
 from shield.process.rulebook import Rulebook
+from tests.lookup.databases import asn, write
 
 ANN = Asker("ann", "")
 AWAY = Asker("", "198.51.100.7")
@@ -305,3 +307,27 @@ def test_whatever_is_wished_is_a_rule_or_refused(wishes: list[dict[str, Any]]) -
         shield.book.close()
 
     asyncio.run(ask())
+
+
+async def test_a_rule_for_an_as_needs_what_tells_of_it_and_does_not_lock_its_author_out(
+    shield: Shield, tmp_path: Path
+) -> None:
+    wish = {"kind": "deny", "subject": "AS64500"}
+    with pytest.raises(DeskError) as refused:
+        await shield.book.add(wish, AWAY)
+    assert "name a database in identity.asn and reload" in str(refused.value)
+    path = write(tmp_path / "asn.mmdb", "GeoLite2-ASN", {"198.51.100.0/24": asn(64500), "192.0.2.0/24": asn(64501)})
+    shield.book.go_by(replace(shield.config, identity=IdentitySettings(asn=str(path))))
+    with pytest.raises(DeskError) as refused:
+        await shield.book.add(wish, AWAY)
+    assert "198.51.100.7, from where you ask, is in AS64500" in str(refused.value)
+    answer = await shield.book.add({"kind": "deny", "subject": "as64501"}, AWAY)
+    assert answer["change"]["rule"]["subject"] == "AS64501"
+
+
+async def test_from_where_the_operator_asks_is_spared_for_a_day(shield: Shield) -> None:
+    await shield.book.add({**BAN, "here": ["2001:db8:5::7", "127.0.0.1"]}, AWAY)
+    assert shield.told[-1][0] == ["192.0.2.0/24", "198.51.100.7/32", "2001:db8:5::/64"]
+    assert [rule["subject"] for rule in shield.book.rules()["rules"]] == ["192.0.2.0/24"]
+    shield.wall += 86_401
+    assert [rule.subject for rule in shield.book.followed()] == ["192.0.2.0/24"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shield.upstream.crawlers import MAX_CHECKS, Crawlers
+from shield.upstream.crawlers import MAX_CHECKS, Counts, Crawlers
 
 DOMAINS = ("crawl.example",)
 
@@ -75,3 +75,16 @@ async def test_a_flood_of_false_crawlers_is_no_flood_of_queries() -> None:
     assert len(crawlers._checks) == MAX_CHECKS
     await crawlers.close()
     assert told == {}
+
+
+async def test_what_becomes_of_those_who_claim_to_be_one_is_counted() -> None:
+    names = {"192.0.2.1": ["bot-1.crawl.example"], "192.0.2.2": ["evil.example"]}
+    crawlers = Crawlers(Dns(names, {"bot-1.crawl.example": ["192.0.2.1"]}), lambda address, ok: None, lambda: 7.0)
+    for last in (1, 2, 3):  # of the third DNS says nothing
+        crawlers.claimed("Bot")
+        crawlers.check(f"192.0.2.{last}", DOMAINS, "Bot")
+    assert crawlers.of("Bot").looking == 3
+    while crawlers._checks:
+        await asyncio.sleep(0)
+    assert crawlers.of("Bot") == Counts(claims=3, confirmed=1, refuted=1, unanswered=1, answered=7.0)
+    assert crawlers.of("Other") == Counts()

@@ -421,8 +421,8 @@ function panels(news) {
     el("th", {scope: "row"}, TIERS[each.tier]), el("td", {}, rate(each.asked)), el("td", {}, rate(each.served)),
     el("td", {}, time(each.p50)), el("td", {}, time(each.p95)),
   ]);
-  rows($("networks"), state.networks, (each) => each[0], ([network, n]) => [
-    ...row(el("code", {}, network), percent(n / Math.max(state.strangers, 1))), button("Ban…", `Ban ${network}`, () => openBan(network)),
+  rows($("networks"), state.networks, (each) => each[0], ([network, n, where]) => [
+    ...row(el("code", {}, network), percent(n / Math.max(state.strangers, 1)), where), button("Ban…", `Ban ${network}`, () => openBan(network)),
     el("span", {className: "under"}, meter(n / Math.max(state.strangers, 1), `Share of ${network}`)),
   ], "They are counted under pressure only.");
   rows($("programs"), state.stands_out, (each) => each.fingerprint, (each) =>
@@ -432,7 +432,7 @@ function panels(news) {
     el("span", {className: "grow"}, el("code", {}, each.address), " ", each.known ? el("span", {className: "tag"}, "known") : ""),
     button("Why", `Ask why ${each.address} was refused`, () => openWhy(each.id || each.address)),
     button("Ban…", `Ban ${each.address}`, () => openBan(each.address)),
-    el("span", {className: "under"}, `${each.why}${each.count > 1 ? ` (${each.count} times in the sample)` : ""}: ${each.method} ${each.path} · ${each.user_agent || "no User-Agent"}`),
+    el("span", {className: "under"}, `${each.why}${each.count > 1 ? ` (${each.count} times in the sample)` : ""}: ${each.method} ${each.path} · ${each.user_agent || "no User-Agent"}${each.where ? ` · ${each.where}` : ""}`),
   ], "Nobody was refused.");
   $("of-sites").hidden = !state.sites.length;
   rows($("sites"), state.sites, (each) => each.site, (each) => [

@@ -1,0 +1,64 @@
+"""What is wrong with the files of [identity], for those who check the config: before anything is started, and all of
+it, while what is read later can only be told of in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shield.complaints import Complaint
+from shield.lookup.files import UnusableError, open_file
+from shield.lookup.lists import MOST_BYTES, read
+from shield.lookup.mmdb import Database, Kind, missing
+from shield.policy.identity import IdentitySettings
+
+
+def unusable(settings: IdentitySettings) -> Iterator[Complaint]:
+    """Databases that cannot be used, and files that cannot be read at all: with such Shield does not start."""
+    databases: tuple[tuple[Kind, str], ...] = (("asn", settings.asn), ("country", settings.country))
+    for kind, path in databases:
+        if path and (wrong := missing() or _of_database(path, kind)):
+            yield (kind,), wrong
+    for key in ("allow_files", "deny_files"):
+        for number, path in enumerate(getattr(settings, key)):
+            if wrong := _unreadable(path):
+                yield (key, number), wrong
+
+
+def bad_lines(settings: IdentitySettings) -> Iterator[Complaint]:
+    """Lists that can only be used in part, or not at all: Shield starts all the same."""
+    for key in ("allow_files", "deny_files"):
+        for number, path in enumerate(getattr(settings, key)):
+            if wrong := _of_list(path):
+                yield (key, number), wrong
+
+
+def _unreadable(path: str) -> str:
+    try:
+        open_file(path, MOST_BYTES).close()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except UnusableError as error:
+        return str(error)
+    return ""
+
+
+def _of_database(path: str, kind: Kind) -> str:
+    try:
+        Database(path, kind)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except UnusableError as error:
+        return str(error)
+    return ""
+
+
+def _of_list(path: str) -> str:
+    try:
+        found = read(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except UnusableError as error:
+        return f"{error}: none of it holds"
+    if found.bad is None:
+        return ""
+    return f"{found.bad}: a Shield that runs keeps the list from before, and at a start the other lines hold"
