@@ -117,18 +117,18 @@ def test_check_as_json(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_tells_of_keys_without_effect(capfd: pytest.CaptureFixture[str]) -> None:
-    name = write("[log]\nrequests = true\n[tls]\nacme = true\n[upstream]\neject_after = 9\n")
+    name = write("[log]\nrequests = true\n[tls]\nredirect_port = 444\n[upstream]\neject_after = 9\n")
     assert cli.main(["check"]) == cli.FINE
     captured = capfd.readouterr()
     assert captured.out == f"{name}: fine\n"
     assert captured.err.splitlines() == [
-        f"{name}: line 4: tls.acme: found true; has no effect without tls.certificates",
+        f"{name}: line 4: tls.redirect_port: found 444; has no effect without tls.certificates",
         f"{name}: line 6: upstream.eject_after: found 9; has no effect with one server: only one of several is ejected",
     ]
     assert cli.main(["check", "--json"]) == cli.FINE
     report = orjson.loads(capfd.readouterr().out)
     assert report["ok"] is True
-    assert [item["key"] for item in report["remarks"]] == ["tls.acme", "upstream.eject_after"]
+    assert [item["key"] for item in report["remarks"]] == ["tls.redirect_port", "upstream.eject_after"]
 
 
 def test_a_missing_file(capfd: pytest.CaptureFixture[str]) -> None:

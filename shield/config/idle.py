@@ -50,17 +50,18 @@ _SEARCHING: Final = frozenset(
 
 def _idle_listening(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
     tls, listen = config.tls, config.listen
+    unchallenged = ("acme",) if config.challenge.mode == "off" else ()  # else it keeps ACME from being challenged
     if not listen.trusted_proxies:
         yield "listen", ("forwarded_from",), "without listen.trusted_proxies: nobody's field is believed"
     if not tls.certificates:
         more = () if listen.proxy_protocol else ("handshake_timeout",)
-        keys = ("handshakes", "handshake_rate", "redirect_port", "acme", "hsts_subdomains", *more)
+        keys = ("handshakes", "handshake_rate", "redirect_port", "hsts_subdomains", *unchallenged, *more)
         yield "tls", keys, "without tls.certificates"
         yield "http", ("h2",), "without tls.certificates"
         return
     yield "listen", ("h2c",), "with tls.certificates: no service is left that is asked without TLS"
     if not tls.redirect_from:
-        yield "tls", ("redirect_port", "acme"), "without tls.redirect_from"
+        yield "tls", ("redirect_port", *unchallenged), "without tls.redirect_from"
     if not tls.hsts:
         yield "tls", ("hsts_subdomains",), "while tls.hsts is 0"
 

@@ -241,6 +241,11 @@ def test_routes_that_harm_or_do_not_what_they_seem_to_are_remarked_on(
     ("more", "idle"),
     [
         ("", "forwarded_from redirect_port handshake_timeout verify eject_after"),
+        ("tls.acme = true", "forwarded_from redirect_port handshake_timeout verify eject_after"),
+        (
+            'tls.acme = true\nchallenge.mode = "off"',
+            "forwarded_from redirect_port handshake_timeout verify eject_after acme",
+        ),
         ('listen.trusted_proxies = ["10.0.0.1"]\nlisten.proxy_protocol = true', "redirect_port verify eject_after"),
         (
             'upstream.servers = ["https://a.example", "http://127.0.0.1:9000"]\nlog.level = "warning"',
@@ -249,7 +254,8 @@ def test_routes_that_harm_or_do_not_what_they_seem_to_are_remarked_on(
     ],
 )
 def test_keys_without_effect_are_remarked_on(more: str, idle: str, tmp_path: Path) -> None:
-    """They are no mistakes: a config may be written for what comes next. `admin.hosts` says what is the default."""
+    """They are no mistakes: a config may be written for what comes next. `admin.hosts` says what is the default, and
+    `tls.acme` keeps ACME from being challenged also where nothing is redirected."""
     path = tmp_path / "config.toml"
     path.write_text(CHANGED + more)
     assert [item.key.partition(".")[2] for item in remarks(str(path))] == idle.split()
