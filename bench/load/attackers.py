@@ -8,6 +8,7 @@
     broken    as get, but what a program alone can send, a request with two lengths; each is a program of its own
     pictures  ClientHellos to the plain port, as a page elsewhere has browsers send them (bench/load/hellos.py)
     upload, reader, unread, waiter   connections that hold what others need (bench/load/holders.py)
+    h2-...    connections of HTTP/2 that cost their client next to nothing (bench/load/frames.py)
 
 Attackers have addresses from 127.16.0.0 on, four to a /24, so that limits by network alone do not catch them. They
 keep no cookies and solve nothing. Bounded in rate, time and open connections (then requests are held back, and counted
@@ -34,7 +35,7 @@ import uvloop
 
 from bench.common.guard import MOST_CONNECTIONS, MOST_RATE, MOST_SECONDS, Target, bounded, loopback, target
 from bench.common.processes import raise_file_limit
-from bench.load import holders
+from bench.load import frames, holders
 from bench.load.drips import Drip
 from bench.load.hellos import Pictures
 from bench.load.holders import Holders
@@ -47,7 +48,7 @@ MOST_ATTACKERS: Final = 100_000
 MOST_PACE: Final = 100_000.0  # bytes/s of a connection
 PATHS: Final = ("/page/1", "/page/2", "/part/3.css", "/")
 ANSWER_TO: Final = "/.well-known/shield/answer"
-KINDS: Final = ("get", "answers", "broken", "slow", "pictures", *holders.KINDS)
+KINDS: Final = ("get", "answers", "broken", "slow", "pictures", *holders.KINDS, *frames.KINDS)
 MOST_PARTS: Final = 16_000  # of a cookie; 32 KB
 TOKEN: Final = re.compile(rb'"token":\s*"([\w-]+)"')
 
@@ -312,6 +313,9 @@ async def run(site: Target, waves: Sequence[Wave], connections: int) -> list[dic
         if wave.kind in holders.KINDS:
             held = Holders(site, wave.kind, wave.hosts(), wave.connections, wave.pace, wave.opens)
             return held.run(wave.starts, wave.seconds)
+        if wave.kind in frames.KINDS:
+            made = frames.Frames(site, wave.kind, wave.hosts(), wave.connections, wave.pace, wave.opens)
+            return made.run(wave.starts, wave.seconds)
         return Flood(site, wave, most_open, seed).run()
 
     return await asyncio.gather(*(begin(wave, seed) for seed, wave in enumerate(waves, 7)))

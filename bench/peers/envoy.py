@@ -37,7 +37,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: clients
-          codec_type: HTTP1
+          codec_type: {codec}
           use_remote_address: true
           generate_request_id: false
           upgrade_configs: [{{upgrade_type: websocket}}]
@@ -163,7 +163,7 @@ TLS: Final = """
         name: envoy.transport_sockets.tls
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-          common_tls_context:
+          common_tls_context:{alpn}
             tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}}
             tls_certificates:
             - certificate_chain: {{filename: {chain}}}
@@ -186,7 +186,8 @@ def plan(setup: Setup) -> Plan:
     assert path is not None
     most, fill, interval = LIMITS[setup.limits]
     config = setup.folder / "envoy.yaml"
-    tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else ""
+    alpn = "\n            alpn_protocols: [h2, http/1.1]" if setup.http2 else ""
+    tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key, alpn=alpn) if setup.tls else ""
     defends = setup.limits is Limits.SENSIBLE
     config.write_text(
         (DEFENCE if defends else CONFIG).format(
@@ -196,6 +197,7 @@ def plan(setup: Setup) -> Plan:
             fill=fill,
             interval=interval,
             tls=tls,
+            codec="AUTO" if setup.http2 else "HTTP1",
             least=LEAST * setup.concurrency,
         )
     )

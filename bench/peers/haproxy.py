@@ -92,6 +92,7 @@ def plan(setup: Setup) -> Plan:
     most = LIMITS[setup.limits]
     config = setup.folder / "haproxy.cfg"
     defends = setup.limits is Limits.SENSIBLE
+    alpn = " alpn h2,http/1.1" if setup.http2 else ""
     config.write_text(
         (DEFENCE if defends else CONFIG).format(
             port=setup.port,
@@ -99,7 +100,7 @@ def plan(setup: Setup) -> Plan:
             concurrency=setup.concurrency,
             most=most,
             buffer=LARGE_BUFFER if setup.large else BUFFER,
-            tls=f" ssl crt {setup.tls.both} ssl-min-ver TLSv1.3" if setup.tls else "",
+            tls=f" ssl crt {setup.tls.both} ssl-min-ver TLSv1.3{alpn}" if setup.tls else "",
         )
     )
     version = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=5, check=True).stdout.split()[2]

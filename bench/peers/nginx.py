@@ -128,7 +128,7 @@ http {{
 """
 
 
-TLS: Final = """ ssl;
+TLS: Final = """ ssl{http2};
         ssl_certificate {chain};
         ssl_certificate_key {key};
         ssl_protocols TLSv1.3"""
@@ -161,7 +161,8 @@ def plan(setup: Setup) -> Plan:
     path = binary()
     assert path is not None
     config = setup.folder / "nginx.conf"
-    tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key) if setup.tls else ""
+    http2 = " http2" if setup.http2 else ""
+    tls = TLS.format(chain=setup.tls.chain, key=setup.tls.key, http2=http2) if setup.tls else ""
     defends = setup.limits is Limits.SENSIBLE
     config.write_text(
         (DEFENCE if defends else CONFIG).format(

@@ -41,6 +41,7 @@ class Setup:
     history_window: float | None = None  # seconds; Shield's only; None: as shipped
     challenge: bool = False  # Shield's only: challenge everybody
     tls: Certificate | None = None  # with it clients speak TLS 1.3
+    http2: bool = False  # clients choose HTTP/2 by ALPN
     large: bool = False  # answers are large: buffers may be sized for them
 
 

@@ -27,11 +27,11 @@ CONFIG: Final = """\
 [listen]
 address = "127.0.0.1:{port}"
 workers = 1
-{tls}[upstream]
+{h2c}{tls}[upstream]
 servers = ["http://127.0.0.1:{origin_port}"]
 {concurrency}[admin]
 address = "127.0.0.1:{side_port}"
-{limits}{history}{log}"""
+{limits}{history}{http}{log}"""
 
 
 def missing() -> str | None:
@@ -59,6 +59,8 @@ def plan(setup: Setup) -> Plan:
             history=history,
             log=log,
             tls=_tls(setup.tls) if setup.tls else "",
+            http="[http]\nh2 = true\n" if setup.http2 and setup.tls else "",
+            h2c="h2c = true\n" if setup.http2 and not setup.tls else "",
         )
     )
     changed = [f"upstream.max_concurrency = {setup.concurrency}"] if setup.concurrency else []

@@ -55,7 +55,7 @@ def table(workload: Mapping[str, Any]) -> str:
 def notes(workload: Mapping[str, Any]) -> list[str]:
     """What has to be known beside a table."""
     peers = workload["peers"].values()
-    generator = {"wrk": "wrk", "own": "our own generator"}[workload["generator"]]
+    generator = {"wrk": "wrk", "own": "our own generator", "h2load": "h2load"}[workload["generator"]]
     lines = [f"\nLoad from {generator} over {workload['connections']} connections."]
     lines += [f"\n{peer['title']}: {peer['says']}." for peer in peers if peer["says"]]
     if by_cpu := [f"{ratio:.2f} of {PEERS[base].TITLE}" for base, ratio in workload["by_cpu"].items()]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import math
 import sys
@@ -54,6 +55,7 @@ SENT: Final = 0.9  # of what was planned is in full
 LATE: Final = 0.1  # seconds by which the service's timers may be late ...
 MOST_LATE: Final = 0.1  # ... and in more than this part of the half seconds it is not the service that it claims to be
 TITLES: Final = {"direct": "no proxy"}
+HTTP_2: Final = frozenset({"shield", "told"})  # speak it without TLS beside HTTP/1.1
 USUAL: Final = ["shield", "told", "nginx", "haproxy", "envoy", "traefik", "aiohttp", "direct"]
 SEEN: Final = ("pressure", "demand", "capacity", "in_flight", "concurrency", "waiting", "attack")
 
@@ -140,7 +142,12 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
     for name, why in missing.items():
         print(f"left out: {PEERS[name].TITLE}: {why}", file=sys.stderr)
     size = Size(arguments.seconds, arguments.calm, arguments.users, arguments.rate, arguments.history_window)
-    runs = [Run(scene, name, size, arguments) for scene in arguments.scenes for name in names]
+    runs = [
+        Run(scene, name, size, arguments)
+        for scene in arguments.scenes
+        for name in names
+        if not SCENES[scene].http2 or name in HTTP_2
+    ]
     scenes: dict[str, Any] = {}
     done = 0.0
     with bar("attack", sum(each.total for each in runs)) as shown:
@@ -213,6 +220,7 @@ class Run:
         # The peers are told what the service can do; Shield only if it is asked for.
         concurrency = self.told if self.name == "shield" else PARALLEL
         setup = Setup(folder, port, origin_port, side_port, Limits.SENSIBLE, concurrency, self.size.window)
+        setup = dataclasses.replace(setup, http2=self.scene.http2)
         contender = start(self.name, setup, self.cores.proxy, started)
 
         times = timeline(self.scene, self.size, time.monotonic() + START)

@@ -65,6 +65,7 @@ class Scene:
     newcomers: int = 0
     file: str = ""
     cheap: bool = False
+    http2: bool = False  # the attack speaks HTTP/2 without TLS, beside users of HTTP/1.1 on the same port: Shield only
 
 
 def overload(size: Size) -> list[Wave]:
@@ -133,6 +134,21 @@ def unread(size: Size) -> list[Wave]:
 
 def slow_answers(size: Size) -> list[Wave]:
     return [Wave("waiter", 0.0, size.seconds, 4, connections=40)]
+
+
+def resets(size: Size) -> list[Wave]:
+    half = size.seconds / 2
+    return [
+        Wave("h2-resets", 0.0, half, 50, connections=50, pace=40_000.0),
+        Wave("h2-provoked", half, half, 50, first=100, connections=50, pace=40_000.0),
+    ]
+
+
+def frames(size: Size) -> list[Wave]:
+    return [
+        Wave("h2-continuation", 0.0, size.seconds, 25, connections=50, pace=20_000.0),
+        Wave("h2-window", 0.0, size.seconds, 25, first=100, connections=50),
+    ]
 
 
 SCENES: Final[Mapping[str, Scene]] = {
@@ -226,6 +242,24 @@ SCENES: Final[Mapping[str, Scene]] = {
         slow_answers,
         newcomers=FEW_NEWCOMERS,
         cheap=True,
+    ),
+    "h2-resets": Scene(
+        "Cancelled streams of HTTP/2",
+        "50 addresses ask for 9,000 pages a second and cancel each at once; then they have the server cancel them",
+        None,
+        resets,
+        newcomers=FEW_NEWCOMERS,
+        cheap=True,
+        http2=True,
+    ),
+    "h2-frames": Scene(
+        "Header blocks without end, and windows of zero",
+        "25 addresses send CONTINUATION for ever, 1 MB/s in all; 25 ask for 1,000 articles and let nothing pass",
+        None,
+        frames,
+        newcomers=FEW_NEWCOMERS,
+        cheap=True,
+        http2=True,
     ),
 }
 """By the name that `--scenes` takes."""

@@ -83,6 +83,7 @@ class Contest:
                 setup,
                 challenge=self.workload.challenge,
                 tls=certificate.make(Path(folder)) if self.workload.tls else None,
+                http2=self.workload.streams > 0,
                 large=self.workload.transfer,
             )
             contenders = start(setup, started)
@@ -101,7 +102,7 @@ class Contest:
             "transfer": self.workload.transfer,
             "unit": self.workload.unit,
             "connections": self.workload.connections,
-            "generator": "wrk" if self.wrk and not self.workload.own_load else "own",
+            "generator": self.workload.generator if self.wrk or self.workload.streams else "own",
             "peers": {
                 c.name: summary(c, [turn for turn in turns if turn.peer == c.name], self.workload.transfer)
                 for c in contenders
@@ -135,21 +136,21 @@ class Contest:
         if self.workload.refused and good > 0.01 * result.requests:
             problems.append(f"{title}: {good} of {result.requests} requests were not refused")
         wanted = self.workload.refused
-        if wanted is not None and (status := ask(contender.port)[0]) != wanted:
+        if wanted is not None and (status := ask(contender.port, tls=self.workload.tls)[0]) != wanted:
             problems.append(f"{title}: refusals have status {status}, not {wanted}")
         if not self.workload.refused and result.refused:
             problems.append(f"{title}: {result.refused} of {result.requests} answers were 4xx or 5xx")
         # What was under way when the time was up may count as failed; but no message may be lost, or come back changed.
-        if result.failed > (0 if self.workload.websocket else self.workload.connections):
+        if result.failed > (0 if self.workload.websocket else self.workload.in_flight):
             problems.append(f"{title}: {result.failed} {self.workload.unit} failed")
         if self.workload.websocket and result.upgrades != self.workload.connections:
             problems.append(f"{title}: {result.upgrades} of {self.workload.connections} connections were upgraded")
         if counted is not None:
             decisions = decided(counted)
             # Of a WebSocket its request is decided upon. Otherwise, when the time is up, up to one request per
-            # connection is under way: decided, but not in the load's count.
+            # connection, or stream, is under way: decided, but not in the load's count.
             least = result.upgrades if self.workload.websocket else result.requests
-            most = least + (0 if self.workload.websocket else self.workload.connections)
+            most = least + (0 if self.workload.websocket else self.workload.in_flight)
             if not least <= decisions <= most:
                 problems.append(f"{title}: the load counts {least} requests, the metrics {decisions:.0f}")
         return problems

@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.common.guard import Target
 from bench.common.processes import Cores
-from bench.load import generators, websocket
+from bench.load import generators, http2, websocket
 from bench.load.plan import Plan, Result
 from bench.peers import PEERS
 from bench.peers.plan import Limits
@@ -35,6 +35,7 @@ class Workload:
     transfer: bool = False  # bytes/s are what counts
     websocket: bool = False  # messages instead of requests
     tls: bool = False
+    streams: int = 0  # of HTTP/2, open at a time on each connection; 0: HTTP/1.1
     idle_origin: bool = False  # so that the load may use its cores too
 
     @property
@@ -43,8 +44,18 @@ class Workload:
 
     @property
     def own_load(self) -> bool:
-        """Whether wrk cannot do it: it speaks no WebSocket, and it resumes TLS sessions."""
-        return self.websocket or (self.tls and self.close)
+        """Whether wrk cannot do it: it speaks no WebSocket and no HTTP/2, and it resumes TLS sessions."""
+        return self.websocket or self.streams > 0 or (self.tls and self.close)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way at a time."""
+        return self.connections * max(1, self.streams)
+
+    @property
+    def generator(self) -> str:
+        """What sends it, where wrk is there."""
+        return "h2load" if self.streams else "own" if self.own_load else "wrk"
 
     def plan(self, port: int, seconds: float, requests: int = 0) -> Plan:
         where = Target("127.0.0.1", port, self.path, self.tls)
@@ -54,10 +65,14 @@ class Workload:
         """Load on all cores that it may use."""
         if self.websocket:
             return websocket.run(plan, cores.load)
+        if self.streams:
+            return http2.run(plan, self.streams, cores.load | cores.origin if self.idle_origin else cores.load)
         generate = generators.with_wrk if wrk and not self.own_load else generators.with_own
         return generate(plan, cores.load | cores.origin if self.idle_origin else cores.load)
 
     def by_number(self, plan: Plan, cores: Cores) -> Result:
+        if self.streams:
+            return http2.run(plan, self.streams, cores.load)
         return websocket.run(plan, cores.load) if self.websocket else generators.with_own(plan, cores.load)
 
 
@@ -67,6 +82,7 @@ LARGE_BYTES: Final = 100 << 20
 
 NO_LIMITER: Final = dict.fromkeys(("direct", "aiohttp", "caddy", "anubis"), "no limiter")
 NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name not in {"shield", "told", "anubis"}}
+NO_HTTP_2: Final = dict.fromkeys(("direct", "anubis", "aiohttp"), "no HTTP/2")
 NO_TLS: Final = dict.fromkeys(("direct", "anubis"), "no TLS")
 
 _ALL: Final = (
@@ -124,6 +140,26 @@ _ALL: Final = (
         tls=True,
         exact=2000,
         idle_origin=True,  # nearly: it is asked thousands of times a second, and can answer a hundred thousand
+    ),
+    Workload("h2", "Proxied small GET over HTTP/2, a stream at a time", without=NO_HTTP_2, tls=True, streams=1),
+    Workload(
+        "h2-ten",
+        "Proxied small GET over HTTP/2, ten streams at a time",
+        without=NO_HTTP_2,
+        tls=True,
+        streams=10,
+        connections=16,
+    ),
+    Workload(
+        "h2-refused",
+        "Refused (429) over HTTP/2, ten streams at a time",
+        Limits.TINY,
+        429,
+        without={**NO_HTTP_2, **NO_LIMITER},
+        tls=True,
+        streams=10,
+        connections=16,
+        idle_origin=True,
     ),
 )
 WORKLOADS: Final = {workload.name: workload for workload in _ALL}

@@ -80,6 +80,8 @@ async def test_chromium_loads_sends_listens_talks_and_saves(
     front: Front, browser: browsers.Browser, tmp_path: Path
 ) -> None:
     tab = await browser.tab()
+    if front.http2:  # it opens two connections, and leaves one when it sees that it needs no other
+        front.allowed.add('shield_tls_handshakes_total outcome="failed"')
     if front.token:
         await tab.call("Network.setCookie", name="shield_pass", value=front.token, url=front.url("/"), httpOnly=True)
     for _ in range(2):
