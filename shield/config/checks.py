@@ -118,7 +118,7 @@ def _in_circles(config: Config) -> Iterator[Complaint]:
                         break
 
 
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "h2c": 80, "h2": 443}
 _EVERY_INTERFACE: Final = {"": {4, 6}, "::": {4, 6}, "0.0.0.0": {4}}
 """Of which families connections come to a listener on such a host."""
 

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from shield.http.head import Head
     from shield.http.rules import Rule
     from shield.policy.request import Request
-    from shield.upstream.connection import UpstreamConnection
+    from shield.upstream.carrier import Carrier
     from shield.upstream.server import Server
     from shield.wire.splice import Shortcut
     from shield.wire.turns import Turn
@@ -128,7 +128,7 @@ class Exchange:
         self.state = BUFFERING
         self._body = RequestBody(forwarder.buffer_for(request)) if head.length else None
         self._server: Server | None = None
-        self._connection: UpstreamConnection | None = None
+        self._connection: Carrier | None = None
         self._attempts: Attempts | None = None
         self._outcome: Outcome | None = None  # once the response's head is there
         self._upload: Upload | None = None  # of a body that is sent piece by piece
@@ -248,7 +248,8 @@ class Exchange:
         server.outstanding += 1
         # A second attempt opens a connection of its own: after a restart of the server all that were kept are stale.
         if attempts is None:
-            connection = pool.take(server, now, fresh=self.head.method not in IDEMPOTENT)
+            head = self.head
+            connection = pool.take(server, now, head.method not in IDEMPOTENT, head.upgrade != b"")
             if connection is not None:
                 self._send(connection, now)
                 return
@@ -261,7 +262,7 @@ class Exchange:
         forwarder = self._forwarder
         pool = forwarder.pool
         try:
-            connection = await pool.connect(server, self._preamble())
+            connection = await pool.connect(server, self._preamble(), self.head.upgrade != b"")
         except CONNECT_ERRORS as error:
             attempts.connecting = None
             self._not_connected(server, attempts, error, forwarder.clock())
@@ -302,7 +303,7 @@ class Exchange:
         else:
             self._end(FAILED, now, fault)
 
-    def _send(self, connection: UpstreamConnection, now: float) -> None:
+    def _send(self, connection: Carrier, now: float) -> None:
         self.state = SENT
         self._connection = connection
         body = self._body
@@ -319,7 +320,7 @@ class Exchange:
 
     # its body, while it is sent
 
-    def _send_kept(self, connection: UpstreamConnection, body: RequestBody, turn: Turn, now: float) -> None:
+    def _send_kept(self, connection: Carrier, body: RequestBody, turn: Turn, now: float) -> None:
         """Send the request and what is here of its body, which is not whole or does not lie in memory."""
         if body.done and self.slot is not None:  # it has come whole after all
             self.slot.granted()
@@ -462,7 +463,7 @@ class Exchange:
         if self.state == ENDED:
             return
         now = self._forwarder.clock()
-        connection = cast("UpstreamConnection", self._connection)
+        connection = cast("Carrier", self._connection)
         server = cast("Server", self._server)
         body = self._body
         untouched = self.state != RESPONDING and connection.silent() and (body is None or body.replayable)
@@ -483,6 +484,23 @@ class Exchange:
                 self.start(now)
                 return
         self._end(BROKEN if self.state == RESPONDING else FAILED, now, fault, rule)
+
+    def upstream_refused(self) -> None:
+        """The server has not looked at the request: it may be sent again, whatever it is."""
+        if self.state == ENDED:
+            return
+        now = self._forwarder.clock()
+        server, body, pool = cast("Server", self._server), self._body, self._forwarder.pool
+        attempts = self._attempts
+        if attempts is None:
+            attempts = self._attempts = Attempts()
+        if (body is None or body.replayable) and attempts.number < 1 + pool.settings.retries:
+            self._leave(now)
+            attempts.failed(server, avoid=False)
+            self.start(now)
+            return
+        pool.failed(server, Fault.UPSTREAM_REFUSED, now)
+        self._end(FAILED, now, Fault.UPSTREAM_REFUSED)
 
     # slow ones
 
@@ -517,7 +535,7 @@ class Exchange:
         as on_pace() says.
         """
         slot = self.slot
-        cast("UpstreamConnection", self._connection).pause()
+        cast("Carrier", self._connection).pause()
         self._client.expect_progress(now)
         if (slot is not None and slot.placed) or self._may_lag():
             self._give_slot_back(now, lagging=True)
@@ -603,7 +621,7 @@ class Exchange:
 
     def switch(self, protocol: bytes, fields: list[bytes], tail: bytes) -> None:
         """101: from here on bytes pass unread in both directions, `tail` first."""
-        connection = cast("UpstreamConnection", self._connection)
+        connection = cast("Carrier", self._connection)
         forwarder = self._forwarder
         now = forwarder.clock()
         if not self._room_for_stream(now):

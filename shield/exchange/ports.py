@@ -184,6 +184,9 @@ class Requester(Protocol):
     def upstream_failed(self, fault: Fault, rule: Rule | None = None) -> None:
         """The connection broke, or what came is no response: it breaks `rule`."""
 
+    def upstream_refused(self) -> None:
+        """The server has not looked at the request, and says so: whatever it is, it may be sent again."""
+
     def upstream_full(self) -> None:
         """The server reads more slowly than the request is sent."""
 

@@ -13,7 +13,7 @@ from shield.exchange.endings import EVICTED, OUSTED, TUNNEL_CUT, Ending
 if TYPE_CHECKING:
     from shield.exchange.forwarder import Forwarder
     from shield.exchange.ports import ClientSide
-    from shield.upstream.connection import UpstreamConnection
+    from shield.upstream.carrier import Carrier
 
 
 class Account(Protocol):
@@ -31,9 +31,7 @@ class Tunnel:
 
     __slots__ = ("_client", "_connection", "_exchange", "_forwarder", "_open")
 
-    def __init__(
-        self, exchange: Account, client: ClientSide, connection: UpstreamConnection, forwarder: Forwarder
-    ) -> None:
+    def __init__(self, exchange: Account, client: ClientSide, connection: Carrier, forwarder: Forwarder) -> None:
         self._exchange = exchange
         self._client = client
         self._connection = connection

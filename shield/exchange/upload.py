@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shield.exchange.ports import ClientSide
     from shield.model import Verdict
     from shield.policy.request import Request
-    from shield.upstream.connection import UpstreamConnection
+    from shield.upstream.carrier import Carrier
 
 PIECES_PER_TURN: Final = 16
 """Pieces of a kept body (spool.PIECE: 1 MiB in all) that are sent before others get their turn."""
@@ -82,7 +82,7 @@ class Upload:
         body: RequestBody,
         client: ClientSide,
         forwarder: Forwarder,
-        connection: UpstreamConnection,
+        connection: Carrier,
         now: float,
     ) -> None:
         self._exchange = exchange

@@ -320,6 +320,7 @@ async def _pool(setting: Setting, site: Site, metrics: Metrics, resolver: Resolv
         )
     except (OSError, ValueError) as error:
         raise StartError(f"upstream: {error}") from error
+    pool.dialer.preserve_host = preserve_host
     closing.callback(pool.close)
     return pool
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shield.errors import out_of_files
+from shield.upstream.h2.connection import Http2Upstream
 from shield.upstream.settings import UpstreamSettings
 from shield.wire.transport import Backlog, SocketTransport
 from shield.wire.turns import Turns
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from shield.upstream.server import Server
 
 T = TypeVar("T")
+
+_H2: Final = "h2"
 
 MAX_ADDRESSES: Final = 16
 """Addresses of one name that are used; a longer answer is cut."""
@@ -54,7 +57,9 @@ class Dialer:
         self._settings = settings
         self._resolver = resolver
         self._factory = connection_factory
-        self._tls = _tls_context(settings) if tls else None
+        self._tls = _tls_context(settings, "http/1.1") if tls else None
+        self._tls_2 = _tls_context(settings, _H2) if tls else None
+        self.preserve_host = True  # over HTTP/2; whoever puts them together says
         self.turns: Turns | None = None  # those of the clients' connections; whoever puts them together says
         self._backlog = Backlog()
 
@@ -73,6 +78,31 @@ class Dialer:
 
         connection, address = await self._first(server, opening)
         connection.address = address
+        return connection
+
+    async def multiplex(self, server: Server) -> Http2Upstream:
+        """A connection of HTTP/2 to `server`. Raises one of CONNECT_ERRORS."""
+        loop = asyncio.get_running_loop()
+        turns = self.turns = self.turns or Turns(loop, time.monotonic)
+
+        async def opening(family: int, address: str | tuple[str, int]) -> Http2Upstream:
+            sock = await self.dial(family, address, b"")
+            made = Http2Upstream(server, self.preserve_host, turns)
+            made.address = address[0] if isinstance(address, tuple) else ""
+            if not server.tls:
+                SocketTransport(loop, turns, self._backlog, sock, address, made, read_out=False).start()
+                return made
+            name = self._tls_name(server)
+            transport, _ = await handed_over(
+                sock, loop.create_connection(lambda: made, sock=sock, ssl=self._tls_2, server_hostname=name)
+            )
+            agreed = transport.get_extra_info("ssl_object").selected_alpn_protocol()
+            if agreed != _H2:
+                made.close()
+                raise OSError(f"{server.name}: it does not speak HTTP/2")
+            return made
+
+        connection, _ = await self._first(server, opening)
         return connection
 
     async def _shake_hands(self, server: Server, sock: socket.socket) -> UpstreamConnection:
@@ -94,7 +124,9 @@ class Dialer:
             family: int, address: str | tuple[str, int]
         ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             sock = await self.dial(family, address, preamble)
-            tls, name = (self._tls, self._tls_name(server)) if server.tls else (None, None)
+            tls, name = None, None
+            if server.tls:
+                tls, name = self._tls_2 if server.http2 else self._tls, self._tls_name(server)
             return await handed_over(
                 sock, asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name, limit=limit)
             )
@@ -162,9 +194,9 @@ class Dialer:
         return sock
 
 
-def _tls_context(settings: UpstreamSettings) -> ssl.SSLContext:
+def _tls_context(settings: UpstreamSettings, protocol: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=settings.ca or None)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 import httptools
+from ngh2 import Connection, NGH2Error, ResponseReceived, Role, Setting, StreamClosed
 
 from shield.errors import out_of_files
 from shield.upstream.dial import CONNECT_ERRORS
@@ -45,8 +46,7 @@ async def probe(pool: Pool, server: Server) -> bool | None:
     try:
         async with asyncio.timeout(settings.health_timeout):
             if not settings.health_path:
-                connection = await pool.connect(server, preamble)
-                connection.close()
+                await pool.reach(server, preamble)
                 return True
             return await _ask(pool, server, preamble)
     except (*CONNECT_ERRORS, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -59,6 +59,8 @@ async def probe(pool: Pool, server: Server) -> bool | None:
 async def _ask(pool: Pool, server: Server, preamble: bytes) -> bool:
     reader, writer = await pool.dialer.stream(server, preamble, MOST_HEAD)
     try:
+        if server.http2:
+            return 200 <= await _status_over_http_2(reader, writer, server, pool.settings.health_path) < 400
         writer.write(
             b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: shield-health-check\r\nConnection: close\r\n\r\n"
             % (quote(pool.settings.health_path, safe=_IN_PATHS).encode("ascii"), server.authority)
@@ -74,6 +76,35 @@ async def _final_status(reader: asyncio.StreamReader) -> int:
         left -= len(data)
         answer.parser.feed_data(data)
     return answer.status
+
+
+async def _status_over_http_2(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server, path: str
+) -> int:
+    library, left = Connection(Role.CLIENT), MOST_HEAD
+    try:
+        library.initiate_connection({Setting.ENABLE_PUSH: 0})
+        pairs = (
+            (b":method", b"GET"),
+            (b":scheme", b"https" if server.tls else b"http"),
+            (b":authority", server.authority),
+            (b":path", quote(path, safe=_IN_PATHS).encode("ascii")),
+            (b"user-agent", b"shield-health-check"),
+        )
+        library.send_request(pairs, end_stream=True)
+        writer.write(library.data_to_send())
+        while left > 0 and (data := await reader.read(left)):
+            left -= len(data)
+            library.receive_data(data)
+            for event in library.events():
+                if type(event) is ResponseReceived:
+                    return int(dict(event.headers)[b":status"])
+                if type(event) is StreamClosed:
+                    return 0
+            writer.write(library.data_to_send())
+    except NGH2Error:
+        return 0
+    return 0
 
 
 class _Answer:

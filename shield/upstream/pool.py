@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shield.model import Fault
@@ -20,7 +21,9 @@ from shield.upstream.settings import UpstreamSettings
 
 if TYPE_CHECKING:
     from shield.operator.metrics import Metrics
+    from shield.upstream.carrier import Carrier
     from shield.upstream.connection import UpstreamConnection
+    from shield.upstream.h2.connection import Http2Upstream
 
 FRESH_SECONDS: Final = 1.0
 """For so long after its last use a server has hardly had time to close a connection."""
@@ -44,6 +47,7 @@ class Pool:
         self.shared = settings.proxy_protocol == "off"
         """Whether a connection serves one client after the other."""
         self.servers = [Server(name, metrics.upstream(name)) for name in servers]
+        self.http2 = any(server.http2 for server in self.servers)
         self.dialer = Dialer(settings, resolver, any(server.tls for server in self.servers), connection_factory)
         self.set_date(0.0)
         self._notify = notify
@@ -78,11 +82,17 @@ class Pool:
 
     # connections
 
-    def take(self, server: Server, now: float, fresh: bool) -> UpstreamConnection | None:
+    def take(self, server: Server, now: float, fresh: bool, upgrade: bool = False) -> Carrier | None:
         """The kept connection used last, or None. `fresh`: only one used within FRESH_SECONDS.
 
-        A request that must not be sent twice goes over a fresh one.
+        A request that must not be sent twice goes over a fresh one. A server of HTTP/2 says so before it closes; an
+        `upgrade` it is asked for over HTTP/1.1, which alone has it.
         """
+        if server.http2 and not upgrade:
+            stream = _stream(server)
+            if stream is not None:
+                server.counters.reuses += 1
+            return stream
         idle = server.idle
         while idle:
             connection: UpstreamConnection = idle.pop()  # type: ignore[assignment]  # cast() would cost 50 ns
@@ -94,7 +104,7 @@ class Pool:
                 return connection
         return None
 
-    def give_back(self, connection: UpstreamConnection, now: float) -> None:
+    def give_back(self, connection: Carrier, now: float) -> None:
         """Keep `connection` for the next request, or close it."""
         server = connection.server
         if (
@@ -108,12 +118,36 @@ class Pool:
         else:
             connection.close()
 
-    async def connect(self, server: Server, preamble: bytes = b"") -> UpstreamConnection:
+    async def connect(self, server: Server, preamble: bytes = b"", upgrade: bool = False) -> Carrier:
         """Open a connection, and say `preamble` first, before TLS. Raises one of CONNECT_ERRORS; takes no longer than
-        connect_timeout."""
+        connect_timeout. Of HTTP/2, a stream: one connection is opened for all who wait."""
+        async with asyncio.timeout(self.settings.connect_timeout):
+            if upgrade or not server.http2:
+                server.counters.connects += 1
+                return await self.dialer.connect(server, preamble)
+            while True:
+                stream = _stream(server)
+                if stream is not None:
+                    return stream
+                opening = server.opening
+                if opening is None:
+                    opening = server.opening = asyncio.ensure_future(self._open(server))
+                    opening.add_done_callback(partial(_opened, server))
+                await asyncio.shield(opening)
+
+    async def _open(self, server: Server) -> None:
         server.counters.connects += 1
         async with asyncio.timeout(self.settings.connect_timeout):
-            return await self.dialer.connect(server, preamble)
+            await self.dialer.multiplex(server)
+
+    async def reach(self, server: Server, preamble: bytes) -> None:
+        """Open a connection of its own and close it. Raises as connect()."""
+        server.counters.connects += 1
+        async with asyncio.timeout(self.settings.connect_timeout):
+            if server.http2:
+                (await self.dialer.multiplex(server)).close()
+            else:
+                (await self.dialer.connect(server, preamble)).close()
 
     # health
 
@@ -160,3 +194,20 @@ class Pool:
         """Close every kept connection."""
         for server in self.servers:
             server.close_idle(float("inf"))
+
+
+def _stream(server: Server) -> Carrier | None:
+    """A place for another request on a connection of HTTP/2, if one has room."""
+    connection: Http2Upstream
+    for connection in server.multiplexed:  # type: ignore[assignment]
+        stream = connection.stream()
+        if stream is not None:
+            return stream
+    return None
+
+
+def _opened(server: Server, opening: asyncio.Future[None]) -> None:
+    """The connection of HTTP/2 is there, or could not be opened, which those are told who wait for it."""
+    server.opening = None
+    if not opening.cancelled():
+        opening.exception()

@@ -6,12 +6,14 @@ pool to say, by the settings; nothing here opens a connection or reads a clock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from shield.model import Fault
 
 if TYPE_CHECKING:
+    import asyncio
+
     from shield.exchange.ports import Requester
     from shield.operator.metrics import UpstreamCounters
 
@@ -23,6 +25,10 @@ FORGIVEN_AFTER: Final = 10
 """Lengths of the last ejection without another one, after which one ejection is forgotten."""
 
 
+_TLS: Final = frozenset({"https", "h2"})
+_HTTP_2: Final = frozenset({"h2", "h2c"})
+
+
 class KeptConnection(Protocol):
     """What a server needs of a connection that waits for the next request."""
 
@@ -32,6 +38,22 @@ class KeptConnection(Protocol):
 
     def usable(self) -> bool:
         """Whether another request may be sent over it."""
+
+    def close(self) -> None:
+        """Close without waiting for anything."""
+
+
+class MultiplexedConnection(Protocol):
+    """What a server needs of a connection that carries many requests at a time."""
+
+    address: str
+    idle_since: float
+
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+
+    def retire(self) -> None:
+        """Take no further requests, and close with the last one."""
 
     def close(self) -> None:
         """Close without waiting for anything."""
@@ -63,9 +85,12 @@ class Server:
         "failures",
         "healthy",
         "host",
+        "http2",
         "idle",
+        "multiplexed",
         "name",
         "next_address",
+        "opening",
         "outstanding",
         "path",
         "port",
@@ -81,13 +106,15 @@ class Server:
         self.host = ""
         self.port = 0
         self.tls = False
+        self.http2 = False
         if name.startswith("unix:"):
             self.path = name[5:]
             self.authority = b"localhost"
         else:
             parts = urlsplit(name)
             self.host = parts.hostname or ""
-            self.tls = parts.scheme == "https"
+            self.tls = parts.scheme in _TLS
+            self.http2 = parts.scheme in _HTTP_2
             self.port = parts.port or (443 if self.tls else 80)
             self.authority = parts.netloc.encode("ascii")
         # where the name led to at the last look-up; empty for an address or a socket, which do not move
@@ -106,6 +133,8 @@ class Server:
         self.outstanding = 0
         self.connections: set[OpenConnection] = set()
         self.idle: list[KeptConnection] = []  # the one used last at the end
+        self.multiplexed: set[MultiplexedConnection] = set()  # those of HTTP/2 that take further requests
+        self.opening: asyncio.Future[Any] | None = None  # one that is being opened
 
     def __repr__(self) -> str:
         state = "healthy" if self.healthy else "down"
@@ -170,6 +199,9 @@ class Server:
                 self.idle.append(connection)
             else:
                 connection.close()
+        for shared in list(self.multiplexed):
+            if shared.address not in addresses:
+                shared.retire()
 
     def at(self, address: str) -> bool:
         """Whether it is still where this connection's address says. One without `addresses` does not move."""
@@ -185,3 +217,6 @@ class Server:
         idle = self.idle
         while idle and idle[0].idle_since < before:
             idle.pop(0).close()
+        for shared in list(self.multiplexed):
+            if shared.idle() and shared.idle_since < before:
+                shared.close()

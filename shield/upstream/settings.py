@@ -20,6 +20,10 @@ from shield.wire.addresses import parse_address, wrong_address
 DEMO: Final = "demo"
 """The word in `upstream.servers` that stands for the built-in demo site."""
 
+_SERVERS: Final = (
+    'allowed: "http://host:port", "https://host:port", "h2c://host:port", "h2://host:port", "unix:/path" or "demo"'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
@@ -29,8 +33,8 @@ class UpstreamSettings:
         tuple[str, ...],
         Doc(
             'Servers that requests go to: "http://127.0.0.1:9000", "https://app.example:8443", '
-            '"unix:/run/app.sock", or "demo" for the built-in demo site. Of several, two are drawn and '
-            "the less busy one is taken."
+            '"unix:/run/app.sock", or "demo" for the built-in demo site; over HTTP/2 "h2c://127.0.0.1:9000", and '
+            '"h2://app.example:8443" with TLS. Of several, two are drawn and the less busy one is taken.'
         ),
     ] = (DEMO,)
     max_concurrency: Annotated[
@@ -222,6 +226,7 @@ class UpstreamSettings:
         if not self.servers:
             yield ("servers",), 'at least one server is needed, or "demo" for the built-in demo site'
         https = False
+        http2 = False
         for number, server in enumerate(self.servers):
             if server == DEMO:
                 if len(self.servers) > 1:
@@ -234,7 +239,10 @@ class UpstreamSettings:
                 yield ("servers", number), wrong
             elif server in self.servers[:number]:
                 yield ("servers", number), "this server is listed twice"
-            https = https or server.startswith("https:")
+            https = https or server.startswith(("https:", "h2:"))
+            http2 = http2 or server.startswith(("h2:", "h2c:"))
+        if http2 and self.proxy_protocol != "off":
+            yield ("proxy_protocol",), "a connection of HTTP/2 carries the requests of many clients"
         if self.ca:
             if wrong := unreadable(self.ca):
                 yield ("ca",), wrong
@@ -257,8 +265,8 @@ def _wrong_server(server: str) -> str:
         port = parts.port
     except ValueError as error:
         return f"not a URL: {error}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        return 'allowed: "http://host:port", "https://host:port", "unix:/path" or "demo"'
+    if parts.scheme not in {"http", "https", "h2", "h2c"} or not parts.hostname or port == 0:
+        return _SERVERS
     return _excess(parts)
 
 

@@ -102,7 +102,7 @@ def late(data: bytes, seconds: float, pressed: bool = False) -> Provoke:
 
 def connecting(error: Exception) -> Provoke:
     async def provoke(shield: Shield, client: Client) -> object:
-        async def connect(server: object, preamble: bytes) -> None:
+        async def connect(*_: object) -> None:
             raise error
 
         shield.pool.dialer.connect = connect  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shield.http.http2_head import CONNECTION_FIELDS
-from shield.http.line_memory import LineMemory
+from shield.http.pairs import Pair, PairMemory, pair_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from shield.client.h2.session import Session
     from shield.http.head import Head
 
-Pair = tuple[bytes, bytes]
-
 _HSTS: Final = b"strict-transport-security"
-_NEVER: Final[Pair] = (b"", b"")
 
 
 class FieldPairs:
@@ -29,44 +26,27 @@ class FieldPairs:
     `hsts` is the Strict-Transport-Security line for what is sent over TLS, with its CRLF, or empty.
     """
 
-    __slots__ = ("_hsts", "_lines")
+    __slots__ = ("_hsts", "_memory")
 
     def __init__(self, hsts: bytes) -> None:
-        self._lines: LineMemory[Pair] = LineMemory()
-        self._hsts = _pair(hsts) if hsts else None
+        self._memory = PairMemory()
+        self._hsts = pair_of(hsts) if hsts else None
 
     def write(self, status: int, lines: Iterable[bytes], secure: bool) -> list[Pair]:
         """The pairs of a response with these field lines, with or without CRLF, but for those that HTTP/2 must not
         have."""
         pairs = [(b":status", b"%d" % status)]
-        known = self._lines.known
-        hsts = self._hsts if secure else None
-        for line in lines:
-            pair = known.get(line)
-            if pair is None:
-                pair = self._learn(line)
+        if secure and self._hsts is not None:
             # One Strict-Transport-Security, and that one ours (RFC 6797 section 7.1).
-            if pair is not _NEVER and (hsts is None or pair[0] != _HSTS):
-                pairs.append(pair)
-        if hsts is not None:
-            pairs.append(hsts)
+            self._memory.add(pairs, lines, _HSTS)
+            pairs.append(self._hsts)
+        else:
+            self._memory.add(pairs, lines)
         return pairs
 
     def trailers(self, lines: Iterable[bytes]) -> list[Pair]:
         """The pairs of trailers. They are not remembered: nearly each differs, or comes with each response."""
-        return [pair for pair in map(_pair, lines) if pair[0] not in CONNECTION_FIELDS]
-
-    def _learn(self, line: bytes) -> Pair:
-        pair = _pair(line)
-        if not pair[0] or pair[0] in CONNECTION_FIELDS:
-            pair = _NEVER
-        self._lines.remember(line, pair[0], pair)
-        return pair
-
-
-def _pair(line: bytes) -> Pair:
-    name, _, value = line.partition(b":")
-    return name.strip().lower(), value.strip(b" \t\r\n")
+        return [pair for pair in map(pair_of, lines) if pair[0] not in CONNECTION_FIELDS]
 
 
 class Http2Response:
