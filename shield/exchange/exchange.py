@@ -94,6 +94,7 @@ class Exchange:
         "_client",
         "_connection",
         "_forwarder",
+        "_open_ended",
         "_outcome",
         "_server",
         "_suffix",
@@ -131,6 +132,7 @@ class Exchange:
         self._connection: Carrier | None = None
         self._attempts: Attempts | None = None
         self._outcome: Outcome | None = None  # once the response's head is there
+        self._open_ended = False  # a call that goes on both ways, maybe for hours
         self._upload: Upload | None = None  # of a body that is sent piece by piece
         self.slot: Slot | None = None  # once it matters how long it is held
         self.body_sent = 0
@@ -174,6 +176,17 @@ class Exchange:
     def end_body_with(self, lines: Sequence[bytes]) -> None:
         """The fields behind the payload, whose end send_body() tells next: as they came, without CRLF."""
         cast("RequestBody", self._body).trailers = passable(lines, to_server=True)
+
+    def open_ended(self, now: float) -> None:
+        """The request is a call whose client may wait for an answer before it goes on: send what there is of it at
+        once, and the rest as it comes. It has a place among the streams, as a WebSocket, and no slot while it waits for
+        its client."""
+        if self.state != BUFFERING or not self.request.body_pending or not self._room_for_stream(now):
+            return
+        self._open_ended = True
+        slot = self.slot = Slot(self._forwarder.streams)
+        slot.place(self, self.request, lagging=False)
+        self._enter(now)
 
     # its body, before it is sent
 
@@ -340,7 +353,9 @@ class Exchange:
 
     def on_caught_up(self, now: float) -> None:
         """The server has what is here of the body: the client is what is waited for."""
-        self._give_slot_back(now, lagging=True)
+        self._give_slot_back(now, lagging=not self._open_ended)
+        if self._open_ended and self.state == RESPONDING:
+            self._client.watch.next_event(now)
 
     def on_unreadable(self, error: OSError, now: float) -> None:
         """The disk does not give the body back."""
@@ -441,7 +456,9 @@ class Exchange:
             if slot is None or not (slot.returned or slot.measured()):
                 self._pace(now)
             if not client.flow.blocked:
-                if slot is None or not slot.returned:
+                if self._open_ended:
+                    client.watch.next_event(now)
+                elif slot is None or not slot.returned:
                     client.watch.next_byte(now)
                 else:
                     self._expect_more(now)
@@ -513,7 +530,7 @@ class Exchange:
     def _expect_more(self, now: float) -> None:
         """Wait for the service: an event stream may be silent as long as a WebSocket."""
         watch, outcome = self._client.watch, self._outcome
-        if outcome is not None and outcome.stream:
+        if self._open_ended or (outcome is not None and outcome.stream):
             watch.next_event(now)
         else:
             watch.next_byte(now)

@@ -23,6 +23,8 @@ from shield.client.watch import NEVER, Watch
 from shield.exchange.endings import READ_TIMEOUT
 from shield.exchange.exchange import RESPONDING, Exchange
 from shield.exchange.ports import Seen
+from shield.http.framing import CHUNKED
+from shield.http.grpc import is_call, refusal
 from shield.http.rules import Rule
 from shield.http.trailers import lines_of
 from shield.model import Action, Fault, Tier
@@ -103,6 +105,7 @@ class Stream(Answering):
         "_connection",
         "_head",
         "_most",
+        "_open_ended",
         "_size",
         "_unread",
         "asked",
@@ -134,6 +137,7 @@ class Stream(Answering):
         self._head: Head | None = None
         self._most = 0  # bytes of the body that are allowed, 0 for any number
         self._size = 0  # bytes of it that have come
+        self._open_ended = False  # a call of gRPC that goes on both ways
         self._unread = 0  # bytes that have come and are not acknowledged, so that less will come
         self.whole = whole
         self.gone = False
@@ -225,10 +229,20 @@ class Stream(Answering):
         self._phase = BODY
         self._most = most
         self._collecting = collecting
+        if collecting is None and head.length == CHUNKED and self._serving.forwarder.pool.http2 and is_call(head):
+            self._serving.loop.call_soon(self._go_on)
         self.expect_progress(now)
         if head.expect:
             self._connection.session.inform(self.number, _CONTINUE)
             self._connection.pump_soon()
+
+    def _go_on(self) -> None:
+        """A call whose body has not come whole with its head: it may go on for hours, both ways."""
+        if self._phase == BODY and self._exchange is not None:
+            self._open_ended = True
+            now = self._serving.clock()
+            self.expect_progress(now)
+            self._exchange.open_ended(now)
 
     def _received(self) -> int:
         return self._size
@@ -239,6 +253,8 @@ class Stream(Answering):
         self._size += size
         self.whole = ended
         phase = self._phase
+        if self._open_ended and phase == BODY:
+            self.watch.tunnel(now)
         if self.flow.paused or phase == LINGER:
             self._unread += size
         elif size:
@@ -299,6 +315,10 @@ class Stream(Answering):
         block, _, body = reply.message(head.method == "HEAD", False, request_id).partition(b"\r\n\r\n")
         lines = block.split(b"\r\n")
         del lines[0]  # the status line
+        if head.method == "POST" and is_call(head):
+            self.response.say(200, refusal(reply.status, lines, f"refused by Shield: {reply.status}"), b"")
+            self._finish(now)
+            return
         if head.origin and not head.path.startswith(PREFIX):
             lines += serving.forwarder.origins.lines(head.host, head.origin, now).split(b"\r\n")
         self.response.say(reply.status, lines, body)
@@ -368,7 +388,10 @@ class Stream(Answering):
 
     def expect_progress(self, now: float) -> None:
         if self._phase == BODY:
-            self.watch.body(now, self._size)
+            if self._open_ended:
+                self.watch.tunnel(now)
+            else:
+                self.watch.body(now, self._size)
         else:
             self.watch.client_reading(now, self.flow.taken())
 

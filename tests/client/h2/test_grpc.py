@@ -1,0 +1,147 @@
+"""Calls of gRPC: refused in its own words, and let go on both ways where the server speaks HTTP/2."""
+
+from __future__ import annotations
+
+import pytest
+
+from shield.http.fields import Fields
+from shield.http.grpc import is_call, refusal
+from shield.http.head import Head
+from shield.http.settings import HttpSettings
+from shield.model import Fault
+from tests.client.h2.peer import Peer, request
+from tests.harness import LIMITED, Shield, shielded, soon
+from tests.upstream.h2.origin import Asked, Http2Origin
+
+CALL = (("content-type", "application/grpc+proto"), ("te", "trailers"))
+
+
+def call(path: str = "/pkg.Service/Method", *fields: tuple[str, str]) -> list[tuple[bytes, bytes]]:
+    return request(path, *CALL, *fields, method="POST")
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_one"),
+    [
+        ("application/grpc", True),
+        ("application/grpc+proto", True),
+        ("application/grpc;x=1", True),
+        ("application/grpc-web", False),
+        ("application/grpcx", False),
+        ("", False),
+    ],
+)
+def test_what_is_a_call(kind: str, is_one: bool) -> None:
+    head = Head()
+    head.headers = Fields(f"POST / HTTP/1.1\r\nContent-Type: {kind}\r\n\r\n".encode())
+    assert is_call(head) is is_one
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, 8), (503, 14), (502, 14), (403, 7), (404, 12), (400, 13)])
+def test_a_status_of_grpc_stands_for_each_of_http(status: int, code: int) -> None:
+    fields = refusal(status, [b"Retry-After: 3", b"X: y"], "no")
+    assert b"Grpc-Status: %d" % code in fields
+    assert b"Grpc-Retry-Pushback-Ms: 3000" in fields
+    assert not any(line.startswith(b"X:") for line in fields)
+    assert not any(b"Pushback" in line for line in refusal(status, [], "no"))
+
+
+async def test_a_refusal_reads_as_a_status_of_grpc() -> None:
+    async with shielded(http2=True) as (shield, origin), await Peer.open(shield) as peer:
+        shield.engine.verdicts = {"/pkg.Service/Method": LIMITED}
+        answer = await peer.ask(call(), b"\0\0\0\0\0")
+        assert (answer.status, answer.body, answer.ended) == (200, b"", True)
+        assert (answer.get("content-type"), answer.get("grpc-status")) == ("application/grpc", "8")
+        assert int(answer.get("grpc-retry-pushback-ms") or 0) == 1000 * int(answer.get("retry-after") or 0) > 0
+        assert origin.requests == []
+
+
+async def test_a_fault_reads_so_too() -> None:
+    async with Shield("h2c://127.0.0.1:1", http2=True) as shield, await Peer.open(shield) as peer:
+        answer = await peer.ask(call(), b"\0\0\0\0\0")
+        assert (answer.status, answer.get("grpc-status")) == (200, "14")
+        assert shield.metrics.faults[Fault.UPSTREAM_REFUSED.value] == 1
+
+
+async def _answer(asked: Asked) -> None:
+    await asked.whole.wait()
+    await asked.head(200, ("content-type", "application/grpc"))
+    await asked.send(asked.body)
+    await asked.end(("grpc-status", "0"))
+
+
+async def test_a_call_that_comes_whole_is_a_request_like_any_other() -> None:
+    async with (
+        Http2Origin(_answer) as origin,
+        Shield(origin.url, http2=True) as shield,
+        await Peer.open(shield) as peer,
+    ):
+        answer = await peer.ask(call("/pkg.Service/Method", ("grpc-timeout", "1S")), b"message")
+        assert (answer.body, answer.trailers) == (b"message", [("grpc-status", "0")])
+        assert origin.requests[0].get("grpc-timeout") == "1S"
+
+
+async def test_messages_go_both_ways_one_after_the_other() -> None:
+    """Neither side waits for the end of what the other says; a call may be silent for as long as a WebSocket."""
+
+    async def handle(asked: Asked) -> None:
+        await asked.head(200, ("content-type", "application/grpc"))
+        heard = 0
+        while not asked.whole.is_set():
+            await soon(lambda heard=heard: len(asked.body) > heard or asked.whole.is_set())  # type: ignore[misc]
+            if len(asked.body) > heard:
+                await asked.send(b"<" + asked.body[heard:] + b">")
+                heard = len(asked.body)
+        await asked.end(("grpc-status", "0"))
+
+    http = HttpSettings(body_buffer_bytes=1 << 20)
+    async with (
+        Http2Origin(handle) as origin,
+        Shield(origin.url, http2=True, http=http) as shield,
+        await Peer.open(shield) as peer,
+    ):
+        number = await peer.begin(call(), ended=False)
+        answer = peer.answers[number]
+        await peer.until(lambda: answer.status == 200)  # before any message was sent
+        said = b""
+        for message in (b"one", b"two", b"three"):
+            await peer.send(number, message, ended=False)
+            said += b"<%b>" % message
+            await peer.until(lambda said=said: answer.body == said)  # type: ignore[misc]
+            shield.advance(600)
+        assert shield.metrics.streams_open == 1
+        await peer.send(number, b"")
+        await peer.answer(number)
+        assert (answer.trailers, answer.reset) == ([("grpc-status", "0")], None)
+        await soon(lambda: shield.metrics.streams_open == 0)
+        assert not origin.failures
+
+
+async def test_a_call_that_is_silent_for_longer_is_cut() -> None:
+    async def handle(asked: Asked) -> None:
+        await asked.head(200, ("content-type", "application/grpc"))
+
+    async with (
+        Http2Origin(handle) as origin,
+        Shield(origin.url, http2=True) as shield,
+        await Peer.open(shield) as peer,
+    ):
+        number = await peer.begin(call(), ended=False)
+        answer = peer.answers[number]
+        await peer.until(lambda: answer.status == 200)
+        shield.advance(shield.pool.settings.tunnel_idle_timeout + 1)
+        assert (await peer.answer(number)).reset is not None
+        await soon(lambda: shield.metrics.streams_open == 0)
+
+
+async def test_where_there_is_no_place_for_it_it_is_unavailable() -> None:
+    async with (
+        Http2Origin(_answer) as origin,
+        Shield(origin.url, http2=True) as shield,
+        await Peer.open(shield) as peer,
+    ):
+        shield.streams.places.most = 0
+        number = await peer.begin(call(), b"part", ended=False)
+        answer = await peer.answer(number)
+        assert (answer.status, answer.get("grpc-status")) == (200, "14")
+        assert origin.requests == []
