@@ -65,9 +65,11 @@ class Wire(Protocol):
 def _on_the_way(transport: Wire) -> int:
     """bytes in our kernel's buffer that the client's kernel has not acknowledged (SIOCOUTQ of tcp(7))."""
     sock = transport.get_extra_info("socket")
+    if sock is None:  # a stream has none of its own
+        return 0
     try:
         return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-    except (AttributeError, OSError, ValueError):  # it is closed, or none of a stream's own
+    except (AttributeError, OSError, ValueError):  # it is closed
         return 0
 
 

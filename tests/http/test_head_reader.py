@@ -195,9 +195,9 @@ async def test_a_waiting_request_is_not_changed_by_the_next_one(way: str) -> Non
     async with shielded(None, handle, upstream=UpstreamSettings(retries=2)) as (shield, _):
         engine, connect = shield.engine, shield.pool.connect
 
-        async def connect_late(server: Any, preamble: bytes) -> Any:
+        async def connect_late(*asked: Any) -> Any:
             await soon(lambda: shield.accepted[0]._pending)
-            return await connect(server, preamble)
+            return await connect(*asked)
 
         if way == "connecting":
             shield.pool.connect = connect_late  # type: ignore[method-assign]

@@ -102,6 +102,13 @@ class Http2Response:
         self._pieces = [body] if body else []
         self.end()
 
+    def say_pairs(self, pairs: list[Pair], body: bytes) -> None:
+        """The same with the pairs of its head, which stay as they are."""
+        self.over = self.begun = True
+        self._session.respond(self._stream, pairs, not body)
+        if body:
+            self._session.send(self._stream, body, True)
+
     def accept(self, lines: Iterable[bytes]) -> None:
         """The head of a tunnel, which ends when that does: 200."""
         self._head = self._fields.write(200, lines, False)

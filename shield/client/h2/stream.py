@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from shield.exchange.ports import Passage
     from shield.http.head import Head
     from shield.http.http2_head import Pairs
+    from shield.http.pairs import Pair
     from shield.policy.request import Request
     from shield.replies.redirect import Redirect
     from shield.replies.reply import Reply
@@ -312,6 +313,14 @@ class Stream(Answering):
         serving.metrics.own_responses[reply.status // 100] += 1
         if self.gone:
             return
+        if head.method == "GET" and not head.origin:  # as most of a flood
+            pairs = reply.pairs.get(self.secure) or self._pairs_of(reply)
+            body = reply.body
+            if request_id:
+                body = reply.message(False, False, request_id).partition(b"\r\n\r\n")[2]
+            self.response.say_pairs(pairs, body)
+            self._finish(now)
+            return
         block, _, body = reply.message(head.method == "HEAD", False, request_id).partition(b"\r\n\r\n")
         lines = block.split(b"\r\n")
         del lines[0]  # the status line
@@ -323,6 +332,12 @@ class Stream(Answering):
             lines += serving.forwarder.origins.lines(head.host, head.origin, now).split(b"\r\n")
         self.response.say(reply.status, lines, body)
         self._finish(now)
+
+    def _pairs_of(self, reply: Reply) -> list[Pair]:
+        """The head of a reply as HTTP/2 has it, which is kept with it."""
+        pairs = self._serving.field_pairs.write(reply.status, reply.fields.split(b"\r\n"), self.secure)
+        reply.pairs[self.secure] = pairs
+        return pairs
 
     def _finish(self, now: float) -> None:
         """Everything has been said."""
