@@ -1326,7 +1326,7 @@ async def test_a_lack_of_descriptors_is_503_and_no_failure_of_the_server(number:
 async def test_an_unforeseen_error_while_connecting_answers_and_frees_everything() -> None:
     async with shielded() as (shield, _), await shield.client() as client:
 
-        async def broken(server: object, preamble: bytes) -> None:
+        async def broken(*_: object) -> None:
             raise RuntimeError("a bug")
 
         shield.pool.connect = broken
