@@ -8,7 +8,8 @@ is a JSON object, the same for everybody:
      "cause": "demand", "pressure": 0.41, "demand": 950.0, "capacity": 310.0,
      "requests_per_second": 1204.0, "peak_requests_per_second": 1204.0,
      "requests": {"forward": 310, "challenge": 2100},                   since the attack began
-     "networks": [["203.0.113.0/24", 0.31]], "programs": [["curl/8.5.0", 0.9]], "routes": [["GET /search", 0.7]],
+     "networks": [["203.0.113.0/24", 0.31]], "networks_in": {"203.0.113.0/24": "AS64500 Example Net, XX"},
+     "programs": [["curl/8.5.0", 0.9]], "routes": [["GET /search", 0.7]],
      "measures": {"banned": 12, "dropped": 3, "price": 400000, "limit": 20.0}}
 
 `event` is one of EVENTS. Times are Unix time in seconds; shares are of the requests of strangers, each at least so
@@ -211,7 +212,9 @@ def letter(notice: Notice) -> str:
     for name, key in (("Networks", "networks"), ("Programs", "programs"), ("Routes", "routes")):
         if notice[key]:
             lines += ["", f"{name} that stand out, and their share of the requests of strangers, at least:"]
-            lines += [f"  {share:>4.0%}  {what}" for what, share in notice[key]]
+            there = notice["networks_in"] if key == "networks" else {}
+            places = {what: f" ({there[what]})" if what in there else "" for what, _ in notice[key]}
+            lines += [f"  {share:>4.0%}  {what}{places[what]}" for what, share in notice[key]]
     lines += ["", "More: shield status; shield report --since 1h; the dashboard on the admin listener.", ""]
     return "\n".join(lines)
 
@@ -258,16 +261,19 @@ def _lead(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((part for part in parts if part.get("board", {}).get("leads")), parts[0])
 
 
-def _who(status: Mapping[str, Any]) -> dict[str, list[tuple[str, float]]]:
-    """What stands out, the greatest first."""
+def _who(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands out, the greatest first; and where these networks are, as far as it is known."""
     found = [part.get("hitters", {}) for part in _parts(status)]
     programs = [
         (str(program.get("user_agent") or program["fingerprint"])[:MOST_CHARS], program["share"])
         for each in found
         for program in each.get("fingerprints", ())
     ]
+    networks = _most(pair for each in found for pair in each.get("networks", {}).items())
+    places = status.get("networks_in", {})
     return {
-        "networks": _most(pair for each in found for pair in each.get("networks", {}).items()),
+        "networks": networks,
+        "networks_in": {name: places[name] for name, _ in networks if name in places},
         "programs": _most(programs),
         "routes": [
             (story.route(route), share)

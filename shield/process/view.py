@@ -98,7 +98,7 @@ class ProcessView:
                 for chain, ends in (parts.certificates.ends() if parts.certificates is not None else {}).items()
             },
             untrusted_proxy=UntrustedProxyStatus(unbelieved.peer, unbelieved.share),
-            networks_in=_in_words(parts.known, policies[worst.site.name].networks),
+            networks_in=_in_words(parts.known, _networks(policies.values())),
             databases=dict(_databases(parts.known, wall)),
             lists=dict(_lists(parts.known, wall)),
             crawlers={agent: _crawler(each) for agent, each in crawlers.items()},
@@ -109,6 +109,11 @@ class ProcessView:
             if self._setting.config.site
             else {},
         )
+
+
+def _networks(policies: Iterable[PolicyStatus]) -> set[str]:
+    """The networks that stand out at any site."""
+    return {name for policy in policies for found in (policy.networks, policy.hitters.networks) for name in found}
 
 
 def _in_words(known: Known, networks: Iterable[str]) -> dict[str, str]:

@@ -60,8 +60,10 @@ def _stands_out(made: Account, events: list[dict[str, Any]], state: Mapping[str,
     networks: dict[str, float] = {}
     programs: dict[tuple[str, str], float] = {}
     strangers = max(state.get("strangers", 0.0), 1.0)
-    for name, count, *_ in state.get("networks", ()):
+    places: dict[str, str] = {}
+    for name, count, *where in state.get("networks", ()):
         networks[name] = count / strangers
+        places[name] = f" ({where[0]})" if any(where) else ""
     found = [*state.get("stands_out", ())]
     for event in events:
         if event["event"] == "attack":
@@ -73,7 +75,9 @@ def _stands_out(made: Account, events: list[dict[str, Any]], state: Mapping[str,
         program = str(each["fingerprint"]), str(each["user_agent"])
         programs[program] = max(programs.get(program, 0.0), each["share"])
     heaviest = sorted(networks.items(), key=lambda pair: -pair[1])[:MOST_NAMED]
-    made.networks = [(name, f"up to {share:.0%} of what strangers asked for") for name, share in heaviest]
+    made.networks = [
+        (f"{name}{places.get(name, '')}", f"up to {share:.0%} of what strangers asked for") for name, share in heaviest
+    ]
     best = sorted(programs.items(), key=lambda pair: -pair[1])[:MOST_NAMED]
     made.programs = [(name, agent, f"up to {share:.0%} of what strangers asked for") for (name, agent), share in best]
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shield.lookup import lists
 from shield.lookup.files import UnusableError
@@ -122,3 +125,12 @@ def test_a_large_list(tmp_path: Path) -> None:
     found = made(tmp_path, "".join(f"{10 + i // 65536}.{i // 256 % 256}.{i % 256}.0/25 ; SBL\n" for i in range(20_000)))
     assert (found.bad, found.networks.entries, len(found.networks)) == (None, 20_000, 20_000)
     assert has(found, "10.0.0.1", "10.78.31.127", "10.78.31.128", "10.78.32.0") == [True, True, False, False]
+
+
+@given(st.one_of(st.binary(max_size=60), st.text(alphabet='0123456789./:;#{}"cidrabf -', max_size=30).map(str.encode)))
+def test_whatever_a_line_has_it_is_a_network_or_told(line: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(line)
+        file.flush()
+        found = read(file.name)
+    assert found.bad is None or str(found.bad).isprintable()

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from shield import cli
+from tests.lookup import databases
 
 START = 1_796_000_000.0
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) Firefox/{}.0"
@@ -176,6 +177,16 @@ def test_who_asks_through_a_trusted_proxy_is_told_apart(capfd: pytest.CaptureFix
     (config,) = replayed("access.log", capfd=capfd)["configs"]
     assert refused(config) == {"denylisted": 5}
     assert config["regulars"] == 2
+
+
+def test_what_files_tell_of_addresses_is_gone_by(capfd: pytest.CaptureFixture[str], directory: Path) -> None:
+    log = write(usual(40, 3.0))
+    databases.write(directory / "asn.mmdb", "GeoLite2-ASN", {"198.51.0.0/19": databases.asn(64500)})
+    Path("drop.txt").write_text("198.51.40.0/24\n198.51.41.0/24\n")
+    Path("config.toml").write_text('[identity]\nasn = "asn.mmdb"\ndeny = ["AS64500"]\ndeny_files = ["drop.txt"]\n')
+    (config,) = replayed(log, capfd=capfd)["configs"]
+    asked = [text.split(".")[2] for text in Path(log).read_text().splitlines()]
+    assert refused(config) == {"denylisted": sum(int(net) < 32 or net in ("40", "41") for net in asked)}
 
 
 def test_a_quiet_month_is_replayed_in_a_moment(capfd: pytest.CaptureFixture[str]) -> None:
