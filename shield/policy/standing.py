@@ -68,10 +68,6 @@ class Standing:
         self.lists = bool(self._files)
         self.regions = bool(self._asns or self._countries)
 
-    def __bool__(self) -> bool:
-        """Whether rules must be asked for its sake."""
-        return self.lists or self.regions
-
     @property
     def names_networks(self) -> bool:
         """Whether identity.allow or identity.deny has networks."""

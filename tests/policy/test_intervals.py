@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,24 @@ def test_neighbours_and_parts_become_one_interval() -> None:
     assert has(found, "192.0.2.255")
     assert has(found, "192.0.3.255")
     assert not has(found, "192.0.4.0")
+
+
+@pytest.mark.parametrize(
+    ("asked", "met"),
+    [
+        ("192.0.2.0/24", True),
+        ("192.0.0.0/16", True),
+        ("192.0.2.0/26", False),
+        ("192.0.2.192/26", True),
+        ("192.0.3.0/24", False),
+        ("2001:db8::/32", True),
+        ("2001:db7::/32", False),
+    ],
+)
+def test_a_network_is_met_when_one_address_of_it_is_in_one(asked: str, met: bool) -> None:
+    network = ip_network(asked)
+    found = intervals("192.0.2.128/25", "2001:db8:1::/48")
+    assert found.overlaps(network.version, (int(network[0]), int(network[-1]))) is met
 
 
 V4 = st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, 32)).map(
