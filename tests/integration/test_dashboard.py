@@ -65,7 +65,7 @@ async def test_the_figures_are_those_of_all(
             served = sum(each["served"] for each in state["tiers"])
             if denied and round(served, 1) == round(denied[0]["rate"], 1) and len(state["refused"]) >= 5:
                 break
-    assert denied[0]["why"] == "in identity.deny"
+    assert denied[0]["why"] == "denied by the config"
     assert [each["worker"] for each in state["workers"]] == list(range(workers) if workers > 1 else ())
     assert all(each["answers"] for each in state["workers"])
     assert state["servers"][0]["healthy"] is True
@@ -118,7 +118,7 @@ async def test_top_shows_the_same_in_a_terminal(
         refused = app.query_one("#refused", Rows)
         while not refused.picked():
             await pilot.pause(0.1)
-        assert refused.picked()[:2] == ("127.9.0.1", "in identity.deny")
+        assert refused.picked()[:2] == ("127.9.0.1", "denied by the config")
         await pilot.press("w")
         while not app.screen.query("#answer Static"):
             await pilot.pause(0.1)

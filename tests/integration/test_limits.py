@@ -130,7 +130,8 @@ async def test_mode_off_limits_but_never_challenges(start: Callable[..., Any], o
         challenge={"mode": "off"}, limits={"client": {"rate": 1, "burst": 5}}, upstream={"servers": [origin]}
     )
     assert set(await statuses(client("127.8.5.1"), shield, 60)) == {200, 429}
-    assert set((await shield.status())["requests"]) == {"forward", "limit"}
+    done = set((await shield.status())["requests"])
+    assert {"forward", "limit"} <= done <= {"forward", "limit", "queue"}, "it waits a moment where the machine is busy"
 
 
 async def test_a_refused_flood_is_sampled_in_the_log_and_the_rest_is_counted(

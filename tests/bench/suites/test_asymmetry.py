@@ -110,6 +110,7 @@ def test_what_is_above_the_bound_is_a_problem(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr(asymmetry, "carried", carried)
     monkeypatch.setattr(asymmetry, "PATHS", {name: PATHS[name] for name in costs})
+    monkeypatch.setattr(asymmetry, "FRAMES", {})
     monkeypatch.setattr(asymmetry, "DIRECT", {})
     monkeypatch.setattr(asymmetry, "worst", lambda _: [])
     path = tmp_path / "raw.json"
