@@ -6,7 +6,12 @@ from typing import Any, Final
 
 from bench.plots import report
 
-CONNECTIONS: Final = {"silent": "a silent connection", "used": "a connection that is idle after a request"}
+CONNECTIONS: Final = {  # by the name in the results: what is wanted of it, and what it is
+    "silent": ("connection", "a silent connection"),
+    "used": ("connection", "a connection that is idle after a request"),
+    "used_http2": ("http2", "a connection of HTTP/2 that is idle after a request"),
+    "stream": ("stream", "an open stream of one, an upload of which nothing has come"),
+}
 CLAIMED: Final = ("addresses", "clients")  # the tables of which every client has an entry
 
 
@@ -34,8 +39,10 @@ def connections(results: dict[str, Any]) -> str:
     """A row for each state of a connection."""
     found = results["connections"]
     rows = []
-    for key, title in CONNECTIONS.items():
-        figures = [found[key], results["wanted"]["connection"], results["reach"]["connection"]]
+    for key, (kind, title) in CONNECTIONS.items():
+        if key not in found:  # results of before
+            continue
+        figures = [found[key], results["wanted"][kind], results["reach"][kind]]
         rows.append([title, *(report.figure(value, 0) for value in figures)])
     heads = [f"{found['connections']:,} connections", "bytes per connection", "wanted", "reach"]
     return report.table(heads, rows)

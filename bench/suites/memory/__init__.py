@@ -13,12 +13,12 @@ from bench.common.progress import bar
 from bench.plots import report
 from bench.plots.memory_tables import CLAIMED, CONNECTIONS, markdown
 from bench.suites.memory.clients import FEW, MANY, in_a_process
-from bench.suites.memory.connections import idle_connections
+from bench.suites.memory.connections import idle_connections, idle_over_http_2
 
 __all__ = ["add_arguments", "markdown", "play", "run"]
 
-WANTED: Final = {"client": 750, "connection": 8192}  # bytes, at most
-REACH: Final = {"client": 350, "connection": 4096}
+WANTED: Final = {"client": 750, "connection": 8192, "http2": 24576, "stream": 8192}  # bytes, at most
+REACH: Final = {"client": 350, "connection": 4096, "http2": 16384, "stream": 4096}
 CLIENTS_PER_SECOND: Final = 40_000  # roughly, for the bar
 CONNECTIONS_PER_SECOND: Final = 1000
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 def play(arguments: argparse.Namespace) -> dict[str, Any]:
     """The raw results."""
     sizes = list(dict.fromkeys(arguments.clients))
-    seconds = sum(sizes) / CLIENTS_PER_SECOND + 2 * arguments.connections / CONNECTIONS_PER_SECOND
+    seconds = sum(sizes) / CLIENTS_PER_SECOND + 3 * arguments.connections / CONNECTIONS_PER_SECOND
     clients = []
     with bar("memory", seconds) as shown:
         for number, size in enumerate(sizes):
@@ -62,6 +62,7 @@ def play(arguments: argparse.Namespace) -> dict[str, Any]:
             shown.step(base + done / CONNECTIONS_PER_SECOND, f"{connections:,} {doing}")
 
         connections = idle_connections(arguments.connections, opened_so_far)
+        connections |= idle_over_http_2(arguments.connections, opened_so_far)
     missed = held_against_wanted(clients, connections)
     return {
         "suite": "memory",
@@ -96,7 +97,7 @@ def judge(clients: list[dict[str, Any]], connections: dict[str, Any]) -> list[st
 def held_against_wanted(clients: list[dict[str, Any]], connections: dict[str, Any]) -> list[str]:
     """What takes more than is wanted."""
     taken = [(f"with {row['clients']:,} clients, each", "client", row["bytes"]) for row in clients]
-    taken += [(title, "connection", connections[key]) for key, title in CONNECTIONS.items()]
+    taken += [(title, kind, connections[key]) for key, (kind, title) in CONNECTIONS.items() if key in connections]
     return [
         f"{title} takes {figure:,.0f} bytes, at most {WANTED[kind]:,} are wanted"
         for title, kind, figure in taken
