@@ -22,7 +22,7 @@ import pytest
 from tests.integration import conftest as processes
 from tests.integration.conftest import Fork, Warm
 
-WAIT = 30.0
+WAIT = 90.0
 """Seconds until a test gives up on something that takes a fraction of one. The machine may be busy."""
 
 warm = processes.warm

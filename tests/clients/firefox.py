@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-WAIT = 60.0
+WAIT = 120.0
 """Seconds for its start, and for one command."""
 
 # Nothing but loopback is ever asked for: all else is sent to a proxy that is not there.
