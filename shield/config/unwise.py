@@ -20,6 +20,18 @@ from shield.wire.addresses import UnixAddress, parse_address
 if TYPE_CHECKING:
     from shield.config.settings import Config
 
+_ASKED_UNASKED: Final = frozenset(
+    {
+        "/ads.txt",
+        "/apple-touch-icon.png",
+        "/favicon.ico",
+        "/robots.txt",
+        "/sitemap.xml",
+        "/.well-known/change-password",
+        "/.well-known/security.txt",
+    }
+)
+"""Paths that crawlers, link previews and password managers try on any site, linked or not."""
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 _HTTPS: Final = 443
 _WIDEST: Final = {4: 8, 6: 19}
@@ -136,6 +148,12 @@ def _limits(config: Config) -> Iterator[Complaint]:
             yield ("limits", key), why
     if limits.address.burst < limits.client.burst:
         yield ("limits", "address"), "is for all clients of an address together, and has less than limits.client"
+    promised = [path.rstrip("/") for path in config.policy().challenge.never if path.startswith("/")]
+    for number, path in enumerate(limits.honeypots):
+        if any(each and (path == each or path.startswith(each + "/")) for each in promised):
+            yield ("limits", "honeypots", number), "is for programs (challenge.never, tls.acme), and bans them"
+        elif path in _ASKED_UNASKED:
+            yield ("limits", "honeypots", number), "is what honest programs ask every site for, and bans them"
 
 
 def _of_route(config: Config, route: RouteSettings) -> Iterator[Complaint]:

@@ -46,6 +46,13 @@ def found(text: str, tmp_path: Path) -> list[tuple[str, int]]:
         ('[admin]\naddress = "shield.internal:9901"\ntoken_file = "TOKENS"', ["admin.address"]),
         ('[challenge]\nnever = ["/feed"]', []),
         ('[challenge]\nnever = ["/feed", "/"]', ["challenge.never[1]"]),
+        ('[limits]\nhoneypots = ["/wp-login.php", "/feeds", "/old/robots.txt"]\n[challenge]\nnever = ["/feed"]', []),
+        ('[limits]\nhoneypots = ["/trap", "/feed/all"]\n[challenge]\nnever = ["/feed/"]', ["limits.honeypots[1]"]),
+        ('[limits]\nhoneypots = ["/robots.txt"]', ["limits.honeypots[0]"]),
+        (
+            '[limits]\nhoneypots = ["/.well-known/acme-challenge/x"]\n[tls]\nacme = true',
+            ["limits.honeypots[0]"],
+        ),
         ('[state]\ndirectory = "state"', ["state.directory"]),
         ('[state]\ndirectory = "/var/lib/shield"', []),
         ("[limits]\nclient = { rate = 1, burst = 80 }", []),
