@@ -658,9 +658,10 @@ class ClientConnection(Answering, asyncio.Protocol):
             return UNREAD if now - self.watch.answered() >= UNREAD_SECONDS else UNDER_WAY
         return UNDER_WAY if self._pending or self.transport.is_closing() else NOTHING_UNDER_WAY
 
-    def unsent(self) -> int:
-        """bytes that wait for the client."""
-        return self.flow.unsent()
+    def held(self) -> int:
+        """bytes that wait for the client, and those of a body that are in memory."""
+        exchange = self._exchange
+        return self.flow.unsent() + (0 if exchange is None else exchange.kept())
 
     def displace(self, now: float) -> None:
         """Close to make room for another connection."""

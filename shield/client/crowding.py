@@ -113,8 +113,8 @@ class Guest(Protocol):
     def stake(self, now: float) -> int:
         """What would be lost if it were closed now."""
 
-    def unsent(self) -> int:
-        """bytes that wait for the client."""
+    def held(self) -> int:
+        """bytes that wait for the client, and those of its requests' bodies that are in memory."""
 
     def displace(self, now: float) -> None:
         """Close to make room for another one."""
@@ -245,14 +245,14 @@ class Crowding:
         return connection.whereabouts[0] != home and theirs[1] > weight * (self._addresses.get(home, 0) + 1)
 
     def relieve(self) -> None:
-        """Too much waits to be sent: close the connections that deserve it least."""
+        """Too much waits to be sent, or is kept of bodies: close the connections that deserve it least."""
         most = self.backlog.most
-        if self.backlog.waiting > most:
+        if self.backlog.full():
             shares: Shares[Guest] = Shares(most, recallable=True)
             for connection in self._all:
-                unsent = connection.unsent()
-                if unsent:
-                    shares.add(self._holding(connection), unsent)
+                held = connection.held()
+                if held:
+                    shares.add(self._holding(connection), held)
             while shares.total > most - most // RELIEF:
                 holding = shares.least()
                 assert holding is not None  # noqa: S101 - or the total would be 0

@@ -12,32 +12,38 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from shield.exchange.spool import Spool, Spools
     from shield.policy.request import Request
+    from shield.wire.transport import Backlog
 
 
 NO_TRAILERS: Final[list[bytes]] = []
 
 
 class RequestBody:
-    """The body of one request. In memory are at most `limit` bytes and one read.
+    """The body of one request. In memory are at most `limit` bytes and what has come in the meantime; `backlog` counts
+    them.
 
     `size` is the payload that has come, in bytes; `done` is true when that is all. `replayable`: all that was sent of
     it is still here, so that another server can get it, too. `pieces` are in memory, and come after the spool;
-    `trailers` come after them, each a line with its CRLF.
+    `trailers` come after them, each a line with its CRLF. `kept` are the bytes in memory.
     """
 
     __slots__ = (
+        "_backlog",
         "_limit",
         "_spool",
         "_taken",
         "done",
+        "kept",
         "pieces",
         "replayable",
         "size",
         "trailers",
     )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, backlog: Backlog) -> None:
         self._limit = limit
+        self._backlog = backlog
+        self.kept = 0
         self._taken = 0  # pieces that were sent
         self._spool: Spool | None = None
         self.pieces: list[bytes] = []
@@ -53,9 +59,12 @@ class RequestBody:
 
     def add(self, pieces: list[bytes], done: bool) -> None:
         """Keep payload that has come."""
-        self.size += sum(map(len, pieces))
+        size = sum(map(len, pieces))
+        self.size += size
         self.done = done
         self.pieces += pieces
+        self.kept += size
+        self._backlog.keeps(size)
 
     def passed(self, pieces: list[bytes]) -> None:
         """Payload has come and is sent at once."""
@@ -77,8 +86,13 @@ class RequestBody:
             spool = self._spool = spools.begin(request)
         if spool is None or not spool.append(b"".join(self.pieces)):
             return False
-        self.pieces.clear()
+        self._drop_pieces()
         return True
+
+    def _drop_pieces(self) -> None:
+        self.pieces.clear()
+        self._backlog.keeps(-self.kept)
+        self.kept = 0
 
     def empty(self) -> bool:
         """Whether all that is here has been taken."""
@@ -105,7 +119,7 @@ class RequestBody:
 
     def close(self) -> None:
         """Nothing of it is needed any more."""
-        self.pieces.clear()
+        self._drop_pieces()
         self._taken = 0
         if self._spool is not None:
             self._spool.close()

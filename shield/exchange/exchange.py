@@ -127,7 +127,7 @@ class Exchange:
         self.request_id = request_id
         self._suffix = suffix
         self.state = BUFFERING
-        self._body = RequestBody(forwarder.buffer_for(request)) if head.length else None
+        self._body = RequestBody(forwarder.buffer_for(request), forwarder.backlog) if head.length else None
         self._server: Server | None = None
         self._connection: Carrier | None = None
         self._attempts: Attempts | None = None
@@ -187,6 +187,11 @@ class Exchange:
         slot = self.slot = Slot(self._forwarder.streams)
         slot.place(self, self.request, lagging=False)
         self._enter(now)
+
+    def kept(self) -> int:
+        """bytes of its body in memory."""
+        body = self._body
+        return 0 if body is None else body.kept
 
     # its body, before it is sent
 
@@ -692,9 +697,10 @@ class Exchange:
             self._attempts.cancel()
             name = self._attempts.last
         body = self._body
-        # Of a body that lay in memory and was sent in one piece there is nothing to free.
         if self.slot is not None or self._upload is not None or (body is not None and not body.in_memory()):
             self._let_go(now)
+        elif body is not None:  # it lay in memory and was sent in one piece
+            body.close()
         if self._server is not None:
             name = self._server.name
             self._leave(now, ending.reuse)

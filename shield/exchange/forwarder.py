@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shield.policy.request import Request
     from shield.upstream.pool import Pool
     from shield.wire.splice import Pipe
+    from shield.wire.transport import Backlog
     from shield.wire.turns import Turns
 
 
@@ -29,10 +30,12 @@ class Asking(Protocol):
 
 @dataclass(slots=True)
 class Forwarder:
-    """One per process, put together by process/assembly.py. It holds no state of a request.
+    """One per process, put together by process/assembly.py. It holds no state of a request. It has more than 15
+    attributes because each thing that exchanges share is one.
 
     `request_ids` gives another one with each call, for requests that bring none.
-    `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is timeouts.linger, in seconds.
+    `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is timeouts.linger, in seconds. `backlog` counts what is
+    kept of bodies in memory.
     """
 
     engine: Engine
@@ -48,6 +51,7 @@ class Forwarder:
     body_buffer_bytes: int
     spools: Spools
     linger: float
+    backlog: Backlog
     turns: Turns
     pipe: Pipe
 

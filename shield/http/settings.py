@@ -131,8 +131,8 @@ class HttpSettings:
         Unit("bytes"),
         Doc(
             "What may wait in all to be sent to clients that do not read, for all workers: what was read ahead, and "
-            "all other answers. Beyond it, connections of those for whose network and address most waits are closed. "
-            "At least response_buffers_bytes."
+            "all other answers; and what is kept of bodies in memory. Beyond it, connections of those for whose "
+            "network and address most waits are closed. At least response_buffers_bytes."
         ),
         Why("Computed", "twice `http.response_buffers_bytes`, so that what is read ahead leaves room for others"),
     ] = 256 << 20

@@ -134,6 +134,7 @@ def assemble(
             body_buffer_bytes=http.body_buffer_bytes,
             spools=Spools(http.body_spool_bytes, http.body_spools_bytes, http.body_spool_directory, log, clock),
             linger=timeouts.linger,
+            backlog=crowding.backlog,
             turns=turns,
             pipe=Pipe(),
         ),

@@ -43,20 +43,21 @@ _DONTWAIT: Final = socket.MSG_DONTWAIT
 class Backlog:
     """bytes that wait because sockets take no more, in all transports that share this: `waiting`, and the `most` that
     there may be. What the kernel takes at once is never counted. `spilled` of them are in the file of `spill`, where
-    there is one."""
+    there is one. `bodies` are those of requests that are kept in memory until their slot; they count for `most`."""
 
-    __slots__ = ("_on_over", "_told", "most", "spill", "spilled", "waiting")
+    __slots__ = ("_on_over", "_told", "bodies", "most", "spill", "spilled", "waiting")
 
     def __init__(self) -> None:
         self.most = sys.maxsize
         self.waiting = 0
+        self.bodies = 0
         self.spill: Spill | None = None
         self.spilled = 0
         self._told = False
         self._on_over: Callable[[], object] = lambda: None
 
     def __repr__(self) -> str:
-        return f"<Backlog {self.waiting} of {self.most} bytes, {self.spilled} on disk>"
+        return f"<Backlog {self.waiting} and {self.bodies} of {self.most} bytes, {self.spilled} on disk>"
 
     def limit(self, most: int, on_over: Callable[[], object]) -> None:
         """Call `on_over()` when more than `most` waits, once until relieved(). It must close nothing itself, as it is
@@ -67,7 +68,21 @@ class Backlog:
     def changed(self, more: int) -> None:
         """So many bytes more wait, or fewer."""
         self.waiting += more
-        if self.waiting > self.most and not self._told:
+        if self.waiting + self.bodies > self.most:
+            self._tell()
+
+    def keeps(self, more: int) -> None:
+        """So many bytes more of bodies are in memory, or fewer."""
+        self.bodies += more
+        if self.waiting + self.bodies > self.most:
+            self._tell()
+
+    def full(self) -> bool:
+        """Whether there is more than there may be."""
+        return self.waiting + self.bodies > self.most
+
+    def _tell(self) -> None:
+        if not self._told:
             self._told = True
             self._on_over()
 

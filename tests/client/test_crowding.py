@@ -67,7 +67,7 @@ class FakeConnection:
     def stake(self, now: float) -> int:
         return self.at_stake
 
-    def unsent(self) -> int:
+    def held(self) -> int:
         return 0 if self.displaced else self.waiting
 
     def displace(self, now: float) -> None:
@@ -525,7 +525,7 @@ def test_those_for_whose_network_and_address_most_is_unsent_go_first() -> None:
     assert len(displaced(*many)) == 2, "what is left fits, whatever is still counted"
     crowd.connections.backlog.changed(1)
     assert len(told) == 2, "it is told again"
-    assert repr(crowd.connections.backlog) == "<Backlog 803 of 800 bytes, 0 on disk>"
+    assert repr(crowd.connections.backlog) == "<Backlog 803 and 0 of 800 bytes, 0 on disk>"
 
 
 def test_no_limit_holds_for_addresses_that_the_operator_allows() -> None:

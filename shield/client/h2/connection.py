@@ -655,6 +655,10 @@ class Http2Connection(asyncio.Protocol):
         """bytes that wait for the client, framed or not."""
         return self.flow.unsent() + self.session.unsent()
 
+    def held(self) -> int:
+        """bytes that wait for the client, and those of bodies that are in memory."""
+        return self.unsent() + sum(stream.kept() for stream in self._streams.values())
+
     def displace(self, now: float) -> None:
         """Close to make room for another connection."""
         self._closing = True

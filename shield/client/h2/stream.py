@@ -104,6 +104,7 @@ class Stream(Answering):
     __slots__ = (
         "_collecting",
         "_connection",
+        "_gathered",
         "_head",
         "_most",
         "_open_ended",
@@ -135,6 +136,7 @@ class Stream(Answering):
         self._exchange: Exchange | None = None
         self._tunnel: Passage | None = None
         self._collecting: Collecting | None = None
+        self._gathered = 0  # bytes of what it collects
         self._head: Head | None = None
         self._most = 0  # bytes of the body that are allowed, 0 for any number
         self._size = 0  # bytes of it that have come
@@ -285,9 +287,21 @@ class Stream(Answering):
 
     def _collect(self, collecting: Collecting, data: bytes, ended: bool, now: float) -> None:
         """A body on which Shield's own reply depends."""
+        self._gathered += len(data)
+        self._serving.forwarder.backlog.keeps(len(data))
         if not collecting.add([data]) or ended:
-            self._collecting = None
+            self._stop_collecting()
             self.answer(collecting.reply(now), collecting.head, now, collecting.request_id)
+
+    def _stop_collecting(self) -> None:
+        self._collecting = None
+        self._serving.forwarder.backlog.keeps(-self._gathered)
+        self._gathered = 0
+
+    def kept(self) -> int:
+        """bytes of its body in memory."""
+        exchange = self._exchange
+        return self._gathered if exchange is None else exchange.kept()
 
     def closed(self, code: int, now: float) -> None:
         """The session has closed the stream: both sides have ended it, or one has reset it, with `code`."""
@@ -303,7 +317,7 @@ class Stream(Answering):
             else:
                 exchange.spoiled(Fault.BAD_FRAMING, now, Rule.STREAM_ERROR)
         self._phase = CLOSED
-        self._collecting = None
+        self._stop_collecting()
         self.watch.nothing()
 
     # replies of our own
@@ -342,7 +356,7 @@ class Stream(Answering):
     def _finish(self, now: float) -> None:
         """Everything has been said."""
         self._phase = LINGER
-        self._collecting = None
+        self._stop_collecting()
         self.watch.client_reading(now, self.flow.taken())
         self._connection.finishing(self)
 
@@ -495,6 +509,7 @@ class Stream(Answering):
     def abandon(self, now: float) -> None:
         """The client has gone."""
         self.gone = self.cancelled = True
+        self._stop_collecting()
         if self.flow.blocked:
             self.flow.caught_up()
         work = self._tunnel or self._exchange

@@ -112,6 +112,7 @@ def test_what_is_above_the_bound_is_a_problem(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(asymmetry, "PATHS", {name: PATHS[name] for name in costs})
     monkeypatch.setattr(asymmetry, "FRAMES", {})
     monkeypatch.setattr(asymmetry, "DIRECT", {})
+    monkeypatch.setattr(asymmetry, "FRAMES", {})
     monkeypatch.setattr(asymmetry, "worst", lambda _: [])
     path = tmp_path / "raw.json"
     status = asymmetry.run(argparse.Namespace(values=1, inputs=None, json=path))
