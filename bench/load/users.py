@@ -80,7 +80,7 @@ def think(rng: random.Random, mean: float) -> float:
 
 def is_challenge(body: bytes) -> bool:
     """Whether Shield asks for proof of work, in JSON or on a page."""
-    return b'"challenge":' in body or b"/.well-known/shield/solver.js" in body
+    return b'"challenge":' in body or b'<main id="challenge"' in body
 
 
 class Link(asyncio.Protocol):

@@ -150,7 +150,7 @@ class FirstRead:
         if action not in _REFUSED:
             return lambda connection: connection.serve_judged(request, head, verdict, now)
         request.reader = reader = head.reader()
-        reply = self._replies.refusal(verdict, reader)
+        reply = self._replies.refusal(verdict, reader, head.language)
         request_id = b"" if reader in READS_NOTHING else self._request_ids()
         self._log.refused(now, request, reply.status, request_id)
         message = reply.message(head.method == "HEAD", True, request_id)

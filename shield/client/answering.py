@@ -205,7 +205,7 @@ class Answering(ABC):
         serving.metrics.faults[fault.value] += 1
         address = request.client.address
         serving.log.fault(now, address, fault.value, fault.status, ja4=self.ja4, head=head, request_id=request_id)
-        self.answer(serving.replies.fault(fault, reader), head, now, request_id)
+        self.answer(serving.replies.fault(fault, reader, head.language), head, now, request_id)
         return False
 
     def _serve_own(self, request: Request, head: Head, now: float) -> None:
@@ -268,7 +268,7 @@ class Answering(ABC):
         serving, rule = self._serving, Rule.BODY_SIZE
         serving.engine.cancel(request, now)
         reader = head.reader()
-        reply = serving.replies.fault(rule.fault, reader)
+        reply = serving.replies.fault(rule.fault, reader, head.language)
         request_id = self._id_to_quote(head, reader)
         serving.metrics.faults[rule.fault.value] += 1
         serving.metrics.rules["request"][rule.value] += 1
@@ -296,13 +296,13 @@ class Answering(ABC):
             request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
         if verdict.action is _CHALLENGE:
             serving.log.refused(now, request, 503, request_id, peer.ja4, head.http)
-            self._say(serving.proof.ask(request, head, peer.scheme, now), head, now, request_id)
+            self._say(serving.proof.ask(request, head, peer.scheme, now, request_id), head, now, request_id)
             if serving.resting.seconds:
                 self._rest(request, head, now)
             return
         if verdict.reason is _ADDRESS_BANNED:
             self._note_ban()
-        reply = serving.replies.refusal(verdict, reader)
+        reply = serving.replies.refusal(verdict, reader, head.language)
         serving.log.refused(now, request, reply.status, request_id, peer.ja4, head.http)
         self.answer(reply, head, now, request_id)
         if serving.resting.seconds:

@@ -456,7 +456,8 @@ class ClientConnection(Answering, asyncio.Protocol):
         # Of a request that was understood only the body went wrong; of another, the bytes tell whom the reply is for.
         reader = Reader(b"text/html" in head) if exchange is None else exchange.head.reader()
         head_only = head.startswith(b"HEAD ") if exchange is None else exchange.head.method == "HEAD"
-        reply = serving.replies.fault(fault, reader)
+        language = b"" if exchange is None else exchange.head.language
+        reply = serving.replies.fault(fault, reader, language)
         if exchange is None:
             request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
             serving.metrics.faults[fault.value] += 1
@@ -572,12 +573,12 @@ class ClientConnection(Answering, asyncio.Protocol):
             return
         head = exchange.head
         if seen is Seen.STAND_IN:
-            reply = self._serving.replies.fault(cast("Fault", fault), head.reader())
+            reply = self._serving.replies.fault(cast("Fault", fault), head.reader(), head.language)
             self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.REFUSAL:
             request = exchange.request
             request.reader = reader = head.reader()
-            reply = self._serving.replies.refusal(request.verdict, reader)
+            reply = self._serving.replies.refusal(request.verdict, reader, head.language)
             self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4, exchange.head.http)
             self.answer(reply, head, now, exchange.request_id)
             if self._serving.resting.seconds:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -37,6 +37,7 @@ def check(config: Config) -> Iterator[Complaint]:
     yield from _listening_twice(config)
     yield from _in_circles(config)
     yield from ((("identity", *at), allowed) for at, allowed in unusable(config.identity))
+    yield from _pages(config)
     for at, route in _routes(config):
         for key in ("asn", "country"):
             if getattr(route, key) and not getattr(config.identity, key):
@@ -116,6 +117,15 @@ def _in_circles(config: Config) -> Iterator[Complaint]:
                     if _reaches(server, parse_address(address)):
                         yield (*at, "servers", number), f"this is Shield itself ({key}): requests would circle"
                         break
+
+
+def _pages(config: Config) -> Iterator[Complaint]:
+    """Files for the pages that cannot be used. Only where some are named: it brings the template library along."""
+    if config.pages.logo or config.pages.directory:
+        from shield.replies.trying import complaints  # noqa: PLC0415
+
+        pages = replace(config.pages, colour="", colour_dark="")  # of which there was another complaint
+        yield from ((("pages", *at), allowed) for at, allowed in complaints(pages))
 
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "h2c": 80, "h2": 443}

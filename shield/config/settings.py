@@ -37,6 +37,7 @@ from shield.policy.settings import EngineSettings
 from shield.policy.standouts import StandoutsSettings
 from shield.policy.table import TableSettings
 from shield.replies.redirect import ACME_CHALLENGES
+from shield.replies.settings import PagesSettings
 from shield.upstream.settings import DEMO, UpstreamSettings
 
 
@@ -83,6 +84,7 @@ class Config:
     concurrency: Annotated[ConcurrencySettings, Doc("How much the service takes at once.")] = ConcurrencySettings()
     queue: Annotated[QueueSettings, Doc("Who waits, and for how long.")] = QueueSettings()
     challenge: Annotated[ChallengeSettings, Doc("Proof of work and passes.")] = ChallengeSettings()
+    pages: Annotated[PagesSettings, Doc("How the pages for people look.")] = PagesSettings()
     market: Annotated[PricingSettings, Doc("What a pass costs under attack, and who gets one.")] = PricingSettings()
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -47,6 +47,8 @@ from shield.process.assembly import assemble, assemble_site
 from shield.process.board import Seats
 from shield.process.share import Share
 from shield.process.state import load_keys
+from shield.replies import looks
+from shield.replies.looks import Looks
 from shield.replies.redirect import Redirect
 from shield.replies.rendering import Replies
 from shield.upstream.connection import UpstreamConnection
@@ -135,7 +137,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     crawlers = Crawlers(resolvers[config.upstream.resolver], lambda address, ok: first.vouch(address, ok, clock()))
     closing.push_async_callback(crawlers.close)
     pools = [await _pool(setting, site, metrics, resolvers[site.upstream.resolver], closing) for site in configured]
-    replies = Replies(config.challenge.cookie, config.challenge.header)
+    replies = Replies(config.challenge.cookie, config.challenge.header, _looks(config))
     listeners: list[Listener] = []
 
     def accept_again() -> None:
@@ -187,6 +189,13 @@ async def _known(setting: Setting, sites: Sites) -> Known:
     if known.tells:
         log.where = known.where
     return known
+
+
+def _looks(config: Config) -> Looks:
+    try:
+        return looks.load(config.pages)
+    except looks.LooksError as error:
+        raise StartError(f"pages.{error.key}: {error}") from None
 
 
 def _metrics(setting: Setting) -> Metrics:

@@ -17,15 +17,17 @@ from shield.model import Fault
 @dataclass(frozen=True, slots=True)
 class FaultReply:
     """The reply to one fault. `fields` are complete field lines that its status asks for, CRLF included; `wait` is the
-    seconds after which to try again, if that helps."""
+    seconds after which to try again, if that helps. `hint` tells people what to do."""
 
     title: str
     detail: str
     closes: bool = False
     fields: bytes = b""
     wait: int = 0
+    hint: str = ""
 
 
+LATER: Final = "Please try again in a few minutes."
 SOON: Final = 5
 """s. A restart or an upstream's health check takes a few seconds; browsers and crawlers wait at least so long."""
 
@@ -64,10 +66,14 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
         "The header of the request is larger than this site accepts. Deleting this site's cookies may help.",
         closes=True,
     ),
-    Fault.UPSTREAM_REFUSED: FaultReply("Bad gateway", "The site's server could not be reached."),
-    Fault.UPSTREAM_CLOSED: FaultReply("Bad gateway", "The site's server closed the connection before it had answered."),
-    Fault.UPSTREAM_GARBAGE: FaultReply("Bad gateway", "The site's server gave an answer that cannot be understood."),
-    Fault.UPSTREAM_TIMEOUT: FaultReply("Gateway timeout", "The site's server did not answer in time."),
+    Fault.UPSTREAM_REFUSED: FaultReply("Bad gateway", "The site's server could not be reached.", hint=LATER),
+    Fault.UPSTREAM_CLOSED: FaultReply(
+        "Bad gateway", "The site's server closed the connection before it had answered.", hint=LATER
+    ),
+    Fault.UPSTREAM_GARBAGE: FaultReply(
+        "Bad gateway", "The site's server gave an answer that cannot be understood.", hint=LATER
+    ),
+    Fault.UPSTREAM_TIMEOUT: FaultReply("Gateway timeout", "The site's server did not answer in time.", hint=LATER),
     Fault.UPSTREAM_UNAVAILABLE: FaultReply(
         "Service unavailable", "None of the site's servers is available at the moment.", wait=SOON
     ),

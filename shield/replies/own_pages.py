@@ -49,5 +49,5 @@ class OwnPages:
         if isinstance(found, Fault):
             self._metrics.faults[found.value] += 1
             self._log.fault(now, request.client.address, found.value, found.status, head=head, request_id=request_id)
-            return self._replies.fault(found, head.reader())
+            return self._replies.fault(found, head.reader(), head.language)
         return found

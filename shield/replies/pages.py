@@ -8,13 +8,18 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import re
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jinja2
+from jinja2.sandbox import SandboxedEnvironment
 
+from shield.replies.catalogue import Catalogue
+from shield.replies.looks import STATIC, Looks
 from shield.replies.reply import UNNAMED, WAIT, Reply, head_fields
 from shield.replies.wording import problem_kinds
 
@@ -22,11 +27,10 @@ PREFIX: Final = "/.well-known/shield/"
 """Paths below this one are Shield's own, and never sent to a server."""
 ANSWER_TO: Final = PREFIX + "answer"
 PROBLEMS: Final = PREFIX + "problems/"
-STATIC: Final = Path(__file__).parent / "static"
 
 HTML: Final = b"text/html; charset=utf-8"
 NO_STORE: Final = b"Cache-Control: no-store\r\n"
-VARY: Final = b"Vary: Accept, Origin, Sec-Fetch-Mode, Sec-Fetch-Dest\r\n"
+VARY: Final = b"Vary: Accept, Accept-Encoding, Accept-Language, Origin, Sec-Fetch-Mode, Sec-Fetch-Dest\r\n"
 _EMBEDDED: Final = b"Cross-Origin-Embedder-Policy: require-corp\r\n"
 """Without it, a browser shows no page in a frame of a page that says so, and starts no worker for it."""
 _PAGE_FIELDS: Final = b"Referrer-Policy: same-origin\r\nX-Robots-Tag: noindex\r\n" + _EMBEDDED
@@ -35,11 +39,20 @@ _CHALLENGE_POLICY: Final = (
     b"Content-Security-Policy: default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
     b"connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'\r\n"
 )
+_WHOLE_POLICY: Final = (
+    b"Content-Security-Policy: default-src 'none'; script-src 'sha256-%b' 'sha256-%b' 'wasm-unsafe-eval'; "
+    b"worker-src blob:; style-src 'sha256-%b'; connect-src 'self'; img-src data:; form-action 'self'; "
+    b"base-uri 'none'; frame-ancestors 'self'\r\n"
+)
+"""Of a page that brings all along. Its worker, made of the page's own text, has the page's policy, and compiles
+WebAssembly."""
 _ERROR_POLICY: Final = (
     b"Content-Security-Policy: default-src 'none'; style-src 'sha256-%b'; script-src 'sha256-%b'; img-src data:; "
     b"form-action 'none'; base-uri 'none'; frame-ancestors 'self'\r\n"
 )
 CHALLENGE_FIELDS: Final = NO_STORE + VARY + _PAGE_FIELDS + _CHALLENGE_POLICY
+MOST_ZIPPED: Final = 20_000
+"""bytes of a challenge page, compressed, with all that it needs."""
 
 _ANYWHERE: Final = b"Cross-Origin-Resource-Policy: cross-origin\r\n"
 """In a sandbox the page's origin is nobody's, and it needs its files to say so. They are the same for all."""
@@ -55,32 +68,54 @@ _FILES: Final[Mapping[str, tuple[bytes, bytes]]] = {
 
 
 class Pages:
-    """The pages for people. `version` is the one that their files have in their addresses."""
+    """The pages for people, as they look. `version` is the one that their files have in their addresses."""
 
-    __slots__ = ("_challenge", "_error", "_script", "_style", "error_fields", "policy_fields", "version")
+    __slots__ = (
+        "_challenge",
+        "_error",
+        "_looks",
+        "_parts",
+        "_script",
+        "_style",
+        "error_fields",
+        "policy_fields",
+        "version",
+        "whole_fields",
+    )
 
-    def __init__(self, version: str) -> None:
-        env = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(STATIC),
+    def __init__(self, version: str, looks: Looks) -> None:
+        env = SandboxedEnvironment(
+            loader=jinja2.FunctionLoader(lambda name: (looks.file(name), name, lambda: True)),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._looks = looks
         self.version = version
         self._challenge = env.get_template("challenge.html")
         self._error = env.get_template("error.html")
         # Style and script are inside the page, so that a refused browser asks for nothing more; the policy names their
         # hashes.
-        self._style = (STATIC / "error.css").read_text(encoding="utf-8").strip()
-        self._script = _without_comments((STATIC / "busy.js").read_text(encoding="utf-8"))
+        self._style = looks.file("error.css").strip()
+        self._script = _plain("busy.js")
+        self._parts = {
+            "style": _without_comments(looks.file("page.css")),
+            "worker": _plain("worker.js"),
+            "solver": _plain("solver.js"),
+        }
         self.policy_fields = _PAGE_FIELDS + _ERROR_POLICY % (_digest(self._style), _digest(self._script))
         self.error_fields = NO_STORE + VARY + self.policy_fields
+        parts = (_digest(self._parts[each]) for each in ("worker", "solver", "style"))
+        self.whole_fields = NO_STORE + VARY + _PAGE_FIELDS + _WHOLE_POLICY % tuple(parts)
 
-    def error(self, title: str, detail: str, hint: str = "", reason: str = "", again: str = "") -> bytes:
+    def error(
+        self, words: Catalogue, title: str, detail: str, hint: str = "", reason: str = "", again: str = ""
+    ) -> bytes:
         """A short page without further files. `again` says who tries again after WAIT: the page "itself", or the
         "visitor", who has sent something; nobody otherwise."""
         page: str = self._error.render(
+            self._shared(words),
             style=self._style,
             script=self._script,
             title=title,
@@ -93,28 +128,101 @@ class Pages:
         )
         return page.encode()
 
-    def challenge(self, challenge: Mapping[str, str], then: str, form: Sequence[tuple[str, str]]) -> bytes:
+    def challenge(
+        self,
+        words: Catalogue,
+        challenge: Mapping[str, str],
+        then: str,
+        form: Sequence[tuple[str, str]],
+        whole: bool = False,
+        waits: bool = False,
+    ) -> bytes:
         """The page that solves `challenge`. `then` says how it goes on: "reload" the page, "submit" the form, or ask
-        the visitor to "resend" it."""
+        the visitor to "resend" it. `whole`: with style and scripts in it; `waits`: who has no script may wait."""
         return self._challenge.render(
+            self._shared(words) | self._parts,
             challenge=challenge,
             then=then,
             form=form,
+            inline=whole,
+            waits=waits,
             answer_to=ANSWER_TO,
             prefix=PREFIX,
             version=self.version,
-            unnamed=UNNAMED.decode(),
         ).encode()
+
+    def _shared(self, words: Catalogue) -> dict[str, Any]:
+        looks = self._looks
+
+        def english(text: str) -> str:
+            other = words.tag != "en" and text not in words.texts
+            return ' lang="en" dir="ltr"' if other else ""
+
+        return {
+            "t": words.text,
+            "english": english,
+            "lang": words.tag,
+            "dir": words.direction,
+            "name": looks.name,
+            "logo": looks.logo,
+            "contact": looks.contact,
+        }
+
+
+def _plain(name: str) -> str:
+    """A script of ours, as it stands within a page."""
+    return _without_comments((STATIC / name).read_text(encoding="utf-8"))
+
+
+class Split:
+    """A page that differs from one time to the next behind a place only. What stands before it is compressed once.
+
+    RFC 1952 and 1951: the compressed beginning ends at a whole byte (a full flush), the rest follows as a stored block,
+    and the checksum goes on from that of the beginning. So a page costs the checksum of its last kilobyte.
+    """
+
+    __slots__ = ("_before", "_begins", "_checksum", "rest")
+
+    def __init__(self, page: bytes) -> None:
+        """`page`: a format for `bytes % mapping`; the rest begins with its first value."""
+        at = page.index(b"%(")
+        self._before = begins = page[:at].replace(b"%%", b"%")
+        self.rest = page[at:]
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
+        self._begins = _GZIP_HEAD + packer.compress(begins) + packer.flush(zlib.Z_FULL_FLUSH)
+        self._checksum = zlib.crc32(begins)
+
+    def plain(self, values: Mapping[bytes, bytes]) -> bytes:
+        """The page with these values, as it is."""
+        return self._before + self.rest % values
+
+    def zipped(self, values: Mapping[bytes, bytes]) -> bytes:
+        """The page with these values, in gzip."""
+        rest = self.rest % values
+        size = len(rest)
+        ends = _STORED.pack(1, size, size ^ 0xFFFF)
+        return b"".join(
+            (self._begins, ends, rest, _GZIP_TAIL.pack(zlib.crc32(rest, self._checksum), len(self._before) + size))
+        )
+
+
+_GZIP_HEAD: Final = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff"
+_STORED: Final = struct.Struct("<BHH")
+_GZIP_TAIL: Final = struct.Struct("<II")
 
 
 def _digest(text: str) -> bytes:
     return base64.b64encode(hashlib.sha256(text.encode()).digest())
 
 
-def _without_comments(script: str) -> str:
-    """A script with neither indentation nor lines that are comments: it is sent with each page."""
-    lines = (line.strip() for line in script.splitlines())
-    return "\n".join(line for line in lines if not line.startswith("//"))
+def _without_comments(text: str) -> str:
+    """A script or style with neither indentation nor lines that are comments: it is sent with each page."""
+    lines = (_COMMENT.sub("", line).strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+_COMMENT: Final = re.compile(r"^\s*/\*.*\*/\s*$|(?<=[;{,])\s+//\s[^\"'`]*$")
+"""A line that is a comment of CSS, or what is said at the end of a line of a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +256,7 @@ def _has_tag(if_none_match: str, tag: str) -> bool:
     )
 
 
-def _takes_gzip(accept_encoding: str) -> bool:
+def takes_gzip(accept_encoding: str) -> bool:
     """Whether a client takes a body in gzip, by its Accept-Encoding (RFC 9110 section 12.5.3)."""
     for each in accept_encoding.lower().split(","):
         coding, _, weight = each.partition(";")
@@ -166,10 +274,10 @@ class Files:
 
     __slots__ = ("_by_path", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, looks: Looks) -> None:
         self._by_path: dict[str, File] = {}
         for name, (media, fields) in _FILES.items():
-            self._add(PREFIX + name, media, (STATIC / name).read_bytes(), _ANYWHERE + fields)
+            self._add(PREFIX + name, media, looks.file(name).encode(), _ANYWHERE + fields)
         self.version = hashlib.sha256(b"".join(file.body for file in self._by_path.values())).hexdigest()[:16]
         """Hash over the files of the challenge page. It is part of their addresses, so they are cached for ever."""
 
@@ -177,10 +285,10 @@ class Files:
         zipped = gzip.compress(body, 9, mtime=0)
         self._by_path[path] = File(media, body, zipped, fields, _entity_tag(body))
 
-    def describe_problems(self, pages: Pages) -> None:
+    def describe_problems(self, pages: Pages, words: Catalogue) -> None:
         """Add the page that the `type` of each problem document leads to."""
         for kind, title, detail in problem_kinds():
-            self._add(PROBLEMS + kind, HTML, pages.error(title, detail), pages.policy_fields)
+            self._add(PROBLEMS + kind, HTML, pages.error(words, title, detail), pages.policy_fields)
 
     def reply(
         self, path: str, date: bytes, if_none_match: str | None, query: str, accept_encoding: str
@@ -189,4 +297,4 @@ class Files:
         file = self._by_path.get(path)
         if file is None:
             return None
-        return file.reply(date, if_none_match, query == "v=" + self.version, _takes_gzip(accept_encoding))
+        return file.reply(date, if_none_match, query == "v=" + self.version, takes_gzip(accept_encoding))

@@ -12,6 +12,7 @@ from shield.http.browser import MAX_ANSWER_BYTES, MAX_FORM_BYTES, cross_site, pa
 from shield.model import Fault
 from shield.policy.challenge.challenge import Redeemed, Redemption
 from shield.readers import PEOPLE, READS_NOTHING
+from shield.replies.rendering import Spoken
 from shield.replies.reply import BodyWanted, Reply
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ class ProofOfWork:
         self._metrics = metrics
         self._log = log
 
-    def ask(self, request: Request, head: Head, scheme: str, now: float) -> Reply | BodyWanted:
+    def ask(self, request: Request, head: Head, scheme: str, now: float, request_id: bytes = b"") -> Reply | BodyWanted:
         """The challenge for `request`, whose verdict is CHALLENGE; `scheme` is that of its connection. Who cannot read
-        one gets none: an image or a preflight is turned away."""
+        one gets none: an image or a preflight is turned away. A page shows the `request_id`."""
         reader = head.reader()
         if reader in READS_NOTHING:
-            return self._replies.refusal(request.verdict, reader)
+            return self._replies.refusal(request.verdict, reader, head.language)
         content_type = request.headers.get("Content-Type", "")
         if not (
             reader in PEOPLE
@@ -54,18 +55,21 @@ class ProofOfWork:
             and content_type[: len(_FORM)].lower() == _FORM
             and same_origin(request.headers, scheme)  # another site's form, sent on, would arrive as our own
         ):
-            return self._challenge(request, head, None, now)
+            return self._challenge(request, head, None, now, request_id)
 
         def then(body: bytes | None, later: float) -> Reply:
             form = parse_form(body, content_type) if body is not None else None
-            return self._challenge(request, head, form, later)
+            return self._challenge(request, head, form, later, request_id)
 
         return BodyWanted(MAX_FORM_BYTES, then)
 
-    def _challenge(self, request: Request, head: Head, form: list[tuple[str, str]] | None, now: float) -> Reply:
+    def _challenge(
+        self, request: Request, head: Head, form: list[tuple[str, str]] | None, now: float, request_id: bytes
+    ) -> Reply:
         challenge = self._engine.mint(request, now)
         self._metrics.challenges_minted += 1
-        return self._replies.challenge(request.verdict, challenge, head.reader(), head.method, form)
+        spoken = Spoken(head.language, request.headers.get("Accept-Encoding", ""), request_id)
+        return self._replies.challenge(request.verdict, challenge, head.reader(), head.method, form, spoken)
 
     def take(
         self, request: Request, head: Head, trusted: bool, secure: bool, request_id: bytes = b""

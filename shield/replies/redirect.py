@@ -46,6 +46,6 @@ class Redirect:
         host = without_port(head.host)
         if not self._covers(host.strip(b"[]").decode("ascii").lower()):
             self._metrics.faults[Fault.MISDIRECTED.value] += 1
-            return self._replies.fault(Fault.MISDIRECTED, head.reader())
+            return self._replies.fault(Fault.MISDIRECTED, head.reader(), head.language)
         target = head.target if head.target != "*" else "/"
         return self._replies.redirect(b"https://%b%b%b" % (host, self._port, target.encode("ascii")))

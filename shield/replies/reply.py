@@ -51,7 +51,7 @@ class Reply:
             parts = self._forms[form] = self._write(head_only, close)
         if not request_id or len(parts) == 1:
             return parts[0]
-        name = request_id[:_NAME_CHARS]
+        name = request_id[:NAME_CHARS]
         return b"".join((parts[1], name, parts[2], _SPACES[len(name)], parts[3]))
 
     def _write(self, head_only: bool, close: bool) -> tuple[bytes, ...]:
@@ -99,14 +99,14 @@ OPEN: Final = b"%b"
 WAIT: Final = b"@wait@"
 """Stands for the seconds to wait in the body of a page, which are as long: the length of the body is known before."""
 
-_NAME_CHARS: Final = 64
-_SPACES: Final = tuple(b" " * (_NAME_CHARS - length) for length in range(_NAME_CHARS + 1))
+NAME_CHARS: Final = 64
+_SPACES: Final = tuple(b" " * (NAME_CHARS - length) for length in range(NAME_CHARS + 1))
 """What comes after an id, by its length: as many bytes for both together, whatever the id."""
-_ON_PAGE: Final = b"Request: <code>", b"</code>"
+_ON_PAGE: Final = b"<code>", b"</code>"
 _AS_MEMBER: Final = b',"request_id":"', b'"'
-UNNAMED: Final = b"<!--%b-->" % (b" " * (len(b"".join(_ON_PAGE)) + _NAME_CHARS - len("<!---->")))
+UNNAMED: Final = b"<!--%b-->" % (b" " * (len(b"".join(_ON_PAGE)) + NAME_CHARS - len("<!---->")))
 """Stands on a page for the id of its request, so that it is as long with one as without."""
-NO_MEMBER: Final = b" " * (len(b"".join(_AS_MEMBER)) + _NAME_CHARS)
+NO_MEMBER: Final = b" " * (len(b"".join(_AS_MEMBER)) + NAME_CHARS)
 """The same for a problem document, behind its last member."""
 _ROOMS: Final = ((UNNAMED, *_ON_PAGE), (NO_MEMBER, *_AS_MEMBER))
 

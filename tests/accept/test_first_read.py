@@ -46,7 +46,7 @@ async def test_a_reply_has_an_id_to_quote_each_time() -> None:
             async with await shield.client() as client:
                 document = await client.ask(get("/no", CLOSE))
             on_page, in_document = (refusal[2] for refusal in shield.log.refusals[2 * number :])
-            assert f"Request: <code>{on_page}</code>".encode() in page.body
+            assert f"request: <code>{on_page}</code>".encode() in page.body
             assert f'"request_id":"{in_document}"'.encode() in document.body
         assert not shield.accepted
         assert len({refusal[2] for refusal in shield.log.refusals}) == 4

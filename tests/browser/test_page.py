@@ -22,7 +22,7 @@ from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import Keys
 from shield.readers import PEOPLE, reader_of
 from shield.replies.pages import ANSWER_TO, PREFIX
-from shield.replies.rendering import Replies
+from shield.replies.rendering import Replies, Spoken
 from tests.browser.conftest import WAIT
 
 pytestmark = pytest.mark.browser
@@ -41,9 +41,10 @@ class StandIn:
         self.lifetime = 120.0
         self.results: list[Redeemed] = []  # what the next answers get, whatever they are worth
         self.gives_cookie = True
-        self.worker = "works"  # or "missing", or "silent"
         self.turns = 0  # times that a ticket has to be shown before it is a pass
         self.wait = 2  # seconds, as the waiting room says
+        self.zips = True  # and sends a page that brings all along
+        self.refresh = 0  # seconds after which somebody without scripts may come again
         self.busy: list[Verdict] = []  # what the next requests are refused with
         # what was seen
         self.tickets: list[str] = []
@@ -60,16 +61,13 @@ class StandIn:
         headers = {name.title(): value for name, value in fields.items()}
         if path == ANSWER_TO:
             return self._answer(body)
-        if path.endswith("/worker.js") and fields.get("sec-fetch-dest") == "worker" and self.worker != "works":
-            if self.worker == "silent":
-                return b"HTTP/1.1 200 OK\r\nContent-Type: text/javascript\r\nContent-Length: 0\r\n\r\n"
-            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
         file = self._replies.static(path, fields.get("if-none-match"), query)
         if file is not None:
             return file.message(False, False)
         self.targets.append(f"{method} {target}")
         if self.busy:
-            return self._replies.refusal(self.busy.pop(0), reader_of(method, headers)).message(False, False)
+            language = fields.get("accept-language", "").encode()
+            return self._replies.refusal(self.busy.pop(0), reader_of(method, headers), language).message(False, False)
         if "shield_pass=" in fields.get("cookie", ""):
             if method == "POST":
                 self.posts.append(body)
@@ -78,7 +76,13 @@ class StandIn:
         self.challenged.append("page" if reader in PEOPLE else "program")
         form = parse_form(body, fields.get("content-type", "")) if method == "POST" else None
         challenge = self._challenger.mint(CLIENT, b"", self.hashes, time.monotonic())
-        return self._replies.challenge(CHALLENGE, challenge, reader, method, form).message(False, False)
+        spoken = Spoken(
+            fields.get("accept-language", "").encode(),
+            fields.get("accept-encoding", "") if self.zips else "",
+            b"5f00c0de-1a",
+            self.refresh,
+        )
+        return self._replies.challenge(CHALLENGE, challenge, reader, method, form, spoken).message(False, False)
 
     def _answer(self, body: bytes) -> bytes:
         answer = parse_answer(body)
@@ -198,7 +202,7 @@ async def test_what_cannot_be_sent_on_is_asked_for_again(tab: Any, site: str, sh
     await tab.call("Network.clearBrowserCookies")
     await post(tab, "/upload", [("a", "b")], "multipart/form-data")
     await tab.state("resend")
-    assert "go back and send it again" in await tab.text()
+    assert "Go back and send it again" in await tab.text()
     assert shield.posts == []
     await post(tab, "/upload", [("a", "b")])
     await tab.until("document.title === 'Behind POST'")
@@ -251,7 +255,7 @@ async def test_in_the_waiting_room_the_page_says_how_long_and_goes_on_by_itself(
     shield.turns, shield.wait = 2, 7
     await tab.go(site)
     await tab.state("queue")
-    await tab.until("document.getElementById('turn').textContent === ', in about 7 s.'")
+    await tab.until("document.getElementById('left').textContent === 'About 7 s left'")
     assert "one after another" in await tab.text()
     shield.wait = 1
     await tab.until("document.title === 'Behind GET'")
@@ -279,10 +283,19 @@ async def test_a_place_that_was_lost_leads_to_a_new_challenge(tab: Any, site: st
     assert len(shield.challenged) == 2
 
 
-@pytest.mark.parametrize("worker", ["missing", "silent"])
+@pytest.mark.parametrize(
+    "worker",
+    [
+        "Worker = undefined",
+        "Worker = class { constructor() { throw new Error('forbidden'); } }",
+        "Worker = class { constructor() { setTimeout(() => this.onerror({ preventDefault() {} })); } terminate() {} }",
+        "Worker = class { postMessage() {} terminate() {} }",  # never a word
+        "delete globalThis.WebAssembly; navigator.__defineGetter__('hardwareConcurrency', () => undefined)",
+    ],
+    ids=["none", "forbidden", "broken", "silent", "plain JavaScript"],
+)
 async def test_without_workers_the_page_does_the_work(tab: Any, site: str, shield: StandIn, worker: str) -> None:
-    shield.worker = worker
-    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=HASTE)
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=HASTE + worker)
     await tab.go(site)
     await tab.until("document.title === 'Behind GET'")
     assert shield.answered == [Redeemed.ACCEPTED]
@@ -302,10 +315,62 @@ async def test_a_cookie_that_is_lost_on_the_way_ends_in_a_message(tab: Any, site
     await tab.go(site)
     await tab.state("loop")
     assert "The site keeps asking" in await tab.text()
-    assert shield.answered == [Redeemed.ACCEPTED] * 3
+    assert shield.answered == [Redeemed.ACCEPTED] * 2
     shield.gives_cookie = True
     await tab.evaluate("document.getElementById('again').click()")
     await tab.until("document.title === 'Behind GET'")
+
+
+async def test_without_gzip_the_page_fetches_its_parts(tab: Any, site: str, shield: StandIn) -> None:
+    shield.zips = False
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.ACCEPTED]
+    assert tab.violations() == []
+
+
+async def test_a_lost_network_is_waited_for(tab: Any, site: str, shield: StandIn) -> None:
+    """A page loaded again without one would be lost."""
+    await tab.call("Network.enable")
+    offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    shield.hashes = 2**19
+    shield.results = [Redeemed.EXPIRED]
+    await tab.go(site)
+    await tab.state("working")
+    await tab.call("Network.emulateNetworkConditions", **offline)
+    await tab.state("offline")
+    assert "There is no connection." in await tab.text()
+    await tab.call("Network.emulateNetworkConditions", **offline | {"offline": False})
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.EXPIRED, Redeemed.ACCEPTED]
+
+
+async def test_a_tab_that_slept_asks_for_a_new_challenge(tab: Any, site: str, shield: StandIn) -> None:
+    """The challenge ran out meanwhile: by the page's clock, before any answer is sent."""
+    await tab.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""if (!sessionStorage.getItem("slept")) {
+            const time = Date.now;
+            sessionStorage.setItem("slept", "yes");
+            addEventListener("DOMContentLoaded", () => setTimeout(() => { Date.now = () => time() + 200000; }));
+        }""",
+    )
+    shield.hashes = 2**18
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.ACCEPTED]
+    assert len(shield.challenged) == 2
+
+
+async def test_the_page_speaks_the_visitors_language(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.call("Network.setUserAgentOverride", userAgent="Mozilla/5.0", acceptLanguage="ar-EG,ar;q=0.9")
+    shield.gives_cookie = False
+    await tab.go(site)
+    await tab.state("loop")
+    assert "الموقع يكرر السؤال" in await tab.text()
+    assert await tab.evaluate("getComputedStyle(document.body).direction") == "rtl"
+    assert await tab.evaluate("document.title") == "الموقع يكرر السؤال"
+    assert "5f00c0de-1a" in await tab.text()
 
 
 async def test_the_solver_finds_what_programs_find(tab: Any, site: str, shield: StandIn) -> None:
@@ -341,7 +406,7 @@ async def test_a_busy_page_goes_on_by_itself_to_where_the_visitor_was_going(
     shield.busy = [BUSY]
     await tab.go(f"{site}/inbox?x=1#third")
     await tab.until("document.title === 'The site is very busy'")
-    assert re.search(r"tries again by itself in \d s\.", await tab.text())
+    assert re.search(r"tries again by itself\.\s+About \d s left", await tab.text())
     await tab.until("document.title === 'Behind GET'")
     assert await tab.evaluate("location.href") == f"{site}/inbox?x=1#third"
     assert tab.violations() == []

@@ -116,7 +116,7 @@ async def test_another_sites_form_is_not_sent_on(
     await tab.until("document.title === 'Foreign'")
     await tab.evaluate(SEND)
     await tab.state("resend")
-    assert "go back and send it again" in await tab.text()
+    assert "Go back and send it again" in await tab.text()
     assert await tab.evaluate("document.forms.length") == 0
     assert site.seen == []
 
@@ -133,7 +133,7 @@ async def test_blocked_cookies_end_in_a_message(cookieless: Any, shield: str, si
     tab = await cookieless.tab()
     await tab.go(shield)
     await tab.state("cookies")
-    assert "allow cookies" in await tab.text()
+    assert "Allow cookies" in await tab.text()
     assert site.seen == []
 
 

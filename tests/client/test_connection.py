@@ -846,7 +846,7 @@ async def test_who_is_refused_can_quote_the_request_as_the_log_names_it(verdict:
         (path, status, request_id), *_ = shield.log.refusals
         assert (path, status) == ("/x", page.status)
         assert request_id
-        assert f"Request: <code>{request_id}</code>".encode() in page.body
+        assert f"request: <code>{request_id}</code>".encode() in page.body
         program = await client.ask(get("/x"))
         document = json.loads(program.body)
         assert shield.log.refusals[1] == ("/x", page.status, document["request_id"])
@@ -862,4 +862,4 @@ async def test_a_form_that_waits_on_the_challenge_page_has_an_id_to_quote() -> N
         form = ("Content-Type: application/x-www-form-urlencoded", "Origin: http://a.example")
         page = await client.ask(post("/x", b"a=b", *PERSON, *form))
         assert b'<input type="hidden" name="a" value="b">' in page.body
-        assert f"Request: <code>{shield.log.refusals[0][2]}</code>".encode() in page.body
+        assert f"request: <code>{shield.log.refusals[0][2]}</code>".encode() in page.body

@@ -125,7 +125,7 @@ async def test_an_answer_to_head_has_no_body_and_a_browser_gets_a_page() -> None
         (_, _, unnamed), (_, _, request_id) = shield.log.refusals
         assert not unnamed
         assert request_id
-        assert f"Request: <code>{request_id}</code>".encode() in answer.body
+        assert f"request: <code>{request_id}</code>".encode() in answer.body
 
 
 async def test_a_connection_that_was_there_before_the_ban_is_read_no_more_after_it(read: list[bytes]) -> None:

@@ -225,7 +225,7 @@ async def test_the_page_of_each_fault_names_the_request_as_the_log_does(word: st
         response: Any = await PROVOKED[word][0](shield, client)
         assert response.get("Content-Type") == "text/html; charset=utf-8"
         (line,) = [line for line in lines.all if line.get("fault") == word]
-        assert f"Request: <code>{line['id']}</code>" in response.body.decode()
+        assert f"request: <code>{line['id']}</code>" in response.body.decode()
 
 
 @pytest.mark.parametrize("result", [result for result in Redeemed if result.value not in ("accepted", "waiting")])
@@ -248,7 +248,7 @@ async def test_a_host_for_which_there_is_no_certificate() -> None:
         assert response.status == 421
         (line,) = lines.all
         assert (line["fault"], line["method"], line["path"], line["status"]) == ("misdirected", "GET", "/x", 421)
-        assert f"Request: <code>{line['id']}</code>" in response.body.decode()
+        assert f"request: <code>{line['id']}</code>" in response.body.decode()
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16\x03\x01", b"\r\n", b"\x00GET /x"])

@@ -16,10 +16,11 @@ import pytest
 
 from shield.model import Action, Fault, Reason, Verdict
 from shield.policy.challenge.challenge import Challenge, Redeemed, Redemption
-from shield.readers import NOBODY, PERSON, PREFLIGHT, PROGRAM, SCRIPT, SENDER, Reader
+from shield.readers import NOBODY, PEOPLE, PERSON, PREFLIGHT, PROGRAM, SCRIPT, SENDER, Reader
 from shield.replies.faults import FAULTS
+from shield.replies.languages import Languages
 from shield.replies.pages import ANSWER_TO, PREFIX
-from shield.replies.rendering import MOST_READY, Replies
+from shield.replies.rendering import MOST_READY, Replies, Spoken
 from shield.replies.reply import Reply
 from shield.replies.wording import CHALLENGES, REFUSALS
 
@@ -98,7 +99,7 @@ def test_refusals(replies: Replies, verdict: Verdict, status: int, reader: Reade
     reply = read(replies.refusal(verdict, reader), head, close)
     assert reply.status == status
     assert reply.fields["cache-control"] == "no-store"
-    assert reply.fields["vary"] == "Accept, Origin, Sec-Fetch-Mode, Sec-Fetch-Dest"
+    assert reply.fields["vary"] == "Accept, Accept-Encoding, Accept-Language, Origin, Sec-Fetch-Mode, Sec-Fetch-Dest"
     assert reply.fields.get("connection") == ("close" if close else None)
     assert reply.fields.get("retry-after") == (None if verdict.action is Action.BAN else "3")
     assert reply.fields["content-type"] == MEDIA[reader]
@@ -216,6 +217,7 @@ def test_programs_get_the_challenge_as_a_problem_document(replies: Replies, reas
             "target": "0001000000000005",
             "expected_hashes": 1048576,
             "expires_in": 120,
+            "wait": 0,
             "answer_to": "/.well-known/shield/answer",
         },
     }
@@ -248,7 +250,7 @@ def test_browsers_get_a_page_that_knows_how_to_go_on(
     reply = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, method, form))
     text = reply.body.decode()
     assert reply.fields["content-type"] == "text/html; charset=utf-8"
-    attributes = dict(re.findall(r' data-([a-z]+)="([^"]*)"', text.partition("<main")[2].partition(">")[0]))
+    attributes = dict(re.findall(r' data-([a-z]+)="([^"]*)"', text.partition('<div id="task"')[2].partition(">")[0]))
     assert attributes == {
         "token": CHALLENGE.token,
         "k": "16",
@@ -257,10 +259,9 @@ def test_browsers_get_a_page_that_knows_how_to_go_on(
         "expires": "120",
         "then": then,
         "answer": ANSWER_TO,
-        "worker": f"{PREFIX}worker.js?v={replies.version}",
     }
+    assert f'src="{PREFIX}worker.js?v={replies.version}"' in text
     assert ("<form" in text) == (then == "submit")
-    assert 'aria-valuemax="16"' in text
     assert "<noscript>" in text
 
 
@@ -277,7 +278,7 @@ def test_form_fields_come_back_as_text_and_nothing_else(replies: Replies) -> Non
     text = reply.body.decode()
     inputs = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', text)
     assert [(html.unescape(name), html.unescape(value)) for name, value in inputs] == fields
-    assert text.count("<script") == 1
+    assert text.count("<script") == 3
 
 
 def test_pages_allow_only_what_they_need(replies: Replies) -> None:
@@ -307,10 +308,11 @@ def test_a_busy_page_says_how_long_and_tries_again_by_itself(replies: Replies, v
     """It said "please reload", and stayed."""
     text = read(replies.refusal(verdict, PERSON)).body.decode()
     assert re.search(r'<noscript><meta http-equiv="refresh" content=" *12"></noscript>', text)
-    assert re.search(r'tries again by itself<span id="left" data-wait=" *12" aria-hidden="true"> in +12 s</span>', text)
+    assert "tries again by itself" in text
+    assert re.search(r'id="left" aria-hidden="true" data-wait=" *12" data-text="[^"]+">About +12 s left</p>', text)
     assert "@wait@" not in text
     longest = read(replies.refusal(Verdict(verdict.reason, 999_999, verdict.limit, 1.9), PERSON))
-    assert " in 999999 s" in longest.body.decode()
+    assert "About 999999 s" in longest.body.decode()
     # What was posted is not there any more after a reload that nobody asked for.
     posted = read(replies.refusal(verdict, SENDER)).body.decode()
     assert "send it again" in posted
@@ -328,19 +330,16 @@ def test_nobody_is_asked_to_try_again_for_nothing(replies: Replies) -> None:
 
 @pytest.mark.parametrize("reader", [PERSON, SENDER, PROGRAM, SCRIPT])
 def test_pages_and_documents_can_name_their_request(replies: Replies, reader: Reader) -> None:
-    pages = [
-        replies.refusal(Verdict(Reason.QUEUE_TIMEOUT, 3), reader),
-        replies.fault(Fault.INTERNAL, reader),
-        replies.challenge(ALWAYS, CHALLENGE, reader, "GET", None),
-        replies.challenge(ALWAYS, CHALLENGE, reader, "POST", [("a", "b")]),
-    ]
-    for reply in pages:
+    said = [replies.refusal(Verdict(Reason.QUEUE_TIMEOUT, 3), reader), replies.fault(Fault.INTERNAL, reader)]
+    if reader not in PEOPLE:
+        said.append(replies.challenge(ALWAYS, CHALLENGE, reader, "GET", None))
+    for reply in said:
         plain = reply.message(False, False)
         for request_id in (b"5f00c0de-1a", b"x" * 64, b"y" * 128):
             named = reply.message(False, False, request_id)
             assert len(named) == len(plain)
             if reader in (PERSON, SENDER):
-                assert b"Request: <code>%b</code>" % request_id[:64] in named
+                assert b"Number of this request: <code>%b</code>" % request_id[:64] in named
             else:
                 document, bare = (orjson.loads(each.partition(b"\r\n\r\n")[2]) for each in (named, plain))
                 assert document.pop("request_id") == request_id[:64].decode()
@@ -348,11 +347,57 @@ def test_pages_and_documents_can_name_their_request(replies: Replies, reader: Re
         assert reply.message(True, False, b"5f00c0de-1a") == reply.message(True, False)
 
 
+@pytest.mark.parametrize("reader", [PERSON, SENDER])
+def test_a_challenge_page_can_name_its_request(replies: Replies, reader: Reader) -> None:
+    for spoken in (Spoken(request_id=b"5f00c0de-1a"), Spoken(b"", "gzip", b"5f00c0de-1a")):
+        for form in (None, [("a", "b")]):
+            reply = replies.challenge(ALWAYS, CHALLENGE, reader, "POST", form, spoken)
+            body = gzip.decompress(reply.body) if b"gzip" in reply.fields else reply.body
+            assert b"Number of this request: <code>5f00c0de-1a</code>" in body
+    odd = replies.challenge(ALWAYS, CHALLENGE, reader, "GET", None, Spoken(request_id=b"<b>\xff" + b"x" * 64))
+    assert b"<code>&lt;b&gt;?%b</code>" % (b"x" * 60) in odd.body
+
+
 def test_a_page_fits_what_a_new_socket_takes_at_once(replies: Replies) -> None:
     """4 KiB (shield/accept/first_read.py): a refusal is sent in one call, and the connection closed."""
-    for reader in Reader:
-        for verdict, _ in refusals():
-            assert len(replies.refusal(verdict, reader).message(False, True)) < 4000
+    for language in Languages().tags:
+        for reader in Reader:
+            for verdict, _ in refusals():
+                assert len(replies.refusal(verdict, reader, language.encode()).message(False, True)) < 4096
+
+
+def test_a_challenge_page_is_one_small_response(replies: Replies) -> None:
+    """Style, script and worker are in it, and it asks for nothing besides."""
+    for language in Languages().tags:
+        for method, wait in (("GET", 12), ("GET", 0), ("POST", 0)):
+            spoken = Spoken(language.encode(), "gzip, br", b"5f00c0de-1a", wait)
+            reply = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, method, None, spoken))
+            assert reply.fields["content-encoding"] == "gzip"
+            assert len(reply.body) < 12_000
+            text = gzip.decompress(reply.body).decode()
+            assert f'<html lang="{language}"' in text
+            assert re.findall(r'(?:src|href)="(?!data:)([^"]*)"', text) == ([""] * 2 if wait else [""])
+            assert ('content="12"' in text) == (wait > 0)
+            policy = reply.fields["content-security-policy"]
+            for part in (r"<style>(.*?)</style>", r'<script id="work">(.*?)</script>', r'"module">(.*?)</script>'):
+                found = re.search(part, text, re.DOTALL)
+                assert found is not None
+                assert base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode() in policy
+    plain = read(replies.challenge(ALWAYS, CHALLENGE, PERSON, "GET", None, Spoken(b"de", "br, gzip;q=0")))
+    assert "content-encoding" not in plain.fields
+    assert len(plain.body) < 6000
+
+
+def test_pages_are_in_the_language_of_the_visitor(replies: Replies) -> None:
+    busy = read(replies.refusal(BUSY[0], PERSON, b"ar-EG,ar;q=0.9")).body.decode()
+    assert '<html lang="ar" dir="rtl">' in busy
+    assert "الموقع مشغول جدًا" in busy
+    down = read(replies.fault(Fault.UPSTREAM_TIMEOUT, PERSON, b"de")).body.decode()
+    assert "Die Website antwortet nicht" in down
+    odd = read(replies.fault(Fault.BAD_TARGET, PERSON, b"ur")).body.decode()
+    assert '<p lang="en" dir="ltr">The request target is not valid.</p>' in odd
+    # Programs read English, in whichever language somebody has them ask.
+    assert replies.refusal(BUSY[0], PROGRAM, b"de") is replies.refusal(BUSY[0], PROGRAM)
 
 
 @pytest.mark.parametrize("name", ["solver.js", "worker.js", "page.css"])

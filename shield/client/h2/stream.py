@@ -188,7 +188,7 @@ class Stream(Answering):
         fault = rule.fault
         serving, peer = self._serving, self.peer
         request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
-        reply = serving.replies.fault(fault, reader)
+        reply = serving.replies.fault(fault, reader, head.language)
         serving.log.fault(
             now,
             peer.address,
@@ -376,7 +376,7 @@ class Stream(Answering):
                 serving.metrics.rules["request"][word] += 1
             reader = asked.reader()
             request_id = b"" if reader in READS_NOTHING else serving.forwarder.request_ids()
-            reply = serving.replies.fault(fault, reader)
+            reply = serving.replies.fault(fault, reader, asked.language)
             serving.log.fault(
                 now,
                 self.peer.address,
@@ -394,7 +394,7 @@ class Stream(Answering):
             if responding:
                 self.reset(ErrorCode.CANCEL)
                 return
-            reply = serving.replies.fault(fault, asked.reader())
+            reply = serving.replies.fault(fault, asked.reader(), asked.language)
         self.answer(reply, asked, now, request_id)
 
     def reset(self, code: ErrorCode) -> None:
@@ -493,12 +493,12 @@ class Stream(Answering):
             return
         head = exchange.head
         if seen is Seen.STAND_IN:
-            reply = self._serving.replies.fault(cast("Fault", fault), head.reader())
+            reply = self._serving.replies.fault(cast("Fault", fault), head.reader(), head.language)
             self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.REFUSAL:
             request = exchange.request
             request.reader = reader = head.reader()
-            reply = self._serving.replies.refusal(request.verdict, reader)
+            reply = self._serving.replies.refusal(request.verdict, reader, head.language)
             self._serving.log.refused(now, request, reply.status, exchange.request_id, self.ja4, "2")
             self.answer(reply, head, now, exchange.request_id)
         elif seen is Seen.CUT:

@@ -16,7 +16,7 @@ const end = Date.now() + 1000 * wait;
 const again = () => location.reload();
 function count() {
   const seconds = Math.ceil((end - Date.now()) / 1000);
-  left.textContent = ` in ${Math.max(seconds, 0)} s`;
+  left.textContent = left.dataset.text.replace("{seconds}", Math.max(seconds, 0));
   if (seconds > 0) setTimeout(count, 250);
   else if (navigator.onLine === false) addEventListener("online", again);
   else again();

@@ -8,28 +8,35 @@ const PAGE_SLICE = 0.012; // the same on the page itself, which must stay respon
 const FIRST_JOB = 8192; // hashes in a first job, before the speed is known; a multiple of 4 as all jobs are
 const SILENCE = 4000; // ms without a word from any worker, after which the page itself lends a hand
 const MOST_WORKERS = 8;
-const MOST_ROUNDS = 3; // solved this often within PERIOD and still challenged: something keeps the pass from the site
+const MOST_ROUNDS = 2; // answers within PERIOD that were accepted, or were not, before the page says what to do
 const PERIOD = 120_000; // ms, the life of a bought pass
 const MOST_SENDS = 6; // of one answer that nobody takes or turns away
 const QUEUE = 120_000; // ms in the waiting room; the site itself keeps nobody there for so long
 
 const main = document.getElementById("challenge");
+const task = document.getElementById("task").dataset;
+const busy = document.getElementById("busy");
+busy.insertAdjacentHTML("afterend", document.getElementById("states").textContent);
 const again = document.getElementById("again");
 const bar = document.getElementById("bar");
-const { then } = main.dataset;
+const left = document.getElementById("left");
+const { then } = task;
 // Whole addresses: one that is relative has the name and password of the page's own, and a browser fetches none with these.
 const site = location.origin;
-const answer = site + main.dataset.answer;
-const workerUrl = site + main.dataset.worker;
+const answer = site + task.answer;
 const others = typeof BroadcastChannel === "function" ? new BroadcastChannel("shield") : null;
+
+const named = document.title.replace(main.querySelector("h1").textContent, ""); // " – the site's name"
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function show(state) {
   for (const text of main.querySelectorAll("[data-state]")) text.hidden = text.dataset.state !== state;
-  document.getElementById("busy").hidden = !["working", "queue", "waiting", "passed"].includes(state);
+  const going = ["working", "queue", "waiting", "offline", "passed"].includes(state);
+  busy.hidden = document.getElementById("progress").hidden = !going;
+  if (state !== "working" && state !== "queue") left.textContent = "";
   again.hidden = !["cookies", "loop", "failed"].includes(state);
-  document.title = main.querySelector("section:not([hidden]) h1").textContent;
+  document.title = main.querySelector("section:not([hidden]) h1").textContent + named;
   main.dataset.now = state;
 }
 
@@ -37,7 +44,9 @@ function show(state) {
 
 // A hand does one job at a time: it calls back with the nonce found or -1, or with null when it cannot work.
 function workerHand(callback) {
-  const worker = new Worker(workerUrl);
+  const work = document.getElementById("work"); // its text, in a page that brings all along
+  const url = work.src || URL.createObjectURL(new Blob([work.textContent], { type: "text/javascript" }));
+  const worker = new Worker(url);
   worker.onmessage = ({ data }) => callback(data);
   worker.onerror = (event) => {
     event.preventDefault();
@@ -46,14 +55,7 @@ function workerHand(callback) {
   return { slice: SLICE, give: (job) => worker.postMessage(job), stop: () => worker.terminate() };
 }
 
-async function pageHand(callback) {
-  if (!globalThis.shieldWork) {
-    await new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      Object.assign(script, { src: workerUrl, onload: resolve, onerror: reject });
-      document.head.append(script);
-    });
-  }
+function pageHand(callback) {
   let timer = 0;
   const give = (job) => {
     timer = setTimeout(() => callback(globalThis.shieldWork(job)));
@@ -119,15 +121,12 @@ function search(puzzle, signal, progress) {
       assign(hand);
     };
 
-    const workOnPage = async () => {
+    const workOnPage = () => {
       if (onPage || signal.aborted) return;
       onPage = true;
-      try {
-        const hand = await pageHand((nonce) => report(hand, nonce));
-        if (!signal.aborted) engage(hand);
-      } catch (error) {
-        finish(reject, error);
-      }
+      if (!globalThis.shieldWork) return finish(reject, new Error("no solver"));
+      const hand = pageHand((nonce) => report(hand, nonce));
+      engage(hand);
     };
 
     const listen = () => {
@@ -150,33 +149,37 @@ function search(puzzle, signal, progress) {
   });
 }
 
+function tellTime(seconds) {
+  left.textContent = seconds > 1 && Number.isFinite(seconds) ? left.dataset.text.replace("{seconds}", seconds) : "";
+}
+
 function drawProgress(puzzle) {
-  const left = document.getElementById("left");
+  bar.setAttribute("aria-valuemax", puzzle.k);
   let drawn = [-1, 0];
   return (done, speed) => {
     const now = performance.now();
     if (done === drawn[0] && now - drawn[1] < 500) return;
     drawn = [done, now];
     bar.setAttribute("aria-valuenow", done);
-    bar.firstElementChild.style.transform = `translateX(${(100 * done) / puzzle.k - 100}%)`;
+    bar.firstElementChild.style.width = `${(100 * done) / puzzle.k}%`;
     // Each part left takes the same time on average, however long it has been searched: the search has no memory.
-    const seconds = Math.ceil((puzzle.expected * (1 - done / puzzle.k)) / speed);
-    left.textContent = seconds > 1 && Number.isFinite(seconds) ? `, about ${seconds} s left` : " …";
+    tellTime(Math.ceil((puzzle.expected * (1 - done / puzzle.k)) / speed));
   };
 }
 
 // --- the way there and on -----------------------------------------------------------------------------------------
 
-// Times at which this tab had solved a challenge or asked for a new one. Throws where the browser refuses storage,
-// which it does together with cookies.
+// When this tab's answers were accepted, and when they were not. Who is challenged again and again in spite of accepted
+// ones has lost the pass on the way. Throws where the browser refuses storage, which it does together with cookies.
 const tried = {
-  times: () => JSON.parse(sessionStorage.getItem("shield") ?? "[]").filter((time) => Date.now() - time < PERIOD),
-  add: () => sessionStorage.setItem("shield", JSON.stringify([...tried.times(), Date.now()])),
+  all: () => JSON.parse(sessionStorage.getItem("shield") ?? "[]").filter(([time]) => Date.now() - time < PERIOD),
+  enough: (accepted) => tried.all().filter(([, was]) => was === accepted).length >= MOST_ROUNDS,
+  add: (accepted) => sessionStorage.setItem("shield", JSON.stringify([...tried.all(), [Date.now(), accepted]])),
   clear: () => sessionStorage.removeItem("shield"),
 };
 
 function read() {
-  const { token, k, target, expected, expires } = main.dataset;
+  const { token, k, target, expected, expires } = task;
   return { token, target, k: Number(k), expected: Number(expected), until: Date.now() + 1000 * Number(expires) };
 }
 
@@ -189,6 +192,14 @@ async function renew() {
   if (!challenge) throw new Error("busy");
   const { token, target, k, expected_hashes: expected, expires_in: expires } = challenge;
   return { token, target, k, expected, until: Date.now() + 1000 * expires };
+}
+
+// Waits while the browser knows that it has no connection; whether it did. A page loaded again without one is lost.
+async function offline() {
+  if (navigator.onLine !== false) return false;
+  show("offline");
+  await new Promise((resolve) => addEventListener("online", resolve, { once: true }));
+  return true;
 }
 
 // Sends the answer, and waits for its turn: "accepted", "again" (a new challenge is needed) or "failed".
@@ -209,12 +220,16 @@ async function send(token, nonces, until) {
         said = { ticket: told.ticket };
         turn = 0;
         state = "queue";
-        document.getElementById("turn").textContent = told.wait > 1 ? `, in about ${told.wait} s.` : ".";
+        tellTime(told.wait);
       } else if (told.reason === "busy") turn = 0; // no room yet: it says when to come back, until the challenge lapses
       else if (response.status < 500 && response.status !== 429) return "failed";
       wait = 1000 * Math.min(60, Number(response.headers.get("Retry-After")) || 2);
     } catch {
       // no connection; it may come back
+      if (await offline()) {
+        turn = 0;
+        wait = 500;
+      }
     }
     if (leaving) break; // another tab was let in
     show(state);
@@ -240,13 +255,14 @@ async function run(puzzle, signal) {
     const nonces = await search(puzzle, signal, progress);
     const result = Date.now() < puzzle.until ? await send(puzzle.token, nonces, puzzle.until) : "again";
     if (leaving) return;
-    tried.add();
+    tried.add(result === "accepted");
     if (result === "failed") return show("failed");
     if (result === "accepted") {
       others?.postMessage("passed");
       return leave();
     }
-    if (tried.times().length >= MOST_ROUNDS) return show("failed");
+    if (tried.enough(false)) return show("failed");
+    await offline();
     if (then === "reload") return location.reload();
     puzzle = await renew();
     if (puzzle === null) return leave();
@@ -263,7 +279,7 @@ function start() {
   if (self.origin === "null") return show("frame"); // a sandbox: what is answered from here counts for nobody
   try {
     if (!navigator.cookieEnabled) return show("cookies");
-    if (tried.times().length >= MOST_ROUNDS) return show("loop");
+    if (tried.enough(true)) return show("loop");
   } catch {
     return show("cookies");
   }

@@ -174,17 +174,20 @@ function assemble() {
   return { search, input: new Int32Array(memory.buffer, 0, 25) };
 }
 
-let fast = null;
-try {
-  fast = assemble();
-} catch {
-  // no WebAssembly, none with SIMD, or not allowed here
+let fast; // null: no WebAssembly, none with SIMD, or not allowed here
+function begin() {
+  try {
+    fast = assemble();
+  } catch {
+    fast = null;
+  }
 }
 
 const seeds = new Map(); // token -> its hash; a page has one token, or a few when it stays open long
 
 // Does one job: {token, index, nonce, count, target}, nonce and count multiples of 4 within one high word.
 function work(job) {
+  if (fast === undefined) begin();
   let seed = seeds.get(job.token);
   if (seed === undefined) seeds.set(job.token, (seed = sha256(job.token)));
   const high = Math.floor(job.nonce / 2 ** 32);
