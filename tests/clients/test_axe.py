@@ -105,8 +105,8 @@ async def test_the_challenge_in_each_of_its_states(tab: browsers.Tab, serve: Cal
                 """(state) => {
                     for (const each of document.querySelectorAll("[data-state]"))
                         each.hidden = each.dataset.state !== state;
-                    const busy = document.querySelector(`[data-state=${state}]`).closest("#busy");
-                    document.getElementById("busy").hidden = !busy;
+                    const busy = document.querySelector(`[data-state=${state}]`).closest("#progress");
+                    document.getElementById("busy").hidden = document.getElementById("progress").hidden = !busy;
                     document.getElementById("again").hidden = Boolean(busy);
                 }""",
             )
