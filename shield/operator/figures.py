@@ -144,6 +144,7 @@ class Recorder:
             "passes": status.get("live_passes", {}),
             "refused": [_told_why(each) for each in recent["refused"]],
             "events": self._events(recent["events"], parts),
+            "files": [*_files(status), *_crawlers(status)],
             "workers": [
                 {"worker": part["worker"], "answers": part["answers"], "restarts": part["restarts"]}
                 for part in status.get("workers", ())
@@ -284,6 +285,29 @@ def _routes(seconds: float, then: Mapping[str, Any], counted: Mapping[str, Any])
     was = then["routes"]
     more = {name: (count - was[name]) / seconds for name, count in counted["routes"].items() if name in was}
     return [(story.route(name), round(rate, 1)) for name, rate in _largest(more, MOST_ROUTES) if rate > 0]
+
+
+def _files(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """The databases and lists that tell of addresses, each in words, and what is wrong with its newest version."""
+    for path, each in status.get("databases", {}).items():
+        made = f", made {_ago(each['age'])}" if each["type"] else ""
+        yield {"name": path, "kind": each["of"], "text": f"{each['type']}{made}", "error": each["error"]}
+    for path, each in status.get("lists", {}).items():
+        written = f", written {_ago(each['age'])}" if each["changed"] else ""
+        text = f"{story.number(each['entries'])} networks{written}"
+        yield {"name": path, "kind": each["of"], "text": text, "error": each["error"]}
+
+
+def _ago(seconds: float) -> str:
+    days = seconds / 86_400
+    return f"{days:.0f} days ago" if days > 2 else f"{story.duration(seconds)} ago"
+
+
+def _crawlers(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for agent, each in status.get("crawlers", {}).items():
+        text = f"{each['claims']} claims; addresses confirmed {each['confirmed']}, refuted {each['refuted']}"
+        text += f", without an answer {each['unanswered']}" if each["unanswered"] else ""
+        yield {"name": agent, "kind": "crawler", "text": text, "error": ""}
 
 
 def _standing(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ SETTINGS: dict[str, Any] = {
     "upstream": {"servers": ["demo"], "max_concurrency": 8},
     "history": {"window": 2.0},
     "log": {"requests": False},
+    "identity": {"crawlers": [{"agent": "Googlebot", "domains": ["googlebot.com"]}]},  # the list of files is shown
 }
 SOON = 4.0
 """Seconds within which the page shows what Shield has found: 2 on a machine that does nothing else."""

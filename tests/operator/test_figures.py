@@ -188,3 +188,35 @@ def test_what_is_known_of_onsets_is_bounded() -> None:
         onset = {"at": float(at), "event": "attack_onset", "fields": {"cause": "rate", "requests_per_second": 1.0}}
         recorder.state(status(), {"refused": [], "events": [onset]})
     assert len(recorder._details) <= MOST_DETAILS
+
+
+def test_files_and_crawlers_in_words() -> None:
+    recorder = Recorder()
+    said = status()
+    said["databases"]["/asn.mmdb"]["age"] = 86_400.0 * 9
+    row(recorder, 100.0, said)
+    assert recorder.state(said, NOTHING)["files"] == [
+        {"name": "/asn.mmdb", "kind": "asn", "text": "GeoLite2-ASN, made 9 days ago", "error": ""},
+        {
+            "name": "/drop.txt",
+            "kind": "deny",
+            "text": "1,000 networks, written 1 h 0 min ago",
+            "error": 'line 3: "x" is no network',
+        },
+        {
+            "name": "Googlebot",
+            "kind": "crawler",
+            "text": "12 claims; addresses confirmed 3, refuted 9, without an answer 1",
+            "error": "",
+        },
+    ]
+
+
+def test_networks_have_their_places() -> None:
+    recorder = Recorder()
+    said = status(networks={"192.0.2.0/24": 9.0, "198.51.100.0/24": 4.0}, networks_in={"192.0.2.0/24": "AS64500"})
+    row(recorder, 100.0, said)
+    assert recorder.state(said, NOTHING)["networks"] == [
+        ("192.0.2.0/24", 9.0, "AS64500"),
+        ("198.51.100.0/24", 4.0, ""),
+    ]

@@ -461,6 +461,9 @@ function panels(news) {
   rows($("workers"), state.workers, (each) => each.worker, (each) =>
     row(`Worker ${each.worker}`, el("span", {className: each.answers ? "tag good" : "tag ban"}, each.answers ? "answers" : "does not answer"),
       each.restarts ? `started again ${plural(each.restarts, "time")}` : ""));
+  $("h-files").hidden = !state.files.length;
+  rows($("files"), state.files, (each) => each.kind + each.name, (each) =>
+    row(el("code", {}, each.name), el("span", {className: each.error ? "tag ban" : "tag good"}, each.error ? "not used as it is" : each.kind), each.text, each.error));
 }
 
 const TIERS = {T0: "T0 best known", T1: "T1 known", T2: "T2 paid, visiting", T3: "T3 newcomers", T4: "T4 misbehaved"};
