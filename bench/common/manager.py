@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.common.processes import ROOT
+from bench.common.processes import ROOT, prefer_alike
 
 RESTART_SECONDS: Final = 0.1
 READY_SECONDS: Final = 30.0
@@ -111,6 +111,7 @@ class Manager:
                 pass_fds=passed,
                 start_new_session=True,
             )
+        prefer_alike(started.pid)
         self._groups.append(started.pid)
         self.starts += 1
         self._be_main(started.pid)
