@@ -133,11 +133,15 @@ class Queue:
             return self._take(self._turns.out(self.waiting))
         if full and (not self.waiting or group_key(self.waiting[0]) >= group_key(new)):
             return request
-        insort(self.waiting, new)
+        waiting = self.waiting
+        if not waiting or new.order < waiting[0].order:  # mostly: the youngest of its tier, and that is the last one
+            waiting.insert(0, new)
+        else:
+            insort(waiting, new)
         openings.add(new)
         if not full:
             return None
-        return self._take(oldest_of_worst(self.waiting) if self.standing and self.pressed else 0)
+        return self._take(oldest_of_worst(waiting) if self.standing and self.pressed else 0)
 
     def push_parked(self, request: Request, begun: float, now: float) -> Request | None:
         """The same for a request that is to be parked."""
