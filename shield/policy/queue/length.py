@@ -13,6 +13,9 @@ from shield.model import UNIT_SECONDS
 from shield.policy.queue.settings import QueueSettings
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
+FIRST: Final = 16
+"""Upstream times of which the first median is taken, before the first window closes: thousands of connections that come
+at once would find a queue for a service that nobody knows."""
 QUICKEST: Final = 0.002  # seconds. Times below say more of the scheduler than of the service (routes.least_cost)
 MOST: Final = 4096  # requests, unless the limit itself asks for more: each that waits pins its head
 ROOM: Final = 2
@@ -22,7 +25,18 @@ ROOM: Final = 2
 class Length:
     """Takes upstream times, and says what may wait."""
 
-    __slots__ = ("_served", "_settings", "_times", "_whole", "median_rtt", "most", "most_with_parts", "rate", "served")
+    __slots__ = (
+        "_limit",
+        "_served",
+        "_settings",
+        "_times",
+        "_whole",
+        "median_rtt",
+        "most",
+        "most_with_parts",
+        "rate",
+        "served",
+    )
 
     def __init__(self, settings: QueueSettings, limit: int) -> None:
         self._settings = settings
@@ -33,10 +47,13 @@ class Length:
     def sample(self, rtt: float) -> None:
         """An upstream time, for the median."""
         self._times.append(rtt)
+        if not self.median_rtt and len(self._times) >= FIRST:
+            self.measure(self._limit)
 
     def measure(self, limit: int) -> None:
         """Take the median anew, and go by so many slots."""
         settings = self._settings
+        self._limit = limit
         if self._times:
             self.median_rtt = sorted(self._times)[len(self._times) // 2]
         self.rate = limit / max(self.median_rtt or UNIT_SECONDS, QUICKEST)  # requests/s that the service can do, about
