@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TURN: Final = 0.005
 """s. A turn of the event loop where strangers stand aside: their slice, and the work of the others."""
-PATIENT: Final = 1.0
+PATIENT: Final = 1.5
 """s. For which strangers may wait before Shield counts as late (process/load_meter.py)."""
 
 

@@ -69,7 +69,7 @@ class Process:
         self.sideline.close()
 
 
-async def test_strangers_stand_aside_while_the_core_is_full_and_count_as_late_beyond_a_second() -> None:
+async def test_strangers_stand_aside_while_the_core_is_full_and_count_as_late_beyond_their_patience() -> None:
     process = Process()
     process.run(2 * MEASURED_SECONDS)
     assert not process.sideline.open
