@@ -110,6 +110,7 @@ class PermissiveEngine:
     concurrency_limit = 100
     next_waiting: Request | None = None
     pressed = False
+    full = False
     api_key_header = ""
     routing = None
 
@@ -137,10 +138,14 @@ class PermissiveEngine:
         self.deserving: set[str] = set()  # addresses, and User-Agents
         self.long = math.inf  # seconds of silence
         self.made_way: list[list[str]] = []  # the paths of those that were to, each time
+        self.awaited: list[int] = []  # as it was told
 
     @property
     def waiting(self) -> int:
         return len(self.queued)
+
+    def awaits(self, unread: int) -> None:
+        self.awaited.append(unread)
 
     def identify(self, address: str, user_agent: str, language: str, ja4: str, now: float) -> FakeClient:
         self.identified.append((address, user_agent, language))
@@ -431,6 +436,7 @@ class Shield:
             self.forwarding.trusts,
             lambda: self.listener.check(),  # noqa: PLW0108 - there is none yet
             self.forwarder.turns,
+            self.serving.sideline,
         )
         self.handshakes = self.prelude = first_read = None
         if self.certificates is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shield.client.crowding import Crowding
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
+    from shield.wire.sideline import Lane, Sideline
     from shield.wire.turns import Turns
 
 MakeConnection = Callable[[Ends | None, Program, bool], asyncio.Protocol]
@@ -27,7 +28,8 @@ class Entrance:
 
     `crowding` says who may have another connection, and whose is closed for it; `trusts`, whether an address is that of
     a trusted proxy. `on_room` is called when a connection is closed that had not come to HTTP yet. `turns` are those
-    that the connections to servers have, too.
+    that the connections to servers have, too. New connections of strangers go to the `sideline` unread while enough of
+    what stands there was read.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -38,3 +40,9 @@ class Entrance:
     trusts: Callable[[str], bool]
     on_room: Callable[[], None]
     turns: Turns
+    sideline: Sideline | None = None
+
+    def lane_for(self, address: str) -> Lane | None:
+        """Where a connection from `address` waits until its first request is read; None where it is read at once."""
+        lane = None if self.sideline is None else self.sideline.held()
+        return lane if lane is not None and self.crowding.stranger(address) else None

@@ -253,12 +253,14 @@ class Listener:
 
     def _begin(self, accepted: socket.SocketType, peer: Any, ends: Ends | None) -> None:
         """HTTP comes next. `ends` if a PROXY header has told them; `peer` is the client's address in any case."""
-        if peer and not self._crowding.admit(peer[0].removeprefix("::ffff:")):
+        address = peer[0].removeprefix("::ffff:") if peer else ""
+        if peer and not self._crowding.admit(address):
             accepted.close()
             return
+        lane = self._entrance.lane_for(address) if peer else None
         try:
             first = None
-            if self._first_read is not None and peer:
+            if self._first_read is not None and peer and lane is None:
                 first = self._first_read.serve(accepted, peer)
                 if first is None:
                     return
@@ -267,7 +269,10 @@ class Listener:
             accepted.close()
             raise
         transport = SocketTransport(self._loop, self._turns, self._backlog, accepted, peer, protocol)
-        transport.start(first and partial(first, protocol))
+        if lane is None:
+            transport.start(first and partial(first, protocol))
+        else:
+            transport.start(unread, lane)
 
     def _taken(self) -> int:
         """Connections that are open in this process, but for those that another listener has not brought to HTTP."""
@@ -323,3 +328,7 @@ class Listener:
         self.retire()
         if self._prelude is not None:
             self._prelude.stop()
+
+
+def unread() -> None:
+    """What a connection does first whose first request is read later."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shield.http.head import Head
     from shield.replies.redirect import Redirect
     from shield.replies.reply import BodyWanted
-    from shield.wire.sideline import Sideline
+    from shield.wire.sideline import Lane
 
 IDLE, HEAD, BODY, EXCHANGE, TUNNEL, DISCARD, LINGER, CLOSED = range(8)
 PHASES: Final = ("idle", "head", "body", "exchange", "tunnel", "discard", "linger", "closed")
@@ -89,8 +89,8 @@ class Answering(ABC):
         """A request was refused while Shield's own core is full."""
 
     @abstractmethod
-    def _stand_aside(self, sideline: Sideline | None) -> None:
-        """Have the connection read on the `sideline` from now on, or, None, by the loop."""
+    def _stand_aside(self, lane: Lane | None) -> None:
+        """Have the connection read on the `lane` from now on, or, None, by the loop."""
 
     @abstractmethod
     def _server_name(self) -> str:
@@ -179,7 +179,7 @@ class Answering(ABC):
         if not stranger:
             sideline.known_at = now
         if not self.peer.trusted:
-            self._stand_aside(sideline if stranger else None)
+            self._stand_aside(self._serving.lane if stranger else None)
 
     def _arrive(self, request: Request, head: Head, now: float) -> bool:
         """Serve from now on what the site has that a request asks for; False when it is no site, and was answered.

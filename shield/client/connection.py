@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from shield.client.serving import Serving
     from shield.exchange.ports import Passage
     from shield.replies.redirect import Redirect
-    from shield.wire.sideline import Sideline
+    from shield.wire.sideline import Lane
     from shield.wire.splice import Pipe
 
 DISCARD_LIMIT: Final = 64 * 1024
@@ -332,8 +332,8 @@ class ClientConnection(Answering, asyncio.Protocol):
         serving = self._serving
         self.response = Http1Response(serving.connections, serving.hsts if self.secure else b"")
 
-    def _stand_aside(self, sideline: Sideline | None) -> None:
-        self.transport.stand_aside(sideline)
+    def _stand_aside(self, lane: Lane | None) -> None:
+        self.transport.stand_aside(lane)
 
     def _server_name(self) -> str:
         return self._program.server_name

@@ -213,6 +213,10 @@ class Crowding:
         """Whether no limit of addresses and networks holds for an address."""
         return self._trusts(address) or self._engine.allows(address)
 
+    def stranger(self, address: str) -> bool:
+        """Whether nobody at an address has a history, and it is not one of those that are always let in."""
+        return not (self._engine.deserves(address, None) or self.unlimited(address))
+
     def _make_room_at(self, home: str, network: str, kind: str, newcomer: str) -> bool:
         connection = self._least(home, network)
         if connection is None or not self._yields(connection, newcomer):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shield.replies.own_pages import OwnPages
     from shield.replies.proof import ProofOfWork
     from shield.replies.rendering import Replies
-    from shield.wire.sideline import Sideline
+    from shield.wire.sideline import Lane, Sideline
 
 
 @dataclass(slots=True)
@@ -34,10 +34,10 @@ class Serving:
     A connection turns banned addresses away with `shut_out`, reads with `heads`, finds out who asks with `recognition`,
     asks `engine`, sends on with `forwarder`, and says itself what `replies`, `proof` and `own_pages` give it. `hsts` is
     a field line for what is sent over TLS, with its CRLF, or empty. `resting` are those who are not read for a moment;
-    strangers are read on the `sideline` while that is open. `routed` is what is set for single routes, None where
-    nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2; `h2c`: they may without TLS. `hosting`
-    finds the Serving of another site, None where there is one: only engine, forwarder, limits, proof, own_pages and
-    routed differ between sites.
+    strangers are read on the `lane` of the `sideline` while that is open. `routed` is what is set for single routes,
+    None where nothing is. `http2` and `field_pairs` are for clients that speak HTTP/2; `h2c`: they may without TLS.
+    `hosting` finds the Serving of another site, None where there is one: only engine, lane, forwarder, limits, proof,
+    own_pages and routed differ between sites.
     Each part that a connection asks is in it by name, so it has more than 15 attributes.
     """
 
@@ -58,6 +58,7 @@ class Serving:
     hsts: bytes
     resting: Resting
     sideline: Sideline
+    lane: Lane
     routed: Routed | None
     http2: Terms
     field_pairs: FieldPairs

@@ -236,6 +236,11 @@ class Admission:
             self._meanwhile.append(request)
 
     @property
+    def full(self) -> bool:
+        """Whether one more request would have to wait."""
+        return not self._dry_run and bool(self._slots.exhausted or self._queue.waiting)
+
+    @property
     def unfinished(self) -> bool:
         """Whether somebody waits, or was shed and has not been told."""
         return bool(len(self._queue) or self._meanwhile)

@@ -614,6 +614,15 @@ class Engine:
         return len(self._queue)
 
     @property
+    def full(self) -> bool:
+        """Whether one more request would have to wait for a slot."""
+        return self._admission.full
+
+    def awaits(self, unread: int) -> None:
+        """So many requests may wait unread because it is full, until the next call."""
+        self._concurrency.slots.awaited = unread
+
+    @property
     def next_waiting(self) -> Request | None:
         """The request that goes next in the order of the queue."""
         return self._queue.waiting[-1].request if self._queue.waiting else None

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shield.client.connections import Connections
 from shield.client.crowding import Crowding
@@ -30,7 +30,7 @@ from shield.http.plain_head import PlainHeads
 from shield.http.settings import HttpSettings
 from shield.replies.own_pages import OwnPages
 from shield.replies.proof import ProofOfWork
-from shield.wire.sideline import Sideline
+from shield.wire.sideline import Lane, Sideline
 from shield.wire.spill import Spill
 from shield.wire.splice import Pipe
 from shield.wire.turns import Turns
@@ -45,11 +45,6 @@ if TYPE_CHECKING:
     from shield.replies.rendering import Replies
     from shield.upstream.crawlers import Crawlers
     from shield.upstream.pool import Pool
-
-
-ENOUGH: Final = 32
-"""Requests in the queue, beyond which strangers are not read while Shield's own core is full and there is no pressure:
-they would wait there, at some cost, for no less long. So many are served before a stranger's turn comes again."""
 
 
 def assemble(
@@ -98,6 +93,7 @@ def assemble(
     if guard is not None:
         bodies = [_most_body(each, one) for each, one in zip((http, *others), guard, strict=True)]
         most_body = max(bodies) if all(bodies) else 0
+    sideline = Sideline(loop, turns, clock)
     return Serving(
         connections=Connections(
             crowding,
@@ -147,7 +143,8 @@ def assemble(
         loop=loop,
         hsts=hsts,
         resting=Resting(),
-        sideline=Sideline(loop, turns, clock, lambda: engine.waiting > ENOUGH and not engine.pressed),
+        sideline=sideline,
+        lane=_lane(sideline, engine),
         routed=routed,
         http2=Terms(http.max_head_bytes, http.max_fields),
         field_pairs=FieldPairs(hsts),
@@ -173,6 +170,7 @@ def assemble_site(
     return replace(
         first,
         engine=engine,
+        lane=_lane(first.sideline, engine),
         limits=limits,
         forwarder=replace(
             first.forwarder,
@@ -186,6 +184,13 @@ def assemble_site(
         own_pages=OwnPages(proof, replies, metrics, log),
         routed=Routed(engine.routing, limits, http.max_body_bytes),
     )
+
+
+def _lane(sideline: Sideline, engine: Engine) -> Lane:
+    """Where strangers of a site stand. While Shield's own core is full, one who would have to wait for a slot is not
+    read: to wait in the queue costs as much as all that the policy does besides. Under pressure all are read, as the
+    policy says then who is let in."""
+    return sideline.lane(lambda: engine.full and not engine.pressed, engine.awaits)
 
 
 def _earned(engine: Engine, metrics: Metrics, replies: Replies, challenge: ChallengeSettings) -> EarnedPasses:

@@ -172,7 +172,9 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     crowd.per_address = share_of(listen.max_connections_per_address, connections, ADDRESS_SHARE, MOST_PER_ADDRESS)
     crowd.per_network = share_of(listen.max_connections_per_network, connections, NETWORK_SHARE, MOST_PER_NETWORK)
     trusts = serving.recognition.forwarding.trusts
-    entrance = Entrance(serving.loop, clock, metrics, log, crowd, trusts, accept_again, serving.forwarder.turns)
+    entrance = Entrance(
+        serving.loop, clock, metrics, log, crowd, trusts, accept_again, serving.forwarder.turns, serving.sideline
+    )
     for listener in _listeners(config, listening, serving, entrance, certificates, connections):
         listeners.append(listener)
         closing.callback(listener.stop)

@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from shield.wire.sideline import Sideline
+from shield.wire.sideline import Lane
 from shield.wire.transport import SocketTransport
 
 RECORD_BYTES: Final = 16 * 1024
@@ -174,9 +174,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def is_reading(self) -> bool:
         return self._lower.is_reading()
 
-    def stand_aside(self, sideline: Sideline | None) -> None:
+    def stand_aside(self, lane: Lane | None) -> None:
         """As that of SocketTransport."""
-        self._lower.stand_aside(sideline)
+        self._lower.stand_aside(lane)
 
     # writing
 

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from shield.wire.sideline import Sideline
+from shield.wire.sideline import Lane
 from shield.wire.spill import LEAST_BYTES, Spill, Spilled
 from shield.wire.splice import NOT_NOW, Shortcut
 from shield.wire.turns import Turns
@@ -113,6 +113,7 @@ class SocketTransport(asyncio.Transport):
         "_error",
         "_fd",
         "_high",
+        "_lane",
         "_loop",
         "_lost",
         "_out",
@@ -125,7 +126,6 @@ class SocketTransport(asyncio.Transport):
         "_reset",
         "_shortcut",
         "_shut",
-        "_sideline",
         "_size",
         "_sock",
         "_spilled",
@@ -167,7 +167,7 @@ class SocketTransport(asyncio.Transport):
         self._shortcut: Shortcut | None = None  # for payload that has come
         self._paused = False  # the protocol wants to read no more for now
         self._watched = False  # a poller watches for input
-        self._sideline: Sideline | None = None  # whose poller; None: the loop's
+        self._lane: Lane | None = None  # whose poller watches; None: the loop's
         self._eof = False  # the peer has closed its half
         self._shut = False  # our half is to be closed when everything is sent
         self._closing = False
@@ -180,8 +180,10 @@ class SocketTransport(asyncio.Transport):
         state = "lost" if self._lost else "closing" if self._closing else "open"
         return f"<SocketTransport {self._peer} {state}, {self._size} unsent>"
 
-    def start(self, first: Callable[[], None] | None = None) -> None:
-        """Begin: call connection_made(), then read what has come already, or call `first()` in place of that."""
+    def start(self, first: Callable[[], None] | None = None, lane: Lane | None = None) -> None:
+        """Begin: call connection_made(), then read what has come already, or call `first()` in place of that. The
+        socket is watched on `lane` then, or, None, by the loop."""
+        self._lane = lane
         try:
             self._protocol.connection_made(self)
             if first is not None and not self._closing:
@@ -236,42 +238,41 @@ class SocketTransport(asyncio.Transport):
             self._turns.begin()
         try:
             self._read()
-            if self._watched and not self._queued:  # else sending will find a reset
+            if self._watched and self._lane is None and not self._queued:  # else sending will find a reset
                 self._look()
         except Exception as error:
             self.fail(error)
 
     def _look(self) -> None:
         """Find out whether the connection was reset. After a reset uvloop calls back once and never again, however much
-        there is still to read (docs/platform.md)."""
+        there is still to read (docs/platform.md). A lane's poller tells of it again and again."""
         number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._error = OSError(number, os.strerror(number))
-            if self._sideline is None:
-                self._loop.remove_reader(self._fd)
-                self._loop.add_reader(self._fd, self.on_readable)
+            self._loop.remove_reader(self._fd)
+            self._loop.add_reader(self._fd, self.on_readable)
 
     def _watch(self) -> None:
         """Have the poller watch for input, or no longer."""
         wanted = not (self._paused or self._eof or self._closing)
         if wanted != self._watched:
             self._watched = wanted
-            if self._sideline is not None:
+            if self._lane is not None:
                 if wanted:
-                    self._sideline.add(self._fd, self)
+                    self._lane.add(self._fd, self)
                 else:
-                    self._sideline.remove(self._fd)
+                    self._lane.remove(self._fd)
             elif wanted:
                 self._loop.add_reader(self._fd, self.on_readable)
             else:
                 self._loop.remove_reader(self._fd)
 
-    def stand_aside(self, sideline: Sideline | None) -> None:
-        """Have the socket watched by `sideline` from now on, or, None, by the loop."""
-        if sideline is not self._sideline:
+    def stand_aside(self, lane: Lane | None) -> None:
+        """Have the socket watched on `lane` from now on, or, None, by the loop."""
+        if lane is not self._lane:
             paused, self._paused = self._paused, True
             self._watch()
-            self._sideline = sideline
+            self._lane = lane
             self._paused = paused
             self._watch()
 

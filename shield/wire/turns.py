@@ -65,9 +65,10 @@ class Turns:
     would look like a wait to the other half.
 
     `current` is the turn that is `open`, or the last one. `due` is when a timer is to wake the loop at the latest.
+    `after` is called whenever one has ended, if it is set.
     """
 
-    __slots__ = ("_clock", "_ending", "_loop", "current", "due", "open")
+    __slots__ = ("_clock", "_ending", "_loop", "after", "current", "due", "open")
 
     def __init__(self, loop: Loop, clock: Callable[[], float]) -> None:
         self._loop = loop
@@ -75,6 +76,7 @@ class Turns:
         self._ending: list[Settled] = []
         self.current = Turn(0.0, 0.0, 0.0)
         self.due = math.inf
+        self.after: Callable[[], object] | None = None
         self.open = False
 
     def begin(self) -> Turn:
@@ -124,3 +126,5 @@ class Turns:
                     transport.fail(error)
         self.open = False
         self.current.settled = self._clock()
+        if self.after is not None:
+            self.after()

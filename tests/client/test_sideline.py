@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from shield.model import Action, Reason, Tier, Verdict
-from shield.process.assembly import ENOUGH
-from shield.wire.sideline import PAUSE_SECONDS, POSSIBLE
+from shield.wire.sideline import POSSIBLE
 from tests.harness import LIMITED, get, shielded, soon
 
 pytestmark = pytest.mark.skipif(not POSSIBLE, reason="there is no epoll")
@@ -88,22 +85,52 @@ async def test_one_that_rests_and_one_that_leaves_are_off_the_sideline() -> None
         assert not len(sideline)
 
 
-async def test_while_the_queue_is_long_they_are_not_read_unless_there_is_pressure() -> None:
-    """They would wait there, and be refused after two seconds, though the service is idle."""
+async def test_while_no_slot_is_free_they_are_not_read_unless_there_is_pressure() -> None:
+    """They would wait in the queue, and be refused after two seconds, though the service is idle."""
     async with shielded() as (shield, _), await shield.client() as client, await shield.client() as other:
         engine = shield.engine
         engine.tiers["/"], engine.tiers["/known"] = Tier.T3, Tier.T1
+        engine.deserving.add("127.0.0.1")  # or the other connection, which is new, would wait as well
         shield.serving.sideline.notice(1.0)
         await client.send(get("/"))
         await client.until(b"GET /")
-        waiting = [object()] * (ENOUGH + 1)
-        engine.queued.extend(waiting)  # type: ignore[arg-type]
+        engine.full = True
         before = len(engine.decided)
         await client.send(get("/"))
         await other.send(get("/known"))
         await other.until(b"GET /known")
-        await asyncio.sleep(5 * PAUSE_SECONDS)
+        await soon(lambda: engine.awaited == [1])
         assert len(engine.decided) == before + 1, "who is known is read"
         engine.pressed = True
+        shield.serving.forwarder.turns.now()
         await client.until(b"GET /")
-        engine.queued.clear()
+        assert engine.awaited == [1, 0]
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_new_connections_of_strangers_are_not_read_either(known: bool) -> None:
+    async with shielded() as (shield, _):
+        engine = shield.engine
+        engine.deserving.update({"127.0.0.1"} if known else ())
+        shield.serving.sideline.notice(1.0)
+        engine.full = True
+        async with await shield.client() as client:
+            await client.send(get("/"))
+            if not known:
+                await soon(lambda: len(shield.serving.sideline) == 1)
+                assert not engine.decided
+                engine.full = False
+                shield.serving.forwarder.turns.now()
+            await client.until(b"GET /")
+
+
+async def test_a_connection_that_is_reset_on_the_sideline_is_closed() -> None:
+    async with shielded() as (shield, _), await shield.client() as client:
+        shield.engine.tiers["/"] = Tier.T3
+        shield.serving.sideline.open = True
+        await client.send(get("/"))
+        await client.until(b"GET /")
+        assert len(shield.serving.sideline) == 1
+        client.reset()
+        await soon(lambda: not shield.connections)
+        assert not len(shield.serving.sideline)

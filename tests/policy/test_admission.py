@@ -52,6 +52,33 @@ def test_the_engine_names_who_goes_next(make: Any) -> None:
     assert world.engine.next_waiting is waiting
 
 
+def test_it_is_full_while_one_more_request_would_wait(make: Any) -> None:
+    world = make(1)
+    assert not world.engine.full
+    first = world.ask(world.client())
+    assert world.engine.full
+    waiting = world.ask(world.client("192.0.2.2"))
+    assert world.end(first) == [waiting]
+    assert world.engine.full
+    world.end(waiting)
+    assert not world.engine.full
+
+
+def test_in_a_dry_run_it_is_never_full(make: Any) -> None:
+    world = make(1, queue=QueueSettings(dry_run=True))
+    world.ask(world.client())
+    assert not world.engine.full
+
+
+def test_what_waits_unread_has_the_limit_rise_as_what_waits_in_the_queue_does(make: Any) -> None:
+    world = make(1)
+    world.ask(world.client())
+    world.engine.awaits(5)
+    assert world.engine._concurrency.slots.awaited == 5
+    world.engine.awaits(0)
+    assert world.engine._concurrency.slots.awaited == 0
+
+
 def test_a_slot_is_given_back_once(make: Any) -> None:
     world = make(2)
     stream, other = world.ask(world.client()), world.ask(world.client())

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from shield.wire import sideline as module
-from shield.wire.sideline import AT_ONCE, BUSY, IN_TIME, LATE, LATE_ONCE, PAUSE_SECONDS, READINGS, Sideline
+from shield.wire.sideline import AT_ONCE, BUSY, IN_TIME, LATE, LATE_ONCE, READINGS, STILL_BUSY, Lane, Sideline
 from shield.wire.turns import Turns
 
 pytestmark = pytest.mark.skipif(not module.POSSIBLE, reason="there is no epoll")
@@ -46,17 +46,17 @@ class Stranger:
         self.served.append(self.number)
         self.clock.now += self.takes
 
-    def stand_aside(self, sideline: Sideline | None) -> None:
-        assert sideline is None
+    def stand_aside(self, lane: Lane | None) -> None:
+        assert lane is None
         self.went_back += 1
-        self.sideline.remove(self.near.fileno())
+        self.lane.remove(self.near.fileno())
 
-    def join(self, sideline: Sideline) -> None:
-        self.sideline = sideline
-        sideline.add(self.near.fileno(), self)
+    def join(self, lane: Lane) -> None:
+        self.lane = lane
+        lane.add(self.near.fileno(), self)
 
     def close(self) -> None:
-        self.sideline.remove(self.near.fileno())
+        self.lane.remove(self.near.fileno())
         self.near.close()
         self.far.close()
 
@@ -68,6 +68,9 @@ class Crowd:
         self.clock = Clock()
         self.turns = Turns(asyncio.get_running_loop(), self.clock)
         self.sideline = Sideline(asyncio.get_running_loop(), self.turns, self.clock)
+        self.enough = False
+        self.awaited: list[int] = []
+        self.lane = self.sideline.lane(lambda: self.enough, self.awaited.append)
         self.sideline.open = True
         self.sideline.known_at = math.inf  # somebody known asks all the time
         self.served: list[int] = []
@@ -76,7 +79,7 @@ class Crowd:
     def come(self, number: int, takes: float = module.SLICE_SECONDS / AT_ONCE / 2) -> None:
         for _ in range(number):
             self.strangers.append(Stranger(self.clock, takes, self.served, len(self.strangers)))
-            self.strangers[-1].join(self.sideline)
+            self.strangers[-1].join(self.lane)
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(5):
@@ -144,11 +147,11 @@ async def test_how_long_it_takes_until_all_were_served_is_known(crowd: Crowd) ->
     for each in crowd.strangers:
         each.far.close()
         each.near.recv(1)
-        crowd.sideline.remove(each.near.fileno())
+        crowd.lane.remove(each.near.fileno())
     near, far = socket.socketpair()
     far.send(b"!")
     last = Stranger(crowd.clock, 0.0, crowd.served, 0)
-    last.join(crowd.sideline)
+    last.join(crowd.lane)
     count = len(crowd.served)
     await crowd.until(count + 5)
     assert crowd.sideline.behind(crowd.clock.now) == 0.0, "it alone never waits"
@@ -165,13 +168,13 @@ async def test_who_waits_for_long_is_seen_before_it_is_served(crowd: Crowd) -> N
 async def test_one_that_leaves_while_another_is_served_is_not_called(crowd: Crowd) -> None:
     crowd.come(2)
     first, second = crowd.strangers
-    first.on_readable = lambda: crowd.sideline.remove(second.near.fileno())  # type: ignore[method-assign]
-    second.on_readable = lambda: crowd.sideline.remove(first.near.fileno())  # type: ignore[method-assign]
+    first.on_readable = lambda: crowd.lane.remove(second.near.fileno())  # type: ignore[method-assign]
+    second.on_readable = lambda: crowd.lane.remove(first.near.fileno())  # type: ignore[method-assign]
     for _ in range(20):
         await asyncio.sleep(0)
     assert len(crowd.sideline) == 1
-    crowd.sideline.remove(first.near.fileno())
-    crowd.sideline.remove(first.near.fileno())
+    crowd.lane.remove(first.near.fileno())
+    crowd.lane.remove(first.near.fileno())
 
 
 async def test_when_it_is_closed_each_goes_back_as_soon_as_it_is_readable(crowd: Crowd) -> None:
@@ -220,27 +223,91 @@ async def test_a_loop_that_is_very_late_once_opens_it_at_once() -> None:
 
 
 async def test_while_enough_was_read_nobody_is_and_all_wait(crowd: Crowd) -> None:
-    enough = True
-    crowd.sideline = Sideline(asyncio.get_running_loop(), crowd.turns, crowd.clock, lambda: enough)
+    crowd.enough = True
+    crowd.sideline.notice(2 * LATE_ONCE)
+    assert crowd.sideline.held() is crowd.lane
+    crowd.come(3)
+    await some_turns(crowd.turns)
+    assert not crowd.served
+    assert crowd.lane.held
+    assert crowd.awaited == [3]
+    assert repr(crowd.lane) == "<Lane 3 aside, 0.0 ms behind, held>"
+    assert crowd.sideline.behind(crowd.clock.now + 1.0) >= 1.0
+    crowd.enough = False
+    await some_turns(crowd.turns)
+    assert len(crowd.served) >= 3, "it is seen at the end of a turn"
+    assert crowd.awaited == [3, 0]
+    assert crowd.sideline.held() is None
+    assert "held" not in repr(crowd.lane)
+
+
+async def test_a_loop_that_has_less_to_do_keeps_nobody_waiting(crowd: Crowd) -> None:
+    crowd.enough = True
     crowd.sideline.notice(2 * LATE_ONCE)
     crowd.come(3)
-    await asyncio.sleep(5 * PAUSE_SECONDS)
-    assert not crowd.served
-    assert crowd.sideline.behind(crowd.clock.now + 1.0) >= 1.0
-    enough = False
-    await crowd.until(3)
-    enough = True
-    crowd.sideline.read(1.0, BUSY / 2)
-    await crowd.until(len(crowd.served) + 3)  # a loop that is not busy keeps nobody waiting
+    crowd.sideline.read(1.0, (BUSY + STILL_BUSY) / 2)
+    await some_turns(crowd.turns)
+    assert not crowd.served, "it had less to do because nobody was read"
+    crowd.sideline.read(1.0, STILL_BUSY / 2)
+    await some_turns(crowd.turns)
+    assert len(crowd.served) >= 3
+    crowd.sideline.read(1.0, (BUSY + STILL_BUSY) / 2)
+    before = len(crowd.served)
+    await some_turns(crowd.turns)
+    assert len(crowd.served) >= before + 3
+
+
+async def test_who_stands_on_one_lane_does_not_wait_for_another() -> None:
+    crowd = Crowd()
+    other = crowd.sideline.lane()
+    crowd.enough = True
+    crowd.sideline.notice(2 * LATE_ONCE)
+    crowd.come(2)
+    one = Stranger(crowd.clock, module.SLICE_SECONDS / 4, crowd.served, 7)
+    one.join(other)
+    await crowd.until(20)
+    assert set(crowd.served) == {7}
+    assert len(crowd.sideline) == 3
+    crowd.enough = False
+    await some_turns(crowd.turns)
+    await crowd.until(len(crowd.served) + 50)
+    counts = collections.Counter(crowd.served[-40:])
+    assert set(counts) == {0, 1, 7}
+    assert 0.1 < counts[7] / 40 < 0.9, "each lane has half of the time"
+    for each in (one, *crowd.strangers):
+        each.close()
+    crowd.sideline.close()
+
+
+async def test_a_lane_that_everybody_has_left_is_held_no_longer(crowd: Crowd) -> None:
+    crowd.enough = True
+    crowd.sideline.notice(2 * LATE_ONCE)
+    crowd.come(1)
+    await some_turns(crowd.turns)
+    assert crowd.lane.held
+    crowd.lane.remove(crowd.strangers[0].near.fileno())
+    crowd.enough = False
+    await some_turns(crowd.turns)
+    assert not crowd.lane.held
+    assert crowd.awaited == [1, 0]
+    assert crowd.turns.after is None, "nobody need look any more"
 
 
 async def test_nobody_waits_for_enough_once_it_is_closed(crowd: Crowd) -> None:
-    crowd.sideline = Sideline(asyncio.get_running_loop(), crowd.turns, crowd.clock, lambda: True)
+    crowd.enough = True
     crowd.come(2)
+    crowd.sideline.open = False
     async with asyncio.timeout(5):
         while len(crowd.sideline):
             await asyncio.sleep(0)
     assert [each.went_back for each in crowd.strangers] == [1, 1]
+
+
+async def some_turns(turns: Turns) -> None:
+    """Let the loop have so many turns that all is done that is to be done in them."""
+    for _ in range(20):
+        turns.now()
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("call", ["eventfd", "epoll"])
@@ -249,6 +316,7 @@ async def test_without_files_nobody_stands_aside(monkeypatch: pytest.MonkeyPatch
         raise OSError(24, "Too many open files")
 
     sideline = Sideline(asyncio.get_running_loop(), Turns(asyncio.get_running_loop(), time.monotonic), time.monotonic)
+    sideline.lane()
     with monkeypatch.context() as patch:
         patch.setattr(module.os if call == "eventfd" else module.select, call, none_left)
         sideline.read(1.0, 1.0)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from shield.replies.redirect import Redirect
     from shield.replies.reply import Reply
     from shield.wire.proxy_protocol import Ends
-    from shield.wire.sideline import Sideline
+    from shield.wire.sideline import Lane
     from shield.wire.splice import Pipe, Shortcut
 
 STREAM_HIGH: Final = 64 * 1024
@@ -209,8 +209,8 @@ class Stream(Answering):
     def _recognize(self, head: Head, now: float) -> None:
         self.peer.recognize(head, None, now)
 
-    def _stand_aside(self, sideline: Sideline | None) -> None:
-        self._connection.transport.stand_aside(sideline)
+    def _stand_aside(self, lane: Lane | None) -> None:
+        self._connection.transport.stand_aside(lane)
 
     def _server_name(self) -> str:
         return self._connection.server_name

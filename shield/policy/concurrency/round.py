@@ -19,7 +19,8 @@ from shield.policy.concurrency.evidence import ENOUGH, SURE, median, too_many
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.concurrency.slots import Slots
 
-FULL: Final = 0.5  # of the requests of a round: if fewer met the last slot or none, the limit was not in the way
+FULL: Final = 0.5
+"""Of the requests of a round: if fewer met the last slot or none, or waited unread, the limit was not in the way."""
 
 
 @dataclass(frozen=True, slots=True)

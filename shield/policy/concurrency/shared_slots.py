@@ -116,7 +116,7 @@ class SharedSlots(Slots):
         in_flight = self._in_flight
         in_flight[self._me] += 1
         self._untold += 1
-        if sum(in_flight) - self._ghosts >= self.reached_at:
+        if self.awaited or sum(in_flight) - self._ghosts >= self.reached_at:
             self._tell_taken()
             self._seat.add(Cell.TAKEN_FULL, 1)
             self.look()
@@ -205,7 +205,9 @@ class SharedSlots(Slots):
             self.begin(now)
 
     def say_waiting(self, known: int, others: int) -> None:
-        """Say how many requests wait at this worker: of T0 and T1, and others."""
+        """Say how many requests wait at this worker: of T0 and T1, and others. Of those that may wait unread, as many
+        count as there are slots: not each of them has to ask just now."""
+        others += min(self.awaited, self.size)
         cells = self._seat.board.cells
         cells(Cell.KNOWN_WAITING)[self._me], cells(Cell.OTHERS_WAITING)[self._me] = known, others
 

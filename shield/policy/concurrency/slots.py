@@ -25,6 +25,7 @@ class Slots:
 
     __slots__ = (
         "_settings",
+        "awaited",
         "began",
         "doublings",
         "epoch",
@@ -56,13 +57,14 @@ class Slots:
         self.doublings = 0  # of the least headroom: see headroom.py
         self._derive()
         self.exhausted = False  # none is left
+        self.awaited = 0  # requests that may wait unread until one is free
         self.epoch = 1
         self.saturated = False  # all were taken at some moment of the window that is open
         # of the round
         self.began = 0.0  # monotonic seconds; 0 before the first window
         self.reached = False  # all were taken at some moment
         self.taken = 0
-        self.taken_full = 0  # of these, those that took the last slot, or found none
+        self.taken_full = 0  # of these, those that took the last slot, or found none, or were unread until then
         self.fresh = Samples(settings.clients)  # of requests that began in it
 
     def take(self) -> None:
@@ -77,6 +79,8 @@ class Slots:
                 self.epoch += 1
                 self._forget()
                 self.reached = True
+        elif self.awaited:
+            self.taken_full += 1
 
     def give(self) -> None:
         """Take a slot back."""

@@ -173,3 +173,17 @@ def test_those_who_follow_have_as_many_as_the_worker_that_leads_says() -> None:
 )
 def test_slots_are_dealt_out_in_proportion(slots: int, needs: list[int], dealt: list[int]) -> None:
     assert deal(slots, needs) == dealt
+
+
+def test_who_waits_unread_counts_as_waiting_up_to_as_many_as_there_are_slots() -> None:
+    pool = Pool(12, workers=2)
+    pool.slots[0].say_waiting(0, 12)
+    pool.slots[1].awaited = 1000
+    pool.slots[1].say_waiting(0, 0)
+    pool.look()
+    assert [slots.share for slots in pool.slots] == [6, 6]
+    pool.slots[1].take()
+    assert pool.slots[1].taken_full == 1, "it found no slot before"
+    pool.slots[1].awaited = 0
+    pool.slots[1].take()
+    assert pool.slots[1].taken_full == 1

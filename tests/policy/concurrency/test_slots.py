@@ -104,3 +104,20 @@ def test_a_request_that_takes_long_gives_its_slot_back_and_is_at_the_service_all
     assert ten.many_strange
     ten.ends_long(stranger=True)
     assert (ten.in_flight, ten.long, ten.strange, ten.many_long, ten.many_strange) == (5, 2, 1, True, False)
+
+
+def test_who_is_not_read_until_a_slot_is_free_was_in_the_way_as_well() -> None:
+    ten = slots(10)
+    for _ in range(10):
+        ten.take()
+    for _ in range(5):
+        ten.give()
+    assert ten.taken_full == 0, "the round began with the tenth"
+    ten.awaited = 7
+    for _ in range(4):
+        ten.take()
+    assert (ten.taken, ten.taken_full) == (4, 4)
+    ten.awaited = 0
+    ten.give()
+    ten.take()
+    assert (ten.taken, ten.taken_full) == (5, 4)
