@@ -66,7 +66,8 @@ _BAN: Final = Action.BAN
 _T2: Final = Tier.T2
 _ROUTE_RATE: Final = Reason.ROUTE_RATE
 NOT_SENT: Final = "fail"
-"""In place of the action of a request that the policy let through and no server got."""
+"""In place of the action of a request that the policy let through and no server got, as of one whose body never came
+whole."""
 _NOT_SENT: Final = {
     fault.value: fault.status
     for fault in (Fault.UPSTREAM_UNAVAILABLE, Fault.UPSTREAM_REFUSED, Fault.STREAMS_FULL, Fault.OUT_OF_FILES)
@@ -279,7 +280,7 @@ class AccessLog:
             line["ja4"] = ja4
         if fault:
             line["fault"] = fault
-            if _NOT_SENT.get(fault) == status:
+            if not server or _NOT_SENT.get(fault) == status:
                 line["action"], line["reason"] = NOT_SENT, fault
         if rule:
             line["rule"] = rule

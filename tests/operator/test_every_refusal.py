@@ -170,7 +170,7 @@ PROVOKED: dict[str, tuple[Provoke, tuple[str, str]]] = {
 }
 ELSEWHERE = {"misdirected"}
 """It is provoked below."""
-NOT_SENT = {"upstream_refused", "upstream_unavailable", "streams_full", "out_of_files"}
+NOT_SENT = {"body_timeout", "upstream_refused", "upstream_unavailable", "streams_full", "out_of_files"}
 
 
 def test_each_fault_is_provoked() -> None:
