@@ -232,7 +232,7 @@ def ask(
 
 
 def wait_until_answers(
-    process: Process, port: int, unready: int | None = None, timeout: float = 15.0, tls: bool = False
+    process: Process, port: int, unready: int | None = None, timeout: float = 60.0, tls: bool = False
 ) -> None:
     """Until the server answers, and not with `unready`. Raises NotAnswering when it ends or stays silent."""
     deadline = time.monotonic() + timeout
