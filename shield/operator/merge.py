@@ -82,8 +82,9 @@ class WorkersView:
             status, text = answer
             if status != 200:
                 return False, f"worker {worker}: {text.strip()}"
-            said.append(text)
-        return True, next((text.strip() for text in said if text.strip() != "ready"), "ready")
+            said.append(text.strip())
+        lacking = dict.fromkeys(text for text in said if text != "ready")
+        return True, "; ".join(lacking) or "ready"
 
     def status(self) -> dict[str, Any]:
         """Totals under the names that a single process uses, then each worker's own status."""

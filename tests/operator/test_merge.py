@@ -120,6 +120,9 @@ async def test_ready_when_all_are(tmp_path: Path) -> None:
     async with merged(tmp_path, Worker(0), second) as view:
         await view.refresh("/readyz")
         assert view.ready() == (True, "ready")
+        second.answer = (True, "ready, but for blog")
+        await view.refresh("/readyz")
+        assert view.ready() == (True, "ready, but for blog")
         second.answer = (False, "no upstream server is healthy")
         await view.refresh("/readyz")
         assert view.ready() == (False, "worker 1: no upstream server is healthy")
