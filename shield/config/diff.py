@@ -53,28 +53,50 @@ def _are_tables(value: Any) -> bool:
 
 
 def _of_arrays(key: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[Difference]:
-    """Tables of the same name are compared; of the others it is said that they are there."""
-    old, new = _named(before), _named(after)
-    for name, table in old.items():
-        if name not in new:
-            yield Difference(f"{key}[{name}]", _short(table), "")
-    for name, table in new.items():
-        if name in old:
-            yield from _of_tables(f"{key}[{name}].", old[name], table)
+    """Tables that belong together are compared; of the others it is said that they are there."""
+    old, new = _names(before), _names(after)
+    pairs = _pairs(before, after)
+    for place, table in enumerate(before):
+        if place not in pairs:
+            yield Difference(f"{key}[{old[place]}]", _short(table), "")
+    back = {theirs: ours for ours, theirs in pairs.items()}
+    for place, table in enumerate(after):
+        if place in back:
+            yield from _of_tables(f"{key}[{new[place]}].", before[back[place]], table)
         else:
-            yield Difference(f"{key}[{name}]", "", _short(table))
-    order = [[name for name in names if name in old and name in new] for names in (old, new)]
-    if order[0] != order[1]:  # the first that fits holds
-        yield Difference(f"order of {key}", *(", ".join(names) for names in order))
+            yield Difference(f"{key}[{new[place]}]", "", _short(table))
+    moved = [pairs[place] for place in sorted(pairs)]
+    if moved != sorted(moved):  # the first that fits holds
+        yield Difference(f"order of {key}", *(", ".join(new[place] for place in way) for way in (moved, sorted(moved))))
 
 
-def _named(tables: Sequence[Any]) -> dict[str, Any]:
-    """Tables by what they are called, or by their numbers where that would not tell them apart."""
-    names = [str(getattr(table, "label", "")) for table in tables]
-    alike = len(set(names)) < len(names) or "" in names
-    return {
-        str(number) if alike else name: table for number, (name, table) in enumerate(zip(names, tables, strict=True))
-    }
+def _pairs(before: Sequence[Any], after: Sequence[Any]) -> dict[int, int]:
+    """Which tables belong together, by their places: equal ones first, then those of one name, then of those without a
+    name the most alike."""
+    found: dict[int, int] = {}
+    ways = [(-_alike(one, two), abs(i - j), i, j) for i, one in enumerate(before) for j, two in enumerate(after)]
+    for likeness, _, ours, theirs in sorted(ways):
+        if likeness < 0 and ours not in found and theirs not in found.values():
+            found[ours] = theirs
+    return found
+
+
+def _alike(one: Any, two: Any) -> int:
+    """How much two tables are the same one, from 0: not at all."""
+    names = {field.name: field.default for field in fields(one)}
+    if one == two:
+        return 2 * len(names) + 2
+    label = str(getattr(one, "label", ""))
+    if label != str(getattr(two, "label", "")):
+        return 0
+    said = (name for name, default in names.items() if getattr(one, name) != default)
+    same = len([name for name in said if getattr(one, name) == getattr(two, name)])
+    return same + (len(names) + 1 if label else 0)
+
+
+def _names(tables: Sequence[Any]) -> list[str]:
+    """What tables are called, by their label or their place."""
+    return [str(getattr(table, "label", "")) or str(place) for place, table in enumerate(tables)]
 
 
 def _short(table: Any) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import cast
+
 from shield.config.diff import NOT_SHOWN, Difference, differences
 from shield.config.load import parse
 from shield.config.settings import Config
@@ -49,3 +52,28 @@ def test_secrets_are_not_shown() -> None:
     keys = '[identity]\napi_key_header = "X-Key"\napi_keys = ["{}"]'
     (found,) = between(keys.format("0" * 64), keys.format("1" * 64))
     assert found == Difference("identity.api_keys", NOT_SHOWN, NOT_SHOWN)
+
+
+def test_tables_without_a_name_are_paired_with_the_one_most_alike() -> None:
+    @dataclass(frozen=True)
+    class Table:
+        place: str
+        a: int = 0
+        b: int = 0
+        c: int = 0
+        d: int = 0
+        e: int = 0
+        f: int = 0
+
+    @dataclass(frozen=True)
+    class Tables:
+        some: tuple[Table, ...]
+
+    one, two, three = Table("one", 1, 2, 3), Table("two", 4, 5), Table("three", 9)
+    before, after = Tables((one, two)), Tables((three, two, Table("one", 1, 2, 4)))
+    found = list(differences(cast("Config", before), cast("Config", after)))
+    assert [(each.key, each.after) for each in found] == [
+        ("some[0]", '{ place = "three", a = 9 }'),
+        ("some[2].c", "4"),
+        ("order of some", "1, 2"),
+    ]
