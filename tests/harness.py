@@ -254,6 +254,8 @@ class PermissiveEngine:
 
 
 class QuietLog:
+    traces = None
+
     def __init__(self) -> None:
         self.requests: list[tuple[Any, ...]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []

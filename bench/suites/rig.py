@@ -84,6 +84,8 @@ def calls(thing: Any, name: str) -> Iterator[list[Any]]:
 class SilentLog:
     """An access log that is off."""
 
+    traces = None
+
     def request(self, *_: Any, **__: Any) -> None:
         pass
 

@@ -251,8 +251,12 @@ class Answering(ABC):
             self._make_response()
         forwarder = serving.forwarder
         request_id = head.request_id if peer.trusted and head.request_id else forwarder.request_ids()
+        sent = head
+        if serving.log.traces is not None:
+            sent, line = serving.log.traces.begin(request, head, peer.trusted, now)
+            suffix += line
         side: Any = self  # a subclass has the rest of exchange.ports.ClientSide
-        request.owner = exchange = Exchange(forwarder, side, request, head, suffix, request_id, now)
+        request.owner = exchange = Exchange(forwarder, side, request, sent, suffix, request_id, now)
         self._exchange = exchange
         if head.length == 0:
             self._phase = EXCHANGE

@@ -20,6 +20,7 @@ from shield.model import DEFAULT_SITE
 from shield.operator.log import LogSettings
 from shield.operator.notices import NotifySettings
 from shield.operator.server import AdminSettings
+from shield.operator.tracing import TracesSettings
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.drops import DropsSettings
@@ -69,6 +70,7 @@ class Config:
     admin: Annotated[AdminSettings, Doc("The operator's listener.")] = AdminSettings()
     log: Annotated[LogSettings, Doc("JSON lines on stderr.")] = LogSettings()
     notify: Annotated[NotifySettings, Doc("Who is told of an attack.")] = NotifySettings()
+    traces: Annotated[TracesSettings, Doc("Requests, for an OpenTelemetry collector.")] = TracesSettings()
     state: Annotated[StateSettings, Doc("What survives a restart.")] = StateSettings()
     identity: Annotated[IdentitySettings, Doc("Who is asking.")] = IdentitySettings()
     tables: Annotated[TableSettings, Doc("How much is remembered.")] = TableSettings()

@@ -713,6 +713,8 @@ class Exchange:
             metrics.request_seconds[request.tier].observe(now - self.started)
             if outcome.rtt >= 0.0:
                 metrics.upstream_seconds.observe(outcome.rtt)
+                if forwarder.log.traces is not None:
+                    forwarder.log.traces.answered(request, outcome.rtt)
             released = forwarder.engine.learn(request, outcome, now)
         else:
             status, released = self._tell_policy(ending, now, fault, was_sent)

@@ -34,6 +34,7 @@ from shield.operator.log_lines import CallLater, LineWriter, LogLines
 from shield.operator.refusals import Refusals
 from shield.operator.sampler import FairSampler, Sampler
 from shield.operator.timeline import Timeline
+from shield.operator.tracing import Traces
 from shield.policy.fingerprint import shape
 from shield.policy.request import Request
 from shield.policy.whereabouts import Where, Whereabouts
@@ -171,7 +172,8 @@ class AccessLog:
 
     __slots__ = (
         "_access", "_clock", "_combined", "_events", "_faults", "_level", "_lines", "_loop", "_next_report",
-        "_refusals", "_refused", "_requests", "_thread", "_writers", "site_of", "suppressed", "timeline", "where",
+        "_refusals", "_refused", "_requests", "_thread", "_writers", "site_of", "suppressed", "timeline", "traces",
+        "where",
     )  # fmt: skip
 
     def __init__(
@@ -204,9 +206,10 @@ class AccessLog:
         self._next_report = float("-inf")
         self._refusals = refusals
         self.timeline = timeline
-        self.site_of: Callable[[Request], str] | None = None  # where there are several
         """Where events are kept besides, whatever the level."""
+        self.site_of: Callable[[Request], str] | None = None  # where there are several
         self.where: Where | None = None  # where there is a database
+        self.traces: Traces | None = None  # who is told of requests besides, if anybody
         self.suppressed = 0
 
     @property
@@ -247,6 +250,8 @@ class AccessLog:
         `fault` why it failed, if it did; `ja4` of the client's program, over TLS; `rule` that the response broke;
         `http`: the version that it was made in, "1.0" or "2"; empty for the usual one.
         """
+        if self.traces is not None:
+            self.traces.ended(request, status, seconds, server, request_id, fault, now)
         if not self._requests and not (fault and self._admit_fault(now)):
             return
         if self._combined:
@@ -313,6 +318,8 @@ class AccessLog:
         holds = verdict.action is not _BAN and request.tier <= _T2
         if self._refusals is not None:
             self._refusals.note(now, request, status, request_id, holds)
+        if self.traces is not None:
+            self.traces.refused(request, status, request_id.decode("ascii"), now)
         if not self._refused.admit(client.network, holds, now):
             self._lines.schedule()
             return

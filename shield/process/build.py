@@ -38,6 +38,7 @@ from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
 from shield.operator.refusals import Refusals
+from shield.operator.tracing import Traces
 from shield.policy.board.seat import Seat
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
@@ -178,6 +179,10 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     for listener in _listeners(config, listening, serving, entrance, certificates, connections):
         listeners.append(listener)
         closing.callback(listener.stop)
+    log.traces = None
+    if config.traces.endpoint:
+        log.traces = traces = Traces(config.traces, clock, setting.wall_offset)
+        closing.push_async_callback(traces.close)
     return Parts(metrics, sites, replies, places, serving, certificates, known, crawlers, listeners, connections)
 
 
