@@ -1,10 +1,11 @@
 """What it costs the data path that somebody operates Shield: the same Shield, looked at or not, side by side.
 
-    plain     no log of requests, no rules, and nobody looks
+    plain     a log of warnings only, no rules, and nobody looks
     watched   plain, /metrics scraped each second, and the dashboard's stream open
     ruled     plain, and RULES rules made at run time, none of which is about those who ask
+    operated  watched and ruled, and a log in a file with `log.requests = false`
     logged    plain, and a line in a file for each request
-    all       all of these
+    all       operated, and a line in a file for each request
 
 All stay up and take turns on the same core, so that a machine that slows down slows all of them. A ratio is what a
 request costs of what it costs in `plain`: the median over the rounds of the ratio within a round.
@@ -38,11 +39,11 @@ from bench.plots import report
 from bench.suites.contest import PAUSE, Contest, Turn
 from bench.suites.workloads import WORKLOADS
 
-VARIANTS: Final = ("plain", "watched", "ruled", "logged", "all")
+VARIANTS: Final = ("plain", "watched", "ruled", "operated", "logged", "all")
 RULES: Final = 100
-WATCHED: Final = ("watched", "all")
-RULED: Final = ("ruled", "all")
-LOGGED: Final = ("logged", "all")
+WATCHED: Final = ("watched", "operated", "all")
+RULED: Final = ("ruled", "operated", "all")
+LOGS: Final = {"operated": "requests = false\n", "logged": "", "all": ""}
 QUIET: Final = '[log]\nlevel = "warning"\n'
 
 
@@ -155,9 +156,9 @@ def _started(name: str, cores: frozenset[int], template: Setup, started: list[Pr
     folder.mkdir()
     port, side_port = free_ports(2)
     plan = shield.plan(dataclasses.replace(template, folder=folder, port=port, side_port=side_port))
-    if name in LOGGED:
+    if name in LOGS:
         config = folder / "shield.toml"
-        config.write_text(config.read_text().replace(QUIET, f'[log]\noutput = "{folder}/requests.log"\n'))
+        config.write_text(config.read_text().replace(QUIET, f'[log]\noutput = "{folder}/log"\n{LOGS[name]}'))
     process = launch(name, plan.argv, folder, cores)
     started.append(process)
     wait_until_answers(process, port, plan.unready)
