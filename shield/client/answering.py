@@ -374,12 +374,19 @@ class Answering(ABC):
         return (self._deserves() or not self._serving.engine.pressed) and self.watch.pause(now)
 
     def _may_stay(self, now: float) -> bool:
-        """Whether a client with a history or a pass, which has not read for so long, may rest on: it keeps the service
-        from nothing, and nobody lacks what it holds. It is watched on then."""
+        """Whether a client that has not read for so long may rest on: it has a history or a pass, or plays something in
+        calm weather, it keeps the service from nothing, and nobody lacks what it holds. It is watched on then."""
         exchange = self._exchange
         free = exchange is None or (exchange.slot is not None and exchange.slot.returned)
         roomy = self._serving.forwarder.streams.roomy() and self.flow.roomy()
-        return free and roomy and self._deserves() and self.watch.stay(now)
+        return free and roomy and (self._deserves() or self._plays()) and self.watch.stay(now)
+
+    def _plays(self) -> bool:
+        """Whether a stranger rests as a player does that has enough: in calm weather, with much taken, and while half
+        of the places for slow strangers are free."""
+        serving = self._serving
+        streams, limit = serving.forwarder.streams, serving.forwarder.engine.concurrency_limit
+        return not serving.engine.pressed and self.flow.taken() >= WELL_BEGUN and streams.patient(limit)
 
     def _deserves(self) -> bool:
         """Whether the client has a history or a pass."""
@@ -394,6 +401,9 @@ class Answering(ABC):
 
 
 NOT_YET: Final[Any] = None
+WELL_BEGUN: Final = 256 * 1024
+"""bytes that a player has taken before it rests, on its connection: half a minute of speech, and a second of film. Who
+reads nothing of what it has asked for does not wait for its turn to read."""
 _ADDRESS_BANNED: Final = Reason.ADDRESS_BANNED
 _QUEUE, _CHALLENGE = Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _STRANGERS: Final = Tier.T2

@@ -21,8 +21,9 @@ A connection waits for one thing at a time, and each has its limit:
     closing            timeouts.progress              reset
     nothing            -
 
-A body, and a client that reads, may rest for timeouts.pause in calm weather, and always if the client is known. A known
-client that reads, and holds nothing that is short, may rest on for as long as a connection lives.
+A body, and a client that reads, may rest for timeouts.pause in calm weather, and always if the client is known. One
+that reads, is known or in calm weather plays something, and holds nothing that is short, may rest on for as long as a
+connection lives.
 
 The newest wait is the one that counts. A verb costs two or three stores (0.05 µs) and no timer: Sweep looks at
 `deadline` once a second.
@@ -139,9 +140,9 @@ class TimeoutSettings:
         Doc(
             "Time for which a client may rest: read less than min_rate of a response, or nothing, as media players do "
             "that have enough for now, or send no more of a body that it has begun, as a phone in a tunnel. In calm "
-            "weather everybody may, under pressure those with a history or a pass. These may rest on while they read, "
-            "for timeouts.connection at most, as long as half of the places for streams and of the memory for reading "
-            "ahead is free. 0 is progress, for everybody."
+            "weather everybody may, under pressure those with a history or a pass. These, and in calm weather whoever "
+            "has read 256 KiB, may rest on while they read, for timeouts.connection at most, as long as half of the "
+            "places for streams and of the memory for reading ahead is free. 0 is progress, for everybody."
         ),
         Why(
             "Chosen",

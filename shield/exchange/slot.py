@@ -111,6 +111,10 @@ class Streams:
         """Whether half of the places are free."""
         return 2 * self.places.total <= self.places.most
 
+    def patient(self, limit: int) -> bool:
+        """Whether half of the places for strangers' laggards are free, while there are `limit` slots."""
+        return 2 * self.lagging[False].total <= limit
+
     def may_enter(self, request: Request) -> bool:
         """Whether there is a place for `request`, or one that somebody else must leave to it."""
         places = self.places

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shield.client.answering import WELL_BEGUN
 from shield.client.watch import TimeoutSettings
 from shield.exchange.slot import LEAST_PACE, PACE_SECONDS
 from shield.http.settings import HttpSettings
@@ -163,6 +164,29 @@ async def test_a_known_player_may_rest_as_long_as_a_connection_lives_while_there
         for _ in range(14):
             shield.advance(20)
         assert not shield.metrics.faults["read_timeout"]
+        for _ in range(2):
+            shield.advance(20)
+        await soon(lambda: shield.metrics.connections_open == 0)
+
+
+@pytest.mark.parametrize("why", ["", "pressure", "others", "unread"])
+async def test_a_stranger_who_plays_may_rest_so_in_calm_weather(why: str) -> None:
+    """A browser rests for two minutes from 64 kbit/s of speech, and from anything that its user has paused. After a
+    minute and a half it was cut, and of what cannot be asked for in parts the end was not heard."""
+    async with (
+        shielded({"/": reply(8 * BODY)}, http=HTTP, timeouts=TimeoutSettings(connection=300.0)) as (shield, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        player = await ask(stack, shield, "127.0.1.1")
+        while why != "unread" and len(player.buffer) < 2 * WELL_BEGUN:
+            await player.more()
+        await soon(lambda: shield.accepted and shield.accepted[0].flow.blocked and shield.streams.laggards)
+        shield.engine.pressed = why == "pressure"
+        if why == "others":
+            shield.engine.concurrency_limit = 1
+        for _ in range(14):
+            shield.advance(20)
+        assert shield.metrics.faults["read_timeout"] == bool(why)
         for _ in range(2):
             shield.advance(20)
         await soon(lambda: shield.metrics.connections_open == 0)
