@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Final, Literal
 
@@ -89,7 +89,7 @@ class Known:
         self.rested = False
         known: dict[tuple[Use, str], Source] = {}
         if former is not None:
-            known = {(one.use, one.path): one for one in former.sources}
+            known = {(one.use, one.path): replace(one) for one in former.sources}  # each watches for itself
         self.sources: tuple[Source, ...] = tuple(known.get(each) or Source(*each) for each in _named(settings))
         self.where: Where = self._where if settings.asn or settings.country else nowhere
 
@@ -196,10 +196,16 @@ class Known:
         return found
 
     def _find(self, address: str) -> Whereabouts:
-        told = [one.database.where(address) for one in self.sources if one.database is not None]
-        asn = next((each for each in told if each.asn), NOWHERE)
-        country = next((each.country for each in told if each.country), "")
-        return Whereabouts(asn.asn, country, asn.name) if asn.asn or country else NOWHERE
+        asn = country = NOWHERE
+        for one in self.sources[:2]:  # databases come first
+            if one.database is not None:
+                if one.use == "asn":
+                    asn = one.database.where(address)
+                else:
+                    country = one.database.where(address)
+        if asn is NOWHERE:
+            return country
+        return asn if country is NOWHERE else Whereabouts(asn.asn, country.country, asn.name)
 
 
 def whereabouts(settings: IdentitySettings, addresses: Sequence[str]) -> Mapping[str, Whereabouts]:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from shield.model import Reason
 from shield.policy.intervals import Intervals
-from shield.policy.locations import Cidrs
+from shield.policy.locations import Cidrs, number_of
 from shield.policy.whereabouts import Where, asn_of, country_of, nowhere, region_of
 
 
@@ -80,15 +80,20 @@ class Standing:
     def named(self, address: str) -> Reason | None:
         """What the networks of the config say of a textual address: ALLOWLISTED, DENYLISTED, or None. ValueError when
         it is none."""
-        if self._allow and address in self._allow:
-            return Reason.ALLOWLISTED
-        if self._deny and address in self._deny:
-            return Reason.DENYLISTED
-        return None
+        if not self.names_networks:
+            return None
+        version, bits, _ = number_of(address)
+        return self.named_at(version, bits)
 
-    def spares(self, address: str) -> bool:
-        """Whether no file, AS or country concerns a textual address. ValueError when it is none."""
-        return address in self._spared
+    def named_at(self, version: int, bits: int) -> Reason | None:
+        """The same of an address of IP version 4 or 6, as a number."""
+        if self._allow.has(version, bits):
+            return Reason.ALLOWLISTED
+        return Reason.DENYLISTED if self._deny.has(version, bits) else None
+
+    def spares(self, version: int, bits: int) -> bool:
+        """Whether no file, AS or country concerns an address."""
+        return self._spared.has(version, bits)
 
     def listed(self, version: int, bits: int) -> Named | None:
         """What the files say of an address: those that allow before those that deny."""

@@ -1,6 +1,6 @@
 """Writes databases in MaxMind's format, by its specification (version 2.0): small ones, for tests.
 
-A binary search tree with records of 24 bits, 16 zero bytes, the data, and the metadata after its marker. IPv4 is in the
+A binary search tree, 16 zero bytes, the data, and the metadata after its marker. IPv4 is in the
 tree of IPv6, below ::/96.
 """
 
@@ -32,8 +32,8 @@ def write(path: Path, kind: str, records: Mapping[str, Any], built: int = BUILT)
     return path
 
 
-def database(kind: str, records: Mapping[str, Any], built: int = BUILT) -> bytes:
-    """The same as bytes."""
+def database(kind: str, records: Mapping[str, Any], built: int = BUILT, size: int = 24) -> bytes:
+    """The same as bytes, with tree records of `size` bits: 24, 28 or 32."""
     data, offsets = b"", []
     for record in records.values():
         offsets.append(len(data))
@@ -57,9 +57,14 @@ def database(kind: str, records: Mapping[str, Any], built: int = BUILT) -> bytes
     count = len(nodes)
     tree = b""
     for node in nodes:
-        for side in node:
-            value = count if side is None else side if isinstance(side, int) else count + 16 + side[1]
-            tree += value.to_bytes(3, "big")
+        left, right = (
+            count if side is None else side if isinstance(side, int) else count + 16 + side[1] for side in node
+        )
+        if size == 28:
+            middle = bytes([left >> 24 << 4 | right >> 24])
+            tree += (left & 0xFFFFFF).to_bytes(3, "big") + middle + (right & 0xFFFFFF).to_bytes(3, "big")
+        else:
+            tree += left.to_bytes(size // 8, "big") + right.to_bytes(size // 8, "big")
     about = {
         "binary_format_major_version": (UINT16, 2),
         "binary_format_minor_version": (UINT16, 0),
@@ -69,7 +74,7 @@ def database(kind: str, records: Mapping[str, Any], built: int = BUILT) -> bytes
         "ip_version": (UINT16, 6),
         "languages": ["en"],
         "node_count": count,
-        "record_size": (UINT16, 24),
+        "record_size": (UINT16, size),
     }
     return tree + b"\0" * 16 + data + MARKER + _encode(about)
 

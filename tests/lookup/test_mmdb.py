@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -103,3 +105,34 @@ def test_without_the_package_the_line_that_installs_it_is_named(
     monkeypatch.setattr(mmdb.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnusableError, match=r"pip install 'shield-proxy\[mmdb\]'"):
         Database(str(write(tmp_path / "asn.mmdb", "GeoLite2-ASN", ASNS)), "asn")
+
+
+@pytest.mark.parametrize("size", [24, 28, 32])
+def test_trees_with_records_of_each_size(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "asn.mmdb"
+    path.write_bytes(database("GeoLite2-ASN", {"2001:db8::/32": asn(64501), **ASNS}, size=size))
+    found = Database(str(path), "asn")
+    assert [found.where(text).asn for text in ("192.0.2.7", "2001:db8::1")] == [64500, 64501]
+
+
+def test_whatever_is_damaged_it_is_refused_or_read(tmp_path: Path) -> None:
+    random, path, read = Random(1), tmp_path / "x.mmdb", 0
+    for _ in range(200):
+        data = bytearray(database("GeoLite2-ASN", ASNS))
+        for _ in range(random.randrange(1, 6)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        path.write_bytes(data)
+        with contextlib.suppress(UnusableError):
+            found = Database(str(path), "asn")
+            read += 1
+            for text in ("192.0.2.7", "2001:db8::1", "198.51.100.1", "::1"):
+                assert isinstance(found.where(text), Whereabouts)
+    assert 20 < read < 180
+
+
+def test_a_tree_that_leads_back_to_itself_is_looked_at_only_so_long(tmp_path: Path) -> None:
+    data = bytearray(database("GeoLite2-ASN", ASNS))
+    data[:6] = bytes(6)  # both sides of the root are the root
+    (tmp_path / "x.mmdb").write_bytes(data)
+    with pytest.raises(UnusableError, match="tells the AS of no address"):
+        Database(str(tmp_path / "x.mmdb"), "asn")

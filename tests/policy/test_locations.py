@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shield.policy.locations import Cidrs, locate, wider
+from shield.policy.locations import Cidrs, locate, number_of, wider
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,22 @@ def test_lists_of_networks_hold_both_families_and_any_length() -> None:
     outside = ["192.0.2.128", "198.51.100.8", "2001:db8:8000::", "::1"]
     assert [address in cidrs for address in inside + outside] == [True] * 4 + [False] * 4
     assert not Cidrs([])
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "number", "plain"),
+    [
+        ("192.0.2.1", 4, 0xC0000201, "192.0.2.1"),
+        ("::ffff:192.0.2.1", 4, 0xC0000201, "192.0.2.1"),
+        ("2001:db8::1", 6, 0x20010DB8 << 96 | 1, "2001:db8::1"),
+        ("2001:db8:1:2::/64", 6, 0x20010DB800010002 << 64, "2001:db8:1:2::"),
+    ],
+)
+def test_an_address_as_a_number(text: str, version: int, number: int, plain: str) -> None:
+    assert number_of(text) == (version, number, plain)
+
+
+@pytest.mark.parametrize("text", ["192.0.2", "192.0.2.256", "192.0.2.01", "other", "", "2001:db8::/48", "::g"])
+def test_what_has_no_number(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - ipaddress words it
+        number_of(text)

@@ -14,12 +14,11 @@ So a partner in a banned country is let in by a rule of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv6Address, ip_address
 from math import inf
 from typing import Final
 
 from shield.policy.entries import Pass, PassKind
-from shield.policy.locations import Cidrs
+from shield.policy.locations import Cidrs, number_of
 from shield.policy.request import Request
 from shield.policy.rules.rule import ACCESS, SPARE, Rule, network_of
 from shield.policy.standing import NOTHING_STANDING, Named, Standing
@@ -151,23 +150,21 @@ class Matching:
         return self._clients.setdefault(bytes.fromhex(subject), [None, None])
 
     def _find(self, text: str) -> tuple[Rule | None, Rule | None]:
-        address = ip_address(text.removesuffix("::/64") + "::" if text.endswith("::/64") else text)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        bits, access, limit = int(address), None, None
-        for (version, shift), members in self._networks.items():  # the smallest networks first
-            if version == address.version:
+        version, bits, address = number_of(text)
+        access = limit = None
+        for (each, shift), members in self._networks.items():  # the smallest networks first
+            if each == version:
                 pair = members.get(bits >> shift)
                 if pair is not None:
                     access, limit = access or pair[0], limit or pair[1]
-        standing, name = self._standing, str(address)
-        judged = access is None and standing.named(name) is not None  # the judge goes by that
-        if standing.spares(name) or name in self._spared:
+        standing = self._standing
+        judged = access is None and standing.named_at(version, bits) is not None  # the judge goes by that
+        if standing.spares(version, bits) or self._spared.has(version, bits):
             return access, limit
         if access is None and not judged:
-            access = _of_config(standing.listed(address.version, bits))
+            access = _of_config(standing.listed(version, bits))
         if self._by_region:
-            there = standing.where(name)
+            there = standing.where(address)
             for pair, usual in (
                 (self._asns.get(there.asn), standing.of_asn(there.asn)),
                 (self._countries.get(there.country), standing.of_country(there.country)),
