@@ -267,7 +267,8 @@ class Run:
         while any(process.popen.poll() is None for process in processes):
             now = time.monotonic()
             if now > latest:
-                raise RuntimeError(f"{self.title}, {self.scene_name}: the run does not end")
+                left = [process.name for process in processes if process.popen.poll() is None]
+                raise RuntimeError(f"{self.title}, {self.scene_name}: the run does not end ({', '.join(left)})")
             phase = "visits" if now < times.calm else "calm" if now < times.attack else "attack"
             phase = "waiting for the last answers" if now > times.end else phase
             shown.step(done + min(now - begin, self.total), f"{self.scene_name}, {self.title}: {phase}")
