@@ -22,7 +22,7 @@ from bench.load.holders import Holders, established, received
 KINDS: Final = ("h2-resets", "h2-provoked", "h2-continuation", "h2-window")
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 STEP: Final = 0.1  # seconds between two moves of a connection
-STREAMS: Final = 20  # files that one of h2-window asks for at a time
+STREAMS: Final = 2  # files that one of h2-window asks for at a time
 _DATA, _HEADERS, _RESET, _SETTINGS, _WINDOW, _CONTINUATION = 0, 1, 3, 4, 8, 9
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 

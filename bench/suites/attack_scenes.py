@@ -254,7 +254,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     ),
     "h2-frames": Scene(
         "Header blocks without end, and windows of zero",
-        "25 addresses send CONTINUATION for ever, 1 MB/s in all; 25 ask for 1,000 articles and let nothing pass",
+        "25 addresses send CONTINUATION for ever, 1 MB/s in all; 25 ask for 100 articles and let nothing pass",
         None,
         frames,
         newcomers=FEW_NEWCOMERS,
