@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from shield.replay import files, report
 from shield.replay.driver import Driver
 from shield.replay.files import LogError, Progress, Skipped
 from shield.replay.hosts import HOSTLESS, Hosts
+from shield.replay.kept import Kept
 from shield.replay.lines import Line
 from shield.replay.order import Astray, Log, in_order
 from shield.replay.scene_file import Portrait
@@ -46,7 +48,7 @@ def replay(names: Sequence[str], configs: Mapping[str, Config], json: bool, site
     began = time.perf_counter()
     hosts = {name: Hosts(config, site) for name, config in configs.items()}
     logs = Logs(names, [proxy for config in configs.values() for proxy in config.listen.trusted_proxies])
-    with logs.bar("replay", 1 + len(configs)) as tell:
+    with closing(logs.keep()), logs.bar("replay", 1 + len(configs)) as tell:
         survey, services = logs.survey(tell, hosts)
         found = logs.replay(survey, configs, tell, hosts, services)
     hostless = next((each for each in found.values() if each.hostless == each.requests), None)
@@ -111,6 +113,12 @@ class Logs:
         self.skipped = Skipped()
         self.astray = Astray()
         self._starts: list[tuple[float, str]] = []
+        self._kept: Kept | None = None
+
+    def keep(self) -> Kept:
+        """Keep the lines of the first reading for the second, until what is given is closed."""
+        self._kept = Kept()
+        return self._kept
 
     def bar(self, title: str, times: int) -> Any:
         """A progress bar for reading all that so many times; two configs are two times."""
@@ -126,8 +134,11 @@ class Logs:
             for name, each in hosts.items()
         }
         several = [(hosts[name], of) for name, of in services.items() if len(of) > 1]
+        read = self._lines(self.skipped, self.astray, 1)
+        if self._kept is not None:
+            read = self._kept.keep(read, self._progress)
         with _no_garbage():
-            for line in _told(self._lines(self.skipped, self.astray, 1), self._progress, tell, "first reading"):
+            for line in _told(read, self._progress, tell, "first reading"):
                 found.add(line)
                 for each, of in several:
                     site = each.of(line)
@@ -158,7 +169,9 @@ class Logs:
             name: Driver(config, survey, answering, hosts[name], services[name]) for name, config in configs.items()
         }
         with _no_garbage():
-            lines = self._lines(Skipped(), Astray(), len(drivers))
+            times = len(drivers)
+            kept = self._kept
+            lines = kept.lines(self._progress, times) if kept else self._lines(Skipped(), Astray(), times)
             for line in _told(lines, self._progress, tell, "replay"):
                 for driver in drivers.values():
                     if not driver.ask(line):

@@ -85,6 +85,18 @@ class Line:
         self.forwarded = forwarded
         self.ask_from(address)
 
+    @classmethod
+    def again(cls, values: tuple[Any, ...]) -> Line:
+        """One out of the values that kept.py has of it."""
+        self = cls.__new__(cls)
+        (
+            self.at, self.exact, self.address, self.agent, self.host, self.key, self.language, self.method, self.path,
+            self.referer, self.seconds, self.service, self.status, self.who, fields,
+        ) = values  # fmt: skip
+        self.fields = NOTHING if fields is None else fields
+        self.forwarded = ""
+        return self
+
     def ask_from(self, address: str) -> None:
         """Have it come from there."""
         self.address = address

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from shield import cli
+from shield.replay import kept
 from tests.lookup import databases
 
 START = 1_796_000_000.0
@@ -278,3 +279,26 @@ def test_lines_without_a_host_are_for_the_site_that_is_named(capfd: pytest.Captu
     Path("config.toml").write_text(SITES + '[upstream]\nservers = ["http://127.0.0.1:9003"]\n')
     (config,) = replayed(log, capfd=capfd)["configs"]
     assert config["sites"]["default"]["requests"] == 60
+
+
+@pytest.mark.parametrize("most", [0, 20_000])
+def test_it_comes_out_the_same_where_not_all_lines_are_kept(
+    most: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "BATCH", 50)
+    log = write(usual(60))
+    usually = replayed(log, capfd=capfd)
+    monkeypatch.setattr(kept, "MOST_BYTES", most)
+    again = replayed(log, capfd=capfd)
+    assert usually.pop("seconds") >= 0 <= again.pop("seconds")
+    assert usually == again
+
+
+def test_without_a_disk_the_logs_are_read_twice(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: Any) -> Any:
+        raise OSError
+
+    monkeypatch.setattr(kept.tempfile, "TemporaryFile", full)
+    assert replayed(write(usual(10)), capfd=capfd)["requests"] == 60
