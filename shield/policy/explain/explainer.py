@@ -185,6 +185,8 @@ class Explainer:
             pressed=weather.pressed,
             attack_since=weather.attack.since if weather.attack.on else 0.0,
             attack_cause=weather.attack.cause,
+            tried=self._effects.tried.measures,
+            dry_run=self._effects.dry_run,
             spared=spared or (route is not None and route.challenge == NEVER),
             unanswered=0 if entry is None else entry.rare.unanswered,
             challenged_since=0.0 if entry is None else entry.rare.refused_since,

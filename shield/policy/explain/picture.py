@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shield.model import Reason, Verdict
@@ -88,8 +89,15 @@ class Picture:
     pressed: bool
     attack_since: float
     attack_cause: str
+    tried: Collection[str]  # measures (tried.py) that refuse nobody now
+    dry_run: bool  # nothing does
     spared: bool  # it is under a path, or in a network, where nobody is challenged
     unanswered: int
     challenged_since: float
     client: Budget
     address: Budget
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the operator has named it as one that is let in."""
+        return self.named is Reason.ALLOWLISTED or (self.rule is not None and self.rule.kind == "allow")

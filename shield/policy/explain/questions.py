@@ -29,6 +29,7 @@ CHALLENGES: Final = {
     Reason.OVERSUBSCRIBED: "the known alone ask for more than there is, and it is among those with the least history",
     Reason.CHALLENGE_ALWAYS: "everybody without a pass is challenged (challenge.mode)",
 }
+BANS: Final = "bans"
 _EFFECTS: Final = {"allow": "it is never limited or challenged", "deny": "it is refused"}
 TIERS: Final = {
     Tier.T0: "a pass with a history, or allowed",
@@ -78,26 +79,36 @@ def questions(picture: Picture, shift: float) -> list[dict[str, Any]]:
 def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
     if picture.there != NOWHERE:
         yield Answer("Where is it?", f"in {picture.there.words()}")
-    yield _ruled(picture, shift)
-    yield _named(picture)
+    yield _held(picture, "", _ruled(picture, shift))
+    yield _held(picture, "", _named(picture))
     if picture.crawler:
         yield _crawler(picture)
     yield _dropped(picture)
     if picture.route is not None:
         yield _routed(picture, picture.route)
-    yield _banned(picture)
+    yield _held(picture, BANS, _banned(picture))
     if picture.verdict is not None and picture.verdict.reason is Reason.HONEYPOT:
-        yield Answer(
+        trap = Answer(
             "Did it ask for a trap?",
             f"yes, for {picture.path}: a path in limits.honeypots that no link leads to",
             until=picture.client_banned,
             change="it ends by itself; shield unban ends it now",
             decides=True,
         )
+        yield _held(picture, BANS, trap)
     yield _tier(picture)
-    yield _pressed(picture)
-    yield _limited(picture)
+    yield _held(picture, "challenge", _pressed(picture))
+    yield _held(picture, "limits", _limited(picture))
     yield _room(picture)
+
+
+def _held(picture: Picture, measure: str, answer: Answer) -> Answer:
+    """The answer, with a mark where the measure is tried only, or everything is: then it decides nothing. An empty
+    measure is what the operator has named."""
+    if measure in picture.tried or (picture.dry_run and not picture.allowed):
+        answer.decides = False
+        answer.answer += f"; {'this is' if measure in picture.tried else 'in a dry run everything is'} tried only"
+    return answer
 
 
 def _routed(picture: Picture, route: RoutePicture) -> Answer:
@@ -295,9 +306,10 @@ def _room(picture: Picture) -> Answer:
     if verdict is None:
         return Answer("Is there room at the service?", "that is asked last, of each request by itself")
     if verdict.action in (Action.SHED, Action.SHED_DRY_RUN):
+        tried = "; this is tried only" if verdict.action is Action.SHED_DRY_RUN else ""
         return Answer(
             question,
-            f"no ({verdict.reason.value}): others waited who go first",
+            f"no ({verdict.reason.value}): others waited who go first{tried}",
             {"tier": picture.tier},
             "a better tier, more room at the service, or upstream.max_concurrency",
             decides=True,

@@ -16,6 +16,7 @@ from shield.policy.explain.questions import BUCKETS, CHALLENGES, questions
 from shield.policy.history import Record
 from shield.policy.identity import CrawlerSettings, IdentitySettings
 from shield.policy.limits.settings import LimitsSettings
+from shield.policy.reputation import ReputationSettings
 from shield.policy.rules.rule import Rule, checked
 from tests.policy.conftest import OFFSET, WALL, World
 
@@ -290,3 +291,27 @@ def test_every_reason_has_a_question_that_decides(world: World) -> None:
     for reason in Reason:
         said = questions(replace(picture, verdict=Verdict(reason, 3, (1.0, 1.0)), **more.get(reason, {})), SHIFT)
         assert decided(said), reason
+
+
+def test_what_is_tried_only_is_marked_and_decides_nothing(make: Any) -> None:
+    world = make(reputation=ReputationSettings(dry_run=True))
+    client = world.client()
+    ban(world, client)
+    request = world.ask(client)
+    assert request.verdict.reason is Reason.CLIENT_BANNED
+    said = {each["question"]: each for each in of(world, request)}
+    assert said["Is it banned?"]["answer"].endswith("or a trap; this is tried only")
+    assert not said["Is it banned?"]["decides"]
+    assert "tried" not in said["Is it within its limits?"]["answer"]
+
+
+def test_in_a_dry_run_everything_is_tried_but_who_is_let_in(make: Any) -> None:
+    world = make(dry_run=True)
+    follow(world, ("deny", "192.0.2.0/24", ""))
+    said = of(world, world.ask(world.client()))
+    assert said[0]["answer"].endswith("; in a dry run everything is tried only")
+    assert decided(said)["question"] == "Was there room at the service?"
+    follow(world, ("allow", "192.0.2.0/24", ""))
+    assert "tried" not in decided(of(world, world.ask(world.client())))["answer"]
+    world = make(dry_run=True, identity=IdentitySettings(allow=("192.0.2.0/24",)))
+    assert "tried" not in decided(of(world, world.ask(world.client())))["answer"]
