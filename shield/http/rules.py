@@ -87,6 +87,9 @@ class Rule(enum.Enum):
     INTERIM_COUNT = "interim_count", Fault.UPSTREAM_GARBAGE
     SWITCH_UNASKED = "switch_unasked", Fault.UPSTREAM_GARBAGE
     SWITCH_UNPROVED = "switch_unproved", Fault.UPSTREAM_GARBAGE
+    # Servers of HTTP/2 only: what ends a connection, and with it every response on it.
+    CONNECTION_ERROR = "connection_error", Fault.UPSTREAM_GARBAGE
+    FRAME_FLOOD = "frame_flood", Fault.UPSTREAM_GARBAGE  # frames that answer nothing
 
 
 class Broken(Exception):

@@ -168,5 +168,5 @@ def _server(server: Server, now: float) -> ServerStatus:
         healthy=server.healthy,
         ejected=server.ejected_until > now,
         outstanding=server.outstanding,
-        idle=len(server.idle),
+        idle=server.kept(),
     )

@@ -91,7 +91,7 @@ class Dialer:
             made.address = address[0] if isinstance(address, tuple) else ""
             if not server.tls:
                 SocketTransport(loop, turns, self._backlog, sock, address, made, read_out=False).start()
-                return made
+                return await _settled(made)
             name = self._tls_name(server)
             transport, _ = await handed_over(
                 sock, loop.create_connection(lambda: made, sock=sock, ssl=self._tls_2, server_hostname=name)
@@ -100,7 +100,7 @@ class Dialer:
             if agreed != _H2:
                 made.close()
                 raise OSError(f"{server.name}: it does not speak HTTP/2")
-            return made
+            return await _settled(made)
 
         connection, _ = await self._first(server, opening)
         return connection
@@ -192,6 +192,16 @@ class Dialer:
             sock.close()
             raise
         return sock
+
+
+async def _settled(connection: Http2Upstream) -> Http2Upstream:
+    """The connection, once its server has said what it allows."""
+    try:
+        await connection.settled
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _tls_context(settings: UpstreamSettings, protocol: str) -> ssl.SSLContext:

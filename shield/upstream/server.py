@@ -212,6 +212,10 @@ class Server:
         if connection in self.idle:
             self.idle.remove(connection)
 
+    def kept(self) -> int:
+        """How many connections without a request are kept."""
+        return len(self.idle) + sum(shared.idle() for shared in self.multiplexed)
+
     def close_idle(self, before: float) -> None:
         """Close the connections that have been idle since before then."""
         idle = self.idle

@@ -2,8 +2,18 @@
 
     UpstreamStream, ... -- Http2Upstream -- libnghttp2, by way of ngh2 -- transport
 
+No request is sent before the server's SETTINGS, which say how many it takes at a time.
+
 A server may refuse a stream, or say goodbye (GOAWAY): then the requests that it has not looked at are told so, and may
-be sent again; no more are begun here, and the connection closes with the last of those that are under way.
+be sent again; no more are begun here, and the connection closes with the last of those that are under way. So it does
+after MOST_RESETS requests that were given up: a server takes many for an attack, and cuts off everybody.
+
+What breaks HTTP/2 itself, and more frames than patience.py allows, end the connection, and are `upstream_garbage` for
+all of its requests; what breaks one response ends that alone.
+
+A PING is sent only where there is doubt: when a request is given up, and nothing at all has come for SILENT_SECONDS.
+Until something comes no other request takes the connection; after PING_SECONDS it is closed.
+(Servers of gRPC end connections over which they are asked more often than every few minutes.)
 
 Bytes pinned: HPACK's tables of 4 KiB each way, a header block (MAX_HEAD_BYTES), STREAM_WINDOW of each response that its
 client does not read, SEND_HIGH of each request's body, and what the transport holds.
@@ -18,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ngh2 import (
     Configuration,
     Connection,
+    ConnectionClosed,
     DataReceived,
     ErrorCode,
     Event,
@@ -27,12 +38,15 @@ from ngh2 import (
     ResponseReceived,
     Role,
     Setting,
+    SettingsAcknowledged,
     SettingsReceived,
     StreamClosed,
     TrailersReceived,
 )
 
 from shield.http.response_head import MAX_HEAD_BYTES
+from shield.http.rules import Rule
+from shield.upstream.h2.patience import Patience
 from shield.upstream.h2.stream import UpstreamStream
 
 if TYPE_CHECKING:
@@ -40,23 +54,39 @@ if TYPE_CHECKING:
     from shield.upstream.server import Server
     from shield.wire.turns import Turns
 
-STREAM_WINDOW: Final = 256 * 1024
-"""bytes of a response that may be on their way, or wait for a client that is slow."""
-CONNECTION_WINDOW: Final = 16 * 1024 * 1024
-"""bytes of all of them together. It is more than slow clients are let hold, so that they stall nobody."""
+STREAM_WINDOW: Final = 128 * 1024
+"""bytes of a response that may be on their way, or wait for a client that is slow: 128 MB/s at 1 ms of round trip."""
 MOST_STREAMS: Final = 100
 """Requests at a time, even where a server allows more: those behind a lost packet wait for it together."""
+CONNECTION_WINDOW: Final = MOST_STREAMS * STREAM_WINDOW
+"""bytes of all of them together: so many that clients who do not read stall nobody else's response."""
+MOST_RESETS: Final = 100
+"""Requests that are given up over one connection. nghttp2 takes a thousand at once, Go and hyper fewer."""
 SILENT_SECONDS: Final = 5.0
-"""s. A connection may be dead that has said nothing at all for so long since a request."""
+"""s. A connection may be dead that has said nothing at all for so long while a request waited."""
+PING_SECONDS: Final = 5.0
+"""s. In which the server must answer a PING."""
+SETTINGS_SECONDS: Final = 10.0
+"""s. In which it must go by what Shield allows, and say so."""
 PUMP_BYTES: Final = 64 * 1024
 """bytes that are taken from the library at a time."""
+
+MOST_UNPACKED: Final = 2 * MAX_HEAD_BYTES
+"""bytes of a head, with the 32 that HPACK counts for each field, beyond which the library gives up the connection. Up
+to there a head that is too large costs its own request alone."""
+MOST_ACKS: Final = 8192
+"""Acknowledgements of SETTINGS and PING that wait to be sent: more than one read brings. patience.py counts them."""
+NEVER: Final = (1 << 40, 1 << 40)
+"""Glitches that the library itself would object to: patience.py counts what comes of them."""
 
 _CONFIGURATION: Final = Configuration(
     auto_window_update=False,
     peer_max_concurrent_streams=MOST_STREAMS,
     max_send_header_block_length=1 << 20,
-    max_inbound_header_list_size=MAX_HEAD_BYTES,
-    max_continuations=8 + MAX_HEAD_BYTES // 16384,
+    max_inbound_header_list_size=MOST_UNPACKED,
+    max_continuations=8 + MOST_UNPACKED // 16384,
+    max_outbound_ack=MOST_ACKS,
+    glitch_rate_limit=NEVER,
 )
 _SETTINGS: Final = {
     Setting.ENABLE_PUSH: 0,
@@ -70,22 +100,31 @@ _BROKEN: Final = frozenset(
 
 class Http2Upstream(asyncio.Protocol):
     """A connection to `server`. `turns` are those of the loop; `idle_since` in its clock's seconds, `read_at` when
-    something came last."""
+    something came last. `settled` is done when the server has said what it allows.
+
+    More than 15 attributes: everything that belongs to a connection meets here.
+    """
 
     __slots__ = (
+        "_doubt",
+        "_farewell",
         "_library",
         "_limit",
+        "_patience",
         "_pumping",
         "_queued",
+        "_resets",
         "_retired",
         "_streams",
         "_stuck",
+        "_unsettled",
         "_used",
         "address",
         "idle_since",
         "preserve_host",
         "read_at",
         "server",
+        "settled",
         "transport",
         "turns",
     )
@@ -99,7 +138,14 @@ class Http2Upstream(asyncio.Protocol):
         self.idle_since = self.read_at = turns.now().began
         self._library = Connection(Role.CLIENT, _CONFIGURATION)
         self._streams: dict[int, UpstreamStream] = {}
-        self._limit = MOST_STREAMS
+        self._limit = 0  # before the server has said what it allows
+        self._resets = 0
+        self._patience = Patience(self.read_at)
+        self._farewell: int | None = None  # the error that the server's GOAWAY names
+        self._doubt: asyncio.TimerHandle | None = None  # while a PING is to be answered
+        self._unsettled: asyncio.TimerHandle | None = None  # while our SETTINGS are
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.settled.add_done_callback(_seen)
         self._retired = self._used = False
         self._stuck = self._pumping = self._queued = False
 
@@ -118,7 +164,7 @@ class Http2Upstream(asyncio.Protocol):
 
     def usable(self) -> bool:
         """Whether other requests may be sent over it."""
-        return not (self._retired or self.transport is None or self.transport.is_closing())
+        return not (self._retired or self._doubt is not None or self.transport is None or self.transport.is_closing())
 
     def idle(self) -> bool:
         """Whether no request is under way."""
@@ -131,18 +177,27 @@ class Http2Upstream(asyncio.Protocol):
         if not self._streams:
             self.close()
 
-    def close(self) -> None:
+    def close(self, code: ErrorCode = ErrorCode.NO_ERROR) -> None:
         """Say goodbye and close, without waiting for anything."""
-        self._retired = True
-        self.server.multiplexed.discard(self)
+        self._stop()
         transport = self.transport
         if transport is not None and not transport.is_closing():
             try:
-                self._library.terminate_connection(ErrorCode.NO_ERROR)
+                self._library.terminate_connection(code)
                 transport.write(self._library.data_to_send(PUMP_BYTES))
             except NGH2Error:
                 pass
             transport.close()
+
+    def _stop(self) -> None:
+        """It is over, or about to be."""
+        self._retired = True
+        self.server.multiplexed.discard(self)
+        for timer in (self._doubt, self._unsettled):
+            if timer is not None:
+                timer.cancel()
+        if not self.settled.done():
+            self.settled.set_exception(OSError(f"{self.server.name}: it does not speak HTTP/2"))
 
     # used by streams
 
@@ -155,6 +210,7 @@ class Http2Upstream(asyncio.Protocol):
         except NGH2Error:
             return 0
         self._streams[number] = stream
+        self._patience.asked()
         self.server.connections.add(stream)
         self._pump_soon()
         return number
@@ -165,6 +221,7 @@ class Http2Upstream(asyncio.Protocol):
             self._library.send_data(number, data, end_stream=whole)
         except NGH2Error:
             return
+        self._patience.sent(len(data))
         self._pump_soon()
 
     def trail(self, number: int, pairs: Sequence[Pair]) -> None:
@@ -194,14 +251,30 @@ class Http2Upstream(asyncio.Protocol):
         """End a stream of which nothing more is wanted."""
         if not stream.number:
             return
-        asked = stream.asked_at
-        if stream.silent() and self.read_at <= asked and self.turns.now().began - asked >= SILENT_SECONDS:
-            self.retire()
+        if self.turns.now().began - max(self.read_at, stream.asked_at) >= SILENT_SECONDS:
+            self._ask_whether_alive()
         try:
             self._library.reset_stream(stream.number, code)
         except NGH2Error:
             return
         self._pump_soon()
+        self._patience.unwanted(2 * STREAM_WINDOW)  # the frames' heads included
+        self._resets += 1
+        if self._resets == MOST_RESETS:
+            self.retire()
+
+    def _ask_whether_alive(self) -> None:
+        if self._doubt is None and not self.transport.is_closing():
+            try:
+                self._library.ping()
+            except NGH2Error:
+                return
+            self._doubt = asyncio.get_running_loop().call_later(PING_SECONDS, self._dead)
+
+    def _dead(self) -> None:
+        """No answer has come to a PING."""
+        self._lose(ErrorCode.INTERNAL_ERROR, None)
+        self.transport.abort()
 
     # asyncio.Protocol
 
@@ -211,15 +284,24 @@ class Http2Upstream(asyncio.Protocol):
         library.initiate_connection(_SETTINGS)
         library.set_local_window_size(CONNECTION_WINDOW)
         self.server.multiplexed.add(self)
+        self._unsettled = asyncio.get_running_loop().call_later(SETTINGS_SECONDS, self._never_settled)
         self.pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._retired = True
-        self.server.multiplexed.discard(self)
+        self._lose(ErrorCode.INTERNAL_ERROR, None)
+
+    def _lose(self, code: ErrorCode, rule: Rule | None) -> None:
+        """All requests end: the server has closed, or has broken `rule`."""
+        self._stop()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             self.server.connections.discard(stream)
-            stream.ended(ErrorCode.INTERNAL_ERROR, False)
+            stream.ended(code, rule)
+
+    def _never_settled(self) -> None:
+        """Our SETTINGS were not acknowledged (RFC 9113 section 6.5.3)."""
+        self.close(ErrorCode.SETTINGS_TIMEOUT)
+        self._lose(ErrorCode.SETTINGS_TIMEOUT, Rule.CONNECTION_ERROR)
 
     def eof_received(self) -> bool:
         return False
@@ -232,8 +314,11 @@ class Http2Upstream(asyncio.Protocol):
         self.pump()
 
     def data_received(self, data: bytes) -> None:
-        self.read_at = self.turns.now().began
-        library = self._library
+        self.read_at = now = self.turns.now().began
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
+        library, patience = self._library, self._patience
         try:
             library.receive_data(data)
         except NGH2Error:
@@ -241,10 +326,18 @@ class Http2Upstream(asyncio.Protocol):
             return
         touched: dict[int, UpstreamStream] = {}
         for event in library.events():
+            kind = type(event)
+            if kind is DataReceived:
+                patience.received(len(event.data))  # type: ignore[attr-defined]
+            elif kind is ResponseReceived or kind is TrailersReceived:
+                patience.answered(len(data))
             self._handle(event, touched)
         for stream in touched.values():
             if not stream.over and not stream.complete:
                 stream.flush()
+        if not patience.read(len(data), now) and not self.transport.is_closing():
+            self.close(ErrorCode.ENHANCE_YOUR_CALM)
+            self._lose(ErrorCode.ENHANCE_YOUR_CALM, Rule.FRAME_FLOOD)
         self._pump_soon()
 
     # what the library tells
@@ -257,11 +350,16 @@ class Http2Upstream(asyncio.Protocol):
                 early.flush()
             self._closed(event)  # type: ignore[arg-type]
         elif kind is SettingsReceived:
-            most = event.settings.get(Setting.MAX_CONCURRENT_STREAMS)  # type: ignore[attr-defined]
-            if most is not None:
-                self._limit = min(most, MOST_STREAMS)
+            self._allowed(self._library.remote_settings[Setting.MAX_CONCURRENT_STREAMS])
+        elif kind is SettingsAcknowledged:
+            if self._unsettled is not None:
+                self._unsettled.cancel()
         elif kind is GoAwayReceived:
+            self._farewell = event.error_code  # type: ignore[attr-defined]
             self.retire()
+        elif kind is ConnectionClosed:
+            if event.error_code not in (ErrorCode.NO_ERROR, self._farewell):  # type: ignore[attr-defined]
+                self._fail()
         else:
             stream = self._streams.get(getattr(event, "stream_id", 0))
             if stream is not None and not stream.over:
@@ -269,6 +367,16 @@ class Http2Upstream(asyncio.Protocol):
                 _tell(self, stream, event)
             elif kind is DataReceived:
                 self.take(event.stream_id, len(event.data))  # type: ignore[attr-defined]
+
+    def _allowed(self, most: int) -> None:
+        """The server takes so many requests at a time."""
+        self._limit = min(most, MOST_STREAMS)
+        if self.settled.done():
+            return
+        if most:
+            self.settled.set_result(None)
+        else:
+            self.settled.set_exception(OSError(f"{self.server.name}: it takes no requests"))
 
     def _closed(self, event: StreamClosed) -> None:
         stream = self._streams.pop(event.stream_id, None)
@@ -280,7 +388,8 @@ class Http2Upstream(asyncio.Protocol):
                 self._limit = max(1, len(self._streams))
             stream.refused()
         else:
-            stream.ended(event.error_code, event.local_error is not None or event.error_code in _BROKEN)
+            broken = event.local_error is not None or event.error_code in _BROKEN
+            stream.ended(event.error_code, Rule.STREAM_ERROR if broken else None)
         if not self._streams:
             self.idle_since = self.turns.now().began
             if self._retired:
@@ -288,13 +397,8 @@ class Http2Upstream(asyncio.Protocol):
 
     def _fail(self) -> None:
         """The server does not speak HTTP/2 as it is written."""
-        self._retired = True
-        self.server.multiplexed.discard(self)
-        streams, self._streams = self._streams, {}
-        for stream in streams.values():
-            self.server.connections.discard(stream)
-            stream.ended(ErrorCode.PROTOCOL_ERROR, True)
-        self.transport.abort()
+        self._lose(ErrorCode.PROTOCOL_ERROR, Rule.CONNECTION_ERROR)
+        self.transport.close()
 
     # sending
 
@@ -336,6 +440,12 @@ class Http2Upstream(asyncio.Protocol):
             self._pumping = False
         for stream in list(self._streams.values()):
             stream.drained()
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    """Nobody need ask for its exception."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _tell(connection: Http2Upstream, stream: UpstreamStream, event: Event) -> None:

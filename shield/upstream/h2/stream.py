@@ -12,11 +12,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ngh2 import ErrorCode
+from ngh2 import ErrorCode, NeverIndexedHeader
 
 from shield.http.framing import CHUNKED
 from shield.http.pairs import Pair, PairMemory, as_head
-from shield.http.response_head import MAX_INTERIM, parse
+from shield.http.response_head import MAX_HEAD_BYTES, MAX_INTERIM, parse
 from shield.http.rules import Broken, Rule
 from shield.http.trailers import lines_of, wanted
 from shield.model import Fault
@@ -72,6 +72,7 @@ class UpstreamStream:
     __slots__ = (
         "_blocked",
         "_connection",
+        "_head_bytes",
         "_head_only",
         "_heads",
         "_interim",
@@ -103,6 +104,7 @@ class UpstreamStream:
         self.idle_since = now
         self.asked_at = now
         self._heads = False  # the final head has come
+        self._head_bytes = 0  # of all heads
         self._head_only = False
         self._interim = 0
         self._sized = False  # the request says how long its body is
@@ -170,7 +172,7 @@ class UpstreamStream:
         fields = head.fields
         _memory.add(pairs, fields if len(fields) != 1 else fields[0].split(b"\r\n"))
         if head.kept_cookie:
-            pairs.append((b"cookie", head.kept_cookie))
+            pairs.append(NeverIndexedHeader(b"cookie", head.kept_cookie))
         if head.length > 0:
             pairs.append((b"content-length", b"%d" % head.length))
         if wanted(head.headers.get("TE")):
@@ -252,7 +254,7 @@ class UpstreamStream:
         try:
             if self._interim > MAX_INTERIM:
                 raise Broken(Rule.INTERIM_COUNT)
-            status, fields, *_ = parse(as_head(_status_line(pairs), pairs[1:]), self._head_only)
+            status, fields, *_ = parse(self._written(pairs), self._head_only)
         except Broken as broken:
             self._broken(broken.rule)
             return
@@ -266,7 +268,7 @@ class UpstreamStream:
         if exchange is None:
             return
         try:
-            parsed = parse(as_head(_status_line(pairs), pairs[1:]), self._head_only)
+            parsed = parse(self._written(pairs), self._head_only)
         except Broken as broken:
             self._broken(broken.rule)
             return
@@ -315,17 +317,28 @@ class UpstreamStream:
         if exchange is not None:
             exchange.upstream_refused()
 
-    def ended(self, code: int, broken: bool) -> None:
-        """The stream has ended before the response was complete, with `code`; `broken`: for what the server has sent on
-        it."""
+    def ended(self, code: int, rule: Rule | None) -> None:
+        """The stream has ended before the response was complete, with `code`; `rule`: the one that the server has
+        broken, if that is why."""
         self.over = True
         exchange = self.exchange
         if exchange is None or self.complete:
             return
-        if broken:
-            exchange.upstream_failed(Fault.UPSTREAM_GARBAGE, Rule.STREAM_ERROR)
+        if rule is not None:
+            exchange.upstream_failed(Fault.UPSTREAM_GARBAGE, rule)
         else:
             exchange.upstream_failed(Fault.UPSTREAM_CLOSED)
+
+    def _written(self, pairs: Sequence[Pair]) -> bytes:
+        """A head as HTTP/1.1 writes it. Raises Broken where that is too long, with the interim ones before it, or not
+        what it was: the library has looked at that, but what passes here may be written to a client of HTTP/1."""
+        text = as_head(_status_line(pairs), pairs[1:])
+        self._head_bytes += len(text)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise Broken(Rule.HEAD_SIZE)
+        if text.count(b"\n") != len(pairs) - 1 or text.count(b"\r") != len(pairs) - 1:
+            raise Broken(Rule.CONTROL_CHARACTER)
+        return text
 
     def _broken(self, rule: Rule) -> None:
         exchange = self.exchange

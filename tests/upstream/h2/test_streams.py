@@ -8,7 +8,6 @@ import pytest
 
 from shield.http.settings import HttpSettings
 from shield.model import Fault
-from shield.upstream.settings import UpstreamSettings
 from tests.client.h2.peer import REFUSED_STREAM, Peer, request
 from tests.client.h2.test_ends import _agreed as agreed
 from tests.harness import WEBSOCKET_KEY, Link, Origin, Received, Shield, early, get, post, soon
@@ -233,28 +232,6 @@ async def test_a_client_that_leaves_has_its_stream_reset_and_no_other() -> None:
         await soon(lambda: origin.requests[0].reset is not None)
         assert (await peer.ask(request("/next"))).status == 200
         assert len(origin.links) == 1
-
-
-async def test_a_connection_that_says_nothing_is_used_no_further() -> None:
-    """It may be dead: nobody has said so, and the next request must not wait there as well."""
-    upstream = UpstreamSettings(first_byte_timeout=10)
-
-    async def handle(asked: Asked) -> None:
-        if asked.path != "/one":
-            await echo(asked)
-
-    async with (
-        Http2Origin(handle) as origin,
-        Shield(origin.url, upstream=upstream) as shield,
-        await shield.client() as client,
-    ):
-        assert (await client.ask(get("/warm"))).status == 200
-        await client.send(get("/one"))
-        await soon(lambda: len(origin.requests) == 2)
-        shield.advance(11)
-        assert (await client.response()).status == 504
-        assert (await client.ask(get("/two"))).status == 200
-        assert len(origin.links) == 2
 
 
 async def test_a_slow_client_stalls_its_own_stream_alone() -> None:
