@@ -149,7 +149,7 @@ class Http2Connection(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._blocked: set[Stream] = set()  # those for which too much waits in the session
         self._finishing: set[Stream] = set()  # answered, while their requests go on
-        self._unasked = 0  # bytes that were read since the last request
+        self._unasked = 0  # bytes that the next request may have come in: its head may have begun behind the last one's
         self._last = 0  # the number of the last stream that was served
         self._counted = 0  # bytes in the session that the backlog knows of
         self._stuck = False  # the transport takes no more
@@ -234,7 +234,7 @@ class Http2Connection(asyncio.Protocol):
         self._unasked += len(data)
         self._handle(events, now, len(data))
         if self._last != last:
-            self._unasked = 0
+            self._unasked = len(data)
         self._follow(data, now)
         exceeded = calm.read(len(data))
         if exceeded is not None:

@@ -178,6 +178,20 @@ async def test_a_large_head_that_is_sent_whole_is_read() -> None:
         frames.close()
 
 
+async def test_a_large_head_that_begins_in_the_read_of_another_request() -> None:
+    """As where a browser sends large cookies with each of many requests at once."""
+    async with shielded({"/": reply(b"")}, http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        first, second = (headers(request("/", ("cookie", letter * 15_000)), at) for letter, at in (("y", 1), ("z", 3)))
+        before = shield.metrics.bytes_in
+        await frames.send(first + second[:-10])
+        await soon(lambda: shield.metrics.bytes_in >= before + 30_000)
+        await frames.send(second[-10:])
+        await frames.until(lambda told: 3 in told.answered)
+        assert (len(origin.requests), shield.log.faults) == (2, [])
+        frames.close()
+
+
 async def test_a_banned_address_has_no_head_read_and_its_connection_ends() -> None:
     async with shielded({"/": reply(b"")}, http2=True) as (shield, origin):
         frames = await Frames.open(shield)
