@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Final
 
-from bench.peers import aiohttp, anubis, caddy, direct, envoy, haproxy, nginx, shield, told, traefik
+from bench.peers import aiohttp, anubis, caddy, direct, envoy, haproxy, logged, nginx, shield, shipped, told, traefik
 
 PEERS: Final[Mapping[str, ModuleType]] = {
     "direct": direct,
@@ -22,6 +22,8 @@ PEERS: Final[Mapping[str, ModuleType]] = {
     "haproxy": haproxy,
     "shield": shield,
     "told": told,
+    "shipped": shipped,
+    "logged": logged,
     "envoy": envoy,
     "traefik": traefik,
     "caddy": caddy,

@@ -42,6 +42,7 @@ class Setup:
     challenge: bool = False  # Shield's only: challenge everybody
     tls: Certificate | None = None  # with it clients speak TLS 1.3
     http2: bool = False  # clients choose HTTP/2 by ALPN
+    log: bool = False  # Shield's only: write its request log where the peers write none
     large: bool = False  # answers are large: buffers may be sized for them
 
 

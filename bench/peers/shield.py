@@ -47,7 +47,7 @@ def _tls(files: Certificate) -> str:
 def plan(setup: Setup) -> Plan:
     history = "" if setup.history_window is None else f"[history]\nwindow = {setup.history_window:g}\n"
     # The peers write no access log in the throughput runs, so Shield does not either.
-    log = "" if setup.limits is Limits.SENSIBLE else '[log]\nlevel = "warning"\n'
+    log = "" if setup.limits is Limits.SENSIBLE or setup.log else '[log]\nlevel = "warning"\n'
     config = setup.folder / "shield.toml"
     config.write_text(
         CONFIG.format(
@@ -67,9 +67,10 @@ def plan(setup: Setup) -> Plan:
     changed += [] if setup.history_window is None else [f"history.window = {setup.history_window:g} s"]
     changed += ['challenge.mode = "always"'] if setup.challenge else []
     says = {
-        Limits.OUT_OF_REACH: "limits out of reach, log level warning",
-        Limits.TINY: "limits tiny, log level warning",
+        Limits.OUT_OF_REACH: "limits out of reach",
+        Limits.TINY: "limits tiny",
         Limits.SENSIBLE: "everything else as shipped",
     }[setup.limits]
+    says += ", log level warning" if log else ", a line of JSON for each request in a file" if setup.log else ""
     argv = (sys.executable, "-m", "shield", "run", "--config", str(config))
     return Plan(argv, setup.port, metrics="/metrics", says=", ".join([*changed, says]))

@@ -22,7 +22,8 @@ from bench.plots.throughput_tables import markdown
 from bench.suites.contest import PAUSE, Contest
 from bench.suites.workloads import WORKLOADS
 
-USUAL: Final = [name for name in PEERS if name != "told"]  # for the attacks only
+ASKED_FOR: Final = {"told", "shipped", "logged"}  # Shield in other ways
+USUAL: Final = [name for name in PEERS if name not in ASKED_FOR]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -81,7 +81,8 @@ DOWNLOAD_BYTES: Final = 1 << 20
 LARGE_BYTES: Final = 100 << 20
 
 NO_LIMITER: Final = dict.fromkeys(("direct", "aiohttp", "caddy", "anubis"), "no limiter")
-NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name not in {"shield", "told", "anubis"}}
+SHIELD: Final = frozenset({"shield", "told", "shipped", "logged"})
+NO_CHALLENGE: Final = {name: "no challenges" for name in PEERS if name not in {*SHIELD, "anubis"}}
 NO_HTTP_2: Final = dict.fromkeys(("direct", "anubis", "aiohttp"), "no HTTP/2")
 NO_TLS: Final = dict.fromkeys(("direct", "anubis"), "no TLS")
 

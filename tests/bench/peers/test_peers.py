@@ -101,6 +101,19 @@ class TestPeers:
         assert contest.gained({}, contender.verdicts(text)) == {"forward/ok": 5.0, "limit/client_rate": 3.0}
 
 
+@pytest.mark.parametrize(
+    ("name", "most", "logs"), [("shield", 1000, False), ("shipped", 0, False), ("logged", 0, True)]
+)
+def test_shield_is_measured_told_and_as_shipped_and_with_its_log(
+    name: str, most: int, logs: bool, tmp_path: Path
+) -> None:
+    plan = PEERS[name].plan(Setup(tmp_path, 8081, 8082, 8083, Limits.OUT_OF_REACH, 1000))
+    loaded = load_config(str(tmp_path / "shield.toml"))
+    assert loaded.upstream.max_concurrency == most
+    assert (loaded.log.level == "info") is logs
+    assert ("a line of JSON" in plan.says) is logs
+
+
 class TestTls:
     def setup_for(self, folder: Path, made: Certificate | None) -> Setup:
         return Setup(folder, 8081, 8082, 8083, Limits.OUT_OF_REACH, 1000, tls=made)
