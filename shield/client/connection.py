@@ -305,9 +305,8 @@ class ClientConnection(Answering, asyncio.Protocol):
         if self._exchange is not None:
             if done:
                 self._phase = EXCHANGE
-                trailers = body.trailers()
-                if trailers:
-                    self._exchange.end_body_with(trailers)
+                if body.framing.trailers:
+                    self._exchange.end_body_with(body.framing.trailers)
             self._exchange.send_body(pieces, done, now)
         elif body.collecting is not None:
             collecting = body.collecting

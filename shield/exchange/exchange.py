@@ -252,7 +252,9 @@ class Exchange:
     def start(self, now: float) -> None:
         """Send the request: at once over an idle connection, else as soon as one is open."""
         forwarder = self._forwarder
-        if self.head.upgrade and not forwarder.streams.may_enter(self.request):
+        head = self.head
+        upgrade = head.upgrade
+        if upgrade and not forwarder.streams.may_enter(self.request):
             self._end(NO_ROOM, now, Fault.STREAMS_FULL)
             return
         attempts = self._attempts
@@ -266,8 +268,11 @@ class Exchange:
         server.outstanding += 1
         # A second attempt opens a connection of its own: after a restart of the server all that were kept are stale.
         if attempts is None:
-            head = self.head
-            connection = pool.take(server, now, head.method not in IDEMPOTENT, head.upgrade != b"")
+            connection: Carrier | None
+            if server.http2 and not upgrade:
+                connection = pool.stream(server)
+            else:
+                connection = pool.take(server, now, fresh=head.method not in IDEMPOTENT)
             if connection is not None:
                 self._send(connection, now)
                 return
@@ -331,7 +336,7 @@ class Exchange:
             connection.send(self, self.head, self._suffix, self.request_id, turn)
             self._client.watch.first_byte(now)
         elif body.in_memory():
-            connection.send(self, self.head, self._suffix, self.request_id, turn, body.pieces, trailers=body.trailers)
+            connection.send(self, self.head, self._suffix, self.request_id, turn, body.pieces, True, body.trailers)
             self._client.watch.first_byte(now)
         else:
             self._send_kept(connection, body, turn, now)

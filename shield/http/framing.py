@@ -29,9 +29,10 @@ MAX_CHUNK_OVERHEAD: Final = 16384
 
 
 class LengthBody:
-    """A body of a known length, in bytes, greater than 0."""
+    """A body of a known length, in bytes, greater than 0. It has no place for `trailers`."""
 
     __slots__ = ("done", "left")
+    trailers: tuple[bytes, ...] = ()
 
     def __init__(self, length: int) -> None:
         self.left = length

@@ -82,17 +82,11 @@ class Pool:
 
     # connections
 
-    def take(self, server: Server, now: float, fresh: bool, upgrade: bool = False) -> Carrier | None:
+    def take(self, server: Server, now: float, fresh: bool) -> UpstreamConnection | None:
         """The kept connection used last, or None. `fresh`: only one used within FRESH_SECONDS.
 
-        A request that must not be sent twice goes over a fresh one. A server of HTTP/2 says so before it closes; an
-        `upgrade` it is asked for over HTTP/1.1, which alone has it.
+        A request that must not be sent twice goes over a fresh one.
         """
-        if server.http2 and not upgrade:
-            stream = _stream(server)
-            if stream is not None:
-                server.counters.reuses += 1
-            return stream
         idle = server.idle
         while idle:
             connection: UpstreamConnection = idle.pop()  # type: ignore[assignment]  # cast() would cost 50 ns
@@ -103,6 +97,13 @@ class Pool:
                 server.counters.reuses += 1
                 return connection
         return None
+
+    def stream(self, server: Server) -> Carrier | None:
+        """A stream of a connection of HTTP/2 that has room, or None. The server says so before it closes one."""
+        stream = _stream(server)
+        if stream is not None:
+            server.counters.reuses += 1
+        return stream
 
     def give_back(self, connection: Carrier, now: float) -> None:
         """Keep `connection` for the next request, or close it."""
