@@ -74,11 +74,16 @@ class Matching:
 
     def access(self, request: Request) -> Rule | None:
         """The rule that says whether a request may come."""
-        return self._of(request, 0)
+        if self._clients or self._passes:
+            return self._of(request, 0)
+        address = request.client.address  # as most rules and all lists are about addresses
+        return (self._addresses.get(address) or self.of_address(address))[0]
 
     def budget(self, request: Request) -> Pass | None:
         """The bucket of the rule that limits a request. Who shows a pass is limited by a rule for that pass only, as
         it is charged to the pass wherever it comes from."""
+        if not self._budgets:
+            return None
         shown = request.shown_pass
         if shown is not None:
             pair = self._passes.get(shown.key)
