@@ -34,6 +34,11 @@ SIZES: Final = ((360, "light"), (360, "dark"), (1440, "light"), (1440, "dark"))
 """Width in pixels, and colours."""
 HARD: Final = 2**40
 """Hashes: the page is still working when it is judged."""
+STAY: Final = """for (const name of ["setTimeout", "setInterval"]) {
+  const begin = globalThis[name];
+  globalThis[name] = (call, ms, ...more) => ms >= 200 ? 0 : begin(call, ms, ...more);
+}"""
+"""Has a page that tries again after some seconds stay: on a busy machine it would be gone while it is judged."""
 FORM: Final = [("name", "value")]
 
 
@@ -41,7 +46,9 @@ FORM: Final = [("name", "value")]
 async def tab(tmp_path: Path) -> AsyncIterator[browsers.Tab]:
     with browsers.launch(tmp_path / "profile") as address:
         async with browsers.connect(address) as browser:
-            yield await browser.tab()
+            tab = await browser.tab()
+            await tab.call("Page.addScriptToEvaluateOnNewDocument", source=STAY)
+            yield tab
 
 
 class Served:
