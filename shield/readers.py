@@ -22,6 +22,7 @@ It holds for refusals, challenges and faults alike. The rows are tried from the 
         the same with a Sec-Fetch-Dest that is no page            as above    a browser behind something that took the
                                                                               mode out
         the same to be kept for later                             NOBODY
+    Accept-Language, a User-Agent of ELinks or Links              PERSON      text browsers that ask for nothing else
     Accept-Language                                               SCRIPT      a browser that says no more: all the rest
     neither                                                       PROGRAM     curl, feed readers, health checks
 
@@ -78,6 +79,8 @@ TELLING: Final = (
     *_PURPOSES,
 )
 """Fields that tell who reads the answer, besides Accept-Language, Upgrade, Origin, and what a preflight asks for."""
+TEXT_MODE: Final = ("ELinks/", "Links (")
+"""How browsers name themselves that show text, and accept anything. Every script's browser is a "Mozilla/"."""
 _PAGES: Final = frozenset({"document", "iframe", "frame", "object", "embed", "fencedframe"})
 
 
@@ -110,6 +113,8 @@ def _by_accept(method: str, headers: Mapping[str, str]) -> Reader:
     if not _accepts_html(headers):
         if "Accept-Language" not in headers:
             return PROGRAM
+        if headers.get("User-Agent", "").startswith(TEXT_MODE):
+            return _person(method)
         socket = headers.get("Upgrade", "").lower() == "websocket" and "Origin" in headers
         return NOBODY if socket else SCRIPT
     destination = headers.get("Sec-Fetch-Dest", "document")

@@ -40,6 +40,7 @@ from shield.http.head import Head
 from shield.http.settings import HttpSettings
 from shield.model import Action, Outcome, Reason, Signal, Tier, Verdict
 from shield.operator.metrics import Metrics
+from shield.policy.challenge.challenge import Redeemed, Redemption
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.drops import Drops, DropsSettings
 from shield.policy.history import History, HistorySettings
@@ -248,6 +249,9 @@ class PermissiveEngine:
 
     def mint(self, request: Request, now: float) -> FakeChallenge:
         return FakeChallenge()
+
+    def wait(self, request: Request, ticket: str, now: float) -> Redemption:
+        return Redemption(Redeemed.EXPIRED)
 
     def grant(self, request: Request, now: float) -> str | None:
         return self.grants.get(request.path)

@@ -51,6 +51,8 @@ ROWS = {
     "a form that a service worker hands on": (SENDER, "POST", sent(HTML, "same-origin", "empty") | INSECURE | ORIGIN),
     "HEAD of a tab": (PERSON, "HEAD", sent(HTML, "navigate", "document")),
     "a frame": (PERSON, "GET", sent(HTML, "navigate", "iframe") | INSECURE),
+    "elinks": (PERSON, "GET", {"Accept": ANY, "User-Agent": "ELinks/0.13.2 (textmode; Linux x86_64; -)"} | LANGUAGE),
+    "a form of links": (SENDER, "POST", {"Accept": ANY, "User-Agent": "Links (2.28; Linux x86_64)"} | LANGUAGE),
     "an old frame": (PERSON, "GET", sent(HTML, "navigate", "frame")),
     "a fenced frame": (PERSON, "GET", sent(HTML, "navigate", "fencedframe")),
     "an object": (PERSON, "GET", sent(HTML, "navigate", "object") | INSECURE),

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shield.client.unbelieved import Unbelieved
-from shield.http.cookies import take_cookie
+from shield.http.cookies import WAITS, take_cookie
 from shield.wire.client_hello import NO_PROGRAM, Program
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ _NAMING: Final = re.compile(rb"\n(user-agent|accept-language):[ \t]*([^\r\n]*)",
 class Recognition:
     """Recognizes clients and their passes. One for all peers, and for the first read of connections."""
 
-    __slots__ = ("_cookie", "_crawlers", "_engine", "forwarding", "unbelieved")
+    __slots__ = ("_cookie", "_crawlers", "_engine", "_ticket", "forwarding", "unbelieved")
 
     def __init__(self, engine: Engine, forwarding: Forwarding, crawlers: Crawlers, cookie: bytes) -> None:
         """`forwarding` says who is a trusted proxy, and for whom it asks; `cookie` is the name of the pass cookie."""
         self._engine = engine
         self._crawlers = crawlers
         self._cookie = cookie
+        self._ticket = cookie + WAITS  # of somebody who waits: the upstream does not get it either
         self.forwarding = forwarding
         self.unbelieved = Unbelieved()
 
@@ -63,7 +64,8 @@ class Recognition:
 
     def split_cookie(self, value: bytes) -> tuple[bytes, bytes]:
         """The token of a pass in a Cookie field, empty if there is none, and the cookies that the upstream gets."""
-        return take_cookie(value, self._cookie)
+        token, rest = take_cookie(value, self._cookie)
+        return token, take_cookie(rest, self._ticket)[1] if self._ticket in rest else rest
 
     def pass_of(self, token: bytes, now: float) -> Pass | None:
         """The pass that `token` stands for, if it is one and still holds."""

@@ -7,6 +7,9 @@ from typing import Final
 HOST_ONLY: Final = b"__Host-"
 """A cookie whose name begins so was set over TLS, by this very host, for all of it (RFC 6265bis section 4.1.3.2)."""
 
+WAITS: Final = b"_wait"
+"""What the name of a pass cookie ends with where it holds the ticket of somebody who waits for one."""
+
 MOST_LOOKED_AT: Final = 32
 """Places in one field where the name may stand. A browser sends it twice for each path and domain that set it."""
 _BETWEEN: Final = b"; \t\n\r\x0b\x0c"

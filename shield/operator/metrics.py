@@ -167,7 +167,7 @@ class Metrics:
         self.streams_open = 0  # exchanges that gave their slot back: tunnels, event streams, slow readers
         self.challenges_minted = 0
         self.redemptions: defaultdict[str, int] = defaultdict(int)  # by Redeemed value
-        self.passes_granted: dict[str, int] = {"earned": 0, "bought": 0}
+        self.passes_granted: dict[str, int] = {"earned": 0, "bought": 0, "waited": 0}
         self.log: LogCounts = NoLog()  # the service puts its AccessLog here
         self.upstreams: dict[str, UpstreamCounters] = {}
 

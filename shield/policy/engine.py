@@ -7,7 +7,7 @@
     release     its slot is free before its end; cancel: its client has left
     shut_out    whatever an address asks would be refused: its requests need not be read
     report      a client has done something bad that is no response
-    mint, redeem, claim, grant, present      challenges, the waiting room, and passes
+    mint, redeem, claim, wait, grant, present      challenges, the waiting room, and passes
     follow      the operator has changed something; pardon: what Shield did by itself is lifted
     tick        time has passed: every 20 ms while requests wait, else every window
 
@@ -531,6 +531,11 @@ class Engine:
     def claim(self, client: Client, ticket: str, now: float) -> Redemption:
         """What has become of a place in the waiting room: ACCEPTED (again and again, for a while), WAITING, or lost."""
         return self._sales.claim(client, ticket, now)
+
+    def wait(self, request: Request, ticket: str, now: float) -> Redemption:
+        """What the sender of a request that is challenged gets for having waited since `ticket`, the token of an
+        earlier challenge, was minted: ACCEPTED; WAITING; or EXPIRED, and may begin now. With `wait` 0 it cannot."""
+        return self._sales.wait(request.client, ticket, self._windows.weather.p, now)
 
     def grant(self, request: Request, now: float) -> str | None:
         """The token of a pass for a client that has just become a known one; None when it gets none.

@@ -318,6 +318,7 @@ class PassKind(enum.IntEnum):
     BOUGHT = 2  # the answer to a challenge
     API_KEY = 3  # configured by the operator; has no token
     RULE = 4  # likewise: the bucket of a limit that the operator has made at run time
+    WAITED = 5  # sold as a bought one, for waiting instead of work
 
 
 class Pass:

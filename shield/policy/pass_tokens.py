@@ -1,6 +1,7 @@
 """The text of a pass, signed so that nobody else can make one.
 
-base64url( version u8 = 1 | kind u8 (1 earned, 2 bought) | id 8 bytes | issued u32 | work u8 | mac 16 bytes )
+base64url( version u8 = 1 | kind u8 (1 earned, 2 bought, 5 waited for) | id 8 bytes | issued u32 | work u8 |
+           mac 16 bytes )
 """
 
 from __future__ import annotations

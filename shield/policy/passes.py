@@ -11,6 +11,8 @@ well, and after `challenge.bought_life` under pressure in any case. Used well me
 above its budget within the last `challenge.greed` seconds: whoever asks for more than the pass has pays again. A pass
 that outlives the attack becomes an ordinary one.
 
+**Waited** passes are bought by waiting (waiting.py). They are like bought ones, but their tier is lower.
+
 Any pass that is seen from more than `challenge.pass_networks` regions in a short time is revoked. They are regions, and
 not networks: a carrier may give a phone another way out, in another /24, with each connection.
 
@@ -52,6 +54,7 @@ TOLD_MOVING: Final = 0.25
 PASS_BYTES: Final = 658
 """Bytes per pass in use, by tracemalloc over 20,000."""
 TAG_BYTES: Final = 2
+SOLD: Final = frozenset({PassKind.BOUGHT, PassKind.WAITED})
 _IDS: Final = (1 << 8 * ID_BYTES) - 1
 
 
@@ -151,19 +154,20 @@ class Passes:
         """A token given silently."""
         return self._tokens.sign(PassKind.EARNED, self._tokens.new_id(), now, 0)
 
-    def buy(self, work: int, network: str, now: float) -> tuple[str, Pass] | None:
-        """The token and the pass for `work` (log2 of the hashes paid). None when the table is full of such passes.
+    def buy(self, work: int, network: str, now: float, kind: PassKind = PassKind.BOUGHT) -> tuple[str, Pass] | None:
+        """The token and the pass for `work` (log2 of the hashes paid), or, WAITED, for none. None when the table is
+        full of such passes.
 
         While the pass is scarce it is one of the live ones of `network`.
         """
         id_ = self._new_id()
-        bought = self._enter_bought(id_, now, now)
+        bought = self._enter_bought(id_, kind, now, now)
         if bought is None:
             return None
         if bought.scarce:
             bought.bought_in = network
             self._news.changed("pass", bought)
-        return self._tokens.sign(PassKind.BOUGHT, id_, now, work), bought
+        return self._tokens.sign(kind, id_, now, work), bought
 
     def _new_id(self) -> bytes:
         """The id of a pass that is sold here."""
@@ -174,10 +178,10 @@ class Passes:
             id_ = (int.from_bytes(id_, "big") + (1 << 8 * (len(id_) - TAG_BYTES)) & _IDS).to_bytes(len(id_), "big")
         return id_
 
-    def _enter_bought(self, id_: bytes, issued: float, now: float) -> Pass | None:
+    def _enter_bought(self, id_: bytes, kind: int, issued: float, now: float) -> Pass | None:
         """The entry of a bought pass that is not in the table; None when there is no room."""
         settings = self._settings
-        bought = Pass(id_, PassKind.BOUGHT, self._scarce, issued, issued + settings.pass_lifetime, None, self.site)
+        bought = Pass(id_, PassKind(kind), self._scarce, issued, issued + settings.pass_lifetime, None, self.site)
         if self.attack:
             bought.make_scarce(issued + settings.bought_idle, issued + settings.bought_life)
         else:
@@ -278,10 +282,11 @@ class Passes:
         found = self.table.get(id_)
         if found is None:
             record = self._history.get(id_)
-            if kind == PassKind.BOUGHT and record is None:
+            if kind in SOLD and record is None:
                 if issued + settings.bought_idle <= now:
                     return None  # it lapsed, or nobody could tell
-                return self.sellers.of(id_)._enter_bought(id_, issued, now)  # before a restart, or from another worker
+                # It was sold before a restart, or by another worker.
+                return self.sellers.of(id_)._enter_bought(id_, kind, issued, now)
             sold_at = self._sold_at(kind, id_)
             found = Pass(id_, PassKind(kind), self._ordinary, issued, issued + settings.pass_lifetime, record, sold_at)
             found = self.table.enter(id_, found, now)
@@ -387,4 +392,4 @@ class Passes:
 
     def _sold_at(self, kind: int, id_: bytes) -> str | None:
         """Where a pass was bought, if it was."""
-        return self.sellers.of(id_).site if kind == PassKind.BOUGHT else None
+        return self.sellers.of(id_).site if kind in SOLD else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ from shield.model import DEFAULT_SITE
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.challenge import Challenge, Challenger, Redeemed, Redemption
 from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.entries import PassKind
 from shield.policy.fingerprint import program_name
 from shield.policy.history import History
 from shield.policy.identity import Client, Identity
@@ -17,6 +19,7 @@ from shield.policy.limits.limits import Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.passes import Passes
 from shield.policy.pricing.pricing import Pricing
+from shield.policy.pricing.waiting import AGAIN
 from shield.policy.pricing.waiting_room import Waiter
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
@@ -132,6 +135,38 @@ class Sales:
                 return Redemption(Redeemed.WAITING, ticket=ticket, wait=1, retry_after=1)  # just had elsewhere
             self._pricing.room.claimed(found, self._sell(client, found.work, found.line.name, True, now))
         return self._accept(found.pass_token)
+
+    def wait(self, client: Client, ticket: str, pressure: float, now: float) -> Redemption:
+        """What somebody gets who waits instead of solving, with the token of a challenge as the ticket: ACCEPTED with a
+        pass; WAITING, who has not waited for long enough, or finds no pass; EXPIRED, who has no good ticket and may
+        begin with a new one. `wait`: the seconds that are left; 0: waiting buys nothing here."""
+        pricing, network = self._pricing, client.network
+        waiting = pricing.waiting
+        if not waiting.possible:
+            return Redemption(Redeemed.EXPIRED)
+        needed = waiting.seconds(pressure, self._score(client, now), pricing.room.live(network))
+        program = program_name(client) + self._where
+        former = self._identity.former(client) if ticket else None
+        age = self._challenger.age(client.key, program, ticket, now, former) if ticket else None
+        if age is None:
+            return Redemption(Redeemed.EXPIRED, wait=math.ceil(needed))
+        if age < needed:
+            return Redemption(Redeemed.WAITING, wait=math.ceil(needed - age))
+        if self._passes.attack and not waiting.take():
+            return Redemption(Redeemed.WAITING, wait=AGAIN)
+        if not self._challenger.spend(client.key, program, ticket, now, former):
+            return Redemption(Redeemed.EXPIRED, wait=math.ceil(needed))
+        if self._passes.attack:
+            pricing.take()
+        bought = self._passes.buy(0, network, now, PassKind.WAITED)
+        if bought is None:
+            return Redemption(Redeemed.WAITING, wait=AGAIN)
+        token, waited = bought
+        if waited.scarce:
+            pricing.room.hold(network, 1)
+        client.entry.offered_until = 0.0
+        self._squeeze.answered(client)
+        return self._accept(token)
 
     def _claims_first(self, waiter: Waiter, now: float) -> bool:
         """Whether no other worker sells a pass for this place."""

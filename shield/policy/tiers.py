@@ -8,7 +8,8 @@ T3   no pass, no history: challenged, unless it is part of a visit that has begu
      under the limits of calm weather. With challenges off, where the operator wants none (exempt.py), and where a
      browser asks for permission first (provoked.py), slowed by `limits.newcomer_slowing` times the strictness. With a
      fingerprint that only strangers have (standouts.py): limited together with all who have it, but for the first
-     challenges of each, so that one who comes with the same browser as a flood may pay
+     challenges of each, so that one who comes with the same browser as a flood may pay. With a pass that was waited
+     for, it is slowed instead of challenged
 T4   a score above `reputation.bad_score`: as T3, and slowed to `limits.bad_rate` times (1 - strictness), in calm
      weather too
 """
@@ -52,6 +53,8 @@ def tier_of(shown: Pass) -> Tier:
     """The tier that a pass is worth."""
     if shown.record is not None and shown.record.live:
         return T0
+    if shown.kind is PassKind.WAITED:
+        return T3
     return T1 if shown.kind is PassKind.EARNED else T2
 
 
@@ -151,7 +154,8 @@ class Tiers:
             armed = self._standouts.armed
             if armed and self._standouts.refuses(request, now) and (spared or not self._may_pay(request, now)):
                 return self._refusals.of(FINGERPRINT_RATE, request.client.key, now)
-            if self.pressed and not spared:
+            waited = tier is T3 and request.shown_pass is not None
+            if self.pressed and not spared and not waited:
                 reason = BAD_REPUTATION if tier is T4 else NEWCOMER
                 return self._challenge(request, reason, asked, now)
         return self._judge_squeezed(request, asked, now)
@@ -221,7 +225,7 @@ class Tiers:
         networks = self.pressed or request.tier is T4
         refusal = self._squeeze.squeeze(request, self._factor(request), networks, now)
         shown = request.shown_pass
-        if shown is not None and request.tier is T2:
+        if shown is not None and request.tier >= T2:
             self._note_use(shown, request.cost, refusal, now)
         if refusal is None:
             return FORWARD

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shield.http.browser import MAX_ANSWER_BYTES, MAX_FORM_BYTES, cross_site, parse_answer, parse_form, same_origin
-from shield.model import Fault
+from shield.http.cookies import take_cookie
+from shield.model import Fault, Reason
 from shield.policy.challenge.challenge import Redeemed, Redemption
-from shield.readers import PEOPLE, READS_NOTHING
+from shield.readers import MAY_ANSWER, PEOPLE, READS_NOTHING
 from shield.replies.rendering import Spoken
 from shield.replies.reply import BodyWanted, Reply
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from shield.http.head import Head
     from shield.operator.log import AccessLog
     from shield.operator.metrics import Metrics
+    from shield.policy.challenge.challenge import Challenge
     from shield.policy.engine import Engine
     from shield.policy.request import Request
     from shield.replies.rendering import Replies
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 ANSWER_REFUSED: Final = "answer_"
 """How the word for a refused answer begins in the log; the result follows. Metrics count all results by themselves."""
 
+_WAITABLE: Final = frozenset({Reason.CHALLENGE_ALWAYS, Reason.NEWCOMER, Reason.BAD_REPUTATION})
+"""Not where somebody with a history is challenged, or a neighbour of somebody who is banned."""
 _FORM: Final = "application/x-www-form-urlencoded"
 _UNREADABLE: Final = Redemption(Redeemed.MALFORMED)
 
@@ -44,7 +48,7 @@ class ProofOfWork:
     def ask(self, request: Request, head: Head, scheme: str, now: float, request_id: bytes = b"") -> Reply | BodyWanted:
         """The challenge for `request`, whose verdict is CHALLENGE; `scheme` is that of its connection. Who cannot read
         one gets none: an image or a preflight is turned away. A page shows the `request_id`."""
-        reader = head.reader()
+        reader, secure = head.reader(), scheme == "https" or head.secure
         if reader in READS_NOTHING:
             return self._replies.refusal(request.verdict, reader, head.language)
         content_type = request.headers.get("Content-Type", "")
@@ -55,21 +59,59 @@ class ProofOfWork:
             and content_type[: len(_FORM)].lower() == _FORM
             and same_origin(request.headers, scheme)  # another site's form, sent on, would arrive as our own
         ):
-            return self._challenge(request, head, None, now, request_id)
+            return self._challenge(request, head, None, secure, now, request_id)
 
         def then(body: bytes | None, later: float) -> Reply:
             form = parse_form(body, content_type) if body is not None else None
-            return self._challenge(request, head, form, later, request_id)
+            return self._challenge(request, head, form, secure, later, request_id)
 
         return BodyWanted(MAX_FORM_BYTES, then)
 
     def _challenge(
-        self, request: Request, head: Head, form: list[tuple[str, str]] | None, now: float, request_id: bytes
+        self,
+        request: Request,
+        head: Head,
+        form: list[tuple[str, str]] | None,
+        secure: bool,
+        now: float,
+        request_id: bytes,
     ) -> Reply:
+        accepted = request.headers.get("Accept-Encoding", "")
+        if not self._may_wait(request, head):
+            spoken = Spoken(head.language, accepted, request_id)
+            return self._ask(request, head, form, spoken, self._engine.mint(request, now))
+        name = self._replies.ticket_cookie
+        ticket = take_cookie(head.cookie, name)[0].decode("latin-1") if name in head.cookie else ""
+        turn = self._engine.wait(request, ticket, now)
+        if turn.result is Redeemed.ACCEPTED:
+            self._metrics.passes_granted["waited"] += 1
+            return self._replies.let_in(_same_place(head), turn, secure)
         challenge = self._engine.mint(request, now)
+        fields = b""
+        if turn.wait and turn.result is Redeemed.EXPIRED:  # else the older ticket is the better one
+            fields = self._replies.set_ticket(challenge.token, challenge.expires_in, secure)
+        spoken = Spoken(head.language, accepted, request_id, turn.wait, fields)
+        return self._ask(request, head, form, spoken, challenge)
+
+    def _ask(
+        self,
+        request: Request,
+        head: Head,
+        form: list[tuple[str, str]] | None,
+        spoken: Spoken,
+        challenge: Challenge,
+    ) -> Reply:
         self._metrics.challenges_minted += 1
-        spoken = Spoken(head.language, request.headers.get("Accept-Encoding", ""), request_id)
         return self._replies.challenge(request.verdict, challenge, head.reader(), head.method, form, spoken)
+
+    def _may_wait(self, request: Request, head: Head) -> bool:
+        """Whether somebody may wait instead of solving: for what can be asked for again, where a pass that was waited
+        for helps."""
+        return (
+            (head.method == "GET" or head.method == "HEAD")
+            and request.verdict.reason in _WAITABLE
+            and (head.reader() in MAY_ANSWER)
+        )
 
     def take(
         self, request: Request, head: Head, trusted: bool, secure: bool, request_id: bytes = b""
@@ -107,3 +149,9 @@ class ProofOfWork:
         if isinstance(answer, str):
             return self._engine.claim(request.client, answer, now)
         return self._engine.redeem(request.client, *answer, now)
+
+
+def _same_place(head: Head) -> bytes:
+    """The target of a request as a Location that leads to it, and to no other host: not "//host"."""
+    target = head.target if head.target.startswith("/") else head.path
+    return (b"/." if target.startswith("//") else b"") + target.encode("latin-1")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from shield.http.cookies import HOST_ONLY
+from shield.http.cookies import HOST_ONLY, WAITS
 from shield.model import Action
 from shield.readers import NOBODY, PEOPLE, PERSON, PREFLIGHT, SENDER, Reader
 from shield.replies.faults import FAULTS
@@ -387,6 +387,33 @@ class Replies:
             lifetime,
             b"; Secure" if secure else b"",
         )
+
+    @property
+    def ticket_cookie(self) -> bytes:
+        """The name of the cookie in which somebody who waits keeps the ticket."""
+        return self._cookie + WAITS
+
+    def set_ticket(self, token: str, lifetime: int, secure: bool) -> bytes:
+        """The field line that gives the ticket of somebody who waits; with a lifetime of 0 seconds, that takes it."""
+        return b"Set-Cookie: %b%b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n" % (
+            self._cookie_name(secure),
+            WAITS,
+            token.encode("ascii"),
+            lifetime,
+            b"; Secure" if secure else b"",
+        )
+
+    def let_in(self, location: bytes, redemption: Redemption, secure: bool) -> Reply:
+        """307 to `location`, which asks for the same again, with the pass of somebody who has waited."""
+        cookie = self.set_cookie(redemption.pass_token, redemption.lifetime, secure)
+        fields = b"Date: %b\r\nLocation: %b\r\nContent-Length: 0\r\n%bSet-Cookie: %b\r\n%b" % (
+            self._date,
+            location,
+            NO_STORE,
+            cookie,
+            self.set_ticket("", 0, secure),
+        )
+        return Reply(307, fields, b"")
 
     def _cookie_name(self, secure: bool) -> bytes:
         return HOST_ONLY + self._cookie if secure else self._cookie

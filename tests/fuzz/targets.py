@@ -62,6 +62,7 @@ from shield.policy.pricing.settings import PricingSettings
 from shield.policy.pricing.waiting_room import Room, Waiter
 from shield.process.state import HISTORY, StateSettings, load, load_keys
 from shield.readers import reader_of
+from shield.replies.catalogue import Catalogue
 from shield.wire import client_hello as hello
 from shield.wire import proxy_protocol as prefix
 from tests.client.h2 import peer
@@ -272,11 +273,10 @@ def navigation(data: bytes) -> None:
     if form is None:
         return
     assert encode_form(form) == body
-    page = replies()._pages.challenge(
-        {"token": "t", "k": "1", "target": "1", "expected_hashes": "1", "expires_in": "1"}, "submit", form
-    )
+    values = dict.fromkeys(("token", "k", "target", "expected_hashes", "expires_in", "wait", "id"), "1")
+    page = replies()._pages.challenge(Catalogue("en", {}), values, "submit", form)
     assert page.count(b'<input type="hidden"') == len(form)
-    assert page.count(b"<script") == 1
+    assert page.count(b"<script") == 3
     assert page.count(b"<form") == page.count(b"</form>") == 1
 
 

@@ -258,6 +258,41 @@ class Challenger:
         self._journal.changed("spent", (tag, expires))
         return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
 
+    def age(self, client: bytes, program: bytes, token: str, now: float, former: bytes | None = None) -> float | None:
+        """Seconds since a challenge was minted for this very client and program. None when it was not, has expired, or
+        is spent, as far as is known here."""
+        ticket = self._ticket(client, program, token, former)
+        if ticket is None:
+            return None
+        tag, expires = ticket
+        if self._claims is not None:
+            self.hear(now)
+        if expires <= now or tag in self.spent or self.spent.full(now):
+            return None
+        return now - (expires - self._settings.lifetime)
+
+    def spend(self, client: bytes, program: bytes, token: str, now: float, former: bytes | None = None) -> bool:
+        """Spend a challenge that has an age without an answer; False when somebody has, at another worker."""
+        ticket = self._ticket(client, program, token, former)
+        if ticket is None or not self.first(*ticket, now):
+            return False
+        self.spent.add(*ticket)
+        self._journal.changed("spent", ticket)
+        return True
+
+    def _ticket(self, client: bytes, program: bytes, token: str, former: bytes | None) -> tuple[bytes, float] | None:
+        """What a challenge that was minted for this client is known by when it is spent, and when it expires."""
+        read = _read(token)
+        if read is None:
+            return None
+        body, mac, hidden = read
+        tags = (challenge_tag(key, body + program) for key in self._keys.both())
+        tag = next((each for each in tags if compare_digest(each[:MAC_BYTES], mac)), None)
+        if tag is None or all(hidden != _hidden(each, tag) for each in (client, former or client)):
+            return None
+        *_, expiry, place, _ = BODY.unpack(body[:-MARK_BYTES])
+        return (tag, expiry - self._wall_offset) if self._knows(place) else None
+
     def hear(self, now: float) -> None:
         """Remember what was spent at other workers. Where there is no room, nothing is accepted here either."""
         assert self._claims is not None  # noqa: S101 - the caller asks

@@ -36,6 +36,7 @@ from shield.policy.pricing.pass_use import PassUse
 from shield.policy.pricing.purse import Purse, SharedPurse
 from shield.policy.pricing.settings import PricingSettings
 from shield.policy.pricing.solves import Solves
+from shield.policy.pricing.waiting import Waiting
 from shield.policy.pricing.waiting_room import Room, Waiter
 from shield.policy.rows import number
 from shield.policy.status import PricingStatus
@@ -59,6 +60,7 @@ class Pricing:
         "rate",
         "room",
         "solves",
+        "waiting",
     )
 
     def __init__(
@@ -75,6 +77,7 @@ class Pricing:
         self._worth = challenge.bought_burst + challenge.least_bought_rate * challenge.bought_idle
         self._use = PassUse(settings, self._worth)
         self._crowd = FlashCrowd(settings)
+        self.waiting = Waiting(settings, challenge)
         self.room = room
         self.hashes = self._least  # E
         self.rate = 0.0  # n*
@@ -138,6 +141,8 @@ class Pricing:
         self.rate = left / (self._worth * self._use.share) * min(1.0, left / max(self._use.rate, left))
         purse, most = self._purse, max(1.0, self.rate * self._settings.savings)
         purse.saved = 0.0 if behind else min(purse.saved + self.rate * seconds, most)
+        if not behind:
+            self.waiting.read(self.rate, seconds, purse.part)
         room = self.room
         room.expire(now)
         while purse.saved >= 1.0 and room.waiting:
@@ -149,6 +154,7 @@ class Pricing:
         """Take a reading in calm weather: whoever waits is let in, and the price falls."""
         self.rate = 0.0
         self._purse.saved = math.inf  # until the next reading
+        self.waiting.rest()
         self.room.expire(now)
         while self.room.waiting:
             self.room.issue(now)
@@ -220,6 +226,10 @@ class Pricing:
         self._crowd.on = flash is True
         assert isinstance(self._purse, SharedPurse)  # noqa: S101
         self._purse.adopt(math.inf if granted is None else number(granted))
+        if granted is None:
+            self.waiting.rest()
+        else:
+            self.waiting.read(self.rate, seconds, self._purse.part)
         self._use.adopt(number(used), number(used_rate, 0.0))
         self.room.expire(now)
         self._seconds += seconds

@@ -13,6 +13,9 @@ class Purse:
 
     __slots__ = ("saved",)
 
+    part = 1.0
+    """This worker's part of what all issue."""
+
     def __init__(self) -> None:
         self.saved = math.inf
 
@@ -30,6 +33,11 @@ class SharedPurse(Purse):
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
         super().__init__()
+
+    @property
+    def part(self) -> float:  # type: ignore[override]
+        """This worker's part of what all issue."""
+        return self._seat.part
 
     @property
     def saved(self) -> float:

@@ -260,6 +260,30 @@ class PricingSettings:
             "known networks are let in first, so their share of those who still solve falls",
         ),
     ] = 0.5
+    waited_share: Annotated[
+        float,
+        Ge(0),
+        Lt(1),
+        Unit("share"),
+        Doc("Passes for those who wait instead of solving, as a part of those that are sold. 0: none."),
+        Why("Simulated", "`without-scripts`: the most that solvers and known users do not feel"),
+    ] = 0.05
+    waited_least: Annotated[
+        float,
+        Gt(0),
+        Le(600),
+        Unit("s"),
+        Doc("Time to wait instead of solving, where there is no pressure."),
+        Why("Chosen", "somebody waits for it; a program that asks many sites would not"),
+    ] = 5.0
+    waited_most: Annotated[
+        float,
+        Gt(0),
+        Le(600),
+        Unit("s"),
+        Doc("The same under the highest pressure; at most half of `challenge.lifetime`."),
+        Why("Chosen", "as `market.most_wait`"),
+    ] = 60.0
     by_network: Annotated[
         bool,
         Doc(
@@ -291,5 +315,7 @@ class PricingSettings:
     def complaints(self) -> Iterator[Complaint]:
         if self.most_rise < self.least_rise:
             yield ("most_rise",), f"at least market.least_rise, which is {self.least_rise}"
+        if self.waited_most < self.waited_least:
+            yield ("waited_most",), f"at least market.waited_least, which is {self.waited_least}"
         if self.first_used < self.least_used:
             yield ("first_used",), f"at least market.least_used, which is {self.least_used}"

@@ -130,6 +130,11 @@ class Room:
         """Whether nobody of a network waits or holds a live bought pass."""
         return not self._by_network or network not in self._lines
 
+    def live(self, network: str) -> int:
+        """Live bought passes of a network."""
+        line = self._lines.get(self._name(network))
+        return 0 if line is None else line.live
+
     def full(self, known: bool) -> bool:
         """Whether a newcomer, of a known network or another, needs somebody else's place."""
         return len(self._among(known)) >= self._half
