@@ -30,7 +30,19 @@ AGAIN: Final = (1.0, 3.0)  # seconds, within which one tries again that got an e
 class Member:
     """One member of a crowd: a person, a program, a host."""
 
-    __slots__ = ("armed", "client", "crowd", "failing_since", "served_at", "shown_pass", "solving", "waiting")
+    __slots__ = (
+        "armed",
+        "client",
+        "crowd",
+        "failing_since",
+        "served_at",
+        "shown_pass",
+        "solving",
+        "ticket",
+        "waiting",
+        "waits_for",
+        "waits_until",
+    )
 
     def __init__(self, crowd: Crowd, client: Client, shown_pass: Pass | None) -> None:
         self.crowd = crowd
@@ -39,6 +51,9 @@ class Member:
         self.solving = False  # a challenge, or in the waiting room
         self.armed = False  # asks by itself at `pass_rate`
         self.waiting: list[Want] = []  # for the pass
+        self.ticket = ""  # of one that waits instead of solving
+        self.waits_for: Want | None = None
+        self.waits_until = -inf
         self.served_at = -inf  # when it last got something
         self.failing_since = inf  # when it asked for the first thing since that it did not get
 

@@ -118,6 +118,9 @@ class Population:
     ] = 600.0
     leaves: Annotated[float, Ge(0), Doc("seconds. After which they close the connection; 0: they do not.")] = 0.0
     hash_rate: Annotated[float, Ge(0), Doc("hashes/s. Of each of them; 0: challenges are ignored.")] = 0.0
+    waits_out: Annotated[
+        bool, Doc("They run no scripts: challenged, they keep the ticket and come again after the wait.")
+    ] = False
     one_solver: Annotated[bool, Doc("One machine of `hash_rate` solves for all of them.")] = False
     answers: Annotated[
         Literal["right", "almost", "wrong", "forged", "replayed"],

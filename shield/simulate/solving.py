@@ -103,6 +103,31 @@ class Solving:
         sent = done + ROUND_TRIP
         self._calendar.at(sent, self._post, (self._answer, (member, token, (right,) * challenge.k, now, sent)))
 
+    def wait_out(self, want: Want, request: Request, now: float) -> None:
+        """Have a member that runs no scripts wait, for one want at a time, until its ticket is good for a pass."""
+        member = want.member
+        crowd = member.crowd
+        if member.waits_for is not want and now < member.waits_until:
+            self._asking.ended(want, now, False)
+            return
+        want.challenged = True
+        want.patience = max(want.patience, crowd.model.waits)
+        turn = self._engine.wait(request, member.ticket, now)
+        if turn.result is Redeemed.ACCEPTED:
+            member.ticket, member.waits_for, member.waits_until = "", None, -inf
+            member.begin_to_solve(want)
+            self._accepted(member, turn.pass_token, want.asked_at, now)
+            return
+        if turn.result is Redeemed.EXPIRED:
+            member.ticket = self._engine.mint(request, now).token
+        if not turn.wait or now + turn.wait - want.asked_at > want.patience:
+            member.waits_for, member.waits_until = None, -inf
+            self._asking.ended(want, now, False)
+            return
+        again = now + turn.wait * crowd.random.uniform(1.0, 1.1)
+        member.waits_for, member.waits_until = want, again + 1.0
+        self._calendar.at(again, self._asking.ask, want)
+
     def _post(self, what: tuple[Callable[[Any, float], None], Any], now: float) -> None:
         """Let an answer or a claim arrive. It waits for Shield to read it, and is sent again if it is lost."""
         then, about = what

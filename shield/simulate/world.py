@@ -284,6 +284,9 @@ class World:
         if verdict.action is Action.CHALLENGE:
             crowd.tally.challenged += 1
             self._work(self._costs.challenge, now)
+            if crowd.model.waits_out and want.page is None:
+                self._solving.wait_out(want, request, now)
+                return
             challenge = self.engine.mint(request, now)
             if want.page is not None and crowd.model.browser:
                 self.ended(want, now, False)

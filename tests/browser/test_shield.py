@@ -78,9 +78,10 @@ async def test_the_cookie_is_out_of_reach_of_scripts(tab: Any, shield: str) -> N
     await tab.go(shield)
     await tab.until("document.title === 'Home'")
     cookies = (await tab.call("Network.getCookies"))["cookies"]
-    assert [cookie["name"] for cookie in cookies] == ["shield_pass"]
-    assert cookies[0]["httpOnly"]
-    assert cookies[0]["sameSite"] == "Lax"
+    assert sorted(cookie["name"] for cookie in cookies) == ["shield_pass", "shield_pass_wait"]
+    for cookie in cookies:
+        assert cookie["httpOnly"]
+        assert cookie["sameSite"] == "Lax"
     assert await tab.evaluate("document.cookie") == ""
 
 
@@ -137,7 +138,24 @@ async def test_blocked_cookies_end_in_a_message(cookieless: Any, shield: str, si
     assert site.seen == []
 
 
-async def test_a_browser_without_javascript_is_told(tab: Any, shield: str) -> None:
+async def test_a_browser_without_javascript_waits_and_is_let_in(
+    tab: Any, site: Site, serve: Callable[[Any], Awaitable[str]], run_shield: Callable[..., Awaitable[str]]
+) -> None:
+    shield = await run_shield(await serve(site), "[market]\nwaited_least = 1\nwaited_most = 1\n")
+    await tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    await tab.go(f"{shield}/inbox?x=1")
+    await tab.until("document.title === 'One moment, please'")
+    assert "Without JavaScript you wait instead." in await tab.text()
+    assert "Calculating" not in await tab.text()
+    await tab.until("document.title === 'Home'")
+    assert await tab.evaluate("location.href") == f"{shield}/inbox?x=1"
+    assert (site.seen, site.cookies) == (["GET /inbox?x=1"], [""])
+
+
+async def test_without_javascript_and_the_waiting_room_a_browser_is_told(
+    tab: Any, site: Site, serve: Callable[[Any], Awaitable[str]], run_shield: Callable[..., Awaitable[str]]
+) -> None:
+    shield = await run_shield(await serve(site), "[market]\nwaited_share = 0\n")
     await tab.call("Emulation.setScriptExecutionDisabled", value=True)
     await tab.go(shield)
     await tab.until("document.title === 'One moment, please'")

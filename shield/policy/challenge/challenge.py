@@ -259,8 +259,8 @@ class Challenger:
         return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
 
     def age(self, client: bytes, program: bytes, token: str, now: float, former: bytes | None = None) -> float | None:
-        """Seconds since a challenge was minted for this very client and program. None when it was not, has expired, or
-        is spent, as far as is known here."""
+        """Seconds since a challenge was minted for this very client and program, and up to one more. None when it was
+        not, has expired, or is spent, as far as is known here."""
         ticket = self._ticket(client, program, token, former)
         if ticket is None:
             return None
