@@ -64,6 +64,8 @@ class Recognition:
 
     def split_cookie(self, value: bytes) -> tuple[bytes, bytes]:
         """The token of a pass in a Cookie field, empty if there is none, and the cookies that the upstream gets."""
+        if self._cookie not in value:  # then there is no ticket either, whose name begins so
+            return b"", value
         token, rest = take_cookie(value, self._cookie)
         return token, take_cookie(rest, self._ticket)[1] if self._ticket in rest else rest
 

@@ -30,7 +30,7 @@ from shield.http.line_memory import LineMemory
 from shield.http.ranges import modest
 from shield.http.rules import Broken, Rule
 from shield.http.settings import HttpSettings
-from shield.readers import TEXT_MODE, Reader, reader_of
+from shield.readers import SCRIPT, TEXT_MODE, Reader, reader_of
 
 MAX_METHOD: Final = 64
 """bytes. The longest one that is registered, UPDATEREDIRECTREF, has 17."""
@@ -118,21 +118,23 @@ class Head:
             if telling is None or self.origin:
                 found = self.found_reader = reader_of(self.method, self.headers)
             else:
-                told = self.method, self.language != b"", self.agent.startswith(_TEXT_MODE), telling
+                told = self.method, self.language != b"", telling
                 found = _READERS.get(told)
-                self.found_reader = found = self._find_reader(told) if found is None else found
+                if found is None or (found is SCRIPT and self.agent.startswith(_TEXT_MODE)):
+                    found = self._find_reader(told)
+                self.found_reader = found
         return found
 
-    def _find_reader(self, told: tuple[str, bool, bool, tuple[bytes, ...]]) -> Reader:
+    def _find_reader(self, told: tuple[str, bool, tuple[bytes, ...]]) -> Reader:
         found = reader_of(self.method, self.headers)
-        if sum(map(len, told[3])) <= _TOLD_BYTES:
+        if sum(map(len, told[2])) <= _TOLD_BYTES and not self.agent.startswith(_TEXT_MODE):
             if len(_READERS) >= _MOST_READERS:
                 _READERS.clear()
             _READERS[told] = found
         return found
 
 
-_READERS: Final[dict[tuple[str, bool, bool, tuple[bytes, ...]], Reader]] = {}
+_READERS: Final[dict[tuple[str, bool, tuple[bytes, ...]], Reader]] = {}
 """Who reads the answer, by method, whether there is an Accept-Language, and the telling lines."""
 _TEXT_MODE: Final = tuple(each.encode() for each in TEXT_MODE)
 _MOST_READERS: Final = 256

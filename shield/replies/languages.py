@@ -23,17 +23,17 @@ _SAME: Final = {"nb": "no", "nn": "no", "iw": "he", "in": "id"}
 class Languages:
     """The catalogues, and the choice between them. `own`: the operator's, whose texts come before ours."""
 
-    __slots__ = ("_catalogues", "_known", "_own", "tags")
+    __slots__ = ("_catalogues", "_own", "known", "tags")
 
     def __init__(self, own: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self._own = own or {}
         self.tags = frozenset({ENGLISH, *(path.stem for path in LOCALE.glob("*.po")), *self._own})
         self._catalogues: dict[str, Catalogue] = {}
-        self._known: dict[bytes, str] = {b"": ENGLISH}
+        self.known: dict[bytes, str] = {b"": ENGLISH}  # what was looked up, by Accept-Language
 
     def of(self, accepted: bytes) -> str:
         """The tag of the language for a visitor who sends this Accept-Language."""
-        found = self._known.get(accepted)
+        found = self.known.get(accepted)
         return self._choose(accepted) if found is None else found
 
     @property
@@ -62,9 +62,9 @@ class Languages:
             if found and quality > best:
                 best, tag = quality, found
         if len(accepted) <= LONGEST:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[accepted] = tag
+            if len(self.known) >= MOST_KNOWN:
+                self.known.clear()
+            self.known[accepted] = tag
         return tag
 
     def _nearest(self, name: str) -> str:

@@ -112,6 +112,7 @@ class Replies:
         "_faults",
         "_files",
         "_header",
+        "_known",
         "_languages",
         "_limits",
         "_of_people",
@@ -130,6 +131,7 @@ class Replies:
         self._ready: dict[tuple[Verdict | Fault, Reader, str], Reply] = {}  # refusals and faults of this second
         self.set_date(0.0)
         self._languages = Languages(looks.texts)
+        self._known = self._languages.known
         self._files = Files(looks)
         self.version = self._files.version
         self._pages = pages = Pages(self.version, looks)
@@ -242,7 +244,9 @@ class Replies:
 
         A flood meets this: equal refusals are one verdict, and its reply is made once a second.
         """
-        language = self._languages.of(accepted) if reader in PEOPLE else ENGLISH
+        language = ENGLISH
+        if reader in PEOPLE:
+            language = self._known.get(accepted) or self._languages.of(accepted)
         reply = self._ready.get((verdict, reader, language))
         if reply is None:
             reply = self._keep((verdict, reader, language), self._refusal(verdict, reader, language))

@@ -86,7 +86,7 @@ def test_only_so_many_wishes_are_remembered() -> None:
     languages = Languages()
     for number in range(3 * MOST_KNOWN):
         assert languages.of(b"de;q=0.%d" % (number + 1)) == "de"
-        assert len(languages._known) <= MOST_KNOWN
+        assert len(languages.known) <= MOST_KNOWN
 
 
 def test_four_languages_are_written_from_right_to_left() -> None:

@@ -44,8 +44,9 @@ class Waiting:
 
     def seconds(self, pressure: float, score: float, live: int) -> float:
         """How long a client has to wait. `live`: passes of its network."""
-        wait = self._least * (self._most / self._least) ** pressure
-        return min(wait * 2.0 ** (max(score, 0.0) / self._doubling) * (1 + live), self._most)
+        wait: float = self._least * (self._most / self._least) ** pressure * (1 + live)
+        wait *= 2.0 ** (max(score, 0.0) / self._doubling)
+        return min(wait, self._most)
 
     def read(self, rate: float, seconds: float, part: float) -> None:
         """Take a reading of `seconds` in which `rate` passes/s were issued by all workers, of whom this is a `part`."""
