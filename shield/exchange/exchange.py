@@ -54,7 +54,7 @@ from shield.exchange.endings import (
 from shield.exchange.slot import Slot
 from shield.exchange.tunnel import Tunnel
 from shield.exchange.upload import Upload
-from shield.http.response_head import EVENTS
+from shield.http.response_head import CALL, EVENTS
 from shield.http.trailers import passable, wanted
 from shield.model import Action, Fault, Outcome, Tier
 from shield.upstream.dial import CONNECT_ERRORS
@@ -132,7 +132,7 @@ class Exchange:
         self._connection: Carrier | None = None
         self._attempts: Attempts | None = None
         self._outcome: Outcome | None = None  # once the response's head is there
-        self._open_ended = False  # a call that goes on both ways, maybe for hours
+        self._open_ended = False  # a call that goes on, maybe for hours
         self._upload: Upload | None = None  # of a body that is sent piece by piece
         self.slot: Slot | None = None  # once it matters how long it is held
         self.body_sent = 0
@@ -425,7 +425,9 @@ class Exchange:
             forwarder.origins.learn(head.host, head.origin, fields, now)
         body = self._body
         chunked = client.response.head(head, status, fields, length, declared, body is None or body.done)
-        if endless:
+        if endless == CALL:
+            self._open_ended = True
+        elif endless:
             self._give_slot_back(now, lagging=False)
         return chunked
 
@@ -445,6 +447,11 @@ class Exchange:
             fields = passable(lines)
             if fields:
                 self._client.response.trailers(fields)
+
+    def on_call_status(self, status: int) -> None:
+        """The response, whose status of HTTP is 200, is the answer to a call that failed: this one says the same."""
+        if self._outcome is not None:
+            self._outcome.status = status
 
     def shortcut(self) -> Shortcut | None:
         """A way from the server's socket to the client's, if both are plain ones."""
@@ -634,7 +641,12 @@ class Exchange:
                     slot.stop_measuring()
 
     def _step_aside(self, slot: Slot, now: float) -> bool:
-        """Give the slot back if there is a place among the laggards. Whether there was."""
+        """Give the slot back if there is a place among the laggards; for a call, among the streams, as its service says
+        something when something happens. Whether there was."""
+        outcome = self._outcome
+        if self._open_ended and outcome is not None and not self._client.flow.blocked:
+            outcome.stream = self._give_slot_back(now, lagging=False)
+            return outcome.stream
         return (slot.placed or self._may_lag()) and self._give_slot_back(now, lagging=True)
 
     def give_way(self, now: float) -> None:

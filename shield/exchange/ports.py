@@ -165,6 +165,9 @@ class Requester(Protocol):
     def on_trailers(self, lines: Sequence[bytes]) -> None:
         """The fields behind the payload as they came, without CRLF; finish() follows."""
 
+    def on_call_status(self, status: int) -> None:
+        """The response is the answer to a call that failed: this status of HTTP says the same. finish() follows."""
+
     def shortcut(self) -> Shortcut | None:
         """A way past Python for the rest of a body whose length is known, if there is one."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from shield.http.head import Head
@@ -31,6 +32,13 @@ _STATUSES: Final = {
 }
 """What stands for a status of HTTP. Any other is INTERNAL."""
 
+_ALIKE: Final = {2: 500, 3: 400, 5: 404, 7: 403, 8: 429, 9: 400, 11: 400, 12: 404, 13: 500, 14: 503, 15: 500, 16: 401}
+"""The status of HTTP by which a server would say the same (google.rpc.Code), as far as that is somebody's error. A
+client chooses its deadline and cancels its calls: that says nothing of anybody else."""
+_STATUS: Final = b"grpc-status:"
+
+_PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
+"""What a message has as it is, besides letters, digits and what quote() lets be; the rest is percent-encoded."""
 _RETRY_AFTER: Final = b"retry-after:"
 
 
@@ -40,12 +48,26 @@ def is_call(head: Head) -> bool:
     return kind.startswith("application/grpc") and kind[16:17] in ("", "+", ";")
 
 
+def is_answer(kind: bytes) -> bool:
+    """Whether this Content-Type is that of an answer to a call."""
+    return kind.startswith(b"application/grpc") and kind[16:17] in (b"", b"+", b";")
+
+
+def status_like(lines: Sequence[bytes]) -> int:
+    """The status of HTTP that stands for the one of gRPC among these fields; 0 where there is none that is an error."""
+    for line in lines:
+        if line[: len(_STATUS)].lower() == _STATUS:
+            code = line[len(_STATUS) :].strip()
+            return _ALIKE.get(int(code), 0) if code.isdigit() and len(code) < 4 else 0
+    return 0
+
+
 def refusal(status: int, lines: Sequence[bytes], word: str) -> list[bytes]:
-    """The fields of an answer with this status of HTTP and these `lines`, which says `word`."""
+    """The fields of an answer with this status of HTTP and these `lines`, which says `word`, in ASCII or not."""
     fields = [
         b"Content-Type: application/grpc",
         b"Grpc-Status: %d" % _STATUSES.get(status, INTERNAL),
-        b"Grpc-Message: %b" % word.encode("ascii"),
+        b"Grpc-Message: %b" % quote(word, safe=_PLAIN).encode("ascii"),
     ]
     for line in lines:
         if line.lower().startswith(_RETRY_AFTER):

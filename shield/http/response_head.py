@@ -71,8 +71,9 @@ _BAD_LENGTH: Final = ResponseField.BAD_LENGTH
 _SAME_LENGTHS: Final = ResponseField.SAME_LENGTHS
 _BAD_CODING: Final = ResponseField.BAD_CODING
 
-ENDS, EVENTS, LIVE = range(3)
-"""How long a response may go on, as its head tells: to its end, or for hours, as events or as sound and pictures."""
+ENDS, EVENTS, LIVE, CALL = range(4)
+"""How long a response may go on, as its head tells: to its end, or for hours, as events or as sound and pictures. The
+answer to a call of gRPC over HTTP/2 may be either, which the head does not tell."""
 
 _LIVE_TYPES: Final = (b"audio/", b"video/", b"application/ogg", b"multipart/x-mixed-replace")
 

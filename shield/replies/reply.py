@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from shield.http.response_head import STATUS_LINES
 
 _CLOSE: Final = b"Connection: close\r\n"
@@ -37,6 +39,15 @@ class Reply:
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}, {len(self.body)} bytes{', closes' if self.closes else ''}>"
+
+    def summary(self) -> str:
+        """What it says, in a line: of a problem document the detail and the reason, else the body if it is a line."""
+        body = self.body
+        if body.startswith(b"{"):
+            said = orjson.loads(body)
+            detail, reason = said.get("detail", ""), said.get("reason")
+            return f"{detail} ({reason})" if reason else str(detail)
+        return f"{self.status}" if body.startswith(b"<") else body.decode("utf-8", "replace").strip()
 
     def message(self, head_only: bool, close: bool, request_id: bytes = b"") -> bytes:
         """The reply as an HTTP/1.1 message. `head_only`: without the body, to HEAD; `close`: the last one of its

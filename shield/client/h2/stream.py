@@ -339,7 +339,7 @@ class Stream(Answering):
         lines = block.split(b"\r\n")
         del lines[0]  # the status line
         if head.method == "POST" and is_call(head):
-            self.response.say(200, refusal(reply.status, lines, f"refused by Shield: {reply.status}"), b"")
+            self.response.say(200, refusal(reply.status, lines, reply.summary()), b"")
             self._finish(now)
             return
         if head.origin and not head.path.startswith(PREFIX):

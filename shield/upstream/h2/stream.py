@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ngh2 import ErrorCode, NeverIndexedHeader
 
 from shield.http.framing import CHUNKED
+from shield.http.grpc import is_answer, status_like
 from shield.http.pairs import Pair, PairMemory, as_head
-from shield.http.response_head import MAX_HEAD_BYTES, MAX_INTERIM, parse
+from shield.http.response_head import CALL, MAX_HEAD_BYTES, MAX_INTERIM, parse
 from shield.http.rules import Broken, Rule
 from shield.http.trailers import lines_of, wanted
 from shield.model import Fault
@@ -71,6 +72,7 @@ class UpstreamStream:
 
     __slots__ = (
         "_blocked",
+        "_call",
         "_connection",
         "_head_bytes",
         "_head_only",
@@ -107,6 +109,7 @@ class UpstreamStream:
         self._head_bytes = 0  # of all heads
         self._head_only = False
         self._interim = 0
+        self._call = False  # the response is the answer to a call of gRPC
         self._sized = False  # the request says how long its body is
         self._paused = False
         self._blocked = False
@@ -279,8 +282,12 @@ class UpstreamStream:
             length = 0
         elif length < 0:
             length = CHUNKED  # to a client of HTTP/1; nobody knows it yet
+        if any(name == b"content-type" and is_answer(value) for name, value in pairs):
+            endless = CALL
+            self._call = True
         exchange.on_head(status, fields, length, declared, endless)
         if ended:
+            self._tell_status(lines_of(pairs[1:]))
             self.on_end()
 
     def on_body(self, data: bytes) -> bool:
@@ -296,7 +303,16 @@ class UpstreamStream:
     def on_trailers(self, pairs: Sequence[Pair]) -> None:
         """The fields behind the payload, which end the response."""
         if self.exchange is not None:
-            self.exchange.on_trailers(lines_of(pairs))
+            lines = lines_of(pairs)
+            self.exchange.on_trailers(lines)
+            self._tell_status(lines)
+
+    def _tell_status(self, lines: Sequence[bytes]) -> None:
+        """How a call has ended, if the response is the answer to one, stands in the last of its fields."""
+        if self._call and self.exchange is not None:
+            like = status_like(lines)
+            if like:
+                self.exchange.on_call_status(like)
 
     def on_end(self) -> None:
         """The response is complete."""

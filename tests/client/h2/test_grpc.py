@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from shield.http.fields import Fields
@@ -145,3 +147,69 @@ async def test_where_there_is_no_place_for_it_it_is_unavailable() -> None:
         answer = await peer.answer(number)
         assert (answer.status, answer.get("grpc-status")) == (200, "14")
         assert origin.requests == []
+
+
+@pytest.mark.parametrize(("code", "status"), [("0", 200), ("5", 404), ("16", 401), ("14", 503), ("4", 200), ("x", 200)])
+@pytest.mark.parametrize("trailers_only", [False, True])
+async def test_how_a_call_ends_is_known_to_policy_and_log(code: str, status: int, trailers_only: bool) -> None:
+    async def handle(asked: Asked) -> None:
+        await asked.whole.wait()
+        kind = ("content-type", "application/grpc+proto")
+        if trailers_only:
+            await asked.head(200, kind, ("grpc-status", code), ended=True)
+        else:
+            await asked.head(200, kind)
+            await asked.end(("grpc-status", code))
+
+    async with (
+        Http2Origin(handle) as origin,
+        Shield(origin.url, http2=True) as shield,
+        await Peer.open(shield) as peer,
+    ):
+        answer = await peer.ask(call(), b"message")
+        told = answer.fields if trailers_only else answer.trailers
+        assert (answer.status, ("grpc-status", code) in told) == (200, True)
+        assert [outcome.status for _, outcome in shield.engine.learned] == [status]
+        assert [entry[2] for entry in shield.log.requests] == [status]
+
+
+async def test_a_stream_of_a_server_is_silent_without_a_slot() -> None:
+    """As an event stream, for as long as that, though the request came whole."""
+
+    async def handle(asked: Asked) -> None:
+        await asked.whole.wait()
+        await asked.head(200, ("content-type", "application/grpc"))
+        await asked.send(b"first")
+        await go.wait()
+        await asked.send(b"second")
+        await asked.end(("grpc-status", "0"))
+
+    go = asyncio.Event()
+    async with (
+        Http2Origin(handle) as origin,
+        Shield(origin.url, http2=True) as shield,
+        await Peer.open(shield) as peer,
+    ):
+        number = await peer.begin(call("/pkg.Service/Watch"), b"message")
+        await peer.until(lambda: peer.answers[number].body == b"first")
+        assert len(shield.engine.slots) == 1
+        shield.advance(2)
+        assert (len(shield.engine.slots), shield.streams.places.total, shield.streams.laggards) == (0, 1, 0)
+        shield.advance(3000)
+        go.set()
+        answer = await peer.answer(number)
+        assert (answer.body, answer.trailers) == (b"firstsecond", [("grpc-status", "0")])
+        assert shield.streams.places.total == 0
+
+
+async def test_a_refusal_says_why() -> None:
+    async with shielded(http2=True) as (shield, _), await Peer.open(shield) as peer:
+        shield.engine.verdicts = {"/pkg.Service/Method": LIMITED}
+        answer = await peer.ask(call(), b"\0\0\0\0\0")
+        assert answer.get("grpc-message") == (
+            f"More requests came from here than this site allows at the moment. ({LIMITED.reason.value})"
+        )
+
+
+def test_a_message_is_ascii() -> None:
+    assert b"Grpc-Message: 100%25 gr%C3%BCn (really)" in refusal(503, [], "100% gr\xfcn (really)")
