@@ -38,6 +38,12 @@ PARDONED: Final = frozenset({"client", "address"})
 """Kinds of rows that a pardon makes void."""
 LATE_SECONDS: Final = 30.0
 """More than it takes from the reading of the journals until there is a keeper."""
+LATE_LOOKS: Final = 10
+"""Times in the first seconds that it is looked for what others write who serve still: workers of a supervisor that was
+killed go on until these listen (orphans.py). On a machine with ten programs for each core, whoever had been banned half
+a second before that was served until the first save, 30 s later."""
+LATE_MARGIN: Final = 5.0
+"""s. That a row may be written after it happened, on a machine that stands still now and then."""
 LATE_ROWS: Final = 250
 """Rows that are taken at a time, in 2.5 ms, in which no request is served."""
 FORGETS_AT: Final = 2
@@ -100,7 +106,7 @@ def same_service(one: Mapping[str, Any], other: Mapping[str, Any]) -> frozenset[
 class Keeper:
     """Saves into `state.directory`; does nothing where that is empty."""
 
-    __slots__ = ("_engine", "_keeps", "_late_since", "_saved", "_saving", "_setting", "_told", "journal")
+    __slots__ = ("_engine", "_keeps", "_late_looks", "_late_since", "_saved", "_saving", "_setting", "_told", "journal")
 
     def __init__(self, setting: Setting, engine: Sites) -> None:
         self._setting = setting
@@ -110,6 +116,7 @@ class Keeper:
         self._saved: dict[str, int] = {}  # by kind: how often
         self._told: dict[str, str] = {}  # by kind: what stands in the way, and was logged
         self._late_since: float | None = setting.clock() + setting.wall_offset - LATE_SECONDS
+        self._late_looks = 0
         self.journal = Journal(setting, engine)
 
     def keep(self, keeps: bool) -> None:
@@ -128,6 +135,9 @@ class Keeper:
         pause = {HISTORY: CALM_SECONDS, LEARNED: LOOK_SECONDS}
         while self._setting.config.state.directory:
             await asyncio.sleep(LOOK_SECONDS)
+            if self._late_looks < LATE_LOOKS:
+                await self._take_late()
+                self._late_looks += 1
             now = clock()
             if now - last[HISTORY] >= pause[HISTORY] and not engine.attack:
                 last[HISTORY] = now
@@ -139,11 +149,12 @@ class Keeper:
                 pause[LEARNED] = max(LOOK_SECONDS, await self._save(LEARNED) / MOST_SHARE)
 
     async def _take_late(self) -> None:
-        """Before the first save: take what others, who are gone by now, wrote into journals after they had been read
-        here (orphans.py). The save would remove it."""
-        since, self._late_since = self._late_since, None
+        """In the first seconds, and before the first save: take what others wrote into journals after they had been
+        read here (orphans.py). The save would remove it."""
+        since, wall = self._late_since, self._setting.clock() + self._setting.wall_offset
         if since is None or not self._keeps:
             return
+        self._late_since = max(since, wall - LATE_MARGIN) if self._late_looks < LATE_LOOKS else None
         loop, state = asyncio.get_running_loop(), self._setting.config.state
         journal = await loop.run_in_executor(None, written_since, state, since)
         pardons = _pardons(journal)

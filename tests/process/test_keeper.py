@@ -21,7 +21,7 @@ from shield.policy.request import Request
 from shield.process import journal, keeper
 from shield.process.build import Setting
 from shield.process.dropper import Dropped, Dropper
-from shield.process.keeper import FRESH_SECONDS, Keeper, recall
+from shield.process.keeper import FRESH_SECONDS, LATE_LOOKS, Keeper, recall
 from shield.process.share import Share
 
 KEYS = Keys(b"1" * 32)
@@ -396,6 +396,39 @@ async def test_what_orphans_ban_while_others_begin_is_not_forgotten(tmp_path: Pa
     recall(new.setting, new.engine)
     for process in (heir, new):
         assert all(process.bans(f"192.0.{number}.1") for number in (2, 3, 4))
+    assert events == []
+
+
+async def test_what_orphans_ban_is_known_within_a_second(
+    tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was known before the first save only, 30 s later."""
+    orphan = Process(tmp_path, events, 50.0, 0)
+    orphan.keeper.only_note(True)
+    heir = Process(tmp_path, events, 51.0, 1)
+    recall(heir.setting, heir.engine)
+    orphan.ban("192.0.3.1")
+    await orphan.keeper.journal.write()
+    looked = []
+
+    async def sleep(seconds: float) -> None:
+        if seconds < 0.5:
+            return
+        heir.now += seconds
+        looked.append(heir.bans("192.0.3.1"))
+        if len(looked) == 3:
+            orphan.now = heir.now
+            orphan.ban("192.0.5.1")
+            await orphan.keeper.journal.write()
+        if len(looked) > LATE_LOOKS + 1:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(keeper.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await heir.keeper.run()
+    monkeypatch.undo()
+    assert looked[:2] == [False, True]
+    assert heir.bans("192.0.5.1")
     assert events == []
 
 
