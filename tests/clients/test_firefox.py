@@ -79,7 +79,7 @@ async def test_another_sites_form_is_not_sent_on(tab: Any, shield: str, site: Si
 
     await tab.go(await serve(foreign))
     await tab.evaluate(SEND)
-    await tab.until("document.body.innerText.includes('go back and send it again')")
+    await tab.until("document.body.innerText.includes('Go back and send it again')")
     assert await tab.evaluate("document.forms.length") == 0
     assert site.seen == []
 

@@ -228,8 +228,13 @@ async def test_browsers_get_a_page_and_everybody_else_a_document(
         page = await response.text()
         policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "<script" in page
+    assert "'unsafe-" not in policy
+    assert "'self'" not in policy.partition("script-src")[2].partition(";")[0]
+    assert page.count("<script") == 3
+    assert "?v=" not in page
+    async with session.get(shield.url("/page"), headers={"Accept-Encoding": "identity"}) as response:
+        page = await response.text()
+        assert "unsafe" not in response.headers["Content-Security-Policy"]
     links = re.findall(r'(?:src|href|data-[a-z]+)="(/.well-known/shield/[^"]+\?v=[^"]+)"', page)
     assert links
     for path in links:
