@@ -20,6 +20,7 @@ import json
 import math
 import random
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,6 +84,10 @@ def is_challenge(body: bytes) -> bool:
     return b'"challenge":' in body or b'<main id="challenge"' in body
 
 
+GZIP: Final = 16 + zlib.MAX_WBITS
+"""To zlib: a gzip header and trailer are expected."""
+
+
 class Link(asyncio.Protocol):
     """One connection of a browser; one request at a time."""
 
@@ -97,7 +102,7 @@ class Link(asyncio.Protocol):
     def ask(self, request: bytes) -> asyncio.Future[bool]:
         """Send it. The future holds True when the whole answer has come, False when the connection ended before."""
         self.parser = httptools.HttpResponseParser(self)
-        self.status, self.body, self.cookies, self.began = 0, b"", list[bytes](), False
+        self.status, self.body, self.cookies, self.began, self.zipped = 0, b"", list[bytes](), False, False
         self.answered = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self.answered
@@ -113,14 +118,19 @@ class Link(asyncio.Protocol):
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"set-cookie":
+        name = name.lower()
+        if name == b"set-cookie":
             self.cookies.append(value)
+        elif name == b"content-encoding":
+            self.zipped = value == b"gzip"
 
     def on_body(self, body: bytes) -> None:
         self.body += body
 
     def on_message_complete(self) -> None:
         self.status = self.parser.get_status_code()
+        if self.zipped:
+            self.body = zlib.decompress(self.body, GZIP)
         if not self.parser.should_keep_alive():
             self.close()
         self.settle(True)
