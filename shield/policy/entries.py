@@ -70,7 +70,6 @@ class NetworkEntry:
         "shadow",
         "span",
         "tat",
-        "waits",
     )
 
     def __init__(self, name: str, rate: float, span: float, overflow: bool = False) -> None:
@@ -86,12 +85,9 @@ class NetworkEntry:
         self.shadow = 0.0
         self.insisted_at = 0.0
         self.grants = 0.0  # tat of the bucket of passes that are given silently
-        self.waits = 0.0  # the same of those that are waited for
 
     def restrains(self, now: float) -> bool:
-        if self.tat > now or self.grants > now or self.waits > now:
-            return True
-        return matters(self.score, self.scored_at, ADDRESS_HALF_LIFE, now)
+        return self.tat > now or self.grants > now or matters(self.score, self.scored_at, ADDRESS_HALF_LIFE, now)
 
 
 class Rare:
@@ -104,7 +100,6 @@ class Rare:
     __slots__ = (
         "banned_until",
         "bought",
-        "drawn_at",
         "granted_at",
         "granted_to",
         "hard",
@@ -138,7 +133,6 @@ class Rare:
         self.unheeded = 0.0  # refused requests, those that drained away taken off ...
         self.unheeded_at = 0.0  # ... at that time (drops.py)
         self.paid_at = float("-inf")  # when a challenge was answered from there, or a pass shown, last (drops.py)
-        self.drawn_at = float("-inf")  # when somebody there who had waited last found no pass (sales.py)
         self.spared_until = 0.0  # until when the pass that a client there has bought may stand in for a cookie
         # of a client
         self.offered_until = 0.0  # until when a challenge is outstanding
@@ -196,7 +190,6 @@ class AddressEntry:
     )
 
     banned_until = Rarely[float]()
-    drawn_at = Rarely[float]()
     hard = Rarely[float]()
     insisted_at = Rarely[float]()
     unanswered = Rarely[int]()

@@ -25,8 +25,6 @@ from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 
 HOUR: Final = 3600.0  # seconds
-EARLY: Final = 0.5
-"""s. Who comes again so much sooner than it was told has come in time: clocks and lines differ."""
 
 
 class Sales:
@@ -59,7 +57,7 @@ class Sales:
         squeeze: Squeeze,
     ) -> None:
         self._settings = settings
-        self._grants = Rate(settings.earned_per_hour / HOUR, settings.earned_per_hour)  # of one network, of each kind
+        self._grants = Rate(settings.earned_per_hour / HOUR, settings.earned_per_hour)  # of one network
         self._challenger = challenger
         self._pricing = pricing
         self._passes = passes
@@ -154,12 +152,7 @@ class Sales:
             return Redemption(Redeemed.EXPIRED, wait=math.ceil(needed))
         if age < needed:
             return Redemption(Redeemed.WAITING, wait=math.ceil(needed - age))
-        left = self._turn(client, now)
-        if left > 0.0:
-            return Redemption(Redeemed.WAITING, wait=math.ceil(left))
         if self._passes.attack and not waiting.take():
-            if not client.source.overflow:
-                client.source.drawn_at = now
             return Redemption(Redeemed.WAITING, wait=AGAIN)
         if not self._challenger.spend(client.key, program, ticket, now, former):
             return Redemption(Redeemed.EXPIRED, wait=math.ceil(needed))
@@ -171,20 +164,9 @@ class Sales:
         token, waited = bought
         if waited.scarce:
             pricing.room.hold(network, 1)
-        around = client.source.network
-        around.waits = max(around.waits, now) + 1.0 / self._grants.rate
         client.entry.offered_until = 0.0
         self._squeeze.answered(client)
         return self._accept(token)
-
-    def _turn(self, client: Client, now: float) -> float:
-        """Seconds until somebody who has waited may have one of the passes that there are. Many tickets of one address
-        are not to find more of them than one ticket does, nor a network to save them up where nobody pays."""
-        source, attack = client.source, self._passes.attack
-        saved = Bucket(self._grants)
-        saved.tat = 0.0 if attack and source.network.overflow else source.network.waits
-        drawn = source.rare.drawn_at + AGAIN - EARLY - now if attack else 0.0
-        return max(saved.wait(1.0, now), drawn)
 
     def _claims_first(self, waiter: Waiter, now: float) -> bool:
         """Whether no other worker sells a pass for this place."""

@@ -45,7 +45,7 @@ async def test_a_newcomer_solves_the_challenge_once_and_a_returning_user_never(
     newcomer = [row for row in result["samples"] if row["group"] == "newcomer"]
     assert [row["good"] for row in newcomer] == [True] * 8
     assert [row["challenge"] for row in newcomer if row["page"]] == [True, True]
-    assert result["cookies"] == [["shield_pass"], []]
+    assert result["cookies"] == [["shield_pass", "shield_pass_wait"], ["shield_pass_wait"]], "who waits gets in, too"
     (refused,) = [row for row in result["samples"] if row["group"] == "returning"]
     assert (refused["good"], refused["challenge"]) == (False, True)
     minted = (await shield.asked("/metrics"))[1]

@@ -26,14 +26,14 @@ def test_lag_is_the_average_and_busy_the_share_of_the_time() -> None:
     assert meter.load.worst == pytest.approx(0.2)
 
 
-def test_what_strangers_wait_counts_as_late_beyond_a_second() -> None:
+def test_what_strangers_wait_counts_as_late_beyond_their_patience() -> None:
     meter = LoadMeter(1000.0, 5.0)
     meter.turn(1000.3, 1000.2, PATIENT / 2)
     meter.turn(1000.6, 1000.6, PATIENT + 0.2)
     meter.read(1000.6, 5.6)
     assert meter.load.lag == pytest.approx(0.15)
     assert meter.load.worst == pytest.approx(0.2)
-    assert meter.behind == pytest.approx((0.1 + 0.5 + 1.2) / 2)
+    assert meter.behind == pytest.approx((0.1 + PATIENT / 2 + PATIENT + 0.2) / 2)
 
 
 def test_each_reading_begins_anew() -> None:

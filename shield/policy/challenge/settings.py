@@ -104,7 +104,7 @@ class ChallengeSettings:
         float,
         Ge(1),
         Unit("passes"),
-        Doc("Silent passes for newcomers of one network in an hour; as many again for those who wait."),
+        Doc("Silent passes for newcomers of one network in an hour."),
         Why(
             "Chosen",
             "one for each program of an office in an hour. More lets a farm save passes for an attack",

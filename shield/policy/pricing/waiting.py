@@ -8,10 +8,8 @@ and the live passes of a client's network, it has to wait
 
 and whoever comes earlier is told how long is left. Who has waited gets a pass of the kind WAITED, whose tier is below
 that of a solved one, while there are some: `waited_share` of n* (pricing.py) a second, saved up for `savings` seconds.
-When there are none, those who have waited come again in `AGAIN` seconds, until the ticket expires, and whoever else is
-at that address comes too early until then: chance decides, and not who has more tickets or asks more often. A network
-gets as many an hour as are given silently, `challenge.earned_per_hour`, or it would save them up in calm weather, where
-nobody pays for them (sales.py).
+When there are none, those who have waited come again in `AGAIN` seconds, until the ticket expires: chance decides, and
+not who has more tickets, as each is for one address and one program.
 """
 
 from __future__ import annotations

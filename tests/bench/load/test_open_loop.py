@@ -142,7 +142,7 @@ class TestOpenLoop:
         cores = frozenset(own_cores())
         for setting, quantile_, least in (("--delay=0.005", "p50", 0.005), ("--stall=0.1", "p99", 0.06)):
             (port,) = free_ports(1)
-            argv = [sys.executable, "-m", "bench.origins.known_origin", "--port", str(port), setting, "--seconds", "15"]
+            argv = [sys.executable, "-m", "bench.origins.known_origin", "--port", str(port), setting, "--seconds", "60"]
             with running([]) as started:
                 started.append(launch("known", argv, tmp_path, cores))
                 wait_until_answers(started[0], port)

@@ -132,45 +132,6 @@ def test_under_attack_there_are_only_so_many(make: Any) -> None:
     assert {each.wait for each in results if each.result is Redeemed.WAITING} == {AGAIN}
 
 
-def test_one_network_saves_up_few_passes_that_cost_nothing(make: Any) -> None:
-    """In calm weather as many as are given silently; and no flood of tickets leaves anything in a table."""
-    world = make(challenge=replace(ALWAYS, earned_per_hour=3.0))
-    client = world.client()
-    tickets = [ticket(world, client) for _ in range(5)]
-    world.pass_time(6.0)
-    results = [turn(world, client, token) for token in tickets]
-    assert [each.result for each in results] == [Redeemed.ACCEPTED] * 3 + [Redeemed.WAITING] * 2
-    assert 1190 < results[3].wait <= 1201
-    assert turn(world, world.client("192.0.2.77"), "").result is Redeemed.EXPIRED  # begins, as anybody
-    other = world.client("198.51.100.1")
-    late = ticket(world, other)
-    world.pass_time(6.0)
-    assert turn(world, other, late).result is Redeemed.ACCEPTED
-
-
-def test_many_tickets_of_an_address_find_no_more_passes_than_one_does(make: Any) -> None:
-    world = make(challenge=CHEAP)
-    flood, patient = world.client("192.0.2.1"), world.client("198.51.100.1")
-    world.storm(0.5)
-    tickets = [ticket(world, flood) for _ in range(9)]
-    kept = ticket(world, patient)
-    world.pass_time(55.0)
-    world.storm(0.5)
-    for engine in world.engines:
-        waiting = engine._pricing.waiting
-        waiting._saved = 0.0
-    assert turn(world, flood, tickets[0]).wait == AGAIN
-    for engine in world.engines:
-        engine._pricing.waiting._saved = 1.0  # as a reading brings it, while the flood asks on and on
-    assert {turn(world, flood, token).result for token in tickets} == {Redeemed.WAITING}
-    assert turn(world, patient, kept).result is Redeemed.ACCEPTED
-    world.pass_time(AGAIN)
-    world.storm(0.5)
-    for engine in world.engines:
-        engine._pricing.waiting.rest()
-    assert turn(world, flood, tickets[0]).result is Redeemed.ACCEPTED
-
-
 def test_where_the_operator_wants_none_nobody_waits(make: Any) -> None:
     world = make(challenge=ALWAYS, pricing=PricingSettings(waited_share=0.0))
     client = world.client()
