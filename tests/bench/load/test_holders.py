@@ -70,8 +70,8 @@ class TestHolders:
             async with at_work(held):
                 while held.counts["sent"] < 5:
                     await asyncio.sleep(0)
-                assert time.monotonic() - began >= 0.04
-                assert held.counts["sent"] <= 100 * (time.monotonic() - began) + 1
+                assert time.monotonic() - began >= 0.035, "a timer may be a millisecond early"
+                assert held.counts["sent"] <= 100 * (time.monotonic() - began) + 2
 
     async def test_a_waiter_asks_again_when_it_has_its_answer(self) -> None:
         async with listening(lambda: Answering(small_origin.render(b"at last"))) as port:
