@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from shield import __version__
 from shield.console import arguments, config_arguments
@@ -37,7 +37,9 @@ EXITS: Final = "Exit status: 0: fine. 1: mistakes in the config. 2: wrong usage.
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. argparse itself exits with USAGE."""
     _open_standard_files()
-    options = _parser().parse_args(given)
+    options, unknown = _parser().parse_known_args(given)
+    if unknown:
+        _unknown(options, unknown)
     try:
         match options.command:
             case "check":
@@ -209,7 +211,7 @@ def _simulate(options: argparse.Namespace) -> int:
         return FINE
     settings = load(options.config) if options.config is not None else None
     if settings is None and options.site:
-        arguments.wrong("simulate", "--site names a site of --config")
+        arguments.wrong("simulate", "--site needs --config, whose sites it chooses from")
     if settings is not None:
         settings = command.of_site(settings, options.site)
     done = command.simulate(options.scene, settings, options.seed, options.json, options.chart, options.attack)
@@ -273,6 +275,13 @@ def manual() -> str:
     from shield.console.manual import page
 
     return page(_parser(), __version__)
+
+
+def _unknown(options: argparse.Namespace, unknown: Sequence[str]) -> NoReturn:
+    """End for arguments that the command does not take. The file that a user gives to many commands is the config."""
+    named = options.command not in arguments.NAMES and Path(unknown[0]).suffix == ".toml" and "config" in options
+    instead = f". A config is named by --config {unknown[0]}" if named else ""
+    arguments.wrong(options.command, f"it takes no {' '.join(unknown)}{instead}")
 
 
 def _parser() -> argparse.ArgumentParser:

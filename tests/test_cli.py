@@ -172,12 +172,29 @@ def test_the_demo_is_on_loopback_and_says_what_it_sets_aside(
     assert "The demo does not go by these keys of the config: listen.address, upstream.servers." in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["run", "--port", "1"], ["check", "config.toml"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["config"]])
 def test_wrong_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert caught.value.code == cli.USAGE
     assert "usage: shield" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "--port", "1"], "shield run: error: it takes no --port 1 (`shield run --help`"),
+        (["check", "my.toml"], "shield check: error: it takes no my.toml. A config is named by --config my.toml ("),
+        (["ban", "192.0.2.1", "5"], "shield ban: error: it takes no 5 (`shield ban --help`"),
+    ],
+)
+def test_what_a_command_does_not_take_is_told(
+    arguments: list[str], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == cli.USAGE
+    assert capfd.readouterr().err.startswith(told)
 
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:

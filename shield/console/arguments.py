@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from typing import Any, Final, NoReturn
 
 NAMES: Final = (
@@ -230,5 +231,6 @@ def _rule(parsed: argparse.ArgumentParser, kind: str) -> None:
 
 
 def wrong(command: str, text: str) -> NoReturn:
-    """End as argparse does for wrong usage."""
-    argparse.ArgumentParser(prog=f"shield {command}").error(text)
+    """End as argparse does for wrong usage, but for the usage, which stands in the help."""
+    print(f"shield {command}: error: {text} (`shield {command} --help` has more)", file=sys.stderr)
+    raise SystemExit(2)

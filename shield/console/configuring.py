@@ -79,7 +79,7 @@ def _init(options: argparse.Namespace) -> int:
             _ask(question, answers)
             continue
         if words is None and question.usual is None:
-            wrong("config init", f"--yes needs {question.option}: nobody else knows")
+            wrong("config init", f"--yes needs {question.option}, since no value of it is usual")
         answers[question.key] = question.value(tuple(words or question.usual or ()))
     answers[init.STATE] = _absolute(str(answers[init.STATE]))
     if wrongs := init.mistakes(answers):
