@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from shield.console import show
+from shield.errors import StartError
 from shield.http.forwarded import parse_node
 from shield.policy.locations import Cidrs
 from shield.replay import files, report
@@ -46,6 +47,8 @@ Tell = Callable[[float, str], None]
 def replay(names: Sequence[str], configs: Mapping[str, Config], json: bool, site: str = "") -> None:
     """Say what each config would have done. `site`: for which one lines are that tell no host. Raises StartError."""
     began = time.perf_counter()
+    if site and not any(config.site for config in configs.values()):
+        raise StartError("--site names one of several sites, and the config has no [[site]]")
     hosts = {name: Hosts(config, site) for name, config in configs.items()}
     logs = Logs(names, [proxy for config in configs.values() for proxy in config.listen.trusted_proxies])
     with closing(logs.keep()), logs.bar("replay", 1 + len(configs)) as tell:

@@ -50,16 +50,20 @@ def _lines(
         yield from _side_by_side(found)
     yield ""
     rate = survey.requests / took * 60 if took > 0 else 0
-    yield f"read and replayed in {took:.0f} s: {rate:,.0f} lines a minute"
+    yield f"read and replayed in {took:.1f} s: {rate:,.0f} lines a minute"
+
+
+def _so_many(number: int) -> str:
+    return f"{number:,} line" + ("" if number == 1 else "s")
 
 
 def _left_out(skipped: Skipped, astray: Astray) -> Iterator[str]:
     if skipped.other:
-        yield f"left out: {skipped.other:,} lines that tell of no request"
+        yield f"left out: {_so_many(skipped.other)} about no request"
     if astray.lines:
-        yield f"left out: {astray.lines:,} lines whose times are hours ahead of all others"
+        yield f"left out: {_so_many(astray.lines)} with a time hours ahead of all others"
     if skipped.foreign:
-        yield f"left out: {skipped.foreign:,} lines that cannot be read:"
+        yield f"left out: {_so_many(skipped.foreign)} that cannot be read:"
         yield from (f"  {plain(each)}" for each in skipped.named)
         if skipped.foreign > len(skipped.named):
             yield f"  and {skipped.foreign - len(skipped.named):,} more"

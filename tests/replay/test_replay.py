@@ -144,7 +144,7 @@ def test_rotated_and_compressed_logs_are_one_and_broken_lines_are_named(capfd: p
     assert cli.main(["replay", "access.log", "access.log.1.gz"]) == cli.FINE
     said = capfd.readouterr().out
     assert "2 logs: 1,200 requests in 3 min 20 s" in said
-    assert "left out: 1 lines that cannot be read:\n  access.log:601: it is in no format that is known" in said
+    assert "left out: 1 line that cannot be read:\n  access.log:601: it is in no format that is known" in said
     assert "\x1b" not in said
 
 
@@ -272,6 +272,9 @@ def test_lines_without_a_host_are_for_the_site_that_is_named(capfd: pytest.Captu
     log = write(usual(10))
     assert cli.main(["replay", log]) == cli.NOT_STARTED
     assert "no line tells which host was asked" in capfd.readouterr().err
+    Path("one.toml").write_text("")
+    assert cli.main(["replay", log, "--site", "blog", "--config", "one.toml"]) == cli.NOT_STARTED
+    assert "the config has no [[site]]" in capfd.readouterr().err
     assert cli.main(["replay", log, "--site", "shop"]) == cli.NOT_STARTED
     assert "no site is called shop: there are shop.example, blog" in capfd.readouterr().err
     (config,) = replayed(log, "--site", "blog", capfd=capfd)["configs"]
