@@ -41,7 +41,7 @@ def check(config: Config) -> Iterator[Complaint]:
     for at, route in _routes(config):
         for key in ("asn", "country"):
             if getattr(route, key) and not getattr(config.identity, key):
-                yield (*at, key), f"nothing tells of any address whether it is there: set identity.{key}"
+                yield (*at, key), f"Shield cannot tell which addresses are there: name a database in identity.{key}"
 
 
 def _routes(config: Config) -> Iterator[tuple[KeyPath, RouteSettings]]:

@@ -159,7 +159,8 @@ class IdentitySettings:
             wrong = wrong_network(text)
             return f'{wrong}, "AS64500" or "country:XX"' if wrong.startswith("allowed") else wrong
         key = "asn" if region.startswith("AS") else "country"
-        return "" if getattr(self, key) else f"nothing tells of any address whether it is there: set identity.{key}"
+        unknown = f"Shield cannot tell which addresses are there: name a database in identity.{key}"
+        return "" if getattr(self, key) else unknown
 
 
 class Client:

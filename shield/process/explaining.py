@@ -52,7 +52,7 @@ def explain(sites: Sites, refusals: Refusals, question: Mapping[str, str], now: 
     site = question.get("site", "") or sites.first.site
     engine = sites.at(site)
     if engine is None:
-        raise ValueError(f'there is no site "{site[:64]}": {", ".join(each.site for each in sites)}')
+        raise ValueError(f'there is no site "{site[:64]}"; the sites are: {", ".join(each.site for each in sites)}')
     explainer = engine.explainer
     kind, asked = next((kind, asked) for kind, asked in question.items() if kind != "site")
     subjects: list[tuple[str, Picture]] = []

@@ -324,15 +324,15 @@ class Rulebook:
         sites = () if self._config is None else [site.name for site in self._config.sites]
         if kind in OF_SITES and subject and subject not in (*sites, *MEASURES):
             measures = f"; and no measure: {', '.join(MEASURES)}" if kind == "dry_run" else ""
-            raise RefusedError(f'there is no site "{subject[:64]}": {", ".join(sites)}{measures}')
+            raise RefusedError(f'there is no site "{subject[:64]}"; the sites are: {", ".join(sites)}{measures}')
 
     def _check_region(self, subject: str) -> None:
-        """Refuse what is said of an AS or a country while nothing tells of any address whether it is there."""
+        """Refuse what is said of an AS or a country while no database tells which addresses are there."""
         region = region_of(subject)
         key = "asn" if region.startswith("AS") else "country"
         if region and (self._config is None or not getattr(self._config.identity, key)):
             raise RefusedError(
-                f"nothing tells of any address whether it is in {region}: name a database in identity.{key} and reload"
+                f"Shield cannot tell which addresses are in {region}: name a database in identity.{key} and reload"
             )
 
     async def _precious(self, asker: Asker, here: Any) -> Precious:

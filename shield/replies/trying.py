@@ -15,11 +15,14 @@ from shield.replies.settings import PagesSettings
 
 
 def complaints(settings: PagesSettings) -> Iterator[Complaint]:
-    """What is wrong with the files that the settings name; nothing, or the first mistake."""
+    """What is wrong with the files that the settings name: nothing, or the first mistake in the directory, and in the
+    logo."""
     try:
         Replies("shield_pass", "Shield-Pass", load(settings)).try_all()
     except LooksError as error:
         yield (error.key,), str(error)
+        if error.key != "logo" and settings.logo:
+            yield from complaints(PagesSettings(logo=settings.logo))
     except jinja2.TemplateError as error:
         yield ("directory",), _told(error, settings.directory)
 

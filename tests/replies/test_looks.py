@@ -92,7 +92,10 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, name: str, text: s
 def test_what_is_no_text_file_or_no_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "page.css").write_bytes(b"a {}\nb {} \xff")
     assert f"{tmp_path}/page.css:2: not UTF-8" in wrong(PagesSettings(directory=str(tmp_path)))[0]
-    assert wrong(PagesSettings(directory=str(tmp_path / "no"))) == [f"directory: {tmp_path}/no is no directory"]
+    nothing = f"directory: {tmp_path}/no is no directory"
+    assert wrong(PagesSettings(directory=str(tmp_path / "no"))) == [nothing]
+    both = PagesSettings(directory=str(tmp_path / "no"), logo=str(tmp_path / "no.svg"))
+    assert wrong(both) == [nothing, f"logo: {tmp_path}/no.svg cannot be read: No such file or directory"]
 
 
 @pytest.mark.parametrize(
