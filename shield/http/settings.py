@@ -145,8 +145,8 @@ class HttpSettings:
             "file of each worker, which may grow to four times as much, as each client has blocks of its own. As much "
             "as unsent_bytes, or more, keeps all in memory."
         ),
-        Why("Chosen", "sixteen clients that are behind by as much as is sent to one at once (256 KiB)"),
-    ] = 4 << 20
+        Why("Chosen", "four clients that are behind by as much as is sent to one at once (256 KiB)"),
+    ] = 1 << 20
     h2: Annotated[
         bool,
         Doc(

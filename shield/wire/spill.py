@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from typing import IO, Final
 
@@ -108,7 +107,7 @@ class Spilled:
 
     def __init__(self, spill: Spill) -> None:
         self._spill = spill
-        self._blocks: deque[int] = deque()
+        self._blocks: list[int] = []  # no deque: an empty one takes 0.7 KB, of each client
         self._at = 0  # bytes of the first block that are gone
         self._end = BLOCK_BYTES  # bytes of the last block that are written
         self.size = 0
@@ -159,11 +158,11 @@ class Spilled:
             self.drop()
         while self._at >= BLOCK_BYTES:
             self._at -= BLOCK_BYTES
-            self._spill.give(self._blocks.popleft())
+            self._spill.give(self._blocks.pop(0))
 
     def drop(self) -> None:
         """Free what is left."""
         while self._blocks:
-            self._spill.give(self._blocks.popleft())
+            self._spill.give(self._blocks.pop(0))
         self.size = self._at = 0
         self._end = BLOCK_BYTES
