@@ -176,7 +176,8 @@ def _files(said: Mapping[str, Any]) -> Iterator[str]:
         verb = {"allow": "allowed", "deny": "denied"}[each["of"]]
         written = f", written {span(each['age'])} ago" if each["changed"] else ""
         spared = "; but for trusted proxies and this machine" if each["spared"] else ""
-        yield f"{verb} by {plain(path)}: {each['entries']} networks{written}{spared}{_failed(each)}"
+        networks = f"{each['entries']} network{'' if each['entries'] == 1 else 's'}"
+        yield f"{verb} by {plain(path)}: {networks}{written}{spared}{_failed(each)}"
 
 
 def _failed(said: Mapping[str, Any]) -> str:

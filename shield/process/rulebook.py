@@ -323,7 +323,7 @@ class Rulebook:
         """Refuse what is said of a site that there is not. What was said of one that is no more does nothing."""
         sites = () if self._config is None else [site.name for site in self._config.sites]
         if kind in OF_SITES and subject and subject not in (*sites, *MEASURES):
-            measures = f"; and no measure: {', '.join(MEASURES)}" if kind == "dry_run" else ""
+            measures = f"; nor is that a measure, which are: {', '.join(MEASURES)}" if kind == "dry_run" else ""
             raise RefusedError(f'there is no site "{subject[:64]}"; the sites are: {", ".join(sites)}{measures}')
 
     def _check_region(self, subject: str) -> None:

@@ -287,7 +287,7 @@ class Service:
             listen=self.addresses,
             redirect_from=[address for listener in parts.listeners[1:] for address in listener.addresses],
             admin=admin,
-            upstream=list(config.sites[0].upstream.servers),
+            upstream=[server for site in config.sites for server in site.upstream.servers],
             dry_run=config.dry_run,
             state=config.state.directory,
             known=self._known,

@@ -419,7 +419,7 @@ class Supervisor:
             listen=self.addresses,
             redirect_from=listening.redirect_addresses,
             admin="" if admin is None else admin.address,
-            upstream=list(config.sites[0].upstream.servers),
+            upstream=[server for site in config.sites for server in site.upstream.servers],
             dry_run=config.dry_run,
             state=config.state.directory,
             workers=self._number,

@@ -76,6 +76,7 @@ async def test_each_host_has_its_own_service(
     shield = await start(
         listen={"workers": workers}, site=sites(services, route=route, body_bytes=1000), http={"preserve_host": True}
     )
+    assert shield.seen("started")[0]["upstream"] == [service.url for service in services]
     session = client("127.41.0.1")
     for host, service in (("shop.example", "shop"), ("A.Shop.Example:80", "shop"), ("blog.example", "blog")):
         assert await ask(session, shield, host) == (200, service)
