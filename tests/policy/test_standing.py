@@ -196,8 +196,8 @@ def test_routes_that_cover_each_other_and_wrong_ones() -> None:
 @pytest.mark.parametrize(
     ("settings", "at", "allowed"),
     [
-        ({"deny": ("AS64500",)}, ("deny", 0), "set identity.asn"),
-        ({"allow": ("country:XX",), "asn": "asn.mmdb"}, ("allow", 0), "set identity.country"),
+        ({"deny": ("AS64500",)}, ("deny", 0), "name a database in identity.asn"),
+        ({"allow": ("country:XX",), "asn": "asn.mmdb"}, ("allow", 0), "name a database in identity.country"),
         ({"deny": ("AS0",)}, ("deny", 0), '"AS64500" or "country:XX"'),
         ({"deny": ("192.0.2.1/24",)}, ("deny", 0), "did you mean 192.0.2.0/24?"),
         ({"allow_files": ("a.txt",), "deny_files": ("b.txt", "a.txt")}, ("deny_files", 1), "identity.allow_files too"),
