@@ -146,3 +146,10 @@ def _attacks(made: Account, on: list[Any], events: list[dict[str, Any]], state: 
                 max(pressures),
             )
             begin = None
+    if state.get("attack") and not (on and on[-1]):  # it began after the last figures
+        onsets = [e for e in events if e["event"] == "attack_onset"]
+        if onsets:
+            begun = max(onsets, key=lambda each: each["at"])
+            fields = begun["fields"]
+            rate = fields["requests_per_second"]
+            yield Attack(begun["at"], None, story.cause(str(fields["cause"])), rate, fields["pressure"])

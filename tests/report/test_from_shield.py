@@ -50,3 +50,12 @@ def test_attacks_are_told_of_each_site() -> None:
 def test_an_attack_whose_beginning_is_forgotten_has_its_length() -> None:
     made = from_shield.account(said(over(1300.0, "shop", 200.0), onset(1250.0, "gone")), "here")
     assert [(each.site, each.begin, each.end) for each in made.attacks] == [("shop", 1100.0, 1300.0)]
+
+
+def test_an_attack_that_has_just_begun_is_told_before_there_are_figures_of_it() -> None:
+    begun = {"cause": "waiting", "requests_per_second": 131.6, "pressure": 0.11}
+    told = said({"at": 3999.5, "event": "attack_onset", "fields": begun}, attack=True)
+    told["counted"] = {"requests": {"forward": {"ok": 970}}}
+    told["rows"] = [[*row[:-1], 0.0] for row in told["rows"]]
+    (attack,) = from_shield.account(told, "here").attacks
+    assert (attack.begin, attack.end, attack.peak_rate) == (3999.5, None, 131.6)
