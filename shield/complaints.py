@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 KeyPath = tuple[str | int, ...]
@@ -50,12 +49,3 @@ def wrong_network(text: str) -> str:
         return f"an address with host bits; did you mean {ipaddress.ip_network(text, strict=False)}?"
     except ValueError:
         return 'allowed: an IP address or a network, like "192.0.2.0/24" or "2001:db8::/32"'
-
-
-def unreadable(path: str) -> str:
-    """Why a file cannot be read; empty when it can."""
-    try:
-        with Path(path).open("rb"):
-            return ""
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"

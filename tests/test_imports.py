@@ -120,7 +120,7 @@ ORDER = (
     ("upstream",),
     ("operator", "exchange.ports", "lookup"),
     ("policy", "http", "wire"),
-    ("model", "marks", "complaints", "errors", "readers", "terminal"),
+    ("model", "marks", "complaints", "files", "errors", "readers", "terminal"),
 )
 RANK = {name: len(ORDER) - place for place, names in enumerate(ORDER) for name in names}
 PORTS = "exchange.ports"  # the one file of exchange/ that upstream/ may import

@@ -10,7 +10,8 @@ from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from shield.accept.certificate_files import CertificateSettings, load, reason
-from shield.complaints import Complaint, KeyPath, unreadable
+from shield.complaints import Complaint, KeyPath
+from shield.files import unreadable
 from shield.marks import Unit, Why
 from shield.policy.bucket import Rate
 from shield.wire.addresses import wrong_tcp_address

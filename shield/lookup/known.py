@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Final, Literal
 
-from shield.lookup.files import GONE, Stamp, UnusableError, stamp_of
+from shield.files import GONE, Stamp, UnusableError, stamp_of
 from shield.lookup.lists import NetworkList, read
 from shield.lookup.mmdb import Database
 from shield.policy.identity import IdentitySettings

@@ -17,7 +17,7 @@ from typing import Final
 
 import orjson
 
-from shield.lookup.files import UnusableError, open_file
+from shield.files import UnusableError, open_file
 from shield.policy.intervals import Intervals, Span
 from shield.policy.rules.lockout import LEAST_PREFIX
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, Literal
 
-from shield.lookup.files import UnusableError, open_file
+from shield.files import UnusableError, open_file
 from shield.policy.whereabouts import NOWHERE, Whereabouts, asn_of, country_of
 
 Kind = Literal["asn", "country"]

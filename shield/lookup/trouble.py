@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shield.complaints import Complaint
-from shield.lookup.files import UnusableError, open_file
+from shield.files import UnusableError, unreadable, why_not
 from shield.lookup.lists import MOST_BYTES, read
 from shield.lookup.mmdb import Database, Kind, missing
 from shield.policy.identity import IdentitySettings
@@ -20,7 +20,7 @@ def unusable(settings: IdentitySettings) -> Iterator[Complaint]:
             yield (kind,), wrong
     for key in ("allow_files", "deny_files"):
         for number, path in enumerate(getattr(settings, key)):
-            if wrong := _unreadable(path):
+            if wrong := unreadable(path, MOST_BYTES):
                 yield (key, number), wrong
 
 
@@ -32,23 +32,11 @@ def bad_lines(settings: IdentitySettings) -> Iterator[Complaint]:
                 yield (key, number), wrong
 
 
-def _unreadable(path: str) -> str:
-    try:
-        open_file(path, MOST_BYTES).close()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    except UnusableError as error:
-        return str(error)
-    return ""
-
-
 def _of_database(path: str, kind: Kind) -> str:
     try:
         Database(path, kind)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    except UnusableError as error:
-        return str(error)
+    except (OSError, UnusableError) as error:
+        return why_not(error)
     return ""
 
 
@@ -56,7 +44,7 @@ def _of_list(path: str) -> str:
     try:
         found = read(path)
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return why_not(error)
     except UnusableError as error:
         return f"{error}: none of it holds"
     if found.bad is None:

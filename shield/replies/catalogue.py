@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from shield.files import UnusableError, open_file, why_not
+
 MOST_BYTES: Final = 128 * 1024
 """Of a catalogue."""
 LOCALE: Final = Path(__file__).parent / "locale"
@@ -31,11 +33,10 @@ def read(path: Path) -> dict[str, str]:
     """The translations of a catalogue by their English texts, without those that are empty. CatalogueError when it
     cannot be read or breaks a rule."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CatalogueError(path, 0, f"cannot be read: {error.strerror}") from None
-    if len(data) > MOST_BYTES:
-        raise CatalogueError(path, 0, f"{len(data)} bytes; at most {MOST_BYTES}")
+        with open_file(path, MOST_BYTES) as file:
+            data = file.read(MOST_BYTES)
+    except (OSError, UnusableError) as error:
+        raise CatalogueError(path, 0, why_not(error)) from None
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

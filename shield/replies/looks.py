@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from shield.files import UnusableError, open_file, why_not
 from shield.replies.catalogue import CatalogueError
 from shield.replies.languages import in_directory
 from shield.replies.settings import PagesSettings, contrast
 
 MOST_LOGO: Final = 8 * 1024
-"""bytes of a logo, and of a template or style sheet MOST_FILE."""
+"""Bytes of a logo."""
 MOST_FILE: Final = 64 * 1024
+"""Bytes of a template or style sheet."""
 TEMPLATES: Final = ("challenge.html", "error.html", "page.css", "error.css")
 STATIC: Final = Path(__file__).parent / "static"
 _MEDIA: Final = {".svg": ("image/svg+xml", b"<"), ".png": ("image/png", b"\x89PNG"), ".webp": ("image/webp", b"RIFF")}
@@ -84,13 +86,10 @@ def _text(path: Path) -> str:
 
 def _bytes(key: str, path: Path, most: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except OSError as error:
-        raise LooksError(key, f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > most:
-        raise LooksError(key, f"{path} has more than {most} bytes")
-    return data
+        with open_file(path, most) as file:
+            return file.read(most)
+    except (OSError, UnusableError) as error:
+        raise LooksError(key, f"{path} {why_not(error)}") from None
 
 
 def _logo(path: Path) -> str:

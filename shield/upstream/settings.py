@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
-from shield.complaints import Complaint, unreadable
+from shield.complaints import Complaint
+from shield.files import unreadable
 from shield.marks import Unit, Why
 from shield.wire.addresses import parse_address, wrong_address
 

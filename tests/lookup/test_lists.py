@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shield.files import UnusableError
 from shield.lookup import lists
-from shield.lookup.files import UnusableError
 from shield.lookup.lists import NetworkList, read
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from shield.files import UnusableError
 from shield.lookup import mmdb
-from shield.lookup.files import UnusableError
 from shield.lookup.mmdb import Database
 from shield.policy.whereabouts import NOWHERE, Whereabouts
 from tests.lookup.databases import BUILT, asn, country, database, write
