@@ -294,7 +294,10 @@ def _question(said: Mapping[str, Any]) -> Iterator[str]:
 def _lifted(said: Mapping[str, Any]) -> Iterator[str]:
     for each in said["changes"]:
         if each["what"] == "pardoned":
-            yield f"{plain(each['subject'])}: {said['pardoned']} bans of Shield's own lifted"
+            subject, bans = plain(each["subject"]), said["pardoned"]
+            yield f"{subject}: {bans} {'ban' if bans == 1 else 'bans'} of Shield's own lifted"
+            if refusing := [plain(one) for one in said["refusing"]]:
+                yield f"Refused all the same by {'; '.join(refusing)}. To let it in: shield allow {subject}"
         else:
             yield change(each)
     if said["changes"] and _forgotten(said):

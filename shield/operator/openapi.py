@@ -81,9 +81,14 @@ _SCHEMAS: Final[dict[str, Any]] = {
     "Rules": _object("rules kept", rules=_list_of("Rule"), kept=_ref("Kept"), not_kept=_ref("NotKept")),
     "Changed": _object("change kept", change=_ref("Change"), kept=_ref("Kept"), not_kept=_ref("NotKept")),
     "Lifted": _object(
-        "changes pardoned kept",
+        "changes pardoned refusing kept",
         changes=_list_of("Change"),
-        pardoned=_WHOLE,
+        pardoned={**_WHOLE, "description": "How many bans were lifted that Shield had made."},
+        refusing={
+            "type": "array",
+            "items": _TEXT,
+            "description": "What refuses whom was pardoned all the same: other rules, the config, its files.",
+        },
         kept=_ref("Kept"),
         not_kept=_ref("NotKept"),
     ),

@@ -93,5 +93,12 @@ class Cidrs:
             return False
         return any(each == version and bits >> shift in members for (each, shift), members in self._networks.items())
 
+    def overlaps(self, version: int, span: tuple[int, int]) -> bool:
+        """Whether one of them has an address of IP version 4 or 6 from one number to another. Looks at each network."""
+        return any(
+            each == version and any(span[0] >> shift <= member <= span[1] >> shift for member in members)
+            for (each, shift), members in self._networks.items()
+        )
+
     def __bool__(self) -> bool:
         return bool(self._networks)

@@ -102,6 +102,13 @@ class Standing:
                 return named
         return None
 
+    def denying(self, version: int, span: tuple[int, int]) -> list[str]:
+        """Where in the config addresses of IP version 4 or 6 from one number to another are denied, all or some."""
+        files = [
+            named.source for networks, named in self._files if named.kind == "deny" and networks.overlaps(version, span)
+        ]
+        return ["identity.deny", *files] if self._deny.overlaps(version, span) else files
+
     def of_asn(self, asn: int) -> Named | None:
         """What the config says of an AS."""
         return self._asns.get(asn)

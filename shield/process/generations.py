@@ -25,6 +25,7 @@ from shield.operator.log_places import LogPlaces
 from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.refusals import Refusals
 from shield.operator.timeline import Timeline
+from shield.policy.explain.refusing import Pardoned
 from shield.policy.rules.rule import Rule
 from shield.process.board import Seats
 from shield.process.build import Setting
@@ -136,14 +137,13 @@ class Generations:
         await self.prepare(config)
         await self.commit()
 
-    async def follow(self, rules: Sequence[Rule], pardon: str = "") -> int:
-        """Have every service go by these rules, and forget what was done by itself to `pardon`, unless that is ""; how
-        many bans that lifted."""
+    async def follow(self, rules: Sequence[Rule], pardon: str = "") -> Pardoned:
+        """Have every service go by these rules, and forget what was done by itself to `pardon`, unless that is ""."""
         self._rules = tuple(rules)
         services = [each for each in (self._present, self._next, *self._retired.values()) if each is not None]
         for service in services:
             service.follow(rules)
-        return max([await service.pardon(pardon) for service in services], default=0) if pardon else 0
+        return max([await service.pardon(pardon) for service in services], default=Pardoned()) if pardon else Pardoned()
 
     def event(self, name: str, **fields: Any) -> None:
         """Log an event, once there is a log."""

@@ -20,6 +20,7 @@ import orjson
 from shield.config.settings import Config
 from shield.lookup.known import whereabouts
 from shield.operator.desk import Asker, DeskError
+from shield.policy.explain.refusing import Pardoned
 from shield.policy.rules.book import (
     ADDED,
     LIFTED,
@@ -47,9 +48,8 @@ SPARED_SECONDS: Final = 86_400.0
 """How long no file, AS or country of the config concerns the address from where a change was asked for."""
 _LOOPBACK: Final = frozenset(map(who, OWN))
 
-Follow = Callable[[Sequence[Rule], str], Awaitable[int]]
-"""Have every engine go by these rules, and forget what it did by itself to a subject, unless that is ""; how many bans
-that lifted."""
+Follow = Callable[[Sequence[Rule], str], Awaitable[Pardoned]]
+"""Have every engine go by these rules, and forget what it did by itself to a subject, unless that is ""."""
 
 Reload = Callable[[], Awaitable[tuple[str, list[str]]]]
 
@@ -211,7 +211,8 @@ class Rulebook:
             return made
 
         made, pardoned = await self._change(change, named)
-        return {"changes": [each.plain() for each in made], "pardoned": pardoned, **self._kept()}
+        changes, refusing = [each.plain() for each in made], list(pardoned.refusing)
+        return {"changes": changes, "pardoned": pardoned.lifted, "refusing": refusing, **self._kept()}
 
     async def undo(self, note: str, asker: Asker, here: Any = ()) -> dict[str, Any]:
         precious = await self._precious(asker, here)
@@ -258,8 +259,8 @@ class Rulebook:
 
     async def _change(
         self, change: Callable[[Book, float], list[Change]], pardon: str = "", missing: int = 404
-    ) -> tuple[list[Change], int]:
-        """Change the book, keep it, and have it followed; the changes, and how many bans a pardon lifted."""
+    ) -> tuple[list[Change], Pardoned]:
+        """Change the book, keep it, and have it followed; the changes, and what came of a pardon."""
         async with self._changing:
             follow, _ = self._serving()
             self._expire()
@@ -275,14 +276,14 @@ class Rulebook:
         self._look_later()
         return made, pardoned
 
-    async def _tell_all(self, follow: Follow, pardon: str) -> int:
+    async def _tell_all(self, follow: Follow, pardon: str) -> Pardoned:
         told = asyncio.ensure_future(follow(self.followed(), pardon))
         done, _ = await asyncio.wait([told], timeout=TOLD_SECONDS)
         if done:
             return told.result()
         told.add_done_callback(lambda task: task.cancelled() or task.exception())
         self.event("rules_not_followed", effect="a worker does not answer; the one after it will go by them")
-        return 0
+        return Pardoned()
 
     async def _save(self) -> None:
         config = self._config

@@ -24,6 +24,7 @@ from shield.operator.access import Access
 from shield.operator.log import AccessLog
 from shield.operator.metrics import Metrics
 from shield.operator.server import AdminServer
+from shield.policy.explain.refusing import Pardoned
 from shield.policy.rules.rule import Rule
 from shield.process import estate
 from shield.process.build import Parts, Setting, build
@@ -170,16 +171,15 @@ class Service:
         if self._parts is not None:
             self._parts.sites.follow(rules, self._setting.clock())
 
-    async def pardon(self, subject: str) -> int:
-        """Forget what was done by itself to a network or a client, in parts, so that no request waits; how many bans
-        that lifts."""
+    async def pardon(self, subject: str) -> Pardoned:
+        """Forget what was done by itself to a network or a client, in parts, so that no request waits."""
         if self._parts is None:
-            return 0
+            return Pardoned()
         lifted, rest = 0, self._parts.sites.pardon(subject, self._setting.clock())
         while part := list(itertools.islice(rest, TAKEN_ROWS)):
             lifted += sum(part)
             await asyncio.sleep(0)
-        return lifted
+        return Pardoned(lifted, tuple(self._parts.sites.first.explainer.refusing(subject)))
 
     async def hand_over(self, heir: Service) -> None:
         """Give what is remembered to a service that was prepared, in parts, so that no request waits."""

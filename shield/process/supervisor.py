@@ -48,6 +48,7 @@ from shield.operator.logging_bridge import LoggingBridge
 from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.operator.timeline import Timeline
+from shield.policy.explain.refusing import Pardoned
 from shield.policy.rules.rule import Rule
 from shield.process import signals, systemd
 from shield.process.board import attach, make, numbered
@@ -439,13 +440,14 @@ class Supervisor:
         if self._predecessor is not None:
             rulebook.take(self._predecessor.legacy.rules)
 
-    async def follow(self, rules: Sequence[Rule], pardon: str) -> int:
+    async def follow(self, rules: Sequence[Rule], pardon: str) -> Pardoned:
         """Have every worker go by these rules. One that has ended meanwhile is followed by one that does."""
         async with self._changing:
             order = Order("rules", rules=tuple(rules), pardon=pardon)
             answers = await asyncio.gather(*(worker.order(order) for worker in self._workers), return_exceptions=True)
-        pardoned = (answer.get("pardoned", 0) for answer in answers if isinstance(answer, dict))
-        return max(pardoned, default=0)  # workers tell each other of bans, so each has most of them
+        told = (answer["pardoned"] for answer in answers if isinstance(answer, dict) and "pardoned" in answer)
+        pardoned = (Pardoned(lifted, tuple(refusing)) for lifted, refusing in told)
+        return max(pardoned, default=Pardoned())  # workers tell each other of bans, so each has most of them
 
     async def reload(self, config: Config) -> None:
         """Go by another config, with all workers or with none. Raises StartError or OSError; then nothing changed."""

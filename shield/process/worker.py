@@ -101,7 +101,7 @@ async def _work(first: Order, control: socket.socket) -> None:
                 case "leave":
                     await leave()
                 case "rules":
-                    answer["pardoned"] = await generations.follow(order.rules, order.pardon)
+                    answer["pardoned"] = list(await generations.follow(order.rules, order.pardon))
                 case _:
                     await generations.drop()
         except (StartError, OSError) as error:

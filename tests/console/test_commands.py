@@ -73,7 +73,7 @@ class Shield:
             "POST /api/undo": (200, {"change": {**CHANGE, "what": "undone", "rule": None, "of": 7}, "kept": True}),
             "POST /api/reload": (200, {"reloaded": True}),
         }
-        self.answers["DELETE /api/rules"][1].update(pardoned=0, kept=True)
+        self.answers["DELETE /api/rules"][1].update(pardoned=0, refusing=[], kept=True)
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
         self.asked.append((method, path, body))
@@ -325,6 +325,17 @@ def test_what_ends_with_the_process_says_so(shield: Shield, capfd: pytest.Captur
     shield.answers["GET /api/rules"] = 200, {"rules": [], "kept": False}
     run("rules")
     assert capfd.readouterr().out == "no rules: all is as the config has it\n"
+
+
+def test_what_refuses_somebody_who_is_pardoned_is_named(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = shield.answers["DELETE /api/rules"][1]
+    answer["changes"] = [{**CHANGE, "what": "pardoned", "rule": None, "subject": "192.0.2.7/32"}]
+    answer["refusing"] = ["identity.deny_files: /etc/drop.txt"]
+    assert run("unban", "192.0.2.7") == 0
+    assert capfd.readouterr().out == (
+        "192.0.2.7/32: 0 bans of Shield's own lifted\n"
+        "Refused all the same by identity.deny_files: /etc/drop.txt. To let it in: shield allow 192.0.2.7/32\n"
+    )
 
 
 def test_changes_in_words() -> None:

@@ -45,13 +45,15 @@ async def test_an_as_is_refused_and_a_list_is_read_again(
     assert line["asn"] == 64500
     assert (await shield.logged("list_loaded"))["spared"] == ["127.0.0.1"]
 
+    status, answer = await call(shield, "DELETE", f"/api/rules?subject={THERE}&kind=ban&kind=deny&pardon=1")
+    assert (status, answer["pardoned"], answer["refusing"]) == (200, 0, [f"identity.deny_files: {drop}"])
     status, answer = await call(shield, "POST", "/api/rules", json={"kind": "deny", "subject": "as64500"})
     assert (status, answer["change"]["subject"]) == (201, "AS64500")
     assert await visit(shield, client, HERE) == 403
     _, said = await call(shield, "GET", f"/api/explain?address={HERE}")
     assert [each["answer"] for each in said["subjects"][-1]["questions"]] == [
         "in AS64500 Example Net",
-        "yes: rule 1, deny AS64500, by nobody in particular",
+        "yes: rule 2, deny AS64500, by nobody in particular",
     ]
     await call(shield, "POST", "/api/undo", json={})
     assert await visit(shield, client, HERE) == 200

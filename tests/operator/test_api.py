@@ -73,7 +73,7 @@ class Clerk:
         here: Any = (),
     ) -> dict[str, Any]:
         self._done("lift", list(numbers), subject, list(kinds), pardon, note, asker.name, *here)
-        return {"changes": [CHANGE], "pardoned": 3, "kept": True}
+        return {"changes": [CHANGE], "pardoned": 3, "refusing": [], "kept": True}
 
     async def undo(self, note: str, asker: Asker, here: Any = ()) -> dict[str, Any]:
         return self._done("undo", note, asker.name, *here)

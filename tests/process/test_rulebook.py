@@ -19,6 +19,7 @@ from shield.config.settings import Config
 from shield.config.state import StateSettings
 from shield.operator.desk import Asker, DeskError
 from shield.operator.events import EVENTS
+from shield.policy.explain.refusing import Pardoned
 from shield.policy.identity import IdentitySettings
 from shield.policy.rules.rule import KINDS, Rule
 from shield.process import rulebook as module
@@ -49,11 +50,11 @@ class Shield:
         self.book.serve(self.follow, self.reload, self.event)
         return self
 
-    async def follow(self, rules: Sequence[Rule], pardon: str) -> int:
+    async def follow(self, rules: Sequence[Rule], pardon: str) -> Pardoned:
         if self.slow is not None:
             await self.slow.wait()
         self.told.append(([rule.subject for rule in rules], pardon))
-        return 2 if pardon else 0
+        return Pardoned(2, ("identity.deny",)) if pardon else Pardoned()
 
     async def reload(self) -> tuple[str, list[str]]:
         return self.trouble
@@ -211,6 +212,7 @@ async def test_rules_are_lifted_by_whom_they_are_for_and_shield_s_own_bans_with_
     await shield.book.add(BAN, ANN)
     answer = await shield.lift(subject="192.0.2.0/24", kinds=("ban", "deny"), pardon=True)
     assert ([change["what"] for change in answer["changes"]], answer["pardoned"]) == (["lifted", "pardoned"], 2)
+    assert answer["refusing"] == ["identity.deny"]
     assert shield.told[-1] == ([], "192.0.2.0/24")
     answer = await shield.lift(subject="192.0.2.77", kinds=("ban", "deny"), pardon=True)
     assert [change["what"] for change in answer["changes"]] == ["pardoned"]

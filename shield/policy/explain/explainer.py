@@ -13,6 +13,7 @@ from shield.model import Reason, Tier, Verdict
 from shield.policy.drops import Drops
 from shield.policy.entries import AddressEntry, ClientEntry, Pass, PassKind
 from shield.policy.explain.picture import Budget, HistoryPicture, PassPicture, Picture, RoutePicture
+from shield.policy.explain.refusing import refusing
 from shield.policy.identity import Identity
 from shield.policy.locations import locate
 from shield.policy.passes import Passes
@@ -106,6 +107,10 @@ class Explainer:
                 (entry.key.hex(), self._picture(source, entry, None, now, named=named, rules=rules, where=home))
             )
         return [*pictures, ("", self._stranger(address, home, None, now))]
+
+    def refusing(self, subject: str) -> list[str]:
+        """What refuses a subject as rules name it (rule.who), besides what Shield does by itself."""
+        return refusing(subject, self._effects, self._identity)
 
     def of_unread(self, address: str, verdict: Verdict, now: float) -> Picture:
         """A request from a textual address that was refused before anything of it was read."""
