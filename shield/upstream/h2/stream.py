@@ -72,6 +72,7 @@ class UpstreamStream:
 
     __slots__ = (
         "_blocked",
+        "_bodiless",
         "_call",
         "_connection",
         "_head_bytes",
@@ -111,6 +112,7 @@ class UpstreamStream:
         self._interim = 0
         self._call = False  # the response is the answer to a call of gRPC
         self._sized = False  # the request says how long its body is
+        self._bodiless = False  # the response has no body, whatever comes
         self._paused = False
         self._blocked = False
         self._unread = 0
@@ -283,6 +285,7 @@ class UpstreamStream:
         elif length < 0:
             length = CHUNKED  # to a client of HTTP/1; nobody knows it yet
         if any(name == b"content-type" and is_answer(value) for name, value in pairs):
+        self._bodiless = not length
             endless = CALL
             self._call = True
         exchange.on_head(status, fields, length, declared, endless)
@@ -291,9 +294,12 @@ class UpstreamStream:
             self.on_end()
 
     def on_body(self, data: bytes) -> bool:
-        """Payload. Whether it was taken at once, and as much more may come."""
+        """Payload. Whether it was taken at once, and as much more may come.
+
+        What comes behind a 205 would be the next response to a client of HTTP/1, so it is dropped. (Of other responses
+        without a body the library sees to that.)"""
         exchange = self.exchange
-        if exchange is not None and data:
+        if exchange is not None and data and not self._bodiless:
             exchange.on_body(data)
         if not self._paused:
             return True

@@ -116,6 +116,19 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 }
 
 
+async def test_what_comes_behind_a_205_is_no_response_to_the_next_request() -> None:
+    asked: list[Asked] = []
+    async with RawOrigin(asked.append) as origin, Shield(origin.url) as shield, await shield.client() as client:
+        await client.send(get("/reset"))
+        await soon(lambda: len(asked) == 1)
+        asked[0].send(head(1, status=b"205"), data(1, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL", ended=True))
+        assert (await client.response()).status == 205
+        await client.send(get("/next"))
+        await soon(lambda: len(asked) == 2)
+        echo(asked[1])
+        assert (await client.response()).body == b"/next"
+
+
 @pytest.mark.parametrize("what", BROKEN)
 async def test_what_breaks_one_response_ends_that_alone(what: str) -> None:
     sent, rule = BROKEN[what]
