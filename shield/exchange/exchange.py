@@ -317,7 +317,7 @@ class Exchange:
             self._end(NO_ROOM, now, Fault.OUT_OF_FILES)
             return
         fault = Fault.UPSTREAM_TIMEOUT if isinstance(error, TimeoutError) else Fault.UPSTREAM_REFUSED
-        pool.failed(server, fault, now)
+        self._blame(server, fault, now)
         forwarder.log.event("upstream_connect_failed", server=server.name, error=str(error) or type(error).__name__)
         if attempts.number < max(1, pool.settings.retries) and len(pool.servers) > 1:
             self._leave(now)
@@ -505,7 +505,7 @@ class Exchange:
         stale = fault is Fault.UPSTREAM_CLOSED and untouched and connection.used_before
         pool = self._forwarder.pool
         if not stale:
-            pool.failed(server, fault, now)
+            self._blame(server, fault, now)
         if untouched and fault is Fault.UPSTREAM_CLOSED and self.head.method in IDEMPOTENT:
             attempts = self._attempts
             if attempts is None:
@@ -536,6 +536,12 @@ class Exchange:
         pool.failed(server, Fault.UPSTREAM_REFUSED, now)
         self._end(FAILED, now, Fault.UPSTREAM_REFUSED)
 
+    def _blame(self, server: Server, fault: Fault, now: float) -> None:
+        """Hold a failure against a server; not that one of HTTP/2 does not speak HTTP/1.1, in which a WebSocket is
+        asked for: anybody can ask."""
+        if not (server.http2 and self.head.upgrade):
+            self._forwarder.pool.failed(server, fault, now)
+
     # slow ones
 
     def client_drained(self, now: float) -> None:
@@ -557,8 +563,9 @@ class Exchange:
         if self in self._forwarder.streams.waiting:
             self._end(NO_ROOM, now, Fault.STREAMS_FULL)
         elif self._connection is not None:
-            if self._outcome is None or not self._outcome.stream:  # a server may have no events to tell of
-                self._forwarder.pool.failed(cast("Server", self._server), Fault.UPSTREAM_TIMEOUT, now)
+            # A server may have no events to tell of.
+            if self._outcome is None or not (self._outcome.stream or self._open_ended):
+                self._blame(cast("Server", self._server), Fault.UPSTREAM_TIMEOUT, now)
             self._end(BROKEN if self.state == RESPONDING else FAILED, now, Fault.UPSTREAM_TIMEOUT)
 
     def _lag(self, now: float) -> None:

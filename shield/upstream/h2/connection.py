@@ -41,6 +41,7 @@ from ngh2 import (
     SettingsAcknowledged,
     SettingsReceived,
     StreamClosed,
+    StreamReset,
     TrailersReceived,
 )
 
@@ -349,6 +350,10 @@ class Http2Upstream(asyncio.Protocol):
             if early is not None and not (early.over or early.complete):
                 early.flush()
             self._closed(event)  # type: ignore[arg-type]
+        elif kind is StreamReset:
+            stream = self._streams.get(event.stream_id)  # type: ignore[attr-defined]
+            if stream is not None:
+                stream.reset = True
         elif kind is SettingsReceived:
             self._allowed(self._library.remote_settings[Setting.MAX_CONCURRENT_STREAMS])
         elif kind is SettingsAcknowledged:
@@ -388,7 +393,8 @@ class Http2Upstream(asyncio.Protocol):
                 self._limit = max(1, len(self._streams))
             stream.refused()
         else:
-            broken = event.local_error is not None or event.error_code in _BROKEN
+            # A server that resets a stream objects to the request, and breaks nothing.
+            broken = event.local_error is not None or (event.error_code in _BROKEN and not stream.reset)
             stream.ended(event.error_code, Rule.STREAM_ERROR if broken else None)
         if not self._streams:
             self.idle_since = self.turns.now().began

@@ -89,6 +89,7 @@ class UpstreamStream:
         "idle_since",
         "number",
         "over",
+        "reset",
         "sent",
         "server",
         "used_before",
@@ -104,6 +105,7 @@ class UpstreamStream:
         self.sent: Turn | None = None
         self.complete = False  # the response
         self.over = False  # the stream
+        self.reset = False  # by the server
         self.idle_since = now
         self.asked_at = now
         self._heads = False  # the final head has come

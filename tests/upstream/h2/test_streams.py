@@ -8,6 +8,7 @@ import pytest
 
 from shield.http.settings import HttpSettings
 from shield.model import Fault
+from shield.upstream.settings import UpstreamSettings
 from tests.client.h2.peer import REFUSED_STREAM, Peer, request
 from tests.client.h2.test_ends import _agreed as agreed
 from tests.harness import WEBSOCKET_KEY, Link, Origin, Received, Shield, early, get, post, soon
@@ -208,6 +209,26 @@ async def test_a_stream_that_the_server_breaks_off_is_cut() -> None:
         assert shield.metrics.faults[Fault.UPSTREAM_CLOSED.value] == 1
 
 
+async def test_a_server_that_objects_to_a_request_has_broken_nothing() -> None:
+    """Some answer PROTOCOL_ERROR to a path that they do not like, and anybody can ask for one."""
+
+    async def handle(asked: Asked) -> None:
+        await asked.cancel(1)
+
+    upstream = UpstreamSettings(eject_after=2)
+    async with (
+        Http2Origin(handle) as one,
+        Http2Origin(handle) as other,
+        Shield(one.url, other.url, upstream=upstream) as shield,
+        await shield.client() as client,
+    ):
+        for _ in range(8):
+            assert (await client.ask(get("/{}"))).status == 502
+        assert not shield.told("upstream_ejected")
+        assert shield.notes == []
+        assert shield.metrics.faults[Fault.UPSTREAM_GARBAGE.value] == 0
+
+
 async def test_less_payload_than_announced_is_garbage() -> None:
     async def handle(asked: Asked) -> None:
         await asked.head(200, ("content-length", "9"))
@@ -299,6 +320,18 @@ async def _http_1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await reader.read(100)
     writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
     writer.close()
+
+
+async def test_one_that_speaks_no_http_1_1_is_not_ejected_for_it() -> None:
+    """Or anybody could have all servers ejected, by asking for a WebSocket."""
+    fields = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {WEBSOCKET_KEY}")
+    upstream = UpstreamSettings(eject_after=2)
+    async with Http2Origin() as one, Http2Origin() as other, Shield(one.url, other.url, upstream=upstream) as shield:
+        for _ in range(8):
+            async with await shield.client() as client:
+                await client.send(get("/ws", *fields, "Sec-WebSocket-Version: 13"))
+                assert (await client.response()).status == 502
+        assert shield.notes == []
 
 
 async def test_a_websocket_is_asked_for_over_http_1_1() -> None:
