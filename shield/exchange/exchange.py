@@ -175,7 +175,7 @@ class Exchange:
 
     def end_body_with(self, lines: Sequence[bytes]) -> None:
         """The fields behind the payload, whose end send_body() tells next: as they came, without CRLF."""
-        cast("RequestBody", self._body).trailers = passable(lines, to_server=True)
+        cast("RequestBody", self._body).trailers = passable(lines, to_server=True, read=self._forwarder.read_fields)
 
     def open_ended(self, now: float) -> None:
         """The request is a call whose client may wait for an answer before it goes on: send what there is of it at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -35,7 +35,7 @@ class Forwarder:
 
     `request_ids` gives another one with each call, for requests that bring none.
     `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is timeouts.linger, in seconds. `backlog` counts what is
-    kept of bodies in memory.
+    kept of bodies in memory. `read_fields` show a pass or a key: their names in lower case.
     """
 
     engine: Engine
@@ -54,6 +54,7 @@ class Forwarder:
     backlog: Backlog
     turns: Turns
     pipe: Pipe
+    read_fields: Collection[bytes] = ()
 
     def buffer_for(self, request: Request) -> int:
         """Bytes of a request's body that are kept in memory, as its route says or http.body_buffer_bytes."""

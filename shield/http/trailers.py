@@ -8,17 +8,18 @@ the message that nobody knew before: a checksum, a time, a gRPC status.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from shield.http.client_fields import about_client
 from shield.http.fields import REQUEST_FIELDS, RESPONSE_FIELDS, disguised
-from shield.http.framing import MAX_TRAILER_BYTES
+from shield.http.framing import MAX_TRAILER_BYTES, MOST_TRAILERS
 from shield.http.grammar import FIELD_LINE
 
 _OF_REQUESTS: Final = (
     "authorization cookie early-data if-match if-modified-since if-none-match if-range if-unmodified-since "
-    "max-forwards referer x-csrf-token x-http-method x-http-method-override x-method-override x-requested-with"
+    "max-forwards referer traceparent tracestate x-csrf-token x-http-method x-http-method-override x-method-override "
+    "x-requested-with"
 )
 _OF_RESPONSES: Final = (
     "age allow alt-svc authentication-info cache-control clear-site-data expires link location pragma "
@@ -41,21 +42,25 @@ def may_follow(name: bytes) -> bool:
     )
 
 
-def lines_of(pairs: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+def lines_of(pairs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """Trailers of HTTP/2 as lines, without CRLF; nothing if there are too many of them."""
     lines = [b"%b: %b" % pair for pair in pairs]
+    if len(pairs) > MOST_TRAILERS:
+        return []
     return lines if sum(map(len, lines)) <= MAX_TRAILER_BYTES else []
 
 
-def passable(lines: Sequence[bytes], to_server: bool = False) -> list[bytes]:
+def passable(lines: Sequence[bytes], to_server: bool = False, read: Collection[bytes] = ()) -> list[bytes]:
     """Those of these lines, as they came without CRLF, that may be sent on, each with its CRLF. `to_server`: CGI and
-    WSGI map "_" and "-" to one letter there, so no name may have one."""
+    WSGI map "_" and "-" to one letter there, so no name may have one. `read`: names, in lower case, of fields that
+    Shield reads because its settings say so."""
     passed = []
     for line in lines:
         match = FIELD_LINE.fullmatch(line)
         if match is None or (to_server and b"_" in match[1]):
             continue
-        if may_follow(match[1].lower()):
+        name = match[1].lower()
+        if name not in read and may_follow(name):
             passed.append(b"%b: %b\r\n" % match.groups())
     return passed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,7 @@ def assemble(
             backlog=crowding.backlog,
             turns=turns,
             pipe=Pipe(),
+            read_fields=_read_fields(challenge, engine),
         ),
         replies=replies,
         proof=proof,
@@ -179,11 +180,17 @@ def assemble_site(
             streams=Streams(metrics, most_streams),
             earned=_earned(engine, metrics, replies, challenge),
             body_buffer_bytes=http.body_buffer_bytes,
+            read_fields=_read_fields(challenge, engine),
         ),
         proof=proof,
         own_pages=OwnPages(proof, replies, metrics, log),
         routed=Routed(engine.routing, limits, http.max_body_bytes),
     )
+
+
+def _read_fields(challenge: ChallengeSettings, engine: Engine) -> Collection[bytes]:
+    """The fields that show a pass or a key, by their names in lower case."""
+    return {name.lower().encode("ascii") for name in (challenge.header, engine.api_key_header) if name}
 
 
 def _lane(sideline: Sideline, engine: Engine) -> Lane:

@@ -57,7 +57,8 @@ async def test_an_answer_of_nothing_but_trailers() -> None:
 
 
 def _upload(path: str = "/up") -> bytes:
-    wire = chunked(b"abc", b"def", trailer=b"X-Sum: 9\r\nHost: evil\r\nX_Sum: 8\r\nX-Forwarded-For: 6.6.6.6\r\n")
+    trailer = b"X-Sum: 9\r\nHost: evil\r\nX_Sum: 8\r\nX-Forwarded-For: 6.6.6.6\r\nShield-Pass: a\r\n"
+    wire = chunked(b"abc", b"def", trailer=trailer)
     return get(path, "Transfer-Encoding: chunked", method="POST") + wire
 
 
