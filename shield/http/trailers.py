@@ -15,6 +15,7 @@ from shield.http.client_fields import about_client
 from shield.http.fields import REQUEST_FIELDS, RESPONSE_FIELDS, disguised
 from shield.http.framing import MAX_TRAILER_BYTES, MOST_TRAILERS
 from shield.http.grammar import FIELD_LINE
+from shield.http.lists import members
 
 _OF_REQUESTS: Final = (
     "authorization cookie early-data if-match if-modified-since if-none-match if-range if-unmodified-since "
@@ -44,9 +45,9 @@ def may_follow(name: bytes) -> bool:
 
 def lines_of(pairs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """Trailers of HTTP/2 as lines, without CRLF; nothing if there are too many of them."""
-    lines = [b"%b: %b" % pair for pair in pairs]
     if len(pairs) > MOST_TRAILERS:
         return []
+    lines = [b"%b: %b" % pair for pair in pairs]
     return lines if sum(map(len, lines)) <= MAX_TRAILER_BYTES else []
 
 
@@ -69,4 +70,4 @@ def wanted(te: str | None) -> bool:
     """Whether a TE field says that its sender takes trailers (RFC 9110 section 10.1.4)."""
     if te is None:
         return False
-    return any(member.strip(" \t").lower() == "trailers" for member in te.split(","))
+    return any(member.lower() == "trailers" for member in members(te))

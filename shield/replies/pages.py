@@ -18,6 +18,7 @@ from typing import Any, Final
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
+from shield.http.lists import members
 from shield.replies.catalogue import Catalogue
 from shield.replies.looks import STATIC, Looks
 from shield.replies.reply import UNNAMED, WAIT, Reply, head_fields
@@ -251,14 +252,12 @@ class File:
 
 
 def _has_tag(if_none_match: str, tag: str) -> bool:
-    return if_none_match.strip() == "*" or any(
-        each.strip().removeprefix("W/") == tag for each in if_none_match.split(",")
-    )
+    return if_none_match.strip() == "*" or any(each.removeprefix("W/") == tag for each in members(if_none_match))
 
 
 def takes_gzip(accept_encoding: str) -> bool:
     """Whether a client takes a body in gzip, by its Accept-Encoding (RFC 9110 section 12.5.3)."""
-    for each in accept_encoding.lower().split(","):
+    for each in members(accept_encoding.lower()):
         coding, _, weight = each.partition(";")
         if coding.strip() == "gzip":
             return weight.replace(" ", "").rstrip("0") not in ("q=", "q=0.")
