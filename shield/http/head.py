@@ -80,7 +80,7 @@ class Head:
     path: str  # the target up to the query
     old = False  # HTTP/1.0
     # the fields
-    fields: list[bytes]  # the lines to forward, each with its CRLF
+    fields: list[bytes]  # the lines to forward, each with its CRLF; maybe joined: see lines()
     headers: Fields  # all of them as they came; of a repeated field the first value
     host = b""  # as sent; empty for HTTP/1.0 without one
     agent = b""  # User-Agent
@@ -105,6 +105,11 @@ class Head:
     written: bytes | None = None  # the beginning of the request as it was sent to a server; empty when sent once
     telling: tuple[bytes, ...] | None = None  # of a plain head: its lines that tell who reads the answer, as forwarded
     found_reader: Reader | None = None  # who reads the answer, once somebody has asked that
+
+    def lines(self) -> list[bytes]:
+        """`fields`, each a line of its own: they are joined once the head was sent and may come again."""
+        fields = self.fields
+        return fields if len(fields) != 1 else fields[0].splitlines(keepends=True)
 
     def reader(self) -> Reader:
         """Who reads what Shield itself says to the request. Found out when it says something, which is seldom.

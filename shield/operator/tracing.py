@@ -128,7 +128,7 @@ class Traces:
         span = self._open[request] = self._new(parent)
         if "Traceparent" in request.headers:
             head = copy(head)
-            head.fields = trace_context.without(head.fields)
+            head.fields = trace_context.without(head.lines())
             head.written = None
         return head, trace_context.line(span.trace, span.number)
 
@@ -152,9 +152,13 @@ class Traces:
             self._close(span, request, status, seconds, request_id, now, more)
 
     def refused(self, request: Request, status: int, request_id: str, now: float) -> None:
-        """Shield itself has answered a request."""
-        if self._random.random() < self._share and self._budget.admit(now):
-            self._close(self._new(_parent(request)), request, status, 0.0, request_id, now, {})
+        """Shield itself has answered a request, which may have waited to be sent on."""
+        span = self._open.pop(request, None)
+        if span is None and self._random.random() < self._share and self._budget.admit(now):
+            span = self._new(_parent(request))
+        if span is not None:
+            self._upstream.pop(request, None)
+            self._close(span, request, status, 0.0, request_id, now, {})
 
     def _new(self, parent: TraceContext | None) -> _Span:
         trace = parent.trace if parent is not None else self._random.getrandbits(128) or 1

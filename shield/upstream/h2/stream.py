@@ -112,9 +112,9 @@ class UpstreamStream:
         self._head_bytes = 0  # of all heads
         self._head_only = False
         self._interim = 0
+        self._bodiless = False  # the response has no body, whatever comes
         self._call = False  # the response is the answer to a call of gRPC
         self._sized = False  # the request says how long its body is
-        self._bodiless = False  # the response has no body, whatever comes
         self._paused = False
         self._blocked = False
         self._unread = 0
@@ -176,8 +176,7 @@ class UpstreamStream:
             (b":authority", kept or server.authority),
             (b":path", head.target.encode("ascii")),
         ]
-        fields = head.fields
-        _memory.add(pairs, fields if len(fields) != 1 else fields[0].split(b"\r\n"))
+        _memory.add(pairs, head.lines())
         if head.kept_cookie:
             pairs.append(NeverIndexedHeader(b"cookie", head.kept_cookie))
         if head.length > 0:
@@ -286,8 +285,8 @@ class UpstreamStream:
             length = 0
         elif length < 0:
             length = CHUNKED  # to a client of HTTP/1; nobody knows it yet
-        if any(name == b"content-type" and is_answer(value) for name, value in pairs):
         self._bodiless = not length
+        if any(name == b"content-type" and is_answer(value) for name, value in pairs):
             endless = CALL
             self._call = True
         exchange.on_head(status, fields, length, declared, endless)
