@@ -152,6 +152,7 @@ class ProofOfWork:
 
 
 def _same_place(head: Head) -> bytes:
-    """The target of a request as a Location that leads to it, and to no other host: not "//host"."""
+    """The target of a request as a Location that leads to it, and to no other host: not "//host", nor "/\\host", which
+    browsers take for the same."""
     target = head.target if head.target.startswith("/") else head.path
-    return (b"/." if target.startswith("//") else b"") + target.encode("latin-1")
+    return (b"/." if target.startswith(("//", "/\\")) else b"") + target.encode("latin-1")
