@@ -60,6 +60,11 @@ class Source:
     def page(self) -> str:
         return f"bench/results/{self.file.removesuffix('.json')}.md"
 
+    @property
+    def table(self) -> str:
+        """A link to its page, and when it was measured."""
+        return f"([table]({self.page}), {self.results['machine']['date']})"
+
 
 def sources(files: Sequence[Path]) -> dict[str, Source]:
     """By suite, of the first file that has it. Quick runs are left out: they are not to be quoted."""
@@ -130,7 +135,7 @@ def latency(source: Source) -> str:
     shield = 1000 * at["peers"]["shield"]["added"]["p99"]
     return fill(
         f"At {at['rate']:,.0f} requests/s, half of what the slowest peer can do, Shield adds {shield:.2f} ms at p99 "
-        f"([table]({source.page})); the others {', '.join(added.values())}."
+        f"{source.table}; the others {', '.join(added.values())}."
     )
 
 
@@ -139,14 +144,14 @@ def memory(source: Source) -> str:
     connections = source.results["connections"]
     return fill(
         f"A tracked client takes {clients['bytes']:,.0f} bytes at {clients['clients']:,} of them, an idle connection "
-        f"{connections['used']:,.0f} bytes at {connections['connections']:,} ([table]({source.page}))."
+        f"{connections['used']:,.0f} bytes at {connections['connections']:,} {source.table}."
     )
 
 
 def micro(source: Source) -> str:
     cases = source.results["cases"]
     steps = [says.format(f"{cases[name]['median']:.2f}") for name, says in STEPS.items() if name in cases]
-    return fill(f"In processor time: {', '.join(steps)} ([table]({source.page})).")
+    return fill(f"In processor time: {', '.join(steps)} {source.table}.")
 
 
 def attack(source: Source) -> str:
@@ -154,23 +159,32 @@ def attack(source: Source) -> str:
     scenes = source.results["scenes"]
     titles = {name: found["title"] for scene in scenes.values() for name, found in scene["contenders"].items()}
     # The service's capacity and who attacks are the scenes': bench/README.md.
-    intro = fill(
+    dear = [scene["measured"]["machine"] for scene in scenes.values() if not scene.get("cheap")]
+    cheap = [scene for scene in scenes.values() if scene.get("cheap")]
+    intro = (
         f"[Under attack]({source.page}): how many requests of {source.results['size']['users']} users with a history "
         "were answered within 10 s, and their p95, in front of a service that can do 200 requests/s. The peers are "
-        "told what it can do (`Shield told` as well), Shield finds out."
+        f"told what it can do (`Shield told` as well), Shield finds out. Measured {measured(dear)}."
     )
-    cheap = [scene for scene in scenes.values() if scene.get("cheap")]
     if cheap:
-        machine = cheap[0]["measured"]["machine"]
-        intro += "\n" + fill(
-            f"From “{cheap[0]['title']}” on the attacks cost next to nothing; they were measured {machine['date']} on "
-            f"{machine['cores']} cores that much else used. Of their p95 only what is several times another's counts."
+        machines = [scene["measured"]["machine"] for scene in cheap]
+        intro += (
+            f" From “{cheap[0]['title']}” on the attacks cost next to nothing; measured {measured(machines)}, as much "
+            "else used the machine: of these p95 only what is several times another's counts."
         )
     lines = [f"| | {' | '.join(titles.values())} |", "|---|" + "---|" * len(titles)]
     for scene in scenes.values():
         cells = [under_attack(scene["contenders"].get(name)) for name in titles]
         lines.append(f"| {scene['title']} | {' | '.join(cells)} |")
-    return f"{intro}\n\n" + "\n".join(lines)
+    return f"{fill(intro)}\n\n" + "\n".join(lines)
+
+
+def measured(machines: Sequence[Mapping[str, Any]]) -> str:
+    """When, on how many cores, and at which load averages."""
+    dates, loads = ({machine[key] for machine in machines} for key in ("date", "load_average"))
+    cores = max(machine["cores"] for machine in machines)
+    load = " to ".join(dict.fromkeys(f"{load:.0f}" for load in (min(loads), max(loads))))
+    return f"{' and '.join(sorted(dates))} on {cores} cores at a load of {load}"
 
 
 def under_attack(found: Mapping[str, Any] | None) -> str:

@@ -30,23 +30,26 @@ def everything() -> dict[str, Any]:
     added = {"added": {"p99": 0.0015}}
     shield = {"title": "Shield", "attack": {"success": 0.995, "p95": 0.049}}
     direct = {"title": "no proxy", "attack": {"success": 0.013, "p95": 10.0}}
+    machine = {"machine": {"date": "2026-01-02", "cores": 2, "load_average": 1.2}}
+    later = {"machine": {"date": "2026-01-03", "cores": 2, "load_average": 9.8}}
     return {
         "throughput": throughput(),
-        "latency": {
-            "rates": [{"share": 0.5, "rate": 5000, "peers": {"direct": added, "shield": added, "envoy": added}}]
-        },
-        "memory": {"clients": [{"clients": 1000, "bytes": 712.0}], "connections": {"connections": 10, "used": 6100.0}},
-        "micro": {"cases": {"decide-known": {"median": 5.5}}},
+        "latency": machine
+        | {"rates": [{"share": 0.5, "rate": 5000, "peers": {"direct": added, "shield": added, "envoy": added}}]},
+        "memory": machine
+        | {"clients": [{"clients": 1000, "bytes": 712.0}], "connections": {"connections": 10, "used": 6100.0}},
+        "micro": machine | {"cases": {"decide-known": {"median": 5.5}}},
         "attack": {
             "size": {"users": 20},
             "scenes": {
-                "many": {"title": "Many", "contenders": {"shield": shield, "direct": direct}},
+                "many": {"title": "Many", "measured": machine, "contenders": {"shield": shield, "direct": direct}},
                 "slow": {
                     "title": "Slow",
                     "cheap": True,
-                    "measured": {"machine": {"date": "2026-01-03", "cores": 2}},
+                    "measured": machine,
                     "contenders": {"shield": shield},
                 },
+                "slower": {"title": "Slower", "cheap": True, "measured": later, "contenders": {"shield": shield}},
             },
         },
     }
@@ -79,7 +82,10 @@ def test_every_suite_has_its_sentence(tmp_path: Path) -> None:
         "712 bytes at 1,000 of them, an idle connection 6,100 bytes at 10",
         "deciding about a known client 5.50 µs",
         "how many requests of 20 users with a history were answered",
-        "From “Slow” on the attacks cost next to nothing; they were measured 2026-01-03 on 2 cores",
+        "at 10 ([table](bench/results/all.md), 2026-01-02)",
+        "Shield finds out. Measured 2026-01-02 on 2 cores at a load of 1.",
+        "From “Slow” on the attacks cost next to nothing; measured 2026-01-02 and 2026-01-03 on 2 cores at a load of",
+        "at a load of 1 to 10, as much else used the machine",
         "| Many | 99.5 %, 49 ms | 1.3 % | | Slow | 99.5 %, 49 ms | - |",
     ):
         assert part in flat
