@@ -102,6 +102,12 @@ def throughput(source: Source) -> str:
         f"off, interleaved rounds ([the whole table]({source.page}), `make bench` for your own machine). Ratios count; "
         "the machine was a shared one."
     )
+    says = next(iter(results["workloads"].values()))["peers"]["shield"].get("says", "")
+    if told := re.search(r"upstream\.max_concurrency = [0-9]+", says):
+        intro += (
+            f" Shield was told what the service takes at once (`{told[0]}`); what it carries where it finds that out "
+            "is in [performance](docs/performance.md#what-is-wanted-and-what-is-reached)."
+        )
     lines = [f"| Shield | {' | '.join(f'of {NAMES[base]}' for base in BASES)} |", "|---|" + "---|" * len(BASES)]
     bounds = False
     for name, title in ROWS.items():

@@ -16,7 +16,8 @@ BLOCK = "# Shield\n\n<!-- bench: old.json; by hand -->\nold\n<!-- bench: end -->
 
 
 def throughput(busy: float = 1.0) -> dict[str, Any]:
-    peers = {name: {"title": name, "busy": busy if name == "nginx" else 1.0} for name in ("nginx", "envoy", "shield")}
+    peers: dict[str, Any] = {name: {"busy": busy if name == "nginx" else 1.0} for name in ("nginx", "envoy", "shield")}
+    peers["shield"]["says"] = "upstream.max_concurrency = 1000, log level warning"
     ratios = {"nginx": {"shield": 0.5, "nginx": 1.0}, "envoy": {"shield": 2.0, "envoy": 1.0}}
     workload = {"peers": peers, "ratios": ratios}
     return {
@@ -76,6 +77,7 @@ def test_every_suite_has_its_sentence(tmp_path: Path) -> None:
     flat = " ".join(text.split())
     for part in (
         "(A Processor, 2026-01-02)",
+        "Shield was told what the service takes at once (`upstream.max_concurrency = 1000`);",
         "| small GET, proxied | 0.50 | 2.00 | | |",
         "Shield adds 1.50 ms at p99",
         "the others 1.50 ms (Envoy)",
@@ -127,7 +129,7 @@ def test_the_command_replaces_the_block_and_nothing_else(
     text = page.read_text()
     assert text.startswith("# Shield\n\n<!-- bench: throughput.json; ")
     assert text.endswith("<!-- bench: end -->\n\nMore.\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert "shows:" in capsys.readouterr().out
     assert main(["readme", str(path)]) == 0
     assert "showed already" in capsys.readouterr().out
