@@ -28,8 +28,8 @@ class Entrance:
 
     `crowding` says who may have another connection, and whose is closed for it; `trusts`, whether an address is that of
     a trusted proxy. `on_room` is called when a connection is closed that had not come to HTTP yet. `turns` are those
-    that the connections to servers have, too. New connections of strangers go to the `sideline` unread while enough of
-    what stands there was read.
+    that the connections to servers have, too. While a lane of the `sideline` is held, new connections of strangers go
+    there before anything of them is read.
     """
 
     loop: asyncio.AbstractEventLoop

@@ -343,7 +343,7 @@ class Answering(ABC):
         return True
 
     def _late(self, now: float) -> bool:
-        """What a request under way has waited for has not come in time. False: no request is under way."""
+        """Deal with a deadline that has passed. Whether there was a request under way that it was for."""
         phase, exchange = self._phase, self._exchange
         if phase == BODY:
             if self.flow.paused and exchange is not None:  # not the client's turn: the upstream takes no more
@@ -382,8 +382,8 @@ class Answering(ABC):
         return free and roomy and (self._deserves() or self._plays()) and self.watch.stay(now)
 
     def _plays(self) -> bool:
-        """Whether a stranger rests as a player does that has enough: in calm weather, with much taken, and while half
-        of the places for slow strangers are free."""
+        """Whether a stranger may be a media player that has enough for now: it is calm weather, the connection has read
+        WELL_BEGUN, and half of the places for slow strangers are free."""
         serving = self._serving
         streams, limit = serving.forwarder.streams, serving.forwarder.engine.concurrency_limit
         return not serving.engine.pressed and self.flow.taken() >= WELL_BEGUN and streams.patient(limit)
@@ -402,8 +402,8 @@ class Answering(ABC):
 
 NOT_YET: Final[Any] = None
 WELL_BEGUN: Final = 256 * 1024
-"""bytes that a player has taken before it rests, on its connection: half a minute of speech, and a second of film. Who
-reads nothing of what it has asked for does not wait for its turn to read."""
+"""bytes that a stranger's connection must have read before it may rest as a player does: half a minute of speech, or a
+second of film. So a client that asks for something and reads nothing of it may not."""
 _ADDRESS_BANNED: Final = Reason.ADDRESS_BANNED
 _QUEUE, _CHALLENGE = Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _STRANGERS: Final = Tier.T2

@@ -142,8 +142,8 @@ class Forwarding:
         source_of: Callable[[bytes], str | None] | None = None,
     ) -> None:
         """`trusted_proxies`: addresses and networks; `source`: "x-forwarded-for", "forwarded" or "none"; `mark`: what
-        CDN-Loop says of this Shield (RFC 8586), b"" for nothing. `source_of` a host is what holds in place of `source`;
-        None where it is the same for all."""
+        CDN-Loop says of this Shield (RFC 8586), b"" for nothing. `source_of` gives the source for a host, in place of
+        `source`; None where that is the same for all hosts."""
         self._trusted: list[Network] = [ipaddress.ip_network(text, strict=False) for text in trusted_proxies]
         self._source = source
         self._source_of = source_of

@@ -65,8 +65,8 @@ class ChunkedBody:
     With `framed`, feed() gives chunks to be sent on instead of payload. The last chunk, which ends the message, is not
     among them, extensions are left out, and there is no limit.
 
-    `padded`: whitespace behind a size is nothing, as servers write it that fill the size in later, and RFC 9112 section
-    7.1.1 before an extension.
+    `padded`: whitespace may stand behind a size, as servers write that leave room for it and fill it in later, and
+    before an extension (RFC 9112 section 7.1.1).
     """
 
     __slots__ = (

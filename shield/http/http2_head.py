@@ -34,11 +34,12 @@ CONNECTION_FIELDS: Final = frozenset(
 """Fields that belong to a connection of HTTP/1 (RFC 9113 section 8.2.2)."""
 
 UNPACKED_BYTES: Final = 8 * 1024
-"""bytes. Twice HPACK's dynamic table, which is 4 KiB (RFC 9113 section 6.5.2), so that a field may well come twice."""
+"""bytes that any head may have, however short it was as it came: twice HPACK's dynamic table of 4 KiB (RFC 9113 section
+6.5.2), so that each field in the table may come twice."""
 UNPACKED_TIMES: Final = 2
-"""Times what was received; Huffman's code makes 8 bits of 5 at most (RFC 7541 appendix B). A head that is longer than
-this and UNPACKED_BYTES names the same few fields again and again: it would cost us what 32 KB cost, and its sender 20
-bytes."""
+"""How many times as long as it came a head may be, beyond UNPACKED_BYTES. Huffman's code makes 8 bits of 5 at most (RFC
+7541 appendix B), which is less. A longer head names the same few fields of the table again and again: it would cost us
+what 32 KB cost, and its sender 20 bytes."""
 
 _KNOWN: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 # RFC 9113 section 8.2.1: a name is a token without upper case. Several of them, each with LF behind it.

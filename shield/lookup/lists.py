@@ -25,16 +25,16 @@ MOST_BYTES: Final = 64 << 20
 MOST_LINES: Final = 1_000_000
 SHOWN_CHARS: Final = 40
 TURN_LINES: Final = 500
-"""Lines that are read before other threads may go on, in 1 ms."""
+"""Lines that are read at a time, which takes 1 ms; then other threads get their turn."""
 
 _PUBLIC: Final[dict[int, Span]] = {4: (0, (224 << 24) - 1), 6: (2 << 124, (4 << 124) - 1)}
-"""Between these are clients: unicast addresses of IPv4, and 2000::/3."""
+"""The first and the last address that a client may have, by the version of IP: unicast of IPv4, and 2000::/3."""
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no network: its number from 1, and why; `of` is how many there are."""
+    """A line that is no network: its `number` from 1, and `why`. `of`: how many such lines the file has."""
 
     number: int
     why: str

@@ -624,7 +624,8 @@ class Engine:
         return self._admission.full
 
     def awaits(self, unread: int) -> None:
-        """So many requests may wait unread because it is full, until the next call."""
+        """Be told that so many connections, which may have sent a request, are not read while it is `full`. That holds
+        until the next call."""
         self._concurrency.slots.awaited = unread
 
     @property

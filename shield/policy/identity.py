@@ -312,7 +312,7 @@ class Identity:
         return self.standing.named(address)
 
     def where(self, address: str) -> Whereabouts:
-        """What is known of a textual address."""
+        """The AS and the country of a textual address."""
         return self.standing.where(address)
 
     def met(self, address: str) -> AddressEntry | None:

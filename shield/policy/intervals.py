@@ -14,7 +14,7 @@ Span = tuple[int, int]
 """The first and the last address of a network, as numbers."""
 
 _WORD: Final = "I"
-"""Of an array whose items have 32 bits."""
+"""Type of an array whose items have 32 bits, as addresses of IPv4 have."""
 
 
 class Intervals:

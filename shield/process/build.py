@@ -221,7 +221,7 @@ def _keys(setting: Setting) -> Keys:
 
 
 def _forwarding(config: Config, sites: Sequence[Site], keys: Keys) -> Forwarding:
-    """Who is believed about whom, and in which field: that of the site that is asked."""
+    """Which proxies are believed about their clients, and the field in which they name them at each site."""
     usual, mark = config.listen.forwarded_from, _mark(config, keys)
     if all(site.forwarded_from == usual for site in sites):
         return Forwarding(config.listen.trusted_proxies, usual, mark)

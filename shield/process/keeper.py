@@ -39,11 +39,11 @@ PARDONED: Final = frozenset({"client", "address"})
 LATE_SECONDS: Final = 30.0
 """More than it takes from the reading of the journals until there is a keeper."""
 LATE_LOOKS: Final = 10
-"""Times in the first seconds that it is looked for what others write who serve still: workers of a supervisor that was
-killed go on until these listen (orphans.py). On a machine with ten programs for each core, whoever had been banned half
-a second before that was served until the first save, 30 s later."""
+"""How often, once a second after the start, the journals of other processes are read again: workers of a supervisor
+that was killed go on until these listen (orphans.py), and write down whom they ban. With one look, 30 s after the
+start, whoever had been banned half a second before the supervisor was killed was served until then."""
 LATE_MARGIN: Final = 5.0
-"""s. That a row may be written after it happened, on a machine that stands still now and then."""
+"""s. By how much later than it happened a row may be written, on a machine that stands still now and then."""
 LATE_ROWS: Final = 250
 """Rows that are taken at a time, in 2.5 ms, in which no request is served."""
 FORGETS_AT: Final = 2

@@ -21,12 +21,12 @@ MOST_BYTES: Final = 1 << 30
 BATCH: Final = 4096
 """Lines that are written at once."""
 MOST_AGENTS: Final = 10_000
-"""User-Agents of which lines share the text."""
+"""User-Agents whose text is kept once for all lines that have it."""
 _HEAD: Final = Struct("<Qd")  # bytes of a batch, and of the logs that were read by then
 
 
 class Kept:
-    """Such a file. To be closed."""
+    """The temporary file. True while it has every line that was given to `keep`. `close` it at the end."""
 
     __slots__ = ("_agents", "_file", "_lines", "_size")
 

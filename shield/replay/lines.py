@@ -87,7 +87,7 @@ class Line:
 
     @classmethod
     def again(cls, values: tuple[Any, ...]) -> Line:
-        """One out of the values that kept.py has of it."""
+        """Make the line whose `values` kept.py has kept."""
         self = cls.__new__(cls)
         (
             self.at, self.exact, self.address, self.agent, self.host, self.key, self.language, self.method, self.path,

@@ -45,8 +45,8 @@ _WHOLE_POLICY: Final = (
     b"worker-src blob:; style-src 'sha256-%b'; connect-src 'self'; img-src data:; form-action 'self'; "
     b"base-uri 'none'; frame-ancestors 'self'\r\n"
 )
-"""Of a page that brings all along. Its worker, made of the page's own text, has the page's policy, and compiles
-WebAssembly."""
+"""The policy of a page that brings its style and scripts along. The worker that it makes of its own text is under the
+same policy, and compiles WebAssembly."""
 _ERROR_POLICY: Final = (
     b"Content-Security-Policy: default-src 'none'; style-src 'sha256-%b'; script-src 'sha256-%b'; img-src data:; "
     b"form-action 'none'; base-uri 'none'; frame-ancestors 'self'\r\n"

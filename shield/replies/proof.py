@@ -29,7 +29,7 @@ ANSWER_REFUSED: Final = "answer_"
 """How the word for a refused answer begins in the log; the result follows. Metrics count all results by themselves."""
 
 _WAITABLE: Final = frozenset({Reason.CHALLENGE_ALWAYS, Reason.NEWCOMER, Reason.BAD_REPUTATION})
-"""Not where somebody with a history is challenged, or a neighbour of somebody who is banned."""
+"""Why somebody is challenged who may wait instead. Clients with a history, and neighbours of who is banned, may not."""
 _FORM: Final = "application/x-www-form-urlencoded"
 _UNREADABLE: Final = Redemption(Redeemed.MALFORMED)
 

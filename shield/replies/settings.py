@@ -13,9 +13,9 @@ from typing_extensions import Doc
 from shield.complaints import Complaint
 
 GROUNDS: Final = ("#f6f7f8", "#14181a")
-"""What stands behind a text, in light and in dark (static/page.css)."""
+"""The colours behind a text, in light and in dark (static/page.css)."""
 LEAST_CONTRAST: Final = 4.5
-"""Of a text and its ground (WCAG 2.2, 1.4.3)."""
+"""Ratio of a text's luminance to that of its ground (WCAG 2.2, 1.4.3)."""
 _COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _CONTACT: Final = re.compile(r"(https?://|mailto:)[!-~]{1,200}")
 

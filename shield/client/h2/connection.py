@@ -86,7 +86,8 @@ _MISSED: Final = frozenset({Rule.HOST_DIFFERS, Rule.SCHEME, Rule.TARGET_FORM, Ru
 """Rules besides those that are charged whose breach makes a request malformed (RFC 9113 section 8.1.1): its stream is
 reset. What breaks any other is answered."""
 _TOLD: Final = (b":method", b":path", b"accept")
-"""What the answer to a head that is not read goes by, and the log."""
+"""The fields that are looked at in a request whose head is not read: by them the form of its answer is chosen, and the
+log names it."""
 _CONTROL: Final = frozenset({SettingsReceived, PingReceived, WindowUpdated, PriorityUpdateReceived})
 
 

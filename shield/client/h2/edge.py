@@ -11,14 +11,15 @@ from typing import Final
 FRAME_HEAD: Final = 9
 """bytes in front of each frame."""
 _TOLD: Final = 4
-"""bytes of those, with which its kind is known."""
+"""bytes of those after which the length and the type of a frame are known."""
 _DATA, _HEADERS, _PUSH_PROMISE, _CONTINUATION = 0, 1, 5, 9
 _BLOCKS: Final = frozenset({_HEADERS, _PUSH_PROMISE, _CONTINUATION})
 _END_HEADERS: Final = 4
 
 
 class Edge:
-    """Follows one direction of a connection. `first` bytes come before the first frame: the preface."""
+    """Follows the frames of one direction of a connection. `first`: bytes before the first frame, as the preface has
+    them."""
 
     __slots__ = ("_begun", "_block", "_data", "_left")
 

@@ -60,8 +60,8 @@ _WHOLE: Final = Seen.WHOLE
 _STRANGERS: Final = Tier.T2
 
 
-class Carrier(Protocol):
-    """The connection of a stream, as far as it is known here."""
+class ManyStreams(Protocol):
+    """The connection of a stream, as far as the stream knows it."""
 
     serving: Serving
     redirect: Redirect | None
@@ -119,7 +119,7 @@ class Stream(Answering):
 
     response: Http2Response
 
-    def __init__(self, connection: Carrier, number: int, response: Http2Response, whole: bool, now: float) -> None:
+    def __init__(self, connection: ManyStreams, number: int, response: Http2Response, whole: bool, now: float) -> None:
         """`number` is its identifier; `whole`: the request has ended with its head."""
         self._connection = connection
         self._serving = serving = connection.serving

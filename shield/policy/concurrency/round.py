@@ -20,7 +20,8 @@ from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.concurrency.slots import Slots
 
 FULL: Final = 0.5
-"""Of the requests of a round: if fewer met the last slot or none, or waited unread, the limit was not in the way."""
+"""The part of a round's requests that must have taken the last slot, found none, or waited unread: if fewer did, the
+limit was not in the way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,8 +205,8 @@ class SharedSlots(Slots):
             self.begin(now)
 
     def say_waiting(self, known: int, others: int) -> None:
-        """Say how many requests wait at this worker: of T0 and T1, and others. Of those that may wait unread, as many
-        count as there are slots: not each of them has to ask just now."""
+        """Say how many requests wait at this worker: of T0 and T1, and others. Connections that are not read just now
+        count as others, but no more of them than this worker has slots: not each of them has sent a request."""
         others += min(self.awaited, self.size)
         cells = self._seat.board.cells
         cells(Cell.KNOWN_WAITING)[self._me], cells(Cell.OTHERS_WAITING)[self._me] = known, others

@@ -14,7 +14,7 @@ class Purse:
     __slots__ = ("saved",)
 
     part = 1.0
-    """This worker's part of what all issue."""
+    """What this worker issues of the passes of all workers, from 0 to 1."""
 
     def __init__(self) -> None:
         self.saved = math.inf
@@ -36,7 +36,7 @@ class SharedPurse(Purse):
 
     @property
     def part(self) -> float:  # type: ignore[override]
-        """This worker's part of what all issue."""
+        """What this worker issues of the passes of all workers, from 0 to 1."""
         return self._seat.part
 
     @property

@@ -14,8 +14,8 @@ from shield.policy.queue.settings import QueueSettings
 
 MEDIAN_OF: Final = 64  # upstream times that the median is taken of
 FIRST: Final = 16
-"""Upstream times of which the first median is taken, before the first window closes: thousands of connections that come
-at once would find a queue for a service that nobody knows."""
+"""How many upstream times the first median needs. It is taken before the first window closes, since thousands of
+connections may come at once, and until then the queue is as long as for a service that nobody knows."""
 QUICKEST: Final = 0.002  # seconds. Times below say more of the scheduler than of the service (routes.least_cost)
 MOST: Final = 4096  # requests, unless the limit itself asks for more: each that waits pins its head
 ROOM: Final = 2

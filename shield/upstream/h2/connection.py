@@ -76,9 +76,10 @@ MOST_UNPACKED: Final = 2 * MAX_HEAD_BYTES
 """bytes of a head, with the 32 that HPACK counts for each field, beyond which the library gives up the connection. Up
 to there a head that is too large costs its own request alone."""
 MOST_ACKS: Final = 8192
-"""Acknowledgements of SETTINGS and PING that wait to be sent: more than one read brings. patience.py counts them."""
+"""Acknowledgements of SETTINGS and PING that may wait to be sent before the library objects: more than one read asks
+for, so it is patience.py that ends a flood."""
 NEVER: Final = (1 << 40, 1 << 40)
-"""Glitches that the library itself would object to: patience.py counts what comes of them."""
+"""How many suspicious frames the library lets pass, in a burst and a second: all. patience.py ends a flood of them."""
 
 _CONFIGURATION: Final = Configuration(
     auto_window_update=False,

@@ -1,4 +1,4 @@
-"""One request on a connection of HTTP/2 to a server: what an exchange knows as its connection (exchange.ports.Carrier).
+"""One request on a connection of HTTP/2 to a server: what an exchange knows as its connection (upstream/carrier.py).
 
     send() -> [interim responses] -> head -> payload -> [trailers] -> finish()
 
