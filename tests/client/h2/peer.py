@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -75,6 +75,31 @@ def settings(**values: int) -> bytes:
     return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", numbers[name], value) for name, value in values.items()))
 
 
+def only(fields: Sequence[tuple[str, str]], name: str) -> str | None:
+    """The value of the field of this name, which there may be once."""
+    found = [value for key, value in fields if key == name]
+    assert len(found) < 2, f"{name} repeated"
+    return found[0] if found else None
+
+
+class FrameReader:
+    """Cuts what one side of a connection sends into frames, by hyperframe."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def read(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are whole with these bytes."""
+        self._rest += data
+        while len(self._rest) >= 9:
+            one, length = Frame.parse_frame_header(memoryview(self._rest[:9]))
+            if len(self._rest) < 9 + length:
+                return
+            one.parse_body(memoryview(self._rest[9 : 9 + length]))
+            self._rest = self._rest[9 + length :]
+            yield one
+
+
 @dataclass(slots=True)
 class Told:
     """What Shield has said on a connection, as far as it matters here."""
@@ -112,7 +137,7 @@ class Frames:
         self.client = client
         self.frames: list[Frame] = []
         self.closed = False
-        self._buffer = b""
+        self._reader = FrameReader()
 
     @classmethod
     async def open(cls, shield: Shield, *values: bytes, **options: Any) -> Self:
@@ -138,20 +163,10 @@ class Frames:
                     self.closed = not await self.client.more()
                 except ConnectionResetError:
                     self.closed = True
-                self._buffer += bytes(self.client.buffer)
+                self.frames += self._reader.read(bytes(self.client.buffer))
                 self.client.buffer.clear()
-                self._parse()
                 told = Told(self.frames, self.closed)
         return told
-
-    def _parse(self) -> None:
-        while len(self._buffer) >= 9:
-            one, length = Frame.parse_frame_header(memoryview(self._buffer[:9]))
-            if len(self._buffer) < 9 + length:
-                return
-            one.parse_body(memoryview(self._buffer[9 : 9 + length]))
-            self._buffer = self._buffer[9 + length :]
-            self.frames.append(one)
 
     async def settled(self) -> Told:
         """All that Shield says to what was sent so far: until it answers a PING, or closes."""
@@ -181,9 +196,7 @@ class Answer:
     reset: int | None = None  # the code
 
     def get(self, name: str) -> str | None:
-        found = [value for key, value in self.fields if key == name]
-        assert len(found) < 2, f"{name} repeated"
-        return found[0] if found else None
+        return only(self.fields, name)
 
     @property
     def over(self) -> bool:

@@ -26,9 +26,11 @@ from tests.client.h2.peer import (
     PING,
     PREFACE,
     SETTINGS,
+    FrameReader,
     Pairs,
     block,
     frame,
+    only,
     settings,
     window,
 )
@@ -68,9 +70,7 @@ class Asked:
     unsent: bytes = b""
 
     def get(self, name: str) -> str | None:
-        found = [value for key, value in self.fields if key == name]
-        assert len(found) < 2, f"{name} repeated"
-        return found[0] if found else None
+        return only(self.fields, name)
 
     @property
     def path(self) -> str:
@@ -103,8 +103,8 @@ class Link(asyncio.Protocol):
         self.asked: dict[int, Asked] = {}
         self.frames: list[Frame] = []
         self.closed = False
-        self._buffer = b""
-        self._preface = False
+        self._reader = FrameReader()
+        self._preface = b""  # what has come of it
         self._initial = 65_535
         self.window = 65_535
         self._decoder = hpack.Decoder()
@@ -122,17 +122,9 @@ class Link(asyncio.Protocol):
         self.transport.write(b"".join(frames))
 
     def data_received(self, received: bytes) -> None:
-        self._buffer += received
-        if not self._preface and len(self._buffer) >= len(PREFACE):
-            assert self._buffer.startswith(PREFACE)
-            self._buffer = self._buffer[len(PREFACE) :]
-            self._preface = True
-        while self._preface and len(self._buffer) >= 9:
-            one, length = Frame.parse_frame_header(memoryview(self._buffer[:9]))
-            if len(self._buffer) < 9 + length:
-                return
-            one.parse_body(memoryview(self._buffer[9 : 9 + length]))
-            self._buffer = self._buffer[9 + length :]
+        begun, self._preface = self._preface, (self._preface + received)[: len(PREFACE)]
+        assert PREFACE.startswith(self._preface)
+        for one in self._reader.read(received[len(self._preface) - len(begun) :]):
             self.frames.append(one)
             self._note(one)
 

@@ -15,6 +15,8 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
+from tests.client.h2.peer import only
+
 
 @dataclass(slots=True)
 class Asked:
@@ -29,9 +31,7 @@ class Asked:
     reset: int | None = None
 
     def get(self, name: str) -> str | None:
-        found = [value for key, value in self.fields if key == name]
-        assert len(found) < 2, f"{name} repeated"
-        return found[0] if found else None
+        return only(self.fields, name)
 
     @property
     def path(self) -> str:
