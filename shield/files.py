@@ -47,7 +47,7 @@ def unreadable(path: str | os.PathLike[str], most: int | None = None) -> str:
 def stamp_of(path: str) -> Stamp:
     """A value that changes with a file, however it is replaced. Of one that is not there it is GONE."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - of what a link leads to
+        found = os.stat(path)  # noqa: PTH116 - of what a link leads to; certbot changes the link
     except OSError:
         return GONE
     return found.st_mtime_ns, found.st_ino, found.st_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Annotated, Final
 
 from typing_extensions import Doc
 
+from shield.files import Stamp, stamp_of
 from shield.wire.certificate import first_in_chain, key_kind, names, validity
 
 MOST_BYTES: Final = 1 << 20
@@ -79,17 +79,6 @@ def reason(error: Exception) -> str:
     return str(said).replace("_", " ").lower() if said else getattr(error, "strerror", None) or str(error)
 
 
-Stamp = tuple[tuple[int, int, int], ...]
-
-
-def stamp_of(settings: CertificateSettings) -> Stamp:
-    """A value that changes with the files, however they are replaced. Of a file that is not there it is zeros."""
-    stamps = []
-    for path in filter(None, (settings.chain, settings.key)):
-        try:
-            stat = os.stat(path)  # noqa: PTH116 - of what a link leads to; certbot changes the link
-        except OSError:
-            stamps.append((0, 0, 0))
-        else:
-            stamps.append((stat.st_mtime_ns, stat.st_ino, stat.st_size))
-    return tuple(stamps)
+def stamps_of(settings: CertificateSettings) -> tuple[Stamp, ...]:
+    """A value that changes with the files, however they are replaced."""
+    return tuple(stamp_of(path) for path in (settings.chain, settings.key) if path)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from shield.accept.certificate_files import DAY, Certificate, CertificateSettings, load, reason, stamp_of
+from shield.accept.certificate_files import DAY, Certificate, CertificateSettings, load, reason, stamps_of
 from shield.accept.contexts import HTTP_2, PROTOCOLS, Credentials
 from shield.errors import StartError
 
@@ -65,7 +65,7 @@ class Certificates:
         self._wall = wall
         self._next = 0.0
         self._warned: dict[int, float] = {}  # when of which it was last said that it ends; seconds of the wall clock
-        self._stamps = [stamp_of(one) for one in settings]
+        self._stamps = [stamps_of(one) for one in settings]
         self._shown: dict[Members, Credentials] = {}
         loaded = []
         for one in settings:
@@ -124,7 +124,7 @@ class Certificates:
         loaded = list(self._loaded)
         changed = set()
         for number, one in enumerate(self._settings):
-            stamp = stamp_of(one)
+            stamp = stamps_of(one)
             if stamp == self._stamps[number]:
                 continue
             self._stamps[number] = stamp
