@@ -111,8 +111,8 @@ class Manager:
                 pass_fds=passed,
                 start_new_session=True,
             )
-        prefer_alike(started.pid)
         self._groups.append(started.pid)
+        prefer_alike(started.pid)
         self.starts += 1
         self._be_main(started.pid)
 

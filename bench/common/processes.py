@@ -25,6 +25,7 @@ from bench.common.guard import loopback
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 ROOT: Final = Path(__file__).resolve().parents[2]
+OWN_SHARE: Final = Path("/proc/self/autogroup")  # empty for what is still in the kernel's first session
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def yield_to_others() -> None:
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text("19")
+            OWN_SHARE.write_text("19")
 
 
 def raise_file_limit() -> int:
@@ -185,8 +186,8 @@ def prefer_alike(pid: int) -> None:
     """Give a process in a session of its own the share of the cores that this one's session has. Each session begins
     with the usual one (sched(7), "The autogroup feature"), so a run of high priority would measure one of the usual."""
     with contextlib.suppress(OSError):
-        nice = Path("/proc/self/autogroup").read_text().split()[-1]
-        if nice != "0":
+        nice = OWN_SHARE.read_text().rpartition("nice ")[2].strip()
+        if nice not in {"", "0"}:
             Path(f"/proc/{pid}/autogroup").write_text(nice)
 
 

@@ -38,11 +38,10 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from bench.common.guard import MOST_RATE, MOST_SECONDS, Target, bounded, target
-from bench.common.processes import ROOT, pinned
+from bench.common.processes import OWN_SHARE, ROOT, pinned
 from bench.common.stats import quantile
 from bench.load.plan import BROWSER_FIELDS
 
@@ -350,7 +349,7 @@ def prefer() -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
     with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("-20")
+        OWN_SHARE.write_text("-20")
 
 
 def main() -> None:

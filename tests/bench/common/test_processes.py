@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.common import processes
 from bench.common.processes import (
     ask,
     free_ports,
@@ -64,6 +65,17 @@ class TestProcesses:
         while time.monotonic() < deadline and (left := self.state(child)) not in {"", "Z"}:
             time.sleep(0.01)
         assert left in {"", "Z"}
+
+    @pytest.mark.parametrize("share", ["", "/autogroup-7 nice 0\n", "/autogroup-7 nice -3\n"])
+    def test_a_process_starts_whatever_the_kernel_says_of_its_share(
+        self, share: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # An init that never made a session of its own is in the kernel's first one, where the file is empty.
+        monkeypatch.setattr(processes, "OWN_SHARE", tmp_path / "autogroup")
+        processes.OWN_SHARE.write_text(share)
+        with running([]) as started:
+            started.append(launch("true", ["true"], tmp_path, frozenset(own_cores())))
+            assert started[0].popen.wait(10) == 0
 
     def test_ports_differ(self) -> None:
         assert len(set(free_ports(20))) == 20
