@@ -25,6 +25,8 @@ KEPT_SECONDS: Final = 86_400.0
 
 _ALLOW: Final = b"access-control-allow-origin:"
 _CREDENTIALS: Final = b"access-control-allow-credentials:"
+_ANYBODY: Final = b"Access-Control-Allow-Origin: *\r\n"
+_CREDITED: Final = b"Access-Control-Allow-Credentials: true\r\n"
 _EXPOSED: Final = b"Access-Control-Expose-Headers: Retry-After, RateLimit, RateLimit-Policy\r\n"
 """Fields of Shield's own, which say nothing of the service."""
 
@@ -48,7 +50,7 @@ class Origins:
             if lower.startswith(_ALLOW):
                 allowed.append(lower[len(_ALLOW) :].strip())
             elif lower.startswith(_CREDENTIALS) and line[len(_CREDENTIALS) :].strip() == b"true":
-                credentials = b"Access-Control-Allow-Credentials: true\r\n"
+                credentials = _CREDITED
         origin = origin.lower()
         if allowed not in ([b"*"], [origin]):
             return
@@ -63,3 +65,9 @@ class Origins:
         """The field lines with which `origin` may read an answer of `host`; empty where that is not known."""
         found = self._lines.get((host.lower(), origin.lower()))
         return found[0] if found is not None and found[1] + KEPT_SECONDS > now else b""
+
+    def trusted(self, host: bytes, origin: bytes, now: float) -> bytes:
+        """The same, where `origin` may also act for who visits `host`: empty if the service lets it send no
+        credentials along."""
+        found = self.lines(host, origin, now)
+        return found if _CREDITED in found and not found.startswith(_ANYBODY) else b""

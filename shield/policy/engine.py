@@ -7,7 +7,7 @@
     release     its slot is free before its end; cancel: its client has left
     shut_out    whatever an address asks would be refused: its requests need not be read
     report      a client has done something bad that is no response
-    mint, redeem, claim, wait, grant, present      challenges, the waiting room, and passes
+    mint, redeem, claim, wait, grant, present, upkeep      challenges, the waiting room, and passes
     follow      the operator has changed something; pardon: what Shield did by itself is lifted
     tick        time has passed: every 20 ms while requests wait, else every window
 
@@ -76,6 +76,7 @@ from shield.policy.standouts import Standouts
 from shield.policy.status import BoardStatus, OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
 from shield.policy.tiers import Tiers
 from shield.policy.tried import Tried
+from shield.policy.upkeep import Upkeep, upkeep
 from shield.policy.upstream_times import UpstreamTimes
 from shield.policy.visits import AGAIN
 from shield.policy.windows import Windows
@@ -543,6 +544,19 @@ class Engine:
         To be asked only when a cookie can go to nobody else.
         """
         return self._sales.grant(request, now)
+
+    def upkeep(self, request: Request, now: float) -> Upkeep:
+        """What a page that stays open should do about its pass, which this counts as a use of. `request` is its
+        question, which has been let through by toll()."""
+        client, shown, mode = request.client, request.shown_pass, self._challenge.mode
+        if shown is not None and shown.scarce:
+            self._passes.renew(shown, now)
+        routes = () if self.routing is None else self.routing.routes
+        always = mode == "always" or any(one.settings.challenge == "always" for one in routes)
+        record = client.entry.record
+        known = record is not None and record.live and not always
+        safe = client.named is not None or known or not (self.challenges or always)
+        return upkeep(self._challenge, shown, always or self.pressed, safe, now)
 
     # The operator
 

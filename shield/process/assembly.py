@@ -78,6 +78,7 @@ def assemble(
 
     headers = [name for name in (challenge.header, engine.api_key_header) if name]
     proof = ProofOfWork(engine, replies, metrics, log)
+    origins = Origins()
     crowding = Crowding(engine, log, metrics.connections_closed, forwarding.trusts, clock)
     turns = pool.dialer.turns = Turns(loop, clock)
     crowding.backlog.limit(http.unsent_bytes, lambda: loop.call_soon(crowding.relieve))
@@ -121,7 +122,7 @@ def assemble(
             pool=pool,
             streams=Streams(metrics, most_streams),
             earned=_earned(engine, metrics, replies, challenge),
-            origins=Origins(),
+            origins=origins,
             metrics=metrics,
             log=log,
             clock=clock,
@@ -137,7 +138,7 @@ def assemble(
         ),
         replies=replies,
         proof=proof,
-        own_pages=OwnPages(proof, replies, metrics, log),
+        own_pages=OwnPages(proof, replies, metrics, log, origins),
         metrics=metrics,
         log=log,
         clock=clock,
@@ -183,7 +184,7 @@ def assemble_site(
             read_fields=_read_fields(challenge, engine),
         ),
         proof=proof,
-        own_pages=OwnPages(proof, replies, metrics, log),
+        own_pages=OwnPages(proof, replies, metrics, log, first.forwarder.origins),
         routed=Routed(engine.routing, limits, http.max_body_bytes),
     )
 

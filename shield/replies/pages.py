@@ -27,6 +27,8 @@ from shield.replies.wording import problem_kinds
 PREFIX: Final = "/.well-known/shield/"
 """Paths below this one are Shield's own, and never sent to a server."""
 ANSWER_TO: Final = PREFIX + "answer"
+PASS: Final = PREFIX + "pass"
+"""Where a page asks how long its pass is good for."""
 PROBLEMS: Final = PREFIX + "problems/"
 
 HTML: Final = b"text/html; charset=utf-8"
@@ -64,8 +66,10 @@ _FILES: Final[Mapping[str, tuple[bytes, bytes]]] = {
     "worker.js": (_JAVASCRIPT, _EMBEDDED + _WORKER_POLICY),
     "solver.js": (_JAVASCRIPT, b""),
     "page.css": (b"text/css; charset=utf-8", b""),
+    "renew.js": (_JAVASCRIPT, b""),
 }
-"""Media type and further fields of each file of the challenge page, by its name in static/."""
+"""Media type and further fields of each file of the challenge page, and of the script for the site's own pages, by its
+name in static/."""
 
 
 class Pages:

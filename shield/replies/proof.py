@@ -114,10 +114,17 @@ class ProofOfWork:
         )
 
     def take(
-        self, request: Request, head: Head, trusted: bool, secure: bool, request_id: bytes = b""
+        self,
+        request: Request,
+        head: Head,
+        trusted: bool,
+        secure: bool,
+        request_id: bytes = b"",
+        readable: bytes = b"",
     ) -> Fault | BodyWanted:
         """What is to be read of an answer, or why it is none. `trusted`: a trusted proxy brings it; `secure`: the
-        client speaks TLS; `request_id` is logged with a refusal.
+        client speaks TLS; `request_id` is logged with a refusal. `readable`: field lines with which the page of another
+        origin reads the reply, where it may bring an answer.
 
         Only JSON is taken: another site's page cannot send that without asking first (CORS).
         """
@@ -126,7 +133,7 @@ class ProofOfWork:
         said = head.headers.getall("Content-Type", []) or [""]
         if len(said) > 1 or said[0].partition(";")[0].strip().lower() != "application/json":
             return Fault.UNSUPPORTED_MEDIA
-        if cross_site(request.headers, trusted):
+        if not readable and cross_site(request.headers, trusted):
             return Fault.CROSS_SITE
 
         def then(body: bytes | None, now: float) -> Reply:
@@ -138,9 +145,18 @@ class ProofOfWork:
             if reply.status >= 400:
                 word = ANSWER_REFUSED + redemption.result.value
                 self._log.fault(now, request.client.address, word, reply.status, head=head, request_id=request_id)
-            return reply
+            return reply.with_fields(readable)
 
         return BodyWanted(MAX_ANSWER_BYTES, then)
+
+    def upkeep(self, request: Request, now: float) -> Reply:
+        """What a page that stays open learns of its pass, and the challenge that buys the next one when it is time."""
+        told = self._engine.upkeep(request, now)
+        challenge = None
+        if told.due:
+            self._metrics.challenges_minted += 1
+            challenge = self._engine.mint(request, now)
+        return self._replies.upkeep(told, challenge)
 
     def _redeem(self, request: Request, body: bytes | None, now: float) -> Redemption:
         answer = parse_answer(body) if body is not None else None

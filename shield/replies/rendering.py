@@ -56,6 +56,7 @@ from shield.replies.wording import (
 if TYPE_CHECKING:
     from shield.model import Fault, Reason, Verdict
     from shield.policy.challenge.challenge import Challenge, Redemption
+    from shield.policy.upkeep import Upkeep
 
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
@@ -68,6 +69,10 @@ _ROUNDING: Final = 1e-6
 MOST_READY: Final = 512
 """Replies kept ready within a second, of some 2 KiB each; with all four of their messages made, of 10 KiB."""
 _GZIP: Final = b"Content-Encoding: gzip\r\n"
+_BY_CLIENT: Final = b"Vary: Origin, Cookie\r\n"
+_PERMITS: Final = (
+    b"Access-Control-Allow-Methods: %b\r\nAccess-Control-Allow-Headers: content-type\r\nAccess-Control-Max-Age: 600\r\n"
+)
 
 
 class Family(NamedTuple):
@@ -381,6 +386,28 @@ class Replies:
             fields = NO_STORE + (b"Retry-After: %d\r\n" % redemption.retry_after if word == "busy" else b"")
             body = problem(ANSWER_KIND, status, ANSWER_TITLE, detail, reason=word)
         return Reply(status, head_fields(self._date, media, b"%d" % len(body), fields), body)
+
+    def upkeep(self, told: Upkeep, challenge: Challenge | None) -> Reply:
+        """What a page that stays open learns of its pass, with a `challenge` where the next one is due."""
+        members: dict[str, Any] = {"pass": told.has_pass, "ends_in": told.ends_in, "again_in": told.again_in}
+        if challenge is not None:
+            members["challenge"] = {
+                "token": challenge.token,
+                "algorithm": "sha256",
+                "k": challenge.k,
+                "target": f"{challenge.target:016x}",
+                "expected_hashes": challenge.expected_hashes,
+                "expires_in": challenge.expires_in,
+                "wait": 0,
+                "answer_to": ANSWER_TO,
+            }
+        body = orjson.dumps(members)
+        return Reply(200, head_fields(self._date, JSON, b"%d" % len(body), NO_STORE + _BY_CLIENT), body)
+
+    def permission(self, method: bytes, readable: bytes) -> Reply:
+        """The reply to a preflight of a page of another origin that may use `method`; `readable` says which."""
+        fields = b"Date: %b\r\nContent-Length: 0\r\nVary: Origin\r\n%b" % (self._date, readable)
+        return Reply(204, fields + _PERMITS % method, b"")
 
     def set_cookie(self, token: str, lifetime: int, secure: bool) -> bytes:
         """The value of a Set-Cookie field that gives the pass `token` for `lifetime` seconds. `secure`: over TLS, where

@@ -40,6 +40,10 @@ class Reply:
     def __repr__(self) -> str:
         return f"<Reply {self.status}, {len(self.body)} bytes{', closes' if self.closes else ''}>"
 
+    def with_fields(self, lines: bytes) -> Reply:
+        """The same with more field lines; itself where there are none."""
+        return Reply(self.status, self.fields + lines, self.body, self.closes) if lines else self
+
     def summary(self) -> str:
         """What it says, in a line: of a problem document the detail and the reason, else the body if it is a line."""
         body = self.body

@@ -34,6 +34,7 @@ def test_what_the_service_has_said_is_said_again_and_no_more(fields: list[bytes]
     origins.learn(API, APP, fields, 0.0)
     assert origins.lines(API, APP, 1.0) == said
     assert origins.lines(b"API.Example", APP, 1.0) == said
+    assert origins.trusted(API, APP, 1.0) == (said if CREDENTIALS in said else b"")
     assert origins.lines(b"other.example", APP, 1.0) == b""
     assert origins.lines(API, b"https://evil.example", 1.0) == b""
     assert origins.lines(API, b"null", 1.0) == b""
@@ -59,3 +60,11 @@ def test_the_memory_is_bounded_and_whoever_is_used_stays() -> None:
     long = b"https://" + b"x" * LONGEST
     origins.learn(API, long, [ANYBODY], 0.0)
     assert origins.lines(API, long, 1.0) == b""
+
+
+def test_nobody_is_trusted_because_everybody_may_read() -> None:
+    """A browser refuses both together, and a program does not."""
+    origins = Origins()
+    origins.learn(API, APP, [ANYBODY, CREDENTIALS], 0.0)
+    assert origins.lines(API, APP, 1.0)
+    assert origins.trusted(API, APP, 1.0) == b""

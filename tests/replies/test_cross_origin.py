@@ -7,11 +7,14 @@ which the service lets that origin read.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from shield.model import Verdict
-from tests.harness import BANNED, CHALLENGED, LIMITED, SHED, Response, get, shielded
+from shield.policy.challenge.challenge import Redeemed, Redemption
+from shield.policy.upkeep import Upkeep
+from tests.harness import BANNED, CHALLENGED, LIMITED, SHED, PermissiveEngine, Response, get, post, shielded
 
 APP = "Origin: https://app.example"
 CALL = (APP, "Accept-Language: en", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Sec-Fetch-Site: cross-site")
@@ -74,7 +77,7 @@ async def test_a_fault_is_read_by_the_same_rule_and_a_file_of_shields_own_never(
         await client.ask(get("/api", *CALL))
         broken = await client.ask(get("/broken", *CALL))
         assert (broken.status, permission(broken)) == (502, ALL)
-        for path in ("answer", "solver.js", "problems/limit", "nothing"):
+        for path in ("solver.js", "renew.js", "problems/limit", "nothing"):
             assert permission(await client.ask(get(f"/.well-known/shield/{path}", *CALL))) == {}
 
 
@@ -85,3 +88,64 @@ async def test_a_call_over_a_connection_of_its_own_is_told_as_much() -> None:
             await client.ask(get("/api", *CALL))
         async with await shield.client() as client:
             assert permission(await client.ask(get("/refused", *CALL, "Connection: close"))) == ALL
+
+
+class Seller(PermissiveEngine):
+    """Takes every answer, and says of a pass what it is told to."""
+
+    told = Upkeep(False, 0, 60, True)
+
+    def redeem(self, client: Any, token: str, nonces: list[int], now: float) -> Redemption:
+        return Redemption(Redeemed.ACCEPTED, "a-pass", 300)
+
+    def upkeep(self, request: Any, now: float) -> Upkeep:
+        return self.told
+
+
+PASS, ANSWER = "/.well-known/shield/pass", "/.well-known/shield/answer"
+RIGHT = b'{"token": "t", "nonces": [1]}'
+JSON = "Content-Type: application/json"
+
+
+async def test_a_page_of_an_origin_that_acts_for_its_visitors_renews_their_pass_there() -> None:
+    """The visitor had to open the API's own host, since nothing but a page of that could bring an answer."""
+    async with shielded({"/api": ALLOWS}, engine=Seller()) as (shield, _), await shield.client() as client:
+        assert (await client.ask(post(ANSWER, RIGHT, JSON, *CALL))).status == 403  # nothing is known of the service yet
+        await client.ask(get("/api", *CALL))
+        asked = await client.ask(get(PASS, *CALL))
+        assert (asked.status, permission(asked)) == (200, ALL)
+        told = json.loads(asked.body)
+        assert (told["pass"], told["again_in"], told["challenge"]["answer_to"]) == (False, 60, ANSWER)
+        for path, method in ((PASS, "GET"), (ANSWER, "POST")):
+            may = await client.ask(get(path, *ASKS, method="OPTIONS"))
+            assert (may.status, may.get("Access-Control-Allow-Methods")) == (204, method)
+            assert may.get("Access-Control-Allow-Headers") == "content-type"
+            assert may.get("Access-Control-Allow-Origin") == "https://app.example"
+        answered = await client.ask(post(ANSWER, RIGHT, JSON, *CALL))
+        assert (answered.status, permission(answered)) == (200, ALL)
+        assert (await client.ask(get(PASS, *CALL, method="DELETE"))).status == 405
+    assert shield.metrics.challenges_minted == 1
+
+
+@pytest.mark.parametrize(
+    "says", ["Access-Control-Allow-Origin: *", "Access-Control-Allow-Origin: https://app.example"], ids=["*", "without"]
+)
+async def test_an_origin_that_may_send_no_credentials_learns_of_no_pass_and_brings_no_answer(says: str) -> None:
+    """Else any page could have its visitors buy passes, read them, and hand them to a flood."""
+    service = f"HTTP/1.1 200 OK\r\n{says}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    async with shielded({"/api": service}, engine=Seller()) as (shield, _), await shield.client() as client:
+        await client.ask(get("/api", *CALL))
+        asked = await client.ask(get(PASS, *CALL))
+        assert (asked.status, permission(asked)) == (200, {})
+        assert (await client.ask(get(ANSWER, *ASKS, method="OPTIONS"))).status == 405
+        refused = await client.ask(post(ANSWER, RIGHT, JSON, *CALL))
+        assert (refused.status, permission(refused)) == (403, {})
+
+
+async def test_a_page_of_the_site_itself_asks_for_its_pass() -> None:
+    engine = Seller()
+    engine.told = Upkeep(True, 540, 60, False)
+    async with shielded({}, engine=engine) as (shield, _), await shield.client() as client:
+        asked = await client.ask(get(PASS, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"))
+        assert json.loads(asked.body) == {"pass": True, "ends_in": 540, "again_in": 60}
+        assert (asked.get("Cache-Control"), asked.get("Vary")) == ("no-store", "Origin, Cookie")

@@ -400,7 +400,7 @@ def test_pages_are_in_the_language_of_the_visitor(replies: Replies) -> None:
     assert replies.refusal(BUSY[0], PROGRAM, b"de") is replies.refusal(BUSY[0], PROGRAM)
 
 
-@pytest.mark.parametrize("name", ["solver.js", "worker.js", "page.css"])
+@pytest.mark.parametrize("name", ["solver.js", "worker.js", "renew.js", "page.css"])
 def test_files_of_the_page(replies: Replies, name: str) -> None:
     path, query = PREFIX + name, f"v={replies.version}"
     whole = read(replies.static(path, None, query))
@@ -419,7 +419,7 @@ def test_files_of_the_page(replies: Replies, name: str) -> None:
     assert read(replies.static(path, '"x"', query)).status == 200
 
 
-@pytest.mark.parametrize("name", ["solver.js", "worker.js", "page.css", "problems/limit"])
+@pytest.mark.parametrize("name", ["solver.js", "worker.js", "renew.js", "page.css", "problems/limit"])
 def test_files_are_sent_zipped_to_who_takes_that(replies: Replies, name: str) -> None:
     path, query = PREFIX + name, f"v={replies.version}"
     plain = read(replies.static(path, None, query))
