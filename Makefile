@@ -102,6 +102,7 @@ short-wheel-test: $(VENV)/dev.stamp
 docs: $(VENV)/run.stamp
 	$(BIN)/python -m shield.config.reference docs
 	@mkdir -p deploy/man
+	$(BIN)/python -m tests.solving.vectors > docs/protocol-vectors.json
 	$(BIN)/python -c 'from shield.cli import manual; print(manual(), end="")' > deploy/man/shield.1
 
 # Figures are shown also when some are not as wanted; the exit status still says so.

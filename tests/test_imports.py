@@ -119,7 +119,7 @@ ORDER = (
     ("exchange", "replies"),
     ("upstream",),
     ("operator", "exchange.ports", "lookup"),
-    ("policy", "http", "wire"),
+    ("policy", "http", "wire", "solving"),
     ("model", "marks", "complaints", "files", "errors", "readers", "terminal"),
 )
 RANK = {name: len(ORDER) - place for place, names in enumerate(ORDER) for name in names}
@@ -180,6 +180,14 @@ def test_the_ports_know_values_only() -> None:
 
 def test_imports_point_down() -> None:
     assert upward() == set()
+
+
+def test_what_programs_use_stands_alone() -> None:
+    """A program that calls a site imports no proxy, and the proxy nothing of it: only commands may."""
+    of = {name: needs for name, needs in edges().items() if name.startswith("shield.solving")}
+    assert {place_of(module) for needs in of.values() for module in needs} == {"solving"}
+    users = {name for name, needs in edges().items() if any(place_of(module) == "solving" for module in needs)}
+    assert {place_of(name) for name in users} <= {"solving", "cli"}
 
 
 def test_no_files_import_each_other() -> None:
