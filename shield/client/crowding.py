@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, MutableMapping
 from random import random
+from sys import intern
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shield.model import Tier
@@ -174,7 +175,9 @@ class Crowding:
         self._all.append(connection)
         address = connection.peer.address
         if address and not connection.peer.trusted and not self._engine.allows(address):
-            connection.whereabouts = home, network = whereabouts(address)
+            home, network = whereabouts(address)
+            home, network = intern(home), intern(network)  # one of each for all connections from there: 110 bytes less
+            connection.whereabouts = home, network
             self._addresses[home] = self._addresses.get(home, 0) + 1
             self._networks[network] = self._networks.get(network, 0) + 1
 

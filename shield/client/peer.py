@@ -156,6 +156,11 @@ class Peer:
         """The client as the first read has recognized it, before there was a connection."""
         self.client = client
 
+    def forget(self) -> None:
+        """Keep no head, and no forwarding fields: the next request makes them again."""
+        self.known_head = self._forwarding_host = None
+        self._forwarding_lines = b""
+
     def _identify(self, address: str, head: Head, habit: str, now: float) -> None:
         self._agent = head.agent
         self._language = head.language

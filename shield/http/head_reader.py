@@ -52,6 +52,11 @@ class HeadReader:
         self._scanned = 0
         self.blank = False  # an empty line has come since the last head
 
+    def forget(self) -> None:
+        """Keep nothing of the last head. The next one is read without it."""
+        self.kept = None
+        self.last = b""
+
     def collect(self, data: bytes, at: int) -> tuple[bytes | None, int]:
         """Read on from data[at:] a head that is not whole there, or that an empty line precedes.
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from array import array
 from collections.abc import Callable
 from typing import IO, Final
 
@@ -107,7 +108,7 @@ class Spilled:
 
     def __init__(self, spill: Spill) -> None:
         self._spill = spill
-        self._blocks: list[int] = []  # no deque: an empty one takes 0.7 KB, of each client
+        self._blocks = array("I")  # an empty deque takes 0.7 KB, of each client, and five numbers in a list 0.3
         self._at = 0  # bytes of the first block that are gone
         self._end = BLOCK_BYTES  # bytes of the last block that are written
         self.size = 0

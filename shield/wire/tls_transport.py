@@ -106,6 +106,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._protocol is not None:
             self._protocol.resume_writing()
 
+    def fell_behind(self) -> None:
+        if hasattr(self._protocol, "fell_behind"):
+            self._protocol.fell_behind()
+
     # the handshake
 
     def _shake_hands(self) -> bool:

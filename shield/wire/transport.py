@@ -382,7 +382,8 @@ class SocketTransport(asyncio.Transport):
                 self._spill(spill)
 
     def _spill(self, spill: Spill) -> None:
-        """Let what waits in memory wait in the file, if it is worth that."""
+        """Let what waits in memory wait in the file, if it is worth that. A protocol that has a method fell_behind()
+        is told when that begins."""
         spilled = self._spilled
         if self._size - (0 if spilled is None else spilled.size) < LEAST_BYTES:
             return
@@ -394,6 +395,8 @@ class SocketTransport(asyncio.Transport):
         del out[:gone]
         self._backlog.spilled += spilled.size - before
         self._spilled = spilled if spilled.size else None
+        if not before and self._spilled is not None and hasattr(self._protocol, "fell_behind"):
+            self._protocol.fell_behind()
 
     def _send_spilled(self, spilled: Spilled) -> bool:
         """Give the kernel a piece of what waits in the file; whether that was the last, and all of it was taken."""

@@ -120,6 +120,28 @@ async def test_what_waits_in_the_file_comes_whole_over_tls(tls: Any) -> None:
             writer.transport.abort()
 
 
+async def test_who_falls_behind_is_served_on_although_nothing_is_kept_for_the_next_request() -> None:
+    """Of 1,500 connections that read nothing, 0.9 KB of each were kept in case the same request comes again."""
+    http = replace(HTTP, unsent_memory_bytes=0)
+    cookie = "Cookie: a=1"
+    async with shielded({"/": reply(BODY), "/small": reply(b"small")}, http=http) as (shield, origin):
+        small_buffers(shield)
+        client = await Client.open(shield.port, receive_buffer=4096)
+        await client.send(get("/small", cookie))
+        assert (await client.response()).body == b"small"
+        heads = shield.accepted[0]._heads
+        assert heads.kept is not None
+        await client.send(get("/", cookie))
+        await soon(lambda: shield.crowding.backlog.spilled)
+        assert (heads.kept, heads.last, shield.accepted[0].peer.known_head) == (None, b"", None)
+        assert (await client.response()).body == BODY
+        await client.send(get("/small", cookie))
+        assert (await client.response()).body == b"small"
+        before, _, after = (request.fields[:-1] for request in origin.requests)  # the last is the request's id
+        assert after == before
+        client.close()
+
+
 async def test_bodies_in_memory_are_in_the_same_bound() -> None:
     """A hundred streams of one connection of HTTP/2 keep 64 KiB each: thirty connections took 186 MB, and no bound
     counted them."""
