@@ -156,6 +156,9 @@ class Fault(enum.Enum):
     POST_ONLY = "post_only", 405
     UNSUPPORTED_MEDIA = "unsupported_media", 415
     CROSS_SITE = "cross_site", 403
+    # Where other proxies ask (listen.gate).
+    GATE_PEER = "gate_peer", 403  # who asks is no trusted proxy
+    GATE_QUESTION = "gate_question", 400  # what is asked is no question
 
 
 @dataclass(eq=False, slots=True)

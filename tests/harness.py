@@ -32,6 +32,7 @@ from shield.accept.prelude import Prelude
 from shield.accept.sockets import bind
 from shield.accept.tls import TlsSettings, hsts_field
 from shield.client.connection import ClientConnection
+from shield.client.gate import GateConnection
 from shield.client.h2.connection import Http2Connection
 from shield.client.sweep import SHARDS
 from shield.client.watch import TimeoutSettings
@@ -371,8 +372,10 @@ class Shield:
         per_network: int = 1000,
         http2: bool = False,
         h2c: bool = False,
+        gate: bool = False,
     ) -> None:
-        """`http2`: all connections speak HTTP/2; `h2c`: those without TLS may."""
+        """`http2`: all connections speak HTTP/2; `h2c`: those without TLS may. `gate`: other proxies ask."""
+        self.gate = gate
         self.http2 = http2
         self.h2c = h2c
         self.per_address = per_address
@@ -449,7 +452,7 @@ class Shield:
             self.handshakes = Handshakes(entrance, self.tls, self.certificates, self._connection)
         if self.certificates is not None or self.proxied:
             self.prelude = Prelude(entrance, self.tls.handshake_timeout, self.proxied, self.handshakes)
-        if self.redirect is None:
+        if self.redirect is None and not self.gate:
             most = self.http.max_head_bytes
             serving = self.serving
             first_read = FirstRead(
@@ -478,7 +481,8 @@ class Shield:
     def _connection(self, ends: Ends | None, program: Program, http2: bool) -> ClientConnection | Http2Connection:
         if self.http2 or http2:
             return Http2Connection(self.serving, ends, program, self.redirect)
-        connection = ClientConnection(self.serving, ends, program, self.redirect)
+        made = GateConnection if self.gate else ClientConnection
+        connection = made(self.serving, ends, program, self.redirect)
         self.accepted.append(connection)
         return connection
 

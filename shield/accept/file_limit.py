@@ -24,7 +24,7 @@ def raise_file_limit() -> int:
 
 def idle_limit(configured: int, files: int, servers: int) -> int:
     """Idle connections to keep to each of `servers`: as configured, but all of them on a quarter of `files` at most."""
-    return min(configured, files // 4 // servers)
+    return min(configured, files // 4 // max(servers, 1))
 
 
 def connection_limit(configured: int, files: int, idle: int) -> int:

@@ -98,6 +98,13 @@ class ListenSettings:
         Doc("Field in which trusted proxies name the client. The other field is never believed."),
         Why("Precedent", "what most proxies send"),
     ] = "x-forwarded-for"
+    gate: Annotated[
+        bool,
+        Doc(
+            "Answer other proxies instead of forwarding: nginx (auth_request), Caddy, Traefik or Envoy carry the "
+            "requests, and ask here whether each may pass. Only trusted_proxies may ask. See docs/gate.md."
+        ),
+    ] = False
     max_connections: Annotated[
         int,
         Ge(0),
@@ -164,6 +171,10 @@ class ListenSettings:
         yield from networks("trusted_proxies", self.trusted_proxies)
         if self.proxy_protocol and not self.trusted_proxies:
             yield ("proxy_protocol",), "of use only with listen.trusted_proxies: nobody else's header is believed"
+        if self.gate and not self.trusted_proxies:
+            yield ("gate",), "of use only with listen.trusted_proxies: only they may ask"
+        if self.gate and self.forwarded_from == "none":
+            yield ("forwarded_from",), "with listen.gate the proxies must name the client of each request"
 
 
 class Listener:

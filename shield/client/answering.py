@@ -162,7 +162,7 @@ class Answering(ABC):
         verdict = serving.engine.decide(request, now)
         action = verdict.action
         # A request whose body is pending is counted when it enters.
-        refused = action in _ANSWERED
+        refused = action in ANSWERED
         if serving.sideline.open:
             self._take_place(request, verdict, now)
         if not request.body_pending or refused:
@@ -197,7 +197,7 @@ class Answering(ABC):
             return True
         verdict = serving.engine.toll(request, now)
         serving.metrics.decided(verdict)
-        if verdict.action in _ANSWERED:
+        if verdict.action in ANSWERED:
             self._refuse(request, head, verdict, now)
             return False
         fault, reader = Fault.MISDIRECTED, head.reader()
@@ -213,7 +213,7 @@ class Answering(ABC):
         serving = self._serving
         verdict = serving.engine.toll(request, now)
         serving.metrics.decided(verdict)
-        if verdict.action in _ANSWERED:
+        if verdict.action in ANSWERED:
             self._refuse(request, head, verdict, now)
         else:
             secure = self.secure or head.secure
@@ -227,7 +227,7 @@ class Answering(ABC):
         hosting = self._serving.hosting
         if hosting is not None:
             self._serving = hosting.of(head.host) or self._serving
-        if verdict.action in _ANSWERED:
+        if verdict.action in ANSWERED:
             self._refuse(request, head, verdict, now)
         else:
             self._send_on(request, head, verdict.action, b"", now)
@@ -407,4 +407,5 @@ second of film. So a client that asks for something and reads nothing of it may 
 _ADDRESS_BANNED: Final = Reason.ADDRESS_BANNED
 _QUEUE, _CHALLENGE = Action.QUEUE, Action.CHALLENGE  # looking one up costs 70 ns
 _STRANGERS: Final = Tier.T2
-_ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+ANSWERED: Final = frozenset({Action.CHALLENGE, Action.LIMIT, Action.SHED, Action.BAN})
+"""Shield itself answers a request with such a verdict."""

@@ -35,6 +35,14 @@ def check(config: Config) -> Iterator[Complaint]:
     yield from _named_twice(config)
     yield from _sites_at_odds(config)
     yield from _listening_twice(config)
+    if config.listen.gate:
+        if config.site:
+            yield (
+                ("listen", "gate"),
+                "of no use with [[site]]: one policy answers for all hosts that are asked about",
+            )
+        if config.tls.redirect_from:
+            yield ("tls", "redirect_from"), "of no use with listen.gate: the proxy that asks sends on to https"
     yield from _in_circles(config)
     yield from ((("identity", *at), allowed) for at, allowed in unusable(config.identity))
     yield from _pages(config)

@@ -68,6 +68,8 @@ def _idle_listening(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]
 
 def _idle_forwarding(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
     http, upstream = config.http, config.upstream
+    if config.listen.gate:
+        yield "upstream", ("servers", "max_concurrency"), "with listen.gate: other proxies carry the requests"
     if not http.body_spool_bytes:
         yield "http", ("body_spools_bytes", "body_spool_directory"), "while http.body_spool_bytes is 0"
     if not http.response_buffer_bytes:

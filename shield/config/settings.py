@@ -96,7 +96,8 @@ class Config:
         """What is served: the service of [upstream], or the sites, first that for the hosts which no other one names if
         there is one."""
         told = self.listen.forwarded_from
-        usual = Site(DEFAULT_SITE, (), self.upstream, self.policy(), self.http, self.timeouts, told)
+        upstream = replace(self.upstream, servers=()) if self.listen.gate else self.upstream
+        usual = Site(DEFAULT_SITE, (), upstream, self.policy(), self.http, self.timeouts, told)
         if not self.site:
             return (usual,)
         sites = [self._site(each) for each in self.site]
@@ -159,6 +160,7 @@ class Config:
             pricing=self.market,
             route=self.route,
             dry_run=self.dry_run,
+            by_rates=self.listen.gate,
         )
 
     def _challenge(self) -> ChallengeSettings:

@@ -138,14 +138,15 @@ class Fields(Mapping[str, str]):
         self._head = head
         self._lower: bytes | None = None  # the same in lower case
 
-    def _lines(self) -> list[bytes]:
+    def lines(self) -> list[bytes]:
+        """The lines of all fields as they came, without their ends."""
         return self._head[self._head.find(b"\r\n") + 2 : -4].split(b"\r\n")
 
     def getall(self, name: str, default: list[str] | None = None) -> list[str] | None:
         """All values of a field, in order; `default` when there is none."""
         wanted = name.lower().encode("utf-8", "surrogateescape") + b":"
         length = len(wanted)
-        return [_text(line[length:]) for line in self._lines() if line[:length].lower() == wanted] or default
+        return [_text(line[length:]) for line in self.lines() if line[:length].lower() == wanted] or default
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         lower = self._lower
@@ -167,7 +168,7 @@ class Fields(Mapping[str, str]):
         return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(line.partition(b":")[0].decode("ascii").lower() for line in self._lines()))
+        return iter(dict.fromkeys(line.partition(b":")[0].decode("ascii").lower() for line in self.lines()))
 
     def __len__(self) -> int:
         return len(list(iter(self)))

@@ -139,7 +139,7 @@ class Engine:
         tried = Tried(settings.tried)
         queues = not (settings.dry_run or settings.queue.dry_run)
         self._concurrency = Concurrency(settings.concurrency, concurrency, queues, seat)
-        pressure, tally = Pressure(settings.pressure, self._concurrency.limit), Tally()
+        pressure, tally = Pressure(settings.pressure, self._concurrency.limit, settings.by_rates), Tally()
         self._queue = Queue(settings.queue, self._concurrency.limit)
         room = Room(settings.pricing, part(tables.waiting), keys, entropy, news)
         purse = None if seat is None else SharedPurse(seat)

@@ -44,6 +44,7 @@ class EngineSettings:
     pricing: PricingSettings = field(default_factory=PricingSettings)
     route: tuple[RouteSettings, ...] = ()
     dry_run: Annotated[bool, Doc("Report verdicts, and forward all the same.")] = False
+    by_rates: Annotated[bool, Doc("Nothing is known of the service but how much is asked of it.")] = False
     sites: Annotated[int, Doc("Engines that divide the tables of what is each site's own.")] = 1
 
     def part(self, entries: int) -> int:

@@ -25,6 +25,7 @@ from shield.accept.prelude import Prelude
 from shield.accept.tls import hsts_field
 from shield.client.connection import ClientConnection
 from shield.client.crowding import MOST_PER_ADDRESS, MOST_PER_NETWORK, share_of
+from shield.client.gate import GateConnection
 from shield.client.h2.connection import Http2Connection
 from shield.client.hosting import Hosting
 from shield.client.serving import Serving
@@ -132,7 +133,8 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     known = await _known(setting, sites)
     certificates = None
     if config.tls.certificates:
-        certificates = Certificates(config.tls.certificates, log.event, http2=config.http.h2)
+        http2 = config.http.h2 and not config.listen.gate
+        certificates = Certificates(config.tls.certificates, log.event, http2=http2)
         metrics.handshakes.update(dict.fromkeys(OUTCOMES, 0) | metrics.handshakes)
     resolvers = _resolvers(config, clock, closing)
     crawlers = Crawlers(resolvers[config.upstream.resolver], lambda address, ok: first.vouch(address, ok, clock()))
@@ -161,7 +163,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         request_ids=request_ids(os.urandom(4).hex()),
         most_streams=file_limit.stream_limit(configured[0].upstream.max_streams, connections),
         hsts=hsts_field(config.tls),
-        h2c=config.listen.h2c,
+        h2c=config.listen.h2c and not config.listen.gate,
         on_close=accept_again,
         others=[site.http for site in configured[1:]],
         guard=sites if config.site else None,
@@ -373,8 +375,10 @@ def _listener(
     certificates: Certificates | None,
     connections: int,
 ) -> Listener:
+    gate = config.listen.gate
+
     def connect(ends: Ends | None, program: Program, http2: bool) -> ClientConnection | Http2Connection:
-        made = Http2Connection if http2 else ClientConnection
+        made = Http2Connection if http2 else GateConnection if gate else ClientConnection
         return made(serving, ends, program, None)
 
     handshakes = prelude = None
@@ -382,6 +386,8 @@ def _listener(
         handshakes = Handshakes(entrance, config.tls, certificates, connect)
     if certificates is not None or config.listen.proxy_protocol:
         prelude = Prelude(entrance, config.tls.handshake_timeout, config.listen.proxy_protocol, handshakes)
+    if gate:
+        return Listener(entrance, listening, connections, connect, prelude, None)
     most = config.http.max_head_bytes
     first_read = FirstRead(
         entrance,

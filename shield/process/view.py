@@ -47,7 +47,9 @@ class ProcessView:
         now = self._setting.clock()
         remarks = [f"{one.path} cannot be used" for one in self._parts.known.sources if one.error]
         down = [place.site.name for place in self._parts.places if not place.pool.available(now)]
-        if len(down) == len(self._parts.places):  # another Shield could serve none of the others better
+        if down and self._setting.config.listen.gate:  # it asks no server
+            down = []
+        if down and len(down) == len(self._parts.places):  # another Shield could serve none of the others better
             return False, "no upstream server is healthy"
         said = f"ready, but for {', '.join(down)}" if down else "ready"
         return True, "; ".join((said, *remarks))

@@ -95,4 +95,6 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
         fields=b"Accept-Post: application/json\r\n",
     ),
     Fault.CROSS_SITE: FaultReply("Forbidden", "Answers to challenges are not accepted from other sites."),
+    Fault.GATE_PEER: FaultReply("Forbidden", "Only the proxies of this site may ask here."),
+    Fault.GATE_QUESTION: FaultReply("Bad request", "This is not how this site's proxy asks about a request."),
 }

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from shield.policy.pressure.brownout import Brownout
+from shield.policy.pressure.by_rates import UsualDemand
 from shield.policy.pressure.capacity import Capacity
 from shield.policy.pressure.cutoff import Cutoff
 from shield.policy.pressure.demand import MOST_RATE, Demand
@@ -21,13 +22,25 @@ from shield.policy.rows import number
 class Pressure:
     """Lets each part read the window, in this order, and puts their answers together.
 
-    `limit`: the concurrency limit at the start.
+    `limit`: the concurrency limit at the start. `by_rates`: nothing but the demand is known (by_rates.py).
     """
 
-    __slots__ = ("_brownout", "_capacity", "_cutoff", "_demand", "_level", "_onset", "_settings", "_signs", "weather")
+    __slots__ = (
+        "_brownout",
+        "_capacity",
+        "_cutoff",
+        "_demand",
+        "_level",
+        "_onset",
+        "_settings",
+        "_signs",
+        "_usual_demand",
+        "weather",
+    )
 
-    def __init__(self, settings: PressureSettings, limit: int) -> None:
+    def __init__(self, settings: PressureSettings, limit: int, by_rates: bool = False) -> None:
         self._settings = settings
+        self._usual_demand = UsualDemand(settings) if by_rates else None
         self._demand = Demand(settings)
         self._capacity = Capacity(settings, limit)
         self._signs = Signs(settings)
@@ -87,9 +100,10 @@ class Pressure:
         settings, demand, level, seconds = self._settings, self._demand, self._level, window.seconds
         demand.add(window)
         self._signs.heed(window.own)
-        capacity = self._capacity.read(window.service, demand.completed, seconds, self._signs.stalled)
+        capacity = self._read_capacity(window)
         overload = self._signs.read(window, demand.units, capacity)
-        p = level.read(demand.units / capacity if window.service.found else 0.0, overload, seconds)
+        known = window.service.found or settings.capacity > 0.0 or self._usual_demand is not None
+        p = level.read(demand.units / capacity if known else 0.0, overload, seconds)
         brownout = self._brownout.read(window, demand, capacity, "errors" in overload.signs, level.high)
         pressed = level.high and not brownout and settings.max_pressure > settings.threshold
         self._cutoff.read(window, demand.top, capacity, pressed)
@@ -114,3 +128,17 @@ class Pressure:
             own=window.own,
         )
         return self.weather
+
+    def _read_capacity(self, window: Window) -> float:
+        """Units/s that the service can do, after a window: as the operator has set it, as the usual demand says, or as
+        the service shows."""
+        capacity, demand, seconds = self._capacity, self._demand, window.seconds
+        told = self._settings.capacity
+        if self._usual_demand is not None:
+            calm = not (self._level.high or self._onset.attack.on)
+            usual = self._usual_demand.read(demand.units, calm, seconds)
+            told = told or usual
+        if told:
+            capacity.adopt(told, told)
+            return told
+        return capacity.read(window.service, demand.completed, seconds, self._signs.stalled)

@@ -39,6 +39,16 @@ class PressureSettings:
         ),
         Why("Chosen", "demand at 0.93 of the capacity"),
     ] = 0.05
+    capacity: Annotated[
+        float,
+        Ge(0),
+        Unit("units/s"),
+        Doc(
+            "What the service can do, where the operator knows it; 0: Shield finds out. With listen.gate it cannot, "
+            "and takes four times what is usually asked for. A request costs one unit there, if nothing else is set."
+        ),
+        Why("Chosen", "what a service can do is measured, and changes: a figure from last year misleads"),
+    ] = 0.0
     max_pressure: Annotated[
         float,
         Ge(0),
