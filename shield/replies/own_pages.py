@@ -1,5 +1,5 @@
-"""What Shield itself serves below /.well-known/shield/: answers to challenges, the files of the challenge page, and what
-a page that stays open wants to know of its pass.
+"""What Shield itself serves below /.well-known/shield/: answers to challenges, the files of the challenge page, and
+what a page that stays open wants to know of its pass.
 
 These requests never reach the upstream and never wait, but they are charged before they come here: bans and rate limits
 hold for them, too. A page of another origin may ask for its pass and buy the next one where the service lets that

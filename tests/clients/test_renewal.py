@@ -5,7 +5,7 @@ challenged. A pass lives for seconds here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,11 @@ class App:
 
 
 @pytest.fixture
-async def start(
-    serve: Any, run_shield: Callable[..., Awaitable[str]]
-) -> AsyncIterator[Callable[[App, float], Awaitable[str]]]:
+async def start(serve: Any, run_shield: Callable[..., Awaitable[str]]) -> Callable[[App, float], Awaitable[str]]:
     async def started(app: App, lifetime: float) -> str:
         return await run_shield(await serve(app), SHORT.format(lifetime))
 
-    yield started
+    return started
 
 
 async def cookie(tab: Any) -> str:
