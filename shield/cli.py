@@ -60,6 +60,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 return _completion(options.shell)
             case "config":
                 return _config(options)
+            case "solve":
+                return _solve(options)
             case command if command in arguments.NAMES:
                 return _ask(options)
             case _:
@@ -71,7 +73,7 @@ def main(given: Sequence[str] | None = None) -> int:
         say(f"shield: {error}")
         return NOT_STARTED
     except KeyboardInterrupt:
-        if options.command in ("simulate", "replay", "report"):
+        if options.command in ("simulate", "replay", "report", "solve"):
             say("shield: interrupted")
             return INTERRUPTED
         return FINE  # before the service took over SIGINT
@@ -263,6 +265,24 @@ def _config(options: argparse.Namespace) -> int:
     return configuring.run(options)
 
 
+def _solve(options: argparse.Namespace) -> int:
+    """Ask one address, as a client, and solve what it asks for."""
+    from shield.solving import command
+    from shield.solving.challenge import Budget
+
+    show = "response" if options.response else "cookie" if options.cookie else "pass"
+    budget = Budget(options.budget, options.bits, options.wait)
+    try:
+        fields = [command.field_of(text) for text in options.header]
+        asked = command.Asked(options.url, budget, fields, show, options.json, options.ca)
+        found = command.solve(asked, __version__)
+        return FINE if found.fine and not (options.response and found.status >= 400) else MISTAKES
+    except command.WrongUsage as error:
+        arguments.wrong("solve", str(error))
+    except command.NotReachedError as error:
+        raise StartError(str(error)) from error
+
+
 def _completion(shell: str) -> int:
     from shield.console.completion import script
 
@@ -330,6 +350,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     config_arguments.add(commands)
     _add_report(commands)
+    _add_solve(commands)
     arguments.add(commands)
     arguments.add_top(commands)
     arguments.add_completion(commands)
@@ -410,3 +431,37 @@ def _add_report(commands: Any) -> None:
     parsed.add_argument("--output", metavar="FILE", help="the page (default: shield-report-TIME.html here; -: stdout)")
     parsed.add_argument("--json", action="store_true", help="write what is in it to stdout as JSON, and no page")
     arguments.which(parsed)
+
+
+def _add_solve(commands: Any) -> None:
+    what = "get a pass of a site behind Shield, as a program does: ask, solve, answer"
+    parsed = arguments.command(
+        commands,
+        "solve",
+        what,
+        "One GET, and once more with the pass; redirects are not followed. The pass goes to stdout, all else is said\n"
+        "on stderr. docs/programs.md has more for programs. Exit status: 0: there is a pass, or the site asked for\n"
+        "none. 1: the site asks for more than the budget, or refuses; with --response also any status from 400 on.\n"
+        "2: wrong usage. 3: not reached.",
+        "shield solve https://site.example/",
+        "shield solve https://site.example/feed --response > feed.xml",
+        'curl -H "$(shield solve https://site.example/)" https://site.example/data',
+        "shield solve https://site.example/ --budget 60 --json",
+        "shield solve https://site.example/ --header 'Accept-Language: de'",
+    )
+    parsed.add_argument("url", metavar="URL", help="the address; https:// where none is said")
+    shown = parsed.add_mutually_exclusive_group()
+    shown.add_argument("--cookie", action="store_true", help="print the pass as a cookie: NAME=VALUE")
+    shown.add_argument("--response", action="store_true", help="print the site's response in place of the pass")
+    shown.add_argument("--json", action="store_true", help="print all that is known as JSON")
+    parsed.add_argument(
+        "--budget", metavar="TIME", type=arguments.duration, default=60.0, help="of solving, at most (default: 60s)"
+    )
+    parsed.add_argument("--bits", metavar="N", type=arguments.bits, help="solve no more than 2^N hashes (default: any)")
+    parsed.add_argument(
+        "--wait", metavar="TIME", type=arguments.duration, default=120.0, help="where the site asks to (default: 2m)"
+    )
+    parsed.add_argument(
+        "--header", metavar="FIELD", action="append", default=[], help="send this field, 'Name: value'; several"
+    )
+    parsed.add_argument("--ca", metavar="FILE", help="the authorities that vouch for the site (default: the system's)")

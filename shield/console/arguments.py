@@ -39,6 +39,17 @@ def since(text: str) -> float:
     return seconds
 
 
+def bits(text: str) -> float:
+    """A power of two, from 1 to 64."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1.0 <= found <= 64.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 64")
+    return found
+
+
 def number(text: str) -> int:
     """The number of a rule."""
     if not (text.isascii() and text.isdecimal() and len(text) < 12):

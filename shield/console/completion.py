@@ -18,6 +18,7 @@ FILE_OPTIONS: Final = (
     "--state",
     "--certificate",
     "--key",
+    "--ca",
 )
 """Options that a file follows."""
 

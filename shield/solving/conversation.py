@@ -179,5 +179,5 @@ def worth_reading(status: int, kind: str | None, length: str | None) -> bool:
 
 def like(fields: Mapping[str, str]) -> dict[str, str]:
     """The fields of an answer: of the request's own, those that tell which program it is."""
-    found = {name: fields[name] for name in ("User-Agent", "Accept-Language") if name in fields}
+    found = {name: value for name, value in fields.items() if name.lower() in ("user-agent", "accept-language")}
     return found | {"Content-Type": "application/json", "Accept": "application/json"}

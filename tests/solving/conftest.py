@@ -38,6 +38,7 @@ class Site:
     asked: list[tuple[str, str, str, bytes]] = field(default_factory=list)  # method, path, pass, body
     answered: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)  # fields, JSON
     minted: int = 0
+    serve_found: int = 200  # status of what is behind
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         body, shown = await request.read(), request.headers.get("Shield-Pass", "")
@@ -45,7 +46,7 @@ class Site:
         if self.refusals:
             return self.problem(*self.refusals.pop(0))
         if shown in self.good:
-            return web.Response(text="in", headers={"X-Seen": request.headers.get("User-Agent", "")})
+            return web.Response(text="in", status=self.serve_found)
         self.minted += 1
         target = min((self.k << 64) >> self.bits, (1 << 64) - 1)
         asked = {"token": f"T{self.minted}", "algorithm": "sha256", "k": self.k, "target": f"{target:016x}"}
