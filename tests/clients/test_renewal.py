@@ -58,8 +58,8 @@ class App:
 
 
 @pytest.fixture
-async def start(serve: Any, run_shield: Callable[..., Awaitable[str]]) -> Callable[[App, float], Awaitable[str]]:
-    async def started(app: App, lifetime: float) -> str:
+def start(serve: Any, run_shield: Callable[..., Awaitable[str]]) -> Callable[[Any, float], Awaitable[str]]:
+    async def started(app: Any, lifetime: float) -> str:
         return await run_shield(await serve(app), SHORT.format(lifetime))
 
     return started
