@@ -142,6 +142,8 @@ class Recorder:
             "servers": _servers(parts),
             "sites": _sites(status, seconds, then, counted),
             "passes": status.get("live_passes", {}),
+            "challenged": challenged(counted["challenged"], status.get("challenged", {}).get("not_yet", {})),
+            "challenged_not_yet": status.get("challenged", {}).get("not_yet", {}),
             "refused": [_told_why(each) for each in recent["refused"]],
             "events": self._events(recent["events"], parts),
             "files": [*_files(status), *_crawlers(status)],
@@ -248,7 +250,32 @@ def counts_of(status: Mapping[str, Any]) -> dict[str, Any]:
         "tiers": status.get("requests_by_tier", {}),
         "routes": _sums({r["route"]: r["requests"] for r in part.get("routes", ())} for part in _parts(status)),
         "sites": {name: _sum(site["requests_by_tier"]) for name, site in status.get("sites", {}).items()},
+        "challenged": {key: status.get("challenged", {}).get(key, {}) for key in ("asked", "let_in", "seconds")},
     }
+
+
+def challenged(counted: Mapping[str, Any], still: Mapping[str, Counts]) -> list[dict[str, Any]]:
+    """What became of those who were challenged, by tier and browser, the most first. `still`: those who are not in
+    yet, and may be soon."""
+    found = []
+    for tier, browsers in counted.get("asked", {}).items():
+        for browser, asked in browsers.items():
+            let_in: int = min(counted.get("let_in", {}).get(tier, {}).get(browser, 0), asked)
+            left: int = max(still.get(tier, {}).get(browser, 0), 0)
+            within: Counts = counted.get("seconds", {}).get(tier, {}).get(browser, {})
+            found.append(
+                {
+                    "tier": tier,
+                    "browser": browser,
+                    "asked": asked,
+                    "let_in": let_in,
+                    "not_yet": min(left, asked - let_in),
+                    "gave_up": max(asked - let_in - left, 0),
+                    "p50": _or_none(percentile(within, 0.5)),
+                    "p95": _or_none(percentile(within, 0.95)),
+                }
+            )
+    return sorted(found, key=lambda each: (-each["asked"], each["tier"], each["browser"]))
 
 
 def _sums(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:

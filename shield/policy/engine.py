@@ -520,7 +520,7 @@ class Engine:
 
     def mint(self, request: Request, now: float) -> Challenge:
         """The challenge that goes with a CHALLENGE verdict."""
-        return self._sales.mint(request.client, could_answer(request), now)
+        return self._sales.mint(request.client, request.tier, could_answer(request), now)
 
     def redeem(self, client: Client, token: str, nonces: Sequence[int], now: float) -> Redemption:
         """What an answer to a challenge buys: a pass, or a place in the waiting room when none is to be had.
@@ -715,6 +715,7 @@ class Engine:
             bought_rate=self._passes.factor * self._challenge.bought_rate,
             price=int(self._pricing.hashes),
             market=self._pricing.status(),
+            challenged=self._sales.challenged.status(now),
             hitters=self._standouts.status(),
             strangers=self._standouts.asked,
             networks=self._standouts.networks(),

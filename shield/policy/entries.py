@@ -98,6 +98,8 @@ class Rare:
     """
 
     __slots__ = (
+        "asked_as",
+        "asked_at",
         "banned_until",
         "bought",
         "granted_at",
@@ -136,6 +138,8 @@ class Rare:
         self.spared_until = 0.0  # until when the pass that a client there has bought may stand in for a cookie
         # of a client
         self.offered_until = 0.0  # until when a challenge is outstanding
+        self.asked_at = NEVER  # when it was challenged first, while it is counted as not in yet (challenged.py)
+        self.asked_as = 0  # as what it is counted
         self.ignored_at = 0.0  # when its score last rose because it ignored one
         self.bought: Pass | None = None  # the pass bought last: stands in for a while where the cookie cannot come
         self.granted_at = float("-inf")  # when it was last given a pass silently
@@ -257,6 +261,8 @@ class ClientEntry:
         "windows",
     )
 
+    asked_as = Rarely[int]()
+    asked_at = Rarely[float]()
     banned_until = Rarely[float]()
     bought = Rarely["Pass | None"]()
     granted_at = Rarely[float]()

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from shield.model import DEFAULT_SITE
+from shield.model import DEFAULT_SITE, Tier
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.challenge import Challenge, Challenger, Redeemed, Redemption
 from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.challenged import Challenged
 from shield.policy.entries import PassKind
 from shield.policy.fingerprint import program_name
 from shield.policy.history import History
@@ -42,6 +43,7 @@ class Sales:
         "_settings",
         "_squeeze",
         "_where",
+        "challenged",
     )
 
     def __init__(
@@ -66,12 +68,14 @@ class Sales:
         self._reputation = reputation
         self._limits = limits
         self._squeeze = squeeze
+        self.challenged = Challenged()
         # An answer buys something only at the site where it was asked for: the price is that site's.
         self._where = b"" if passes.site == DEFAULT_SITE else b"\0" + passes.site.encode()
 
-    def mint(self, client: Client, expected: bool, now: float) -> Challenge:
+    def mint(self, client: Client, tier: Tier, expected: bool, now: float) -> Challenge:
         """A challenge at the client's price. `expected`: an answer is; of what cannot answer it is not."""
         if expected:
+            self.challenged.asked(client, tier, now)
             client.entry.offered_until = now + self._settings.lifetime
         known = self._history.known_since(client.network, now) is not None
         return self._challenger.mint(
@@ -119,7 +123,10 @@ class Sales:
             if scarce:
                 return self._wait(room.enter(network, known, work, now, worse), now)
             self._pricing.take()
-        return self._accept(self._sell(client, work, network, False, now))
+        token = self._sell(client, work, network, False, now)
+        if token:
+            self.challenged.let_in(client, now)
+        return self._accept(token)
 
     def claim(self, client: Client, ticket: str, now: float) -> Redemption:
         """What has become of a place in the waiting room: ACCEPTED (again and again, for a while), WAITING, or lost."""
@@ -133,7 +140,10 @@ class Sales:
         if not found.pass_token:
             if not self._claims_first(found, now):
                 return Redemption(Redeemed.WAITING, ticket=ticket, wait=1, retry_after=1)  # just had elsewhere
-            self._pricing.room.claimed(found, self._sell(client, found.work, found.line.name, True, now))
+            token = self._sell(client, found.work, found.line.name, True, now)
+            self._pricing.room.claimed(found, token)
+            if token:
+                self.challenged.let_in(client, now)
         return self._accept(found.pass_token)
 
     def wait(self, client: Client, ticket: str, pressure: float, now: float) -> Redemption:
@@ -166,6 +176,7 @@ class Sales:
             pricing.room.hold(network, 1)
         client.entry.offered_until = 0.0
         self._squeeze.answered(client)
+        self.challenged.let_in(client, now)
         return self._accept(token)
 
     def _claims_first(self, waiter: Waiter, now: float) -> bool:

@@ -90,6 +90,30 @@ class PricingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ChallengedStatus:
+    """Clients that were challenged and could answer, by tier and browser (challenged.py). Who is neither let in nor
+    among those `not_yet` in has given up. `seconds`: those let in, by the greatest time that they took."""
+
+    asked: Annotated[
+        Mapping[str, Mapping[str, int]],
+        Counter("shield_challenged_clients", "Clients that were challenged and could answer.", ("tier", "browser")),
+    ]
+    let_in: Annotated[
+        Mapping[str, Mapping[str, int]],
+        Counter("shield_challenged_let_in", "Clients that were challenged and got a pass.", ("tier", "browser")),
+    ]
+    not_yet: Mapping[str, Mapping[str, int]]
+    seconds: Annotated[
+        Mapping[str, Mapping[str, Mapping[str, int]]],
+        Counter(
+            "shield_challenged_within",
+            "Clients that were challenged and got a pass, by the seconds within which they did.",
+            ("tier", "browser", "seconds"),
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class StandoutsStatus:
     """What stands out among the requests of strangers. Shares are those that each has at least."""
 
@@ -190,6 +214,7 @@ class PolicyStatus:
     bought_rate: float
     price: int  # hashes
     market: PricingStatus
+    challenged: Annotated[ChallengedStatus, Merge.SUM]
     hitters: StandoutsStatus
     strangers: Annotated[float, Merge.SUM]  # requests under pressure, of late: of a minute ago half
     networks: Annotated[Mapping[str, float], Merge.SUM]  # the same of those that ask most, each at least

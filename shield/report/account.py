@@ -66,6 +66,7 @@ class Account:
     refused: list[tuple[str, str, str, str]] = field(default_factory=list)  # address, reason, what, times
     bans: int = 0
     felt: list[Felt] = field(default_factory=list)
+    challenged: Sequence[Mapping[str, Any]] = ()  # as figures.challenged has it
     would: Sequence[str] = ()  # what dry runs would have done, in words
     dry_run: bool = False
     rules: list[str] = field(default_factory=list)  # of the operator's, in words
@@ -129,6 +130,7 @@ class Account:
                 {"tier": each.tier, "asked": each.asked, "served": each.served, "p50": each.p50, "p95": each.p95}
                 for each in self.felt
             ],
+            "challenged": list(self.challenged),
             "would": list(self.would),
             "dry_run": self.dry_run,
             "rules": self.rules,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from shield.operator import story
-from shield.operator.figures import percentile
+from shield.operator.figures import challenged, percentile
 from shield.report.account import SERIES, TIERS, Account, Attack, Felt
 
 MOST_EVENTS: Final = 200
@@ -30,6 +30,7 @@ def account(said: Mapping[str, Any], where: str) -> Account:
         for reason, count in reasons.items()
     }
     made.felt = list(_felt(counted))
+    made.challenged = challenged(counted.get("challenged", {}), state.get("challenged_not_yet", {}))
     of_sites = [each for each in said["events"] if each["event"] in ENDS and each["fields"].get("site")]
     if counted.get("sites"):
         made.attacks = list(_attacks_on_sites(made, of_sites, state))

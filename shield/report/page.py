@@ -29,6 +29,19 @@ ACTIONS: Final = {
     "shed": "turned away by the queue",
     "ban": "refused for bans",
 }
+BROWSERS: Final = {
+    "chrome": "Chrome",
+    "edge": "Edge",
+    "firefox": "Firefox",
+    "opera": "Opera",
+    "safari": "Safari",
+    "samsung": "Samsung Internet",
+    "other": "other browsers",
+    "text": "text browsers",
+    "robot": "robots",
+    "program": "programs",
+    "none": "without a name",
+}
 _WHY: Final = {reason.value: text for reason, text in story.REASONS.items()}
 _TICKS: Final = 4
 
@@ -64,6 +77,16 @@ def html(account: Account) -> str:
                 "p95": span(each.p95),
             }
             for each in account.felt
+        ],
+        challenged=[
+            {
+                **each,
+                "browser": BROWSERS.get(each["browser"], each["browser"]),
+                "share": f"{each['let_in'] / each['asked']:.0%}",
+                "p50": span(each["p50"]),
+                "p95": span(each["p95"]),
+            }
+            for each in account.challenged
         ],
         advice=advice(account),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shield.operator.figures import challenged
 from shield.report import page
 from shield.report.account import SERIES, Account, Attack, Felt
 
@@ -34,6 +35,8 @@ def account() -> Account:
     made.routes = [(text, text) for text in HOSTILE]
     made.refused = [(text, text, text, "7") for text in HOSTILE]
     made.felt = [Felt("T0", 900, 890, 0.02, 1.2), Felt("T3", None, 12, None, None)]
+    counted = {"asked": {"T3": {"firefox": 9, "program": 400}}, "let_in": {"T3": {"firefox": 8}}}
+    made.challenged = challenged(counted | {"seconds": {"T3": {"firefox": {"2": 8}}}}, {"T3": {"program": 3}})
     made.rules, made.notes, made.would = list(HOSTILE), list(HOSTILE), list(HOSTILE)
     return made
 

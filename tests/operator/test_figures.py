@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shield.operator.figures import COLUMNS, KEPT_SECONDS, MOST_DETAILS, Recorder, percentile, why
+from shield.operator.figures import COLUMNS, KEPT_SECONDS, MOST_DETAILS, Recorder, challenged, percentile, why
 from shield.operator.metrics import Metrics
 from shield.operator.status import plain
 from tests.operator.test_status import make_status
@@ -220,3 +220,22 @@ def test_networks_have_their_places() -> None:
         ("192.0.2.0/24", 9.0, "AS64500"),
         ("198.51.100.0/24", 4.0, ""),
     ]
+
+
+def test_who_was_challenged_is_told_by_browser_with_those_who_gave_up() -> None:
+    counted = {
+        "asked": {"T3": {"chrome": 10, "firefox": 4}},
+        "let_in": {"T3": {"chrome": 7}},
+        "seconds": {"T3": {"chrome": {"1": 6, "5": 1}}},
+    }
+    chrome, firefox = challenged(counted, {"T3": {"chrome": 1, "firefox": -1}})
+    assert {key: chrome[key] for key in ("browser", "asked", "let_in", "not_yet", "gave_up")} == {
+        "browser": "chrome",
+        "asked": 10,
+        "let_in": 7,
+        "not_yet": 1,
+        "gave_up": 2,
+    }
+    assert 0.5 < chrome["p50"] < 1 < chrome["p95"] <= 5
+    assert (firefox["let_in"], firefox["not_yet"], firefox["gave_up"], firefox["p50"]) == (0, 0, 4, None)
+    assert challenged({}, {}) == []

@@ -74,7 +74,7 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "requests_per_second", "congestion", "concurrency", "concurrency_found", "probing", "in_flight", "long",
         "waiting", "queue", "bought_kept", "standing_queue", "median_rtt", "cutoff", "requests_by_tier", "active_bans",
         "dropped", "tried", "would", "would_seconds", "live_passes", "bought_passes", "bought_rate", "price", "market",
-        "hitters", "strangers", "networks", "routes", "board",
+        "challenged", "hitters", "strangers", "networks", "routes", "board",
         "tables", "requests", "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges",
         "passes", "latency", "log_lines", "tasks", "upstream", "certificates", "untrusted_proxy",
         "networks_in", "databases", "lists", "crawlers", "crawlers_answered", "sites",

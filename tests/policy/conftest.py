@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shield.demo.solver import solve
-from shield.model import Action, Outcome, Reason, Verdict
+from shield.model import Action, Outcome, Reason, Tier, Verdict
 from shield.policy.challenge.challenge import Challenge, CheckWork, solved
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.concurrency.settings import ConcurrencySettings
@@ -84,7 +84,9 @@ class World:
         headers: Mapping[str, str] | None = None,
         method: str = "GET",
     ) -> Request:
-        return Request(client, method, path, headers or {}, shown, body_pending, None)
+        made = Request(client, method, path, headers or {}, shown, body_pending, None)
+        made.tier = Tier.T3  # until it is judged
+        return made
 
     def ask(self, client: Client, path: str = "/", **more: Any) -> Request:
         """Ask; the verdict is in the request."""

@@ -453,6 +453,10 @@ function panels(news) {
     ["In the waiting room", figure(last("room"))],
     ["Taken for a crowd of people", market.flash_crowd ? "yes" : "no"],
   ]);
+  rows($("challenged"), (state.challenged || []).slice(0, 8), (each) => each.tier + each.browser, (each) => [
+    el("th", {scope: "row"}, `${BROWSERS[each.browser] || each.browser}, ${each.tier}`), el("td", {}, figure(each.asked)), el("td", {}, figure(each.let_in)),
+    el("td", {}, time(each.p50)), el("td", {}, time(each.p95)), el("td", {}, figure(each.gave_up)),
+  ]);
   rows($("servers"), state.servers, (each) => each.server, (each) => [
     ...row(el("code", {}, each.server), el("span", {className: each.healthy && !each.ejected ? "tag good" : "tag ban"}, !each.healthy ? "ill" : each.ejected ? "put aside" : "well"),
       `${plural(each.outstanding, "request")} there`),
@@ -466,6 +470,7 @@ function panels(news) {
     row(el("code", {}, each.name), el("span", {className: each.error ? "tag ban" : "tag good"}, each.error ? "not used as it is" : each.kind), each.text, each.error));
 }
 
+const BROWSERS = {chrome: "Chrome", edge: "Edge", firefox: "Firefox", opera: "Opera", safari: "Safari", samsung: "Samsung Internet", other: "other browsers", text: "text browsers", robot: "robots", program: "programs", none: "without a name"};
 const TIERS = {T0: "T0 best known", T1: "T1 known", T2: "T2 paid, visiting", T3: "T3 newcomers", T4: "T4 misbehaved"};
 
 function causes() {

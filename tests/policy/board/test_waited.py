@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from shield.model import Tier
 from shield.policy.challenge.challenge import Redeemed
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.request import Request
@@ -13,7 +14,9 @@ ALWAYS = ChallengeSettings(least_hashes=64, most_hashes=256, mode="always")
 
 
 def asked(engine: Any, now: float) -> Request:
-    return Request(engine.identify("192.0.2.1", "Browser/1.0", "en", "", now), "GET", "/", {}, None, False, None)
+    made = Request(engine.identify("192.0.2.1", "Browser/1.0", "en", "", now), "GET", "/", {}, None, False, None)
+    made.tier = Tier.T3
+    return made
 
 
 def test_a_ticket_of_another_worker_is_good_and_spent_once(fleet: Any) -> None:
