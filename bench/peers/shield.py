@@ -59,7 +59,7 @@ def plan(setup: Setup) -> Plan:
             history=history,
             log=log,
             tls=_tls(setup.tls) if setup.tls else "",
-            http="[http]\nh2 = true\n" if setup.http2 and setup.tls else "",
+            http="[http]\nh2 = false\n" if setup.tls and not setup.http2 else "",
             h2c="h2c = true\n" if setup.http2 and not setup.tls else "",
         )
     )

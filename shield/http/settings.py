@@ -151,9 +151,9 @@ class HttpSettings:
         bool,
         Doc(
             "Whether clients may speak HTTP/2 over TLS, which they choose by ALPN. Each stream is a request like any "
-            "other. Off as long as it is new."
+            "other."
         ),
-    ] = False
+    ] = True
     preserve_host: Annotated[
         bool, Doc("Whether the upstream is sent the client's Host. false: the authority of the upstream's URL.")
     ] = True

@@ -296,7 +296,7 @@ async def test_a_client_with_nothing_in_common_is_told(tls: Any) -> None:
         context.set_ecdh_curve("secp521r1")
 
     def other(context: ssl.SSLContext) -> None:
-        context.set_alpn_protocols(["h2", "acme-tls/1"])
+        context.set_alpn_protocols(["h3", "acme-tls/1"])
 
     async with shielded(tls=settings(tls)) as (shield, _):
         for change, alert in (
@@ -371,7 +371,7 @@ async def test_a_reset_between_two_looks(tls: Any, monkeypatch: pytest.MonkeyPat
         assert len(shield.prelude) == 0
     async with shielded(tls=settings(tls)) as (shield, _):
         async with await shield.client() as client:
-            await client.feed(TlsClient(client, tls, ("h2",)).hello())
+            await client.feed(TlsClient(client, tls, ("h3",)).hello())
             assert await client.gone()
         assert len(shield.prelude) == 0
         assert shield.metrics.handshakes == {"incompatible": 1}
