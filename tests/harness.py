@@ -103,6 +103,7 @@ class FakeChallenge:
     target: int = 1 << 48
     expected_hashes: int = 1 << 20
     expires_in: int = 120
+    hashwx: None = None
 
 
 class PermissiveEngine:

@@ -46,6 +46,7 @@ def check(config: Config) -> Iterator[Complaint]:
     yield from _in_circles(config)
     yield from ((("identity", *at), allowed) for at, allowed in unusable(config.identity))
     yield from _pages(config)
+    yield from _hashes(config)
     for at, route in _routes(config):
         for key in ("asn", "country"):
             if getattr(route, key) and not getattr(config.identity, key):
@@ -125,6 +126,15 @@ def _in_circles(config: Config) -> Iterator[Complaint]:
                     if _reaches(server, parse_address(address)):
                         yield (*at, "servers", number), f"this is Shield itself ({key}): requests would circle"
                         break
+
+
+def _hashes(config: Config) -> Iterator[Complaint]:
+    """HashWX needs an extra."""
+    if config.challenge.algorithm == "hashwx":
+        from shield.replies.hashwx import missing  # noqa: PLC0415
+
+        if why := missing():
+            yield ("challenge", "algorithm"), f'"sha256", since "hashwx" {why}'
 
 
 def _pages(config: Config) -> Iterator[Complaint]:

@@ -77,6 +77,10 @@ class Bucket:
         """Charge `cost` unconditionally, for work that is already done."""
         self.tat = max(self.tat, now) + min(cost, self.burst) / self.rate
 
+    def give(self, units: float) -> None:
+        """Put `units` back. A full bucket stays full."""
+        self.tat -= units / self.rate
+
     def level(self, now: float) -> float:
         """Units left."""
         return self.burst - max(0.0, self.tat - now) * self.rate

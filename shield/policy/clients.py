@@ -43,6 +43,7 @@ class Clients:
         wall_offset: float,
         check_work: CheckWork,
         seat: Seat | None,
+        check_hashwx: CheckWork | None = None,
     ) -> None:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
         self.keys = keys
@@ -59,7 +60,7 @@ class Clients:
         self.tokens = PassTokens(keys, entropy, wall_offset)
         self.sellers = Sellers(tables.passes, limits.pass_)
         self.challenger = Challenger(
-            challenge, keys, entropy, tables.spent, wall_offset, check_work, self.claims, self.journal
+            challenge, keys, entropy, tables.spent, wall_offset, check_work, self.claims, self.journal, check_hashwx
         )
         self.alarms: set[str] = set()
         """The sites at which newcomers are judged, or the queue does not move on."""

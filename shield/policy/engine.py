@@ -105,8 +105,9 @@ class Engine:
 
     `entropy(n)` returns n random bytes, `wall_offset` is wall clock minus monotonic clock in seconds, `concurrency`
     the requests that the upstream takes at once. `check_work` checks the hashes of an answer: a simulation puts
-    something in its place that takes no hashes. `seat`: of one of several workers (board/); None where there is one.
-    `beside`: the first engine of those that share what is known of clients.
+    something in its place that takes no hashes. `check_hashwx`: the same in HashWX, where that is asked for. `seat`: of
+    one of several workers (board/); None where there is one. `beside`: the first engine of those that share what is
+    known of clients.
     """
 
     def __init__(
@@ -120,11 +121,14 @@ class Engine:
         seat: Seat | None = None,
         site: str = DEFAULT_SITE,
         beside: Engine | None = None,
+        check_hashwx: CheckWork | None = None,
     ) -> None:
         limits, tables, challenge, part = settings.limits, settings.tables, settings.challenge, settings.part
         self.site = site
         self.clients: Clients = (
-            Clients(settings, keys, entropy, wall_offset, check_work, seat) if beside is None else beside.clients
+            Clients(settings, keys, entropy, wall_offset, check_work, seat, check_hashwx)
+            if beside is None
+            else beside.clients
         )
         clients = self.clients
         self._notes = Notes()

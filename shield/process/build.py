@@ -49,7 +49,7 @@ from shield.process.assembly import assemble, assemble_site
 from shield.process.board import Seats
 from shield.process.share import Share
 from shield.process.state import load_keys
-from shield.replies import looks
+from shield.replies import hashwx, looks
 from shield.replies.looks import Looks
 from shield.replies.redirect import Redirect
 from shield.replies.rendering import Replies
@@ -140,7 +140,8 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     crawlers = Crawlers(resolvers[config.upstream.resolver], lambda address, ok: first.vouch(address, ok, clock()))
     closing.push_async_callback(crawlers.close)
     pools = [await _pool(setting, site, metrics, resolvers[site.upstream.resolver], closing) for site in configured]
-    replies = Replies(config.challenge.cookie, config.challenge.header, _looks(config))
+    wasm = hashwx.module() if config.challenge.algorithm == "hashwx" else b""
+    replies = Replies(config.challenge.cookie, config.challenge.header, _looks(config), wasm)
     listeners: list[Listener] = []
 
     def accept_again() -> None:
@@ -240,10 +241,19 @@ def _mark(config: Config, keys: Keys) -> bytes:
 
 def _engines(setting: Setting, sites: Sequence[Site], keys: Keys) -> Iterator[Engine]:
     first: Engine | None = None
+    check_hashwx = hashwx.HashWX().check if setting.config.challenge.algorithm == "hashwx" else None
     for site in sites:
         most, seat = site.upstream.max_concurrency, _seat(setting, site.name)
         engine = Engine(
-            site.policy, keys, os.urandom, setting.wall_offset, most, seat=seat, site=site.name, beside=first
+            site.policy,
+            keys,
+            os.urandom,
+            setting.wall_offset,
+            most,
+            seat=seat,
+            site=site.name,
+            beside=first,
+            check_hashwx=check_hashwx,
         )
         first = first or engine
         yield engine

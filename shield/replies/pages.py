@@ -30,6 +30,7 @@ ANSWER_TO: Final = PREFIX + "answer"
 PASS: Final = PREFIX + "pass"
 """Where a page asks how long its pass is good for."""
 PROBLEMS: Final = PREFIX + "problems/"
+MODULE: Final = PREFIX + "hashwx.wasm"
 
 HTML: Final = b"text/html; charset=utf-8"
 NO_STORE: Final = b"Cache-Control: no-store\r\n"
@@ -73,11 +74,13 @@ name in static/."""
 
 
 class Pages:
-    """The pages for people, as they look. `version` is the one that their files have in their addresses."""
+    """The pages for people, as they look. `version` is the one that their files have in their addresses; `hashwx`:
+    their challenges are in HashWX, too."""
 
     __slots__ = (
         "_challenge",
         "_error",
+        "_hashwx",
         "_looks",
         "_parts",
         "_script",
@@ -88,7 +91,8 @@ class Pages:
         "whole_fields",
     )
 
-    def __init__(self, version: str, looks: Looks) -> None:
+    def __init__(self, version: str, looks: Looks, hashwx: bool = False) -> None:
+        self._hashwx = hashwx
         env = SandboxedEnvironment(
             loader=jinja2.FunctionLoader(lambda name: (looks.file(name), name, lambda: True)),
             autoescape=True,
@@ -147,6 +151,7 @@ class Pages:
         return self._challenge.render(
             self._shared(words) | self._parts,
             challenge=challenge,
+            hashwx=self._hashwx,
             then=then,
             form=form,
             inline=whole,
@@ -273,14 +278,17 @@ def _entity_tag(body: bytes) -> str:
 
 
 class Files:
-    """All that Shield serves below PREFIX: the files of the challenge page, and a page about each kind of problem."""
+    """All that Shield serves below PREFIX: the files of the challenge page, the module of `hashwx` where that is asked
+    for, and a page about each kind of problem."""
 
     __slots__ = ("_by_path", "version")
 
-    def __init__(self, looks: Looks) -> None:
+    def __init__(self, looks: Looks, hashwx: bytes = b"") -> None:
         self._by_path: dict[str, File] = {}
         for name, (media, fields) in _FILES.items():
             self._add(PREFIX + name, media, looks.file(name).encode(), _ANYWHERE + fields)
+        if hashwx:
+            self._add(MODULE, b"application/wasm", hashwx, _ANYWHERE)
         self.version = hashlib.sha256(b"".join(file.body for file in self._by_path.values())).hexdigest()[:16]
         """Hash over the files of the challenge page. It is part of their addresses, so they are cached for ever."""
 

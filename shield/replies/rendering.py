@@ -25,12 +25,14 @@ from shield.http.cookies import HOST_ONLY, WAITS
 from shield.model import Action
 from shield.readers import NOBODY, PEOPLE, PERSON, PREFLIGHT, SENDER, Reader
 from shield.replies.faults import FAULTS
+from shield.replies.hashwx import NONCES
 from shield.replies.languages import ENGLISH, Languages
 from shield.replies.looks import Looks, LooksError
 from shield.replies.pages import (
     ANSWER_TO,
     CHALLENGE_FIELDS,
     HTML,
+    MODULE,
     MOST_ZIPPED,
     NO_STORE,
     PROBLEMS,
@@ -104,7 +106,8 @@ NOTHING_SPOKEN: Final = Spoken()
 
 
 class Replies:
-    """All replies for one configuration. `cookie` and `header` name what carries a pass, `looks` is that of the pages.
+    """All replies for one configuration. `cookie` and `header` name what carries a pass, `looks` is that of the pages,
+    `hashwx` the module of HashWX where that is asked for (hashwx.py).
 
     It has more than 15 attributes because each kind of reply is made and kept in its own way.
     """
@@ -129,7 +132,13 @@ class Replies:
         "version",
     )
 
-    def __init__(self, cookie: str, header: str, looks: Looks = Looks()) -> None:  # noqa: B008 - it is frozen
+    def __init__(
+        self,
+        cookie: str,
+        header: str,
+        looks: Looks = Looks(),  # noqa: B008 - it is frozen
+        hashwx: bytes = b"",
+    ) -> None:
         self._cookie = cookie.encode("ascii")
         self._header = header
         self._date = b""
@@ -137,9 +146,9 @@ class Replies:
         self.set_date(0.0)
         self._languages = Languages(looks.texts)
         self._known = self._languages.known
-        self._files = Files(looks)
+        self._files = Files(looks, hashwx)
         self.version = self._files.version
-        self._pages = pages = Pages(self.version, looks)
+        self._pages = pages = Pages(self.version, looks, bool(hashwx))
         self._files.describe_problems(pages, self._languages.catalogue(ENGLISH))
         self._zips: dict[str, bool] = {}  # Accept-Encoding -> whether gzip is taken
 
@@ -178,7 +187,7 @@ class Replies:
             head_fields(OPEN, HTML, b"%d", CHALLENGE_FIELDS + wait),
             head_fields(OPEN, HTML, b"%d", pages.whole_fields + _GZIP + wait),
         )
-        self._challenge_documents = {reason.value: _challenge_document(reason) for reason in CHALLENGES}
+        self._challenge_documents = {reason.value: _challenge_document(reason, bool(hashwx)) for reason in CHALLENGES}
 
     def _for_all(
         self, said: Wording, word: str, more: bytes, document: bytes, waits: bool, closes: bool = False
@@ -303,6 +312,7 @@ class Replies:
             b"expected_hashes": b"%d" % challenge.expected_hashes,
             b"expires_in": b"%d" % challenge.expires_in,
             b"wait": b"%d" % wait,
+            b"hashwx": b"" if challenge.hashwx is None else orjson.dumps(self._in_hashwx(challenge.hashwx)),
         }
         form_of_reply = 1
         if reader not in PEOPLE:
@@ -315,6 +325,7 @@ class Replies:
                 texts = {name.decode(): value.decode() for name, value in values.items()}
                 body = self._pages.challenge(self._languages.catalogue(language), texts, "submit", form)
             else:
+                values[b"hashwx"] = values[b"hashwx"].replace(b'"', b"&quot;")
                 then = "reload" if method == "GET" or method == "HEAD" else "resend"
                 whole = self._takes_gzip(spoken.codings)
                 split = self._split(then, language, whole, wait > 0 and then == "reload")
@@ -326,6 +337,17 @@ class Replies:
         after = max(wait, verdict.retry_after, 1)
         fields = self._challenge_fields[form_of_reply] % (self._date, len(body), after)
         return Reply(CHALLENGE.status, fields + spoken.fields, body)
+
+    def _in_hashwx(self, challenge: Challenge) -> dict[str, Any]:
+        """The same challenge in HashWX, as pages and programs read it."""
+        return {
+            "token": challenge.token,
+            "k": challenge.k,
+            "target": f"{challenge.target:016x}",
+            "expected_hashes": challenge.expected_hashes,
+            "nonces_per_function": NONCES,
+            "module": f"{MODULE}?v={self.version}",
+        }
 
     def _takes_gzip(self, codings: str) -> bool:
         """Whether a client takes gzip, by its Accept-Encoding. A flood has few of these."""
@@ -401,6 +423,8 @@ class Replies:
                 "wait": 0,
                 "answer_to": ANSWER_TO,
             }
+            if challenge.hashwx is not None:
+                members["challenge"]["hashwx"] = self._in_hashwx(challenge.hashwx)
         body = orjson.dumps(members)
         return Reply(200, head_fields(self._date, JSON, b"%d" % len(body), NO_STORE + _BY_CLIENT), body)
 
@@ -464,7 +488,9 @@ def problem(kind: str, status: int, title: str, detail: str, **members: Any) -> 
 _BOTH: Final = (False, True)
 _CODING_CHARS: Final = 100
 _MOST_CODINGS: Final = 256
-_MARKS: Final = {name: f"@{name}@" for name in ("token", "k", "target", "expected_hashes", "expires_in", "wait", "id")}
+_VALUES: Final = ("token", "k", "target", "expected_hashes", "expires_in", "wait", "id", "hashwx")
+_NO_TEXT: Final = (b"k", b"expected_hashes", b"expires_in", b"wait", b"hashwx")
+_MARKS: Final = {name: f"@{name}@" for name in _VALUES}
 """What stands for the values of a challenge while a template is rendered. Neither JSON nor HTML escapes it."""
 
 
@@ -476,12 +502,12 @@ def _open(rendered: bytes) -> bytes:
     return template
 
 
-def _challenge_document(reason: Reason) -> bytes:
+def _challenge_document(reason: Reason, hashwx: bool) -> bytes:
     """The problem document of a challenge as a template. Numbers lose the quotes that their marks had."""
-    members = {name: mark for name, mark in _MARKS.items() if name != "id"}
+    members = {name: mark for name, mark in _MARKS.items() if name != "id" and (hashwx or name != "hashwx")}
     members |= {"algorithm": "sha256", "answer_to": ANSWER_TO}
     said = CHALLENGE
     document = _open(problem(said.kind, said.status, said.title, said.detail, reason=reason.value, challenge=members))
-    for name in (b"k", b"expected_hashes", b"expires_in", b"wait"):
+    for name in _NO_TEXT:
         document = document.replace(b'"%%(%b)b"' % name, b"%%(%b)b" % name)
     return document

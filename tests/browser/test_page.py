@@ -17,10 +17,11 @@ import pytest
 from shield.demo.solver import solve
 from shield.http.browser import encode_form, parse_answer, parse_form
 from shield.model import Reason, Verdict
-from shield.policy.challenge.challenge import Challenger, Redeemed, Redemption, solved
+from shield.policy.challenge.challenge import Challenger, CheckWork, Redeemed, Redemption, solved
 from shield.policy.challenge.settings import ChallengeSettings
 from shield.policy.keys import Keys
 from shield.readers import PEOPLE, reader_of
+from shield.replies.hashwx import module
 from shield.replies.pages import ANSWER_TO, PREFIX
 from shield.replies.rendering import Replies, Spoken
 from tests.browser.conftest import WAIT
@@ -36,7 +37,7 @@ HASTE = "{const wait = setTimeout; globalThis.setTimeout = (call, ms) => wait(ca
 class StandIn:
     """Challenges whoever has no cookie, believes right answers, and serves a page behind. The knobs come first."""
 
-    def __init__(self, behind: Callable[[str], bytes]) -> None:
+    def __init__(self, behind: Callable[[str], bytes], check_hashwx: CheckWork | None = None) -> None:
         self.hashes = 2**12
         self.lifetime = 120.0
         self.results: list[Redeemed] = []  # what the next answers get, whatever they are worth
@@ -53,8 +54,10 @@ class StandIn:
         self.posts: list[bytes] = []
         self.targets: list[str] = []
         self._behind = behind
-        self._replies = Replies("shield_pass", "Shield-Pass")
-        self._challenger = Challenger(ChallengeSettings(), Keys(b"k" * 32), os.urandom, 100, 0.0, solved)
+        self._replies = Replies("shield_pass", "Shield-Pass", hashwx=module() if check_hashwx else b"")
+        self._challenger = Challenger(
+            ChallengeSettings(), Keys(b"k" * 32), os.urandom, 100, 0.0, solved, check_hashwx=check_hashwx
+        )
 
     async def __call__(self, method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
         path, _, query = target.partition("?")

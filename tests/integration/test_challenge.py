@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import time
@@ -14,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from shield.demo import solver
+from shield.replies.hashwx import DIGEST, NONCES, HashWX
 
 ANSWER = "/.well-known/shield/answer"
 PROGRAM = {"User-Agent": "feed-reader/2.1", "Accept": "application/json"}
@@ -248,3 +250,32 @@ async def test_browsers_get_a_page_and_everybody_else_a_document(
     ):
         async with session.get(shield.url("/page"), headers=headers) as response:
             assert (response.status, response.content_type) == (503, media)
+
+
+async def test_a_challenge_in_hashwx_is_answered_in_it_or_in_sha_256(
+    start: Callable[..., Any], origin: str, client: Client
+) -> None:
+    cheap = {**CHEAP, "least_hashes": 4096, "most_hashes": 4096, "algorithm": "hashwx"}
+    shield = await start(challenge=cheap, upstream={"servers": [origin]})
+    session = client(headers=PROGRAM, jar=False)
+    plain = await challenged(session, shield)
+    challenge = plain["hashwx"]
+    assert (challenge["k"], challenge["expected_hashes"], challenge["nonces_per_function"]) == (4, 128, NONCES)
+    async with session.get(shield.url(challenge["module"]), headers={"Accept-Encoding": "gzip"}) as response:
+        assert response.content_type == "application/wasm"
+        assert "immutable" in response.headers["Cache-Control"]
+        assert hashlib.sha256(await response.read()).hexdigest() == DIGEST
+    machine, token, target = HashWX(), challenge["token"], int(challenge["target"], 16)
+    seed = hashlib.sha256(token.encode()).digest()
+    nonces = []
+    for index in range(challenge["k"]):
+        made = hashlib.sha256(seed + index.to_bytes(4, "big") + bytes(8)).digest()
+        nonces.append(next(n for n in range(NONCES) if machine.value(made, n) < target))
+    wrong = [nonces[0] + 1, *nonces[1:]]
+    status, document = await answer(session, shield, {"token": token, "nonces": wrong})
+    assert (status, document["reason"]) == (400, "wrong")
+    for said in ({"token": token, "nonces": nonces}, solved(plain)):
+        status, document = await answer(session, shield, said)
+        assert status == 200
+        async with session.get(shield.url("/headers"), headers={"Shield-Pass": document["pass"]}) as response:
+            assert response.status == 200

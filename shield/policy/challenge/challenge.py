@@ -3,7 +3,7 @@
 Native solvers are 30 to 1000 times faster than a phone. The bucket is the defence; the puzzle sets the rate at which
 new buckets can be had. A challenge is stateless and costs one MAC to mint:
 
-    base64url( version u8 = 1 | alg u8 = 1 | k u8 | target u64 | expiry u32 | place 2 bytes | count u16 | mark 4 bytes |
+    base64url( version u8 = 1 | alg u8 | k u8 | target u64 | expiry u32 | place 2 bytes | count u16 | mark 4 bytes |
                mac 12 bytes | client 4 bytes )
 
 The MAC also covers the program (fingerprint.py), so an answer is worth nothing to another one. The mark is a short MAC
@@ -19,6 +19,12 @@ spent. Otherwise it is FOREIGN. With seed =
 SHA-256(token), the sub-puzzle i of k is solved by a nonce n with `SHA-256(seed | u32 i | u64 n)[:8] < target` (all
 big-endian; 44 bytes are one SHA-256 block). With target = 2^64 k / E it takes E hashes on average, and k = 16 of them
 make the p99 of the solving time 1.67 times the mean (one puzzle: 4.6 times).
+
+That is algorithm 1. A graphics card does a thousand times as many of these hashes as a browser does on a core.
+Algorithm 2 is HashWX (replies/hashwx.py), of which it does 36 times as many at most. Prices are in hashes of SHA-256,
+and one of HashWX counts as 32. Who cannot do HashWX, having no WebAssembly, answers the challenge in SHA-256 that comes
+with it. So may who has a graphics card: hence of the accepted answers one in twenty may be in SHA-256, and the others
+find it BUSY.
 
 An answer is verified in the order MAC, expiry, not spent, hashes: what is cheap and stops most comes first. Only
 accepted challenges are remembered, until they expire. When that memory is full, answers are refused as BUSY rather than
@@ -37,7 +43,7 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
@@ -52,10 +58,9 @@ from shield.policy.news import NOBODY, News
 from shield.policy.rows import count, key, number
 from shield.policy.status import TableStatus
 
-__all__ = ["Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Redeemed", "Redemption", "solved"]
+__all__ = ["Algorithm", "Challenge", "ChallengeSettings", "Challenger", "CheckWork", "Redeemed", "Redemption", "solved"]
 
 VERSION: Final = 1
-SHA_256: Final = 1
 BODY: Final = struct.Struct(">BBBQI2sH")
 MARK_BYTES: Final = 4
 MAC_BYTES: Final = 12
@@ -74,6 +79,18 @@ TOKEN_CHARS: Final = 52  # 39 bytes
 BUSY_SECONDS: Final = 2  # after which a client that is told BUSY is to try again, at least
 MOST_NONCE: Final = 1 << 53  # what a JavaScript number holds exactly
 HASH_SECONDS: Final = 1e-6  # measured 0.9 µs with the packing, in CPython 3.11
+HASHWX_SECONDS: Final = 120e-6  # measured 107 to 117 µs: to make the function, and to run it once in the interpreter
+HASHWX_WEIGHT_BITS: Final = 5
+"""One hash of HashWX takes a browser as long as 2^5 of SHA-256: V8 on one core did 160,000 a second with 4,096 to a
+function, compiling included, and 5.9 million of SHA-256 in SIMD."""
+HASHWX_PARTS: Final = 4
+"""A challenge in HashWX has so many times fewer sub-puzzles, for each takes so much longer to check."""
+FALLBACK_SHARE: Final = 1 / 20
+"""Of accepted answers, those that may be in SHA-256 where HashWX is asked for: who has a graphics card prefers it."""
+MOST_FALLBACKS: Final = 20.0
+"""At once."""
+FALLBACK_EVERY: Final = 10.0
+"""s, after which one more may be, however few others answer."""
 SPENT_BYTES: Final = 110
 """Bytes of a 16-byte key with its expiry and its entry in the deque, by tracemalloc over 20,000."""
 
@@ -82,15 +99,24 @@ CheckWork = Callable[[str, int, Sequence[int]], int]
 """(token, target, nonces) -> how many sub-puzzles in a row, from the first, are solved. As `solved` does."""
 
 
+class Algorithm(enum.IntEnum):
+    """Which hashes a challenge asks for, by their number in its token."""
+
+    SHA_256 = 1
+    HASHWX = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a client is asked to do. `expires_in` in whole seconds."""
+    """What a client is asked to do. `expires_in` in whole seconds. `hashwx`: the same in HashWX, where that is asked
+    for; who cannot do it answers this one."""
 
     token: str
     k: int
     target: int
     expected_hashes: int
     expires_in: int
+    hashwx: Challenge | None = None
 
 
 class Redeemed(enum.Enum):
@@ -150,7 +176,11 @@ class Spent(Cache[bytes, float]):
 
 
 class Challenger:
-    """Mints and verifies challenges. Who is challenged, and what follows from an answer, is the engine's business."""
+    """Mints and verifies challenges. Who is challenged, and what follows from an answer, is the engine's business.
+
+    It has more than 15 attributes because an answer is checked against the settings, the keys, what is spent and three
+    budgets, one after the other. `check_hashwx`: checks an answer in HashWX; None where SHA-256 is asked for.
+    """
 
     def __init__(
         self,
@@ -162,7 +192,10 @@ class Challenger:
         check_work: CheckWork,
         claims: Claims | None = None,
         journal: News = NOBODY,
+        check_hashwx: CheckWork | None = None,
     ) -> None:
+        self._check_hashwx = check_hashwx
+        self._fallbacks = Bucket(Rate(1.0 / FALLBACK_EVERY, MOST_FALLBACKS))
         self._settings = settings
         self._claims = claims  # of the other workers; None: there are none
         self._journal = journal
@@ -186,15 +219,25 @@ class Challenger:
         return int(max(settings.least_hashes, price / settings.known_discount if known_network else price))
 
     def mint(self, client: bytes, program: bytes, expected: int, now: float) -> Challenge:
-        """A challenge of `expected` hashes for the client with this key, which is this program."""
+        """A challenge for the client with this key, which is this program: of `expected` hashes of SHA-256, or of as
+        many of HashWX as take as long."""
+        k = self._settings.sub_puzzles
+        plain = self._mint(client, program, Algorithm.SHA_256, k, expected, now)
+        if self._check_hashwx is None:
+            return plain
+        fewer, hashes = max(1, k // HASHWX_PARTS), max(1, expected >> HASHWX_WEIGHT_BITS)
+        return replace(plain, hashwx=self._mint(client, program, Algorithm.HASHWX, fewer, hashes, now))
+
+    def _mint(
+        self, client: bytes, program: bytes, algorithm: Algorithm, k: int, expected: int, now: float
+    ) -> Challenge:
         settings = self._settings
-        k = settings.sub_puzzles
         target = min(k * (1 << 64) // expected, (1 << 64) - 1)
         expiry = int(now + self._wall_offset + settings.lifetime)
         if not self._place:
             self._place = self._entropy(PLACE_BYTES)
         self._count = count = self._count + 1 & 0xFFFF
-        body = BODY.pack(VERSION, SHA_256, k, target, expiry, self._place, count)
+        body = BODY.pack(VERSION, algorithm, k, target, expiry, self._place, count)
         body += mark_tag(self._keys.current, body)
         tag = challenge_tag(self._keys.current, body + program)
         token = urlsafe_b64encode(body + tag[:MAC_BYTES] + _hidden(client, tag)).decode()
@@ -228,16 +271,18 @@ class Challenger:
             plain, mark = body[:-MARK_BYTES], body[-MARK_BYTES:]
             ours = any(compare_digest(mark_tag(key, plain), mark) for key in keys)
             return Redeemed.FOREIGN if ours else Redeemed.FORGED, 0
-        _, _, k, target, expiry, place, _ = BODY.unpack(body[:-MARK_BYTES])
+        _, algorithm, k, target, expiry, place, _ = BODY.unpack(body[:-MARK_BYTES])
+        hashwx = algorithm == Algorithm.HASHWX
+        check = self._check_hashwx if hashwx else self._check_work
         moved = hidden != _hidden(client, tag) and (former is None or hidden != _hidden(former, tag))
-        paid = (k << 64) * MOVING_DISCOUNT
+        paid = (k << 64 + HASHWX_WEIGHT_BITS * hashwx) * MOVING_DISCOUNT
         cheap = moved and paid < price * target
         if moved and not self._knows(place):
             return Redeemed.FOREIGN, 0
         if cheap and (cheapest is None or self._movers < 1.0 or paid < cheapest * target):
             return Redeemed.FOREIGN, 0
         expires = expiry - self._wall_offset
-        if expires <= now:
+        if expires <= now or check is None:  # HashWX is no longer asked for
             return Redeemed.EXPIRED, 0
         if self._claims is not None:
             self.hear(now)
@@ -245,18 +290,26 @@ class Challenger:
             return Redeemed.SPENT, 0
         if len(nonces) != k or not all(type(n) is int and 0 <= n < MOST_NONCE for n in nonces):
             return Redeemed.MALFORMED, 0
-        if self._time.wait(k * HASH_SECONDS, now) or self.spent.full(now):
+        fallback = self._check_hashwx is not None and not hashwx
+        if fallback and self._fallbacks.wait(1.0, now):
             return Redeemed.BUSY, 0
-        right = self._check_work(token, target, nonces)
-        self._time.spend(min(right + 1, k) * HASH_SECONDS, now)
+        seconds = HASHWX_SECONDS if hashwx else HASH_SECONDS
+        if self._time.wait(k * seconds, now) or self.spent.full(now):
+            return Redeemed.BUSY, 0
+        right = check(token, target, nonces)
+        self._time.spend(min(right + 1, k) * seconds, now)
         if right < k:
             return Redeemed.WRONG, 0
         if not self.first(tag, expires, now):
             return Redeemed.SPENT, 0
         self.spent.add(tag, expires)
         self._movers = self._movers - 1.0 if cheap else min(self._movers + MOVERS, MOST_MOVERS)
+        if fallback:
+            self._fallbacks.spend(1.0, now)
+        elif hashwx:
+            self._fallbacks.give(FALLBACK_SHARE)
         self._journal.changed("spent", (tag, expires))
-        return Redeemed.ACCEPTED, max(0, 64 + k.bit_length() - target.bit_length())
+        return Redeemed.ACCEPTED, max(0, 64 + HASHWX_WEIGHT_BITS * hashwx + k.bit_length() - target.bit_length())
 
     def age(self, client: bytes, program: bytes, token: str, now: float, former: bytes | None = None) -> float | None:
         """Seconds since a challenge was minted for this very client and program, and up to one more. None when it was

@@ -6,6 +6,8 @@
 const SLICE = 0.04; // seconds of work in one job: short enough to stop soon, long enough that messages cost nothing
 const PAGE_SLICE = 0.012; // the same on the page itself, which must stay responsive
 const FIRST_JOB = 8192; // hashes in a first job, before the speed is known; a multiple of 4 as all jobs are
+const HASHWX_JOB = 4096; // the same in HashWX, which makes a function for so many
+const HASHWX_PAGE_JOB = 256;
 const SILENCE = 4000; // ms without a word from any worker, after which the page itself lends a hand
 const MOST_WORKERS = 8;
 const MOST_ROUNDS = 2; // answers within PERIOD that were accepted, or were not, before the page says what to do
@@ -52,15 +54,23 @@ function workerHand(callback) {
     event.preventDefault();
     callback(null);
   };
-  return { slice: SLICE, give: (job) => worker.postMessage(job), stop: () => worker.terminate() };
+  return { slice: SLICE, unit: HASHWX_JOB, give: (job) => worker.postMessage(job), stop: () => worker.terminate() };
 }
 
 function pageHand(callback) {
   let timer = 0;
   const give = (job) => {
-    timer = setTimeout(() => callback(globalThis.shieldWork(job)));
+    timer = setTimeout(() => {
+      let found = null;
+      try {
+        found = globalThis.shieldWork(job);
+      } catch {
+        // not here: no WebAssembly, or none of this size
+      }
+      callback(found);
+    });
   };
-  return { slice: PAGE_SLICE, give, stop: () => clearTimeout(timer) };
+  return { slice: PAGE_SLICE, unit: HASHWX_PAGE_JOB, give, stop: () => clearTimeout(timer) };
 }
 
 // Solves `puzzle` and resolves to its nonces; rejects when nothing here can. `progress(done, hashes a second)`.
@@ -86,10 +96,14 @@ function search(puzzle, signal, progress) {
     const assign = (hand) => {
       const part = pick();
       const room = 2 ** 32 - (part.next % 2 ** 32);
-      const count = Math.min(room, Math.max(1024, Math.ceil((hand.speed * hand.slice) / 4) * 4 || FIRST_JOB));
+      const unit = puzzle.module ? hand.unit : 4;
+      const least = puzzle.module ? unit : 1024;
+      const first = puzzle.module ? unit : FIRST_JOB;
+      const count = Math.min(room, Math.max(least, Math.ceil((hand.speed * hand.slice) / unit) * unit || first));
       hand.part = part;
       hand.since = performance.now();
-      hand.job = { token: puzzle.token, index: parts.indexOf(part), nonce: part.next, count, target: puzzle.target };
+      const { token, target, module } = puzzle;
+      hand.job = { token, index: parts.indexOf(part), nonce: part.next, count, target, module };
       part.next += count;
       part.hands++;
       hand.give(hand.job);
@@ -101,7 +115,9 @@ function search(puzzle, signal, progress) {
       if (nonce === null) {
         hands.delete(hand);
         hand.stop();
-        if (hands.size === 0) workOnPage();
+        if (hands.size > 0) return;
+        if (onPage) finish(reject, new Error("no solver"));
+        else workOnPage();
         return;
       }
       listen();
@@ -179,8 +195,32 @@ const tried = {
 };
 
 function read() {
-  const { token, k, target, expected, expires } = task;
-  return { token, target, k: Number(k), expected: Number(expected), until: Date.now() + 1000 * Number(expires) };
+  const { token, k, target, expected, expires, hashwx } = task;
+  const until = Date.now() + 1000 * Number(expires);
+  return { token, target, k: Number(k), expected: Number(expected), until, hashwx: hashwx && JSON.parse(hashwx) };
+}
+
+// What is to be solved, and what else where that fails: HashWX where it is asked for and this browser can.
+async function choices(puzzle) {
+  if (!puzzle.hashwx || typeof WebAssembly !== "object") return [puzzle];
+  const { expected_hashes: expected, module: address, ...rest } = puzzle.hashwx;
+  try {
+    const response = await fetch(site + address);
+    if (!response.ok) return [puzzle];
+    return [{ ...puzzle, ...rest, expected, module: await response.arrayBuffer() }, puzzle];
+  } catch {
+    return [puzzle];
+  }
+}
+
+async function solve(puzzle, signal) {
+  const [first, other] = await choices(puzzle);
+  try {
+    return [first.token, await search(first, signal, drawProgress(first))];
+  } catch (error) {
+    if (!other || signal.aborted) throw error;
+    return [other.token, await search(other, signal, drawProgress(other))];
+  }
 }
 
 // A new challenge for a page that must not be reloaded because it holds a form. Null when none is asked any more.
@@ -190,8 +230,8 @@ async function renew() {
   if (response.status !== 503 || !type.startsWith("application/problem+json")) return null;
   const { challenge } = await response.json();
   if (!challenge) throw new Error("busy");
-  const { token, target, k, expected_hashes: expected, expires_in: expires } = challenge;
-  return { token, target, k, expected, until: Date.now() + 1000 * expires };
+  const { token, target, k, expected_hashes: expected, expires_in: expires, hashwx } = challenge;
+  return { token, target, k, expected, until: Date.now() + 1000 * expires, hashwx };
 }
 
 // Waits while the browser knows that it has no connection; whether it did. A page loaded again without one is lost.
@@ -251,9 +291,8 @@ function leave() {
 async function run(puzzle, signal) {
   while (!leaving) {
     show("working");
-    const progress = drawProgress(puzzle);
-    const nonces = await search(puzzle, signal, progress);
-    const result = Date.now() < puzzle.until ? await send(puzzle.token, nonces, puzzle.until) : "again";
+    const [token, nonces] = await solve(puzzle, signal);
+    const result = Date.now() < puzzle.until ? await send(token, nonces, puzzle.until) : "again";
     if (leaving) return;
     tried.add(result === "accepted");
     if (result === "failed") return show("failed");

@@ -1,5 +1,7 @@
 // Searches nonces for the challenge page. Runs in a worker; also on the page itself where workers fail.
 //
+// In SHA-256 or, where the job brings its module, in HashWX (at the end).
+//
 // A hash is SHA-256 of one block: seed (8 words), index, nonce (high and low word), padding. Within a search only the
 // low word changes, so the first ten of the 64 rounds are done once. The others are done for four nonces at a time in
 // WebAssembly, assembled below and about seven times as fast, or in plain JavaScript where that is not to be had.
@@ -183,13 +185,67 @@ function begin() {
   }
 }
 
+// HashWX: a WebAssembly module writes a function for every 4096 nonces, which is compiled here.
+const NONCES = 4096;
+
+class Functions {
+  constructor(bytes) {
+    const exports = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
+    exports._initialize();
+    this.exports = exports;
+    this.context = exports.hashwx_alloc(1); // 1: to be compiled
+    this.registers = exports.hashwx_registers(this.context);
+    this.room = exports.hashwx_memory(this.context);
+    this.made = "";
+    this.run = null;
+  }
+
+  make(seed, index, block) {
+    const name = [seed.join(), index, block].join();
+    if (name === this.made) return;
+    const w = new Int32Array(64);
+    w.set(seed);
+    w.set([index, Math.floor(block / 2 ** 32), block, 0x80000000], 8);
+    w[15] = 44 * 8;
+    const hash = new Int32Array(8);
+    rounds(0, 64, IV, w, hash);
+    const { exports, context } = this;
+    const at = exports.hashwx_seed(context);
+    const memory = new DataView(exports.memory.buffer);
+    for (let i = 0; i < 8; i++) memory.setInt32(at + 4 * i, hash[i] + IV[i]);
+    exports.hashwx_make(context, at);
+    const code = new Uint8Array(exports.memory.buffer, exports.hashwx_module(context), exports.hashwx_module_size(context));
+    this.run = new WebAssembly.Instance(new WebAssembly.Module(code), { env: { memory: exports.memory } }).exports.exec;
+    this.made = name;
+  }
+
+  search(seed, index, nonce, count, target) {
+    const { hashwx_exec_begin: begin, hashwx_exec_final: end } = this.exports;
+    const below = BigInt(`0x${target}`);
+    for (let n = nonce; n < nonce + count; n++) {
+      if (n === nonce || n % NONCES === 0) this.make(seed, index, Math.floor(n / NONCES));
+      begin(this.context, BigInt(n));
+      this.run(this.registers, this.room);
+      if (BigInt.asUintN(64, end(this.context)) < below) return n;
+    }
+    return -1;
+  }
+}
+
+let functions = null;
+
 const seeds = new Map(); // token -> its hash; a page has one token, or a few when it stays open long
 
-// Does one job: {token, index, nonce, count, target}, nonce and count multiples of 4 within one high word.
+// Does one job: {token, index, nonce, count, target}, nonce and count multiples of 4 within one high word; in HashWX
+// also {module}, its bytes.
 function work(job) {
-  if (fast === undefined) begin();
   let seed = seeds.get(job.token);
   if (seed === undefined) seeds.set(job.token, (seed = sha256(job.token)));
+  if (job.module) {
+    functions ??= new Functions(job.module);
+    return functions.search(seed, job.index, job.nonce, job.count, job.target);
+  }
+  if (fast === undefined) begin();
   const high = Math.floor(job.nonce / 2 ** 32);
   const found = new Puzzle(seed, job.index, high, job.target).search(job.nonce % 2 ** 32, job.count);
   return found < 0 ? -1 : high * 2 ** 32 + found;
