@@ -35,7 +35,11 @@ MOST_BYTES: Final = 65_536
 MOST_DESCRIPTORS: Final = 253
 """Of one message: SCM_MAX_FD of the kernel."""
 UNKNOWN: Final = 255
-"""Exit status of a worker that ended when there was no nursery any more to tell it."""
+"""Exit status of a worker that ended when there was no nursery to tell it, or one that hung."""
+NEWS_SECONDS: Final = 1.0
+"""Within which the nursery says what became of a worker that has ended, which takes it a millisecond."""
+FORK_SECONDS: Final = 5.0
+"""Within which it forks one, which takes it milliseconds; else it hangs, and is killed, as a worker is."""
 KEPT_OUT: Final = ("NOTIFY_SOCKET",)
 """Variables of the environment that are no business of a worker's."""
 NOT_MEANT: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
@@ -43,32 +47,36 @@ NOT_MEANT: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM
 
 
 class Child:
-    """A worker's process, with what is needed of asyncio.subprocess.Process."""
+    """A worker's process, with what is needed of asyncio.subprocess.Process.
+
+    That it has ended, its pidfd tells; its exit status, only the nursery, which is its parent. A nursery that does not
+    say so within NEWS_SECONDS hangs or is gone.
+    """
 
     def __init__(self, pid: int) -> None:
-        """Raises OSError when it has ended already."""
+        """In the running loop. Raises OSError when it has ended already."""
         self.pid = pid
         self.returncode: int | None = None
+        self.alone = False  # nobody will tell its status
         self._pidfd = os.pidfd_open(pid)
         self._ended = asyncio.Event()
+        self._news: asyncio.TimerHandle | None = None
+        asyncio.get_running_loop().add_reader(self._pidfd, self._over)
+
+    def _over(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        self._news = loop.call_later(0.0 if self.alone else NEWS_SECONDS, self.end, UNKNOWN)
 
     def end(self, status: int) -> None:
         """It has ended."""
         if self.returncode is None:
             self.returncode = status
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            if self._news is not None:
+                self._news.cancel()
             os.close(self._pidfd)
             self._ended.set()
-
-    def watch(self) -> None:
-        """Find out by itself when it ends, since nobody will tell."""
-        loop, pidfd = asyncio.get_running_loop(), self._pidfd
-
-        def ended() -> None:
-            loop.remove_reader(pidfd)
-            self.end(UNKNOWN)
-
-        if self.returncode is None:
-            loop.add_reader(pidfd, ended)
 
     async def wait(self) -> int:
         """Its exit status, negative for a signal, once it has ended."""
@@ -109,7 +117,12 @@ class Nursery:
             self._asked = asyncio.get_running_loop().create_future()
             message = orjson.dumps({"number": number, "descriptors": list(descriptors)})
             socket.send_fds(self._socket, [message], [control, 2, *descriptors])
-            return await self._asked
+            try:
+                async with asyncio.timeout(FORK_SECONDS):
+                    return await asyncio.shield(self._asked)
+            except TimeoutError:
+                os.kill(self._pid, signal.SIGKILL)  # or it would fork one in the end
+                return await self._asked
 
     async def close(self) -> None:
         """End the nursery. Its workers have ended, or are told otherwise."""
@@ -157,7 +170,7 @@ class Nursery:
         if self._asked is not None and not self._asked.done():
             self._asked.set_exception(ConnectionError("the nursery was killed"))
         for child in self._children.values():
-            child.watch()
+            child.alone = True
         self._children.clear()
 
 

@@ -247,6 +247,7 @@ class Supervisor:
         )
         closing.push_async_callback(self._end_workers)
         self._served = share_out(served, self._number)
+        self._keep_running(self._watch())
         await self._launch_all()
         if predecessor is not None:
             await self._begin(predecessor, listening, keys)
@@ -260,7 +261,6 @@ class Supervisor:
         await self._notify()
         for worker in self._workers:
             self._keep_running(self._keep(worker))
-        self._keep_running(self._watch())
         self._keep_running(self._claim())
         self._tell("started", steered=steered)
         warn_of_forgetting(config, self._log)

@@ -62,7 +62,8 @@ async def _work(first: Order, control: socket.socket) -> None:
     kept = share.kept
     watched = os.dup(share.listeners[0]) if kept else -1
     outliving: list[asyncio.Task[None]] = []
-    generations = Generations(share, Teller(control), rules=first.rules)
+    teller = Teller(control)
+    generations = Generations(share, teller, rules=first.rules)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, generations.reopen)
     loop.add_signal_handler(signal.SIGUSR2, signals.ignore, signal.SIGUSR2, generations.event)
@@ -110,7 +111,7 @@ async def _work(first: Order, control: socket.socket) -> None:
             answer = {"error": f"a bug in Shield: {error!r}"}
             raise
         finally:
-            say(control, answer)
+            await teller.answer(answer)
 
     heirs: list[socket.socket] = []
 
@@ -128,7 +129,7 @@ async def _work(first: Order, control: socket.socket) -> None:
         generations.when_left(stop.set)
 
     def beat() -> None:
-        say(control, {"beat": True})
+        teller.beat()
         loop.call_later(BEAT_SECONDS, beat)  # for as long as the loop runs
 
     orders = Orders(control, follow, abandoned)
@@ -139,7 +140,7 @@ async def _work(first: Order, control: socket.socket) -> None:
             await generations.prepare(config, share)
         control.setblocking(False)
         orders.start()
-        say(control, {})
+        await teller.answer({})
         beat()
         await stop.wait()
         await orders.close()
@@ -153,25 +154,41 @@ async def _work(first: Order, control: socket.socket) -> None:
 
 
 class Teller:
-    """Tells the supervisor whose new connections are to be dropped: `{"dropped": [[address, until], ...]}`."""
+    """Tells the supervisor, one whole line after the other: answers to its orders, that this worker does not hang, and
+    whose new connections are to be dropped: `{"dropped": [[address, until], ...]}`.
 
-    __slots__ = ("_control", "_sending")
+    A list of these may be longer than what a socket takes at once while the supervisor is busy. Nothing is said in the
+    middle of it.
+    """
+
+    __slots__ = ("_control", "_saying", "_tasks")
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._sending: asyncio.Task[None] | None = None
+        self._saying = asyncio.Lock()
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # the last one, by what it says
+
+    async def answer(self, answer: dict[str, Any]) -> None:
+        """Answer an order."""
+        async with self._saying:
+            with contextlib.suppress(OSError):  # the supervisor is gone, which is told by other means
+                line = orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+                await asyncio.get_running_loop().sock_sendall(self._control, line)
+
+    def beat(self) -> None:
+        """Say that this worker does not hang, unless the last time is still on its way."""
+        self._say("beat", True)
 
     def __call__(self, dropped: Sequence[Dropped]) -> bool:
-        """Send the first MOST_DROPPED; False while the last message is still on its way."""
-        if self._sending is not None and not self._sending.done():
-            return False
-        line = orjson.dumps({"dropped": list(dropped[:MOST_DROPPED])}, option=orjson.OPT_APPEND_NEWLINE)
-        self._sending = asyncio.get_running_loop().create_task(self._send(line))
-        return True
+        """Say the first MOST_DROPPED; False while the last ones are still on their way."""
+        return self._say("dropped", dropped[:MOST_DROPPED])
 
-    async def _send(self, line: bytes) -> None:
-        with contextlib.suppress(OSError):  # the supervisor is gone, which is told by other means
-            await asyncio.get_running_loop().sock_sendall(self._control, line)
+    def _say(self, what: str, value: Any) -> bool:
+        last = self._tasks.get(what)
+        if last is not None and not last.done():
+            return False
+        self._tasks[what] = asyncio.get_running_loop().create_task(self.answer({what: value}))
+        return True
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ class WorkerHandle:
     """One worker. It has one process, or none while it pauses after a death."""
 
     __slots__ = (
-        "_answers", "_control", "_deaths", "_dropped", "_listening", "_nursery", "_share", "_silence", "number",
-        "process", "restarts",
+        "_answers", "_control", "_deaths", "_dropped", "_listening", "_nursery", "_share", "_silence", "_spent",
+        "_starts", "number", "process", "restarts",
     )  # fmt: skip
 
     def __init__(self, share: Share, dropped: Callable[[list[Dropped]], None], nursery: Nursery | None = None) -> None:
@@ -52,13 +52,14 @@ class WorkerHandle:
         self._control: socket.socket | None = None  # its other end is the process's standard input
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()  # None: it has ended
         self._listening: asyncio.Task[None] | None = None
-        self._silence: Silence | None = None  # None before it listens
+        self._silence = Silence()
+        self._starts = False  # its process says nothing before it listens
+        self._spent = ""  # of processor time, by a process that starts
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)  # when; monotonic seconds
 
     async def launch(self, config: Config, rules: tuple[Rule, ...] = ()) -> None:
         """Start its process; returns when that listens. Raises StartError with what it says, or OSError."""
         await self._hang_up()
-        self._silence = None
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         with theirs:
@@ -66,13 +67,14 @@ class WorkerHandle:
             given = (*share.listeners, *share.redirects, *share.estates, share.board)
             self.process = await self._begin(theirs.fileno(), given)
         self._answers = asyncio.Queue()
+        self._silence, self._starts = Silence(), True
         self._listening = asyncio.create_task(self._listen(self._control, self._answers))
         with contextlib.suppress(ConnectionError):
             await asyncio.get_running_loop().sock_sendall(
                 self._control, Order("start", config, self._share, rules).data()
             )
         await self._answered("ended before it listened")
-        self._silence = Silence()
+        self._starts = False
 
     async def _begin(self, control: int, given: tuple[int, ...]) -> asyncio.subprocess.Process | Child:
         """A process with this standard input and these other descriptors. Raises OSError."""
@@ -102,8 +104,14 @@ class WorkerHandle:
         self._share = share
 
     def hangs(self) -> bool:
-        """Whether its process has said nothing for long; to be called every BEAT_SECONDS."""
-        return self._silence is not None and self._silence.too_long()
+        """Whether its process has said nothing for long, or has done nothing while it starts; to be called every
+        BEAT_SECONDS."""
+        if self.process is None:
+            return False
+        if self._starts and (spent := spent_by(self.process.pid)) != self._spent:
+            self._spent = spent
+            self._silence.heard()
+        return self._silence.too_long()
 
     async def _answered(self, otherwise: str) -> dict[str, Any]:
         answer = await self._answers.get()
@@ -119,15 +127,13 @@ class WorkerHandle:
         loop, rest = asyncio.get_running_loop(), b""
         with contextlib.suppress(ConnectionError):
             while data := await loop.sock_recv(control, 65_536):
+                self._silence.heard()
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     said = orjson.loads(line)
-                    if "beat" in said:
-                        if self._silence is not None:
-                            self._silence.heard()
-                    elif "dropped" in said:
+                    if "dropped" in said:
                         self._dropped([(name, until) for name, until in said["dropped"]])
-                    else:
+                    elif "beat" not in said:
                         answers.put_nowait(said)
         self._dropped([])
         answers.put_nowait(None)
@@ -155,6 +161,14 @@ class WorkerHandle:
             await asyncio.gather(self._listening, return_exceptions=True)
         if self._control is not None:
             self._control.close()
+
+
+def spent_by(pid: int) -> str:
+    """The processor time of a process so far, by the kernel's ticks, as text; nothing where nobody knows."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return f"{fields[11]} {fields[12]}"
+    return ""
 
 
 @functools.cache
