@@ -26,8 +26,8 @@ from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.drops import DropsSettings
 from shield.policy.history import HistorySettings
 from shield.policy.identity import IdentitySettings
+from shield.policy.judges import WORDS
 from shield.policy.limits.settings import LimitsSettings
-from shield.policy.per_route.judge import MODES
 from shield.policy.per_route.settings import MOST_ROUTES, RouteSettings
 from shield.policy.pressure.settings import PressureSettings
 from shield.policy.pricing.settings import PricingSettings
@@ -107,7 +107,7 @@ class Config:
 
     def _site(self, site: SiteSettings) -> Site:
         usual = self.policy()
-        mode = usual.challenge.mode if site.challenge is None else MODES[site.challenge]
+        mode = usual.challenge.mode if site.challenge is None else WORDS[site.challenge]
         most = usual.pressure.max_pressure if site.max_pressure is None else site.max_pressure
         policy = replace(
             usual,

@@ -99,12 +99,21 @@ def add(commands: Any) -> None:
     parsed = _command(
         commands,
         "challenge",
-        "challenge nobody below a path, or do so again",
+        "never challenge somebody, or what is below a path; always challenge somebody; or as the config has it",
         "shield challenge never /feed",
+        "shield challenge always AS64500 --for 2h",
+        "shield challenge never country:XX",
         "shield challenge auto /feed",
     )
-    parsed.add_argument("what", choices=("never", "auto"), help="never, or as the config has it")
-    parsed.add_argument("subject", metavar="PATH", help="a path; what is below it counts, too")
+    parsed.add_argument(
+        "what", choices=("never", "always", "auto"), help="always: also in calm weather, until there is a pass"
+    )
+    parsed.add_argument(
+        "subject",
+        metavar="PATH|WHO",
+        help="for never, a path; what is below it counts, too. Or a network or an address, AS64500, country:XX, or the "
+        "client that the log names",
+    )
     _rule(parsed, "challenge")
     parsed = _command(
         commands,
@@ -235,7 +244,11 @@ def _rule(parsed: argparse.ArgumentParser, kind: str) -> None:
     _said(parsed)
     if kind in ("pressure", "dry_run"):
         _site(parsed, "the site alone; what is said of one goes before what is said of all")
-    if kind in ("ban", "deny", "allow", "limit"):
+    if kind in ("ban", "deny", "limit", "challenge"):
+        parsed.add_argument(
+            "--dry-run", action="store_true", help="refuse nobody, and count whom it would refuse (`shield rules`)"
+        )
+    if kind in ("ban", "deny", "allow", "limit", "challenge"):
         parsed.add_argument(
             "--force", action="store_true", help="insist on a network larger than a /8 (IPv6: /19), or on this machine"
         )

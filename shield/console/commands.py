@@ -49,8 +49,12 @@ def run(options: argparse.Namespace) -> int:
 def ask(options: argparse.Namespace, admin: Admin) -> tuple[int, dict[str, Any]]:
     """Ask what a command asks: status and answer, as show.answer takes it. Raises UnreachableError."""
     status, answer = admin.ask(*_question(options))
-    if status < 300 and options.command == "status" and not options.json:
-        answer = {"status": answer, "rules": _rules(admin)}
+    if status < 300 and not options.json:
+        if options.command == "status":
+            answer = {"status": answer, "rules": _rules(admin)}
+        elif options.command == "rules" and any(rule.get("dry_run") for rule in answer["rules"]):
+            counted, state = admin.ask("GET", "/api/status")
+            answer = {**answer, "tried": state.get("rules_tried", {}) if counted == 200 else {}}
     return status, answer
 
 
@@ -74,8 +78,10 @@ def _question(options: argparse.Namespace) -> Question:
             return _pressure(options)
         case "challenge":
             if options.what == "auto":
+                if options.dry_run:
+                    wrong("challenge", "auto lifts a rule, so there is nothing to try: leave out --dry-run")
                 return _lift(options, subject=options.subject, kind=["challenge"])
-            return _add(options, subject=options.subject, value="never")
+            return _add(options, subject=options.subject, value=options.what)
         case "dry-run":
             if options.measure and options.site:
                 wrong("dry-run", "a measure is tried at all sites: leave out --site, or the measure")
@@ -124,8 +130,7 @@ def _add(options: argparse.Namespace, **more: Any) -> Question:
     wish = {"kind": options.kind, **more, **_who(options), "here": _here()}
     if options.seconds is not None:
         wish["seconds"] = options.seconds
-    if getattr(options, "force", False):
-        wish["force"] = True
+    wish |= {name: True for name in ("force", "dry_run") if getattr(options, name, False)}
     return "POST", "/api/rules", wish
 
 

@@ -27,7 +27,7 @@ def answer(command: str, said: Mapping[str, Any]) -> str:
         case "status":
             return "\n".join(status(said["status"], said["rules"]))
         case "rules":
-            return "\n".join(rules(said["rules"], _forgotten(said)))
+            return "\n".join(rules(said["rules"], _forgotten(said), said.get("tried", {})))
         case "audit":
             return "\n".join(map(change, said["changes"])) or "nothing was changed"
         case "bans":
@@ -55,10 +55,16 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def rules(found: Sequence[Mapping[str, Any]], forgotten: str = "") -> Iterator[str]:
-    """The rules that hold, one a line. `forgotten` says why they end with Shield, if they do."""
+def rules(
+    found: Sequence[Mapping[str, Any]], forgotten: str = "", tried: Mapping[str, Mapping[str, int]] | None = None
+) -> Iterator[str]:
+    """The rules that hold, one a line. `forgotten` says why they end with Shield, if they do; `tried` whom those that
+    are tried would have refused, by their numbers."""
     for rule in found:
         yield f"{rule['number']:>4}  {words(rule)}{until(rule)}{_by(rule)}"
+        met = (tried or {}).get(str(rule["number"]))
+        if met is not None:
+            yield f"      {story.met(met, rule['kind'])}"
     if not found:
         yield "no rules: all is as the config has it"
     elif forgotten:
@@ -67,6 +73,10 @@ def rules(found: Sequence[Mapping[str, Any]], forgotten: str = "") -> Iterator[s
 
 def words(rule: Mapping[str, Any]) -> str:
     """What a rule says."""
+    return f"dry run: {_words(rule)}" if rule.get("dry_run") else _words(rule)
+
+
+def _words(rule: Mapping[str, Any]) -> str:
     subject = plain(rule["subject"])
     match rule["kind"]:
         case "limit":
@@ -75,7 +85,9 @@ def words(rule: Mapping[str, Any]) -> str:
         case "pressure":
             return f"the pressure is held at {rule['value']}{_at(subject)}"
         case "challenge":
-            return f"nobody is challenged below {subject}"
+            if subject.startswith("/"):
+                return f"nobody is challenged below {subject}"
+            return f"{subject} is {rule['value']} challenged"
         case "dry_run":
             of = f" of {subject}" if subject in MEASURES else _at(subject)
             return f"dry run{of} is {rule['value']}"

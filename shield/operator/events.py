@@ -32,7 +32,7 @@ def _event(level: Level, meaning: str, fields: str = "") -> Event:
 _LISTENING: Final = "listen redirect_from admin upstream sites dry_run state"
 _ONE_PROCESS: Final = "known connections connections_per_address connections_per_network streams pid"
 _ATTACK: Final = "site cause pressure demand capacity"
-_RULE: Final = "change author note rule kind subject value expires"
+_RULE: Final = "change author note rule kind subject value expires dry_run"
 
 EVENTS: Final[Mapping[str, Event]] = {
     # the processes

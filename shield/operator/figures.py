@@ -144,6 +144,7 @@ class Recorder:
             "passes": status.get("live_passes", {}),
             "challenged": challenged(counted["challenged"], status.get("challenged", {}).get("not_yet", {})),
             "challenged_not_yet": status.get("challenged", {}).get("not_yet", {}),
+            "rules_tried": status.get("rules_tried", {}),
             "refused": [_told_why(each) for each in recent["refused"]],
             "events": self._events(recent["events"], parts),
             "files": [*_files(status), *_crawlers(status)],

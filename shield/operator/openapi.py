@@ -44,23 +44,29 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "description": "A network, AS64500, country:XX, a client, pass:ID, client, address, a path, a measure, a "
             "site, or nothing.",
         },
-        value={**_TEXT, "description": 'Of a limit "RATE/BURST", of a pressure "0.5", else never, on or off.'},
+        value={**_TEXT, "description": 'Of a limit "RATE/BURST", of a pressure "0.5", else never, always, on or off.'},
         author=_TEXT,
         note=_TEXT,
         created={**_NUMBER, "description": "Seconds since 1970."},
         expires={**_NUMBER, "description": "Likewise; 0: it holds until it is lifted."},
+        dry_run={"const": True, "description": "It is tried: whom it would refuse is counted. Else left out."},
     ),
     "Wish": {
         **_object(
             "kind",
             kind={"enum": list(KINDS)},
             subject={**_TEXT, "examples": ["192.0.2.0/24", "2001:db8::/48", "client", "/feed"]},
-            value={**_TEXT, "examples": ["20/400", "0.5", "never", "on"]},
+            value={**_TEXT, "examples": ["20/400", "0.5", "never", "always", "on"]},
             seconds={"type": "number", "minimum": LEAST_SECONDS, "maximum": MOST_SECONDS},
             note=_NOTE,
             author=_AUTHOR,
             here=_HERE,
             force={"type": "boolean", "description": "Insist on a large network."},
+            dry_run={
+                "type": "boolean",
+                "description": "Refuse nobody, and count whom the rule would refuse: ban, deny, a limit of somebody, "
+                "challenge always.",
+            },
         ),
         "additionalProperties": False,
     },

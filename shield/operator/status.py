@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
 from shield.marks import IN_PLACE, NONZERO, Counter, Gauge, Label, Merge
-from shield.policy.status import PolicyStatus
+from shield.policy.status import PolicyStatus, TriedRuleStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +241,8 @@ class Status:
     """By their agents, as in identity.crawlers."""
     crawlers_answered: Annotated[Mapping[str, float], Merge.MAX] = field(default_factory=dict)
     """When DNS last said something of each, in seconds since 1970."""
+    rules_tried: Annotated[Mapping[str, TriedRuleStatus], Merge.SUM, Label("rule")] = field(default_factory=dict)
+    """By their numbers."""
     sites: Annotated[Mapping[str, SiteStatus], Merge.EACH, Label("site")] = field(default_factory=dict)
     """Where there are several; what stands beside it is of the one that is worst off, or of all."""
 

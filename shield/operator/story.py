@@ -141,6 +141,18 @@ def would(found: Mapping[str, Mapping[str, int]]) -> list[str]:
     ]
 
 
+def met(found: Mapping[str, int], kind: str) -> str:
+    """What a rule of some kind that is tried would have done: "would have refused 5 requests of 2 visitors"."""
+    verb = {"limit": "limited", "challenge": "challenged"}.get(kind, "refused")
+    requests, visitors = found["requests"], found["visitors"]
+    if not requests:
+        return f"would have {verb} nobody so far"
+    return (
+        f"would have {verb} {requests:,} request{'' if requests == 1 else 's'} of {visitors:,} "
+        f"visitor{'' if visitors == 1 else 's'}, {found['known']:,} of them known"
+    )
+
+
 def _end(fields: Fields) -> str:
     peak = number(fields["peak_requests_per_second"])
     return f"The attack is over after {duration(fields['seconds'])}; at most {peak} requests/s"
@@ -161,7 +173,8 @@ def _rule(verb: str) -> Callable[[Fields], str]:
         what = " ".join(str(fields.get(key) or "") for key in ("kind", "subject", "value")).split()
         by = f" by {fields['author']}" if fields.get("author") else ""
         note = f": {fields['note']}" if fields.get("note") else ""
-        return f"Rule {verb}{by}: {' '.join(what).replace('_', ' ')}{note}"
+        tried = ", which is tried only" if fields.get("dry_run") is True else ""
+        return f"Rule {verb}{by}: {' '.join(what).replace('_', ' ')}{tried}{note}"
 
     return tell
 

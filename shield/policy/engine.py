@@ -21,7 +21,7 @@ or SHED; the caller resumes those. A dry run reports the twins of the verdicts t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -40,6 +40,7 @@ from shield.policy.entries import Pass
 from shield.policy.explain.explainer import Explainer
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, Client
 from shield.policy.judge import Judge
+from shield.policy.judges import WORDS, Judges
 from shield.policy.keys import Keys
 from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import NOT_CHARGED, Limits
@@ -50,7 +51,7 @@ from shield.policy.long_requests import LongRequests
 from shield.policy.news import News
 from shield.policy.notes import Note, Notes
 from shield.policy.passes import PASS_BYTES, Passes
-from shield.policy.per_route.judge import RouteJudge, modes
+from shield.policy.per_route.judge import RouteJudge
 from shield.policy.per_route.selecting import Routing
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.window import IDLE, OwnLoad, Tally
@@ -68,12 +69,13 @@ from shield.policy.routes import TARGET_CHARS, Routes
 from shield.policy.rules.effects import Effects
 from shield.policy.rules.overruled import Overruled
 from shield.policy.rules.rule import Rule
+from shield.policy.rules.trial import Trial
 from shield.policy.sales import Sales
 from shield.policy.settings import EngineSettings
 from shield.policy.several import Several
 from shield.policy.standing import Standing
 from shield.policy.standouts import Standouts
-from shield.policy.status import BoardStatus, OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus
+from shield.policy.status import BoardStatus, OwnLoadStatus, PassesStatus, PolicyStatus, TablesStatus, WouldStatus
 from shield.policy.tiers import Tiers
 from shield.policy.tried import Tried
 from shield.policy.upkeep import Upkeep, upkeep
@@ -184,13 +186,13 @@ class Engine:
             )
             return tiers, Judge(by_mode, charges, squeeze, tiers, self._reputation, api_keys)
 
-        tiers, usual = judges(challenge.mode)
-        judge: Judge | RouteJudge = usual
+        by_mode = {mode: judges(mode) for mode in WORDS.values()}
+        tiers, every = by_mode[challenge.mode][0], Judges(by_mode, challenge.mode)
+        judge: Judge | RouteJudge = every.usual
         routing = None
         if settings.route:
             routing = Routing(settings.route, settings.sites, self._identity.where)
-            others = {mode: judges(mode)[1] for mode in modes(settings.route, challenge.mode)}
-            judge = RouteJudge(routing, usual, others, self._routes, api_keys)
+            judge = RouteJudge(routing, every, self._routes, api_keys)
         self._judge = judge
         slots, headroom = self._concurrency.slots, self._concurrency.headroom
         long = LongRequests(slots, headroom, self._routes.typical, settings.routes.settled)
@@ -220,7 +222,7 @@ class Engine:
             concurrency=self._concurrency,
             pressure=pressure,
             queue=self._queue,
-            judge=self._judge,
+            judges=every,
             passes=self._passes,
             history=self._history,
             pricing=self._pricing,
@@ -232,6 +234,7 @@ class Engine:
         effects = Effects(
             settings,
             judge=self._judge,
+            judges=every,
             charges=charges,
             limits=self._limits,
             squeeze=squeeze,
@@ -258,7 +261,7 @@ class Engine:
             routes=judge if isinstance(judge, RouteJudge) else None,
         )
         self._operator: OperatorSide = OperatorSide(effects, explainer, routing)
-        self._asked: Judge | RouteJudge | Overruled = self._judge
+        self._asked: Judge | RouteJudge | Overruled | Trial = self._judge
         self.dry_run = settings.dry_run
 
         self._remembered = Remembered(
@@ -393,7 +396,7 @@ class Engine:
             return None
         matching = self._operator.effects.matching
         if matching is not None and address:
-            rule, _ = matching.of_address(address)
+            rule = matching.of_address(address).access
             if matching.spares_somebody() or (rule is not None and rule.kind == "allow"):
                 return None
             if rule is not None:
@@ -417,7 +420,7 @@ class Engine:
         """Whether a textual address is one that the operator wants never limited."""
         matching = self._operator.effects.matching
         if matching is not None:
-            rule, _ = matching.of_address(address)
+            rule = matching.of_address(address).access
             if rule is not None:
                 return rule.kind == "allow"
         return self._identity.allows(address)
@@ -583,6 +586,10 @@ class Engine:
         """Go by what the config and its files say of addresses from now on."""
         self._operator.effects.know(standing, now)
         self._go_by_effects()
+
+    def rules_tried(self) -> Mapping[int, WouldStatus]:
+        """Whom each rule that is tried would have refused, at all sites, by the rule's number."""
+        return self._operator.effects.trial.counted()
 
     def bans(self, now: float) -> Iterator[Ban | None]:
         """The bans that are in force; to be consumed in slices, as None stands for each entry that has none."""
@@ -815,6 +822,8 @@ class Engine:
         if self._remembered.of_clients:
             self.clients.expire(own.busy, now)
         self._passes.expire(now)
+        if isinstance(self._judge, RouteJudge):
+            self._judge.expire(now)
         if self._operator.effects.end <= now:
             self._operator.effects.expire(now)
             self._go_by_effects()

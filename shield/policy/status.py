@@ -149,6 +149,17 @@ class WouldStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedRuleStatus:
+    """What one rule of the operator's that is tried would have done, since it was made, or Shield was started."""
+
+    requests: Annotated[
+        int, Gauge("shield_rule_would_requests", "Requests that a rule which is tried would not have let through.")
+    ]
+    visitors: Annotated[int, Gauge("shield_rule_would_visitors", "Clients that these came from.")]
+    known: Annotated[int, Gauge("shield_rule_would_known", "Clients among these with a history or an earned pass.")]
+
+
+@dataclass(frozen=True, slots=True)
 class WouldsStatus:
     """By what would have been done."""
 

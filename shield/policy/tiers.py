@@ -138,7 +138,7 @@ class Tiers:
         """Forward, challenge or limit a request of this tier."""
         if self.pressed:
             self._standouts.count(request, tier <= T1)
-        spared = self._mode == "off" or self._unchallenged(request)
+        spared = self._mode == "off" or self.unchallenged(request)
         if self._mode == "always" and request.shown_pass is None and not spared:
             asked = self._squeeze.demand(request, now, counts=False)
             return self._challenge(request, CHALLENGE_ALWAYS, asked, now)
@@ -163,7 +163,7 @@ class Tiers:
     def let_pay(self, request: Request, ban: Verdict, now: float) -> Verdict:
         """Challenge a newcomer at a banned address, so that one bad neighbour locks nobody out; `ban` where nobody is
         challenged, and once its buckets are empty. The price is dear, as it goes by the address's score (Sales)."""
-        if self._mode == "off" or self._unchallenged(request) or self._squeeze.attempt(request, now) is not None:
+        if self._mode == "off" or self.unchallenged(request) or self._squeeze.attempt(request, now) is not None:
             return ban
         return self._refusals.of(Reason.BAD_NEIGHBOUR, request.client.key, now)
 
@@ -191,7 +191,7 @@ class Tiers:
             refusal = self._refusals.of(Reason.QUEUE_FULL, client.key, now)
         self._squeeze.insists_still(client, now)
         self._charges.went_beyond(client.entry, now)
-        if self._challenges and not self._unchallenged(request):
+        if self._challenges and not self.unchallenged(request):
             return self._challenge(request, NEWCOMER, 0.0, now)
         self._charges.hit(request, refusal, now)
         return refusal
@@ -251,7 +251,7 @@ class Tiers:
             entry.refused_since = now  # goes first, should it be the service that is ill
         return self._refusals.of(reason, client.key, now)
 
-    def _unchallenged(self, request: Request) -> bool:
+    def unchallenged(self, request: Request) -> bool:
         """Whether a request is one that the operator, or the browser that sends it, cannot have challenged."""
         return request in self._exempt or asks_permission(request)
 

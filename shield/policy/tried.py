@@ -6,7 +6,7 @@
     queue       waiting for a slot, and being turned away
 
 What the operator has named (identity.deny, rules made at run time) is no measure: it holds. Single routes have a dry
-run of their own.
+run of their own, and so have rules (rules/trial.py).
 
 A visitor is a client; `known` are those with a history or an earned pass. Both are counted to within 1 %, from the
 start on, and anew from the onset of an attack.
@@ -35,15 +35,34 @@ MEASURES: Final[Mapping[str, frozenset[Reason]]] = {
 """The reasons that each measure refuses for."""
 
 
-class _Visitors:
-    """Those of whom one thing would have been done: how many, and how many of them known."""
+class Met:
+    """Those of whom one thing would have been done: how many, and how many of them known. It takes 128 KiB from the
+    first on."""
 
-    __slots__ = ("all", "known", "requests")
+    __slots__ = ("_all", "_known", "_requests")
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.all = Distinct()
-        self.known = Distinct()
+        self._requests = 0
+        self._all: Distinct | None = None
+        self._known: Distinct | None = None
+
+    def add(self, request: Request) -> None:
+        """Count the sender of a request."""
+        if self._all is None or self._known is None:
+            self._all, self._known = Distinct(), Distinct()
+        client = request.client
+        self._requests += 1
+        self._all.add(client.key)
+        record, shown = client.entry.record, request.shown_pass
+        if (record is not None and record.live) or (shown is not None and tier_of(shown) <= Tier.T1):
+            self._known.add(client.key)
+
+    def status(self) -> WouldStatus:
+        """How many there were."""
+        if self._all is None or self._known is None:
+            return WouldStatus(0, 0, 0)
+        met = round(self._all.count())
+        return WouldStatus(self._requests, met, min(round(self._known.count()), met))
 
 
 class Tried:
@@ -52,7 +71,7 @@ class Tried:
     __slots__ = ("_attack", "_visitors", "measures", "reasons", "since")
 
     def __init__(self, measures: Collection[str]) -> None:
-        self._visitors: dict[str, _Visitors] = {}  # by what would have been done
+        self._visitors: dict[str, Met] = {}  # by what would have been done
         self._attack = False
         self.since: float | None = None  # when it was begun to count
         self.go_by(measures)
@@ -73,13 +92,8 @@ class Tried:
     def _count(self, request: Request, what: str) -> None:
         visitors = self._visitors.get(what)
         if visitors is None:
-            visitors = self._visitors[what] = _Visitors()
-        client = request.client
-        visitors.requests += 1
-        visitors.all.add(client.key)
-        record, shown = client.entry.record, request.shown_pass
-        if (record is not None and record.live) or (shown is not None and tier_of(shown) <= Tier.T1):
-            visitors.known.add(client.key)
+            visitors = self._visitors[what] = Met()
+        visitors.add(request)
 
     def close_window(self, attack: bool, now: float) -> None:
         """Count anew from the onset of an attack on."""
@@ -99,10 +113,7 @@ class Tried:
 
     def _met(self, what: str) -> WouldStatus:
         visitors = self._visitors.get(what)
-        if visitors is None:
-            return WouldStatus(0, 0, 0)
-        met = round(visitors.all.count())
-        return WouldStatus(visitors.requests, met, min(round(visitors.known.count()), met))
+        return WouldStatus(0, 0, 0) if visitors is None else visitors.status()
 
 
 _WORDS: Final[Mapping[Action, str]] = {

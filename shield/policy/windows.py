@@ -16,10 +16,9 @@ from shield.policy.clients import Clients
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.concurrency.reading import Reading
 from shield.policy.history import History
-from shield.policy.judge import Judge
+from shield.policy.judges import Judges
 from shield.policy.notes import Notes
 from shield.policy.passes import Passes
-from shield.policy.per_route.judge import RouteJudge
 from shield.policy.pressure.demand import MOST_RATE
 from shield.policy.pressure.pressure import Pressure
 from shield.policy.pressure.weather import Weather, read, row_of
@@ -44,7 +43,7 @@ class Windows:
         concurrency: Concurrency,
         pressure: Pressure,
         queue: Queue,
-        judge: Judge | RouteJudge,
+        judges: Judges,
         passes: Passes,
         history: History,
         pricing: Pricing,
@@ -63,7 +62,7 @@ class Windows:
         self._concurrency = concurrency
         self._pressure = pressure
         self._queue = queue
-        self._judge = judge
+        self._judges = judges
         self._passes = passes
         self._history = history
         self._pricing = pricing
@@ -119,7 +118,7 @@ class Windows:
             completed=completed[0],
             usual_cost=completed[1],
             shed=shed,
-            bought=self._judge.take_bought(),
+            bought=self._judges.take_bought(),
             oldest_wait=self._queue.oldest_wait(now),
             own=own,
             newcomers=self._history.newcomers,
@@ -221,7 +220,7 @@ class Windows:
     def _go_by(self, weather: Weather, factor: float, burst: float, now: float) -> None:
         """Let passes and judge go by the weather. `factor`: on the rate of each bought pass; `burst` in units."""
         self._passes.close_window(weather.attack.on, weather.pressed, factor, burst, now)
-        self._judge.close_window(weather, factor, now)
+        self._judges.close_window(weather, factor, now)
 
     def _note(self, before: Weather, weather: Weather, now: float) -> None:
         """Say what has just begun or ended."""

@@ -31,7 +31,7 @@ from shield.policy.rules.book import (
     Change,
 )
 from shield.policy.rules.lockout import OWN, Precious
-from shield.policy.rules.rule import OF_SITES, SPARE, MissingError, RefusedError, Rule, who, wish
+from shield.policy.rules.rule import DRY_RUN, OF_SITES, SPARE, MissingError, RefusedError, Rule, who, wish
 from shield.policy.tried import MEASURES
 from shield.policy.whereabouts import region_of
 from shield.process.signals import Tell
@@ -41,7 +41,7 @@ TOLD_SECONDS: Final = 5.0
 """Within which all workers go by a change. One that does not hangs, and is replaced; the next goes by it."""
 LOOK_SECONDS: Final = 60.0
 """How often it is looked whether a rule has ended, at the least."""
-WISHES: Final = frozenset({"kind", "subject", "value", "seconds", "note", "author", "here", "force"})
+WISHES: Final = frozenset({"kind", "subject", "value", "seconds", "note", "author", "here", "force", DRY_RUN})
 MOST_HERE: Final = 8
 MOST_OPERATORS: Final = 16
 SPARED_SECONDS: Final = 86_400.0
@@ -163,27 +163,29 @@ class Rulebook:
             raise DeskError(422, "Not understood", "seconds: a number")
         if not isinstance(force, bool):
             raise DeskError(422, "Not understood", "force: true or false")
+        dry_run = asked.get(DRY_RUN, False)
+        if not isinstance(dry_run, bool):
+            raise DeskError(422, "Not understood", "dry_run: true or false")
         precious = await self._precious(asker, here)
 
         def change(book: Book, wall: float) -> list[Change]:
             self._check_site(wish(asked, "kind"), wish(asked, "subject"))
             self._check_region(wish(asked, "subject"))
-            return [
-                book.add(
-                    wish(asked, "kind"),
-                    wish(asked, "subject"),
-                    wish(asked, "value"),
-                    author=asker.name or wish(asked, "author"),
-                    note=wish(asked, "note"),
-                    seconds=seconds,
-                    precious=precious,
-                    force=force,
-                    wall=wall,
-                )
-            ]
+            return book.add(
+                wish(asked, "kind"),
+                wish(asked, "subject"),
+                wish(asked, "value"),
+                author=asker.name or wish(asked, "author"),
+                note=wish(asked, "note"),
+                seconds=seconds,
+                precious=precious,
+                force=force,
+                wall=wall,
+                dry_run=dry_run,
+            )
 
-        (made,), _ = await self._change(change)
-        return {"change": made.plain(), **self._kept()}
+        made, _ = await self._change(change)
+        return {"change": made[-1].plain(), **self._kept()}
 
     async def lift(
         self,
@@ -313,6 +315,7 @@ class Rulebook:
         said = {"change": change.number, "author": change.author, "note": change.note, "subject": change.subject}
         if rule is not None:
             said |= {"rule": rule.number, "kind": rule.kind, "value": rule.value, "expires": rule.expires}
+            said |= {DRY_RUN: rule.dry_run}
         if what == PARDONED:
             self.event("pardoned", **said)
         elif what == UNDONE:

@@ -21,7 +21,7 @@ from shield.operator.status import (
     UntrustedProxyStatus,
     plain,
 )
-from shield.policy.status import PolicyStatus
+from shield.policy.status import PolicyStatus, TriedRuleStatus
 from shield.process.build import Parts, Place, Setting
 from shield.process.explaining import explain
 from shield.upstream.crawlers import Counts
@@ -106,6 +106,10 @@ class ProcessView:
             crawlers={agent: _crawler(each) for agent, each in crawlers.items()},
             crawlers_answered={
                 agent: each.answered + self._setting.wall_offset for agent, each in crawlers.items() if each.answered
+            },
+            rules_tried={
+                str(number): TriedRuleStatus(met.requests, met.visitors, met.known)
+                for number, met in parts.sites.first.rules_tried().items()
             },
             sites={place.site.name: _site(place, policies[place.site.name], now) for place in parts.places}
             if self._setting.config.site

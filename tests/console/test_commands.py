@@ -103,6 +103,13 @@ def run(*arguments: str) -> int:
         ("limit client 20/400 --for 30m", {"subject": "client", "value": "20/400", "seconds": 1800.0}),
         ("pressure hold 0.5 --for 10m", {"value": "0.5", "seconds": 600.0}),
         ("challenge never /feed", {"subject": "/feed", "value": "never"}),
+        ("challenge always AS64500", {"subject": "AS64500", "value": "always"}),
+        ("challenge always country:XX --dry-run", {"subject": "country:XX", "value": "always", "dry_run": True}),
+        ("ban 192.0.2.0/24 --dry-run", {"kind": "ban", "subject": "192.0.2.0/24", "dry_run": True}),
+        (
+            "limit 192.0.2.7 5/50 --dry-run --force",
+            {"subject": "192.0.2.7", "value": "5/50", "dry_run": True, "force": True},
+        ),
         ("dry-run on", {"kind": "dry_run", "value": "on"}),
         ("dry-run on challenge", {"kind": "dry_run", "value": "on", "subject": "challenge"}),
     ],
@@ -327,6 +334,27 @@ def test_what_ends_with_the_process_says_so(shield: Shield, capfd: pytest.Captur
     assert capfd.readouterr().out == "no rules: all is as the config has it\n"
 
 
+def test_rules_that_are_tried_say_whom_they_would_have_refused(
+    shield: Shield, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tried = [
+        {**RULE, "number": n, "kind": kind, "expires": 0.0, "dry_run": True} for n, kind in ((7, "ban"), (8, "limit"))
+    ]
+    shield.answers["GET /api/rules"] = 200, {"rules": tried, "kept": True}
+    met = {"7": {"requests": 312, "visitors": 41, "known": 2}, "8": {"requests": 0, "visitors": 0, "known": 0}}
+    shield.answers["GET /api/status"] = 200, {**STATUS, "rules_tried": met}
+    assert run("rules") == 0
+    shown = capfd.readouterr().out
+    assert "      would have refused 312 requests of 41 visitors, 2 of them known\n" in shown
+    assert "      would have limited nobody so far\n" in shown
+    shield.answers["GET /api/status"] = 500, {"detail": "a bug"}
+    assert run("rules") == 0
+    assert "would have" not in capfd.readouterr().out
+    with pytest.raises(SystemExit):
+        run("challenge", "auto", "AS64500", "--dry-run")
+    assert "leave out --dry-run" in capfd.readouterr().err
+
+
 def test_what_refuses_somebody_who_is_pardoned_is_named(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
     answer = shield.answers["DELETE /api/rules"][1]
     answer["changes"] = [{**CHANGE, "what": "pardoned", "rule": None, "subject": "192.0.2.7/32"}]
@@ -349,6 +377,8 @@ def test_changes_in_words() -> None:
     assert shown(rule=said("limit", "192.0.2.7/32", "1/9")) == "192.0.2.7/32 is limited to 1/9"
     assert shown(rule=said("pressure", value="0.5")) == "the pressure is held at 0.5"
     assert shown(rule=said("challenge", "/feed")) == "nobody is challenged below /feed"
+    assert shown(rule=said("challenge", "AS64500", "always")) == "AS64500 is always challenged"
+    assert shown(rule={**said("ban", "a"), "dry_run": True}) == "dry run: a is banned"
     assert shown(rule=said("deny", "a"), before=said("allow", "a")) == "a is denied (before: a is allowed)"
     assert shown(what="ended", rule=None, before=said("dry_run", value="on")) == "dry run is on"
     assert shown(rule=said("dry_run", "bans", "off")) == "dry run of bans is off"

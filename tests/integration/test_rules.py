@@ -105,6 +105,49 @@ async def test_what_holds_for_everybody_is_changed_and_seen(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+async def test_a_ban_is_tried_before_it_holds(
+    workers: int, start: Start, origin: str, client: Client, tmp_path: Path
+) -> None:
+    """The story: an operator is not sure whether only scrapers come from a network. The ban is tried, and made later
+    with the same command."""
+    settings = {
+        "listen": {"workers": workers},
+        "upstream": {"servers": [origin]},
+        "state": {"directory": tmp_path / "state"},
+    }
+    shield = await start(**settings)
+    wish = {"kind": "ban", "subject": "127.31.7.0/24", "dry_run": True, "author": "ann"}
+    status, answer = await call(shield, "POST", "/api/rules", json=wish)
+    rule = answer["change"]["rule"]
+    assert (status, rule["dry_run"]) == (201, True)
+    assert (await shield.logged("rule_added"))["dry_run"] is True
+    visits = [await visit(shield, client, address) for address in (HERE, "127.31.7.2", "127.31.7.2", THERE)]
+    assert visits == [200] * 4
+    number = str(rule["number"])
+    seen = await shield.until(lambda status: status["rules_tried"][number]["requests"] == 3)
+    assert seen["rules_tried"][number] == {"requests": 3, "visitors": 2, "known": 0}
+    assert (seen["would"]["ban"]["requests"], "ban" in seen["requests"]) == (3, False)
+    assert seen["requests"]["ban_dry_run"] == {"operator_banned": 3}
+    asked = (await call(shield, "GET", f"/api/explain?address={HERE}"))[1]["subjects"][0]["questions"]
+    (tried,) = [each for each in asked if each["question"] == "Is a rule of yours tried on it?"]
+    assert tried["numbers"]["rule"] == rule["number"]
+    async with aiohttp.ClientSession() as session, session.get(f"http://{shield.admin}/metrics") as response:
+        assert f'shield_rule_would_requests{{rule="{number}"' in await response.text()
+    status, answer = await call(shield, "POST", "/api/rules", json={"kind": "allow", "subject": HERE, "dry_run": True})
+    assert (status, "what can be tried is ban, deny" in answer["detail"]) == (422, True)
+    status, answer = await call(shield, "POST", "/api/rules", json={**wish, "dry_run": "yes"})
+    assert (status, answer["detail"]) == (422, "dry_run: true or false")
+
+    assert await shield.end() == 0
+    again = await start(**settings)
+    assert await visit(again, client, HERE) == 200
+    await call(again, "POST", "/api/rules", json={**wish, "dry_run": False})
+    assert [rule.get("dry_run") for rule in (await call(again, "GET", "/api/rules"))[1]["rules"]] == [None]
+    assert await visit(again, client, HERE) == 403
+    assert (await again.status())["rules_tried"] == {}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_a_config_is_read_again_and_the_answer_says_what_came_of_it(
     workers: int, start: Start, origin: str
 ) -> None:

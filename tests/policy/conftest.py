@@ -150,9 +150,9 @@ class World:
         for engine in self.engines:
             weather = replace(engine._windows.weather, **changes)
             engine._windows._pressure.weather = weather
-            judge = getattr(engine._judge, "_usual", engine._judge)  # where there are routes, one of several
-            factor = judge._tiers._bought_factor if bought_factor is None else bought_factor
-            engine._judge.close_window(weather, factor, self.now)
+            judges = engine._windows._judges
+            factor = judges.usual._tiers._bought_factor if bought_factor is None else bought_factor
+            judges.close_window(weather, factor, self.now)
 
     def buy(self, client: Client) -> tuple[str, Pass]:
         """Solve a challenge; the token bought, and the pass it stands for."""

@@ -411,6 +411,7 @@ function panels(news) {
     shieldsBans = [...banned.values()].filter((ban) => !pardoned.has(ban.who + ban.at)).slice(0, 12);
   }
   showBans();
+  if (rules.some((rule) => rule.dry_run)) drawRules();
   causes();
   rows($("routes"), state.routes, (each) => each[0], ([name, n]) => row(el("code", {}, name), rate(n)), "Nothing is asked for.");
   rows($("reasons"), state.verdicts, (each) => each.action + each.reason, (each) => [
@@ -510,10 +511,24 @@ const pardoned = new Set();
 
 async function showRules() {
   try { rules = (await get("api/rules")).rules; } catch { return; }
-  rows($("rules"), rules, (rule) => rule.number, (rule) => [
+  drawRules();
+}
+
+const VERBS = {limit: "limited", challenge: "challenged"};
+function tried(rule) {
+  const met = (state.rules_tried || {})[rule.number], verb = VERBS[rule.kind] || "refused";
+  if (!met || !met.requests) return `tried: would have ${verb} nobody so far`;
+  return `tried: would have ${verb} ${plural(met.requests, "request")} of ${plural(met.visitors, "visitor")}, ${figure(met.known)} of them known`;
+}
+
+function drawRules() {
+  const shown = rules.map((rule) => rule.dry_run ? {...rule, tried: tried(rule)} : rule);
+  rows($("rules"), shown, (rule) => rule.number, (rule) => [
+    rule.dry_run ? el("span", {className: "tag"}, "dry run") : "",
     el("span", {className: `tag ${rule.kind === "ban" || rule.kind === "deny" ? "ban" : rule.kind === "allow" ? "good" : ""}`}, rule.kind.replace("_", " ")),
     el("span", {className: "grow"}, el("code", {}, [rule.subject, rule.value].filter(Boolean).join(" ") || "everybody")),
     button("Lift", `Lift the rule: ${rule.kind} ${rule.subject}`, () => change("DELETE", `api/rules?number=${rule.number}`, null, "Lifted.")),
+    rule.dry_run ? el("span", {className: "under"}, rule.tried) : "",
     el("span", {className: "under"}, [rule.expires ? `until ${clock(rule.expires)}` : "until it is lifted", rule.author && `by ${rule.author}`, rule.note].filter(Boolean).join(" · ")),
   ], "None.");
 }
@@ -549,10 +564,10 @@ function openBan(subject) {
 $("ban-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const subject = $("ban-subject").value.trim();
-  const wish = {kind: "ban", subject, seconds: Number($("ban-seconds").value), note: $("ban-note").value.trim()};
-  const wrong = await change("POST", "api/rules", wish, `${subject} is banned.`);
+  const wish = {kind: "ban", subject, seconds: Number($("ban-seconds").value), note: $("ban-note").value.trim(), dry_run: $("ban-dry").checked};
+  const wrong = await change("POST", "api/rules", wish, wish.dry_run ? `The ban of ${subject} is tried: your rules say whom it would refuse.` : `${subject} is banned.`);
   $("ban-said").textContent = wrong;
-  if (!wrong) { $("ban").close(); $("ban-note").value = ""; }
+  if (!wrong) { $("ban").close(); $("ban-note").value = ""; $("ban-dry").checked = false; }
 });
 $("ban-open").addEventListener("click", () => openBan(""));
 $("undo").addEventListener("click", () => change("POST", "api/undo", {note: "from the dashboard"}, "The last change is undone."));

@@ -7,6 +7,7 @@ shown, the worst first.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Final
 
 from shield.model import Reason, Tier, Verdict
@@ -22,13 +23,16 @@ from shield.policy.per_route.terms import NEVER
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 from shield.policy.rules.effects import Effects
-from shield.policy.rules.rule import Rule, who
+from shield.policy.rules.matching import Held
+from shield.policy.rules.rule import who
+from shield.policy.rules.trial import TriedRule
 from shield.policy.settings import EngineSettings
 from shield.policy.tiers import Tiers, tier_of
 from shield.policy.whereabouts import NOWHERE
 from shield.policy.windows import Windows
 
 ROUTE_RATE: Final = Reason.ROUTE_RATE
+NO_RULES: Final = Held()
 MOST_CLIENTS: Final = 20
 PATH_CHARS: Final = 256
 
@@ -76,15 +80,17 @@ class Explainer:
         client = request.client
         crawler = "" if client.crawler is None else client.crawler.agent
         matching = self._effects.matching
-        rule = None if matching is None else matching.access(request)
-        limit = None if matching is None else matching.limiting(request)
+        rules = NO_RULES
+        if matching is not None:
+            rules = Held(matching.access(request), matching.limiting(request), matching.challenge(request))
         return self._picture(
             client.source,
             client.entry,
             request.shown_pass,
             now,
             named=client.named,
-            rules=(rule, limit),
+            rules=rules,
+            tried=self._effects.trial.naming(request),
             where=client.home,
             request=request,
             crawler=crawler,
@@ -95,17 +101,16 @@ class Explainer:
         ValueError when it is no address."""
         address, home, _, _ = locate(address)
         matching = self._effects.matching
-        none: tuple[Rule | None, Rule | None] = (None, None)
-        access, limit = none if matching is None else matching.of_address(address)
+        rules = NO_RULES if matching is None else matching.of_address(address)
         source = self._identity.addresses.get(home)
         named = self._identity.named(address)
         pictures = []
         for entry in () if source is None else self._clients_at(source, now):
-            own = None if matching is None else matching.of_client(entry.key)
-            rules = (access, limit) if own is None else (own[0] or access, own[1] or limit)
-            pictures.append(
-                (entry.key.hex(), self._picture(source, entry, None, now, named=named, rules=rules, where=home))
-            )
+            own = NO_RULES if matching is None else matching.of_client(entry.key)
+            held = Held(own.access or rules.access, own.limit or rules.limit, own.challenge or rules.challenge)
+            tried = self._effects.trial.about(address, entry.key)
+            picture = self._picture(source, entry, None, now, named=named, rules=held, tried=tried, where=home)
+            pictures.append((entry.key.hex(), picture))
         return [*pictures, ("", self._stranger(address, home, None, now))]
 
     def refusing(self, subject: str) -> list[str]:
@@ -119,10 +124,12 @@ class Explainer:
 
     def _stranger(self, address: str, home: str, verdict: Verdict | None, now: float) -> Picture:
         matching, named = self._effects.matching, self._identity.named(address)
-        none: tuple[Rule | None, Rule | None] = (None, None)
-        rules = none if matching is None else matching.of_address(address)
+        rules = NO_RULES if matching is None else matching.of_address(address)
+        tried = self._effects.trial.about(address)
         source = self._identity.addresses.get(home)
-        return self._picture(source, None, None, now, named=named, rules=rules, where=home, verdict=verdict)
+        return self._picture(
+            source, None, None, now, named=named, rules=rules, tried=tried, where=home, verdict=verdict
+        )
 
     def of_pass(self, text: str, now: float) -> Picture | None:
         """A pass by its token or its id, if it is in use, or its token was signed here. ValueError for another text."""
@@ -133,9 +140,8 @@ class Explainer:
         if shown is None:
             return None
         matching = self._effects.matching
-        none: tuple[Rule | None, Rule | None] = (None, None)
-        rules = none if matching is None else matching.of_pass(key)
-        return self._picture(None, None, shown, now, named=None, rules=rules)
+        rules = NO_RULES if matching is None else matching.of_pass(key)
+        return self._picture(None, None, shown, now, named=None, rules=rules, tried=self._effects.trial.about_pass(key))
 
     def _clients_at(self, source: AddressEntry, now: float) -> list[ClientEntry]:
         here = (entry for entry in self._identity.clients.values() if entry.source is source)
@@ -151,7 +157,8 @@ class Explainer:
         now: float,
         *,
         named: Reason | None,
-        rules: tuple[Rule | None, Rule | None],
+        rules: Held,
+        tried: Sequence[TriedRule],
         where: str = "",
         request: Request | None = None,
         verdict: Verdict | None = None,
@@ -173,8 +180,10 @@ class Explainer:
             path="" if request is None else request.path[:PATH_CHARS],
             route=route,
             braked_by=request.braked_by if request is not None and verdict and verdict.reason is ROUTE_RATE else "",
-            rule=rules[0],
-            limit=rules[1],
+            rule=rules.access,
+            limit=rules.limit,
+            challenge=rules.challenge,
+            rules_tried=tried,
             named=named,
             crawler=crawler,
             vouched=None if source is None else source.rare.vouched,

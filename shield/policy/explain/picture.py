@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from shield.model import Reason, Verdict
 from shield.policy.rules.rule import Rule
+from shield.policy.rules.trial import TriedRule
 from shield.policy.whereabouts import Whereabouts
 
 
@@ -74,6 +75,8 @@ class Picture:
     braked_by: str  # the route whose limit refused it, or would have; empty for none
     rule: Rule | None  # that says whether it may come
     limit: Rule | None  # that limits it
+    challenge: Rule | None  # that says whether it is challenged
+    rules_tried: Sequence[TriedRule]
     named: Reason | None  # by identity.allow and identity.deny
     crawler: str  # that it claims to be
     vouched: bool | None  # what DNS says to that

@@ -13,6 +13,7 @@ from typing import Any, Final
 from shield.model import Action, Reason, Tier
 from shield.policy.explain.picture import Budget, PassPicture, Picture, RoutePicture
 from shield.policy.rules.rule import Rule
+from shield.policy.rules.trial import TriedRule
 from shield.policy.whereabouts import NOWHERE
 
 BUCKETS: Final = {
@@ -80,6 +81,8 @@ def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
     if picture.there != NOWHERE:
         yield Answer("Where is it?", f"in {picture.there.words()}")
     yield _held(picture, "", _ruled(picture, shift))
+    for each in picture.rules_tried:
+        yield _of_trial(each, shift)
     yield _held(picture, "", _named(picture))
     if picture.crawler:
         yield _crawler(picture)
@@ -97,7 +100,7 @@ def _asked(picture: Picture, shift: float) -> Iterator[Answer]:
         )
         yield _held(picture, BANS, trap)
     yield _tier(picture)
-    yield _held(picture, "challenge", _pressed(picture))
+    yield _held(picture, "challenge", _pressed(picture, shift))
     yield _held(picture, "limits", _limited(picture))
     yield _room(picture)
 
@@ -160,6 +163,19 @@ def _ruled(picture: Picture, shift: float) -> Answer:
         rule.created - shift,
         rule.expires - shift if rule.expires else 0.0,
         decides=True,
+    )
+
+
+def _of_trial(tried: TriedRule, shift: float) -> Answer:
+    rule, met = tried.rule, tried.met
+    would = {"limit": "limited beyond that", "challenge": "challenged"}.get(rule.kind, "refused")
+    return Answer(
+        "Is a rule of yours tried on it?",
+        f"yes: {_of_rule(rule)}: it would have been {would}; nobody is",
+        {"rule": rule.number, "requests": met.requests, "visitors": met.visitors, "known": met.known},
+        f"shield lift {rule.number}, or the same command without --dry-run",
+        rule.created - shift,
+        rule.expires - shift if rule.expires else 0.0,
     )
 
 
@@ -254,14 +270,24 @@ def _of_pass(shown: PassPicture) -> dict[str, Any]:
     return {"pass": f"pass:{shown.key.hex()}", "pass_kind": shown.kind, "pass_networks": shown.networks}
 
 
-def _pressed(picture: Picture) -> Answer:
+def _pressed(picture: Picture, shift: float) -> Answer:
     question, reason = "Is it challenged?", _reason(picture)
     numbers: dict[str, Any] = {"pressure": picture.p, "unanswered": picture.unanswered}
     change = "the end of the pressure, an answer to the challenge, shield allow, or shield pressure hold 0"
+    if reason is Reason.CHALLENGE_ALWAYS and picture.challenge is not None:
+        said = f"yes: {_of_rule(picture.challenge)}, for whoever has no pass"
+        change = f"an answer to the challenge, or shield lift {picture.challenge.number}"
+        return Answer(question, said, numbers, change, picture.challenged_since, decides=True)
     if reason in CHALLENGES:
         return Answer(question, f"yes: {CHALLENGES[reason]}", numbers, change, picture.challenged_since, decides=True)
     if picture.spared:
         return Answer(question, "no: nobody is, there (challenge.never, or a rule of yours)", numbers)
+    ruled = picture.challenge
+    if ruled is not None and ruled.value == "never":
+        return Answer(question, f"no: {_of_rule(ruled)}", numbers, f"shield lift {ruled.number}")
+    if ruled is not None and picture.shown is None and picture.verdict is None:
+        change = f"an answer to the challenge, or shield lift {ruled.number}"
+        return Answer(question, f"yes: {_of_rule(ruled)}", numbers, change, ruled.created - shift)
     if not picture.pressed:
         return Answer(question, "no: there is no pressure", numbers)
     if picture.verdict is None and picture.tier >= Tier.T3:

@@ -38,7 +38,7 @@ def refusing(subject: str, effects: Effects, identity: Identity) -> list[str]:
 
 def _of_address(address: str, effects: Effects, identity: Identity) -> list[str]:
     matching = effects.matching
-    rule = None if matching is None else matching.of_address(address)[0]
+    rule = None if matching is None else matching.of_address(address).access
     if rule is not None:
         return [] if rule.kind == "allow" else [_words(rule)]
     return ["identity.deny"] if identity.named(address) is Reason.DENYLISTED else []
@@ -46,7 +46,11 @@ def _of_address(address: str, effects: Effects, identity: Identity) -> list[str]
 
 def _of_network(network: Network, effects: Effects, identity: Identity) -> list[str]:
     span = int(network[0]), int(network[-1])
-    rules = [_words(rule) for rule in effects.rules if rule.kind in DENYING and _meets(rule.network, network)]
+    rules = [
+        _words(rule)
+        for rule in effects.rules
+        if rule.kind in DENYING and not rule.dry_run and _meets(rule.network, network)
+    ]
     return [*rules, *identity.standing.denying(network.version, span)]
 
 

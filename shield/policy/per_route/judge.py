@@ -10,32 +10,22 @@ A dry run of a route reports what it would refuse, and lets the request through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from shield.model import Action, Reason, Tier, Verdict
 from shield.policy.api_keys import ApiKeys
-from shield.policy.challenge.settings import ChallengeMode
-from shield.policy.judge import Judge
+from shield.policy.judges import Judges
 from shield.policy.per_route.brake import Brake, Key
 from shield.policy.per_route.selecting import Routing
-from shield.policy.per_route.settings import RouteSettings
 from shield.policy.per_route.terms import Terms
-from shield.policy.pressure.weather import Weather
 from shield.policy.request import Request
 from shield.policy.routes import Routes
 from shield.policy.tiers import tier_of
 
-MODES: Final[Mapping[str, ChallengeMode]] = {"auto": "auto", "always": "always", "never": "off"}
-"""The challenge.mode that a route's `challenge` stands for."""
 OK: Final = Reason.OK
 FORWARDED: Final = Action.FORWARD
 _ALWAYS_DRY: Final = Verdict(Reason.CHALLENGE_ALWAYS).in_dry_run()
-
-
-def modes(routes: Iterable[RouteSettings], usual: ChallengeMode) -> set[ChallengeMode]:
-    """The values of challenge.mode that routes need a judge for, besides the usual one."""
-    return {MODES[one.challenge] for one in routes if one.challenge is not None} - {usual}
 
 
 class RouteJudge:
@@ -43,25 +33,21 @@ class RouteJudge:
 
     __slots__ = ("_api_keys", "_judges", "_routes", "_usual", "routing")
 
-    def __init__(
-        self, routing: Routing, usual: Judge, others: Mapping[ChallengeMode, Judge], routes: Routes, api_keys: ApiKeys
-    ) -> None:
-        """`others`: judges by their challenge.mode, as modes() wants them; `routes` knows what a request costs."""
+    def __init__(self, routing: Routing, judges: Judges, routes: Routes, api_keys: ApiKeys) -> None:
+        """`routes` knows what a request costs."""
         self.routing = routing
-        self._usual = usual
-        self._judges: dict[str | None, Judge] = {None: usual} | {
-            said: others.get(mode, usual) for said, mode in MODES.items()
-        }
+        self._usual = judges.usual
+        self._judges = judges.by_word
         self._routes = routes
         self._api_keys = api_keys
 
-    def judge(self, request: Request, now: float) -> Verdict:
-        """Ask the routes, then a judge."""
+    def judge(self, request: Request, now: float, said: str | None = None) -> Verdict:
+        """Ask the routes, then a judge. `said`: the word for `challenge` that goes before that of the route."""
         terms = self.routing.of(request)
         if terms is None:
-            return self._usual.judge(request, now)
+            return self._judges[said].judge(request, now)
         client = request.client
-        judge = self._judges[terms.mode]
+        judge = self._judges[said or terms.mode]
         if client.named is not None or client.entry.rare.banned_until > now:
             return judge.judge(request, now)
         self._price(request, terms)
@@ -91,30 +77,11 @@ class RouteJudge:
         key = client.key if shown is None else shown.key
         return {"client": key, "address": client.home, "network": client.network}
 
-    def close_window(self, weather: Weather, bought_factor: float, now: float) -> None:
-        """Go by this weather, and by this factor on the rate of bought passes."""
-        for judge in self._each():
-            judge.close_window(weather, bought_factor, now)
+    def expire(self, now: float) -> None:
+        """Forget the buckets that are full."""
         for one in self.routing.routes:
             if one.brake is not None:
                 one.brake.expire(now)
-
-    def take_bought(self) -> float:
-        """Units that bought passes took since the last call."""
-        return sum([judge.take_bought() for judge in self._each()])
-
-    def enforce(self, enforced: bool) -> None:
-        """Whether verdicts are carried out from now on."""
-        for judge in self._each():
-            judge.enforce(enforced)
-
-    def spare(self, paths: Sequence[str]) -> None:
-        """Challenge nobody below these paths, in place of those that were said before."""
-        for judge in self._each():
-            judge.spare(paths)
-
-    def _each(self) -> Iterable[Judge]:
-        return dict.fromkeys(self._judges.values())
 
     def _price(self, request: Request, terms: Terms) -> None:
         cost = terms.price(request.cost)

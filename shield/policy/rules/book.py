@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from shield.policy.rows import count, number, text
@@ -28,11 +28,14 @@ from shield.policy.rules.rule import (
     ends,
     read,
     said,
+    triable,
     who,
 )
 from shield.policy.tried import MEASURES
 
 MOST_RULES: Final = 1000
+MOST_TRIED: Final = 20
+"""Rules in a dry run: to count the visitors of each takes 128 KiB in every worker."""
 MOST_CHANGES: Final = 500
 ADDED: Final = "added"
 LIFTED: Final = "lifted"
@@ -112,22 +115,46 @@ class Book:
         precious: Precious,
         force: bool,
         wall: float,
-    ) -> Change:
-        """Make a rule of a wish, in place of the one before. RefusedError says why not."""
+        dry_run: bool = False,
+    ) -> list[Change]:
+        """Make a rule of a wish, in place of the one before; the last change says so. One that holds takes the place of
+        the same one that is tried, too. RefusedError says why not."""
         kind, subject, value = checked(kind, subject, value)
         author, note = said(author, AUTHOR_CHARS), said(note)
         expires = ends(seconds, wall)
         rule = Rule(self._number + 1, kind, subject, value, author, note, wall, expires)
-        check(kind, subject, rule.rate if kind == "limit" else None, precious, force)
+        check(rule, precious, force)
+        self._keep_in({**self._rules, rule.slot: rule}, precious, wall, "")
+        if dry_run:
+            rule = replace(rule, dry_run=True)
+            self._check_trial(rule, wall)
         before = self._rules.get(rule.slot)
-        if before is None and len(self._rules) >= MOST_RULES:
+        tried = None if dry_run else self._rules.get(replace(rule, dry_run=True).slot)
+        if before is None and tried is None and len(self._rules) >= MOST_RULES:
             raise RefusedError(
                 f"there are {MOST_RULES} rules, as many as there may be: lift some, join neighbours into larger "
                 "networks, or put them into a file of identity.deny_files, which is read again when it changes"
             )
-        self._keep_in({**self._rules, rule.slot: rule}, precious, wall, "")
+        made = []
+        if tried is not None:
+            made.append(self._lift(tried, LIFTED, author, "it holds now", wall))
+            rule = replace(rule, number=self._number + 1)
         self._rules[rule.slot] = rule
-        return self._note(ADDED, wall, author, note, rule.subject, rule, before)
+        return [*made, self._note(ADDED, wall, author, note, rule.subject, rule, before)]
+
+    def _check_trial(self, rule: Rule, wall: float) -> None:
+        """Refuse a dry run that shows nothing, or is one too many."""
+        triable(rule.kind, rule.subject, rule.value)
+        holding = self._rules.get(rule.firm_slot)
+        refuses = holding is not None and holding.holds(wall) and holding.kind in BANS
+        if holding is not None and (refuses or (holding.holds(wall) and holding.value == rule.value != "")):
+            raise RefusedError(
+                f"rule {holding.number} ({holding.kind} {holding.subject}) holds, so there is nothing to try: "
+                f"shield lift {holding.number} first"
+            )
+        tried = [each for each in self.rules(wall) if each.dry_run and each.slot != rule.slot]
+        if len(tried) >= MOST_TRIED:
+            raise RefusedError(f"{MOST_TRIED} rules are tried, as many as may be at a time: lift some")
 
     def lift(
         self, numbers: Sequence[int], *, author: str, note: str, wall: float, precious: Precious = NOBODY
@@ -172,7 +199,7 @@ class Book:
         rule = change.rule or change.before
         assert rule is not None  # noqa: S101 - a change of a rule has one
         if again is not None:  # the size of its network was insisted on when it was made
-            check(again.kind, again.subject, again.rate if again.kind == "limit" else None, precious, True)
+            check(again, precious, True)
         held = {slot: each for slot, each in self._rules.items() if slot != rule.slot}
         held |= {} if again is None else {again.slot: again}
         self._keep_in(held, precious, wall, f"with change {change.number} undone, ")

@@ -3,8 +3,9 @@
     ban, deny, allow, limit of somebody    overruled.py is asked before the judge
     limit of client, address               the rates of limits.client and limits.address
     pressure                               the level, held
-    challenge                              paths that are exempt
+    challenge                              paths that are exempt; of somebody, as ban
     dry_run                                verdicts are reported, or carried out: all, or those of a measure
+    what is tried only                     trial.py is asked, who asks the one that is asked otherwise
 
 Where a kind has no rule, the config holds.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from shield.model import Reason
 from shield.policy.admission import Admission
 from shield.policy.bucket import Rate
 from shield.policy.concurrency.concurrency import Concurrency
@@ -22,6 +24,7 @@ from shield.policy.drops import Drops
 from shield.policy.entries import NOTHING
 from shield.policy.identity import Client, Identity
 from shield.policy.judge import Judge
+from shield.policy.judges import Judges
 from shield.policy.limits.charges import Charges
 from shield.policy.limits.limits import Limits
 from shield.policy.limits.squeeze import Squeeze
@@ -30,11 +33,14 @@ from shield.policy.reputation import Reputation
 from shield.policy.rules.matching import Matching
 from shield.policy.rules.overruled import Overruled
 from shield.policy.rules.rule import Rule, network_of, within
+from shield.policy.rules.trial import Trial
 from shield.policy.settings import EngineSettings
 from shield.policy.standing import Standing
 from shield.policy.tried import MEASURES, QUEUE, Tried
 from shield.policy.whereabouts import asn_of, country_of
 from shield.policy.windows import Windows
+
+REASONS: Final = frozenset(Reason)
 
 
 class Limited(NamedTuple):
@@ -49,9 +55,9 @@ class Effects:
     reports what it hears and forwards. It has more than 15 attributes because each part that a rule changes is one."""
 
     __slots__ = (
-        "_admission", "_beside", "_concurrency", "_drops", "_identity", "_judge", "_limits", "_reputation", "_settings",
-        "_site", "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled", "rules",
-        "tried",
+        "_admission", "_beside", "_concurrency", "_drops", "_identity", "_judge", "_judges", "_limits", "_reputation",
+        "_settings", "_site", "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled",
+        "rules", "trial", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +65,7 @@ class Effects:
         settings: EngineSettings,
         *,
         judge: Judge | RouteJudge,
+        judges: Judges,
         charges: Charges,
         limits: Limits,
         squeeze: Squeeze,
@@ -78,6 +85,7 @@ class Effects:
         self._beside = beside
         self._settings = settings
         self._judge = judge
+        self._judges = judges
         self._limits = limits
         self._squeeze = squeeze
         self._windows = windows
@@ -88,9 +96,10 @@ class Effects:
         self._reputation = reputation
         self.tried = tried
         self._wall_offset = wall_offset
-        self.asked: Judge | RouteJudge | Overruled = judge
+        self.asked: Judge | RouteJudge | Overruled | Trial = judge
         self.dry_run = settings.dry_run
-        self.overruled = Overruled(judge, charges, wall_offset)
+        self.overruled = Overruled(judge, judges, charges, wall_offset)
+        self.trial: Trial = Trial(judges, wall_offset, None if beside is None else beside.trial)
         self.rules: tuple[Rule, ...] = ()
         self.limits = Limited(settings.limits.client, settings.limits.address)
         self.end = inf  # when the next rule ends; monotonic seconds
@@ -98,7 +107,7 @@ class Effects:
     @property
     def matching(self) -> Matching | None:
         """The rules about clients; None where there are none."""
-        return self.overruled.matching if self.asked is self.overruled else None
+        return self.overruled.matching if self.overruled.matching.any else None
 
     def follow(self, rules: Sequence[Rule], now: float) -> None:
         """Go by those of these rules that hold, and by no others."""
@@ -108,22 +117,25 @@ class Effects:
         before = self.overruled.matching
         other = None if self._beside is None else self._beside.overruled.matching
         standing = self._identity.standing
-        matching = self.overruled.matching = Matching(holding, before if other is None else other, standing)
-        self.asked = self.overruled if matching.any else self._judge
+        firm = [rule for rule in holding if not rule.dry_run]
+        matching = self.overruled.matching = Matching(firm, before if other is None else other, standing)
         self._let_go(before, matching)
-        said = {rule.kind: rule.value for rule in holding if not rule.subject}
-        here = {rule.kind: rule.value for rule in holding if rule.subject == self._site}
+        said = {rule.kind: rule.value for rule in firm if not rule.subject}
+        here = {rule.kind: rule.value for rule in firm if rule.subject == self._site}
         said |= here  # of pressure and dry_run there is one each, and one for this site
-        tried = {rule.subject: rule.value == "on" for rule in holding if rule.kind == "dry_run"}
+        tried = {rule.subject: rule.value == "on" for rule in firm if rule.kind == "dry_run"}
         self._report(tried | ({"": here["dry_run"] == "on"} if "dry_run" in here else {}))
         self._windows.hold(float(said["pressure"]) if "pressure" in said else None)
-        self._judge.spare([rule.subject for rule in holding if rule.kind == "challenge"])
-        rates = {rule.subject: rule.rate for rule in holding if rule.kind == "limit"}
+        self._judges.spare([rule.subject for rule in firm if rule.kind == "challenge" and rule.subject.startswith("/")])
+        rates = {rule.subject: rule.rate for rule in firm if rule.kind == "limit"}
         settings = self._settings.limits
         client, address = rates.get("client", settings.client), rates.get("address", settings.address)
         self.limits = Limited(client, address)
         self._limits.go_by(client, address)
         self._squeeze.go_by(client, address)
+        asked = self.overruled if matching.any else self._judge
+        trial = self.trial.go_by(holding, standing, asked, REASONS if self.dry_run else self.tried.reasons)
+        self.asked = self.trial if trial else asked
 
     def know(self, standing: Standing, now: float) -> None:
         """Go by what the config says of addresses now."""
@@ -139,7 +151,7 @@ class Effects:
         matching = self.matching
         if matching is None:
             return False
-        access = matching.of_client(client.key)[0] or matching.of_address(client.address)[0]
+        access = matching.of_client(client.key).access or matching.of_address(client.address).access
         return access is not None and access.kind == "allow"
 
     def pardon(self, subject: str, now: float) -> Iterator[int]:
@@ -179,7 +191,7 @@ class Effects:
         self.tried.go_by([name for name in MEASURES if said.get(name, name in usual)])
         if dry_run != self.dry_run:
             self.dry_run = dry_run
-            self._judge.enforce(not dry_run)
+            self._judges.enforce(not dry_run)
         if queued != self._queues:
             self._admission.enforce(self._queues)
             self._concurrency.heed(self._queues)
@@ -193,8 +205,7 @@ class Effects:
         """Have nobody dropped who is allowed now, or was refused by a rule that is gone."""
 
         def freed(address: str) -> bool:
-            was, _ = before.of_address(address)
-            now_, _ = matching.of_address(address)
+            was, now_ = before.of_address(address).access, matching.of_address(address).access
             return was is not None if now_ is None else now_.kind == "allow"
 
         if before.any or matching.any:

@@ -41,9 +41,11 @@ class Precious:
     there: Mapping[str, Whereabouts] = field(default_factory=dict)
 
 
-def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force: bool) -> None:
-    """Refuse what locks out too much. Takes what rule.checked() returned; `rate` is that of a limit. RefusedError."""
-    strict = kind in ("ban", "deny") or (rate is not None and _is_strict(rate))
+def check(rule: Rule, precious: Precious, force: bool) -> None:
+    """Refuse what locks out too much. RefusedError."""
+    kind, subject = rule.kind, rule.subject
+    always = kind == "challenge" and rule.value == "always"  # locks out programs, as that on this machine
+    strict = kind in ("ban", "deny") or always or (kind == "limit" and _is_strict(rule.rate))
     if kind == "limit" and network_of(subject) is None and strict and subject in ("client", "address"):
         raise RefusedError(
             f"a limit of less than {LEAST_RATE:g}/{LEAST_BURST:g} for every {subject} would lock everybody out: "
@@ -55,11 +57,14 @@ def check(kind: str, subject: str, rate: Rate | None, precious: Precious, force:
             "networks, or an AS, or insist (--force)"
         )
     network = network_of(subject)
-    if network is None or not (strict or kind in ("allow", "limit")):
+    if network is None or not (strict or kind in ("allow", "limit", "challenge")):
         return
     if network.prefixlen == 0:
         if kind == "allow":
             raise RefusedError(f"{subject} is everybody: to let everybody in, use dry_run on")
+        if kind == "challenge":
+            held = "1" if always else "0"
+            raise RefusedError(f"{subject} is everybody: use pressure hold {held}, or challenge.mode in the config")
         raise RefusedError(f"{subject} is everybody: to make it harder for strangers alone, use pressure hold 1")
     least = LEAST_PREFIX[network.version]
     if network.prefixlen < least and not force:
@@ -99,7 +104,11 @@ def locked_out(rules: Sequence[Rule], precious: Precious) -> dict[str, Rule]:
 def _refusing(rules: Sequence[Rule], address: Address, there: Whereabouts) -> Rule | None:
     """The rule that refuses an address, or will when the one that lets it in has ended. Of networks the smallest
     counts, then its AS, then its country; and who is allowed has no limit (matching.py)."""
-    about = [(rule, bits) for rule in rules if (bits := _precision(rule, address, there)) is not None]
+    about = [
+        (rule, bits)
+        for rule in rules
+        if rule.kind != "challenge" and not rule.dry_run and (bits := _precision(rule, address, there)) is not None
+    ]
     free = 0.0  # until then
     for rule, _ in sorted(about, key=lambda each: (each[0].kind not in ACCESS, -each[1])):
         end = rule.expires or inf

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from shield.policy.entries import Pass, PassKind
 from shield.policy.locations import Cidrs, number_of
 from shield.policy.request import Request
-from shield.policy.rules.rule import ACCESS, SPARE, Rule, network_of
+from shield.policy.rules.rule import ACCESS, EVERY, SPARE, Rule, network_of
 from shield.policy.standing import NOTHING_STANDING, Named, Standing
 from shield.policy.whereabouts import asn_of, country_of
 
@@ -28,15 +28,26 @@ MOST_KEPT: Final = 4096
 """Addresses whose rules are remembered until a rule or a list changes: that takes 0.1 µs, and a look-up 4."""
 ID_BYTES: Final = 8
 
-_NONE: Final[tuple[Rule | None, Rule | None]] = (None, None)
+
+class Held(NamedTuple):
+    """The rules that hold for somebody: whether they may come, how they are limited, whether they are challenged."""
+
+    access: Rule | None = None
+    limit: Rule | None = None
+    challenge: Rule | None = None
+
+
+_NONE: Final = Held()
+_ABOUT: Final = {"limit": 1, "challenge": 2}
+"""Places in Held; the others are about access."""
 
 
 class Matching:
     """The rules about clients, looked up by request. `any` is false where there are none."""
 
     __slots__ = (
-        "_addresses", "_asns", "_budgets", "_by_address", "_by_region", "_clients", "_countries", "_limits",
-        "_networks", "_passes", "_spared", "_standing", "any",
+        "_addresses", "_asns", "_budgets", "_by_address", "_by_region", "_challenges", "_clients", "_countries",
+        "_limits", "_networks", "_passes", "_spared", "_standing", "any",
     )  # fmt: skip
 
     def __init__(
@@ -50,17 +61,15 @@ class Matching:
         self._networks: dict[tuple[int, int], dict[int, list[Rule | None]]] = {}  # by version and host bits
         self._clients: dict[bytes, list[Rule | None]] = {}
         self._passes: dict[bytes, list[Rule | None]] = {}
-        self._addresses: dict[str, tuple[Rule | None, Rule | None]] = {}
+        self._addresses: dict[str, Held] = {}
         self._budgets: dict[int, Pass] = {}
         self._limits: dict[bytes, Rule] = {}  # by the key of their bucket
         before = {} if former is None else former._budgets
         for rule in rules:
-            if rule.kind not in ACCESS and rule.kind != "limit":
+            held = self._of_subject(rule) if rule.kind in ACCESS or rule.kind in _ABOUT else None
+            if held is None:
                 continue
-            pair = self._pair(rule)
-            if pair is None:
-                continue
-            pair[rule.kind == "limit"] = rule
+            held[_ABOUT.get(rule.kind, 0)] = rule
             if rule.kind == "limit":
                 key, rate = rule.number.to_bytes(ID_BYTES, "big"), rule.rate
                 made = before.get(rule.number) or Pass(key, PassKind.RULE, rate, 0.0, inf, None)
@@ -68,6 +77,7 @@ class Matching:
                 self._limits[key] = rule
         shortest_last = sorted(self._networks.items(), key=lambda each: each[0][1])
         self._networks = dict(shortest_last)
+        self._challenges = any(rule.kind == "challenge" for rule in rules)
         self._by_region = bool(self._asns or self._countries) or standing.regions
         self._by_address = self._by_region or bool(self._networks) or standing.lists
         self.any = self._by_address or bool(self._clients or self._passes)
@@ -78,6 +88,10 @@ class Matching:
             return self._of(request, 0)
         address = request.client.address  # as most rules and all lists are about addresses
         return (self._addresses.get(address) or self.of_address(address))[0]
+
+    def challenge(self, request: Request) -> Rule | None:
+        """The rule that says whether whoever sends a request is never or always challenged."""
+        return self._of(request, 2) if self._challenges else None
 
     def budget(self, request: Request) -> Pass | None:
         """The bucket of the rule that limits a request. Who shows a pass is limited by a rule for that pass only, as
@@ -97,9 +111,8 @@ class Matching:
         budget = self.budget(request)
         return None if budget is None else self._limits[budget.key]
 
-    def of_address(self, address: str) -> tuple[Rule | None, Rule | None]:
-        """The rules of networks, AS and country that hold for a textual address (ValueError when it is none): access,
-        limit."""
+    def of_address(self, address: str) -> Held:
+        """The rules of networks, AS and country that hold for a textual address (ValueError when it is none)."""
         if not self._by_address:
             return _NONE
         found = self._addresses.get(address)
@@ -110,19 +123,17 @@ class Matching:
             self._addresses[address] = found
         return found
 
-    def of_client(self, key: bytes) -> tuple[Rule | None, Rule | None]:
-        """The rules for a client by its key: access, limit."""
-        access, limit = self._clients.get(key, _NONE)
-        return access, limit
+    def of_client(self, key: bytes) -> Held:
+        """The rules for a client by its key."""
+        return Held(*self._clients.get(key, _NONE))
 
-    def of_pass(self, key: bytes) -> tuple[Rule | None, Rule | None]:
-        """The rules for a pass by its id: access, limit."""
-        access, limit = self._passes.get(key, _NONE)
-        return access, limit
+    def of_pass(self, key: bytes) -> Held:
+        """The rules for a pass by its id."""
+        return Held(*self._passes.get(key, _NONE))
 
     def spares_somebody(self) -> bool:
         """Whether a client is allowed wherever it is, so that requests must be read. (For a pass, they are anyway.)"""
-        return any(access is not None and access.kind == "allow" for access, _ in self._clients.values())
+        return any(access is not None and access.kind == "allow" for access, *_ in self._clients.values())
 
     def _of(self, request: Request, which: int) -> Rule | None:
         shown, client = request.shown_pass, request.client
@@ -136,36 +147,36 @@ class Matching:
                 return pair[which]
         return self.of_address(client.address)[which]
 
-    def _pair(self, rule: Rule) -> list[Rule | None] | None:
-        """Where a rule belongs: [access, limit] of its subject. None for a limit of everybody."""
+    def _of_subject(self, rule: Rule) -> list[Rule | None] | None:
+        """Where a rule belongs: the rules of its subject, as in Held. None for a limit of everybody, and for a path."""
         subject = rule.subject
         network = network_of(subject)
         if network is not None:
             shift = network.max_prefixlen - network.prefixlen
             members = self._networks.setdefault((network.version, shift), {})
-            return members.setdefault(int(network.network_address) >> shift, [None, None])
+            return members.setdefault(int(network.network_address) >> shift, [None, None, None])
         if asn := asn_of(subject):
-            return self._asns.setdefault(asn, [None, None])
+            return self._asns.setdefault(asn, [None, None, None])
         if country := country_of(subject):
-            return self._countries.setdefault(country, [None, None])
+            return self._countries.setdefault(country, [None, None, None])
         if subject.startswith("pass:"):
-            return self._passes.setdefault(bytes.fromhex(subject.removeprefix("pass:")), [None, None])
-        if subject in ("client", "address"):
+            return self._passes.setdefault(bytes.fromhex(subject.removeprefix("pass:")), [None, None, None])
+        if subject in EVERY or subject.startswith("/"):
             return None
-        return self._clients.setdefault(bytes.fromhex(subject), [None, None])
+        return self._clients.setdefault(bytes.fromhex(subject), [None, None, None])
 
-    def _find(self, text: str) -> tuple[Rule | None, Rule | None]:
+    def _find(self, text: str) -> Held:
         version, bits, address = number_of(text)
-        access = limit = None
+        access = limit = challenge = None
         for (each, shift), members in self._networks.items():  # the smallest networks first
             if each == version:
                 pair = members.get(bits >> shift)
                 if pair is not None:
-                    access, limit = access or pair[0], limit or pair[1]
+                    access, limit, challenge = access or pair[0], limit or pair[1], challenge or pair[2]
         standing = self._standing
         judged = access is None and standing.named_at(version, bits) is not None  # the judge goes by that
         if standing.spares(version, bits) or self._spared.has(version, bits):
-            return access, limit
+            return Held(access, limit, challenge)
         if access is None and not judged:
             access = _of_config(standing.listed(version, bits))
         if self._by_region:
@@ -174,11 +185,11 @@ class Matching:
                 (self._asns.get(there.asn), standing.of_asn(there.asn)),
                 (self._countries.get(there.country), standing.of_country(there.country)),
             ):
-                ruled, limited = (None, None) if pair is None else pair
-                limit = limit or limited
+                ruled, limited, challenged = _NONE if pair is None else pair
+                limit, challenge = limit or limited, challenge or challenged
                 if access is None and not judged:
                     access = ruled or _of_config(usual)
-        return access, limit
+        return Held(access, limit, challenge)
 
 
 def _of_config(named: Named | None) -> Rule | None:

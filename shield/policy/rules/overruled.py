@@ -6,16 +6,19 @@ without any there is no question.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from shield.model import Reason, Tier, Verdict
 from shield.policy.judge import Judge
+from shield.policy.judges import Judges
 from shield.policy.limits.charges import Charges
 from shield.policy.per_route.judge import RouteJudge
 from shield.policy.refusals import banned, limited_as
 from shield.policy.request import Request
 from shield.policy.rules.matching import Matching
-from shield.policy.rules.rule import Rule
+from shield.policy.rules.rule import CHALLENGES, Rule
 
 ALLOWED: Final = Verdict(Reason.OPERATOR_ALLOWED)
 ALLOWLISTED: Final = Verdict(Reason.ALLOWLISTED)
@@ -29,11 +32,15 @@ _LONGEST: Final = 86_400
 class Overruled:
     """As Judge, to the engine."""
 
-    __slots__ = ("_charges", "_judge", "_wall_offset", "matching")
+    __slots__ = ("_as_said", "_charges", "_judge", "_wall_offset", "matching")
 
-    def __init__(self, judge: Judge | RouteJudge, charges: Charges, wall_offset: float) -> None:
+    def __init__(self, judge: Judge | RouteJudge, judges: Judges, charges: Charges, wall_offset: float) -> None:
         """`wall_offset`: wall clock minus ours, in seconds."""
         self._judge = judge
+        self._as_said: dict[str, Callable[[Request, float], Verdict]] = {
+            said: partial(judge.judge, said=said) if isinstance(judge, RouteJudge) else judges.by_word[said].judge
+            for said in CHALLENGES
+        }
         self._charges = charges
         self._wall_offset = wall_offset
         self.matching = Matching(())
@@ -48,11 +55,13 @@ class Overruled:
             request.charged_pass = None
             self._charges.count(request)
             return ALLOWED if rule.number else ALLOWLISTED
+        challenge = self.matching.challenge(request)
+        judge = self._judge.judge if challenge is None else self._as_said[challenge.value]
         budget = self.matching.budget(request)
         if budget is None:
-            return self._judge.judge(request, now)
+            return judge(request, now)
         request.charged_pass = budget
-        verdict = self._judge.judge(request, now)
+        verdict = judge(request, now)
         if verdict.reason is PASS_RATE and request.charged_pass is budget:
             return limited_as(Reason.OPERATOR_LIMIT, verdict)
         return verdict
@@ -67,8 +76,13 @@ class Overruled:
         return ALLOWED if rule.number else ALLOWLISTED
 
     def refusal(self, rule: Rule, now: float) -> Verdict:
-        """What a ban or a denial says; one of the config's (standing.py) has no number."""
-        if rule.kind == "deny":
-            return DENIED if rule.number else DENYLISTED
-        left = rule.expires - now - self._wall_offset if rule.expires else _LONGEST
-        return banned(Reason.OPERATOR_BANNED, min(max(int(left) + 1, 1), _LONGEST))
+        """What a ban or a denial says."""
+        return refusal(rule, now + self._wall_offset)
+
+
+def refusal(rule: Rule, wall: float) -> Verdict:
+    """What a ban or a denial says at a time of the wall clock; one of the config's (standing.py) has no number."""
+    if rule.kind == "deny":
+        return DENIED if rule.number else DENYLISTED
+    left = rule.expires - wall if rule.expires else _LONGEST
+    return banned(Reason.OPERATOR_BANNED, min(max(int(left) + 1, 1), _LONGEST))

@@ -7,6 +7,7 @@
                 "client", "address"                       "RATE/BURST": in place of limits.client, limits.address
     pressure    "" or site                                "0.5": hold the pressure there
     challenge   path                                      "never": do not challenge what is asked for below it
+                network, AS, country, client              "never", "always": whoever has no pass, in calm weather too
     dry_run     "", a measure (tried.py), or a site       "on", "off"
 
 A network is a CIDR, or an address; an IPv6 address stands for its /64, as everywhere in Shield. "AS64500" is all
@@ -14,8 +15,11 @@ networks of an autonomous system, "country:XX" those of a country (whereabouts.p
 digits that the log calls `client`; a pass is "pass:" and the 16 digits of its id, or its token. A site is the name that
 the config gives it; what is said of one goes before what is said of all ("").
 
+A rule that refuses somebody can be tried (`dry_run`): whom it would refuse is counted, and let through (trial.py).
+
 Of the kinds that say whether somebody may come (ban, deny, allow) there is one rule for a subject, and one of each
-other kind: a new one takes the place of the one before (`Rule.slot`).
+other kind: a new one takes the place of the one before (`Rule.slot`). One that is tried stands beside it, until one
+that holds takes its place.
 """
 
 from __future__ import annotations
@@ -40,6 +44,8 @@ SPARE: Final = "spare"
 it."""
 OF_SITES: Final = ("pressure", "dry_run")
 """Kinds that may be for one site."""
+CHALLENGES: Final = ("never", "always")
+TRIABLE: Final = "ban, deny, limit of somebody, challenge always"
 EVERY: Final = ("client", "address")
 """Subjects of a limit that stand for all clients without a pass, and for all addresses."""
 
@@ -87,10 +93,17 @@ class Rule:
     note: str
     created: float
     expires: float
+    dry_run: bool = False
 
     @property
     def slot(self) -> tuple[str, str]:
         """What there is one rule of."""
+        kind, subject = self.firm_slot
+        return (f"{kind}, tried" if self.dry_run else kind), subject
+
+    @property
+    def firm_slot(self) -> tuple[str, str]:
+        """The slot that it has, or would have if it held."""
         return ("access" if self.kind in ACCESS else self.kind), self.subject
 
     @property
@@ -109,16 +122,19 @@ class Rule:
         return not self.expires or self.expires > wall
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {name: getattr(self, name) for name in FIELDS}
+        """As JSON has it. `dry_run` is there where it is true: a Shield of an older version, which may come back,
+        leaves a rule out that has it, instead of having it hold."""
+        said: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        return {**said, DRY_RUN: True} if self.dry_run else said
 
 
 FIELDS: Final = ("number", "kind", "subject", "value", "author", "note", "created", "expires")
+DRY_RUN: Final = "dry_run"
 
 
 def read(row: Any) -> Rule:
     """The rule that `plain` made JSON of. ValueError when it makes no sense."""
-    if not isinstance(row, dict) or row.keys() != set(FIELDS):
+    if not isinstance(row, dict) or row.keys() - {DRY_RUN} != set(FIELDS) or row.get(DRY_RUN, True) is not True:
         raise ValueError("no rule")
     kind, subject, value = (text(row[name]) for name in ("kind", "subject", "value"))
     author, note = text(row["author"]), text(row["note"])
@@ -127,6 +143,8 @@ def read(row: Any) -> Rule:
         note,
     ):
         raise ValueError("not as a rule is written")
+    if DRY_RUN in row:
+        triable(kind, subject, value)
     return Rule(
         count(row["number"]),
         kind,
@@ -136,6 +154,7 @@ def read(row: Any) -> Rule:
         note,
         number(row["created"], 0.0),
         number(row["expires"], 0.0),
+        DRY_RUN in row,
     )
 
 
@@ -150,15 +169,49 @@ def checked(kind: str, subject: str, value: str) -> tuple[str, str, str]:
         case "pressure":
             return kind, _site(kind, subject), _level(value)
         case "challenge":
-            if value != "never":
-                raise RefusedError(f'challenge: "{_short(value)}" is none of: never')
-            return kind, _path(subject), value
+            if value not in CHALLENGES:
+                raise RefusedError(f'challenge: "{_short(value)}" is none of: {", ".join(CHALLENGES)}')
+            return kind, _challenged(subject, value), value
         case "dry_run":
             if value not in ("on", "off"):
                 raise RefusedError(f'dry_run: "{_short(value)}" is none of: on, off')
             return kind, subject if subject in MEASURES else _site(kind, subject), value
         case _:
             raise RefusedError(f'kind: "{_short(kind)}" is none of: {", ".join(KINDS)}')
+
+
+def triable(kind: str, subject: str, value: str) -> None:
+    """Refuse a dry run of what refuses nobody, or of what is not one client's. Takes what checked() returned.
+    RefusedError."""
+    if kind in ("ban", "deny") or value == "always" or (kind == "limit" and subject not in EVERY):
+        return
+    if kind == "limit":
+        raise RefusedError(
+            f"a limit of every {subject} cannot be tried beside the one that holds: try all limits by dry-run on "
+            "limits, or another config by shield replay"
+        )
+    what = f"{kind} {value}".rstrip()
+    raise RefusedError(f"{what} refuses nobody, so there is nothing to try: what can be tried is {TRIABLE}")
+
+
+def _challenged(subject: str, value: str) -> str:
+    """Who is never or always challenged: below a path, or at somebody's address."""
+    if subject.startswith("/"):
+        path = _path(subject)
+        if value == "always":
+            raise RefusedError(
+                "always is for networks, AS, countries and clients: to challenge everybody below a path, set "
+                'challenge = "always" in a [[route]] of the config, and reload'
+            )
+        return path
+    try:
+        named = who(subject)
+    except RefusedError as error:
+        path = ', or for never a path, which begins with "/"' if value == "never" else ""
+        raise RefusedError(f"{error}{path}") from None
+    if named.startswith("pass:"):
+        raise RefusedError("who shows a pass has answered already: use allow, limit, ban or deny for a pass")
+    return named
 
 
 def who(subject: str) -> str:

@@ -7,7 +7,18 @@ from typing import Any
 import orjson
 import pytest
 
-from shield.policy.rules.book import ADDED, ENDED, LIFTED, MOST_CHANGES, MOST_RULES, RELOADED, UNDONE, Book, Change
+from shield.policy.rules.book import (
+    ADDED,
+    ENDED,
+    LIFTED,
+    MOST_CHANGES,
+    MOST_RULES,
+    MOST_TRIED,
+    RELOADED,
+    UNDONE,
+    Book,
+    Change,
+)
 from shield.policy.rules.lockout import Precious
 from shield.policy.rules.rule import ACCESS, RefusedError
 
@@ -18,7 +29,7 @@ def add(book: Book, kind: str, subject: str, value: str = "", wall: float = WALL
     asked: dict[str, Any] = {
         "author": "ann", "note": "", "seconds": None, "force": False, "precious": Precious(), **more
     }  # fmt: skip
-    return book.add(kind, subject, value, wall=wall, **asked)
+    return book.add(kind, subject, value, wall=wall, **asked)[-1]
 
 
 def subjects(book: Book, wall: float = WALL) -> list[tuple[str, str]]:
@@ -232,3 +243,74 @@ def test_a_change_of_nothing_is_left_out() -> None:
     again = Book()
     again.load([["change", {**change, "rule": None}], ["change", change]], WALL)
     assert len(again.changes()) == 1
+
+
+def test_a_rule_that_is_tried_stands_beside_the_one_that_holds_until_it_holds_itself() -> None:
+    """The story: the ban of a network is tried, looks right, and is made with the same command without --dry-run."""
+    book = Book()
+    allowed = add(book, "allow", "192.0.2.0/24").rule
+    tried = add(book, "ban", "192.0.2.0/24", dry_run=True).rule
+    assert book.rules(WALL) == (allowed, tried)
+    add(book, "deny", "192.0.2.0/24", dry_run=True)  # in the place of the other that is tried
+    assert subjects(book) == [("allow", "192.0.2.0/24"), ("deny", "192.0.2.0/24")]
+    made = add(book, "deny", "192.0.2.0/24")
+    assert subjects(book) == [("deny", "192.0.2.0/24")]
+    assert made.rule is not None
+    assert (made.rule.number, made.before) == (made.number, allowed)
+    assert [(change.what, change.note) for change in book.changes()[:2]] == [(ADDED, ""), (LIFTED, "it holds now")]
+    for _ in range(2):
+        book.undo(author="ann", note="", wall=WALL)
+    assert [rule.dry_run for rule in book.rules(WALL)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "value", "advice"),
+    [
+        ("allow", "192.0.2.0/24", "", "what can be tried is ban, deny, limit of somebody, challenge always"),
+        ("challenge", "/feed", "never", "challenge never refuses nobody"),
+        ("challenge", "AS64500", "never", "there is nothing to try"),
+        ("dry_run", "", "on", "dry_run on refuses nobody"),
+        ("pressure", "", "1", "what can be tried is"),
+        ("limit", "client", "5/50", "try all limits by dry-run on limits, or another config by shield replay"),
+        ("ban", "198.51.0.0/16", "", "you would lock yourself out"),
+        ("ban", "64.0.0.0/7", "", "larger than a /8"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_with_what_to_do_instead(
+    kind: str, subject: str, value: str, advice: str
+) -> None:
+    book = Book()
+    with pytest.raises(RefusedError, match=advice):
+        add(book, kind, subject, value, dry_run=True, precious=OPERATOR)
+    assert not book.rules(WALL)
+
+
+def test_what_holds_already_need_not_be_tried_and_few_are_tried_at_a_time() -> None:
+    book = Book()
+    add(book, "ban", "192.0.2.0/24", seconds=60)
+    add(book, "limit", "192.0.2.0/24", "5/50")
+    for kind, value in (("deny", ""), ("limit", "5/50")):
+        with pytest.raises(RefusedError, match=r"holds, so there is nothing to try: shield lift \d first"):
+            add(book, kind, "192.0.2.0/24", value, dry_run=True)
+    add(book, "limit", "192.0.2.0/24", "2/20", dry_run=True)
+    add(book, "deny", "192.0.2.0/24", wall=WALL + 61, dry_run=True)  # the ban has ended
+    for i in range(MOST_TRIED - 2):
+        add(book, "ban", f"192.0.3.{i}", dry_run=True)
+    add(book, "ban", "192.0.3.0", dry_run=True)
+    with pytest.raises(RefusedError, match="20 rules are tried"):
+        add(book, "ban", "198.51.100.1", dry_run=True)
+
+
+def test_a_dry_run_is_kept_and_an_older_shield_leaves_it_out() -> None:
+    book, again = Book(), Book()
+    add(book, "ban", "192.0.2.0/24", dry_run=True)
+    add(book, "deny", "198.51.100.0/24")
+    rows = orjson.loads(orjson.dumps(list(book.rows())))
+    assert again.load(rows, WALL) == 2
+    assert again.rules(WALL) == book.rules(WALL)
+    tried, holding = (row[1] for row in rows[1:3])
+    assert tried["dry_run"] is True
+    assert "dry_run" not in holding  # as it was always written
+    for wrong in (False, 1, "on"):
+        assert Book().load([["rule", {**tried, "dry_run": wrong}]], WALL) == 0
+    assert Book().load([["rule", {**tried, "kind": "allow"}]], WALL) == 0

@@ -320,7 +320,7 @@ def test_nobody_stays_dropped_who_is_allowed_pardoned_or_no_longer_banned(world:
 
 def test_an_address_of_ipv6_is_dropped_and_let_go_by_the_name_of_its_64(world: World) -> None:
     matching = Matching([rule("ban", "2001:db8::/32")])
-    access, limit = matching.of_address("2001:db8:0:7::/64")
+    access, limit, _ = matching.of_address("2001:db8:0:7::/64")
     assert (access is not None, limit) == (True, None)
     assert Matching([rule("ban", "192.0.2.1")]).of_address("::ffff:192.0.2.1")[0] is not None
 
