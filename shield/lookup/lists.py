@@ -20,6 +20,7 @@ import orjson
 from shield.files import UnusableError, open_file
 from shield.policy.intervals import Intervals, Span
 from shield.policy.rules.lockout import LEAST_PREFIX
+from shield.policy.whereabouts import region_of
 
 MOST_BYTES: Final = 64 << 20
 MOST_LINES: Final = 1_000_000
@@ -90,6 +91,8 @@ def _span(line: str) -> tuple[int, Span] | None:
     try:
         packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
     except (OSError, ValueError):  # ValueError: a NUL, or what is no ASCII
+        if region := region_of(text):
+            raise ValueError(f"{region} is no network: name it in identity.allow or identity.deny instead") from None
         raise ValueError(f'"{_shown(text)}" is no network') from None
     most = len(packed) * 8
     bits = most

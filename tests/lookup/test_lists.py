@@ -68,6 +68,8 @@ def test_json_lines_as_spamhaus_has_them(tmp_path: Path) -> None:
         ("fe80::1%eth0", "is no network"),
         ("::/129", "is no network"),
         ("example.org", "is no network"),
+        ("as64500", "AS64500 is no network: name it in identity.allow or identity.deny instead"),
+        ("country:xx ; a country", "country:XX is no network"),
         ("<html>", "is no network"),
         ("\x1b[2J" + "x" * 500, "\\x1b[2J"),
         ("1\x002", "is no network"),
