@@ -140,6 +140,7 @@ class PermissiveEngine:
         self.drops = Drops(DropsSettings(), History(HistorySettings(), 1), Notes())
         self.deserving: set[str] = set()  # addresses, and User-Agents
         self.long = math.inf  # seconds of silence
+        self.works = 0.0  # seconds that a call may be worked on before its server answers
         self.made_way: list[list[str]] = []  # the paths of those that were to, each time
         self.awaited: list[int] = []  # as it was told
 
@@ -234,6 +235,9 @@ class PermissiveEngine:
 
     def long_after(self, now: float) -> float:
         return self.long
+
+    def work_takes(self, request: Request) -> float:
+        return self.works
 
     def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
         self.made_way.append([request.path for request in silent])

@@ -362,10 +362,22 @@ class Exchange:
             self._client.watch.first_byte(now)
 
     def on_caught_up(self, now: float) -> None:
-        """The server has what is here of the body: the client is what is waited for."""
-        self._give_slot_back(now, lagging=not self._open_ended)
-        if self._open_ended and self.state == RESPONDING:
+        """The server has what is here of the body: the client is what is waited for. For a call it may be at work
+        already, as for any other request: that keeps its slot until the server answers, or has been silent for as long
+        as a request takes."""
+        if not self._open_ended:
+            self._give_slot_back(now, lagging=True)
+        elif self.state == RESPONDING:
+            self._give_slot_back(now, lagging=False)
             self._client.watch.next_event(now)
+        else:
+            forwarder = self._forwarder
+            forwarder.loop.call_later(forwarder.engine.work_takes(self.request), self._on_silence)
+
+    def _on_silence(self) -> None:
+        """The server of a call has not answered: it waits for what the client says next, unless that was all."""
+        if self.state == SENT and not cast("RequestBody", self._body).done:
+            self._give_slot_back(self._forwarder.clock(), lagging=False)
 
     def on_unreadable(self, error: OSError, now: float) -> None:
         """The disk does not give the body back."""
@@ -425,7 +437,9 @@ class Exchange:
             forwarder.origins.learn(head.host, head.origin, fields, now)
         body = self._body
         chunked = client.response.head(head, status, fields, length, declared, body is None or body.done)
-        if endless == CALL:
+        if self._open_ended and body is not None and not body.done:
+            self._give_slot_back(now, lagging=False)
+        elif endless == CALL:
             self._open_ended = True
         elif endless:
             self._give_slot_back(now, lagging=False)

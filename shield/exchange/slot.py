@@ -10,6 +10,8 @@ A slot is held while the service has something to do, and never for the pace of 
                           mostly waits, as with an event stream
     WebSocket, event      give it back with their head; live are sound, film and a camera's pictures whose length is not
     stream, live media    told: the service makes them as they are played
+    a call of gRPC        whose end is not here keeps its slot until its server answers, or has been silent for as long
+                          as work takes (Engine.work_takes()): it may be at work on the beginning
 
 Exchanges without a slot are *streams*. There are `upstream.max_streams` *places* for them. A free place is anybody's.
 When all are taken, a newcomer gets the place of a stream whose network, address or client has more of them than the

@@ -114,6 +114,9 @@ class Upload:
             body.add(pieces, done)
             self.draining = True
             self._since = now
+            if not self._slot().returned:  # of a call, whose server has not been silent for long
+                self._send_end(now)
+                return
             self._ask(self._forwarder.engine.enter(self._exchange.request, now), now)
         else:
             body.passed(pieces)
@@ -219,7 +222,7 @@ class Upload:
 
     def _slot(self) -> Slot:
         slot = self._exchange.slot
-        assert slot is not None  # noqa: S101 - it was given back before the end of a streamed body came
+        assert slot is not None  # noqa: S101 - it was thought of before the end of a streamed body came
         return slot
 
     def _go_on(self) -> None:

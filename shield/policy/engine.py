@@ -47,7 +47,7 @@ from shield.policy.limits.limits import NOT_CHARGED, Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.limits.sums import NetworkSums
 from shield.policy.limits.together import Together
-from shield.policy.long_requests import LongRequests
+from shield.policy.long_requests import LEAST_LONG, TIMES, LongRequests
 from shield.policy.news import News
 from shield.policy.notes import Note, Notes
 from shield.policy.passes import PASS_BYTES, Passes
@@ -364,6 +364,11 @@ class Engine:
         """Seconds of silence at the service after which a request has taken long. Infinity: it need not be asked, as
         nobody needs its slot."""
         return self._admission.long_after(self._concurrency.usual_ratio, now)
+
+    def work_takes(self, request: Request) -> float:
+        """Seconds after which the service, which has not answered a request, is hardly at work on it, but waits for
+        more of it: TIMES what it takes as things are now, LEAST_LONG at most."""
+        return min(TIMES * self._times.usual(request.route), LEAST_LONG)
 
     def make_way(self, silent: Sequence[Request], now: float) -> Sequence[Request]:
         """Have requests that have taken long go on without their slots, for those who wait. `silent` are those whose

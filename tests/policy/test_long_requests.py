@@ -493,3 +493,12 @@ def test_whatever_takes_long_the_known_find_a_part_of_the_service(doublings: int
             has = world.engine._admission._long._of_client
             waits = [r for r in asked if r.queued_at and r.tier is Tier.T1 and r.path == QUICK]
             assert all(has.get(request.client.key, 0) >= min(left, FEW) for request in waits)
+
+
+def test_work_takes_three_times_what_is_usual_and_no_longer_than_what_is_long(make: Any) -> None:
+    world = make(4)
+    settle(world)
+    request = world.ask(world.client(), QUICK)
+    assert world.engine.work_takes(request) == pytest.approx(3 * 0.02, rel=0.2)
+    settle(world, SLOW, rtt=2.0)
+    assert world.engine.work_takes(world.ask(world.client(), SLOW)) == LEAST_LONG
