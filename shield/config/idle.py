@@ -34,7 +34,7 @@ def _idle(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
     if not any(place.startswith("syslog") for place in (config.log.output, config.log.access_output)):
         yield "log", ("syslog_facility",), "while no lines go to syslog"
     if config.challenge.mode == "off":
-        yield "challenge", ("never",), 'while challenge.mode is "off": nobody is challenged'
+        yield "challenge", ("never", "presets"), 'while challenge.mode is "off": nobody is challenged'
     if not config.concurrency.adaptive:
         searching = tuple(each.name for each in fields(config.concurrency) if each.name in _SEARCHING)
         yield "concurrency", searching, "while concurrency.adaptive is false"

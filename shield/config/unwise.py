@@ -14,6 +14,7 @@ from shield.accept.certificate_files import load
 from shield.complaints import Complaint
 from shield.lookup.trouble import bad_lines
 from shield.policy.per_route.settings import PAGE_PARTS, RouteSettings
+from shield.policy.presets import Presets
 from shield.policy.whereabouts import country_of, region_of
 from shield.wire.addresses import UnixAddress, parse_address
 
@@ -149,9 +150,12 @@ def _limits(config: Config) -> Iterator[Complaint]:
     if limits.address.burst < limits.client.burst:
         yield ("limits", "address"), "is for all clients of an address together, and has less than limits.client"
     promised = [path.rstrip("/") for path in config.policy().challenge.never if path.startswith("/")]
+    presets = Presets(config.challenge.presets)
     for number, path in enumerate(limits.honeypots):
         if any(each and (path == each or path.startswith(each + "/")) for each in promised):
             yield ("limits", "honeypots", number), "is for programs (challenge.never, tls.acme), and bans them"
+        elif names := presets.names(path):
+            yield ("limits", "honeypots", number), f"is for programs (challenge.presets: {names}), and bans them"
         elif path in _ASKED_UNASKED:
             yield ("limits", "honeypots", number), "is what honest programs ask every site for, and bans them"
 

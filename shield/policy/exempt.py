@@ -1,4 +1,4 @@
-"""Requests that the operator never wants challenged: by network, or by path prefix.
+"""Requests that the operator never wants challenged: by network, by path prefix, or by a preset (presets.py).
 
 They come from programs that cannot answer: payment callbacks, feeds, monitors. Limits, pressure and tiers hold for them
 as they do with `challenge.mode = "off"`.
@@ -14,16 +14,18 @@ from collections.abc import Sequence
 
 from shield.policy.locations import Cidrs
 from shield.policy.per_route.readings import ambiguous
+from shield.policy.presets import Budget, Presets
 from shield.policy.request import Request
 
 
 class Exempt:
     """Says whether a request is exempt; false at once where the operator named nothing."""
 
-    __slots__ = ("_anybody", "_configured", "_networks", "_paths", "_prefixes")
+    __slots__ = ("_anybody", "_configured", "_networks", "_paths", "_prefixes", "_presets")
 
-    def __init__(self, never: Sequence[str]) -> None:
-        """`never` are CIDRs and absolute paths. ValueError when one is neither."""
+    def __init__(self, never: Sequence[str], presets: Sequence[str] = ()) -> None:
+        """`never` are CIDRs and absolute paths, `presets` names. ValueError when one of the first is neither."""
+        self._presets = Presets(presets) if presets else None
         self._networks = Cidrs([text for text in never if not text.startswith("/")])
         self._configured = tuple(text.rstrip("/") for text in never if text.startswith("/"))
         self.spare(())
@@ -36,8 +38,23 @@ class Exempt:
         self._anybody = bool(paths) or bool(self._networks)
 
     def __contains__(self, request: Request) -> bool:
-        if not self._anybody:
-            return False
+        if self._anybody and self._is_named(request):
+            return True
+        return self._presets is not None and self._presets.of(request) is not None
+
+    def budget(self, request: Request) -> Budget | None:
+        """What a newcomer's request is charged to under pressure besides, because it is exempt by a preset only."""
+        if self._presets is None or (self._anybody and self._is_named(request)):
+            return None
+        return self._presets.of(request)
+
+    def close_window(self, capacity: float) -> None:
+        """Go by so many units/s that the service can do, as far as they are this worker's."""
+        if self._presets is not None:
+            self._presets.close_window(capacity)
+
+    def _is_named(self, request: Request) -> bool:
+        """Whether a request is exempt by its network or its path."""
         path = request.path
         if (path in self._paths or path.startswith(self._prefixes)) and not ambiguous(path):
             return True

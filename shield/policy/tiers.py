@@ -98,7 +98,7 @@ class Tiers:
         self._mode = settings.challenge.mode
         self._challenges = settings.challenges
         self._limits = settings.limits
-        self._exempt = Exempt(settings.challenge.never)
+        self._exempt = Exempt(settings.challenge.never, settings.challenge.presets)
         # How long a challenge is still good for when its client may come again, as it was told at most.
         self._hasty = settings.challenge.lifetime - settings.queue.most_retry
         self._charges = charges
@@ -117,6 +117,7 @@ class Tiers:
     def close_window(self, weather: Weather, bought_factor: float, now: float) -> None:
         """Go by this weather, and by this factor on the rate of bought passes."""
         self._together.close_window(weather.brownout, now)
+        self._exempt.close_window(weather.capacity * self._together.part)
         self._weather = weather
         self.pressed = weather.pressed
         self._bought_factor = bought_factor
@@ -158,7 +159,20 @@ class Tiers:
             if self.pressed and not spared and not waited:
                 reason = BAD_REPUTATION if tier is T4 else NEWCOMER
                 return self._challenge(request, reason, asked, now)
+            if self.pressed and spared and not waited:
+                return self._judge_spared(request, asked, now)
         return self._judge_squeezed(request, asked, now)
+
+    def _judge_spared(self, request: Request, asked: float, now: float) -> Verdict:
+        """Forward a stranger's request that nobody is challenged for, as far as its preset has room for all of them."""
+        budget = self._exempt.budget(request) if self._mode != "off" else None
+        refusal = None if budget is None else budget.refusal(request, now)
+        if refusal is not None:
+            return refusal
+        verdict = self._judge_squeezed(request, asked, now)
+        if budget is not None and verdict is FORWARD:
+            budget.spend(request, now)
+        return verdict
 
     def let_pay(self, request: Request, ban: Verdict, now: float) -> Verdict:
         """Challenge a newcomer at a banned address, so that one bad neighbour locks nobody out; `ban` where nobody is

@@ -49,6 +49,8 @@ def found(text: str, tmp_path: Path) -> list[tuple[str, int]]:
         ('[limits]\nhoneypots = ["/wp-login.php", "/feeds", "/old/robots.txt"]\n[challenge]\nnever = ["/feed"]', []),
         ('[limits]\nhoneypots = ["/trap", "/feed/all"]\n[challenge]\nnever = ["/feed/"]', ["limits.honeypots[1]"]),
         ('[limits]\nhoneypots = ["/robots.txt"]', ["limits.honeypots[0]"]),
+        ('[limits]\nhoneypots = ["/blog/feed"]', ["limits.honeypots[0]"]),
+        ('[limits]\nhoneypots = ["/blog/feed"]\n[challenge]\npresets = []', []),
         (
             '[limits]\nhoneypots = ["/.well-known/acme-challenge/x"]\n[tls]\nacme = true',
             ["limits.honeypots[0]"],

@@ -16,6 +16,18 @@ DAY: Final = 86_400.0  # seconds
 
 
 ChallengeMode = Literal["auto", "always", "off"]
+PresetName = Literal[
+    "robots",
+    "well-known",
+    "feeds",
+    "health-checks",
+    "git",
+    "package-managers",
+    "activitypub",
+    "webhooks",
+    "link-previews",
+]
+"""Each is described in policy/presets.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,14 @@ class ChallengeSettings:
         tuple[str, ...],
         Doc('Networks, and path prefixes like "/feed", that are limited but never challenged: for programs.'),
     ] = ()
+    presets: Annotated[
+        tuple[PresetName, ...],
+        Doc(
+            "Programs that are limited but never challenged, by what they ask for (docs/good-bots.md). The default has "
+            "those that every site has; the others are for sites of their kind."
+        ),
+        Why("Chosen", "what is asked of every site by programs that cannot answer, and is cheap to serve"),
+    ] = ("robots", "well-known", "feeds", "health-checks")
     cookie: Annotated[str, Doc("Cookie that carries a pass.")] = "shield_pass"
     header: Annotated[str, Doc("Field in which programs may send their pass.")] = "Shield-Pass"
     algorithm: Annotated[

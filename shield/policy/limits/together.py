@@ -34,6 +34,11 @@ class Together:
         self._inside: list[tuple[Request, float]] = []  # and when it was let in
         self._bounded = True
 
+    @property
+    def part(self) -> float:
+        """The part of what the service can do that is this worker's."""
+        return self._slots.part
+
     def has_room(self, request: Request, now: float) -> bool:
         """Whether one more may be let in."""
         if not self._bounded or self._fits(request):
