@@ -42,7 +42,8 @@ def check(result: Result) -> None:
         assert known.challenged == 0
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_strangers_get_in_when_the_farm_has_to_pay_the_highest_price(seed: int) -> None:
     result = run(shortened(), seed, config=HURRIED)
     check(result)

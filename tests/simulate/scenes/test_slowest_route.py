@@ -7,7 +7,8 @@ import pytest
 from shield.simulate.world import run
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_users_of_all_routes_are_served(seed: int) -> None:
     result = run("slowest-route", seed)
     assert result.first("attack_onset") < 10.0

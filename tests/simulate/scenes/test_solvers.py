@@ -38,7 +38,8 @@ def check(result: Result) -> None:
         assert known.challenged == 0
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.scene)])
+@pytest.mark.scene
+@pytest.mark.parametrize("seed", [1, 2])
 def test_newcomers_come_before_the_many_solves_of_a_few_networks(seed: int) -> None:
     result = run(shortened(), seed)
     check(result)
