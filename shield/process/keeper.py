@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -21,7 +22,18 @@ from shield.policy.sites import Sites, kind_of
 from shield.process.build import Setting
 from shield.process.journal import Entry, Journal, written_since
 from shield.process.journal import load as load_journals
-from shield.process.state import HISTORY, JOURNAL, LEARNED, forget_others, load, path_of, save
+from shield.process.state import (
+    HISTORY,
+    JOURNAL,
+    KEYS,
+    LEARNED,
+    forget_others,
+    keep_keys,
+    load,
+    path_of,
+    save,
+    tell_of_keys,
+)
 
 ATTACK_SECONDS: Final = 10.0
 CALM_SECONDS: Final = 30.0
@@ -188,6 +200,7 @@ class Keeper:
                 now = setting.clock()
             worker = None if setting.share is None else setting.share.worker
             loop, state = asyncio.get_running_loop(), setting.config.state
+            await self._keep_keys()
             error = await loop.run_in_executor(None, save, state, kind, slices, described, worker)
             if kind == LEARNED:
                 await self.journal.end_snapshot(error)
@@ -199,6 +212,18 @@ class Keeper:
                 event("history_not_saved" if kind == HISTORY else "learned_not_saved", path=path, error=error)
             self._told[kind] = error
             return kept
+
+    async def _keep_keys(self) -> None:
+        """Write the signing keys down again where their file has gone."""
+        setting = self._setting
+        keys = setting.keys if setting.share is None else setting.share.keys
+        if keys is None:
+            return
+        state = setting.config.state
+        error = await asyncio.get_running_loop().run_in_executor(None, keep_keys, state, keys)
+        if error and error != self._told.get(KEYS):
+            tell_of_keys(Path(state.directory, KEYS), error, setting.log)
+        self._told[KEYS] = error
 
     async def _forget_others(self, kind: str) -> None:
         """After a save: remove the files of workers that there are no more of, when it is time for it."""

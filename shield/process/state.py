@@ -31,6 +31,7 @@ HISTORY: Final = "history"
 LEARNED: Final = "learned"
 JOURNAL: Final = "journal"
 RULES: Final = "rules"
+KEYS: Final = "keys"
 VERSION: Final = 1
 MAX_BYTES: Final = 256 << 20
 """A larger file is not ours: the tables are bounded, and a row takes about 200 bytes."""
@@ -60,33 +61,55 @@ def load_keys(
     entropy: Callable[[int], bytes] = os.urandom,
     former: tuple[bytes, bytes | None] | None = None,
 ) -> tuple[bytes, bytes | None]:
-    """The current signing key and the one before it, 32 bytes each. `former` are those so far, which stay where they
-    live in memory only.
+    """The current signing key and the one before it, 32 bytes each. `former` are those so far, which stay where no file
+    has others.
 
-    Created when the file is missing. Raises StartError for a file that cannot be read, is another user's, is readable
-    by others or does not hold keys: signing with anything else would silently void every pass.
+    The file is made when it is missing. Raises StartError for a file that cannot be read, is another user's, is
+    readable by others or does not hold keys: signing with anything else would silently void every pass.
     """
     if settings.secret_file:
         path = Path(settings.secret_file)
     elif settings.directory:
-        path = Path(settings.directory, "keys")
+        path = Path(settings.directory, KEYS)
     else:
         return former or (entropy(KEY_BYTES), None)
     try:
         return _read_keys(path)
     except FileNotFoundError:
         pass
-    current = entropy(KEY_BYTES)
+    keys = former or (entropy(KEY_BYTES), None)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path, [current.hex().encode() + b"\n"], new=True)
+        _write_keys(path, keys)
     except FileExistsError:
         return _read_keys(path)  # another process was faster; its keys are the keys
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise StartError(f"state: cannot create {path}: {error.strerror}") from error
-        log.event("keys_not_saved", path=str(path), error=error.strerror, effect="passes end with this process")
-    return current, None
+        tell_of_keys(path, str(error.strerror), log)
+    return keys
+
+
+def keep_keys(settings: StateSettings, keys: tuple[bytes, bytes | None]) -> str:
+    """Write the keys down where `state.directory` does not have them, or not any more: a client is saved under a name
+    that is made with them. What stands in the way, or nothing."""
+    path = Path(settings.directory, KEYS)
+    if settings.secret_file or os.path.lexists(path):
+        return ""
+    try:
+        _write_keys(path, keys)
+    except OSError as error:
+        return "" if os.path.lexists(path) else str(error.strerror)
+    return ""
+
+
+def tell_of_keys(path: Path, error: str, log: EventLog) -> None:
+    """Say that the keys are not kept."""
+    log.event("keys_not_saved", path=str(path), error=error, effect="passes end with this process")
+
+
+def _write_keys(path: Path, keys: tuple[bytes, bytes | None]) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_whole(path, [key.hex().encode() + b"\n" for key in keys if key is not None], new=True)
 
 
 def _read_keys(path: Path) -> tuple[bytes, bytes | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,13 +46,19 @@ class Process:
     """An engine with its keeper; `now` is moved by hand."""
 
     def __init__(
-        self, directory: Path, events: Any, now: float, worker: int | None = None, server: str = "http://127.0.0.1:1"
+        self,
+        directory: Path,
+        events: Any,
+        now: float,
+        worker: int | None = None,
+        server: str = "http://127.0.0.1:1",
+        keys: tuple[bytes, None] | None = None,
     ) -> None:
         config = Config(state=StateSettings(directory=str(directory)))
         config = replace(config, upstream=replace(config.upstream, servers=(server,)))
         share = None if worker is None else Share(worker, (KEYS.current, None), (), (), 2)
         self.now = now
-        self.setting = Setting(config, events, lambda: self.now, WALL, ((), ()), lambda _: True, share)
+        self.setting = Setting(config, events, lambda: self.now, WALL, ((), ()), lambda _: True, share, keys=keys)
         self.engine = Engine(config.policy(), KEYS, os.urandom, WALL, 0)
         self.engine.tick(now)
         self.keeper = Keeper(self.setting, self.engine)
@@ -102,6 +109,22 @@ async def test_what_holds_for_another_service_or_another_day(
     recall(new.setting, new.engine)
     assert new.engine.concurrency_limit == limit
     assert new.engine.status(new.now).price == (asked if priced else usual)
+
+
+async def test_a_state_directory_that_vanishes_is_made_again_with_its_keys(tmp_path: Path, events: Any) -> None:
+    """With other keys at the next start, nobody would be known by what was saved."""
+    state = tmp_path / "state"
+    process = Process(state, events, 50.0, keys=(KEYS.current, None))
+    await process.keeper.save()
+    assert (state / "keys").read_text() == KEYS.current.hex() + "\n"
+    shutil.rmtree(state)
+    await process.keeper.save()
+    assert sorted(path.name for path in state.iterdir()) == ["history.json", "keys", "learned.json"]
+    shutil.rmtree(state)
+    state.touch()
+    await process.keeper.save()
+    await process.keeper.save()
+    assert events.names().count("keys_not_saved") == 1
 
 
 async def test_who_has_retired_writes_no_more(tmp_path: Path, events: Any) -> None:
@@ -213,7 +236,7 @@ async def test_a_ban_of_the_last_moment_is_not_forgotten(tmp_path: Path, events:
         process.ban(f"192.0.{process.setting.share.worker if process.setting.share else 9}.1")
         await process.keeper.save()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "history-0.json", "history-1.json", "learned-0.json", "learned-1.json",
+        "history-0.json", "history-1.json", "keys", "learned-0.json", "learned-1.json",
     ], "a snapshot has all of a journal"  # fmt: skip
     processes[1].ban("192.0.3.1")
     for _ in range(6):
@@ -349,19 +372,19 @@ async def test_files_of_workers_that_there_are_no_more_of_are_removed(tmp_path: 
     assert (tmp_path / "learned-2.json").exists(), "one of them sees to it"
     await two[0].keeper.save()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "history-0.json", "history-1.json", "learned-0.json", "learned-1.json",
+        "history-0.json", "history-1.json", "keys", "learned-0.json", "learned-1.json",
     ]  # fmt: skip
     alone = Process(tmp_path, events, 61.0)
     recall(alone.setting, alone.engine)
     for _ in range(2):
         await alone.keeper.save()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "learned.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "keys", "learned.json"]
     again = Process(tmp_path, events, 62.0, 0)
     recall(again.setting, again.engine)
     assert all(again.bans(f"{net}.{worker}.1") for net in ("192.0", "198.51") for worker in (0, 1, 2))
     for _ in range(2):
         await again.keeper.save()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history-0.json", "learned-0.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history-0.json", "keys", "learned-0.json"]
     assert events == []
 
 
@@ -440,4 +463,4 @@ async def test_orphans_that_nobody_follows_save_in_the_end(tmp_path: Path, event
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal-0.log"]
     orphan.keeper.only_note(False)
     await orphan.keeper.save()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history-0.json", "learned-0.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history-0.json", "keys", "learned-0.json"]

@@ -15,7 +15,7 @@ import pytest
 from shield.config.state import StateSettings
 from shield.errors import StartError
 from shield.process import state
-from shield.process.state import HISTORY, LEARNED, load, load_keys, save
+from shield.process.state import HISTORY, LEARNED, keep_keys, load, load_keys, save
 
 OLD, NEW = b"\x01" * 32, b"\x02" * 32
 
@@ -95,6 +95,25 @@ def test_keys_below_a_file(tmp_path: Path, events: Any) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartError, match=r"cannot (read|create)"):
         load_keys(StateSettings(secret_file=str(tmp_path / "file" / "keys")), events)
+
+
+def test_keys_whose_file_has_gone_stay(tmp_path: Path, events: Any) -> None:
+    """A reload after the state directory had been removed made other keys: all passes were void, and all bans and the
+    history were somebody else's from the next start on."""
+    settings = StateSettings(directory=str(tmp_path / "state"))
+    assert load_keys(settings, events, entropy, former=(OLD, NEW)) == (OLD, NEW)
+    assert load_keys(settings, events, entropy) == (OLD, NEW)
+    (tmp_path / "state" / "keys").unlink()
+    assert keep_keys(settings, (NEW, None)) == ""
+    assert load_keys(settings, events) == (NEW, None)
+    assert keep_keys(settings, (OLD, None)) == "", "a file that is there is the operator's"
+    assert load_keys(settings, events) == (NEW, None)
+    elsewhere = StateSettings(directory=str(tmp_path / "other"), secret_file=str(tmp_path / "secret"))
+    assert keep_keys(elsewhere, (OLD, None)) == ""
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "file").touch()
+    assert keep_keys(StateSettings(directory=str(tmp_path / "file")), (OLD, None)) == "File exists"
+    assert events == []
 
 
 def fail_fsync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
