@@ -90,7 +90,7 @@ class ProofOfWork:
         fields = b""
         if turn.wait and turn.result is Redeemed.EXPIRED:  # else the older ticket is the better one
             fields = self._replies.set_ticket(challenge.token, challenge.expires_in, secure)
-        spoken = Spoken(head.language, accepted, request_id, turn.wait, fields)
+        spoken = Spoken(head.language, accepted, request_id, turn.wait, fields, _same_place(head))
         return self._ask(request, head, form, spoken, challenge)
 
     def _ask(

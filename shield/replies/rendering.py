@@ -4,8 +4,8 @@ Each reply exists in three forms, and who reads it (shield/readers.py) decides b
 `application/problem+json` (RFC 9457) for programs, and a plain line for what can neither show nor parse the others.
 Replies that a flood asks for are rendered once, those for people once in each language that somebody asks for
 (languages.py), and only filled in with a date and a few numbers.
-Nothing of a request is repeated in a reply but the fields of a form, HTML-escaped, on the page that sends it on, and
-the host and target in the Location of a redirect.
+Nothing of a request is repeated in a reply but the fields of a form, HTML-escaped, on the page that sends it on, the
+host and target in the Location of a redirect, and the target, HTML-escaped, on a page that loads itself again.
 
 No I/O after construction but for the first page in a language, and no clock: `set_date` is called once a second.
 """
@@ -68,6 +68,8 @@ PLAIN: Final = b"text/plain; charset=utf-8"
 
 _ROUNDING: Final = 1e-6
 """s."""
+MOST_PLACE: Final = 1024
+"""bytes of a path with its query that stand in a page."""
 MOST_READY: Final = 512
 """Replies kept ready within a second, of some 2 KiB each; with all four of their messages made, of 10 KiB."""
 _GZIP: Final = b"Content-Encoding: gzip\r\n"
@@ -92,7 +94,8 @@ class Spoken(NamedTuple):
     """How a client reads, and what a challenge tells it besides.
 
     `languages` and `codings` are Accept-Language and Accept-Encoding. `wait`: seconds after which it gets in without
-    solving; 0: it does not. `fields`: further field lines.
+    solving; 0: it does not. `fields`: further field lines. `place`: where it asks again, a path with its query, if that
+    is to stand in the page.
     """
 
     languages: bytes = b""
@@ -100,6 +103,7 @@ class Spoken(NamedTuple):
     request_id: bytes = b""
     wait: int = 0
     fields: bytes = b""
+    place: bytes = b""
 
 
 NOTHING_SPOKEN: Final = Spoken()
@@ -320,6 +324,7 @@ class Replies:
             form_of_reply = 0
         else:
             values[b"id"] = _quotable(spoken.request_id)
+            values[b"place"] = _refresh_to(spoken.place)
             language = self._languages.of(spoken.languages)
             if form is not None and method == "POST":
                 texts = {name.decode(): value.decode() for name, value in values.items()}
@@ -479,6 +484,14 @@ def _quotable(request_id: bytes) -> bytes:
     return escape(request_id[:NAME_CHARS].decode("latin-1")).encode("ascii", "replace") if request_id else b"-"
 
 
+def _refresh_to(place: bytes) -> bytes:
+    """What leads a refresh to a path with its query. Without it Chromium only scrolls where the address has a fragment.
+    Nothing for what no browser sends."""
+    if not 0 < len(place) <= MOST_PLACE or not place.isascii():
+        return b""
+    return b"; url=" + escape(place.decode("ascii")).encode("ascii")
+
+
 def problem(kind: str, status: int, title: str, detail: str, **members: Any) -> bytes:
     """A problem document (RFC 9457), with room for the id of its request. `kind` names its page below PROBLEMS."""
     said = {"type": PROBLEMS + kind, "title": title, "status": status, "detail": detail} | members
@@ -488,7 +501,7 @@ def problem(kind: str, status: int, title: str, detail: str, **members: Any) -> 
 _BOTH: Final = (False, True)
 _CODING_CHARS: Final = 100
 _MOST_CODINGS: Final = 256
-_VALUES: Final = ("token", "k", "target", "expected_hashes", "expires_in", "wait", "id", "hashwx")
+_VALUES: Final = ("token", "k", "target", "expected_hashes", "expires_in", "wait", "id", "place", "hashwx")
 _NO_TEXT: Final = (b"k", b"expected_hashes", b"expires_in", b"wait", b"hashwx")
 _MARKS: Final = {name: f"@{name}@" for name in _VALUES}
 """What stands for the values of a challenge while a template is rendered. Neither JSON nor HTML escapes it."""
@@ -504,7 +517,8 @@ def _open(rendered: bytes) -> bytes:
 
 def _challenge_document(reason: Reason, hashwx: bool) -> bytes:
     """The problem document of a challenge as a template. Numbers lose the quotes that their marks had."""
-    members = {name: mark for name, mark in _MARKS.items() if name != "id" and (hashwx or name != "hashwx")}
+    left_out = {"id", "place"} if hashwx else {"id", "place", "hashwx"}
+    members = {name: mark for name, mark in _MARKS.items() if name not in left_out}
     members |= {"algorithm": "sha256", "answer_to": ANSWER_TO}
     said = CHALLENGE
     document = _open(problem(said.kind, said.status, said.title, said.detail, reason=reason.value, challenge=members))

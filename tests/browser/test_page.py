@@ -293,15 +293,55 @@ async def test_a_place_that_was_lost_leads_to_a_new_challenge(tab: Any, site: st
         "Worker = class { constructor() { throw new Error('forbidden'); } }",
         "Worker = class { constructor() { setTimeout(() => this.onerror({ preventDefault() {} })); } terminate() {} }",
         "Worker = class { postMessage() {} terminate() {} }",  # never a word
+        "delete globalThis.SharedArrayBuffer; WebAssembly.Module = () => { throw new EvalError('blocked'); }",
         "delete globalThis.WebAssembly; navigator.__defineGetter__('hardwareConcurrency', () => undefined)",
     ],
-    ids=["none", "forbidden", "broken", "silent", "plain JavaScript"],
+    ids=["none", "forbidden", "broken", "silent", "no shared memory", "plain JavaScript"],
 )
 async def test_without_workers_the_page_does_the_work(tab: Any, site: str, shield: StandIn, worker: str) -> None:
     await tab.call("Page.addScriptToEvaluateOnNewDocument", source=HASTE + worker)
     await tab.go(site)
     await tab.until("document.title === 'Behind GET'")
     assert shield.answered == [Redeemed.ACCEPTED]
+
+
+HIDDEN = """Object.defineProperty(document, "hidden", {get: () => globalThis.unseen ?? true, configurable: true});"""
+
+
+async def test_a_tab_that_nobody_looks_at_rests_until_somebody_does(tab: Any, site: str, shield: StandIn) -> None:
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=HIDDEN)
+    await tab.go(site)
+    await tab.state("working")
+    await asyncio.sleep(0.3)
+    assert shield.answered == []
+    await tab.evaluate("globalThis.unseen = false; document.dispatchEvent(new Event('visibilitychange'))")
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.ACCEPTED]
+
+
+async def test_a_tab_that_is_never_looked_at_goes_on_after_a_rest(tab: Any, site: str, shield: StandIn) -> None:
+    """As in a WebView that says that it is hidden for all its life."""
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=HIDDEN + HASTE.replace("20", "200"))
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.ACCEPTED]
+
+
+@pytest.mark.parametrize(
+    ("says", "workers"),
+    [("1", 1), ("4", 3), ("128", 8), ("undefined", 1), ("'many'", 1)],
+)
+async def test_one_core_is_left_to_whoever_uses_it(
+    tab: Any, site: str, shield: StandIn, says: str, workers: int
+) -> None:
+    """Browsers that hide how many cores there are say 1, 2 or 128."""
+    counted = """globalThis.made = 0; Worker = class extends Worker { constructor(url) { super(url); made++; } };"""
+    spoofed = f"navigator.__defineGetter__('hardwareConcurrency', () => {says});"
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=counted + spoofed)
+    shield.hashes = 2**40
+    await tab.go(site)
+    await tab.state("working")
+    assert await tab.evaluate("made") == workers
 
 
 async def test_an_answer_that_is_not_accepted_ends_in_a_message(tab: Any, site: str, shield: StandIn) -> None:

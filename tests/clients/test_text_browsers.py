@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import WAIT, page, run_shield, serve, warm
+from tests.clients import firefox
 
 pytestmark = [pytest.mark.clients]
 
@@ -65,3 +66,25 @@ async def test_elinks_is_shown_the_page(shield: str, tmp_path: Path) -> None:
     shown = await run(["elinks", "-dump", shield], tmp_path)
     assert "Without JavaScript you wait instead." in " ".join(shown.split())
     assert "Calculating" not in shown
+
+
+async def test_firefox_without_javascript_gets_in_at_a_place_within_a_page(
+    serve: Any, page: Any, run_shield: Callable[..., Awaitable[str]], tmp_path: Path
+) -> None:
+    """A page loaded again at an address with a fragment might only be scrolled."""
+    seen: list[str] = []
+
+    async def site(method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
+        seen.append(target)
+        inside: bytes = page("Inside")
+        return inside
+
+    shield = await run_shield(await serve(site), "[market]\nwaited_least = 2\nwaited_most = 2\n")
+    async with firefox.launched(tmp_path / "profile", {"javascript.enabled": False}) as tab:
+        await tab.go(f"{shield}/inbox?x=1#third")
+        async with asyncio.timeout(WAIT):
+            while not seen:
+                await asyncio.sleep(0.2)
+        tree = await tab.call("browsingContext.getTree")
+    assert seen == ["/inbox?x=1"]
+    assert tree["contexts"][0]["url"].startswith(f"{shield}/inbox?x=1")

@@ -39,7 +39,7 @@ async def test_a_ticket_comes_with_the_challenge_and_opens_the_door() -> None:
             assert (first.status, first.get("Retry-After")) == (503, "12")
             cookie = first.get("Set-Cookie") or ""
             assert re.fullmatch(r"shield_pass_wait=[\w-]+; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax", cookie)
-            assert (b'content="12"' if fields else b'"wait":12') in first.body
+            assert (b'content="12; url=/"' if fields else b'"wait":12') in first.body
             again = await client.ask(get("/", "Cookie: a=b; shield_pass_wait=green", *fields))
             assert (again.status, again.get("Set-Cookie")) == (503, None)
             for place in PLACES:
@@ -51,6 +51,22 @@ async def test_a_ticket_comes_with_the_challenge_and_opens_the_door() -> None:
                     "shield_pass_wait=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
                 ]
     assert shield.metrics.passes_granted["waited"] == 2 * len(PLACES)
+
+
+async def test_a_page_without_scripts_leads_to_where_it_was_asked_for_and_nowhere_else() -> None:
+    """At an address with a fragment, a refresh that names no address only scrolled (Chromium): nobody got in."""
+    porter = Porter()
+    porter.verdicts |= {place.partition("?")[0]: NEWCOMER for place in (*PLACES, '/"><script>', "/long", "/a")}
+    async with Shield("http://127.0.0.1:9", engine=porter) as shield, await shield.client() as client:
+        for asked, led in (
+            ("/a?b=c&d='e'", "; url=/a?b=c&amp;d=&#x27;e&#x27;"),
+            ('/"><script>', "; url=/&quot;&gt;&lt;script&gt;"),
+            ("//evil.example/x?y=1", "; url=/.//evil.example/x?y=1"),
+            ("/\\evil.example/", "; url=/./\\evil.example/"),
+            ("/long?" + "q" * 1024, ""),
+        ):
+            page = await client.ask(get(asked, PAGE))
+            assert f'content="12{led}">'.encode() in page.body
 
 
 async def test_who_cannot_ask_again_or_has_to_solve_gets_no_ticket() -> None:

@@ -10,6 +10,7 @@ const HASHWX_JOB = 4096; // the same in HashWX, which makes a function for so ma
 const HASHWX_PAGE_JOB = 256;
 const SILENCE = 4000; // ms without a word from any worker, after which the page itself lends a hand
 const MOST_WORKERS = 8;
+const REST = 30_000; // ms for which a tab that nobody looks at does nothing; then one hand goes on
 const MOST_ROUNDS = 2; // answers within PERIOD that were accepted, or were not, before the page says what to do
 const PERIOD = 120_000; // ms, the life of a bought pass
 const MOST_SENDS = 6; // of one answer that nobody takes or turns away
@@ -78,13 +79,18 @@ function search(puzzle, signal, progress) {
   return new Promise((resolve, reject) => {
     const parts = Array.from({ length: puzzle.k }, () => ({ nonce: -1, next: 0, hands: 0 }));
     const hands = new Set();
+    const resting = new Set(); // hands of a tab that nobody looks at
     let onPage = false;
     let silence = 0;
-    const started = performance.now();
+    let rest = 0;
+    let restedAt = 0;
+    let started = performance.now();
     let hashes = 0;
 
     const finish = (settle, value) => {
       clearTimeout(silence);
+      clearTimeout(rest);
+      document.removeEventListener("visibilitychange", look);
       for (const hand of hands) hand.stop();
       hands.clear();
       settle(value);
@@ -94,6 +100,15 @@ function search(puzzle, signal, progress) {
     const pick = () => parts.filter((part) => part.nonce < 0).reduce((x, y) => (y.hands < x.hands ? y : x));
 
     const assign = (hand) => {
+      if (document.hidden && !hand.alone) {
+        if (resting.size === 0) {
+          restedAt = performance.now();
+          rest = setTimeout(goOn, REST);
+        }
+        resting.add(hand);
+        clearTimeout(silence);
+        return;
+      }
       const part = pick();
       const room = 2 ** 32 - (part.next % 2 ** 32);
       const unit = puzzle.module ? hand.unit : 4;
@@ -145,6 +160,28 @@ function search(puzzle, signal, progress) {
       engage(hand);
     };
 
+    // One hand goes on after a rest, in spite of nobody looking.
+    const goOn = () => {
+      const [hand] = resting;
+      resting.delete(hand);
+      started += performance.now() - restedAt;
+      hand.alone = true;
+      listen();
+      assign(hand);
+    };
+
+    const look = () => {
+      if (document.hidden) return;
+      clearTimeout(rest);
+      for (const hand of hands) hand.alone = false;
+      const rested = [...resting];
+      resting.clear();
+      if (rested.length === 0) return;
+      if (rested.length === hands.size) started += performance.now() - restedAt;
+      listen();
+      for (const hand of rested) assign(hand);
+    };
+
     const listen = () => {
       clearTimeout(silence);
       silence = setTimeout(workOnPage, SILENCE);
@@ -152,7 +189,8 @@ function search(puzzle, signal, progress) {
 
     listen();
     signal.addEventListener("abort", () => finish(reject, signal.reason));
-    const count = Math.min(MOST_WORKERS, puzzle.k, navigator.hardwareConcurrency || 2);
+    document.addEventListener("visibilitychange", look);
+    const count = Math.min(MOST_WORKERS, puzzle.k, Math.max(1, (Number(navigator.hardwareConcurrency) || 2) - 1));
     for (let i = 0; i < count; i++) {
       try {
         const hand = workerHand((nonce) => report(hand, nonce));
