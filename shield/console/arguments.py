@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 NAMES: Final = (
     "status", "ban", "unban", "deny", "allow", "limit", "pressure", "challenge", "dry-run", "rules", "lift", "audit",
-    "undo", "reload", "explain", "bans",
+    "undo", "reload", "explain", "bans", "key",
 )  # fmt: skip
 """Commands that ask the admin listener."""
 
@@ -156,8 +156,40 @@ def add(commands: Any) -> None:
     )
     parsed.add_argument("asked", metavar="ADDRESS|REQUEST-ID|PASS", help="an address, the id on a page, or a pass")
     _site(parsed, "the site at which it is asked (default: that of all hosts that no other one names, or the first)")
+    _add_key(commands)
     parsed = _command(commands, "reload", "read the config again, and say what came of it", "shield reload")
     _said(parsed)
+
+
+def _add_key(commands: Any) -> None:
+    parsed = command(
+        commands,
+        "key",
+        "make, list and revoke API keys: programs that are known, each with a budget of its own",
+        EXITS,
+        "shield key make billing",
+        "shield key list",
+        "shield key revoke billing",
+    )
+    inner = parsed.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    made = _command(
+        inner,
+        "make",
+        "make an API key, and show it once",
+        "shield key make billing",
+        "shield key make partner-2 --rate 50/500 --for 90d --note 'our partner'",
+    )
+    made.add_argument("subject", metavar="NAME", help="up to 64 letters, digits, dots, - and _")
+    made.add_argument(
+        "--rate", dest="value", metavar="RATE/BURST", default="",
+        help="units a second, and units at once (default: limits.pass); a unit is 10 ms of the service's time",
+    )  # fmt: skip
+    _rule(made, "key")
+    made = _command(inner, "list", "list the API keys that were made, not those of the config", "shield key list")
+    made.set_defaults(method="GET", path="/api/rules")
+    made = _command(inner, "revoke", "have an API key hold no more, at once", "shield key revoke billing")
+    made.add_argument("subject", metavar="NAME", help="as `shield key list` has it")
+    _said(made)
 
 
 def add_top(commands: Any) -> None:

@@ -89,6 +89,10 @@ def _question(options: argparse.Namespace) -> Question:
             if options.what == "config":
                 return _lift(options, **of, kind=["dry_run"])
             return _add(options, **of, value=options.what)
+        case "key" if options.what == "make":
+            return _add(options, subject=options.subject, value=options.value)
+        case "key" if options.what == "revoke":
+            return _lift(options, subject=options.subject, kind=["key"])
         case "limit":
             return _add(options, subject=options.subject, value=options.value)
         case "explain":

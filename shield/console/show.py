@@ -28,6 +28,10 @@ def answer(command: str, said: Mapping[str, Any]) -> str:
             return "\n".join(status(said["status"], said["rules"]))
         case "rules":
             return "\n".join(rules(said["rules"], _forgotten(said), said.get("tried", {})))
+        case "key" if "rules" in said:
+            return "\n".join(keys(said))
+        case "key" if "key" in said:
+            return "\n".join(_made(said))
         case "audit":
             return "\n".join(map(change, said["changes"])) or "nothing was changed"
         case "bans":
@@ -71,6 +75,33 @@ def rules(
         yield forgotten
 
 
+def keys(said: Mapping[str, Any]) -> Iterator[str]:
+    """The API keys that were made at run time, one a line."""
+    found = [rule for rule in said["rules"] if rule["kind"] == "key"]
+    for rule in found:
+        end = until(rule) or " until it is revoked"
+        yield f"{plain(rule['subject'])}  {_budget(rule)}, made {clock(rule['created'])}, holds{end}{_by(rule)}"
+    if not found:
+        yield "no keys were made; those of the config are in identity.api_keys"
+    elif _forgotten(said):
+        yield _forgotten(said)
+
+
+def _made(said: Mapping[str, Any]) -> Iterator[str]:
+    """An API key, this once."""
+    yield change(said["change"])
+    yield f"The key, which cannot be shown again: {plain(said['key'])}"
+    yield f"Programs send it in the field {plain(said['header'])}."
+    if _forgotten(said):
+        yield _forgotten(said)
+
+
+def _budget(rule: Mapping[str, Any]) -> str:
+    """What a key may use. The rest of its value is its hash."""
+    value = plain(rule["value"]).rpartition(" ")[0]
+    return f"may use {value}" if value else "may use what a pass may"
+
+
 def words(rule: Mapping[str, Any]) -> str:
     """What a rule says."""
     return f"dry run: {_words(rule)}" if rule.get("dry_run") else _words(rule)
@@ -91,6 +122,8 @@ def _words(rule: Mapping[str, Any]) -> str:
         case "dry_run":
             of = f" of {subject}" if subject in MEASURES else _at(subject)
             return f"dry run{of} is {rule['value']}"
+        case "key":
+            return f"the key {subject} {_budget(rule)}"
         case kind:
             return f"{subject} {_VERBS[kind]}"
 

@@ -42,9 +42,13 @@ _SCHEMAS: Final[dict[str, Any]] = {
         subject={
             **_TEXT,
             "description": "A network, AS64500, country:XX, a client, pass:ID, client, address, a path, a measure, a "
-            "site, or nothing.",
+            "site, the name of a key, or nothing.",
         },
-        value={**_TEXT, "description": 'Of a limit "RATE/BURST", of a pressure "0.5", else never, always, on or off.'},
+        value={
+            **_TEXT,
+            "description": 'Of a limit "RATE/BURST", of a pressure "0.5", of a key its SHA-256, with "RATE/BURST " '
+            "before it where it has a budget of its own; else never, always, on or off.",
+        },
         author=_TEXT,
         note=_TEXT,
         created={**_NUMBER, "description": "Seconds since 1970."},
@@ -55,7 +59,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
         **_object(
             "kind",
             kind={"enum": list(KINDS)},
-            subject={**_TEXT, "examples": ["192.0.2.0/24", "2001:db8::/48", "client", "/feed"]},
+            subject={**_TEXT, "examples": ["192.0.2.0/24", "2001:db8::/48", "client", "/feed", "billing"]},
             value={**_TEXT, "examples": ["20/400", "0.5", "never", "always", "on"]},
             seconds={"type": "number", "minimum": LEAST_SECONDS, "maximum": MOST_SECONDS},
             note=_NOTE,
@@ -85,7 +89,14 @@ _SCHEMAS: Final[dict[str, Any]] = {
     "Kept": {"type": "boolean", "description": "Whether it outlives a restart: it is in state.directory."},
     "NotKept": {**_TEXT, "description": "Why it does not, where `kept` is false."},
     "Rules": _object("rules kept", rules=_list_of("Rule"), kept=_ref("Kept"), not_kept=_ref("NotKept")),
-    "Changed": _object("change kept", change=_ref("Change"), kept=_ref("Kept"), not_kept=_ref("NotKept")),
+    "Changed": _object(
+        "change kept",
+        change=_ref("Change"),
+        kept=_ref("Kept"),
+        not_kept=_ref("NotKept"),
+        key={**_TEXT, "description": "The new API key, which cannot be shown again."},
+        header={**_TEXT, "description": "The field that programs send it in."},
+    ),
     "Lifted": _object(
         "changes pardoned refusing kept",
         changes=_list_of("Change"),
@@ -214,7 +225,12 @@ def _query(name: str, description: str, schema: Any = _TEXT) -> dict[str, Any]:
 _PATHS: Final[dict[str, Any]] = {
     "/api/rules": {
         "get": _call("The rules that hold.", 200, "Rules"),
-        "post": _call("Make a rule, in place of one of its kind for the same subject.", 201, "Changed", "Wish"),
+        "post": _call(
+            "Make a rule, in place of one of its kind for the same subject. One of the kind key makes an API key.",
+            201,
+            "Changed",
+            "Wish",
+        ),
         "delete": _call(
             "Lift rules, by their numbers or by kind and subject.",
             200,

@@ -244,6 +244,7 @@ class Engine:
             drops=self.drops,
             identity=self._identity,
             reputation=self._reputation,
+            api_keys=api_keys,
             tried=tried,
             wall_offset=wall_offset,
             site=site,

@@ -118,9 +118,16 @@ class IdentitySettings:
         ),
     ] = ""
     country: Annotated[str, Doc("One that tells the country: GeoLite2-Country, -City and the like.")] = ""
-    api_key_header: Annotated[str, Doc("Field in which programs send an API key. Empty: there are none.")] = ""
+    api_key_header: Annotated[
+        str,
+        Doc("Field in which programs send an API key; the service sees it, too. Empty: there are none."),
+    ] = "Shield-Key"
     api_keys: Annotated[
-        tuple[str, ...], Doc("SHA-256 of each API key, in hex. A key has the limits of a pass, and tier T0.")
+        tuple[str, ...],
+        Doc(
+            "SHA-256 of each API key, in hex. A key has the limits of a pass, and tier T0. `shield key make` makes "
+            "keys at run time, with limits of their own."
+        ),
     ] = ()
     crawlers: Annotated[
         tuple[CrawlerSettings, ...], Doc("Crawlers that are let through once their address is confirmed.")

@@ -12,7 +12,9 @@ Changes wait while a config is read again, or another process comes in the place
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import orjson
@@ -31,7 +33,18 @@ from shield.policy.rules.book import (
     Change,
 )
 from shield.policy.rules.lockout import OWN, Precious
-from shield.policy.rules.rule import DRY_RUN, OF_SITES, SPARE, MissingError, RefusedError, Rule, who, wish
+from shield.policy.rules.rule import (
+    DRY_RUN,
+    KEY,
+    OF_SITES,
+    SPARE,
+    MissingError,
+    RefusedError,
+    Rule,
+    who,
+    wish,
+    with_digest,
+)
 from shield.policy.tried import MEASURES
 from shield.policy.whereabouts import region_of
 from shield.process.signals import Tell
@@ -43,6 +56,10 @@ LOOK_SECONDS: Final = 60.0
 """How often it is looked whether a rule has ended, at the least."""
 WISHES: Final = frozenset({"kind", "subject", "value", "seconds", "note", "author", "here", "force", DRY_RUN})
 MOST_HERE: Final = 8
+KEY_BEGINS: Final = "shk_"
+"""What API keys begin with, so that programs that look for secrets in what is published find them."""
+KEY_BYTES: Final = 32
+DIGEST_CHARS: Final = 64
 MOST_OPERATORS: Final = 16
 SPARED_SECONDS: Final = 86_400.0
 """How long no file, AS or country of the config concerns the address from where a change was asked for."""
@@ -167,10 +184,19 @@ class Rulebook:
         if not isinstance(dry_run, bool):
             raise DeskError(422, "Not understood", "dry_run: true or false")
         precious = await self._precious(asker, here)
+        key = ""
+        if asked.get("kind") == KEY:
+            asked, key = self._with_key(asked)
 
         def change(book: Book, wall: float) -> list[Change]:
+            if asked.get("kind") == KEY and book.has(KEY, wish(asked, "subject"), wall):
+                raise RefusedError(
+                    f"there is a key of the name {wish(asked, 'subject')}: revoke it first, or make one of another "
+                    "name, so that both hold until its owner has changed over"
+                )
             self._check_site(wish(asked, "kind"), wish(asked, "subject"))
-            self._check_region(wish(asked, "subject"))
+            if asked.get("kind") != KEY:
+                self._check_region(wish(asked, "subject"))
             return book.add(
                 wish(asked, "kind"),
                 wish(asked, "subject"),
@@ -185,7 +211,8 @@ class Rulebook:
             )
 
         made, _ = await self._change(change)
-        return {"change": made[-1].plain(), **self._kept()}
+        told = {"key": key, "header": self._key_header} if key else {}  # nobody can be told again
+        return {"change": made[-1].plain(), **told, **self._kept()}
 
     async def lift(
         self,
@@ -234,6 +261,25 @@ class Rulebook:
             lambda book, wall: [book.note(RELOADED, author=asker.name, note=note, subject="", wall=wall)]
         )
         return {"reloaded": True}
+
+    @property
+    def _key_header(self) -> str:
+        return "" if self._config is None else self._config.identity.api_key_header
+
+    def _with_key(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+        """The wish for an API key, with the hash of a new key unless it brings one; and that key. DeskError."""
+        if not self._key_header:
+            raise DeskError(
+                422, "Refused", "identity.api_key_header is empty, so no field carries a key: name one, and reload"
+            )
+        value = asked.get("value", "")
+        if not isinstance(value, str) or len(value) >= DIGEST_CHARS:
+            return asked, ""
+        key = KEY_BEGINS + secrets.token_urlsafe(KEY_BYTES)
+        try:
+            return {**asked, "value": with_digest(value, sha256(key.encode("ascii")).hexdigest())}, key
+        except RefusedError as error:
+            raise DeskError(422, "Refused", str(error)) from None
 
     # How a change is made
 
@@ -314,7 +360,8 @@ class Rulebook:
             return  # who reads the config again says so
         said = {"change": change.number, "author": change.author, "note": change.note, "subject": change.subject}
         if rule is not None:
-            said |= {"rule": rule.number, "kind": rule.kind, "value": rule.value, "expires": rule.expires}
+            value = rule.value[:-DIGEST_CHARS].rstrip() if rule.kind == KEY else rule.value
+            said |= {"rule": rule.number, "kind": rule.kind, "value": value, "expires": rule.expires}
             said |= {DRY_RUN: rule.dry_run}
         if what == PARDONED:
             self.event("pardoned", **said)

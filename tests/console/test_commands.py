@@ -112,6 +112,8 @@ def run(*arguments: str) -> int:
         ),
         ("dry-run on", {"kind": "dry_run", "value": "on"}),
         ("dry-run on challenge", {"kind": "dry_run", "value": "on", "subject": "challenge"}),
+        ("key make billing", {"subject": "billing", "value": ""}),
+        ("key make billing --rate 5/50 --for 2d", {"subject": "billing", "value": "5/50", "seconds": 172800.0}),
     ],
 )
 def test_wishes(shield: Shield, arguments: str, wish: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +131,7 @@ def test_wishes(shield: Shield, arguments: str, wish: dict[str, Any], capfd: pyt
         ("pressure release", {"kind": ["pressure"]}),
         ("challenge auto /feed", {"subject": ["/feed"], "kind": ["challenge"]}),
         ("dry-run config", {"kind": ["dry_run"]}),
+        ("key revoke billing", {"kind": ["key"], "subject": ["billing"]}),
         ("dry-run config bans", {"kind": ["dry_run"], "subject": ["bans"]}),
     ],
 )
@@ -421,3 +424,44 @@ def test_status_tells_of_files_and_crawlers() -> None:
     assert (
         "crawler bingbot: 0 claims; addresses confirmed 0, refuted 0, looked up now 0; DNS was not asked yet" in shown
     )
+
+
+KEY = {**RULE, "kind": "key", "subject": "billing", "value": f"20/400 {'ab' * 32}"}
+
+
+def test_a_key_is_shown_when_it_is_made(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    made = {"change": {**CHANGE, "subject": "billing", "rule": KEY}, "key": "shk_secret", "header": "Shield-Key"}
+    shield.answers["POST /api/rules"] = (201, {**made, "kept": False})
+    assert run("key", "make", "billing", "--rate", "20/400") == 0
+    added, key, field, kept = capfd.readouterr().out.splitlines()
+    assert added.endswith("added: the key billing may use 20/400  by ann: scrapes")
+    assert key == "The key, which cannot be shown again: shk_secret"
+    assert field == "Programs send it in the field Shield-Key."
+    assert kept == "This ends with Shield: there is no state.directory to keep it in."
+    assert run("key", "make", "billing", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["key"] == "shk_secret"
+
+
+def test_keys_are_listed_without_their_hashes(shield: Shield, capfd: pytest.CaptureFixture[str]) -> None:
+    plain_one = {**KEY, "subject": "other", "value": "cd" * 32, "expires": NOW + 60}
+    shield.answers["GET /api/rules"] = (200, {"rules": [RULE, KEY, plain_one], "kept": True})
+    assert run("key", "list") == 0
+    first, second = capfd.readouterr().out.splitlines()
+    assert first == f"billing  may use 20/400, made {clock(NOW)}, holds until it is revoked  by ann: scrapes"
+    assert (
+        second == f"other  may use what a pass may, made {clock(NOW)}, holds until {clock(NOW + 60)}  by ann: scrapes"
+    )
+    assert shield.asked == [("GET", "/api/rules", None)]
+    shield.answers["GET /api/rules"] = (200, {"rules": [RULE], "kept": True})
+    assert run("key", "list") == 0
+    assert capfd.readouterr().out == "no keys were made; those of the config are in identity.api_keys\n"
+    shield.answers["GET /api/rules"] = (200, {"rules": [KEY], "kept": False, "not_kept": "the disk is full"})
+    assert run("key", "list") == 0
+    assert capfd.readouterr().out.endswith("This ends with Shield: the disk is full.\n")
+
+
+@pytest.mark.parametrize("arguments", ["key", "key make", "key revoke", "key list billing"])
+def test_wrong_usage_of_keys(arguments: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(*arguments.split())
+    assert end.value.code == 2

@@ -193,3 +193,45 @@ async def test_a_second_shield_on_the_same_state_is_refused(
     assert await first.end() == 0
     again = await start(**settings)
     assert again.seen("started")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_an_api_key_is_made_used_and_revoked(
+    workers: int, start: Start, serve: Callable[..., Awaitable[str]], client: Client, tmp_path: Path
+) -> None:
+    seen: list[str | None] = []
+
+    async def show(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Shield-Key"))
+        return web.Response()
+
+    site = web.Application()
+    site.router.add_get("/show", show)
+    settings = {
+        "listen": {"workers": workers},
+        "upstream": {"servers": [await serve(site)]},
+        "challenge": {"mode": "always"},
+        "state": {"directory": tmp_path / "state"},
+    }
+    shield = await start(**settings)
+
+    async def asked(key: str, shield: Any = shield) -> int:
+        headers = {"Shield-Key": key, "User-Agent": "program/1"}
+        async with client("127.0.0.1", headers=headers, jar=False).get(shield.url("/show")) as response:
+            return response.status
+
+    assert await asked("none") == 503
+    status, made = await call(shield, "POST", "/api/rules", json={"kind": "key", "subject": "billing", "value": "5/50"})
+    assert (status, made["kept"]) == (201, True)
+    assert [await asked(made["key"]) for _ in range(4)] == [200] * 4, "whichever worker serves it"
+    assert seen == [made["key"]] * 4, "the service may want to know the program, too"
+    (rule,) = (await call(shield, "GET", "/api/rules"))[1]["rules"]
+    assert (rule["subject"], made["key"] in str(rule)) == ("billing", False)
+    assert await shield.end() == 0
+
+    again = await start(**settings)
+    assert await asked(made["key"], again) == 200
+    assert (await call(again, "DELETE", "/api/rules?kind=key&subject=billing"))[0] == 200
+    assert await asked(made["key"], again) == 503
+    assert (await call(again, "POST", "/api/undo", json={}))[1]["change"]["what"] == "undone"
+    assert await asked(made["key"], again) == 200

@@ -6,7 +6,10 @@ import hashlib
 from typing import Any
 
 from shield.model import Action, Reason, Tier
+from shield.policy.api_keys import ApiKeys
+from shield.policy.bucket import Rate
 from shield.policy.identity import IdentitySettings
+from shield.policy.rules.rule import Rule
 
 
 def test_an_api_key_is_a_subject_of_its_own_wherever_it_is_used(make: Any, says: Any) -> None:
@@ -24,3 +27,56 @@ def test_an_api_key_is_a_subject_of_its_own_wherever_it_is_used(make: Any, says:
     )
     assert says(world.ask(world.client("10.200.1.1"), headers={"X-Api-Key": "\udcffwrong"}))[0] is Action.CHALLENGE
     assert says(world.ask(world.client("10.1.1.1")))[0] is Action.CHALLENGE
+
+
+WALL = 1_700_000_000.0
+
+
+def key(name: str, text: str, rate: str = "", number: int = 1, expires: float = 0.0) -> Rule:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Rule(number, "key", name, f"{rate} {digest}".strip(), "ann", "", WALL, expires)
+
+
+def test_keys_that_are_made_at_run_time_come_and_go(make: Any, says: Any) -> None:
+    """Under pressure a program is challenged until its key is made, has the budget of the key, and is again after it
+    was revoked. A program whose key is called as an AS is nobody else's."""
+    world = make()
+    world.storm(0.9)
+
+    def ask(text: str, address: str = "10.0.0.1") -> tuple[Action, Reason]:
+        found: tuple[Action, Reason] = says(world.ask(world.client(address), headers={"Shield-Key": text}))
+        return found
+
+    assert ask("sesame")[0] is Action.CHALLENGE
+    world.engine.follow((key("billing", "sesame", "1/3"), key("AS64500", "open", number=2)), world.now)
+    assert [ask("sesame", f"10.0.{i}.1") for i in range(3)] == [(Action.FORWARD, Reason.API_KEY)] * 3
+    assert ask("sesame", "10.9.9.9") == (Action.LIMIT, Reason.PASS_RATE)
+    assert ask("open") == (Action.FORWARD, Reason.API_KEY)
+    assert ask("wrong")[0] is Action.CHALLENGE
+    world.engine.follow((key("AS64500", "open", number=2),), world.now)
+    assert ask("sesame")[0] is Action.CHALLENGE
+    assert ask("open") == (Action.FORWARD, Reason.API_KEY)
+
+
+def test_buckets_of_keys_that_stay_are_as_full_as_they_were() -> None:
+    config = hashlib.sha256(b"old").hexdigest()
+    keys = ApiKeys(IdentitySettings(api_keys=(config,)), Rate(10.0, 100.0))
+    assert keys.header == "Shield-Key"
+    keys.go_by([key("a", "one", "2/20"), key("b", "two")])
+    before = dict(keys._by_digest)
+    assert sorted(each.burst for each in before.values()) == [20.0, 100.0, 100.0]
+    keys.go_by([key("a", "one", "3/20"), key("b", "two")])
+    after = keys._by_digest
+    assert [digest for digest in before if after[digest] is not before[digest]] == [key("a", "one").digest]
+    keys.go_by([])
+    assert set(keys._by_digest) == {bytes.fromhex(config)}
+
+
+def test_without_keys_no_field_is_looked_for() -> None:
+    keys = ApiKeys(IdentitySettings(), Rate(10.0, 100.0))
+    assert keys.header == ""
+    keys.go_by([key("a", "one")])
+    assert keys.header == "Shield-Key"
+    keys = ApiKeys(IdentitySettings(api_key_header=""), Rate(10.0, 100.0))
+    keys.go_by([key("a", "one")])
+    assert keys.header == ""

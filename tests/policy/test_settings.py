@@ -47,7 +47,7 @@ def test_the_defaults_agree(cls: Any) -> None:
         (IdentitySettings(allow=("192.0.2.1/24", "nobody"), deny=("::1", "::2")), [("allow", 0), ("allow", 1)]),
         (IdentitySettings(allow=("192.0.2.0/24",), deny=("192.0.2.0/24",)), [("deny", 0)]),
         (IdentitySettings(api_key_header="X-Api-Key", api_keys=(DIGEST, "secret")), [("api_keys", 1)]),
-        (IdentitySettings(api_keys=(DIGEST,)), [("api_keys",)]),
+        (IdentitySettings(api_key_header="", api_keys=(DIGEST,)), [("api_keys",)]),
         (IdentitySettings(api_key_header="X Api Key"), [("api_key_header",)]),
         (IdentitySettings(deny=("192.0.2.0/24", "::/0")), [("deny", 1)]),
         (IdentitySettings(deny=("::/0",), allow=("192.0.2.0/24",)), []),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,49 @@ async def test_from_where_the_operator_asks_is_spared_for_a_day(shield: Shield) 
     assert [rule["subject"] for rule in shield.book.rules()["rules"]] == ["192.0.2.0/24"]
     shield.wall += 86_401
     assert [rule.subject for rule in shield.book.followed()] == ["192.0.2.0/24"]
+
+
+async def test_a_key_is_shown_once_and_only_its_hash_is_kept(shield: Shield, tmp_path: Path) -> None:
+    made = await shield.book.add({"kind": "key", "subject": "billing", "value": "20/400", "author": "ann"}, ANN)
+    key, header = made["key"], made["header"]
+    assert key.startswith("shk_")
+    assert len(key) == 47
+    assert header == "Shield-Key"
+    digest = sha256(key.encode()).hexdigest()
+    assert made["change"]["rule"]["value"] == f"20/400 {digest}"
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert digest.encode() in written
+    assert key.encode() not in written
+    assert key not in str((shield.lines, shield.book.rules(), shield.book.audit(9)))
+    (line,) = [fields for name, fields in shield.lines if name == "rule_added"]
+    assert (line["kind"], line["subject"], line["value"]) == ("key", "billing", "20/400")
+    other = await shield.book.add({"kind": "key", "subject": "other"}, ANN)
+    assert other["key"] != key
+    assert other["change"]["rule"]["value"] == sha256(other["key"].encode()).hexdigest()
+    brought = await shield.book.add({"kind": "key", "subject": "third", "value": f"1/2 {digest}"}, ANN)
+    assert "key" not in brought, "its owner has it"
+
+
+@pytest.mark.parametrize(
+    ("wish", "advice"),
+    [
+        ({"subject": "billing"}, "make one of another name"),
+        ({"subject": "a b"}, "is no name of a key"),
+        ({"subject": 7}, "subject: a text"),
+        ({"subject": "x", "value": "20"}, "is no RATE/BURST"),
+        ({"subject": "x", "value": 7}, "value: a text"),
+        ({"subject": "x", "value": "y" * 64}, "(64 hex digits)"),
+    ],
+)
+async def test_keys_that_are_refused(shield: Shield, wish: dict[str, Any], advice: str) -> None:
+    await shield.book.add({"kind": "key", "subject": "billing"}, ANN)
+    with pytest.raises(DeskError) as refused:
+        await shield.book.add({"kind": "key", **wish}, ANN)
+    assert advice in str(refused.value)
+    assert len(shield.book.rules()["rules"]) == 1
+
+
+async def test_without_a_field_to_carry_them_there_are_no_keys(shield: Shield) -> None:
+    shield.book.go_by(replace(shield.config, identity=IdentitySettings(api_key_header="")))
+    with pytest.raises(DeskError, match=r"identity\.api_key_header is empty"):
+        await shield.book.add({"kind": "key", "subject": "billing"}, ANN)

@@ -19,6 +19,7 @@ from shield.policy.rules.rule import (
     ACCESS,
     AUTHOR_CHARS,
     EVERY,
+    KEY,
     KINDS,
     OF_SITES,
     MissingError,
@@ -99,6 +100,10 @@ class Book:
         """The newest first."""
         return list(reversed(self._changes))
 
+    def has(self, kind: str, subject: str, wall: float) -> bool:
+        """Whether a rule of this kind holds for a subject."""
+        return any(rule.kind == kind and rule.subject == subject for rule in self.rules(wall))
+
     def next_end(self) -> float:
         """When the next rule ends, by the wall clock; 0 when none does."""
         return min((rule.expires for rule in self._rules.values() if rule.expires), default=0.0)
@@ -175,7 +180,7 @@ class Book:
         for kind in kinds:
             if kind not in KINDS:
                 raise RefusedError(f'kind: "{kind[:40]}" is none of: {", ".join(KINDS)}')
-        of_sites = set(kinds) <= set(OF_SITES)
+        of_sites = set(kinds) <= {*OF_SITES, KEY}
         if subject and not subject.startswith("/") and subject not in (*EVERY, *MEASURES) and not of_sites:
             subject = who(subject)
         subject = subject.rstrip("/") if subject.startswith("/") else subject

@@ -5,6 +5,7 @@
     pressure                               the level, held
     challenge                              paths that are exempt; of somebody, as ban
     dry_run                                verdicts are reported, or carried out: all, or those of a measure
+    key                                    api_keys.py knows it, beside those of the config
     what is tried only                     trial.py is asked, who asks the one that is asked otherwise
 
 Where a kind has no rule, the config holds.
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple
 
 from shield.model import Reason
 from shield.policy.admission import Admission
+from shield.policy.api_keys import ApiKeys
 from shield.policy.bucket import Rate
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.drops import Drops
@@ -32,7 +34,7 @@ from shield.policy.per_route.judge import RouteJudge
 from shield.policy.reputation import Reputation
 from shield.policy.rules.matching import Matching
 from shield.policy.rules.overruled import Overruled
-from shield.policy.rules.rule import Rule, network_of, within
+from shield.policy.rules.rule import KEY, Rule, network_of, within
 from shield.policy.rules.trial import Trial
 from shield.policy.settings import EngineSettings
 from shield.policy.standing import Standing
@@ -55,9 +57,9 @@ class Effects:
     reports what it hears and forwards. It has more than 15 attributes because each part that a rule changes is one."""
 
     __slots__ = (
-        "_admission", "_beside", "_concurrency", "_drops", "_identity", "_judge", "_judges", "_limits", "_reputation",
-        "_settings", "_site", "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end", "limits", "overruled",
-        "rules", "trial", "tried",
+        "_admission", "_api_keys", "_beside", "_concurrency", "_drops", "_identity", "_judge", "_judges", "_limits",
+        "_reputation", "_settings", "_site", "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end",
+        "limits", "overruled", "rules", "trial", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +77,7 @@ class Effects:
         drops: Drops,
         identity: Identity,
         reputation: Reputation,
+        api_keys: ApiKeys,
         tried: Tried,
         wall_offset: float,
         site: str,
@@ -84,6 +87,7 @@ class Effects:
         self._site = site
         self._beside = beside
         self._settings = settings
+        self._api_keys = api_keys
         self._judge = judge
         self._judges = judges
         self._limits = limits
@@ -126,6 +130,7 @@ class Effects:
         tried = {rule.subject: rule.value == "on" for rule in firm if rule.kind == "dry_run"}
         self._report(tried | ({"": here["dry_run"] == "on"} if "dry_run" in here else {}))
         self._windows.hold(float(said["pressure"]) if "pressure" in said else None)
+        self._api_keys.go_by([rule for rule in firm if rule.kind == KEY])
         self._judges.spare([rule.subject for rule in firm if rule.kind == "challenge" and rule.subject.startswith("/")])
         rates = {rule.subject: rule.rate for rule in firm if rule.kind == "limit"}
         settings = self._settings.limits

@@ -16,7 +16,7 @@ from math import inf
 from typing import Final
 
 from shield.policy.bucket import Rate
-from shield.policy.rules.rule import ACCESS, RefusedError, Rule, network_of
+from shield.policy.rules.rule import ACCESS, KEY, RefusedError, Rule, network_of
 from shield.policy.whereabouts import NOWHERE, Whereabouts, asn_of, country_of
 
 LEAST_PREFIX: Final = {4: 8, 6: 19}
@@ -107,7 +107,9 @@ def _refusing(rules: Sequence[Rule], address: Address, there: Whereabouts) -> Ru
     about = [
         (rule, bits)
         for rule in rules
-        if rule.kind != "challenge" and not rule.dry_run and (bits := _precision(rule, address, there)) is not None
+        if rule.kind not in ("challenge", KEY)  # a key may be called AS64500
+        and not rule.dry_run
+        and (bits := _precision(rule, address, there)) is not None
     ]
     free = 0.0  # until then
     for rule, _ in sorted(about, key=lambda each: (each[0].kind not in ACCESS, -each[1])):

@@ -9,6 +9,7 @@
     challenge   path                                      "never": do not challenge what is asked for below it
                 network, AS, country, client              "never", "always": whoever has no pass, in calm weather too
     dry_run     "", a measure (tried.py), or a site       "on", "off"
+    key         a name                                    "[RATE/BURST ]SHA-256": an API key, and its budget
 
 A network is a CIDR, or an address; an IPv6 address stands for its /64, as everywhere in Shield. "AS64500" is all
 networks of an autonomous system, "country:XX" those of a country (whereabouts.py). A client is the 32 hex
@@ -38,7 +39,8 @@ from shield.policy.tried import MEASURES
 from shield.policy.whereabouts import region_of
 
 ACCESS: Final = ("ban", "deny", "allow")
-KINDS: Final = (*ACCESS, "limit", "pressure", "challenge", "dry_run")
+KEY: Final = "key"
+KINDS: Final = (*ACCESS, "limit", "pressure", "challenge", "dry_run", KEY)
 SPARE: Final = "spare"
 """Kind of a rule that only engines are told: a network from where the operator asks. No file, AS or country concerns
 it."""
@@ -68,6 +70,8 @@ _PASS: Final = re.compile(r"pass:([0-9a-f]{16})")
 _TOKEN: Final = re.compile(rf"(?:pass:)?([0-9A-Za-z_-]{{{TOKEN_CHARS}}})")
 _PATH: Final = re.compile(r"/[!-~]*")
 _LEVEL: Final = re.compile(r"[01](?:\.[0-9]{1,9})?|\.[0-9]{1,9}")
+_NAME: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]{0,62}[0-9A-Za-z])?")
+_KEY: Final = re.compile(r"(?:(\S+) )?([0-9a-f]{64})")
 _RATE: Final = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)/([0-9]{1,7}(?:\.[0-9]{1,3})?)")
 
 Network = IPv4Network | IPv6Network
@@ -114,8 +118,18 @@ class Rule:
     @property
     def rate(self) -> Rate:
         """The bucket that a limit asks for."""
-        rate, burst = self.value.split("/")
-        return Rate(float(rate), float(burst))
+        return _rate(self.value)
+
+    @property
+    def digest(self) -> bytes:
+        """The SHA-256 of an API key."""
+        return bytes.fromhex(self.value[-64:])
+
+    @property
+    def budget(self) -> Rate | None:
+        """The bucket of an API key; None: that of a pass."""
+        value, _, _ = self.value.rpartition(" ")
+        return _rate(value) if value else None
 
     def holds(self, wall: float) -> bool:
         """Whether it has not ended."""
@@ -176,6 +190,8 @@ def checked(kind: str, subject: str, value: str) -> tuple[str, str, str]:
             if value not in ("on", "off"):
                 raise RefusedError(f'dry_run: "{_short(value)}" is none of: on, off')
             return kind, subject if subject in MEASURES else _site(kind, subject), value
+        case "key":
+            return kind, name_of_key(subject), _key(value)
         case _:
             raise RefusedError(f'kind: "{_short(kind)}" is none of: {", ".join(KINDS)}')
 
@@ -227,6 +243,20 @@ def who(subject: str) -> str:
     if subject.startswith("pass:"):
         raise RefusedError("a pass is pass: and the 16 hex digits of its id, or its whole token (42 characters)")
     return str(_network(subject))
+
+
+def name_of_key(subject: str) -> str:
+    """The name of an API key. RefusedError when it is none."""
+    if not _NAME.fullmatch(subject):
+        raise RefusedError(
+            f'"{_short(subject)}" is no name of a key: up to 64 letters, digits, dots, - and _, as billing or partner-2'
+        )
+    return subject
+
+
+def with_digest(value: str, digest: str) -> str:
+    """What an API key with this SHA-256 says, of a wish that names at most a RATE/BURST. RefusedError."""
+    return f"{_bucket(value)} {digest}" if value else digest
 
 
 def network_of(subject: str) -> Network | None:
@@ -310,6 +340,21 @@ def _bucket(value: str) -> str:
     if not 0.0 < rate <= MOST_RATE or not LEAST_BURST <= burst <= MOST_RATE:
         raise RefusedError("limit: a rate above 0 and a burst of at least 1, up to a million; to refuse, ban or deny")
     return f"{_figure(rate)}/{_figure(burst)}"
+
+
+def _rate(value: str) -> Rate:
+    rate, burst = value.split("/")
+    return Rate(float(rate), float(burst))
+
+
+def _key(value: str) -> str:
+    found = _KEY.fullmatch(value)
+    if found is None:
+        raise RefusedError(
+            f'key: "{_short(value)}" is none of: nothing, RATE/BURST, and either of them before the SHA-256 of the key '
+            "(64 hex digits)"
+        )
+    return with_digest(found[1] or "", found[2])
 
 
 def _figure(value: float) -> str:

@@ -314,3 +314,18 @@ def test_a_dry_run_is_kept_and_an_older_shield_leaves_it_out() -> None:
     for wrong in (False, 1, "on"):
         assert Book().load([["rule", {**tried, "dry_run": wrong}]], WALL) == 0
     assert Book().load([["rule", {**tried, "kind": "allow"}]], WALL) == 0
+
+
+def test_a_key_is_found_by_its_name_whatever_that_looks_like() -> None:
+    book = Book()
+    digest = "ab" * 32
+    for name in ("billing", "client", "AS64500"):
+        add(book, "key", name, digest)
+    assert book.has("key", "client", WALL)
+    assert not book.has("key", "other", WALL)
+    assert not book.has("limit", "client", WALL)
+    (number,) = book.of("AS64500", ["key"], WALL)
+    book.lift([number], author="ann", note="", wall=WALL)
+    assert subjects(book) == [("key", "billing"), ("key", "client")]
+    assert book.undo(author="ann", note="", wall=WALL).rule is not None
+    assert subjects(book)[-1] == ("key", "AS64500")

@@ -121,3 +121,9 @@ def test_whom_rules_for_an_as_or_a_country_refuse(rules: list[Rule], refused: bo
     here = Precious(("198.51.100.7",), there={"198.51.100.7": Whereabouts(64500, "XX")})
     assert bool(locked_out(rules, here)) is refused
     assert locked_out(rules, Precious(("198.51.100.7",))) == {}
+
+
+def test_a_key_locks_nobody_out_though_it_is_called_as_their_network() -> None:
+    there = Precious(("198.51.100.7",), (), {"198.51.100.7": Whereabouts(64500, "XX")})
+    assert locked_out([Rule(1, "key", "AS64500", "ab" * 32, "", "", 0.0, 0.0)], there) == {}
+    assert locked_out([Rule(1, "deny", "AS64500", "", "", "", 0.0, 0.0)], there) != {}

@@ -24,6 +24,7 @@ from shield.policy.rules.rule import (
     said,
     who,
     wish,
+    with_digest,
     within,
 )
 
@@ -224,3 +225,28 @@ def test_whoever_is_named_is_somebody_or_refused(subject: str) -> None:
         found = who(subject)
         assert who(found) == found
         assert found.startswith("pass:") or len(found) == 32 or network_of(found) is not None
+
+
+DIGEST = "ab" * 32
+
+
+def test_a_key_has_a_name_a_hash_and_perhaps_a_budget() -> None:
+    assert checked("key", "partner-2", f"20.0/400 {DIGEST}") == ("key", "partner-2", f"20/400 {DIGEST}")
+    made = rule("key", "partner-2", f"20/400 {DIGEST}")
+    assert (made.digest, made.budget) == (bytes.fromhex(DIGEST), Rate(20.0, 400.0))
+    assert rule("key", "a", DIGEST).budget is None
+    assert checked("key", "a", DIGEST) == ("key", "a", DIGEST)
+    assert read(made.plain()) == made
+    assert (with_digest("1/2", DIGEST), with_digest("", DIGEST)) == (f"1/2 {DIGEST}", DIGEST)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "a" * 65, "b\u00fc", "a\n", "pass:00ff00ff00ff00ff"])
+def test_what_is_no_name_of_a_key(name: str) -> None:
+    with pytest.raises(RefusedError, match="is no name of a key"):
+        checked("key", name, DIGEST)
+
+
+@pytest.mark.parametrize("value", ["", "20/400", "ab", f"20 {DIGEST}", f"0/0 {DIGEST}", DIGEST.upper(), f" {DIGEST}"])
+def test_what_no_key_can_say(value: str) -> None:
+    with pytest.raises(RefusedError, match=r"key: |limit: "):
+        checked("key", "a", value)
