@@ -8,6 +8,7 @@ libnghttp2 has looked at most of it before. It is looked at again, because what 
 HTTP/1, to which a LF that slipped through would be another request.
 
     fields like the last ones    only the target is read       PlainHeads.again()
+    another Cookie               that, too                     PlainHeads.with_cookie()
     plain, or not                as in HTTP/1                  PlainHeads.read(), Examiner.examine()
 """
 
@@ -41,6 +42,9 @@ UNPACKED_TIMES: Final = 2
 7541 appendix B), which is less. A longer head names the same few fields of the table again and again: it would cost us
 what 32 KB cost, and its sender 20 bytes."""
 
+REPEATED_LIMIT: Final = 4096
+"""bytes. No larger head is kept for the next one of its connection, as in head_reader.py."""
+
 _KNOWN: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 # RFC 9113 section 8.2.1: a name is a token without upper case. Several of them, each with LF behind it.
 _NAMES: Final = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]++\n)*+")
@@ -51,20 +55,24 @@ class Http2Heads:
     """Reads the heads of one connection, over which `scheme` is spoken: b"http" or b"https". A trusted proxy may say
     either, as it may have ended TLS (`any_scheme`)."""
 
-    __slots__ = ("_any_scheme", "_kept", "_last", "_plain", "_scheme")
+    __slots__ = ("_any_scheme", "_last", "_plain", "_scheme")
 
     def __init__(self, plain: PlainHeads, scheme: bytes, any_scheme: bool) -> None:
         """`plain`: what all connections share, the limits among it."""
         self._plain = plain
         self._scheme = scheme
         self._any_scheme = any_scheme
-        self._last: tuple[bytes, bytes, Pairs] = (b"", b"", ())  # method, authority and fields of `_kept`
-        self._kept: Head | None = None  # a plain head without a body
+        self._last: LastHead | None = None  # a plain head without a body
 
     def read(self, pairs: Pairs, ended: bool, new_key: Callable[[], bytes], received: int) -> Head:
         """The head that `pairs` are, which came in `received` bytes or less; `ended`: no body follows. `new_key` makes
         a Sec-WebSocket-Key for a server of HTTP/1, where a WebSocket is asked for (RFC 8441 section 5). Raises
         Broken."""
+        last = self._last
+        if last is not None and ended:
+            head = last.again(pairs, self._plain, received)
+            if head is not None:
+                return head
         pseudo, fields = _parted(pairs)
         method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
         authority = pseudo.get(b":authority", b"")
@@ -72,12 +80,8 @@ class Http2Heads:
         protocol = pseudo.get(b":protocol")
         if protocol is not None:
             return self._tunnel(method, path, authority, protocol, fields, ended, new_key, received)
-        if ended and (method, authority, fields) == self._last:
-            head = self._again(method, path)
-            if head is not None:
-                return head
         text, stop = self._write(method, path, authority, fields, received)
-        return self._read(text, stop, (method, authority, fields), ended)
+        return self._read(text, stop, pairs, ended)
 
     def _check_target(self, pseudo: dict[bytes, bytes], method: bytes, path: bytes) -> None:
         if method == b"CONNECT" and b":protocol" not in pseudo:
@@ -89,16 +93,6 @@ class Http2Heads:
             raise Broken(Rule.SCHEME)
         if path[0] != _SLASH and not (path == b"*" and method == b"OPTIONS"):
             raise Broken(Rule.TARGET_FORM)
-
-    def _again(self, method: bytes, path: bytes) -> Head | None:
-        """The last head with another target. Raises Broken."""
-        kept = self._kept
-        if kept is None:
-            return None
-        head = Head()
-        head.__dict__.update(kept.__dict__)
-        line = b"%b %b HTTP/1.1" % (method, path)
-        return head if self._plain.again(head, line, len(line)) else None
 
     def _write(self, method: bytes, path: bytes, authority: bytes, fields: Pairs, received: int) -> tuple[bytes, int]:
         """The head as HTTP/1.1 writes it, and where its first line ends. Raises Broken."""
@@ -123,7 +117,7 @@ class Http2Heads:
             lines += [b"%b: %b" % pair for pair in fields]
         text = b"%b\r\n\r\n" % b"\r\n".join(lines)
         max_head = self._plain.examiner.max_head
-        if len(text) > min(max_head, UNPACKED_BYTES + UNPACKED_TIMES * received):
+        if len(text) > _most(max_head, received):
             raise Broken(Rule.TARGET_SIZE if len(line) > max_head else Rule.HEAD_SIZE)
         if text.count(b"\n") != len(lines) + 1 or text.count(b"\r") != len(lines) + 1:
             raise Broken(Rule.CONTROL_CHARACTER)
@@ -138,18 +132,18 @@ class Http2Heads:
         if not same_authority(authority, hosts[0], self._scheme.decode("ascii")):
             raise Broken(Rule.HOST_DIFFERS)
 
-    def _read(self, text: bytes, stop: int, asked: tuple[bytes, bytes, Pairs], ended: bool) -> Head:
+    def _read(self, text: bytes, stop: int, pairs: Pairs, ended: bool) -> Head:
         plain = self._plain
         head = plain.read(text, stop)
         if head is not None and ended and not head.length:
-            self._last, self._kept = asked, _copy(head)
+            self._last = LastHead(head, pairs, text, stop) if len(text) <= REPEATED_LIMIT else None
         if head is None:
             head = plain.examiner.examine(text, stop)
         head.http = "2"
         if ended:
             if head.length:
                 raise Broken(Rule.STREAM_ERROR)
-        elif not head.length and not _says_length(asked[2]):
+        elif not head.length and not _says_length(pairs):
             head.length = CHUNKED
             head.doubtful = head.method not in BODY_USUAL
         return head
@@ -183,6 +177,64 @@ class Http2Heads:
         head = examiner.examine(text, stop)
         head.http = "2"
         return head
+
+
+class LastHead:
+    """A plain head without a body, and what it was read from: most requests of a connection differ from the one before
+    in their path, or in their path and Cookie. What is the same need not be looked at again."""
+
+    __slots__ = ("_cookie", "_cookies", "_head", "_line", "_pairs", "_path", "_rest", "_text")
+
+    def __init__(self, head: Head, pairs: Pairs, text: bytes, stop: int) -> None:
+        """`head` was written as `text`, whose first line ends at `stop`. It has one :path, and no fields before it."""
+        self._head = _copy(head)
+        self._pairs = pairs
+        self._text = text
+        self._line = stop
+        names = [name for name, _ in pairs]
+        self._path = names.index(b":path")
+        count = names.count(b"cookie")
+        first = names.index(b"cookie") if count else len(names)
+        together = names[first : first + count].count(b"cookie") == count
+        self._cookies = first if together else len(names)  # where those begin that may be others
+        self._rest = first + count if together else len(names)  # and where what is behind them does
+        self._cookie = text.find(_COOKIE, stop) + 2 if count else 0  # its line in `text`
+
+    def again(self, pairs: Pairs, plain: PlainHeads, received: int) -> Head | None:
+        """The head that `pairs` are, which came in `received` bytes or less and are the whole request; None if it must
+        be read in full. Raises Broken when the target is too long."""
+        last, at, cookies, rest = self._pairs, self._path, self._cookies, self._rest
+        if pairs == last:
+            return _copy(self._head)
+        behind = len(pairs) - len(last) + rest  # where what follows the cookies begins in `pairs`
+        if behind < cookies or pairs[:at] != last[:at] or pairs[at + 1 : cookies] != last[at + 1 : cookies]:
+            return None
+        name, path = pairs[at]
+        if name != b":path" or pairs[behind:] != last[rest:]:
+            return None
+        line = b"%b %b HTTP/1.1" % (self._head.method.encode("ascii"), path)
+        crumbs = pairs[cookies:behind]
+        if crumbs != last[cookies:rest]:
+            return self._with_cookie(crumbs, line, plain, received)
+        head = Head()
+        head.__dict__.update(self._head.__dict__)
+        return head if plain.again(head, line, len(line)) else None
+
+    def _with_cookie(self, crumbs: Pairs, line: bytes, plain: PlainHeads, received: int) -> Head | None:
+        if not crumbs or not self._cookie or any(name != b"cookie" for name, _ in crumbs):
+            return None
+        text, at = self._text, self._cookie
+        cookie = b"cookie: " + b"; ".join([value for _, value in crumbs])
+        data = b"%b%b%b%b" % (line, text[self._line : at], cookie, text[text.find(b"\r\n", at) :])
+        if len(data) > _most(plain.examiner.max_head, received):
+            return None
+        start = at - self._line + len(line)
+        return plain.with_cookie(self._head, data, len(line), start, start + len(cookie))
+
+
+def _most(max_head: int, received: int) -> int:
+    """bytes that a head may have that came in so many."""
+    return min(max_head, UNPACKED_BYTES + UNPACKED_TIMES * received)
 
 
 def _copy(head: Head) -> Head:
@@ -219,5 +271,6 @@ def _says_length(fields: Pairs) -> bool:
     return any(name == b"content-length" for name, _ in fields)
 
 
+_COOKIE: Final = b"\r\ncookie: "
 _SCHEMES: Final = frozenset({b"http", b"https"})
 _SLASH: Final = ord("/")

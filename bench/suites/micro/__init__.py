@@ -62,6 +62,10 @@ CASES: Final = {
         Case("forward-chunked", "a request forwarded, its response 640 KiB in 4 KiB chunks", requests.forward_chunked),
         Case("refuse", "a request refused, its fields new each time", requests.refuse),
         Case("refuse-repeated", "a request refused, its fields repeated", requests.refuse_repeated),
+        Case("h2-forward", "a stream of HTTP/2 forwarded, its cookie new each time", requests.forward_http_2),
+        Case("h2-forward-repeated", "a stream of HTTP/2 forwarded, its fields repeated", requests.repeat_http_2),
+        Case("h2-refuse", "a stream of HTTP/2 refused, its cookie new each time", requests.refuse_http_2),
+        Case("h2-refuse-repeated", "a stream of HTTP/2 refused, its fields repeated", requests.refuse_http_2_repeated),
         Case("connection", "a connection with one request, forwarded", requests.connection),
         Case("connection-refused", "a connection with one request, refused", requests.connection_refused),
     )

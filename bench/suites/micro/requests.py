@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from bench.suites import rig
+from bench.suites.asymmetry import http2
 from bench.suites.micro.case import BATCH, Batch, cpu, timed
 from bench.suites.micro.heads import CLOSE, GET
 from bench.suites.micro.policy import CHEAP, buy
@@ -146,3 +148,61 @@ def connection_refused() -> Batch:
         return spent
 
     return batch
+
+
+def streams(cookies: bool) -> list[bytes]:
+    """The first request of a connection, with a browser's fields, and BATCH others that name them by HPACK's numbers;
+    with `cookies` each has another one."""
+    kept = [http2.HOST, *(pair for pair in http2.BROWSER if pair[0] != b"cookie" or not cookies)]
+    first = http2.head(1, *(http2.kept(*pair) for pair in kept))
+    numbered = http2.whole(len(kept))
+    more = [b"theme=%d" % number for number in range(BATCH)] if cookies else []
+    return [
+        first,
+        *(
+            http2.head(3 + 2 * at, numbered, http2.literal(b"cookie", more[at]) if cookies else b"")
+            for at in range(BATCH)
+        ),
+    ]
+
+
+def over_http_2(proxy: rig.Proxy, heads: Sequence[bytes], number: int, action: str) -> float:
+    """Ask for so many streams, one at a time."""
+    client = proxy.connect_http2()
+    client.data_received(http2.BEGIN + http2.frame(http2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30)))
+
+    def ask(head: bytes) -> None:
+        client.data_received(head)
+        if proxy.origin.exchange is not None:
+            proxy.origin.data_received(rig.RESPONSE)
+        client.pump()
+
+    ask(heads[0])
+    before = proxy.counted(action)
+    began = cpu()
+    for head in heads[1 : number + 1]:
+        ask(head)
+    spent = cpu() - began
+    assert proxy.counted(action) - before == number
+    client.connection_lost(None)
+    return spent
+
+
+def forward_http_2() -> Batch:
+    proxy, heads = rig.Proxy(), streams(cookies=True)
+    return lambda number: over_http_2(proxy, heads, number, "forward")
+
+
+def repeat_http_2() -> Batch:
+    proxy, heads = rig.Proxy(), streams(cookies=False)
+    return lambda number: over_http_2(proxy, heads, number, "forward")
+
+
+def refuse_http_2() -> Batch:
+    proxy, heads = refusing(), streams(cookies=True)
+    return lambda number: over_http_2(proxy, heads, number, "limit")
+
+
+def refuse_http_2_repeated() -> Batch:
+    proxy, heads = refusing(), streams(cookies=False)
+    return lambda number: over_http_2(proxy, heads, number, "limit")

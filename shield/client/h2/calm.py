@@ -83,11 +83,14 @@ class Calm:
         passed = now - self._seen
         if passed > 0.0:
             self._seen = now
-            self._control = min(CONTROL_BURST, self._control + passed * CONTROL_RATE)
+            if self._control < CONTROL_BURST:
+                self._control = min(CONTROL_BURST, self._control + passed * CONTROL_RATE)
             if self._silence < SILENCE_BURST:
                 self._silence = min(SILENCE_BURST, self._silence + passed * SILENCE_RATE)
-            self._resets = min(RESETS_BURST, self._resets + passed * RESETS_RATE)
-            self._errors = min(ERRORS_BURST, self._errors + passed * ERRORS_RATE)
+            if self._resets < RESETS_BURST:
+                self._resets = min(RESETS_BURST, self._resets + passed * RESETS_RATE)
+            if self._errors < ERRORS_BURST:
+                self._errors = min(ERRORS_BURST, self._errors + passed * ERRORS_RATE)
 
     def control(self) -> Budget | None:
         """A frame of control has come. What it exceeds."""
@@ -111,8 +114,10 @@ class Calm:
 
     def asked(self, size: int) -> None:
         """A request has come, in a read of `size` bytes."""
-        self._control = min(CONTROL_BURST, self._control + EARNED_BY_REQUEST)
-        self._silence = max(self._silence, SILENCE_BURST + size)
+        if self._control < CONTROL_BURST:
+            self._control = min(CONTROL_BURST, self._control + EARNED_BY_REQUEST)
+        if self._silence < SILENCE_BURST + size:
+            self._silence = SILENCE_BURST + size
 
     def received(self, size: int) -> None:
         """So many bytes of payload have come in one frame."""
@@ -125,7 +130,8 @@ class Calm:
 
     def sent(self, size: int) -> None:
         """A piece of a response is on its way."""
-        frames = EARNED_BY_PIECE + EARNED_BY_FRAME * (size // FRAME)
-        self._control = min(CONTROL_BURST, self._control + frames)
+        if self._control < CONTROL_BURST:
+            frames = EARNED_BY_PIECE + EARNED_BY_FRAME * (size // FRAME)
+            self._control = min(CONTROL_BURST, self._control + frames)
         if self._silence < SILENCE_BURST:
             self._silence = min(SILENCE_BURST, self._silence + SILENCE_EARNED + size / SILENCE_PART)

@@ -491,8 +491,8 @@ class Http2Connection(asyncio.Protocol):
                 if data:
                     self._write(data)
                 if events:
-                    self._handle(events, now)
-                if not data and not self._go_on(now):
+                    self._handle(events, now)  # what comes of that is sent by another call
+                if len(data) < PUMP_BYTES and not ((self._blocked or self._finishing) and self._go_on(now)):
                     break
         except SessionError as error:
             self._fail(error, now)

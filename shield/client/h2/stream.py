@@ -295,8 +295,9 @@ class Stream(Answering):
 
     def _stop_collecting(self) -> None:
         self._collecting = None
-        self._serving.forwarder.backlog.keeps(-self._gathered)
-        self._gathered = 0
+        if self._gathered:
+            self._serving.forwarder.backlog.keeps(-self._gathered)
+            self._gathered = 0
 
     def kept(self) -> int:
         """bytes of its body in memory."""
@@ -357,7 +358,7 @@ class Stream(Answering):
         """Everything has been said."""
         self._phase = LINGER
         self._stop_collecting()
-        self.watch.client_reading(now, self.flow.taken())
+        self.watch.client_reading(now, self.flow.sent - self.get_write_buffer_size())
         self._connection.finishing(self)
 
     def _rest(self, request: Request, head: Head, now: float) -> None:
