@@ -19,6 +19,7 @@ from shield.policy.api_keys import ApiKeys
 from shield.policy.board.claims import Claims
 from shield.policy.board.seat import Seat
 from shield.policy.challenge.challenge import Challenger, CheckWork
+from shield.policy.cluster.side import Side
 from shield.policy.drops import Drops
 from shield.policy.history import History
 from shield.policy.identity import Identity
@@ -44,12 +45,15 @@ class Clients:
         check_work: CheckWork,
         seat: Seat | None,
         check_hashwx: CheckWork | None = None,
+        side: Side | None = None,
     ) -> None:
         limits, tables, challenge = settings.limits, settings.tables, settings.challenge
         self.keys = keys
         self.entropy = entropy
         self.notes = Notes()
-        self.news = News(seat is not None)
+        self.side = side
+        """What other machines are told, and tell; None where this one is alone."""
+        self.news = News(seat is not None or side is not None)
         self.journal = News(False, MOST_IN_JOURNAL)
         self.claims = None if seat is None else Claims(seat)
         self.history = History(settings.history, tables.history)
@@ -60,7 +64,16 @@ class Clients:
         self.tokens = PassTokens(keys, entropy, wall_offset)
         self.sellers = Sellers(tables.passes, limits.pass_)
         self.challenger = Challenger(
-            challenge, keys, entropy, tables.spent, wall_offset, check_work, self.claims, self.journal, check_hashwx
+            challenge,
+            keys,
+            entropy,
+            tables.spent,
+            wall_offset,
+            check_work,
+            self.claims,
+            self.journal,
+            check_hashwx,
+            None if side is None else side.answers,
         )
         self.alarms: set[str] = set()
         """The sites at which newcomers are judged, or the queue does not move on."""

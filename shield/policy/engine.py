@@ -32,9 +32,11 @@ from shield.policy.bans import Ban, in_force
 from shield.policy.board.crew import Crew
 from shield.policy.board.paid import Paid
 from shield.policy.board.seat import Seat
+from shield.policy.bucket import Rate
 from shield.policy.challenge.challenge import Challenge, CheckWork, Redemption, solved
 from shield.policy.challenge.settings import ChallengeMode
 from shield.policy.clients import Clients
+from shield.policy.cluster.side import SHARED, Side
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.entries import Pass
 from shield.policy.explain.explainer import Explainer
@@ -90,6 +92,16 @@ CLIENT_BANNED: Final = Reason.CLIENT_BANNED
 UPSTREAM_ERRORS: Final = frozenset({502, 503, 504})
 
 
+def _decide_spread(
+    decide: Callable[[Request, float], Verdict], note: Callable[[Request], None], request: Request, now: float
+) -> Verdict:
+    """As Engine.decide, where other workers or machines serve the same client."""
+    verdict = decide(request, now)
+    if request.charged_factor != NOT_CHARGED:
+        note(request)
+    return verdict
+
+
 class OperatorSide(NamedTuple):
     """What the operator changes and asks at run time. One attribute of the engine: from 30 on, those of an object are
     kept in a table of its own, and each takes longer to read."""
@@ -109,7 +121,7 @@ class Engine:
     the requests that the upstream takes at once. `check_work` checks the hashes of an answer: a simulation puts
     something in its place that takes no hashes. `check_hashwx`: the same in HashWX, where that is asked for. `seat`: of
     one of several workers (board/); None where there is one. `beside`: the first engine of those that share what is
-    known of clients.
+    known of clients. `side`: of one of several machines.
     """
 
     def __init__(
@@ -124,11 +136,12 @@ class Engine:
         site: str = DEFAULT_SITE,
         beside: Engine | None = None,
         check_hashwx: CheckWork | None = None,
+        side: Side | None = None,
     ) -> None:
         limits, tables, challenge, part = settings.limits, settings.tables, settings.challenge, settings.part
         self.site = site
         self.clients: Clients = (
-            Clients(settings, keys, entropy, wall_offset, check_work, seat, check_hashwx)
+            Clients(settings, keys, entropy, wall_offset, check_work, seat, check_hashwx, side)
             if beside is None
             else beside.clients
         )
@@ -214,8 +227,9 @@ class Engine:
         self._least_cost = settings.routes.least_cost
         self._tiers = [0] * len(Tier)  # requests so far
         paid = None if sums is None else Paid(limits, self._identity, self._passes, sums)
-        if paid is not None:
-            self.decide = partial(self._decide_spread, paid)  # type: ignore[method-assign] # the others ask nothing
+        leases = None if clients.side is None else clients.side.leases
+        for note in [noting.note for noting in (paid, leases) if noting is not None]:  # the others ask nothing
+            self.decide = partial(_decide_spread, self.decide, note)  # type: ignore[method-assign]
         self._windows = Windows(
             settings=settings,
             tally=tally,
@@ -296,6 +310,7 @@ class Engine:
                 times=self._times,
                 window=settings.pressure.window,
                 windows=self._windows,
+                side=None if beside is not None else clients.side,
             )
 
     # Who asks
@@ -338,13 +353,6 @@ class Engine:
             tried.note(request, verdict.action)
         request.verdict = verdict
         return verdict if request.body_pending else self._admission.enter(request, now)
-
-    def _decide_spread(self, paid: Paid, request: Request, now: float) -> Verdict:
-        """The same, where other workers serve the same client."""
-        verdict = Engine.decide(self, request, now)
-        if request.charged_factor != NOT_CHARGED:
-            paid.note(request)
-        return verdict
 
     def enter(self, request: Request, now: float) -> Verdict:
         """The body of a request that was let in is here: FORWARD with a slot, QUEUE, or SHED.
@@ -799,6 +807,46 @@ class Engine:
     def export_journal(self) -> Iterator[list[Any]]:
         """What the journal has collected since the last call, as rows like those of `export_learned`."""
         return self._remembered.noted()
+
+    # Other machines
+
+    def share(self, rates: float, bursts: float, slots: Callable[[int], int], now: float) -> None:
+        """Have these parts of the limits be this machine's, and `slots` of what the service takes at once; the others
+        are other machines'."""
+        side, effects = self.clients.side, self._operator.effects
+        if side is not None and side.leases is not None:
+            side.leases.go_by(*effects.limits)
+        effects.share(rates, bursts)
+        self._concurrency.share(slots, now)
+
+    @property
+    def nominal_limits(self) -> list[Rate]:
+        """The buckets of clients and addresses, over all machines."""
+        return list(self._operator.effects.limits)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it is this one that speaks for its machine."""
+        return self._several is None or self._several.leads
+
+    def tell_machines(self) -> None:
+        """Lay out what other machines are to hear. Where there are several workers, the one that leads does it as it
+        hears of it."""
+        side, news = self.clients.side, self.clients.news
+        if side is not None and self._several is None:
+            for kind, thing in news.take():
+                if kind in SHARED:
+                    side.tell(self._remembered.row(kind, thing))
+
+    def hear_machines(self, rows: Sequence[list[Any]], now: float) -> int:
+        """Take rows that another machine has told; how many were of use."""
+        news, several = self.clients.news, self._several
+        news.on = False  # what was heard is no news
+        taken = self._remembered.load(rows, now)
+        news.on = True
+        if several is not None:
+            several.pass_on(rows)
+        return taken
 
     # Before a verdict, and now and then
 

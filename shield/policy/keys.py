@@ -22,6 +22,7 @@ _CLIENT: Final = b"shield-client"
 _ORDER: Final = b"shield-order"
 _TICKET: Final = b"shield-ticket"
 _LOOP: Final = b"shield-loop"
+_CLUSTER: Final = b"shield-cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,11 @@ def loop_tag(key: bytes, address: bytes) -> bytes:
     return _tag(key, _LOOP, 6, address)
 
 
+def cluster_tag(key: bytes, value: bytes) -> bytes:
+    """MAC of a value in the store that several machines share."""
+    return _tag(key, _CLUSTER, TAG_BYTES, value)
+
+
 def order_tag(key: bytes, holder: bytes, epoch: int) -> int:
     """16 bits that put equals in an order nobody can predict, another one in each epoch (a whole number)."""
     message = holder + epoch.to_bytes(8, "big", signed=True)
@@ -83,6 +89,6 @@ def _tag(key: bytes, purpose: bytes, size: int, message: bytes) -> bytes:
     return taken.digest()
 
 
-@lru_cache(maxsize=16)  # seven purposes, two keys
+@lru_cache(maxsize=16)  # eight purposes, two keys
 def _begun(key: bytes, purpose: bytes, size: int) -> blake2b:
     return blake2b(digest_size=size, key=key, person=purpose)

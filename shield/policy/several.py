@@ -5,13 +5,15 @@ Who leads closes the windows for all. Who follows reports what it has counted, a
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from shield.policy.board.claims import Claims
 from shield.policy.board.crew import Crew
 from shield.policy.board.paid import Paid
 from shield.policy.board.report import Counted
 from shield.policy.challenge.challenge import Challenger
+from shield.policy.cluster.side import Side
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.news import News
 from shield.policy.queue.queue import Queue
@@ -23,16 +25,20 @@ from shield.policy.windows import EARLY, Windows
 
 REPORT_SECONDS: Final = 0.1
 """How often a worker that follows reports, and tells of payments. The one that leads reads every half second."""
+MOST_ASKED: Final = 64
+"""Answers to other machines' challenges that a worker which follows asks for every 20 ms, by way of the one that leads.
+"""
 ROUTES_TOLD: Final = 8
 """Routes of which a worker tells the others in each window, those most asked for: who has seen most of one is right."""
 
 
 class Several:
-    """Carries news between the board and the parts of one engine. It has an attribute for each of them."""
+    """Carries news between the board and the parts of one engine. It has more than 15 attributes because each of them
+    is one. `side`: where there are other machines, what they hear from the worker that leads."""
 
     __slots__ = (
         "_challenger", "_claims", "_concurrency", "_crew", "_news", "_paid", "_paid_at", "_queue", "_remembered",
-        "_routes", "_settled", "_times", "_told_at", "_window", "_windows",
+        "_routes", "_settled", "_side", "_times", "_told_at", "_window", "_windows",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +57,7 @@ class Several:
         times: UpstreamTimes,
         window: float,
         windows: Windows,
+        side: Side | None = None,
     ) -> None:
         """`settled`: samples after which a route's time is known; `window`: seconds; `paid`: where connections are
         spread."""
@@ -65,6 +72,7 @@ class Several:
         self._routes = routes
         self._settled = settled
         self._times = times
+        self._side = side
         self._window = window
         self._windows = windows
         self._paid_at = self._told_at = 0.0  # when payments and routes were told
@@ -123,9 +131,29 @@ class Several:
         lost = self._news.lost + (0 if self._paid is None else self._paid.lost)
         return self._crew.status(self._claims.missed, lost)
 
+    @property
+    def leads(self) -> bool:
+        """Whether this worker leads."""
+        return self._crew.leads
+
+    def pass_on(self, rows: Sequence[list[Any]]) -> None:
+        """Tell the other workers what another machine has told."""
+        for row in rows:
+            self._crew.tell(row)
+
+    def _relay(self, row: Any) -> None:
+        """Have the worker that leads tell the other machines what one of this machine's has to say."""
+        if self._side is not None and self._crew.leads and isinstance(row, list) and row:
+            self._side.tell(row)
+
     def _tell(self, now: float) -> None:
+        if self._side is not None and not self._crew.leads:
+            for row in self._side.take(MOST_ASKED):
+                self._crew.tell(row)
         for kind, thing in self._news.take():
-            self._crew.tell(self._remembered.row(kind, thing))
+            row = self._remembered.row(kind, thing)
+            self._crew.tell(row)
+            self._relay(row)
         if self._paid is not None and now >= self._paid_at + REPORT_SECONDS:
             self._paid_at = now
             for row in self._paid.rows(now):
@@ -134,7 +162,12 @@ class Several:
     def _hear(self, now: float) -> None:
         news = self._news
         news.on = False  # what was heard is no news
-        self._remembered.load(self._crew.hear(), now)
+        rows = self._crew.hear()
+        self._remembered.load(rows, now)
         news.on = True
+        for row in rows:
+            self._relay(row)
+            if self._side is not None:
+                self._side.hear(row)
         # This is done at each answer, too; here it is for whoever inherits from this worker.
         self._challenger.hear(now)

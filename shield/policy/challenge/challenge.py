@@ -53,6 +53,7 @@ from cachetools import Cache
 from shield.policy.board.claims import Claims
 from shield.policy.bucket import Bucket, Rate
 from shield.policy.challenge.settings import ChallengeSettings
+from shield.policy.cluster.answers import Answers
 from shield.policy.keys import TAG_BYTES, Keys, challenge_tag, mark_tag
 from shield.policy.news import NOBODY, News
 from shield.policy.rows import count, key, number
@@ -193,10 +194,12 @@ class Challenger:
         claims: Claims | None = None,
         journal: News = NOBODY,
         check_hashwx: CheckWork | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self._check_hashwx = check_hashwx
         self._fallbacks = Bucket(Rate(1.0 / FALLBACK_EVERY, MOST_FALLBACKS))
         self._settings = settings
+        self._answers = answers  # to challenges of other nodes; None: there are none
         self._claims = claims  # of the other workers; None: there are none
         self._journal = journal
         self._check_work = check_work
@@ -234,8 +237,7 @@ class Challenger:
         settings = self._settings
         target = min(k * (1 << 64) // expected, (1 << 64) - 1)
         expiry = int(now + self._wall_offset + settings.lifetime)
-        if not self._place:
-            self._place = self._entropy(PLACE_BYTES)
+        self.places()
         self._count = count = self._count + 1 & 0xFFFF
         body = BODY.pack(VERSION, algorithm, k, target, expiry, self._place, count)
         body += mark_tag(self._keys.current, body)
@@ -277,7 +279,7 @@ class Challenger:
         moved = hidden != _hidden(client, tag) and (former is None or hidden != _hidden(former, tag))
         paid = (k << 64 + HASHWX_WEIGHT_BITS * hashwx) * MOVING_DISCOUNT
         cheap = moved and paid < price * target
-        if moved and not self._knows(place):
+        if moved and not self._knows(place) and (self._answers is None or place not in self._answers.others):
             return Redeemed.FOREIGN, 0
         if cheap and (cheapest is None or self._movers < 1.0 or paid < cheapest * target):
             return Redeemed.FOREIGN, 0
@@ -288,6 +290,15 @@ class Challenger:
             self.hear(now)
         if tag in self.spent:
             return Redeemed.SPENT, 0
+        elsewhere = self._answers is not None and place not in self.places()
+        if elsewhere and self._answers is not None:
+            if place not in self._answers.others:
+                return Redeemed.FOREIGN, 0
+            if self._answers.asked(tag) is False:
+                return Redeemed.SPENT, 0
+            if self._answers.waits(tag):
+                self._answers.ask(tag, place, expires, now)
+                return Redeemed.BUSY, 0
         if len(nonces) != k or not all(type(n) is int and 0 <= n < MOST_NONCE for n in nonces):
             return Redeemed.MALFORMED, 0
         fallback = self._check_hashwx is not None and not hashwx
@@ -300,6 +311,9 @@ class Challenger:
         self._time.spend(min(right + 1, k) * seconds, now)
         if right < k:
             return Redeemed.WRONG, 0
+        if elsewhere and self._answers is not None and not self._answers.asked(tag):
+            self._answers.ask(tag, place, expires, now)
+            return Redeemed.BUSY, 0
         if not self.first(tag, expires, now):
             return Redeemed.SPENT, 0
         self.spent.add(tag, expires)
@@ -364,6 +378,22 @@ class Challenger:
     def _knows(self, place: bytes) -> bool:
         """Whether it is known here which challenges of that place are spent."""
         return place == self._place if self._claims is None else place in self._claims.places
+
+    def places(self) -> frozenset[bytes]:
+        """The places that challenges of this machine carry."""
+        if self._claims is not None:
+            return self._claims.places
+        if not self._place:
+            self._place = self._entropy(PLACE_BYTES)
+        return frozenset((self._place,))
+
+    def spend_for(self, tag: bytes, expires: float, now: float) -> bool:
+        """Spend a challenge of this machine for another one, which has an answer; False when it is spent."""
+        if tag in self.spent or self.spent.full(now) or not self.first(tag, expires, now):
+            return False
+        self.spent.add(tag, expires)
+        self._journal.changed("spent", (tag, expires))
+        return True
 
     def rows(self, now: float) -> Iterator[list[Any]]:
         """The spent challenges as plain rows: tag as hex, and when it expires by the wall clock."""

@@ -19,6 +19,7 @@ A fixed limit (`adaptive = false`) keeps x and b all the same: the pressure read
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from shield.policy.board.seat import Seat
@@ -95,6 +96,15 @@ class Concurrency:
         """Whether the limit is heeded from now on."""
         self._drains = self._settings.adaptive and heeded
         self._probe.allow(heeded)
+
+    def share(self, part: Callable[[int], int], now: float) -> None:
+        """Have `part` of the places that the operator has set be this machine's from now on. Of a limit that is found,
+        each machine finds its own."""
+        before = self._limit.value
+        for limit in (self._many, self._few):
+            limit.bound(part)
+        if self._limit.value != before and self.away is None:
+            self.slots.resize(self._limit.value, now)
 
     @property
     def limit(self) -> int:

@@ -9,6 +9,7 @@ tested.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 from shield.policy.concurrency.round import Finding
@@ -32,6 +33,7 @@ class Limit:
     __slots__ = (
         "_at_last_probe",
         "_calm",
+        "_ceiling",
         "_floor_rounds",
         "_searching",
         "_settings",
@@ -45,6 +47,7 @@ class Limit:
 
     def __init__(self, settings: ConcurrencySettings, ceiling: int) -> None:
         self._settings = settings
+        self._ceiling = ceiling or (0 if settings.adaptive else settings.start)
         if settings.adaptive:
             self.most = min(settings.most, ceiling) if ceiling else settings.most
             self.least = min(settings.least, self.most)
@@ -58,6 +61,18 @@ class Limit:
         self._calm = 0.0  # of these, those of calm weather
         self._floor_rounds = 0  # running, at the floor and still too slow
         self._at_last_probe = 0
+
+    def bound(self, part: Callable[[int], int]) -> None:
+        """Have `part` of what the operator has set be this machine's from now on."""
+        if not self._ceiling:
+            return
+        settings, ceiling = self._settings, part(self._ceiling)
+        if settings.adaptive:
+            self.most = min(settings.most, ceiling)
+            self.least = min(settings.least, self.most)
+            self.value = min(max(self.value, self.least), self.most)
+        else:
+            self.most = self.least = self.value = ceiling
 
     def close_window(self, seconds: float, saturated: bool, calm: bool) -> None:
         """Let so many seconds pass, in calm weather or not; `saturated`: the limit was reached in them."""

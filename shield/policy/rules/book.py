@@ -46,6 +46,8 @@ PARDONED: Final = "pardoned"
 RELOADED: Final = "reloaded"
 CHANGES: Final = (ADDED, LIFTED, ENDED, UNDONE, PARDONED, RELOADED)
 NOBODY: Final = Precious()
+ELSEWHERE: Final = "at another machine"
+"""The note of a rule that was lifted there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,19 @@ class Book:
         """Let the rules go that have ended."""
         over = [rule for rule in self._rules.values() if not rule.holds(wall)]
         return [self._lift(rule, ENDED, "", "", wall) for rule in over]
+
+    def adopt(self, slot: tuple[str, str], rule: Rule | None, wall: float) -> Change | None:
+        """Take what holds at another machine in a slot, a rule or none. None where that is so already, or there is no
+        room."""
+        before = self._rules.get(slot)
+        if rule is None:
+            return None if before is None else self._lift(before, LIFTED, "", ELSEWHERE, wall)
+        tried = sum(each.dry_run for each in self.rules(wall)) if rule.dry_run else 0
+        if before is None and (len(self._rules) >= MOST_RULES or tried >= MOST_TRIED):
+            return None
+        own = replace(rule, number=self._number + 1)
+        self._rules[slot] = own
+        return self._note(ADDED, wall, own.author, own.note, own.subject, own, before)
 
     def note(self, what: str, *, author: str, note: str, subject: str, wall: float) -> Change:
         """Enter something else that an operator has done: PARDONED, RELOADED."""

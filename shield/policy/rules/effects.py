@@ -34,7 +34,7 @@ from shield.policy.per_route.judge import RouteJudge
 from shield.policy.reputation import Reputation
 from shield.policy.rules.matching import Matching
 from shield.policy.rules.overruled import Overruled
-from shield.policy.rules.rule import KEY, Rule, network_of, within
+from shield.policy.rules.rule import KEY, LEAST_BURST, Rule, network_of, within
 from shield.policy.rules.trial import Trial
 from shield.policy.settings import EngineSettings
 from shield.policy.standing import Standing
@@ -58,8 +58,8 @@ class Effects:
 
     __slots__ = (
         "_admission", "_api_keys", "_beside", "_concurrency", "_drops", "_identity", "_judge", "_judges", "_limits",
-        "_reputation", "_settings", "_site", "_squeeze", "_wall_offset", "_windows", "asked", "dry_run", "end",
-        "limits", "overruled", "rules", "trial", "tried",
+        "_parts", "_reputation", "_settings", "_site", "_squeeze", "_wall_offset", "_windows", "asked", "dry_run",
+        "end", "limits", "overruled", "rules", "trial", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +106,7 @@ class Effects:
         self.trial: Trial = Trial(judges, wall_offset, None if beside is None else beside.trial)
         self.rules: tuple[Rule, ...] = ()
         self.limits = Limited(settings.limits.client, settings.limits.address)
+        self._parts = 1.0, 1.0  # of rates and bursts, that are this machine's
         self.end = inf  # when the next rule ends; monotonic seconds
 
     @property
@@ -136,11 +137,25 @@ class Effects:
         settings = self._settings.limits
         client, address = rates.get("client", settings.client), rates.get("address", settings.address)
         self.limits = Limited(client, address)
-        self._limits.go_by(client, address)
-        self._squeeze.go_by(client, address)
+        self._go_by_limits()
         asked = self.overruled if matching.any else self._judge
         trial = self.trial.go_by(holding, standing, asked, REASONS if self.dry_run else self.tried.reasons)
         self.asked = self.trial if trial else asked
+
+    def share(self, rates: float, bursts: float) -> None:
+        """Have these parts of rates and bursts be this machine's from now on; the others are other machines'."""
+        if (rates, bursts) != self._parts:
+            self._parts = rates, bursts
+            self._go_by_limits()
+
+    def _go_by_limits(self) -> None:
+        rates, bursts = self._parts
+        client, address = (
+            Rate(rate.rate * rates, max(rate.burst * bursts, LEAST_BURST)) if self._parts != (1.0, 1.0) else rate
+            for rate in (self.limits.client, self.limits.address)
+        )
+        self._limits.go_by(client, address)
+        self._squeeze.go_by(client, address)
 
     def know(self, standing: Standing, now: float) -> None:
         """Go by what the config says of addresses now."""
