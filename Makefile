@@ -22,13 +22,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps
 
-.PHONY: run test lint format policy-test rest-test scenes fuzz clients autobahn audit test-wheel short-wheel-test docs bench soak chaos lock clean help
+.PHONY: run test lint format policy-test rest-test scenes fuzz clients cluster autobahn audit test-wheel short-wheel-test docs bench soak chaos lock clean help
 
 help:
 	@echo "make run         set up and start Shield with $(CONFIG)"
 	@echo "make test        set up, lint, type-check, run all tests, check the wheel"
 	@echo "make scenes      whole attacks in simulated time: an hour of processor time"
 	@echo "make fuzz        fuzz every parser of ours, FUZZ_SECONDS=600 each"
+	@echo "make cluster     several machines as one, over a real store: the long form of tests/cluster"
 	@echo "make clients     real clients, from curl to Chromium, with the default config"
 	@echo "make autobahn    the Autobahn cases for WebSockets, directly and through Shield"
 	@echo "make audit       ask for known vulnerabilities in the pinned dependencies"
@@ -125,6 +126,10 @@ clients: $(VENV)/clients.stamp
 CASES ?=
 autobahn: $(VENV)/clients.stamp
 	@$(BIN)/python -m tests.clients.autobahn $(CASES)
+
+# Several machines as one: what takes seconds besides, as a Valkey or Redis Cluster that forms.
+cluster: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/cluster tests/integration/test_cluster.py -n $(JOBS) -q -rs
 
 # Known vulnerabilities in what is pinned. Where nobody can be asked it says so, and does not fail.
 audit: $(VENV)/audit.stamp

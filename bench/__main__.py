@@ -1,5 +1,5 @@
 """python -m bench throughput | latency | memory | micro | attack | slow | all | soak | saturation | crowd | kernel
-| operating | chaos | compare | asymmetry | readme"""
+| operating | cluster | chaos | compare | asymmetry | readme"""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bench.suites import (
     asymmetry,
     attack,
     chaos,
+    cluster,
     compare,
     crowd,
     kernel,
@@ -47,6 +48,7 @@ TOOLS: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "kernel": (kernel, "what connection attempts of dropped addresses cost users and Shield"),
     "compare": (compare, "two checkouts of Shield, interleaved: what a change costs"),
     "operating": (operating, "what it costs requests that Shield is scraped, watched, ruled and logs"),
+    "cluster": (cluster, "what several machines as one cost a node, the store and the wire"),
     "asymmetry": (asymmetry, "what a byte can cost: the most that a KiB of each kind of input takes"),
     "readme": (readme, "show the newest results in README.md"),
 }

@@ -118,6 +118,7 @@ ORDER = (
     ("client",),
     ("exchange", "replies"),
     ("upstream",),
+    ("cluster",),
     ("operator", "exchange.ports", "lookup"),
     ("policy", "http", "wire", "solving"),
     ("model", "marks", "complaints", "files", "errors", "readers", "terminal"),

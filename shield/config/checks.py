@@ -47,10 +47,20 @@ def check(config: Config) -> Iterator[Complaint]:
     yield from ((("identity", *at), allowed) for at, allowed in unusable(config.identity))
     yield from _pages(config)
     yield from _hashes(config)
+    yield from _of_a_cluster(config)
     for at, route in _routes(config):
         for key in ("asn", "country"):
             if getattr(route, key) and not getattr(config.identity, key):
                 yield (*at, key), f"Shield cannot tell which addresses are there: name a database in identity.{key}"
+
+
+def _of_a_cluster(config: Config) -> Iterator[Complaint]:
+    """What several machines need to be one."""
+    if config.cluster.store and not config.state.secret_file:
+        yield (
+            ("cluster", "store"),
+            "the nodes know each other by their keys: name a file in state.secret_file, the same at all",
+        )
 
 
 def _routes(config: Config) -> Iterator[tuple[KeyPath, RouteSettings]]:

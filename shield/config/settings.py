@@ -12,6 +12,7 @@ from typing_extensions import Doc
 from shield.accept.listener import ListenSettings
 from shield.accept.tls import TlsSettings
 from shield.client.watch import TimeoutSettings
+from shield.cluster.settings import ClusterSettings
 from shield.config.site import MOST_SITES, SiteSettings
 from shield.config.state import StateSettings
 from shield.config.validation import STRICT
@@ -72,6 +73,7 @@ class Config:
     notify: Annotated[NotifySettings, Doc("Who is told of an attack.")] = NotifySettings()
     traces: Annotated[TracesSettings, Doc("Requests, for an OpenTelemetry collector.")] = TracesSettings()
     state: Annotated[StateSettings, Doc("What survives a restart.")] = StateSettings()
+    cluster: Annotated[ClusterSettings, Doc("Several machines as one.")] = ClusterSettings()
     identity: Annotated[IdentitySettings, Doc("Who is asking.")] = IdentitySettings()
     tables: Annotated[TableSettings, Doc("How much is remembered.")] = TableSettings()
     limits: Annotated[LimitsSettings, Doc("Token buckets.")] = LimitsSettings()

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 NAMES: Final = (
     "status", "ban", "unban", "deny", "allow", "limit", "pressure", "challenge", "dry-run", "rules", "lift", "audit",
-    "undo", "reload", "explain", "bans", "key",
+    "undo", "reload", "explain", "bans", "key", "cluster",
 )  # fmt: skip
 """Commands that ask the admin listener."""
 
@@ -157,6 +157,15 @@ def add(commands: Any) -> None:
     parsed.add_argument("asked", metavar="ADDRESS|REQUEST-ID|PASS", help="an address, the id on a page, or a pass")
     _site(parsed, "the site at which it is asked (default: that of all hosts that no other one names, or the first)")
     _add_key(commands)
+    parsed = _command(
+        commands,
+        "cluster",
+        "say which machines are one with this one, and how that goes",
+        "shield cluster status",
+        "shield cluster status --json",
+    )
+    parsed.add_argument("what", choices=("status",), help="which nodes there are, and what they do not agree about")
+    parsed.set_defaults(method="GET", path="/api/cluster")
     parsed = _command(commands, "reload", "read the config again, and say what came of it", "shield reload")
     _said(parsed)
 

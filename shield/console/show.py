@@ -36,6 +36,8 @@ def answer(command: str, said: Mapping[str, Any]) -> str:
             return "\n".join(map(change, said["changes"])) or "nothing was changed"
         case "bans":
             return "\n".join(bans(said))
+        case "cluster":
+            return "\n".join(cluster(said))
         case "explain":
             return "\n".join(explanation(said))
         case "reload":
@@ -126,6 +128,42 @@ def _words(rule: Mapping[str, Any]) -> str:
             return f"the key {subject} {_budget(rule)}"
         case kind:
             return f"{subject} {_VERBS[kind]}"
+
+
+def cluster(said: Mapping[str, Any]) -> Iterator[str]:
+    """Which machines are one, and how that goes."""
+    store = plain(said["store"])
+    if said["connected"]:
+        yield (
+            f"node {plain(said['node'])} of {said['count']} in {plain(said['name'])}; the store {store} takes "
+            f"{said['latency'] * 1e3:.1f} ms, {said['latency_most'] * 1e3:.1f} ms at most"
+        )
+    else:
+        yield (
+            f"LOST: the store {store} does not answer: {plain(said['error']) or 'not reached yet'}. Node "
+            f"{plain(said['node'])} goes by {said['rates']:.0%} of each limit, as one of {said['count']}"
+        )
+    for node in said["nodes"]:
+        here = "this node" if node["here"] else f"heard {node['age']:.1f} s ago, version {plain(str(node['version']))}"
+        attack = "ATTACK, " if node["attack"] else ""
+        yield (
+            f"  {plain(node['node'])}: {attack}pressure {number(node['pressure']):.2f}, at the service "
+            f"{number(node['in_flight']):.0f} of {number(node['slots']):.0f}, store "
+            f"{number(node['latency']) * 1e3:.1f} ms; {here}"
+        )
+    yield f"on lease here: {said['leases']} clients, addresses and passes; not told yet: {said['untold']}"
+    rejected = {reason: count for reason, count in said["rejected"].items() if count}
+    if rejected:
+        yield f"values in the store that were not believed: {_most(rejected)}"
+    if said["lost"]:
+        yield f"bans and charges that were not told for want of room: {said['lost']}"
+    for each in said["disagreements"]:
+        yield f"they disagree: {plain(each)}"
+
+
+def number(value: Any) -> float:
+    """A number that another machine has told, or 0."""
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _at(site: str) -> str:

@@ -75,6 +75,13 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "rules_not_saved": _event("error", "The disk did not take the operator's rules.", "path error"),
     "rules_unusable": _event("error", "The file of the operator's rules was put aside.", "path error kept_as"),
+    # other machines
+    "cluster_joined": _event(
+        "info", "The store answers, and the nodes of the cluster are one.", "store nodes lost_seconds"
+    ),
+    "cluster_lost": _event("error", "The store does not answer: this node is by itself.", "store error nodes effect"),
+    "cluster_node_joined": _event("info", "Another node of the cluster has come.", "node nodes"),
+    "cluster_node_left": _event("warning", "A node of the cluster has gone, or says nothing.", "node nodes"),
     # what the operator changes
     "rule_added": _event("warning", "The operator has made a rule.", _RULE),
     "rule_lifted": _event("warning", "The operator has lifted a rule.", _RULE),

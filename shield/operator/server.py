@@ -139,6 +139,7 @@ _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """What anybody who reaches the listener may ask: balancers do."""
 EXPLAIN: Final = "/api/explain"
 BANS: Final = "/api/bans"
+CLUSTER: Final = "/api/cluster"
 RECENT: Final = "/api/recent"
 HISTORY: Final = "/api/history"
 REPORT: Final = "/api/report"
@@ -234,6 +235,7 @@ class AdminServer:
             "/metrics": self._metrics,
             "/api/status": self._status,
             RECENT: self._recent,
+            CLUSTER: self._cluster,
         }
         if self._live is not None:
             self._pages[HISTORY] = self._history
@@ -363,6 +365,17 @@ class AdminServer:
             return _problem(422, "Not understood", "limit: a whole number of at most 8 digits")
         found = sorted(await self._view.bans(), key=lambda ban: (-ban["until"], ban["address"]))
         return _json(200, {"bans": found[: int(limit)], "total": len(found)})
+
+    async def _cluster(self, path: str) -> web.Response:
+        await self._refresh("/api/status")
+        said = self._view.status()
+        workers = said.get("workers") or [said]
+        # Of several workers the one that leads speaks for the machine.
+        leading = next((each for each in workers if (each.get("board") or {}).get("leads")), workers[0])
+        cluster = leading.get("cluster") or {}
+        if not cluster.get("store"):
+            return _problem(404, "Alone", "This machine is one of no cluster: cluster.store is empty.")
+        return _json(200, cluster)
 
     async def _report(self, query: Mapping[str, str]) -> web.Response:
         seconds = query.get("seconds", "7200")

@@ -222,6 +222,48 @@ class SiteStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The machines that are one, as this process sees them; `store` is "" where this one is alone."""
+
+    store: str = ""
+    name: str = ""
+    node: str = ""
+    connected: Annotated[
+        bool, Gauge("shield_cluster_connected", "1 while this node and the others hear of each other over the store.")
+    ] = False
+    error: str = ""
+    lost_seconds: Annotated[
+        float, Gauge("shield_cluster_lost_seconds", "Time since the store was lost; 0: it is not.")
+    ] = 0.0
+    count: Annotated[int, Gauge("shield_cluster_nodes", "Nodes that there are, or were when last heard of.")] = 1
+    nodes: Sequence[Mapping[str, Any]] = ()
+    rates: Annotated[
+        float, Gauge("shield_cluster_rates_ratio", "Part of each rate that this node goes by: 1 while it is connected.")
+    ] = 1.0
+    bursts: float = 1.0
+    latency: Annotated[
+        float,
+        Gauge("shield_cluster_store_seconds", "Time that the store took for a round: the median of the last ones."),
+    ] = 0.0
+    latency_most: float = 0.0
+    rounds: Annotated[int, Counter("shield_cluster_rounds", "Rounds with the store.")] = 0
+    failed: Annotated[int, Counter("shield_cluster_rounds_failed", "Rounds that the store did not answer in time.")] = 0
+    leases: Annotated[int, Gauge("shield_cluster_leases", "Clients, addresses and passes that are on lease here.")] = 0
+    untold: Annotated[
+        int, Gauge("shield_cluster_untold", "Bans and the like that the others were not told of yet.")
+    ] = 0
+    lost: Annotated[
+        int,
+        Counter("shield_cluster_lost", "Bans, charges and the like that there was no room for until they were told."),
+    ] = 0
+    rejected: Annotated[
+        Mapping[str, int],
+        Counter("shield_cluster_rejected", "Values in the store that were not believed, by reason.", ("reason",)),
+    ] = field(default_factory=dict)
+    disagreements: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     ready: Annotated[bool, Merge.ALL]
     dry_run: Annotated[bool, Merge.ANY]
@@ -243,6 +285,8 @@ class Status:
     """When DNS last said something of each, in seconds since 1970."""
     rules_tried: Annotated[Mapping[str, TriedRuleStatus], Merge.SUM, Label("rule")] = field(default_factory=dict)
     """By their numbers."""
+    cluster: ClusterStatus = ClusterStatus()
+    """The machines that are one."""
     sites: Annotated[Mapping[str, SiteStatus], Merge.EACH, Label("site")] = field(default_factory=dict)
     """Where there are several; what stands beside it is of the one that is worst off, or of all."""
 

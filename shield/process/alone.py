@@ -84,7 +84,7 @@ async def _run(
     rulebook.go_by(config)
     if predecessor is not None:
         rulebook.take(predecessor.legacy.rules)
-    generations = Generations(legacy=legacy, desk=rulebook, rules=rulebook.holding())
+    generations = Generations(legacy=legacy, desk=rulebook, rules=rulebook.holding(), adopt=rulebook.adopt)
     giver = Alone(generations, rulebook, others, lock)
 
     async def apply(config: Config) -> None:

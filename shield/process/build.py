@@ -41,12 +41,15 @@ from shield.operator.metrics import Metrics
 from shield.operator.refusals import Refusals
 from shield.operator.tracing import Traces
 from shield.policy.board.seat import Seat
+from shield.policy.cluster.leases import Leases
+from shield.policy.cluster.side import Side
 from shield.policy.engine import Engine
 from shield.policy.keys import Keys, loop_tag
 from shield.policy.request import Request
 from shield.policy.sites import Sites
 from shield.process.assembly import assemble, assemble_site
 from shield.process.board import Seats
+from shield.process.rules_desk import RulesDesk
 from shield.process.share import Share
 from shield.process.state import load_keys
 from shield.replies import hashwx, looks
@@ -76,7 +79,8 @@ class Setting:
     again. `admin` are sockets of the admin listener, where somebody else has bound it. `keys` sign passes, where this
     process serves alone. `seats` are those of one of several workers at their boards. `desk` is what the admin
     listener of one that serves alone can change. `refusals` are kept beyond a config that is read again. `known` is
-    what the service before this one has read of files that tell of addresses.
+    what the service before this one has read of files that tell of addresses. `rules_desk` has the operator's rules,
+    which are changed at other machines, too.
     """
 
     config: Config
@@ -93,6 +97,7 @@ class Setting:
     desk: Desk | None = None
     refusals: Refusals = field(default_factory=Refusals)
     known: Known | None = None
+    rules_desk: RulesDesk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Parts:
     """The parts of one process."""
 
     metrics: Metrics
+    keys: Keys
     sites: Sites
     replies: Replies
     places: Sequence[Place]  # in the order of `sites`
@@ -186,7 +192,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     if config.traces.endpoint:
         log.traces = traces = Traces(config.traces, clock, setting.wall_offset)
         closing.push_async_callback(traces.close)
-    return Parts(metrics, sites, replies, places, serving, certificates, known, crawlers, listeners, connections)
+    return Parts(metrics, keys, sites, replies, places, serving, certificates, known, crawlers, listeners, connections)
 
 
 async def _known(setting: Setting, sites: Sites) -> Known:
@@ -242,6 +248,7 @@ def _mark(config: Config, keys: Keys) -> bytes:
 def _engines(setting: Setting, sites: Sequence[Site], keys: Keys) -> Iterator[Engine]:
     first: Engine | None = None
     check_hashwx = hashwx.HashWX().check if setting.config.challenge.algorithm == "hashwx" else None
+    side = _side(setting, keys)
     for site in sites:
         most, seat = site.upstream.max_concurrency, _seat(setting, site.name)
         engine = Engine(
@@ -254,9 +261,18 @@ def _engines(setting: Setting, sites: Sequence[Site], keys: Keys) -> Iterator[En
             site=site.name,
             beside=first,
             check_hashwx=check_hashwx,
+            side=side,
         )
         first = first or engine
         yield engine
+
+
+def _side(setting: Setting, keys: Keys) -> Side | None:
+    """What the engines tell other machines, where there are any."""
+    if not setting.config.cluster.store:
+        return None
+    limits = setting.config.limits
+    return Side(Leases(limits.client, limits.address, limits.wide, limits.least_factor, keys))
 
 
 def _seat(setting: Setting, site: str) -> Seat | None:

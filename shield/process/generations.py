@@ -34,6 +34,7 @@ from shield.process.estate import Inheritance
 from shield.process.exports import Exports
 from shield.process.inherited import Legacy
 from shield.process.notifier import Notifier
+from shield.process.rules_desk import Adopt, RulesDesk
 from shield.process.service import Service
 from shield.process.share import Share
 from shield.process.shared_sockets import SharedSockets
@@ -51,8 +52,8 @@ class Generations:
 
     One of several workers has a `share`, and `drop` to tell its supervisor whose connections are to be dropped. Who
     serves alone holds the sockets here, and may have those of `legacy`. `rules` of the operator's hold from the start;
-    `desk` is what the admin listener can change. It has more than 15 attributes because it holds
-    what is for all services of the process.
+    `desk` is what the admin listener can change; `adopt` takes what was changed at other machines. It has more than 15
+    attributes because it holds what is for all services of the process.
     """
 
     def __init__(
@@ -62,10 +63,14 @@ class Generations:
         legacy: Legacy | None = None,
         desk: Desk | None = None,
         rules: Sequence[Rule] = (),
+        adopt: Adopt | None = None,
     ) -> None:
         self._share = share
         self._desk = desk
         self._rules = tuple(rules)
+        self._rules_desk = None if adopt is None else RulesDesk(adopt)
+        if self._rules_desk is not None:
+            self._rules_desk.follow(rules)
         self._keys = None if legacy is None else legacy.keys
         self._legacy = legacy
         self._inheritance: Inheritance | None = None
@@ -140,6 +145,8 @@ class Generations:
     async def follow(self, rules: Sequence[Rule], pardon: str = "") -> Pardoned:
         """Have every service go by these rules, and forget what was done by itself to `pardon`, unless that is ""."""
         self._rules = tuple(rules)
+        if self._rules_desk is not None:
+            self._rules_desk.follow(rules, pardon)
         services = [each for each in (self._present, self._next, *self._retired.values()) if each is not None]
         for service in services:
             service.follow(rules)
@@ -281,7 +288,7 @@ class Generations:
             drop, seats, desk = self._drop, self._seats, self._desk
             setting = Setting(
                 config, log, clock, wall_offset, given, drop, share, metrics, keys, admin, seats, desk, self._refusals,
-                known,
+                known, self._rules_desk,
             )  # fmt: skip
             service = Service(setting)
             await service.prepare(former, self._inheritance)

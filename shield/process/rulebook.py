@@ -22,6 +22,7 @@ import orjson
 from shield.config.settings import Config
 from shield.lookup.known import whereabouts
 from shield.operator.desk import Asker, DeskError
+from shield.policy.cluster.changes import Change as Elsewhere
 from shield.policy.explain.refusing import Pardoned
 from shield.policy.rules.book import (
     ADDED,
@@ -249,6 +250,22 @@ class Rulebook:
             lambda book, wall: [book.undo(author=asker.name, note=note, wall=wall, precious=precious)], missing=409
         )
         return {"change": made.plain(), **self._kept()}
+
+    async def adopt(self, changes: Sequence[Elsewhere], pardons: Sequence[str]) -> None:
+        """Take what was changed at other machines, once there is somebody to tell."""
+        async with self._changing:
+            if self._left or self._follow is None:
+                return  # it is told again
+            wall = self._wall()
+            made = [change for each in changes if (change := self._book.adopt(*each, wall)) is not None]
+            if made:
+                await self._save()
+                await self._tell_all(self._follow, "")
+            for subject in pardons:
+                await self._tell_all(self._follow, subject)
+            for each in made:
+                self._log(each)
+        self._look_later()
 
     async def reload(self, note: str, asker: Asker) -> dict[str, Any]:
         _, reload = self._serving()

@@ -9,13 +9,14 @@ closed in the reverse order.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import os
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shield.config.settings import Config
 from shield.errors import out_of_files
@@ -37,6 +38,9 @@ from shield.process.view import ProcessView
 from shield.process.words import named, warn_of_forgetting, warn_of_known_hashes
 from shield.upstream import health
 
+if TYPE_CHECKING:
+    from shield.cluster.node import Node
+
 DRAIN_LOOKS_SECONDS: Final = 0.020
 """How often it is looked whether all connections have ended."""
 RETIRED_LOOKS_SECONDS: Final = 0.25
@@ -49,6 +53,18 @@ TAKEN_ROWS: Final = 250
 """Rows that are handed over at a time, which takes 2.5 ms, in which no request is served."""
 MOST_PASSES: Final = 3
 """How often what was learned is handed over while further clients are banned."""
+
+
+def _node(setting: Setting, parts: Parts) -> Node | None:
+    """This process's part in what several machines do together; nothing of that is imported where there is one."""
+    config = setting.config
+    if not config.cluster.store or setting.rules_desk is None:
+        return None
+    module = importlib.import_module("shield.cluster.node")
+    node: Node = module.Node(
+        config.cluster, parts.sites, parts.keys, setting.rules_desk, setting.log, setting.clock, setting.wall_offset
+    )
+    return node
 
 
 class Service:
@@ -68,6 +84,9 @@ class Service:
         self._view: ProcessView | None = None
         self._access: Access | None = None
         self._admin: AdminServer | None = None
+        self._node: Node | None = None
+        self._member: asyncio.Task[None] | None = None
+        self._replaced = False
         self.addresses: list[str] = []
         """Where clients are served, once it has begun."""
 
@@ -95,7 +114,8 @@ class Service:
             self._known = recall(setting, parts.sites)
         self._keeper = Keeper(setting, parts.sites)
         closing.push_async_callback(self._keeper.save)
-        self._view = ProcessView(setting, parts, lambda: self._draining)
+        self._node = _node(setting, parts)
+        self._view = ProcessView(setting, parts, lambda: self._draining, self._node)
         self._access = Access(setting.config.admin.token_file)
         closing.push_async_callback(self._close_admin)
         if former is None or former.config.admin.address != setting.config.admin.address:
@@ -141,8 +161,22 @@ class Service:
             self._closing.callback(engine.end)
         self._closing.callback(timers.stop)
         timers.start()
+        self._join()
         self.addresses = parts.listeners[0].addresses
         self._tell(parts, "" if self._admin is None else self._admin.address, former is not None)
+
+    def _join(self) -> None:
+        """Be one with other machines, where there are any."""
+        if self._node is not None:
+            self._member = asyncio.get_running_loop().create_task(self._node.run())
+            self._closing.push_async_callback(self._part)
+
+    async def _part(self) -> None:
+        member, self._member = self._member, None
+        if member is not None and self._node is not None:
+            member.cancel()
+            await asyncio.gather(member, return_exceptions=True)
+            await self._node.leave(not self._replaced)
 
     @property
     def config(self) -> Config:
@@ -226,7 +260,9 @@ class Service:
         parts = self._parts
         assert parts is not None  # noqa: S101 - it has begun
         assert self._keeper is not None  # noqa: S101
-        self._draining = True
+        self._draining = self._replaced = True
+        if self._member is not None:
+            self._member.cancel()
         assert self._dropper is not None  # noqa: S101
         self._keeper.keep(False)
         parts.known.rested = True

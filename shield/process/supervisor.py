@@ -49,7 +49,7 @@ from shield.operator.merge import WorkersView
 from shield.operator.server import AdminServer
 from shield.operator.timeline import Timeline
 from shield.policy.explain.refusing import Pardoned
-from shield.policy.rules.rule import Rule
+from shield.policy.rules.rule import Rule, read
 from shield.process import signals, systemd
 from shield.process.board import attach, make, numbered
 from shield.process.control import BEAT_SECONDS, Order
@@ -156,10 +156,10 @@ class Supervisor:
     """
 
     __slots__ = (
-        "_access", "_admin", "_board_memory", "_boards", "_changing", "_clock", "_closing", "_config", "_demo",
-        "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_lock", "_log", "_notifier",
-        "_number", "_nursery", "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop", "_use",
-        "_view", "_workers", "addresses",
+        "_access", "_admin", "_adopting", "_board_memory", "_boards", "_changing", "_clock", "_closing", "_config",
+        "_demo", "_directory", "_dropped", "_exports", "_failure", "_keys", "_left", "_legacy", "_lock", "_log",
+        "_notifier", "_number", "_nursery", "_others", "_predecessor", "_rulebook", "_served", "_sockets", "_stop",
+        "_use", "_view", "_workers", "addresses",
     )  # fmt: skip
 
     def __init__(
@@ -203,6 +203,7 @@ class Supervisor:
         self._others = Predecessors() if predecessor is None else predecessor.others
         self._keys = None if legacy is None else legacy.keys
         self._left = asyncio.Event()  # for another process
+        self._adopting: set[asyncio.Task[None]] = set()
         self._boards: dict[str, int] = {}  # by site, also of those that are no more
         self._board_memory = -1  # descriptor
 
@@ -237,7 +238,7 @@ class Supervisor:
             share = self._share(number, keys, listening)
             if predecessor is not None:
                 share = replace(share, estate=predecessor.legacy.estates[number].fileno())
-            self._workers.append(WorkerHandle(share, partial(self._drop, number), self._nursery))
+            self._workers.append(WorkerHandle(share, partial(self._drop, number), self._nursery, self._changed))
         sockets = [self._socket(each) for each in self._workers]
         view = self._view = WorkersView(sockets, self._facts, self.stopping, self._events)
         closing.push_async_callback(view.close)
@@ -439,6 +440,16 @@ class Supervisor:
         rulebook.go_by(self._config)
         if self._predecessor is not None:
             rulebook.take(self._predecessor.legacy.rules)
+
+    def _changed(self, said: dict[str, Any]) -> None:
+        """Have the book hold what was changed at other machines, as a worker says."""
+        if self._rulebook is not None:
+            changes = [
+                ((kind, subject), None if rule is None else read(rule)) for kind, subject, rule in said["changes"]
+            ]
+            task = asyncio.get_running_loop().create_task(self._rulebook.adopt(changes, said["pardons"]))
+            self._adopting.add(task)
+            task.add_done_callback(self._adopting.discard)
 
     async def follow(self, rules: Sequence[Rule], pardon: str) -> Pardoned:
         """Have every worker go by these rules. One that has ended meanwhile is followed by one that does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prometheus_client.core import Metric
 
@@ -12,6 +12,7 @@ from shield.lookup.known import Known
 from shield.operator.exposition import families
 from shield.operator.status import (
     CertificateStatus,
+    ClusterStatus,
     CrawlerStatus,
     DatabaseStatus,
     ListStatus,
@@ -31,12 +32,20 @@ LOOKS: Final = 2000
 """Entries that are looked at in one turn of the loop, in 0.3 ms."""
 
 
+class Shown(Protocol):
+    """What can be shown of other machines."""
+
+    def status(self) -> ClusterStatus: ...
+
+
 class ProcessView:
     """The AdminView of one process. `draining()` says whether its end has begun."""
 
-    __slots__ = ("_draining", "_parts", "_setting")
+    __slots__ = ("_draining", "_node", "_parts", "_setting")
 
-    def __init__(self, setting: Setting, parts: Parts, draining: Callable[[], bool]) -> None:
+    def __init__(self, setting: Setting, parts: Parts, draining: Callable[[], bool], node: Shown | None = None) -> None:
+        """`node`: of a cluster."""
+        self._node = node
         self._setting = setting
         self._parts = parts
         self._draining = draining
@@ -111,6 +120,7 @@ class ProcessView:
                 str(number): TriedRuleStatus(met.requests, met.visitors, met.known)
                 for number, met in parts.sites.first.rules_tried().items()
             },
+            cluster=ClusterStatus() if self._node is None else self._node.status(),
             sites={place.site.name: _site(place, policies[place.site.name], now) for place in parts.places}
             if self._setting.config.site
             else {},

@@ -2,9 +2,10 @@
 
 Its standard input is a socket to the supervisor (control.py). Over it come the config and the share, and orders to go
 by others; back go lines of JSON: the answer to each, {} or {"error": "..."}, a beat every second, by which the
-supervisor sees that the worker does not hang, and {"dropped": [...]} whenever connections of other addresses are to be
-dropped. When the supervisor is gone, however it went, the socket reads as ended, and the worker drains and
-ends; it goes on for a while where the next supervisor gets the same sockets (orphans.py).
+supervisor sees that the worker does not hang, {"dropped": [...]} whenever connections of other addresses are to be
+dropped, and {"changes": [...]} when rules were changed at other machines. When the supervisor is gone, however it went,
+the socket reads as ended, and the worker drains and ends; it goes on for a while where the next supervisor gets the
+same sockets (orphans.py).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import orjson
 import uvloop
 
 from shield.errors import StartError
+from shield.policy.cluster.changes import Change
 from shield.process import signals
 from shield.process.control import BEAT_SECONDS, Order, Orders, first_order, say
 from shield.process.dropper import Dropped
@@ -63,7 +65,7 @@ async def _work(first: Order, control: socket.socket) -> None:
     watched = os.dup(share.listeners[0]) if kept else -1
     outliving: list[asyncio.Task[None]] = []
     teller = Teller(control)
-    generations = Generations(share, teller, rules=first.rules)
+    generations = Generations(share, teller, rules=first.rules, adopt=teller.changed)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, generations.reopen)
     loop.add_signal_handler(signal.SIGUSR2, signals.ignore, signal.SIGUSR2, generations.event)
@@ -157,8 +159,10 @@ class Teller:
     """Tells the supervisor, one whole line after the other: answers to its orders, that this worker does not hang, and
     whose new connections are to be dropped: `{"dropped": [[address, until], ...]}`.
 
-    A list of these may be longer than what a socket takes at once while the supervisor is busy. Nothing is said in the
-    middle of it.
+    Besides, what was changed at other machines: `{"changes": [[kind, subject, rule or null], ...], "pardons": [...]}`.
+
+    A list may be longer than what a socket takes at once while the supervisor is busy. Nothing is said in the middle of
+    it.
     """
 
     __slots__ = ("_control", "_saying", "_tasks")
@@ -178,6 +182,11 @@ class Teller:
     def beat(self) -> None:
         """Say that this worker does not hang, unless the last time is still on its way."""
         self._say("beat", True)
+
+    async def changed(self, changes: Sequence[Change], pardons: Sequence[str]) -> None:
+        """Have the book changed."""
+        said = [[*slot, None if rule is None else rule.plain()] for slot, rule in changes]
+        await self.answer({"changes": said, "pardons": list(pardons)})
 
     def __call__(self, dropped: Sequence[Dropped]) -> bool:
         """Say the first MOST_DROPPED; False while the last ones are still on their way."""

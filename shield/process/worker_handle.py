@@ -36,14 +36,21 @@ class WorkerHandle:
     """One worker. It has one process, or none while it pauses after a death."""
 
     __slots__ = (
-        "_answers", "_control", "_deaths", "_dropped", "_listening", "_nursery", "_share", "_silence", "_spent",
-        "_starts", "number", "process", "restarts",
+        "_answers", "_changed", "_control", "_deaths", "_dropped", "_listening", "_nursery", "_share", "_silence",
+        "_spent", "_starts", "number", "process", "restarts",
     )  # fmt: skip
 
-    def __init__(self, share: Share, dropped: Callable[[list[Dropped]], None], nursery: Nursery | None = None) -> None:
-        """`dropped` is called with the addresses whose connections are to be dropped, whenever they change. Without
-        a `nursery` its processes are new interpreters."""
+    def __init__(
+        self,
+        share: Share,
+        dropped: Callable[[list[Dropped]], None],
+        nursery: Nursery | None = None,
+        changed: Callable[[dict[str, Any]], None] = lambda said: None,
+    ) -> None:
+        """`dropped` is called with the addresses whose connections are to be dropped, whenever they change, `changed`
+        with what was changed at other machines. Without a `nursery` its processes are new interpreters."""
         self._nursery = nursery
+        self._changed = changed
         self._dropped = dropped
         self.number = share.worker
         self.process: asyncio.subprocess.Process | Child | None = None
@@ -133,6 +140,8 @@ class WorkerHandle:
                     said = orjson.loads(line)
                     if "dropped" in said:
                         self._dropped([(name, until) for name, until in said["dropped"]])
+                    elif "changes" in said:
+                        self._changed(said)
                     elif "beat" not in said:
                         answers.put_nowait(said)
         self._dropped([])

@@ -19,7 +19,7 @@ from shield.operator.access import Access
 from shield.operator.api import CALLS, MAX_BODY
 from shield.operator.desk import Asker, DeskError
 from shield.operator.openapi import document
-from shield.operator.server import BANS, EXPLAIN, HISTORY, RECENT, REPORT, STREAM, AdminServer, AdminSettings
+from shield.operator.server import BANS, CLUSTER, EXPLAIN, HISTORY, RECENT, REPORT, STREAM, AdminServer, AdminSettings
 from tests.operator.test_server import View
 
 RULE = {
@@ -162,7 +162,7 @@ async def test_the_document_has_all_calls_and_no_others() -> None:
         status, said, _ = await ask(server, "GET", "/api/openapi.json")
     assert (status, said["openapi"]) == (200, "3.1.0")
     calls = {(path, method.lower()) for path in CALLS for method in CALLS[path]}
-    calls |= {(path, "get") for path in (EXPLAIN, BANS, RECENT, HISTORY, STREAM, REPORT)}
+    calls |= {(path, "get") for path in (EXPLAIN, BANS, CLUSTER, RECENT, HISTORY, STREAM, REPORT)}
     assert {(path, method) for path, each in said["paths"].items() for method in each} == calls
     schemas = said["components"]["schemas"]
     assert {name for name in schemas if f'"#/components/schemas/{name}"' not in str(said).replace("'", '"')} == set()

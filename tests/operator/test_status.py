@@ -77,7 +77,7 @@ def test_it_stands_in_json_as_it_always_did() -> None:
         "challenged", "hitters", "strangers", "networks", "routes", "board",
         "tables", "requests", "responses", "faults", "rules", "handshakes", "connections", "bytes", "challenges",
         "passes", "latency", "log_lines", "tasks", "upstream", "certificates", "untrusted_proxy",
-        "networks_in", "databases", "lists", "crawlers", "crawlers_answered", "rules_tried", "sites",
+        "networks_in", "databases", "lists", "crawlers", "crawlers_answered", "rules_tried", "cluster", "sites",
     ]  # fmt: skip
     assert shown["bytes"] == {"in": 0, "out": 0}
     assert shown["requests"] == {}
