@@ -92,6 +92,9 @@ def _open_standard_files() -> None:
 
 
 def _run(path: str | None) -> int:
+    from shield.process import early
+
+    early.keep()
     from shield.config.load import find, load
     from shield.process.words import welcome
 
@@ -100,7 +103,7 @@ def _run(path: str | None) -> int:
 
 
 def _serve(again: Callable[[], Config], settings: Config, welcome: Welcome) -> int:
-    from shield.process import activation, alone, nursery, supervisor, worker
+    from shield.process import activation, alone, early, nursery, supervisor, worker
     from shield.process.inherited import Predecessor
     from shield.process.share import count
 
@@ -118,6 +121,7 @@ def _serve(again: Callable[[], Config], settings: Config, welcome: Welcome) -> i
         predecessor.refuse(str(error))  # who says so
         return NOT_STARTED
     finally:
+        early.keep()  # nothing handles them any more
         if cradle is not None:
             cradle.abandon()
 
@@ -191,6 +195,9 @@ def _say_json(value: object) -> None:
 
 def _demo(path: str | None) -> int:
     """The config as it is, but with the demo site as upstream, on loopback only, and with few log lines."""
+    from shield.process import early
+
+    early.keep()
     from shield.config.load import find, load
     from shield.demo import trial
 

@@ -15,3 +15,11 @@ def say(text: str, descriptor: int = 2) -> None:
         data = f"{text}\n".encode(errors="backslashreplace")
         while data:
             data = data[os.write(descriptor, data) :]
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    with contextlib.suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        return True
+    return False

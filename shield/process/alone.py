@@ -94,24 +94,26 @@ async def _run(
         rulebook.go_by(config)
 
     reloading = Reloading(config, again, apply, generations.event, changing)
-    upgrading = Upgrading(giver, changing, generations.event)
+    upgrading = Upgrading(giver, changing, generations.event, reloading.leave)
 
     def end() -> None:
+        signals.handle(end, None, None, generations.event, generations.reopen)
         others.stop()
         stop.set()
 
-    signals.handle(end, reloading.ask, upgrading.ask, generations.event, generations.reopen)
     try:
-        if predecessor is None:
-            service = await generations.start(config)
-            greet(config, service.addresses[0], welcome)
-        else:
-            check_workers(predecessor.legacy.workers, 1)
-            await generations.prepare(config)
-            await predecessor.let_begin()
-            await generations.commit()
-            await predecessor.begun()
-        rulebook.serve(generations.follow, reloading.now, generations.event)
+        async with changing:  # what signals ask for is done after the start
+            signals.handle(end, reloading.ask, upgrading.ask, generations.event, generations.reopen)
+            if predecessor is None:
+                service = await generations.start(config)
+                greet(config, service.addresses[0], welcome)
+            else:
+                check_workers(predecessor.legacy.workers, 1)
+                await generations.prepare(config)
+                await predecessor.let_begin()
+                await generations.commit()
+                await predecessor.begun()
+            rulebook.serve(generations.follow, reloading.now, generations.event)
         systemd.notify("READY=1")
         systemd.keep_alive()
         await signals.first(stop, giver.left)

@@ -46,6 +46,12 @@ class Reloading:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
+    def leave(self) -> bool:
+        """Another process has come in the place of this one, which begins nothing more. Whether that is to read the
+        config once more, since it may have read it before somebody asked for it."""
+        asked, self._asked = self._asked, False
+        return asked
+
     async def now(self) -> tuple[str, list[str]]:
         """Read the config and go by it; what stood in the way, or nothing, and the mistakes in it."""
         async with self._changing:
@@ -60,8 +66,9 @@ class Reloading:
     async def _run(self) -> None:
         while self._asked:
             async with self._changing:
-                self._asked = False
-                await self._once()
+                if self._asked:
+                    self._asked = False
+                    await self._once()
 
     async def _once(self) -> tuple[str, list[str]]:
         systemd.reloading()

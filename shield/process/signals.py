@@ -1,17 +1,20 @@
 """What signals do: SIGTERM, SIGINT and SIGQUIT stop, SIGHUP reads the config again, SIGUSR1 opens the files of the log
-again, and SIGUSR2 starts new code. SIGHUP and SIGUSR2 do nothing in a process in whose place another one has come.
+again, and SIGUSR2 starts new code. SIGHUP and SIGUSR2 do nothing in a process that is about to end, or in whose place
+another one has come.
 
-Each of them would end a process that does not handle it, without a line and without a drain.
+Each of them would end a process that does not handle it, without a line and without a drain. Those that come before
+this process can handle them are kept (early.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 from collections.abc import Callable
 from typing import Any, Final, Protocol
+
+from shield.process import early
+from shield.terminal import has_terminal
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -53,6 +56,7 @@ def handle(
             reload()
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
+    early.come_again()
 
 
 def _open_again(reopen: Callable[[], list[str]], tell: Tell) -> None:
@@ -76,11 +80,3 @@ async def first(*awaited: asyncio.Event | asyncio.Future[Any]) -> None:
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for each in waiting:
         each.cancel()
-
-
-def has_terminal() -> bool:
-    """Whether this process has a controlling terminal."""
-    with contextlib.suppress(OSError):
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-        return True
-    return False

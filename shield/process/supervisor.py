@@ -119,18 +119,20 @@ async def _run(
     supervisor = Supervisor(config, number, log, use, time.monotonic, legacy, predecessor, nursery)
     changing = asyncio.Lock()
     reloading = Reloading(config, again, supervisor.reload, supervisor.event, changing)
-    upgrading = Upgrading(supervisor, changing, supervisor.event)
+    upgrading = Upgrading(supervisor, changing, supervisor.event, reloading.leave)
     rulebook = Rulebook(lambda: time.monotonic() + wall_offset, changing)
     rulebook.serve(supervisor.follow, reloading.now, supervisor.event)
     supervisor.use_rules(rulebook)
 
     def end() -> None:
+        signals.handle(end, None, None, supervisor.event, places.reopen)
         upgrading.cancel()
         supervisor.stop()
 
     try:
-        signals.handle(end, reloading.ask, upgrading.ask, supervisor.event, places.reopen)
-        await supervisor.start()
+        async with changing:  # what signals ask for is done after the start
+            signals.handle(end, reloading.ask, upgrading.ask, supervisor.event, places.reopen)
+            await supervisor.start()
         if not supervisor.stopping():
             if predecessor is None:
                 greet(config, supervisor.addresses[0], welcome)

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from shield.errors import StartError
@@ -78,11 +79,13 @@ class Giver(Protocol):
 
 
 class Upgrading:
-    """`ask` as often as wanted. `changing` is held meanwhile: the config does not change."""
+    """`ask` as often as wanted. `changing` is held meanwhile: the config does not change. `leave` is called once the
+    heir has begun, and says whether it is to read the config again."""
 
-    __slots__ = ("_changing", "_giver", "_over", "_task", "_tell")
+    __slots__ = ("_changing", "_giver", "_leave", "_over", "_task", "_tell")
 
-    def __init__(self, giver: Giver, changing: asyncio.Lock, tell: Tell) -> None:
+    def __init__(self, giver: Giver, changing: asyncio.Lock, tell: Tell, leave: Callable[[], bool]) -> None:
+        self._leave = leave
         self._giver = giver
         self._changing = changing
         self._tell = tell
@@ -156,6 +159,8 @@ class Upgrading:
             os.environ.pop("NOTIFY_SOCKET", None)  # nothing more is to be said of this process
             await heir.is_main()
             leaving.result()
+            if self._leave():
+                heir.reload()
             return heir.pid
         finally:
             if giving is not None:
@@ -256,6 +261,10 @@ class Heir:
         if self._reading:
             self._read()
         return self._said.decode(errors="replace").splitlines()[-LAST_LINES:]
+
+    def reload(self) -> None:
+        """Have it read the config once more."""
+        self._kill(signal.SIGHUP)
 
     def end(self) -> None:
         """Have it end, if it was started."""

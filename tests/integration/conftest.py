@@ -191,9 +191,13 @@ class Shield:
 
     async def upgrade(self) -> asyncio.subprocess.Process | Fork | Heir:
         """Have new code take over; the process from before, which may have ended."""
-        before, number = self.process, len(self.seen("upgraded"))
-        before.send_signal(signal.SIGUSR2)
-        line = await self.logged("upgraded", count=number + 1)
+        number = len(self.seen("upgraded"))
+        self.process.send_signal(signal.SIGUSR2)
+        return await self.upgraded(number + 1)
+
+    async def upgraded(self, count: int = 1) -> asyncio.subprocess.Process | Fork | Heir:
+        """New code has taken over for the `count`th time; the process from before, which may have ended."""
+        before, line = self.process, await self.logged("upgraded", count=count)
         self.pid = line["heir"]
         self.process = Heir(self.pid, before.stderr)
         return before

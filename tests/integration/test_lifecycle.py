@@ -110,6 +110,47 @@ async def test_two_signals_are_no_worse_than_one(start: Callable[..., Any]) -> N
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+async def test_once_it_stops_it_neither_reloads_nor_upgrades(
+    workers: int, start: Callable[..., Any], serve: Callable[..., Awaitable[str]], client: Client
+) -> None:
+    """A process in the place of one that drained was started, and the reload failed for a closed descriptor."""
+    slow = Slow()
+    shield = await start(listen={"workers": workers}, upstream={"servers": [await serve(slow.app())]})
+    request = asyncio.create_task(client().get(shield.url("/whole")))
+    async with asyncio.timeout(30):
+        await slow.asked.acquire()
+        shield.process.send_signal(signal.SIGTERM)
+        await shield.logged("draining", count=workers)
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            shield.process.send_signal(number)
+            await shield.logged("signal_ignored", signal=number.name)
+        slow.go_on.set()
+        async with await request as response:
+            assert await response.text() == "whole"
+    assert await shield.ended() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_reload_that_is_asked_for_while_it_starts_is_done_after_that(
+    workers: int, launch: Callable[..., Any]
+) -> None:
+    shield = await launch(listen={"workers": workers})
+    caught = 1 << signal.SIGHUP - 1
+    async with asyncio.timeout(30):
+        while not int(kernel_says(shield.pid, "SigCgt"), 16) & caught:
+            await asyncio.sleep(0)
+    shield.process.send_signal(signal.SIGHUP)
+    await shield.logged("reloaded", pid=shield.pid)
+    events = [line["event"] for line in shield.lines if line.get("pid") == shield.pid]
+    assert events == ["started", "reloaded"]
+
+
+def kernel_says(pid: int, field: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(field))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_closed_standard_files_become_no_sockets(
     workers: int, launch: Callable[..., Any], client: Client
 ) -> None:

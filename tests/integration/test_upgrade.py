@@ -76,7 +76,11 @@ async def test_upgrades_under_load_lose_nothing(workers: int, start: Start, echo
     tasks = [asyncio.create_task(ask(number)) for number in range(len(counts))]
 
     async with client("127.42.9.1").ws_connect(shield.url("/echo")) as websocket:
-        old = await shield.upgrade()
+        shield.process.send_signal(signal.SIGUSR2)
+        await shield.logged("upgrading")
+        shield.process.send_signal(signal.SIGHUP)  # which the new code sees to: it may have read the config before
+        old = await shield.upgraded()
+        await shield.logged("reloaded", pid=shield.pid)
         before = list(counts)
         async with asyncio.timeout(20):
             while any(now < then + 15 for now, then in zip(counts, before, strict=True)):
