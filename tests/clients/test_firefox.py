@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from shield.policy.challenge.challenge import Algorithm, Redeemed
 from shield.readers import NOBODY, PERSON
 from tests.browser import conftest as browsers
 from tests.browser import test_readers
+from tests.browser.test_hashwx import Asking
 from tests.browser.test_shield import FORM, PARTS, SEND, SENT, Site
 from tests.clients import firefox
 
@@ -91,3 +93,19 @@ async def test_a_page_in_a_frame_of_the_site_is_reached(tab: Any, shield: str, s
     await tab.evaluate("document.body.append(Object.assign(document.createElement('iframe'), {src: '/framed'})) ?? 0")
     await tab.until("frames[0]?.document.title === 'Home'")
     assert site.seen == ["GET /form", "GET /framed"]
+
+
+@pytest.mark.parametrize("parts", [False, True], ids=["in one response", "in parts"])
+async def test_a_challenge_in_hashwx_is_solved_in_it(tab: Any, serve: Any, page: Any, parts: bool) -> None:
+    asking = Asking(page)
+    asking.zips = not parts
+    await tab.go(await serve(asking))
+    await tab.until("document.title === 'Behind GET'")
+    assert asking.answered == [Redeemed.ACCEPTED]
+    assert asking.algorithms == [Algorithm.HASHWX]
+
+
+async def test_who_has_a_pass_in_hashwx_gets_the_site(tab: Any, site: Site, serve: Any, run_shield: Any) -> None:
+    await tab.go(await run_shield(await serve(site), 'algorithm = "hashwx"'))
+    await tab.until("document.title === 'Home'")
+    assert site.seen == ["GET /"]
