@@ -58,9 +58,9 @@ class App:
 
 
 @pytest.fixture
-def start(serve: Any, run_shield: Callable[..., Awaitable[str]]) -> Callable[[Any, float], Awaitable[str]]:
-    async def started(app: Any, lifetime: float) -> str:
-        return await run_shield(await serve(app), SHORT.format(lifetime))
+def start(serve: Any, run_shield: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+    async def started(app: Any, lifetime: float, algorithm: str = "sha256") -> str:
+        return await run_shield(await serve(app), SHORT.format(lifetime) + f'algorithm = "{algorithm}"\n')
 
     return started
 
@@ -70,11 +70,14 @@ async def cookie(tab: Any) -> str:
     return next((str(each["value"]) for each in cookies if each["name"] == "shield_pass"), "")
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "hashwx"])
 @pytest.mark.parametrize("policy", ["default-src 'self'", "default-src 'self'; worker-src 'none'"])
-async def test_calls_go_on_past_the_end_of_several_passes(browser: Any, start: Any, page: Any, policy: str) -> None:
+async def test_calls_go_on_past_the_end_of_several_passes(
+    browser: Any, start: Any, page: Any, policy: str, algorithm: str
+) -> None:
     """A page lived on a pass that ended: from then on each of its calls got a challenge that nobody saw."""
     app = App(page, policy=policy)
-    shield = await start(app, 8)
+    shield = await start(app, 8, algorithm)
     tab = await browser.tab()
     await tab.go(shield)
     await tab.until("document.title === 'App' && globalThis.shieldRenew")

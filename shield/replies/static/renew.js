@@ -57,7 +57,14 @@
       document.head.append(element);
     });
     await loaded;
-    const work = (job) => new Promise((resolve) => setTimeout(() => resolve(globalThis.shieldWork(job))));
+    const attempt = (job) => {
+      try {
+        return globalThis.shieldWork(job);
+      } catch {
+        return null; // the page's policy forbids WebAssembly
+      }
+    };
+    const work = (job) => new Promise((resolve) => setTimeout(() => resolve(attempt(job))));
     return { slice: PAGE_SLICE, work, stop() {} };
   }
 
