@@ -37,8 +37,8 @@ class LogLines:
     """
 
     __slots__ = (
-        "_call_later", "_clf_second", "_clf_text", "_flush", "_scheduled", "_second", "_second_text", "_wall_offset",
-        "_worker", "writer",
+        "_call_later", "_clf_second", "_clf_text", "_flush", "_milli", "_milli_text", "_scheduled", "_second",
+        "_second_text", "_wall_offset", "_worker", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,8 @@ class LogLines:
         self._flush = flush
         self._call_later = call_later
         self._scheduled = False
+        self._milli = -1
+        self._milli_text = ""
         self._second = -1
         self._second_text = ""
         self._clf_second = -1
@@ -86,13 +88,16 @@ class LogLines:
             self._call_later(FLUSH_SECONDS, self._run)
 
     def time(self, now: float) -> str:
-        """RFC 3339 in UTC with milliseconds; the text of the second is kept, as most lines share it."""
-        wall = now + self._wall_offset
-        second = int(wall)
-        if second != self._second:
-            self._second = second
-            self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._second_text}.{int((wall - second) * 1000):03d}Z"
+        """RFC 3339 in UTC with milliseconds; the last text is kept, as lines share it, and so is that of the second."""
+        milli = int((now + self._wall_offset) * 1000)
+        if milli != self._milli:
+            self._milli = milli
+            second = milli // 1000
+            if second != self._second:
+                self._second = second
+                self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._milli_text = f"{self._second_text}.{milli % 1000:03d}Z"
+        return self._milli_text
 
     def clock(self, now: float) -> str:
         """The same time as the Combined Log Format has it, in seconds."""

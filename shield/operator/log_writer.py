@@ -1,7 +1,10 @@
 """Bytes to a place that may stall or fail (log_outputs.py), without the event loop ever noticing.
 
-The loop puts lines into a bounded list and hands it, a batch at a time, to a thread that does the blocking write.
-While the thread is stuck (a full pipe, a slow disk) the list fills up to its bound; the rest is dropped and counted.
+The loop copies lines into a bounded buffer and hands it, a batch at a time, to a thread that does the blocking write.
+While the thread is stuck (a full pipe, a slow disk) the buffer fills up to its bound; the rest is dropped and counted.
+
+Copied, and not kept: orjson makes a line in a KiB and gives back what it did not need. While the lines of a batch are
+kept, each new one needs another KiB, which costs 4.6 µs; to copy a line costs 0.07.
 """
 
 from __future__ import annotations
@@ -20,22 +23,26 @@ STALL_SECONDS: Final = 1.0
 """How long the writer waits for a full non-blocking descriptor before it drops what it holds."""
 
 
+Batch = tuple[bytearray, int]
+"""Lines, and how many."""
+
+
 class LogWriter:
     """Writes lines to `output`. `put` and `flush` never block and never raise; `written` and `dropped` count lines."""
 
     __slots__ = (
-        "_busy", "_closed", "_lines", "_queue", "_size", "_thread", "_torn", "dropped", "output", "written"
+        "_buffer", "_busy", "_closed", "_count", "_queue", "_thread", "_torn", "dropped", "output", "written"
     )  # fmt: skip
 
     def __init__(self, output: Output) -> None:
         self.output = output
         # The loop's side.
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._buffer = bytearray()
+        self._count = 0  # lines in it
         self._closed = False
         self._thread: threading.Thread | None = None
         # Between the two: the thread clears `_busy` after each batch; an empty batch ends it.
-        self._queue: queue.SimpleQueue[list[bytes]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Batch] = queue.SimpleQueue()
         self._busy = False
         # The thread's side.
         self._torn = False  # the last write stopped inside a line
@@ -44,15 +51,15 @@ class LogWriter:
 
     def put(self, line: bytes) -> None:
         """Keep one line, newline included, for the next flush."""
-        if self._closed or self._size + len(line) > BUFFER_BYTES:
+        if self._closed or len(self._buffer) + len(line) > BUFFER_BYTES:
             self.dropped += 1
             return
-        self._lines.append(line)
-        self._size += len(line)
+        self._buffer += line
+        self._count += 1
 
     def flush(self) -> bool:
         """Hand the lines to the writer. False: it is still busy with the last batch, so come again later."""
-        if not self._lines:
+        if not self._count:
             return True
         if self._busy:
             return False
@@ -69,24 +76,28 @@ class LogWriter:
             return
         self._closed = True
         if self._thread is None:
-            self._write_out(self._take())
+            self._write_out(*self._take())
             return
-        if self._lines:
+        if self._count:
             self._queue.put(self._take())
-        self._queue.put([])
+        self._queue.put((bytearray(), 0))
         self._thread.join(timeout)
 
-    def _take(self) -> list[bytes]:
-        lines, self._lines, self._size = self._lines, [], 0
-        return lines
+    def _take(self) -> Batch:
+        batch = self._buffer, self._count
+        self._buffer, self._count = bytearray(), 0
+        return batch
 
     def _run(self) -> None:
-        while lines := self._queue.get():
-            self._write_out(lines)
+        while True:
+            lines, count = self._queue.get()
+            if not count:
+                return
+            self._write_out(lines, count)
             self._busy = False
 
-    def _write_out(self, lines: list[bytes]) -> None:
-        data = memoryview(b"".join((b"\n", *lines) if self._torn else lines))
+    def _write_out(self, lines: bytearray, count: int) -> None:
+        data = memoryview(b"\n" + lines if self._torn else lines)
         while data:
             try:
                 data = data[self.output.write(data) :]
@@ -99,7 +110,7 @@ class LogWriter:
         lost = bytes(data).count(b"\n")
         self._torn = lost > 0
         self.dropped += lost
-        self.written += len(lines) - min(lost, len(lines))
+        self.written += count - min(lost, count)
 
     def _writable(self) -> bool:
         poll = select.poll()

@@ -389,8 +389,8 @@ def test_a_torn_line_does_not_spoil_the_next() -> None:
         return min(step, len(data))
 
     writer = LogWriter(Descriptor(2, write))
-    writer._write_out([b"whole\n", b"torn apart\n"])
-    writer._write_out([b"next\n"])
+    writer._write_out(bytearray(b"whole\ntorn apart\n"), 2)
+    writer._write_out(bytearray(b"next\n"), 1)
     assert bytes(written).splitlines() == [b"whole", b"tor", b"next"]
     assert (writer.written, writer.dropped) == (2, 1)
 
