@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_it_runs_as_nobody_with_no_rights_and_says_how_it_is() -> None:
     words = [name for name, _ in instructions()]
     assert words.index("USER") > max(at for at, word in enumerate(words) if word in ("RUN", "COPY"))
     assert last("STOPSIGNAL") == "SIGTERM"
-    known = {"FROM", "WORKDIR", "ENV", "COPY", "RUN", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK"}
+    known = {"FROM", "WORKDIR", "ENV", "COPY", "RUN", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ARG"}
     assert set(words) <= known | {"ENTRYPOINT", "CMD"}
     assert json.loads(last("ENTRYPOINT")) + json.loads(last("CMD"))[:1] == ["shield", "run"]
 
@@ -60,6 +61,21 @@ def test_what_it_copies_is_there_and_not_ignored() -> None:
     for source in wanted:
         assert (ROOT / source).exists(), source
         assert any(source == each or source.startswith(f"{each}/") for each in kept), source
+
+
+def test_an_argument_has_it_built_with_the_packages_of_extras() -> None:
+    """The story: identity.asn is set, and the container does not start, as maxminddb is not in it."""
+    (argument,) = [rest for word, rest in instructions() if word == "ARG"]
+    name, _, usual = argument.partition("=")
+    (install,) = [rest for word, rest in instructions() if word == "RUN" and f'requirements/"${name}"' in rest]
+    assert "--require-hashes" in install
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for file, wanted in ((usual, ()), ("image.txt", (*extras["mmdb"], *extras["traces"]))):
+        pinned = {
+            line.split()[0] for line in (ROOT / "requirements" / file).read_text().splitlines() if line[:1] != " "
+        }
+        assert {*project["dependencies"], *wanted} <= pinned, file
 
 
 def test_what_the_wheel_is_made_of_is_copied() -> None:
