@@ -227,8 +227,8 @@ async def cookieless(tmp_path: Path) -> AsyncIterator[Browser]:
 Handler = Callable[[str, str, dict[str, str], bytes], Awaitable[bytes]]
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
     """Starts tiny HTTP servers that say exactly the bytes that their handler(method, target, fields, body) returns."""
     servers: list[asyncio.Server] = []
     tasks: set[asyncio.Task[None]] = set()
@@ -253,21 +253,30 @@ async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
         servers.append(server)
         return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
-    yield start
-    for server in servers:
-        server.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
+    """The same for a test."""
+    async with serving() as start:
+        yield start
 
 
 @pytest.fixture
 def page() -> Callable[..., bytes]:
     """Makes complete replies with a small page."""
-    return _page
+    return make_page
 
 
-def _page(title: str, body: str = "") -> bytes:
+def make_page(title: str, body: str = "") -> bytes:
     text = f"<!doctype html><title>{title}</title><link rel=icon href='data:,'><h1>{title}</h1>{body}".encode()
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"

@@ -70,7 +70,8 @@ class StandIn:
         self.targets.append(f"{method} {target}")
         if self.busy:
             language = fields.get("accept-language", "").encode()
-            return self._replies.refusal(self.busy.pop(0), reader_of(method, headers), language).message(False, False)
+            refusal = self._replies.refusal(self.busy.pop(0), reader_of(method, headers), language)
+            return refusal.message(False, False, b"5f00c0de-1a")
         if "shield_pass=" in fields.get("cookie", ""):
             if method == "POST":
                 self.posts.append(body)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shield.policy.challenge.challenge import Redeemed
+from shield.replies.pages import PREFIX
 from tests.browser.conftest import browser, devtools, page, serve
 from tests.browser.test_page import BUSY, StandIn, post
 from tests.clients import axe
@@ -27,6 +28,8 @@ STATES = [
     "offline",
     "loop",
     "failed",
+    "cookies",
+    "frame",
     "resend",
     "busy",
     "busy after a form",
@@ -34,11 +37,21 @@ STATES = [
 ]
 
 
+UNLIKE = {
+    "cookies": "Object.defineProperty(navigator, 'cookieEnabled', {get: () => false})",
+    "frame": "Object.defineProperty(self, 'origin', {get: () => 'null'})",
+}
+"""What a browser says that keeps no cookies, and one in a sandbox."""
+NETWORK = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+
+
 async def reach(tab: Any, site: str, shield: StandIn, state: str) -> None:
     """Brings the page into a state, in which it stays for a while."""
     shield.hashes = 2**12
-    if state in ("working", "offline"):
+    if state == "working":
         shield.hashes = 2**36
+    elif state == "offline":
+        shield.hashes, shield.results = 2**20, [Redeemed.EXPIRED]
     elif state == "queue":
         shield.turns, shield.wait = 9, 50
     elif state == "waiting":
@@ -51,6 +64,8 @@ async def reach(tab: Any, site: str, shield: StandIn, state: str) -> None:
         shield.busy = [BUSY] * 200
     elif state == "no script":
         shield.refresh = 40
+    elif state in UNLIKE:
+        await tab.call("Page.addScriptToEvaluateOnNewDocument", source=UNLIKE[state])
     if state in ("resend", "busy after a form"):
         await tab.go("about:blank")
         await post(tab, f"{site}/upload", [("a", "b")], "multipart/form-data")
@@ -59,11 +74,10 @@ async def reach(tab: Any, site: str, shield: StandIn, state: str) -> None:
     if state.startswith("busy") or state == "no script":
         await tab.until("document.readyState === 'complete' && document.querySelector('main h1')")
     elif state == "offline":
-        await tab.state("working", "passed")
-        await tab.evaluate(
-            "for (const p of document.querySelectorAll('#progress [data-state]')) "
-            "p.hidden = p.dataset.state !== 'offline'"
-        )
+        await tab.state("working")
+        await tab.call("Network.enable")
+        await tab.call("Network.emulateNetworkConditions", **NETWORK, offline=True)
+        await tab.state("offline")
     else:
         await tab.state(state)
 
@@ -74,6 +88,8 @@ def unscripted(shield: StandIn) -> Callable[..., Awaitable[bytes]]:
 
     async def answer(method: str, target: str, fields: dict[str, str], body: bytes) -> bytes:
         said = await shield(method, target, fields, body)
+        if target.startswith(PREFIX):
+            return said
         text = said.partition(b"\r\n\r\n")[2]
         text = re.sub(rb'<meta http-equiv="refresh"[^>]*>|<script.*?</script>|</?noscript>', b"", text, flags=re.DOTALL)
         return b"HTTP/1.1 503 Busy\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
@@ -101,6 +117,7 @@ async def test_everybody_can_use_it(
     tab = await browser.tab()
     await tab.call("Network.setUserAgentOverride", userAgent="Mozilla/5.0", acceptLanguage=language)
     for colours in ("light", "dark"):
+        await tab.call("Network.emulateNetworkConditions", **NETWORK, offline=False)
         await tab.call("Storage.clearDataForOrigin", origin=site, storageTypes="all")
         await tab.evaluate("try { sessionStorage.clear() } catch {}")
         await dress(tab, 1280, colours)
