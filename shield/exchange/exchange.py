@@ -433,6 +433,8 @@ class Exchange:
         head = self.head
         if self.request.grant and status < 400:
             fields += forwarder.earned.fields(self.request, head, fields, client.secure or head.secure, now)
+        if forwarder.budgets is not None:
+            fields += forwarder.budgets.fields(self.request, fields, now)
         if head.origin:
             forwarder.origins.learn(head.host, head.origin, fields, now)
         body = self._body

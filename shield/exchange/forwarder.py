@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
+    from shield.exchange.budgets import Budgets
     from shield.exchange.earned import EarnedPasses
     from shield.exchange.slot import Streams
     from shield.exchange.spool import Spools
@@ -36,6 +37,7 @@ class Forwarder:
     `request_ids` gives another one with each call, for requests that bring none.
     `body_buffer_bytes` is http.body_buffer_bytes, and `linger` is timeouts.linger, in seconds. `backlog` counts what is
     kept of bodies in memory. `read_fields` show a pass or a key: their names in lower case.
+    `budgets` tells who shows an API key what is left of it, where that is wanted.
     """
 
     engine: Engine
@@ -55,6 +57,7 @@ class Forwarder:
     turns: Turns
     pipe: Pipe
     read_fields: Collection[bytes] = ()
+    budgets: Budgets | None = None
 
     def buffer_for(self, request: Request) -> int:
         """Bytes of a request's body that are kept in memory, as its route says or http.body_buffer_bytes."""

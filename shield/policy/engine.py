@@ -38,14 +38,14 @@ from shield.policy.challenge.settings import ChallengeMode
 from shield.policy.clients import Clients
 from shield.policy.cluster.side import SHARED, Side
 from shield.policy.concurrency.concurrency import Concurrency
-from shield.policy.entries import Pass
+from shield.policy.entries import Pass, PassKind
 from shield.policy.explain.explainer import Explainer
 from shield.policy.identity import ADDRESS_BYTES, CLIENT_BYTES, NETWORK_BYTES, Client
 from shield.policy.judge import Judge
 from shield.policy.judges import WORDS, Judges
 from shield.policy.keys import Keys
 from shield.policy.limits.charges import Charges
-from shield.policy.limits.limits import NOT_CHARGED, Limits
+from shield.policy.limits.limits import NOT_CHARGED, Left, Limits
 from shield.policy.limits.squeeze import Squeeze
 from shield.policy.limits.sums import NetworkSums
 from shield.policy.limits.together import Together
@@ -558,6 +558,11 @@ class Engine:
         """What the sender of a request that is challenged gets for having waited since `ticket`, the token of an
         earlier challenge, was minted: ACCEPTED; WAITING; or EXPIRED, and may begin now. With `wait` 0 it cannot."""
         return self._sales.wait(request.client, ticket, self._windows.weather.p, now)
+
+    def left(self, request: Request, now: float) -> Left | None:
+        """What is left of the budget of the API key that a request shows; None without one."""
+        budget = request.charged_pass
+        return None if budget is None or budget.kind is not PassKind.API_KEY else self._limits.left(budget, now)
 
     def grant(self, request: Request, now: float) -> str | None:
         """The token of a pass for a client that has just become a known one; None when it gets none.

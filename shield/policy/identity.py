@@ -129,6 +129,9 @@ class IdentitySettings:
             "keys at run time, with limits of their own."
         ),
     ] = ()
+    tell_api_keys: Annotated[
+        bool, Doc("Tell who shows an API key with each answer what is left of its budget, in the RateLimit fields.")
+    ] = False
     crawlers: Annotated[
         tuple[CrawlerSettings, ...], Doc("Crawlers that are let through once their address is confirmed.")
     ] = ()

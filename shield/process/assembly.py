@@ -20,6 +20,7 @@ from shield.client.routed import Routed, largest
 from shield.client.serving import Serving
 from shield.client.shut_out import ShutOut
 from shield.client.watch import Limits, TimeoutSettings
+from shield.exchange.budgets import Budgets
 from shield.exchange.earned import EarnedPasses
 from shield.exchange.forwarder import Forwarder
 from shield.exchange.slot import Streams
@@ -68,6 +69,7 @@ def assemble(
     on_close: Callable[[], None] = lambda: None,
     others: Sequence[HttpSettings] = (),
     guard: Sites | None = None,
+    tell_api_keys: bool = False,
 ) -> Serving:
     """What the only site, or the first one, is served with.
 
@@ -135,6 +137,7 @@ def assemble(
             turns=turns,
             pipe=Pipe(),
             read_fields=_read_fields(challenge, engine),
+            budgets=Budgets(engine) if tell_api_keys else None,
         ),
         replies=replies,
         proof=proof,
@@ -182,6 +185,7 @@ def assemble_site(
             earned=_earned(engine, metrics, replies, challenge),
             body_buffer_bytes=http.body_buffer_bytes,
             read_fields=_read_fields(challenge, engine),
+            budgets=None if first.forwarder.budgets is None else Budgets(engine),
         ),
         proof=proof,
         own_pages=OwnPages(proof, replies, metrics, log, first.forwarder.origins),

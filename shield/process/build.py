@@ -174,6 +174,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
         on_close=accept_again,
         others=[site.http for site in configured[1:]],
         guard=sites if config.site else None,
+        tell_api_keys=config.identity.tell_api_keys,
     )
     closing.callback(serving.sideline.close)
     places = _places(config, configured, sites, pools, serving, connections)

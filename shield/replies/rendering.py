@@ -169,7 +169,7 @@ class Replies:
             wait = b"" if said is BAN else b"Retry-After: %d\r\n"
             self._refusals[word] = self._for_all(said, word, wait, document, said is not BAN)
             if said is LIMIT:
-                # draft-ietf-httpapi-ratelimit-headers, since -08: structured fields; q, w, r and t are integers.
+                # draft-ietf-httpapi-ratelimit-headers-10, as since -08: structured fields; q, w, r and t are integers.
                 name = word.encode("ascii")
                 wait += b'RateLimit-Policy: "%b";q=%%d;w=%%d\r\nRateLimit: "%b";r=%%d;t=%%d\r\n' % (name, name)
                 self._limits[word] = self._for_all(said, word, wait, document, True)

@@ -211,6 +211,7 @@ async def test_an_api_key_is_made_used_and_revoked(
         "listen": {"workers": workers},
         "upstream": {"servers": [await serve(site)]},
         "challenge": {"mode": "always"},
+        "identity": {"tell_api_keys": True},
         "state": {"directory": tmp_path / "state"},
     }
     shield = await start(**settings)
@@ -218,6 +219,8 @@ async def test_an_api_key_is_made_used_and_revoked(
     async def asked(key: str, shield: Any = shield) -> int:
         headers = {"Shield-Key": key, "User-Agent": "program/1"}
         async with client("127.0.0.1", headers=headers, jar=False).get(shield.url("/show")) as response:
+            told = response.headers.get("RateLimit-Policy"), "RateLimit" in response.headers
+            assert told == (('"pass_rate";q=50;w=10', True) if response.status == 200 else (None, False))
             return response.status
 
     assert await asked("none") == 503

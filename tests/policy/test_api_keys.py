@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from math import inf
 from typing import Any
 
 from shield.model import Action, Reason, Tier
 from shield.policy.api_keys import ApiKeys
 from shield.policy.bucket import Rate
+from shield.policy.entries import Pass, PassKind
 from shield.policy.identity import IdentitySettings
+from shield.policy.limits.limits import Left, Limits
+from shield.policy.limits.settings import LimitsSettings
 from shield.policy.rules.rule import Rule
 
 
@@ -80,3 +84,31 @@ def test_without_keys_no_field_is_looked_for() -> None:
     keys = ApiKeys(IdentitySettings(api_key_header=""), Rate(10.0, 100.0))
     keys.go_by([key("a", "one")])
     assert keys.header == ""
+
+
+def test_what_is_left_of_a_key_is_told(make: Any) -> None:
+    """Whole units and seconds, of the bucket that binds first; no word of those of others."""
+    world = make(limits=LimitsSettings(costs={"/": 1.0, "/dear": 3.0}))
+    world.engine.follow((key("billing", "sesame", "2/10"),), world.now)
+
+    def left(path: str = "/", text: str = "sesame") -> Left | None:
+        request = world.ask(world.client(), path, headers={"Shield-Key": text})
+        found: Left | None = world.engine.left(request, world.now)
+        return found
+
+    assert left() == Left("pass_rate", 10, 5, 9, 1)
+    assert left("/dear") == Left("pass_rate", 10, 5, 6, 2)
+    world.now += 1.0
+    assert left() == Left("pass_rate", 10, 5, 7, 2)
+    assert left(text="wrong") is None
+    assert [left() for _ in range(8)][-1] == Left("pass_rate", 10, 5, 0, 5)
+    assert ApiKeys(IdentitySettings(), Rate(0.1, 0.5)).header == ""
+
+
+def test_what_is_left_is_what_the_wide_bucket_leaves() -> None:
+    limits = Limits(LimitsSettings(wide=2.0), None)  # type: ignore[arg-type] # nobody's reputation is asked
+    budget = Pass(b"k", PassKind.API_KEY, Rate(2.0, 10.0), 0.0, inf, None)
+    budget.tat, budget.shadow = 101.0, 109.5
+    assert limits.left(budget, 100.0).remaining == 1
+    budget.shadow = 120.0
+    assert limits.left(budget, 100.0).remaining == 0

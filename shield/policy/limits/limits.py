@@ -19,11 +19,12 @@ What holds under pressure is in squeeze.py.
 
 from __future__ import annotations
 
-from typing import Final
+from math import ceil
+from typing import Final, NamedTuple
 
 from shield.model import Reason, Verdict
 from shield.policy.bucket import SLACK, Rate, refused
-from shield.policy.entries import AddressEntry, ClientEntry
+from shield.policy.entries import AddressEntry, ClientEntry, Pass
 from shield.policy.limits.settings import LimitsSettings
 from shield.policy.refusals import EARLY, LimitVerdicts, limited
 from shield.policy.reputation import Reputation
@@ -36,6 +37,17 @@ ADDRESS_RATE: Final = Reason.ADDRESS_RATE
 
 NOT_CHARGED: Final = -1.0
 """`Request.charged_factor` of a request that was not charged its cost."""
+
+
+class Left(NamedTuple):
+    """What is left of a bucket, in whole numbers: units and seconds. `name` is that of the limit; `window` the time in
+    which an empty one is full again, `reset` that until this one is."""
+
+    name: str
+    quota: int
+    window: int
+    remaining: int
+    reset: int
 
 
 class Limits:
@@ -167,6 +179,13 @@ class Limits:
         source.shadow = address_really
         request.charged_factor = factor
         return None
+
+    def left(self, charged: Pass, now: float) -> Left:
+        """What is left of the bucket of a pass or a key; of the narrow one and the wide one, what binds first."""
+        owed = max(charged.tat - now, 0.0)
+        spare = min(charged.span - owed, charged.span * self._wide - max(charged.shadow - now, 0.0))
+        remaining = max(int(spare * charged.rate + SLACK), 0)
+        return Left(PASS_RATE.value, int(charged.burst), max(ceil(charged.span), 1), remaining, ceil(owed))
 
     def settle(self, request: Request, units: float, now: float) -> None:
         """Correct the charge of a request that really cost `units`.
