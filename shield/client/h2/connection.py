@@ -77,6 +77,9 @@ PREFACE_HEAD: Final = PREFACE[:18]
 PUMP_BYTES: Final = 64 * 1024
 """bytes that are taken from the session at a time."""
 
+LONG_BLOCK: Final = 16384
+"""bytes that no client need send in one frame (RFC 9113 section 4.2). HPACK makes 64 KiB 40 KiB at best."""
+
 PROTOCOL_ERROR: Final = "http2_error"
 """The fault of a connection, or of a stream without a request, that breaks HTTP/2."""
 FLOOD: Final = "http2_flood"
@@ -427,8 +430,14 @@ class Http2Connection(asyncio.Protocol):
             serving.metrics.faults[PROTOCOL_ERROR] += 1
             detail = event.debug_data.decode("latin-1")
             serving.log.fault(now, self.peer.address, PROTOCOL_ERROR, detail=detail, ja4=self.ja4, http="2")
-            self._blame(now)
+            if not (code == ErrorCode.COMPRESSION_ERROR and self._in_long_block()):
+                self._blame(now)
         self._close(now, linger=code != ErrorCode.NO_ERROR)
+
+    def _in_long_block(self) -> bool:
+        """Whether the header block that has come last goes on beyond its first frame. The library takes a field of more
+        than 64 KiB for a mistake of HPACK, and so ends the connection of a browser that a page has ask for that."""
+        return self._edge.goes_on() or self._unasked > LONG_BLOCK
 
     def _fail(self, error: SessionError, now: float) -> None:
         """The session can say nothing more: say for it that it is over."""

@@ -44,6 +44,10 @@ class Edge:
         self._left = max(0, at - size)
         self._begun = data[at:]
 
+    def goes_on(self) -> bool:
+        """Whether a header block goes on beyond the frame that has begun."""
+        return self._block
+
     def inside(self) -> bool:
         """Whether the rest of a header block is to come, or of a frame other than DATA, whose pace is looked at
         elsewhere."""

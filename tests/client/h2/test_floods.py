@@ -18,6 +18,7 @@ from shield.http.settings import HttpSettings
 from shield.model import Reason, Signal, Verdict
 from tests.client.h2.peer import (
     CANCEL,
+    COMPRESSION_ERROR,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -139,6 +140,24 @@ async def test_a_header_bomb() -> None:
         assert (told.goaways, told.answered) == ([ENHANCE_YOUR_CALM], [])
         assert origin.requests == []
         assert shield.engine.signals == []  # a page elsewhere can have a browser send as many cookies
+        frames.close()
+
+
+@pytest.mark.parametrize("comes", [1400, 16_400, 200_000], ids=["a packet of it", "a frame of it", "whole"])
+async def test_a_target_that_is_too_long_for_hpack_is_no_strike(comes: int) -> None:
+    """A page elsewhere had Chromium ask for a path of 70 KB. The library calls a field of more than 64 KiB a broken
+    header block, and the visitor had a hard signal."""
+    async with shielded(http2=True) as (shield, origin):
+        frames = await Frames.open(shield)
+        coded = block(request("/?" + "x" * 70_000))
+        pieces = [coded[at : at + 16_384] for at in range(0, len(coded), 16_384)]
+        sent = frame(HEADERS, END_STREAM, 1, pieces[0])
+        sent += b"".join(frame(CONTINUATION, 0, 1, piece) for piece in pieces[1:-1])
+        sent += frame(CONTINUATION, END_HEADERS, 1, pieces[-1])
+        await frames.send(sent[:comes])
+        told = await frames.until(lambda told: told.closed or told.goaways)
+        assert told.goaways == [COMPRESSION_ERROR]
+        assert (shield.engine.signals, origin.requests) == ([], [])
         frames.close()
 
 
