@@ -154,7 +154,8 @@ class Sales:
         waiting = pricing.waiting
         if not waiting.possible:
             return Redemption(Redeemed.EXPIRED)
-        needed = waiting.seconds(pressure, self._score(client, now), pricing.room.live(network))
+        live = pricing.room.live(network)
+        needed = waiting.seconds(pressure, self._score(client, now), live)
         program = program_name(client) + self._where
         former = self._identity.former(client) if ticket else None
         age = self._challenger.age(client.key, program, ticket, now, former) if ticket else None
@@ -162,7 +163,7 @@ class Sales:
             return Redemption(Redeemed.EXPIRED, wait=math.ceil(needed))
         if age < needed:
             return Redemption(Redeemed.WAITING, wait=math.ceil(needed - age))
-        if self._passes.attack and not waiting.take():
+        if self._passes.attack and not waiting.take(live):
             return Redemption(Redeemed.WAITING, wait=AGAIN)
         if not self._challenger.spend(client.key, program, ticket, now, former):
             return Redemption(Redeemed.EXPIRED, wait=math.ceil(needed))

@@ -48,18 +48,18 @@ def test_the_wait_grows_with_pressure_score_and_the_networks_passes() -> None:
 
 def test_passes_are_saved_up_for_a_while_only() -> None:
     waiting = Waiting(PricingSettings(waited_share=0.05, savings=5.0), CHEAP)
-    assert all(waiting.take() for _ in range(1000))  # calm
+    assert all(waiting.take(0) for _ in range(1000))  # calm
     waiting.read(100.0, 0.5, 1.0)
-    assert sum(waiting.take() for _ in range(100)) == 25  # 5 s of 5 a second
+    assert sum(waiting.take(0) for _ in range(100)) == 25  # 5 s of 5 a second
     waiting.read(100.0, 0.5, 0.5)
-    assert sum(waiting.take() for _ in range(100)) == 1
+    assert sum(waiting.take(0) for _ in range(100)) == 1
     waiting.read(0.1, 0.5, 1.0)
-    assert not waiting.take()
+    assert not waiting.take(0)
     for _ in range(1000):
         waiting.read(0.1, 0.5, 1.0)
-    assert [waiting.take(), waiting.take()] == [True, False]
+    assert [waiting.take(0), waiting.take(0)] == [True, False]
     waiting.rest()
-    assert waiting.take()
+    assert waiting.take(0)
 
 
 def test_who_has_waited_gets_a_pass_of_the_tier_below(make: Any) -> None:
@@ -179,3 +179,57 @@ def test_limits_that_cross_are_told() -> None:
     complaints = dict(PricingSettings(waited_least=9.0, waited_most=8.0).complaints())
     assert ("waited_most",) in complaints
     assert EngineSettings().pricing.waited_share > 0
+
+
+def test_networks_with_fewer_live_passes_are_asked_first() -> None:
+    waiting = Waiting(PricingSettings(waited_share=1.0, savings=1.0), CHEAP)
+    waiting.read(0.0, 0.5, 1.0)
+    waiting.take(0)
+    waiting.read(0.4, 2.5, 1.0)
+    assert not waiting.take(1)
+    for _ in range(2):
+        waiting.read(0.4, 2.5, 1.0)
+    assert not waiting.take(2)
+    assert waiting.take(1)
+    assert not waiting.take(0)
+    waiting.read(0.4, 2.5, 1.0)
+    assert waiting.take(0)
+    together = Waiting(PricingSettings(waited_share=1.0, savings=1.0, by_network=False), CHEAP)
+    together.read(0.0, 0.5, 1.0)
+    assert together.take(1000)
+
+
+def test_many_programs_of_one_address_take_no_waiters_pass(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred programs of one address, which asked twenty times a second, got 138 of 147 passes, and of twenty
+    people elsewhere thirteen never had one in a quarter of an hour."""
+    world = make(challenge=CHEAP)
+    read = Waiting.read
+    monkeypatch.setattr(Waiting, "read", lambda waiting, rate, seconds, part: read(waiting, 4.0, seconds, 1.0))
+    people = [world.client(f"10.{number}.0.1", "Text/1") for number in range(8)]
+    programs = [world.client("203.0.113.5", f"Program/{number}") for number in range(10)]
+    tickets = {client.key: "" for client in (*people, *programs)}
+    comes = dict.fromkeys((client.key for client in people), world.now)
+    let_in: dict[bytes, int] = dict.fromkeys(tickets, 0)
+
+    def come(client: Any) -> int:
+        request = world.ask(client)
+        assert request.verdict.action is Action.CHALLENGE
+        got = world.engine.wait(request, tickets[client.key], world.now)
+        if got.result is Redeemed.ACCEPTED:
+            let_in[client.key] += 1
+            tickets[client.key] = ""
+        elif got.result is Redeemed.EXPIRED:
+            tickets[client.key] = world.engine.mint(request, world.now).token
+        return max(got.wait, 1)
+
+    for turns in range(200):
+        world.storm(0.5)
+        for number in range(2):
+            come(programs[(2 * turns + number) % 10])
+        for person in people:
+            if comes[person.key] <= world.now:
+                comes[person.key] = world.now + come(person)
+        world.pass_time(0.5)
+    assert all(let_in[person.key] for person in people)
+    theirs = sum(let_in[program.key] for program in programs)
+    assert theirs < sum(let_in[person.key] for person in people) / 2, let_in
