@@ -45,7 +45,7 @@ def main(given: Sequence[str] | None = None) -> int:
             case "check":
                 return _check(options.config, options.json)
             case "demo":
-                return _demo(options.config)
+                return _attack(options.config) if options.attack else _demo(options.config)
             case "simulate":
                 return _simulate(options)
             case "replay":
@@ -210,6 +210,24 @@ def _demo(path: str | None) -> int:
     )
 
 
+def _attack(path: str | None) -> int:
+    """Flood the demo site behind a Shield that runs here with this config."""
+    import asyncio
+
+    from shield.config.load import load
+    from shield.demo import flood, trial
+
+    url = trial.target(load(path))
+    try:
+        print(f"\n{asyncio.run(flood.attack(url))}")
+    except OSError as error:
+        raise StartError(
+            f"no demo site to flood at {url}: {error}. Start `shield demo`, or `shield run` with "
+            'servers = ["demo"] in [upstream], in another terminal first'
+        ) from error
+    return FINE
+
+
 def _simulate(options: argparse.Namespace) -> int:
     """Play a scene, with its own config unless one is named; without a scene, list those that ship."""
     from shield.config.load import load
@@ -337,7 +355,7 @@ def _parser() -> argparse.ArgumentParser:
         (
             "demo",
             "start the proxy in front of a built-in site, on loopback, and say how to flood it",
-            ("shield demo",),
+            ("shield demo", "shield demo --attack"),
         ),
         (
             "notify",
@@ -351,6 +369,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="the config file; without it config.toml in the current directory, or else the one that Shield ships",
         )
+        if name == "demo":
+            what = "flood the demo site behind a Shield that runs already, for 15 s; on loopback only"
+            parsed.add_argument("--attack", action="store_true", help=what)
         if name in ("check", "notify"):
             parsed.add_argument("--json", action="store_true", help="write the report to stdout as JSON")
     _add_simulate(commands)

@@ -1,7 +1,8 @@
-"""`python -m shield.demo.flood [URL]`: a small flood on this machine, against the demo site without Shield and with it.
+"""`shield demo --attack`: a small flood on this machine, against the demo site behind a Shield that runs.
 
-The same users and the same flood meet the site twice: first a second copy of it that nothing protects, then the one
-behind Shield at URL. A table at the end sets side by side what they got.
+`python -m shield.demo.flood [URL]`: against the demo site without Shield and with it. The same users and the same flood
+meet the site twice: first a second copy of it that nothing protects, then the one behind Shield at URL. A table at the
+end sets side by side what they got.
 
 Bounded on purpose: loopback targets only, 100 source addresses out of 127.1.0.0/16, RATE requests/s and IN_FLIGHT at
 the same time in all, SECONDS for each of the two floods. The rate is fixed and far below what one core can send, so
@@ -34,12 +35,14 @@ SECONDS: Final = 15.0
 CALM_SECONDS: Final = 9.0
 """The users come this long before the flood. With the short windows of `shield demo` they are known by then."""
 BARE_CALM_SECONDS: Final = 3.0
-"""The same for the site without Shield, which knows nobody."""
+"""The same for the site without Shield, which knows nobody, and for an attack alone, which is to be seen at once."""
 USERS: Final = 10
 USER_PAUSE: Final = 1.0
 PATIENCE: Final = 2.0
 """Seconds that a user waits for an answer."""
 
+_MARK: Final = b"<title>The demo site behind Shield</title>"
+"""What the first page of the demo site has: nothing else is flooded."""
 _NETWORKS: Final = 20
 _ATTACK: Final = {"User-Agent": "shield-demo-attack", "Accept": "*/*"}
 _USER: Final = {"User-Agent": "Mozilla/5.0 (demo user)", "Accept": "text/html", "Accept-Language": "en"}
@@ -188,18 +191,20 @@ async def _ask(session: aiohttp.ClientSession, url: str, crowd: Crowd) -> None:
         crowd.seconds.append(time.monotonic() - asked)
 
 
-def table(without: Phase, shielded: Phase) -> str:
-    """What users and attackers got, side by side."""
-    rows = [
-        ("", "without Shield", "with Shield"),
-        ("before the flood: users served", without.calm.share("served"), shielded.calm.share("served")),
-        ("    half of them within", without.calm.percentile(0.5), shielded.calm.percentile(0.5)),
-        ("during the flood: users served", without.users.share("served"), shielded.users.share("served")),
-        ("    half of them within", without.users.percentile(0.5), shielded.users.percentile(0.5)),
-        ("    95 % of them within", without.users.percentile(0.95), shielded.users.percentile(0.95)),
-        ("attackers served", without.attackers.share("served"), shielded.attackers.share("served")),
-    ]
-    return "\n".join(f"{title:32}{first:>16}{second:>16}" for title, first, second in rows)
+def table(**phases: Phase) -> str:
+    """What users and attackers got, side by side: a column for each phase, under its name."""
+    rows = {"": [name.replace("_", " ") for name in phases]}
+    for phase in phases.values():
+        for title, said in (
+            ("before the flood: users served", phase.calm.share("served")),
+            ("    half of them within", phase.calm.percentile(0.5)),
+            ("during the flood: users served", phase.users.share("served")),
+            ("    half of them, in the flood", phase.users.percentile(0.5)),
+            ("    95 % of them, in the flood", phase.users.percentile(0.95)),
+            ("attackers served", phase.attackers.share("served")),
+        ):
+            rows.setdefault(title, []).append(said)
+    return "\n".join(f"{title:32}{''.join(f'{said:>16}' for said in column)}" for title, column in rows.items())
 
 
 @contextlib.asynccontextmanager
@@ -224,7 +229,22 @@ async def compare(url: str) -> str:
     writer.close()
     async with _bare_site() as bare:
         without = await play("without Shield", bare, calm=BARE_CALM_SECONDS)
-    return table(without, await play("with Shield", url))
+    return table(without_Shield=without, with_Shield=await play("with Shield", url))
+
+
+async def attack(url: str) -> str:
+    """Flood the demo site at `url`, soon; what users and attackers got. OSError if it is not there, or something else
+    is: nobody's service is flooded for a demo."""
+    async with _session(url.rstrip("/"), "127.0.0.1", _USER, 1) as session:
+        try:
+            async with session.get(url, allow_redirects=False) as response:
+                found = _MARK in await response.content.read(65536)
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise OSError(getattr(error, "strerror", None) or str(error) or "no answer") from error
+    if not found:
+        raise OSError(f"it answers {status} without the page of the demo site, which alone is flooded")
+    return table(with_Shield=await play("with Shield", url, calm=BARE_CALM_SECONDS))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -61,8 +61,8 @@ def welcome(config: Config, address: str, aside: list[str]) -> str:
     url = f"http://{address}/"
     lines = [
         f"The demo site behind Shield: open {url} in a browser.",
-        "Then flood it from another terminal. This takes less than a minute, and ends with a table of what users got",
-        "without Shield and with it:",
+        "Then flood it from another terminal, and look at the dashboard: shield demo --attack",
+        "Or have it flooded without Shield and with it, in less than a minute, with a table of what users got:",
         f"    {sys.executable} -m shield.demo.flood {url}",
     ]
     if config.admin.address and not config.admin.address.startswith("unix:"):
@@ -71,6 +71,12 @@ def welcome(config: Config, address: str, aside: list[str]) -> str:
         lines.append(f"The demo does not go by these keys of the config: {', '.join(aside)}.")
     lines.append("Ctrl-C ends it.")
     return "\n".join(lines)
+
+
+def target(config: Config) -> str:
+    """The URL, on loopback, of a Shield with this config, in front of the demo site or of the one that it names."""
+    address = _on_loopback(config.listen.addresses[0])
+    return f"http://{address.replace('localhost', '127.0.0.1')}/"
 
 
 def _on_loopback(address: str) -> str:

@@ -232,13 +232,55 @@ def test_without_the_demo_there_is_nothing_to_flood(capsys: pytest.CaptureFixtur
     assert "Start `shield demo` first." in capsys.readouterr().err
 
 
+async def test_an_attack_floods_the_demo_site_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story: `shield demo --attack`, while something else listens on port 8080."""
+    asked: Counter[str] = Counter()
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked[request.headers["User-Agent"]] += 1
+        return web.Response(body=page)
+
+    server = web.ServerRunner(web.Server(answer))
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{server.addresses[0][1]}/"
+    monkeypatch.setattr(demo_attack, "SECONDS", 1.0)
+    monkeypatch.setattr(demo_attack, "BARE_CALM_SECONDS", 0.1)
+    page = b"<title>The shop</title>"
+    with pytest.raises(OSError, match="it answers 200 without the page of the demo"):
+        await demo_attack.attack(url)
+    assert asked.total() == 1
+    page = (Path(demo.__file__).parent / "pages" / "index.html").read_bytes()
+    text = await demo_attack.attack(url)
+    await server.cleanup()
+    assert asked["shield-demo-attack"]
+    assert text.splitlines()[0].split() == ["with", "Shield"]
+    assert text.splitlines()[-1].split() == ["attackers", "served", "100%"]
+    with pytest.raises(OSError, match="onnect"):
+        await demo_attack.attack(url)
+
+
+def test_what_an_attack_is_sent_to() -> None:
+    for address, url in (
+        ("0.0.0.0:8080", "http://127.0.0.1:8080/"),
+        ("localhost:81", "http://127.0.0.1:81/"),
+        (":82", "http://127.0.0.1:82/"),
+        ("[::]:83", "http://[::1]:83/"),
+        ("203.0.113.7:84", "http://127.0.0.1:84/"),
+    ):
+        config = dataclasses.replace(Config(), listen=dataclasses.replace(Config().listen, address=(address,)))
+        found = trial.target(config)
+        assert found == url
+        assert demo_attack.is_loopback(found)
+
+
 def test_the_table_sets_both_side_by_side() -> None:
     def crowd(served: int, lost: int, seconds: float) -> demo_attack.Crowd:
         return demo_attack.Crowd(Counter({"served": served, "no answer": lost}), [seconds] * served)
 
     bare = demo_attack.Phase(crowd(9, 0, 0.05), crowd(1, 9, 1.8), crowd(10, 90, 1.8))
     shielded = demo_attack.Phase(crowd(9, 0, 0.05), crowd(10, 0, 0.06), demo_attack.Crowd(Counter({"limited": 5})))
-    text = demo_attack.table(bare, shielded)
+    text = demo_attack.table(without_Shield=bare, with_Shield=shielded)
     served = [line.split()[-2:] for line in text.splitlines() if "users served" in line]
     assert served == [["100%", "100%"], ["10%", "100%"]]
     assert "1800 ms" in text
