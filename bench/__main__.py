@@ -1,5 +1,5 @@
 """python -m bench throughput | latency | memory | micro | attack | slow | all | soak | saturation | crowd | kernel
-| operating | cluster | chaos | compare | asymmetry | readme"""
+| page | operating | cluster | chaos | compare | asymmetry | readme"""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from bench.suites import (
     memory,
     micro,
     operating,
+    page,
     saturation,
     slow,
     soak,
@@ -46,6 +47,7 @@ TOOLS: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "saturation": (saturation, "what is carried as more and more connections ask, next to nginx and HAProxy"),
     "crowd": (crowd, "what users notice while connections that ask without a pause fill the proxy's core"),
     "kernel": (kernel, "what connection attempts of dropped addresses cost users and Shield"),
+    "page": (page, "how long a page of many parts takes far away, over HTTP/2 and HTTP/1.1"),
     "compare": (compare, "two checkouts of Shield, interleaved: what a change costs"),
     "operating": (operating, "what it costs requests that Shield is scraped, watched, ruled and logs"),
     "cluster": (cluster, "what several machines as one cost a node, the store and the wire"),
