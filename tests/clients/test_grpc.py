@@ -1,4 +1,4 @@
-"""grpcio as client and as service, with Shield between them: as directly. Skipped where it is not installed."""
+"""grpcio as client and as service, with Shield between them: as directly. It comes with the extra `clients`."""
 
 from __future__ import annotations
 

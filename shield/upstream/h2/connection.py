@@ -437,10 +437,10 @@ class Http2Upstream(asyncio.Protocol):
                 data = self._library.data_to_send(PUMP_BYTES)
                 for event in self._library.events():
                     self._handle(event, {})
-                if not data:
-                    break
-                if not transport.is_closing():
+                if data and not transport.is_closing():
                     transport.write(data)
+                if len(data) < PUMP_BYTES:  # that was all; what its events bring is sent by another call
+                    break
         except NGH2Error:
             self._fail()
         finally:
