@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
 def ask(options: argparse.Namespace, admin: Admin) -> tuple[int, dict[str, Any]]:
     """Ask what a command asks: status and answer, as show.answer takes it. Raises UnreachableError."""
     status, answer = admin.ask(*_question(options))
+    if status < 300 and options.command == "key" and options.what == "list":
+        answer = {**answer, "rules": [rule for rule in answer["rules"] if rule["kind"] == "key"]}
     if status < 300 and not options.json:
         if options.command == "status":
             answer = {"status": answer, "rules": _rules(admin)}

@@ -79,11 +79,10 @@ def rules(
 
 def keys(said: Mapping[str, Any]) -> Iterator[str]:
     """The API keys that were made at run time, one a line."""
-    found = [rule for rule in said["rules"] if rule["kind"] == "key"]
-    for rule in found:
+    for rule in said["rules"]:
         end = until(rule) or " until it is revoked"
         yield f"{plain(rule['subject'])}  {_budget(rule)}, made {clock(rule['created'])}, holds{end}{_by(rule)}"
-    if not found:
+    if not said["rules"]:
         yield "no keys were made; those of the config are in identity.api_keys"
     elif _forgotten(said):
         yield _forgotten(said)

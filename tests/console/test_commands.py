@@ -452,6 +452,8 @@ def test_keys_are_listed_without_their_hashes(shield: Shield, capfd: pytest.Capt
         second == f"other  may use what a pass may, made {clock(NOW)}, holds until {clock(NOW + 60)}  by ann: scrapes"
     )
     assert shield.asked == [("GET", "/api/rules", None)]
+    assert run("key", "list", "--json") == 0
+    assert [rule["subject"] for rule in json.loads(capfd.readouterr().out)["rules"]] == ["billing", "other"]
     shield.answers["GET /api/rules"] = (200, {"rules": [RULE], "kept": True})
     assert run("key", "list") == 0
     assert capfd.readouterr().out == "no keys were made; those of the config are in identity.api_keys\n"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
@@ -13,6 +15,7 @@ import httpx
 import pytest
 from aiohttp import web
 
+import shield
 from shield.policy.challenge.challenge import solved
 from shield.solving.aiohttp import Middleware
 from shield.solving.challenge import Budget
@@ -21,6 +24,9 @@ from shield.solving.httpx import AsyncTransport, Transport
 ANSWER = "/.well-known/shield/answer"
 PROBLEMS = "/.well-known/shield/problems/"
 AGENT = "feed-reader/2.1"
+PACKAGE = Path(__file__).parents[2] / "clients" / "js"
+WORKER = Path(shield.__file__).parent / "replies" / "static" / "worker.js"
+NODE = shutil.which("node") is not None and PACKAGE.exists()
 
 
 @dataclass
@@ -186,3 +192,46 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     yield new
     for each in clients:
         await each.close()
+
+
+@pytest.fixture(scope="session")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as `npm pack` makes it: shield.js, and the page's solver as work.js."""
+    folder = tmp_path_factory.mktemp("package")
+    if not NODE:
+        return folder
+    for name in ("shield.js", "package.json"):
+        shutil.copy(PACKAGE / name, folder)
+    shutil.copy(WORKER, folder / "work.js")
+    return folder / "shield.js"
+
+
+class Node:
+    """calls.mjs, which makes one call after the other."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def call(self, url: str, **more: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        more = {"client": 1, "url": url, "budget": {"seconds": 30}} | more
+        self._process.stdin.write(json.dumps(more).encode() + b"\n")
+        answer = json.loads(await asyncio.wait_for(self._process.stdout.readline(), 30))
+        return answer.get("replies") or [answer["error"], answer["text"]]
+
+
+@pytest.fixture
+async def node(module: Path) -> AsyncIterator[Node | None]:
+    """None where there is none."""
+    if not NODE:
+        yield None
+        return
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        "node", Path(__file__).parent / "javascript" / "calls.mjs", module, stdin=pipe, stdout=pipe
+    )
+    yield Node(process)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert await asyncio.wait_for(process.wait(), 10) == 0, "nothing keeps Node from its end"

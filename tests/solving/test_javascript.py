@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +13,12 @@ from aiohttp import web
 
 import shield
 from shield.policy.challenge.challenge import solved
-from tests.integration import conftest as processes
-from tests.solving.conftest import PROBLEMS, Serve, Site
+from tests.solving.conftest import NODE, PACKAGE, PROBLEMS, WORKER, Node, Serve, Site
 from tests.solving.test_vectors import FILE, VECTORS
 
-warm, launch, start = processes.warm, processes.launch, processes.start
-
 HERE = Path(__file__).parent / "javascript"
-PACKAGE = Path(__file__).parents[2] / "clients" / "js"
-WORKER = Path(shield.__file__).parent / "replies" / "static" / "worker.js"
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not PACKAGE.exists(), reason="clients/ is no part of the wheel"),
-]
-
-
-@pytest.fixture(scope="module")
-def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as `npm pack` makes it: shield.js, and the page's solver as work.js."""
-    folder = tmp_path_factory.mktemp("package")
-    for name in ("shield.js", "package.json"):
-        shutil.copy(PACKAGE / name, folder)
-    shutil.copy(WORKER, folder / "work.js")
-    return folder / "shield.js"
+pytestmark = pytest.mark.skipif(not NODE, reason="node is not installed, or clients/ no part of the wheel")
 
 
 @pytest.fixture(scope="module")
@@ -68,31 +48,6 @@ def test_the_module_agrees_with_the_vectors(found: dict[str, Any]) -> None:
 
 def test_the_package_has_shields_version() -> None:
     assert json.loads((PACKAGE / "package.json").read_text("utf-8"))["version"] == shield.__version__
-
-
-class Node:
-    """calls.mjs, which makes one call after the other."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def call(self, url: str, **more: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        more = {"client": 1, "url": url, "budget": {"seconds": 30}} | more
-        self._process.stdin.write(json.dumps(more).encode() + b"\n")
-        answer = json.loads(await asyncio.wait_for(self._process.stdout.readline(), 30))
-        return answer.get("replies") or [answer["error"], answer["text"]]
-
-
-@pytest.fixture
-async def node(module: Path) -> AsyncIterator[Node]:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec("node", HERE / "calls.mjs", module, stdin=pipe, stdout=pipe)
-    yield Node(process)
-    assert process.stdin is not None
-    process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), 10) == 0, "nothing keeps Node from its end"
 
 
 async def test_calls_of_node(node: Node, site: Site, serve: Serve) -> None:
@@ -155,17 +110,6 @@ async def test_calls_of_node(node: Node, site: Site, serve: Serve) -> None:
     assert (await node.call(site.url, client=8))[0] == "turned_down"
     site.answers = [(202, {"ticket": "AXc"}, {"Retry-After": "9"})]
     assert (await node.call(site.url, client=9, budget={"wait": 5}))[0] == "too_expensive"
-
-
-async def test_node_gets_in(node: Node, start: Any, serve: Serve) -> None:
-    async def origin(request: web.Request) -> web.Response:
-        return web.Response(body=await request.read() or b"in")
-
-    challenge = {"mode": "always", "least_hashes": 256, "most_hashes": 1024}
-    shielded = await start(upstream={"servers": [await serve(origin)]}, challenge=challenge)
-    assert await node.call(shielded.url("/some"), method="PUT", body="body") == [[200, "body"]]
-    assert await node.call(shielded.url("/more")) == [[200, "in"]]
-    assert (await shielded.status())["challenges"] == {"minted": 1, "redeemed": {"accepted": 1}}
 
 
 @pytest.mark.clients

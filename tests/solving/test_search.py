@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -82,6 +83,8 @@ def test_the_job_of_a_process_that_dies_is_done_by_others(monkeypatch: pytest.Mo
     give = search._Hand.give
 
     def kill_the_first(self: search._Hand, part: int, start: int) -> int:
+        if not given:
+            os.kill(self._process.pid, signal.SIGSTOP)  # it takes the job, and does nothing of it
         count = give(self, part, start)
         if not given:
             self._process.kill()
