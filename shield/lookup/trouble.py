@@ -4,11 +4,14 @@ it, while what is read later can only be told of in the log."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from shield.complaints import Complaint
 from shield.files import UnusableError, unreadable, why_not
+from shield.lookup.bot_keys import read_keys
 from shield.lookup.lists import MOST_BYTES, read
 from shield.lookup.mmdb import Database, Kind, missing
+from shield.lookup.web_bot_auth import missing as missing_library
 from shield.policy.identity import IdentitySettings
 
 
@@ -18,6 +21,8 @@ def unusable(settings: IdentitySettings) -> Iterator[Complaint]:
     for kind, path in databases:
         if path and (wrong := missing() or _of_database(path, kind)):
             yield (kind,), wrong
+    if settings.bot_keys and (wrong := missing_library() or _of_directory(settings.bot_keys)):
+        yield ("bot_keys",), wrong
     for key in ("allow_files", "deny_files"):
         for number, path in enumerate(getattr(settings, key)):
             if wrong := unreadable(path, MOST_BYTES):
@@ -37,6 +42,18 @@ def _of_database(path: str, kind: Kind) -> str:
         Database(path, kind)
     except (OSError, UnusableError) as error:
         return why_not(error)
+    return ""
+
+
+def _of_directory(path: str) -> str:
+    """What is wrong with a directory of keys."""
+    if not Path(path).is_dir():
+        return "is no directory"
+    for file in sorted(Path(path).glob("*.json")):
+        try:
+            read_keys(str(file))
+        except (OSError, UnusableError) as error:
+            return f"{file.name} {why_not(error)}"
     return ""
 
 

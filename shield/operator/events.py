@@ -118,6 +118,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "list_not_loaded": _event(
         "error", "A list of networks cannot be used; its first bad line is named.", "path of error effect"
     ),
+    "bot_keys_loaded": _event("info", "The keys of a bot that signs its requests are in use.", "path keys"),
+    "bot_keys_not_loaded": _event("error", "A file of keys cannot be used.", "path error effect"),
     "upstream_down": _event("warning", "Health checks of a server failed: it gets no requests.", "server"),
     "upstream_up": _event("warning", "A server is well again.", "server"),
     "upstream_ejected": _event("warning", "Requests to a server failed: it gets none for a while.", "server"),
@@ -159,8 +161,8 @@ LINES: Final[Mapping[str, Event]] = {
     "request": _event(
         "info",
         "A forwarded request has ended.",
-        "address client method path status action reason tier ms sent server id asn country site route ja4 fault rule "
-        "http",
+        "address client method path status action reason tier ms sent server id asn country site route bot ja4 fault "
+        "rule http",
     ),
     "refused": _event(
         "info",

@@ -66,6 +66,7 @@ SHAPE_FIELDS: Final = ("Accept", "Accept-Encoding", "Connection")
 _BAN: Final = Action.BAN
 _T2: Final = Tier.T2
 _ROUTE_RATE: Final = Reason.ROUTE_RATE
+_CRAWLER: Final = Reason.CRAWLER
 NOT_SENT: Final = "fail"
 """In place of the action of a request that the policy let through and no server got, as of one whose body never came
 whole."""
@@ -281,6 +282,8 @@ class AccessLog:
             line["site"] = self.site_of(request)
         if verdict.reason is _ROUTE_RATE:
             line["route"] = request.braked_by
+        if verdict.reason is _CRAWLER and (bot := getattr(request, "bot", "")):
+            line["bot"] = bot
         if ja4:
             line["ja4"] = ja4
         if fault:

@@ -30,6 +30,7 @@ from shield.policy.pass_tokens import PassTokens
 from shield.policy.passes import Sellers
 from shield.policy.reputation import Reputation
 from shield.policy.settings import EngineSettings
+from shield.policy.signed_bots import SignedBots
 
 
 class Clients:
@@ -61,6 +62,7 @@ class Clients:
         self.reputation = Reputation(settings.reputation, self.history, self.notes, self.news, self.journal)
         self.drops = Drops(settings.drops, self.history, self.notes)
         self.api_keys = ApiKeys(settings.identity, limits.pass_)
+        self.bots = SignedBots(bool(settings.identity.bot_keys), limits.pass_)
         self.tokens = PassTokens(keys, entropy, wall_offset)
         self.sellers = Sellers(tables.passes, limits.pass_)
         self.challenger = Challenger(

@@ -197,7 +197,7 @@ class Engine:
                 self._standouts,
                 together,
             )
-            return tiers, Judge(by_mode, charges, squeeze, tiers, self._reputation, api_keys)
+            return tiers, Judge(by_mode, charges, squeeze, tiers, self._reputation, api_keys, clients.bots)
 
         by_mode = {mode: judges(mode) for mode in WORDS.values()}
         tiers, every = by_mode[challenge.mode][0], Judges(by_mode, challenge.mode)

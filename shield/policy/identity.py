@@ -136,6 +136,15 @@ class IdentitySettings:
         tuple[CrawlerSettings, ...], Doc("Crawlers that are let through once their address is confirmed.")
     ] = ()
 
+    bot_keys: Annotated[
+        str,
+        Doc(
+            "Directory of JWK Sets (NAME.json), one for each bot that signs its requests (Web Bot Auth). Who has "
+            "signed with a key of NAME.json is treated as a confirmed crawler, with a budget of its own as a pass has. "
+            "Read again when a file changes. Needs the extra `web-bot-auth`. See docs/good-bots.md."
+        ),
+    ] = ""
+
     def complaints(self) -> Iterator[Complaint]:
         for key, texts in (("allow", self.allow), ("deny", self.deny)):
             for number, text in enumerate(texts):

@@ -22,6 +22,7 @@ from shield.policy.refusals import banned
 from shield.policy.reputation import Reputation
 from shield.policy.request import Request
 from shield.policy.settings import EngineSettings
+from shield.policy.signed_bots import SignedBots
 from shield.policy.tiers import FORWARD, Tiers, tier_of
 
 T0, T1, T2, T3, T4 = Tier  # names of their own: looking up a member of an Enum costs 70 ns
@@ -41,6 +42,7 @@ class Judge:
         "_always",
         "_api_keys",
         "_bad_score",
+        "_bots",
         "_charges",
         "_earned_every",
         "_grants",
@@ -61,12 +63,14 @@ class Judge:
         tiers: Tiers,
         reputation: Reputation,
         api_keys: ApiKeys,
+        bots: SignedBots,
     ) -> None:
         self._charges = charges
         self._squeeze = squeeze
         self._tiers = tiers
         self._reputation = reputation
         self._api_keys = api_keys
+        self._bots = bots if bots.enabled else None
         self._honeypots = frozenset(settings.limits.honeypots)
         self._bad_score = settings.reputation.bad_score
         self._earned_every = settings.challenge.earned_every
@@ -108,8 +112,8 @@ class Judge:
             self._charges.count(request)
             return ALLOWLISTED
         welcome = FORWARD
-        if self._api_keys.header or client.crawler is not None:
-            welcome = self._welcome(request, client)
+        if self._api_keys.header or self._bots is not None or client.crawler is not None:
+            welcome = self._welcome(request, client, now)
         record = entry.record
         known = record is not None and record.live
         if entry.rare.banned_until > now or client.source.rare.banned_until > now:
@@ -158,13 +162,18 @@ class Judge:
         self._charges.hit(request, refusal, now)
         return refusal
 
-    def _welcome(self, request: Request, client: Client) -> Verdict:
+    def _welcome(self, request: Request, client: Client, now: float) -> Verdict:
         """FORWARD, or a better one for an API key or a confirmed crawler. A false claim is nothing at all."""
         if self._api_keys.header:
             budget = self._api_keys.of(request)
             if budget is not None:
                 request.charged_pass = budget
                 return API_KEY
+        if self._bots is not None:
+            budget = self._bots.of(request, now)
+            if budget is not None:
+                request.charged_pass = budget
+                return CRAWLER
         return CRAWLER if client.crawler is not None and client.source.vouched else FORWARD
 
 

@@ -28,6 +28,7 @@ class Request:
     __slots__ = (
         "admitted",
         "body_pending",
+        "bot",
         "braked_by",
         "charged_factor",
         "charged_pass",
@@ -54,6 +55,7 @@ class Request:
     verdict: Verdict  # the latest; changes while the request is queued
     tier: Tier
     braked_by: str  # of a verdict for the limit of a route, in a dry run too: what the route is called; else not set
+    bot: str  # who has signed it; only set where somebody has
     grant: bool  # the response may carry an earned pass: ask the engine's grant()
     has_slot: bool
     queued_at: float  # when it was put into the queue; 0 when it is not in it

@@ -33,7 +33,9 @@ from shield.config.settings import Config, Site
 from shield.demo.site import start_demo
 from shield.errors import StartError
 from shield.http.forwarded import Forwarding
+from shield.lookup.bot_keys import BotKeys
 from shield.lookup.known import Known
+from shield.lookup.web_bot_auth import WebBotAuth
 from shield.model import Fault
 from shield.operator.desk import Desk
 from shield.operator.log import AccessLog
@@ -113,6 +115,7 @@ class Parts:
     certificates: Certificates | None
     known: Known
     crawlers: Crawlers
+    bots: WebBotAuth | None
     listeners: Sequence[Listener]  # the first is for the service, the second for tls.redirect_from
     connections: int  # that clients may have at the same time
 
@@ -137,6 +140,7 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     sites = Sites(list(_engines(setting, configured, keys)))
     first = sites.first
     known = await _known(setting, sites)
+    bots = await _bots(setting, first)
     certificates = None
     if config.tls.certificates:
         http2 = config.http.h2 and not config.listen.gate
@@ -193,7 +197,9 @@ async def build(setting: Setting, closing: AsyncExitStack) -> Parts:
     if config.traces.endpoint:
         log.traces = traces = Traces(config.traces, clock, setting.wall_offset)
         closing.push_async_callback(traces.close)
-    return Parts(metrics, keys, sites, replies, places, serving, certificates, known, crawlers, listeners, connections)
+    return Parts(
+        metrics, keys, sites, replies, places, serving, certificates, known, crawlers, bots, listeners, connections
+    )
 
 
 async def _known(setting: Setting, sites: Sites) -> Known:
@@ -206,6 +212,17 @@ async def _known(setting: Setting, sites: Sites) -> Known:
     if known.tells:
         log.where = known.where
     return known
+
+
+async def _bots(setting: Setting, first: Engine) -> WebBotAuth | None:
+    """Who verifies the signatures of bots, where there are keys of any; the engines ask it."""
+    directory = setting.config.identity.bot_keys
+    if not directory:
+        return None
+    keys = BotKeys(directory, setting.log.event)
+    await asyncio.to_thread(keys.load)
+    bots = first.clients.bots.verify = WebBotAuth(keys, setting.wall_offset)
+    return bots
 
 
 def _looks(config: Config) -> Looks:

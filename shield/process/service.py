@@ -148,6 +148,8 @@ class Service:
         for place in parts.places:
             probe = partial(health.probe, place.pool)
             self._keep_running(loop, health.watch(place.pool, probe, setting.clock, asyncio.sleep))
+        if parts.bots is not None:
+            self._keep_running(loop, parts.bots.keys.run())
         self._keep_running(loop, parts.known.run(lambda standing: parts.sites.know(standing, setting.clock())))
         self._keep_running(loop, self._keeper.run())
         self._keep_running(loop, self._keeper.journal.run())
@@ -266,6 +268,8 @@ class Service:
         assert self._dropper is not None  # noqa: S101
         self._keeper.keep(False)
         parts.known.rested = True
+        if parts.bots is not None:
+            parts.bots.keys.rested = True
         self._dropper.retire()
         for listener in parts.listeners:
             listener.retire()

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from prometheus_client.core import Metric
 
 from shield.lookup.known import Known
+from shield.lookup.web_bot_auth import Verified, WebBotAuth
 from shield.operator.exposition import families
 from shield.operator.status import (
     CertificateStatus,
@@ -112,7 +113,7 @@ class ProcessView:
             networks_in=_in_words(parts.known, _networks(policies.values())),
             databases=dict(_databases(parts.known, wall)),
             lists=dict(_lists(parts.known, wall)),
-            crawlers={agent: _crawler(each) for agent, each in crawlers.items()},
+            crawlers={agent: _crawler(each) for agent, each in crawlers.items()} | _bots(parts.bots),
             crawlers_answered={
                 agent: each.answered + self._setting.wall_offset for agent, each in crawlers.items() if each.answered
             },
@@ -151,6 +152,17 @@ def _lists(known: Known, wall: float) -> Iterator[tuple[str, ListStatus]]:
         if one.use in ("allow", "deny"):
             spared, age = len(list(known.spared(one))), wall - one.changed if one.changed else 0.0
             yield one.path, ListStatus(one.use, one.entries, spared, one.changed, age, bool(one.error), one.error)
+
+
+def _bots(bots: WebBotAuth | None) -> dict[str, CrawlerStatus]:
+    """Bots that sign their requests, by the names of their files. Their counts are of requests."""
+    if bots is None:
+        return {}
+    counts = {name: bots.counts.get(name, Verified()) for name in bots.keys.names}
+    return {
+        name: CrawlerStatus(each.claims, each.confirmed, each.refuted, 0, each.put_off, 0)
+        for name, each in counts.items()
+    }
 
 
 def _crawler(counts: Counts) -> CrawlerStatus:
