@@ -21,7 +21,7 @@ import random
 import re
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, Protocol
@@ -231,8 +231,9 @@ class Node:
         if self._side.leases is not None:
             self._side.leases.lease(bursts, members.count)
         slots = members.slots if settings.one_service else _whole
+        machines = members.count if settings.one_service else 1
         for engine in self._sites:
-            engine.share(rates, bursts, slots, now)
+            engine.share(rates, bursts, slots, now, machines, machines > 1 and not members.connected(now))
 
     async def _wait_lost(self, seconds: float) -> None:
         """A round has failed: wait, and go by that once it was too long ago that one succeeded."""
@@ -321,6 +322,7 @@ class Node:
             "slots": sum(engine.concurrency_limit for engine in engines),
             "rules": _digest(repr(sorted((rule.slot, rule.value) for rule in self._desk.rules()))),
             "settings": self._same,
+            "counted": {engine.site: engine.counting.told for engine in engines if engine.counting is not None},
             "version": __version__,
         }
         return self.seals.seal(f"beat {self.members.node}", orjson.dumps(said))
@@ -349,8 +351,19 @@ class Node:
                 others[name] = _Other(said, beat, at)
         self._others = others
         self.members.heard(others, now)
+        if self._settings.one_service:
+            self._hear_counted(others)
         places = (bytes.fromhex(place) for other in others.values() for place in other.said["places"])
         self._side.answers.others = frozenset(places)
+
+    def _hear_counted(self, others: Mapping[str, _Other]) -> None:
+        for engine in self._sites:
+            said = {name: other.said.get("counted", {}).get(engine.site) for name, other in others.items()}
+            if engine.counting is not None:
+                try:
+                    engine.counting.hear({name: report for name, report in said.items() if report is not None})
+                except (TypeError, ValueError):
+                    self.seals.senseless()
 
     async def _hear_news(self, entries: Sequence[tuple[bytes, bytes]], store_time: float) -> None:
         """Take the news in the order in which they came."""

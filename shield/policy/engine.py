@@ -36,6 +36,7 @@ from shield.policy.bucket import Rate
 from shield.policy.challenge.challenge import Challenge, CheckWork, Redemption, solved
 from shield.policy.challenge.settings import ChallengeMode
 from shield.policy.clients import Clients
+from shield.policy.cluster.counting import Counting
 from shield.policy.cluster.side import SHARED, Side
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.entries import Pass, PassKind
@@ -109,6 +110,8 @@ class OperatorSide(NamedTuple):
     effects: Effects
     explainer: Explainer
     routing: Routing | None
+    counting: Counting | None
+    """And what other machines count: nothing is decided by it here."""
 
 
 class Engine:
@@ -264,6 +267,7 @@ class Engine:
             site=site,
             beside=None if beside is None else beside._operator.effects,
         )
+        machines = None if side is None else Counting()
         explainer = Explainer(
             settings,
             identity=self._identity,
@@ -275,7 +279,7 @@ class Engine:
             effects=effects,
             routes=judge if isinstance(judge, RouteJudge) else None,
         )
-        self._operator: OperatorSide = OperatorSide(effects, explainer, routing)
+        self._operator: OperatorSide = OperatorSide(effects, explainer, routing, machines)
         self._asked: Judge | RouteJudge | Overruled | Trial = self._judge
         self.dry_run = settings.dry_run
 
@@ -311,6 +315,7 @@ class Engine:
                 window=settings.pressure.window,
                 windows=self._windows,
                 side=None if beside is not None else clients.side,
+                counting=machines,
             )
 
     # Who asks
@@ -646,7 +651,11 @@ class Engine:
         self._operator.effects.tried.close_window(windows.weather.attack.on, now)
         completed, shed = self._times.close_window(), self._admission.close_window()
         counted = windows.count(now, sum(self._tiers), completed, shed, own)
-        if several is None:
+        counting = self._operator.counting
+        if several is None and counting is not None:
+            there = counting.meet(windows.retell(counted), self._concurrency.limit, now)
+            windows.close(now, seconds, counted, *there)
+        elif several is None:
             windows.close(now, seconds, counted)
         elif not several.close_window(counted, seconds, now):
             return
@@ -815,13 +824,29 @@ class Engine:
 
     # Other machines
 
-    def share(self, rates: float, bursts: float, slots: Callable[[int], int], now: float) -> None:
+    @property
+    def counting(self) -> Counting | None:
+        """What all machines count together; None where this one is alone."""
+        return self._operator.counting
+
+    def share(
+        self,
+        rates: float,
+        bursts: float,
+        slots: Callable[[int], int],
+        now: float,
+        machines: int = 1,
+        lost: bool = False,
+    ) -> None:
         """Have these parts of the limits be this machine's, and `slots` of what the service takes at once; the others
-        are other machines'."""
+        are other machines'. `machines`: that stand before the same service; `lost`: they are not heard of."""
         side, effects = self.clients.side, self._operator.effects
         if side is not None and side.leases is not None:
             side.leases.go_by(*effects.limits)
         effects.share(rates, bursts)
+        self._pricing.machines = machines
+        if self._operator.counting is not None:
+            self._operator.counting.machines, self._operator.counting.lost = machines, lost
         self._concurrency.share(slots, now)
 
     @property

@@ -11,8 +11,9 @@ from typing import Any, Final
 from shield.policy.board.claims import Claims
 from shield.policy.board.crew import Crew
 from shield.policy.board.paid import Paid
-from shield.policy.board.report import Counted
+from shield.policy.board.report import Counted, both
 from shield.policy.challenge.challenge import Challenger
+from shield.policy.cluster.counting import Counting
 from shield.policy.cluster.side import Side
 from shield.policy.concurrency.concurrency import Concurrency
 from shield.policy.news import News
@@ -37,8 +38,23 @@ class Several:
     is one. `side`: where there are other machines, what they hear from the worker that leads."""
 
     __slots__ = (
-        "_challenger", "_claims", "_concurrency", "_crew", "_news", "_paid", "_paid_at", "_queue", "_remembered",
-        "_routes", "_settled", "_side", "_times", "_told_at", "_window", "_windows",
+        "_challenger",
+        "_claims",
+        "_concurrency",
+        "_counting",
+        "_crew",
+        "_news",
+        "_paid",
+        "_paid_at",
+        "_queue",
+        "_remembered",
+        "_routes",
+        "_settled",
+        "_side",
+        "_times",
+        "_told_at",
+        "_window",
+        "_windows",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +74,7 @@ class Several:
         window: float,
         windows: Windows,
         side: Side | None = None,
+        counting: Counting | None = None,
     ) -> None:
         """`settled`: samples after which a route's time is known; `window`: seconds; `paid`: where connections are
         spread."""
@@ -73,6 +90,7 @@ class Several:
         self._settled = settled
         self._times = times
         self._side = side
+        self._counting = counting
         self._window = window
         self._windows = windows
         self._paid_at = self._told_at = 0.0  # when payments and routes were told
@@ -115,7 +133,7 @@ class Several:
         Whether as much time has passed as a window lasts."""
         crew, windows = self._crew, self._windows
         if crew.leads:
-            windows.close(now, seconds, counted, crew.elsewhere())
+            self._close_all(counted, seconds, now)
             crew.order(windows.orders(), now)
         else:
             crew.report(windows.report(counted), now)
@@ -125,6 +143,16 @@ class Several:
         for route in self._routes.most_asked(ROUTES_TOLD):
             self._news.changed("route", route)
         return True
+
+    def _close_all(self, counted: Counted, seconds: float, now: float) -> None:
+        """Close the window for all workers, together with other machines if there are any."""
+        workers, windows = self._crew.elsewhere(), self._windows
+        if self._counting is None:
+            windows.close(now, seconds, counted, workers)
+            return
+        mine = both(windows.retell(counted), workers)
+        machines, places = self._counting.meet(mine, self._concurrency.limit, now)
+        windows.close(now, seconds, counted, both(workers, machines), places)
 
     def status(self) -> BoardStatus:
         """What came of it."""

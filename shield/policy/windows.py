@@ -131,8 +131,17 @@ class Windows:
         """What was counted, with those who solved challenges, for the worker that leads."""
         return replace(counted, solves=self._pricing.solves_here())
 
-    def close(self, now: float, seconds: float, here: Counted, elsewhere: Counted = NOTHING) -> None:
-        """Close the window. `here`: what was counted; `elsewhere`: by other workers."""
+    def retell(self, counted: Counted) -> Counted:
+        """The same as `report`, for other machines: those who solved challenges count here as well."""
+        solves = self._pricing.solves_here()
+        self._pricing.solved_elsewhere(solves)
+        return replace(counted, solves=solves)
+
+    def close(
+        self, now: float, seconds: float, here: Counted, elsewhere: Counted = NOTHING, places_elsewhere: int = 0
+    ) -> None:
+        """Close the window. `here`: what was counted; `elsewhere`: by other workers and machines, of which these have
+        so many places at the service."""
         counted = here if elsewhere is NOTHING else both(here, elsewhere)
         before = self.weather
         service = self._concurrency.close_window(seconds, not before.attack.on, now)
@@ -146,7 +155,7 @@ class Windows:
             shed=counted.shed,
             oldest_wait=counted.oldest_wait,
             own=counted.own,
-            service=service,
+            service=replace(service, limit=service.limit + places_elsewhere) if places_elsewhere else service,
         )
         weather = self._pressure.close_window(window)
         self._note(before, weather, now)

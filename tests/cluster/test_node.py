@@ -164,3 +164,22 @@ async def test_two_workers_of_rules_that_differ_are_said_to_disagree(machines: M
     b.node._changes.begin(b.book.rules())  # as if it had been told
     await rounds(b, a, times=1)
     assert a.node.status().disagreements == ["b has other rules of the operator's"]
+
+
+async def test_what_one_node_counts_is_told_to_the_others(machines: Machines) -> None:
+    a, b = machines("a"), machines("b")
+    apart = machines("apart", one_service=False)
+    await rounds(a, b, apart)
+    for one in (a, b, apart):
+        one.engine.tick(one.now + 1.0)  # a window, from which on it is counted
+    await rounds(a, b, apart)
+    for one in (a, b, apart):
+        one.engine.tick(one.now + 2.0)
+    for number in range(50):
+        a.ask(f"192.0.2.{number}")
+    a.engine.tick(a.now + 3.0)
+    await rounds(a, b, apart, times=1)
+    for one in (b, apart):
+        one.engine.tick(one.now + 3.0)
+    assert b.engine.status(b.now).demand > 1.0
+    assert apart.engine.status(apart.now).demand == 0.0, "it has servers of its own"

@@ -30,17 +30,17 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("store", GOOD)
-def test_a_store_is_found(store: str) -> None:
-    assert read(store) == GOOD[store]
-    assert ClusterSettings(store=store).place() == GOOD[store]
+@pytest.mark.parametrize("url", GOOD)
+def test_a_store_is_found(url: str) -> None:
+    assert read(url) == GOOD[url]
+    assert ClusterSettings(store=url).place() == GOOD[url]
 
 
-@pytest.mark.parametrize("store", BAD)
-def test_what_is_wrong_with_a_store_is_said(store: str) -> None:
-    with pytest.raises(ValueError, match=BAD[store]):
-        read(store)
-    assert [at for at, _ in ClusterSettings(store=store).complaints()] == [("store",)]
+@pytest.mark.parametrize("url", BAD)
+def test_what_is_wrong_with_a_store_is_said(url: str) -> None:
+    with pytest.raises(ValueError, match=BAD[url]):
+        read(url)
+    assert [at for at, _ in ClusterSettings(store=url).complaints()] == [("store",)]
 
 
 def test_what_else_may_be_wrong(tmp_path: Path) -> None:

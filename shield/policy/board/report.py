@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -92,10 +92,10 @@ class Elsewhere:
     __slots__ = ("_before", "unread")
 
     def __init__(self) -> None:
-        self._before: dict[int, tuple[float, list[float]]] = {}  # by worker: its term, and its sums then
+        self._before: dict[Any, tuple[float, list[float]]] = {}  # by worker or machine: its term, and its sums then
         self.unread = 0
 
-    def read(self, reports: Mapping[int, bytes | None]) -> Counted:
+    def read(self, reports: Mapping[Any, bytes | None]) -> Counted:
         """What those workers, of whom there are such reports now, have counted since the last call."""
         before, self._before = self._before, {}
         found, sums = NOTHING, NOTHING.sums()

@@ -43,7 +43,10 @@ from shield.policy.status import PricingStatus
 
 
 class Pricing:
-    """The price, the rate of issue, and the waiting room."""
+    """The price, the rate of issue, and the waiting room.
+
+    It has more than 15 attributes because each of these three has some.
+    """
 
     __slots__ = (
         "_crowd",
@@ -57,6 +60,7 @@ class Pricing:
         "_use",
         "_worth",
         "hashes",
+        "machines",
         "rate",
         "room",
         "solves",
@@ -83,6 +87,8 @@ class Pricing:
         self.rate = 0.0  # n*
         self.solves = 0.0  # n, of the last window
         self._purse = purse or Purse()  # passes that may be issued
+        self.machines = 1
+        """How many issue the passes between them, each its part."""
         self._next_return = 0.0  # when the next answer may come again to a full room
         # of the window of the price that is open
         self._seconds = 0.0
@@ -139,10 +145,11 @@ class Pricing:
         """
         self._use.read(units, seconds)
         self.rate = left / (self._worth * self._use.share) * min(1.0, left / max(self._use.rate, left))
-        purse, most = self._purse, max(1.0, self.rate * self._settings.savings)
-        purse.saved = 0.0 if behind else min(purse.saved + self.rate * seconds, most)
+        mine = self.rate / self.machines
+        purse, most = self._purse, max(1.0, mine * self._settings.savings)
+        purse.saved = 0.0 if behind else min(purse.saved + mine * seconds, most)
         if not behind:
-            self.waiting.read(self.rate, seconds, purse.part)
+            self.waiting.read(mine, seconds, purse.part)
         room = self.room
         room.expire(now)
         while purse.saved >= 1.0 and room.waiting:
@@ -163,7 +170,7 @@ class Pricing:
     def wait(self, waiter: Waiter, now: float) -> int:
         """Whole seconds, about, until it is a waiter's turn, or the place is lost; at least 1."""
         turns = self.room.turns(waiter)
-        return max(1, int(min(turns / self.rate, waiter.until - now)))
+        return max(1, int(min(turns * self.machines / self.rate, waiter.until - now)))
 
     def pause(self, wait: int) -> int:
         """Whole seconds after which a client whose turn is in `wait` seconds is to ask again."""
@@ -229,7 +236,7 @@ class Pricing:
         if granted is None:
             self.waiting.rest()
         else:
-            self.waiting.read(self.rate, seconds, self._purse.part)
+            self.waiting.read(self.rate / self.machines, seconds, self._purse.part)
         self._use.adopt(number(used), number(used_rate, 0.0))
         self.room.expire(now)
         self._seconds += seconds
