@@ -123,6 +123,11 @@ async def test_an_operator_bans_lifts_and_undoes(start: Start, browser: browsers
     await tab.evaluate("document.getElementById('why-subject').value = '203.0.113.7'")
     await press("#why button[type=submit]")
     await tab.until("document.querySelectorAll('#why-said li').length > 3")
+    wish = "{kind: 'key', subject: 'billing', value: '20/400'}"
+    headers = "{'Content-Type': 'application/json'}"
+    post = f"{{method: 'POST', headers: {headers}, body: JSON.stringify({wish})}}"
+    await tab.evaluate(f"fetch('api/rules', {post}).then((reply) => reply.status)")
+    await tab.until("document.querySelector('#rules code')?.textContent === 'billing 20/400'")
 
 
 async def test_it_asks_for_a_token_and_keeps_it_in_this_tab(

@@ -514,6 +514,9 @@ async function showRules() {
   drawRules();
 }
 
+// Of an API key its budget, not its SHA-256.
+const valueOf = (rule) => rule.kind === "key" ? rule.value.slice(0, -64).trim() : rule.value;
+
 const VERBS = {limit: "limited", challenge: "challenged"};
 function tried(rule) {
   const met = (state.rules_tried || {})[rule.number], verb = VERBS[rule.kind] || "refused";
@@ -526,7 +529,7 @@ function drawRules() {
   rows($("rules"), shown, (rule) => rule.number, (rule) => [
     rule.dry_run ? el("span", {className: "tag"}, "dry run") : "",
     el("span", {className: `tag ${rule.kind === "ban" || rule.kind === "deny" ? "ban" : rule.kind === "allow" ? "good" : ""}`}, rule.kind.replace("_", " ")),
-    el("span", {className: "grow"}, el("code", {}, [rule.subject, rule.value].filter(Boolean).join(" ") || "everybody")),
+    el("span", {className: "grow"}, el("code", {}, [rule.subject, valueOf(rule)].filter(Boolean).join(" ") || "everybody")),
     button("Lift", `Lift the rule: ${rule.kind} ${rule.subject}`, () => change("DELETE", `api/rules?number=${rule.number}`, null, "Lifted.")),
     rule.dry_run ? el("span", {className: "under"}, rule.tried) : "",
     el("span", {className: "under"}, [rule.expires ? `until ${clock(rule.expires)}` : "until it is lifted", rule.author && `by ${rule.author}`, rule.note].filter(Boolean).join(" · ")),
