@@ -254,6 +254,7 @@ class PermissiveEngine:
         return (who if isinstance(who, str) else who.agent) in self.deserving
 
     def mint(self, request: Request, now: float) -> FakeChallenge:
+        assert request.tier in Tier
         return FakeChallenge()
 
     def wait(self, request: Request, ticket: str, now: float) -> Redemption:

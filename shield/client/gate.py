@@ -156,7 +156,7 @@ class GateConnection(ClientConnection):
         request_id = self._id_of(head)
         status = serving.replies.refusal(verdict, reader, head.language).status
         serving.log.refused(now, request, status, request_id, "", head.http)
-        self.answer(_no(verdict, request_id), head, now)
+        self.answer(_no(verdict, request, request_id), head, now)
 
     def _answer_again(self, head: Head, now: float) -> None:
         """The answer to a request whose verdict a proxy was told, which sends it for the answer's sake. It was decided,
@@ -164,12 +164,12 @@ class GateConnection(ClientConnection):
         values = head.headers.getall(SAID) or []
         if len(values) != 1:
             raise NoQuestionError(f"ask below /shield-gate/, or bring the field {SAID}")
-        verdict, request_id = verdict_said(values[0])
+        verdict, tier, request_id = verdict_said(values[0])
         serving, peer = self._serving, self.peer
         peer.client = None  # it may have been forgotten since its last request
         client = self._recognize_asker(head, now)
         request = Request(client, head.method, head.path, head.headers, None, head.length != 0, None)
-        request.verdict = verdict
+        request.verdict, request.tier = verdict, tier
         request.reader = reader = head.reader()
         if verdict.action is Action.CHALLENGE:
             scheme = "https" if head.secure else peer.scheme
@@ -195,9 +195,9 @@ def _yes(verdict: Verdict, request: Request, request_id: bytes) -> Reply:
     return Reply(LET_THROUGH, fields % (*said, request.tier, request_id) + b"\r\n", b"")
 
 
-def _no(verdict: Verdict, request_id: bytes) -> Reply:
+def _no(verdict: Verdict, request: Request, request_id: bytes) -> Reply:
     status = _BANNED if verdict.action is Action.BAN else _UNSAID
-    said = SAID.encode("ascii"), said_of(verdict, request_id)
+    said = SAID.encode("ascii"), said_of(verdict, request.tier, request_id)
     return Reply(status, b"Content-Length: 0\r\nCache-Control: no-store\r\n%b: %b\r\n" % said, b"")
 
 

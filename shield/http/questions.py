@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shield.http.client_fields import PREFIX as FORWARDED_FIELDS
-from shield.model import Action, Reason, Verdict
+from shield.model import Action, Reason, Tier, Verdict
 
 if TYPE_CHECKING:
     from shield.http.head import Head
@@ -112,9 +112,9 @@ def _is_kept(line: bytes) -> bool:
     return _OWN.match(line) is None
 
 
-def said_of(verdict: Verdict, request_id: bytes) -> bytes:
-    """A verdict that refuses, as the value of SAID."""
-    text = f"{verdict.reason.value};wait={verdict.retry_after}"
+def said_of(verdict: Verdict, tier: int, request_id: bytes) -> bytes:
+    """A verdict that refuses, and the tier of its request, as the value of SAID."""
+    text = f"{verdict.reason.value};tier={tier:d};wait={verdict.retry_after}"
     if verdict.limit is not None:
         rate, burst = verdict.limit
         text += f";rate={rate!r};burst={burst!r};left={verdict.remaining!r}"
@@ -125,7 +125,7 @@ def said_of(verdict: Verdict, request_id: bytes) -> bytes:
 
 _NUMBER: Final = r"-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:e-?[0-9]{1,2})?"
 _SAID: Final = re.compile(
-    rf"([a-z_]{{1,40}});wait=([0-9]{{1,9}})(?:;rate=({_NUMBER});burst=({_NUMBER});left=({_NUMBER}))?"
+    rf"([a-z_]{{1,40}});tier=([0-4]);wait=([0-9]{{1,9}})(?:;rate=({_NUMBER});burst=({_NUMBER});left=({_NUMBER}))?"
     r"(?:;id=([!-~]{1,128}))?",
     re.ASCII,
 )
@@ -136,17 +136,17 @@ _REFUSING: Final = {
 }
 
 
-def verdict_said(text: str) -> tuple[Verdict, bytes]:
-    """The verdict, and the id of its request, that a value of SAID tells. It is only believed of a trusted proxy, and
-    can only refuse. Raises NoQuestionError."""
+def verdict_said(text: str) -> tuple[Verdict, Tier, bytes]:
+    """The verdict, and the tier and the id of its request, that a value of SAID tells. It is only believed of a trusted
+    proxy, and can only refuse. Raises NoQuestionError."""
     match = _SAID.fullmatch(text)
     reason = None if match is None else _REFUSING.get(match[1])
     if match is None or reason is None:
         raise NoQuestionError(f"the field {SAID} holds no verdict: set it to what the question was answered with")
     limit = None
     left = 0.0
-    if match[3] is not None:
-        limit, left = (float(match[3]), float(match[4])), float(match[5])
+    if match[4] is not None:
+        limit, left = (float(match[4]), float(match[5])), float(match[6])
         if not limit[0] > 0.0 or limit[1] < 0.0:
             raise NoQuestionError(f"the field {SAID} holds no verdict: its rate is not above 0")
-    return Verdict(reason, int(match[2]), limit, left), (match[6] or "").encode("ascii")
+    return Verdict(reason, int(match[3]), limit, left), Tier(int(match[2])), (match[7] or "").encode("ascii")

@@ -107,7 +107,7 @@ async def test_nginx_is_told_the_verdict_and_asks_for_the_answer(
         answer = await asked(client, "nginx", "/no", PAGE, POLITE, method="POST")
         assert (answer.status, answer.body) == (told, b"")
         said = answer.get("X-Shield-Verdict")
-        assert (said or "").startswith(f"{verdict.reason.value};wait=")
+        assert (said or "").startswith(f"{verdict.reason.value};tier=3;wait=")
         form = b"a=1"
         fields = [FOR, PAGE, POLITE, "Content-Type: application/x-www-form-urlencoded", "Origin: http://shop.example"]
         lines = ["POST /no HTTP/1.1", "Host: shop.example", *fields, f"Content-Length: {len(form)}"]

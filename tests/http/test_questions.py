@@ -8,7 +8,7 @@ from shield.http.head import Examiner, Head
 from shield.http.plain_head import PlainHeads
 from shield.http.questions import PROXIES, NoQuestionError, asked_about, proxy_of, said_of, verdict_said
 from shield.http.settings import HttpSettings
-from shield.model import Action, Reason, Verdict
+from shield.model import Action, Reason, Tier, Verdict
 
 NGINX, CADDY, TRAEFIK, ENVOY = PROXIES
 HEADS = PlainHeads(Examiner(HttpSettings(), "Shield-Pass"))
@@ -101,7 +101,8 @@ def test_what_does_not_say_what_it_is_about_is_no_question(question: Head) -> No
 )
 def test_nginx_brings_back_what_it_was_told(verdict: Verdict) -> None:
     for request_id in (b"", b"cafe-1"):
-        found, said_id = verdict_said(said_of(verdict, request_id).decode())
+        found, tier, said_id = verdict_said(said_of(verdict, Tier.T3, request_id).decode())
+        assert tier is Tier.T3
         assert (found.reason, found.action, found.retry_after) == (verdict.reason, verdict.action, verdict.retry_after)
         assert (found.limit, found.remaining, said_id) == (verdict.limit, verdict.remaining, request_id)
 
@@ -109,10 +110,15 @@ def test_nginx_brings_back_what_it_was_told(verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "ok;wait=0", "allowlisted;wait=0", "at_capacity;wait=0", "newcomer", "newcomer;wait=-1", "nobody;wait=1"),
-        *("newcomer;wait=1;id=a b", "newcomer;wait=1;rate=0;burst=1;left=0", "newcomer;wait=1;rate=nan;burst=1;left=0"),
-        *("newcomer;wait=1;rate=1;burst=-1;left=0", "newcomer;wait=1\r\nX: y", "newcomer;wait=\u0661"),
-        "newcomer;wait=" + "9" * 10_000,
+        *("", "newcomer", "newcomer;wait=1", "newcomer;tier=5;wait=1", "newcomer;tier=3;wait=-1"),
+        *(f"{reason};tier=3;wait=0" for reason in ("ok", "allowlisted", "at_capacity", "nobody")),
+        *(
+            f"newcomer;tier=3;wait=1{rest}"
+            for rest in (
+                *(";id=a b", ";rate=0;burst=1;left=0", ";rate=nan;burst=1;left=0", ";rate=1;burst=-1;left=0"),
+                *("\r\nX: y", "\u0661", "9" * 10_000),
+            )
+        ),
     ],
 )
 def test_what_else_comes_back_lets_nobody_in(text: str) -> None:
@@ -122,4 +128,4 @@ def test_what_else_comes_back_lets_nobody_in(text: str) -> None:
 
 def test_every_verdict_that_refuses_can_be_told() -> None:
     refusing = {reason for reason in Reason if reason.action not in (Action.FORWARD, Action.QUEUE)}
-    assert {verdict_said(said_of(Verdict(reason), b"").decode())[0].reason for reason in refusing} == refusing
+    assert {verdict_said(said_of(Verdict(reason), 3, b"").decode())[0].reason for reason in refusing} == refusing

@@ -226,6 +226,7 @@ def test_what_is_remembered_of_paths_is_bounded(make: Any) -> None:
     presets = Presets(["git", "git", "feeds"])
     assert [budget.name for budget in presets.budgets] == ["git", "feeds"]
     world = world_of(make)
+    world.storm(0.5)
     client = world.client()
     for number in range(MOST_KEPT + 10):
         assert presets.of(world.request(client, f"/{number}")) is None
