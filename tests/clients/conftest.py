@@ -147,12 +147,13 @@ EASY: Final = {"least_hashes": 256, "most_hashes": 1024}
 async def make_front(
     request: pytest.FixtureRequest, launch: Any, serve: Any, client: Any, tls: Any, tmp_path: Path
 ) -> AsyncIterator[Make]:
-    """make_front(app) puts Shield before an application, and holds it to its calm in the end."""
+    """make_front(app) puts Shield before an application, and holds it to its calm in the end. So does make_front(url)
+    before one that somebody else serves, but for the flood."""
     weather: str = request.param
     fronts: list[Front] = []
     async with AsyncExitStack() as stack:
 
-        async def make(app: web.Application) -> Front:
+        async def make(app: web.Application | str) -> Front:
             more: dict[str, Any] = {}
             if weather in OVER_TLS:
                 more = {
@@ -162,10 +163,11 @@ async def make_front(
             elif weather == "always":
                 more = {"challenge": {"mode": "always", **EASY}}
             elif weather == "pressure":
+                assert isinstance(app, web.Application), "the flood needs paths of its own"
                 app.add_routes([web.get("/search", _search), web.get("/visit", _visit)])
                 # A machine that stands still for half a second is not what is tried.
                 more = test_attack.settings("", queue={"known_patience": 5.0})
-            upstream = more.pop("upstream", {}) | {"servers": [await serve(app)]}
+            upstream = more.pop("upstream", {}) | {"servers": [app if isinstance(app, str) else await serve(app)]}
             shield = await launch(upstream=upstream, **more)
             await shield.logged("started", within=DEADLINE)
             await shield.begin()
@@ -186,6 +188,7 @@ async def make_front(
             if front.token:
                 async with client("127.0.0.1").get(shield.url("/echo")) as response:
                     assert response.status == 503, "who shows no pass is challenged"
+                await shield.logged("refused", address="127.0.0.1")
                 front.excused["newcomer" if weather == "pressure" else "challenge_always"] = 1
             return front
 
