@@ -406,6 +406,18 @@ async def test_a_tab_that_slept_asks_for_a_new_challenge(tab: Any, site: str, sh
     assert len(shield.challenged) == 2
 
 
+@pytest.mark.parametrize("days", [-366, 366])
+async def test_a_clock_that_is_wrong_by_a_year_does_not_matter(tab: Any, site: str, shield: StandIn, days: int) -> None:
+    await tab.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source=f"{{const time = Date.now; Date.now = () => time() + {days} * 86400000;}}",
+    )
+    await tab.go(site)
+    await tab.until("document.title === 'Behind GET'")
+    assert shield.answered == [Redeemed.ACCEPTED]
+    assert len(shield.challenged) == 1
+
+
 async def test_the_page_speaks_the_visitors_language(tab: Any, site: str, shield: StandIn) -> None:
     await tab.call("Network.setUserAgentOverride", userAgent="Mozilla/5.0", acceptLanguage="ar-EG,ar;q=0.9")
     shield.gives_cookie = False

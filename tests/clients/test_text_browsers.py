@@ -27,14 +27,14 @@ COMMANDS = {
 """Of one look each: their cookies are kept in between."""
 
 
-async def run(command: list[str], home: Path, keys: bytes = b"") -> str:
+async def run(command: list[str], home: Path) -> str:
     if shutil.which(command[0]) is None:
         pytest.skip(f"no {command[0]} on PATH (Debian: apt-get install {command[0]})")
     environment = {**os.environ, "HOME": str(home), "TERM": "xterm", "LANG": "C.UTF-8"}
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=home, env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *command, cwd=home, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await asyncio.wait_for(process.communicate(keys), WAIT)
+    said, _ = await asyncio.wait_for(process.communicate(), WAIT)
     return said.decode(errors="replace")
 
 
