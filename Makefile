@@ -182,7 +182,7 @@ LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generat
 lock:
 	$(LOCK) --output-file requirements/run.txt
 	$(LOCK) --extra test --constraint requirements/run.txt --output-file requirements/dev.txt
-	$(LOCK) --extra mmdb --extra traces --constraint requirements/dev.txt --output-file requirements/image.txt
+	$(LOCK) --extra cluster --extra mmdb --extra traces --constraint requirements/dev.txt --output-file requirements/image.txt
 	$(LOCK) --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --extra audit --constraint requirements/dev.txt --output-file requirements/audit.txt
 	$(LOCK) --extra clients --constraint requirements/dev.txt --output-file requirements/clients.txt

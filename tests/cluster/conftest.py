@@ -246,6 +246,7 @@ class Machine:
             self.wall_offset,
         )
         self.task: asyncio.Task[None] | None = None
+        self.gone = False
         self.engine.tick(self.now)
 
     @property
@@ -256,10 +257,13 @@ class Machine:
         self.task = asyncio.create_task(self.node.run())
 
     async def close(self) -> None:
+        """Leave, once."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
-        await self.node.leave(True)
+        if not self.gone:
+            self.gone = True
+            await self.node.leave(True)
 
     def ask(self, address: str, agent: str = "Browser/1.0", path: str = "/", rtt: float = 0.01) -> Request:
         """Ask, and if it is forwarded, end at once."""

@@ -123,17 +123,15 @@ async def test_sentinels_say_where_the_store_is(machines: Machines, sentinel: in
 
 @pytest.mark.scene
 async def test_a_cluster_of_the_store_has_all_of_it_at_one_node(machines: Machines, tmp_path: Path) -> None:
-    server = Store(tmp_path, free_port(), "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", str(free_port()))
+    server = Store(tmp_path, free_port(), *options)
     try:
         assert server.do("CLUSTER", "ADDSLOTSRANGE", "0", "16383").startswith(b"+OK")
+        async with asyncio.timeout(10.0):
+            while b"cluster_state:ok" not in server.do("CLUSTER", "INFO"):
+                await asyncio.sleep(0.05)
         url = f"valkey+cluster://127.0.0.1:{server.port}"
         a, b = machines("a", url), machines("b", url)
-        for _ in range(100):
-            try:
-                await a.node.round()
-                break
-            except LostError:
-                await asyncio.sleep(0.05)
         for _ in range(150):
             a.ask("192.0.2.8")
         misbehave(a)
@@ -141,6 +139,8 @@ async def test_a_cluster_of_the_store_has_all_of_it_at_one_node(machines: Machin
         assert a.node.members.names == ("a", "b")
         assert banned(b)
         assert server.do("KEYS", "{shield}:b:*").startswith(b"*2\r\n")
+        for one in (a, b):
+            await one.close()
     finally:
         server.close()
 
