@@ -143,6 +143,7 @@ class Fault(enum.Enum):
     # The upstream failed.
     UPSTREAM_REFUSED = "upstream_refused", 502
     UPSTREAM_CLOSED = "upstream_closed", 502
+    UPSTREAM_RESET = "upstream_reset", 502  # the stream of the request, over HTTP/2; the connection stays
     UPSTREAM_GARBAGE = "upstream_garbage", 502
     UPSTREAM_TIMEOUT = "upstream_timeout", 504
     UPSTREAM_UNAVAILABLE = "upstream_unavailable", 503

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
 
 BUFFERING, QUEUED, CONNECTING, SENT, RESPONDING, TUNNEL, ENDED = range(7)
 _UPSTREAM: Final = frozenset({SENT, RESPONDING})
+_NO_ANSWER: Final = frozenset({Fault.UPSTREAM_CLOSED, Fault.UPSTREAM_RESET})
 STATES: Final = ("buffering", "queued", "connecting", "sent", "responding", "tunnel", "ended")
 
 _QUEUE, _SHED = Action.QUEUE, Action.SHED  # looking one up costs 70 ns
@@ -518,11 +519,11 @@ class Exchange:
         body = self._body
         untouched = self.state != RESPONDING and connection.silent() and (body is None or body.replayable)
         # A kept connection that the server has closed in the meantime says nothing about the server.
-        stale = fault is Fault.UPSTREAM_CLOSED and untouched and connection.used_before
+        stale = fault in _NO_ANSWER and untouched and connection.used_before
         pool = self._forwarder.pool
         if not stale:
             self._blame(server, fault, now)
-        if untouched and fault is Fault.UPSTREAM_CLOSED and self.head.method in IDEMPOTENT:
+        if untouched and fault in _NO_ANSWER and self.head.method in IDEMPOTENT:
             attempts = self._attempts
             if attempts is None:
                 attempts = self._attempts = Attempts()

@@ -31,6 +31,10 @@ LATER: Final = "Please try again in a few minutes."
 SOON: Final = 5
 """s. A restart or an upstream's health check takes a few seconds; browsers and crawlers wait at least so long."""
 
+_CLOSED: Final = FaultReply(
+    "Bad gateway", "The site's server closed the connection before it had answered.", hint=LATER
+)
+
 FAULTS: Final[Mapping[Fault, FaultReply]] = {
     Fault.MALFORMED_HEAD: FaultReply("Bad request", "The request is not well-formed HTTP.", closes=True),
     Fault.BAD_HOST: FaultReply("Bad request", "The Host field is missing, repeated or not valid.", closes=True),
@@ -67,9 +71,8 @@ FAULTS: Final[Mapping[Fault, FaultReply]] = {
         closes=True,
     ),
     Fault.UPSTREAM_REFUSED: FaultReply("Bad gateway", "The site's server could not be reached.", hint=LATER),
-    Fault.UPSTREAM_CLOSED: FaultReply(
-        "Bad gateway", "The site's server closed the connection before it had answered.", hint=LATER
-    ),
+    Fault.UPSTREAM_CLOSED: _CLOSED,
+    Fault.UPSTREAM_RESET: _CLOSED,  # which to a visitor is the same
     Fault.UPSTREAM_GARBAGE: FaultReply(
         "Bad gateway", "The site's server gave an answer that cannot be understood.", hint=LATER
     ),

@@ -168,8 +168,9 @@ PROVOKED: dict[str, tuple[Provoke, tuple[str, str]]] = {
     "unsupported_media": (sent(post(ANSWER, b"{}")), ("POST", ANSWER)),
     "cross_site": (sent(post(ANSWER, b"{}", JSON, "Sec-Fetch-Site: cross-site")), ("POST", ANSWER)),
 }
-ELSEWHERE = {"misdirected", "gate_peer", "gate_question"}
-"""The first is provoked below, the others in tests/client/test_gate.py."""
+ELSEWHERE = {"misdirected", "gate_peer", "gate_question", "upstream_reset"}
+"""The first is provoked below, the last in tests/upstream/h2/test_streams.py, the others in
+tests/client/test_gate.py."""
 NOT_SENT = {"body_timeout", "upstream_refused", "upstream_unavailable", "streams_full", "out_of_files"}
 
 

@@ -350,7 +350,7 @@ class UpstreamStream:
         if rule is not None:
             exchange.upstream_failed(Fault.UPSTREAM_GARBAGE, rule)
         else:
-            exchange.upstream_failed(Fault.UPSTREAM_CLOSED)
+            exchange.upstream_failed(Fault.UPSTREAM_RESET if self.reset else Fault.UPSTREAM_CLOSED)
 
     def _written(self, pairs: Sequence[Pair]) -> bytes:
         """A head as HTTP/1.1 writes it. Raises Broken where that is too long, with the interim ones before it, or not

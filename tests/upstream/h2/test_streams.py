@@ -206,7 +206,7 @@ async def test_a_stream_that_the_server_breaks_off_is_cut() -> None:
         await peer.until(lambda: peer.answers[number].body == b"begin")
         go.set()
         assert (await peer.answer(number)).reset == 2
-        assert shield.metrics.faults[Fault.UPSTREAM_CLOSED.value] == 1
+        assert shield.metrics.faults[Fault.UPSTREAM_RESET.value] == 1
 
 
 async def test_a_server_that_objects_to_a_request_has_broken_nothing() -> None:
@@ -226,6 +226,7 @@ async def test_a_server_that_objects_to_a_request_has_broken_nothing() -> None:
             assert (await client.ask(get("/{}"))).status == 502
         assert not shield.told("upstream_ejected")
         assert shield.notes == []
+        assert shield.metrics.faults[Fault.UPSTREAM_RESET.value] == 8
         assert shield.metrics.faults[Fault.UPSTREAM_GARBAGE.value] == 0
 
 
