@@ -100,6 +100,10 @@ def clean(text: Any) -> str:
     return shown if len(shown) <= MOST_CHARS else shown[: MOST_CHARS - 1] + "…"
 
 
+FILLING: Final = 0.25
+"""Part of the queue that is filled by a flood: an onset takes seconds to be sure of, and this is seen at once."""
+
+
 def headline(figures: Figures, state: Mapping[str, Any]) -> tuple[str, str, str]:
     """How it stands: a mood (calm, warn or bad), a headline, and a sentence."""
     refused, through = figures.refused(), figures.last("forward") or 0.0
@@ -120,7 +124,12 @@ def headline(figures: Figures, state: Mapping[str, Any]) -> tuple[str, str, str]
         return "bad" if state.get("strictness", 0.0) > 0.05 else "warn", what + cause, lasted + doing
     if state.get("brownout"):
         return "warn", "The service is ill, and not attacked", doing
-    return ("warn", "Pressure", doing) if state.get("pressure", 0.0) > 0.05 else ("calm", "Calm", doing)
+    if state.get("pressure", 0.0) > 0.05:
+        return "warn", "Pressure", doing
+    waiting, most = state.get("waiting", 0), state.get("queue", 0)
+    if waiting > FILLING * most:
+        return "warn", "The queue fills", f"{number(waiting)} requests of at most {number(most)} wait. {doing}"
+    return "calm", "Calm", doing
 
 
 def facts(figures: Figures, state: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -242,6 +242,10 @@ async def attack(url: str) -> str:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError) as error:
             raise OSError(getattr(error, "strerror", None) or str(error) or "no answer") from error
+    if not found and status in (429, 503):
+        raise OSError(
+            f"it answers {status}, perhaps for the attack before: try again when that is over (shield status)"
+        )
     if not found:
         raise OSError(f"it answers {status} without the page of the demo site, which alone is flooded")
     return table(with_Shield=await play("with Shield", url, calm=BARE_CALM_SECONDS))

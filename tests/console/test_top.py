@@ -246,6 +246,8 @@ def test_figures_are_as_people_read_them(value: float | None, text: str) -> None
     [
         ({"attack": False, "pressure": 0.0}, "calm", "Calm"),
         ({"attack": False}, "warn", "Pressure"),
+        ({"attack": False, "pressure": 0.0, "waiting": 26, "queue": 100}, "warn", "The queue fills"),
+        ({"attack": False, "pressure": 0.0, "waiting": 25, "queue": 100}, "calm", "Calm"),
         ({"attack": False, "brownout": True}, "warn", "The service is ill, and not attacked"),
         ({"brownout": True, "cause": ""}, "bad", "The service is ill"),
         ({"strictness": 0.0, "cause": ""}, "warn", "Under attack"),

@@ -238,7 +238,7 @@ async def test_an_attack_floods_the_demo_site_and_nothing_else(monkeypatch: pyte
 
     async def answer(request: web.BaseRequest) -> web.Response:
         asked[request.headers["User-Agent"]] += 1
-        return web.Response(body=page)
+        return web.Response(body=page, status=status)
 
     server = web.ServerRunner(web.Server(answer))
     await server.setup()
@@ -246,10 +246,13 @@ async def test_an_attack_floods_the_demo_site_and_nothing_else(monkeypatch: pyte
     url = f"http://127.0.0.1:{server.addresses[0][1]}/"
     monkeypatch.setattr(demo_attack, "SECONDS", 1.0)
     monkeypatch.setattr(demo_attack, "BARE_CALM_SECONDS", 0.1)
-    page = b"<title>The shop</title>"
+    page, status = b"<title>Not now</title>", 503
+    with pytest.raises(OSError, match="perhaps for the attack before"):
+        await demo_attack.attack(url)
+    page, status = b"<title>The shop</title>", 200
     with pytest.raises(OSError, match="it answers 200 without the page of the demo"):
         await demo_attack.attack(url)
-    assert asked.total() == 1
+    assert asked.total() == 2
     page = (Path(demo.__file__).parent / "pages" / "index.html").read_bytes()
     text = await demo_attack.attack(url)
     await server.cleanup()

@@ -340,6 +340,7 @@ function mood(name, head, sub) {
   if ($("subline").textContent !== sub) $("subline").textContent = sub;
 }
 
+const FILLING = 0.25;   // of the queue: an onset takes seconds to be sure of, and this is seen at once
 function headline() {
   const refused = ACTIONS.slice(1).reduce((sum, action) => sum + (last(action) || 0), 0);
   const all = refused + (last("forward") || 0);
@@ -357,6 +358,7 @@ function headline() {
     mood(state.strictness > 0.05 ? "bad" : "warn", state.cause ? `${act}: ${state.cause}` : act, since + doing);
   } else if (state.brownout) mood("warn", "The service is ill, and not attacked", doing);
   else if (state.pressure > 0.05) mood("warn", "Pressure", doing);
+  else if (state.waiting > FILLING * state.queue) mood("warn", "The queue fills", `${plural(state.waiting, "request")} of at most ${figure(state.queue)} wait. ${doing}`);
   else mood("calm", "Calm", doing);
   document.title = state.attack ? `● ${rate(refused)} refused – Shield` : "Shield";
   const bans = Object.values(state.active_bans || {}).reduce((sum, n) => sum + n, 0);
