@@ -123,8 +123,13 @@ async def gated(
         yield name, f"http://127.0.0.1:{port}", shield
     finally:
         if process.returncode is None:
+            process.terminate()  # nginx ends its workers then; the others wait for connections
+        try:
+            async with asyncio.timeout(2.0):
+                await process.wait()
+        except TimeoutError:
             process.kill()
-        await process.wait()
+            await process.wait()
 
 
 async def test_newcomers_are_challenged_solve_and_get_in_and_the_denied_stay_outside(
