@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shield.model import Action
+from shield.policy.concurrency.settings import ConcurrencySettings
 from shield.policy.long_requests import LEAST_LONG
+from shield.policy.queue.settings import QueueSettings
+from shield.policy.request import Request
+from shield.policy.settings import EngineSettings
+from tests.policy.conftest import CHEAP, World
 from tests.policy.test_long_requests import QUICK, SLOW, attack, known, settle, sweep
 
 
@@ -88,3 +95,43 @@ def test_to_hang_up_is_no_way_past_the_limit_while_others_take_long(make: Any) -
     assert len(served) == 50 - let_in
     assert world.engine.status(world.now).in_flight == 0
     assert world.ask(known(world, "198.51.100.99"), QUICK).has_slot
+
+
+_steps = st.one_of(
+    st.tuples(st.just("ask"), st.integers(0, 5)),
+    st.tuples(st.just("end"), st.integers(0, 9)),
+    st.tuples(st.just("leave"), st.integers(0, 9)),
+    st.tuples(st.just("time"), st.sampled_from([0.0, 0.01, 0.1, LEAST_LONG])),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(limit=st.integers(1, 4), steps=st.lists(_steps, max_size=40))
+def test_whoever_hangs_up_no_slot_is_free_too_early_or_held_for_long(limit: int, steps: list[tuple[str, Any]]) -> None:
+    """In any order of requests, answers and hang-ups: the service never has more to do than the limit says, a request
+    that was hung up counts at first, and after LEAST_LONG no longer."""
+    calm = QueueSettings(calm_patience=1e6)
+    world = World(EngineSettings(challenge=CHEAP, concurrency=ConcurrencySettings(adaptive=False), queue=calm), limit)
+    settle(world)
+    asked: list[Request] = []
+    left: list[float] = []  # when each hung up
+    for what, value in steps:
+        with_slots = [request for request in asked if request.has_slot]
+        if what == "ask":
+            asked.append(world.ask(world.client(f"203.0.{value}.1"), QUICK))
+        elif what == "time":
+            world.now += value
+            world.engine.tick(world.now)
+        elif value < len(with_slots):
+            request = with_slots[value]
+            asked.remove(request)
+            if what == "end":
+                world.end(request, rtt=0.02)
+            else:
+                world.engine.cancel(request, world.now, at_work=True)
+                left.append(world.now)
+        working = sum(request.has_slot for request in asked)
+        just_left = sum(world.now == at for at in left)
+        may_be_left = sum(world.now - at < LEAST_LONG for at in left)
+        in_flight = world.engine.status(world.now).in_flight
+        assert working + just_left <= in_flight <= min(working + may_be_left, limit)
