@@ -191,7 +191,7 @@ class Http2Connection(asyncio.Protocol):
         self.flow = Flow(transport, connections.ahead)
         self.calm = Calm(now)
         self._heads = Http2Heads(serving.heads, scheme.encode("ascii"), self.peer.trusted)
-        self.session = serving.http2.begin()
+        self.session = serving.http2.begin(self.peer.trusted)
         connections.opened(self)
         if enter(self, serving, transport, address, self.secure):
             self.pump_soon()

@@ -27,7 +27,8 @@ MOST_STREAMS: Final = 100
 STREAM_WINDOW: Final = 256 * 1024
 """bytes of a request's body that may be on their way: 5 MB/s at 50 ms of round trip."""
 CONNECTION_WINDOW: Final = 4 * 1024 * 1024
-"""bytes of all of them together, on one connection."""
+"""bytes of all of them together, on one connection. For a trusted proxy it is MOST_STREAMS times STREAM_WINDOW: one of
+its clients must not stall the others' uploads by its own."""
 MOST_ACKS: Final = 8192
 """Acknowledgements of SETTINGS and PING that wait to be sent: more than one read brings. calm.py counts them."""
 MOST_CONTINUATIONS: Final = 8
@@ -78,11 +79,11 @@ class Terms:
             Setting.NO_RFC7540_PRIORITIES: 1,
         }
 
-    def begin(self) -> Session:
-        """A session, with its SETTINGS to be sent."""
+    def begin(self, of_many: bool) -> Session:
+        """A session, with its SETTINGS to be sent. `of_many`: a proxy brings the requests of its clients."""
         connection = Connection(Role.SERVER, self._configuration)
         connection.initiate_connection(self._settings)
-        connection.set_local_window_size(CONNECTION_WINDOW)
+        connection.set_local_window_size(MOST_STREAMS * STREAM_WINDOW if of_many else CONNECTION_WINDOW)
         return Session(connection)
 
 

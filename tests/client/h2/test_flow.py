@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from shield.client.h2.session import STREAM_WINDOW
+from shield.http.forwarded import Forwarding
 from shield.http.settings import HttpSettings
-from tests.client.h2.peer import END_HEADERS, Frames, Peer, frame, headers, request, settings, window
+from tests.client.h2.peer import DATA, END_HEADERS, END_STREAM, Frames, Peer, frame, headers, request, settings, window
 from tests.harness import Link, Received, early, reply, shielded, soon
 
 LARGE = bytes(2 << 20)
@@ -104,3 +105,24 @@ async def test_windows_may_shrink_below_nothing() -> None:
 
 def _received(frames: list) -> int:  # type: ignore[type-arg]
     return sum(len(each.data) for each in frames if type(each).__name__ == "DataFrame")
+
+
+async def test_uploads_that_wait_for_room_stall_no_others_of_a_proxys_clients() -> None:
+    """A trusted proxy brings many clients' requests over one connection. Sixteen uploads that waited used up the window
+    of all: no other client's upload came in until their deadline."""
+    http = HttpSettings(body_buffer_bytes=1, body_spool_bytes=0)
+    proxied = Forwarding(("127.0.0.1",), "x-forwarded-for")
+    async with shielded({"/": reply(b"ok")}, http=http, http2=True, forwarding=proxied) as (shield, origin):
+        shield.streams.places.most = 0
+        frames = await Frames.open(shield)
+        for number in range(1, 41, 2):
+            bad = request("/", ("x-forwarded-for", "192.0.2.1"), method="POST")
+            piece = frame(DATA, 0, number, bytes(16_384))
+            await frames.send(headers(bad, number, END_HEADERS), piece * (STREAM_WINDOW // 16_384))
+        await soon(lambda: len(shield.streams.waiting) == 20)
+        good = request("/", ("x-forwarded-for", "198.51.100.1"), method="POST")
+        await frames.send(headers(good, 41, END_HEADERS), frame(DATA, END_STREAM, 41, b"x"))
+        told = await frames.until(lambda told: told.answered or told.closed)
+        assert (told.answered, told.goaways) == ([41], [])
+        assert [asked.body for asked in origin.requests] == [b"x"]
+        frames.close()
