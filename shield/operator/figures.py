@@ -67,15 +67,21 @@ Counts = Mapping[str, int]
 class Recorder:
     """The rows of the last quarter of an hour, and the state of now."""
 
-    __slots__ = ("_before", "_details", "_rows")
+    __slots__ = ("_answering", "_before", "_details", "_rows")
 
     def __init__(self) -> None:
         self._rows: deque[array[float]] = deque(maxlen=KEPT_SECONDS)
         self._before: deque[tuple[float, Mapping[str, Any]]] = deque(maxlen=RATE_SECONDS + 1)
+        self._answering: list[Any] = []  # the workers whose counts are in the last ones
         self._details: dict[float, dict[str, Any]] = {}  # of onsets, by their time
 
     def take(self, now: float, status: Mapping[str, Any]) -> list[float | None]:
-        """Note a status of `now` (Unix time); its row, as JSON has it."""
+        """Note a status of `now` (Unix time); its row, as JSON has it. While a worker does not answer, what it has
+        counted is missing: then rates begin anew, or all of it would count for the second in which it answers again."""
+        answering = [part["worker"] for part in status.get("workers", ()) if part["answers"]]
+        if answering != self._answering:
+            self._before.clear()
+        self._answering = answering
         self._before.append((now, counts_of(status)))
         seconds, then, counted = self._since(1)
         said = {action: _sum(counted["requests"].get(action)) for action in (*_ACTIONS, *_TWINS.values())}
@@ -100,7 +106,8 @@ class Recorder:
                 market.get("price", 0),
                 status.get("live_passes", {}).get("in_use", 0),
                 max((part.get("market", {}).get("waiting", 0) for part in _parts(status)), default=0),
-                bool(status.get("attack")),
+                # Where nobody answers, an attack goes on: else it was two.
+                bool(status["attack"] if "attack" in status else self._rows and self._rows[-1][-1]),
             ),
         )
         self._rows.append(row)

@@ -70,6 +70,23 @@ def test_latency_is_told_by_who_was_served() -> None:
     assert tiers[0]["p50"] is None
 
 
+def test_a_worker_that_misses_a_second_makes_no_peak_and_ends_no_attack() -> None:
+    """The story: a report of a minute on a busy machine told of seven attacks, and of 545 requests in a second in
+    which ten were sent: one worker, then both, had not answered in time."""
+    recorder = Recorder()
+
+    def second(now: float, one: int, two: int) -> tuple[float, float]:
+        answers = [{"worker": number, "answers": bool(count)} for number, count in ((0, one), (1, two))]
+        said = status({"forward": {"ok": one + two}}, attack=True) if one or two else {}
+        found = row(recorder, now, {**said, "workers": answers})
+        return found["forward"], found["attack"]
+
+    seconds = [(500, 500), (510, 505), (515, 0), (525, 0), (535, 530), (545, 540), (0, 0), (565, 560), (570, 570)]
+    rates = [second(100.0 + n, *counts) for n, counts in enumerate(seconds)]
+    assert [rate for rate, _ in rates] == [0.0, 15.0, 0.0, 10.0, 0.0, 20.0, 0.0, 0.0, 15.0]
+    assert all(attack for _, attack in rates)
+
+
 def site(requests: int, **more: Any) -> dict[str, Any]:
     return {
         "ready": True, "dry_run": False, "pressure": 0.0, "attack": False, "attack_seconds": 0.0, "attack_cause": "",
