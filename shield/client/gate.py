@@ -29,6 +29,7 @@ from shield.http.questions import (
 )
 from shield.http.rules import Broken
 from shield.model import Action, Fault, Outcome
+from shield.policy.per_route.readings import ambiguous
 from shield.policy.request import Request
 from shield.readers import Reader
 from shield.replies.pages import PREFIX
@@ -111,7 +112,9 @@ class GateConnection(ClientConnection):
         else:
             asked.secure = head.secure
             request = Request(client, asked.method, asked.path, asked.headers, peer.shown_pass, True, None)
-            ours = asked.path.startswith(PREFIX)  # will be passed on to us: nobody could solve a challenge otherwise
+            # Will be passed on to us: nobody could solve a challenge otherwise. The proxy resolves dot segments before
+            # it looks, so it would send "/.well-known/shield/../admin" to the service.
+            ours = asked.path.startswith(PREFIX) and not ambiguous(asked.path)
             engine = serving.engine
             verdict = engine.toll(request, now) if ours else engine.decide(request, now)
             serving.metrics.decided(verdict)

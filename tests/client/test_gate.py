@@ -150,6 +150,21 @@ async def test_the_path_of_shields_own_pages_is_let_through_and_served(shield: S
     assert not shield.engine.decided
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["../../admin", "..%2f..%2fadmin", "%2e%2e/%2e%2e/admin", "..;/..;/admin", ".//../../admin"],
+)
+async def test_who_begins_at_shields_own_pages_and_leaves_them_is_judged_as_anybody(shield: Shield, path: str) -> None:
+    """nginx and Caddy resolve dot segments to find where a request belongs, and send the service what was written: so
+    they ask about it, and the service reads it as a page of its own."""
+    written = "/.well-known/shield/" + path
+    shield.engine.verdicts[written] = CHALLENGED
+    async with await shield.client() as client:
+        assert (await asked(client, "nginx", written)).status == 401
+        assert (await asked(client, "caddy", written)).status == 503
+    assert [request.path for request in shield.engine.decided] == [written] * 2
+
+
 async def test_a_request_that_breaks_http_is_refused_and_nobody_is_blamed(shield: Shield) -> None:
     async with await shield.client() as client:
         assert (await asked(client, "caddy", "/a b")).status == 400
