@@ -8,7 +8,9 @@ not know (`@target-uri`, `@query`, `@scheme`).
 Whatever does not count is nothing: neither an error nor a signal, as whoever signs may be new here, or its key may.
 What an attacker can make us do is bounded: what is longer than MOST_CHARS is not read; a key's id, and the times, are
 looked for before anything is parsed; and the library and the mathematics get VERIFY_SHARE of a core together. Beyond,
-signatures are not looked at. A signature without a nonce is remembered with what it covers, for as long as it holds.
+signatures are not looked at. Half of that is kept for addresses from which a signature of the same bot has held: so
+whoever sends junk in a bot's name does not shut out the bot. A signature without a nonce is remembered with what it
+covers, for as long as it holds.
 
 The library is an extra, and imported when it is needed.
 """
@@ -20,6 +22,8 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from math import inf
 from typing import Any, Final
 
 from shield.lookup.bot_keys import BotKey, BotKeys
@@ -36,10 +40,17 @@ SKEW: Final = 60.0
 LONGEST: Final = 86_400.0
 """s. That a signature may hold. The draft recommends no more than 24 hours."""
 MOST_NONCES: Final = 65_536
+"""Of all bots. When they are so many, a bot may still add to its own until it has an equal part of them."""
+NONCE_BYTES: Final = 16
+"""Of the digest by which a nonce is remembered. A bot may write 4 KB into each."""
+SWEEP_SECONDS: Final = 1.0
+"""Between two searches for nonces that have ended, where there is no room. One takes 10 ms."""
+MOST_PROVEN: Final = 4096
+"""Addresses from which a signature has held. The one that was longest without is forgotten first."""
 MOST_KEPT: Final = 1024
 """Signatures without a nonce."""
 VERIFY_SHARE: Final = 0.1
-"""Of a core, for verifying signatures."""
+"""Of a core, for verifying signatures: half of it for each of the two budgets."""
 VERIFY_SECONDS: Final = 0.0005
 """That one takes, for that bound: 0.35 ms were measured at best, and 0.7 on a busy machine."""
 VERIFY_BURST: Final = 200.0
@@ -85,10 +96,11 @@ class _Lines:
         self._headers = headers
 
     def items(self) -> list[tuple[str, str]]:
-        getall = getattr(self._headers, "getall", None)
-        if getall is None:
+        lines = getattr(self._headers, "lines", None)
+        if lines is None:
             return list(self._headers.items())
-        return [(name, value) for name in self._headers for value in getall(name, [])]
+        pairs = (line.decode("utf-8", "surrogateescape").partition(":") for line in lines())
+        return [(name.lower(), value.strip(" \t")) for name, _, value in pairs]
 
 
 class WebBotAuth:
@@ -100,7 +112,10 @@ class WebBotAuth:
         "_kept",
         "_library",
         "_nonces",
+        "_proven",
         "_public",
+        "_reserve",
+        "_swept",
         "_verifier",
         "_wall_offset",
         "counts",
@@ -116,8 +131,12 @@ class WebBotAuth:
         no_times = {"validate_created_and_expires": lambda *_, **__: None}
         self._verifier: Any = type("Verifier", (self._library.HTTPMessageVerifier,), no_times)
         self._public: Any = importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
-        self._budget = Bucket(Rate(VERIFY_SHARE, VERIFY_BURST * VERIFY_SECONDS))
-        self._nonces: dict[tuple[str, str], float] = {}  # by key and nonce: until when it must not come again
+        rate = Rate(VERIFY_SHARE / 2, VERIFY_BURST * VERIFY_SECONDS)
+        self._budget = Bucket(rate)
+        self._reserve = Bucket(rate)  # for those that are proven
+        self._proven: dict[tuple[str, str], None] = {}  # bot and address, the last one that was confirmed last
+        self._nonces: dict[str, dict[bytes, float]] = {}  # of each bot: until when a nonce must not come again
+        self._swept = -inf
         self._kept: dict[tuple[str, ...], tuple[str, float]] = {}  # by all that was signed: the name, and until when
         self.counts: dict[str, Verified] = {}  # by the names of bots
 
@@ -142,14 +161,26 @@ class WebBotAuth:
         if kept is not None and kept[1] > wall and kept[0] == key.name:
             counts.confirmed += 1
             return kept[0]
-        if not self._budget.take(VERIFY_SECONDS, now):
+        sender = key.name, request.client.address
+        reserved = sender in self._proven and self._reserve.take(VERIFY_SECONDS, now)
+        if not (reserved or self._budget.take(VERIFY_SECONDS, now)):
             counts.put_off += 1
             return ""
         if not self._holds(request, key_id, key, wall, signed):
             counts.refuted += 1
             return ""
         counts.confirmed += 1
+        self._prove(sender)
         return key.name
+
+    def _prove(self, sender: tuple[str, str]) -> None:
+        """A signature of this bot has held, which came from this address."""
+        proven = self._proven
+        if sender in proven:
+            del proven[sender]
+        elif len(proven) >= MOST_PROVEN:
+            del proven[next(iter(proven))]
+        proven[sender] = None
 
     def _holds(self, request: Request, key_id: str, key: BotKey, wall: float, signed: tuple[str, ...]) -> bool:
         """Whether a signature by a key that is known counts."""
@@ -168,7 +199,7 @@ class WebBotAuth:
             return False
         nonce = result.nonce
         if nonce is not None:
-            return self._is_new(key_id, nonce, float(expires), wall)
+            return self._is_new(key, nonce, float(expires), wall)
         if names <= {*_MAY_COVER, "signature-agent"}:  # all that it covers is in `signed`
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
@@ -184,14 +215,25 @@ class WebBotAuth:
         (result,) = found
         return result
 
-    def _is_new(self, key_id: str, nonce: str, expires: float, wall: float) -> bool:
+    def _is_new(self, key: BotKey, nonce: str, expires: float, wall: float) -> bool:
         """Whether a nonce comes for the first time. Where there is no room to remember it, nobody can say so."""
-        nonces = self._nonces
-        if (key_id, nonce) in nonces:
+        mine = self._nonces.setdefault(key.name, {})
+        digest = sha256(key.public + nonce.encode("utf-8", "surrogatepass")).digest()[:NONCE_BYTES]
+        if digest in mine:
             return False
-        if len(nonces) >= MOST_NONCES:
-            self._nonces = nonces = {each: until for each, until in nonces.items() if until > wall}
-            if len(nonces) >= MOST_NONCES:
-                return False
-        nonces[key_id, nonce] = expires
+        if not self._has_room(mine) and wall >= self._swept + SWEEP_SECONDS:
+            self._swept = wall
+            left = {
+                name: {each: until for each, until in nonces.items() if until > wall}
+                for name, nonces in self._nonces.items()
+            }
+            self._nonces = {name: nonces for name, nonces in left.items() if nonces or name == key.name}
+            mine = self._nonces[key.name]
+        if not self._has_room(mine):
+            return False
+        mine[digest] = expires
         return True
+
+    def _has_room(self, mine: dict[bytes, float]) -> bool:
+        everyone = self._nonces.values()
+        return len(mine) < MOST_NONCES // len(everyone) or sum(map(len, everyone)) < MOST_NONCES
