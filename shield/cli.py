@@ -370,7 +370,7 @@ def _parser() -> argparse.ArgumentParser:
             help="the config file; without it config.toml in the current directory, or else the one that Shield ships",
         )
         if name == "demo":
-            what = "flood the demo site behind a Shield that runs already, for 15 s; on loopback only"
+            what = "flood the demo site behind a Shield that runs already, for 15 s after 9 of users alone; on loopback"
             parsed.add_argument("--attack", action="store_true", help=what)
         if name in ("check", "notify"):
             parsed.add_argument("--json", action="store_true", help="write the report to stdout as JSON")

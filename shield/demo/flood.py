@@ -35,7 +35,11 @@ SECONDS: Final = 15.0
 CALM_SECONDS: Final = 9.0
 """The users come this long before the flood. With the short windows of `shield demo` they are known by then."""
 BARE_CALM_SECONDS: Final = 3.0
-"""The same for the site without Shield, which knows nobody, and for an attack alone, which is to be seen at once."""
+"""The same for the site without Shield, which knows nobody."""
+STRANGERS: Final = (
+    "Users who were challenged were strangers to this Shield: it knows somebody by visits in two windows\n"
+    "(history.window: 60 s, under `shield demo` 2 s). A browser answers the challenge by itself; these programs do not."
+)
 USERS: Final = 10
 USER_PAUSE: Final = 1.0
 PATIENCE: Final = 2.0
@@ -233,7 +237,7 @@ async def compare(url: str) -> str:
 
 
 async def attack(url: str) -> str:
-    """Flood the demo site at `url`, soon; what users and attackers got. OSError if it is not there, or something else
+    """Flood the demo site at `url`; what users and attackers got. OSError if it is not there, or something else
     is: nobody's service is flooded for a demo."""
     async with _session(url.rstrip("/"), "127.0.0.1", _USER, 1) as session:
         try:
@@ -248,7 +252,9 @@ async def attack(url: str) -> str:
         )
     if not found:
         raise OSError(f"it answers {status} without the page of the demo site, which alone is flooded")
-    return table(with_Shield=await play("with Shield", url, calm=BARE_CALM_SECONDS))
+    phase = await play("with Shield", url, calm=CALM_SECONDS)
+    strangers = phase.users.results[_MEANING[503]]
+    return table(with_Shield=phase) + (f"\n\n{STRANGERS}" if strangers else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -238,14 +238,16 @@ async def test_an_attack_floods_the_demo_site_and_nothing_else(monkeypatch: pyte
 
     async def answer(request: web.BaseRequest) -> web.Response:
         asked[request.headers["User-Agent"]] += 1
-        return web.Response(body=page, status=status)
+        challenged = status == 200 and request.path == "/search" and "Mozilla" in request.headers["User-Agent"]
+        return web.Response(body=page, status=503 if challenged else status)
 
     server = web.ServerRunner(web.Server(answer))
     await server.setup()
     await web.TCPSite(server, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{server.addresses[0][1]}/"
     monkeypatch.setattr(demo_attack, "SECONDS", 1.0)
-    monkeypatch.setattr(demo_attack, "BARE_CALM_SECONDS", 0.1)
+    monkeypatch.setattr(demo_attack, "CALM_SECONDS", 0.1)
+    monkeypatch.setattr(demo_attack, "USER_PAUSE", 0.1)
     page, status = b"<title>Not now</title>", 503
     with pytest.raises(OSError, match="perhaps for the attack before"):
         await demo_attack.attack(url)
@@ -258,7 +260,9 @@ async def test_an_attack_floods_the_demo_site_and_nothing_else(monkeypatch: pyte
     await server.cleanup()
     assert asked["shield-demo-attack"]
     assert text.splitlines()[0].split() == ["with", "Shield"]
-    assert text.splitlines()[-1].split() == ["attackers", "served", "100%"]
+    table, told = text.split("\n\n")
+    assert table.splitlines()[-1].split() == ["attackers", "served", "100%"]
+    assert "were strangers to this Shield" in told
     with pytest.raises(OSError, match="onnect"):
         await demo_attack.attack(url)
 
