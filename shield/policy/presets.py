@@ -89,6 +89,10 @@ _REPOSITORY: Final = r"(?:/[A-Za-z0-9._~@+-]{1,128}){1,6}"
 _SCOPE: Final = re.compile(r"^(/@[\w.~-]+)%2[fF]")
 """npm writes the slash within a package's name as an escape."""
 _NPM_PACKAGE: Final = r"/(?:@[\w.~-]+/)?[\w.~-]+"
+_CRATE: Final = (
+    r"3/(?P<letter>[\w-])/(?P=letter)[\w-]{2}|(?P<two>[\w-]{2})/(?P<more>[\w-]{2})/(?P=two)(?P=more)[\w-]{0,60}"
+)
+"""A file of cargo's index: its folders are how the crate's name begins. Other pages are two folders deep, too."""
 _ACTIVITY: Final = ("application/activity+json", "application/ld+json")
 _HEALTH: Final = "health|healthz|healthcheck|health-check|livez|readyz|ping|up|heartbeat"
 
@@ -147,7 +151,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
             _reading(r"/(?:@[\w.~-]+/)?[\w.~-]+/-/(?:@[\w.~-]+/)?[\w.~+-]+\.tgz", r"/-/ping"),
             _posting(r"/-/npm/v1/security/(?:advisories/bulk|audits/quick)", types=("application/json",)),
             _reading(  # cargo, Go, OCI registries, apt, RubyGems, Composer, Maven
-                r"(?:/index)?/(?:config\.json|[12]/[\w-]{1,2}|3/\w/[\w-]{3}|[\w-]{2}/[\w-]{2}/[\w-]{4,64})",
+                rf"(?:/index)?/(?:config\.json|1/\w|2/[\w-]{{2}}|{_CRATE})",
                 r"/api/v1/crates/[\w-]{1,64}/[\w.+-]{1,64}/download",
                 r"(?:/[\w.~!-]+){1,8}/@(?:latest|v/(?:list|[\w.+!-]+\.(?:info|mod|zip)))",
                 r"/v2/|/v2(?:/[a-z0-9._-]+){1,8}/(?:manifests/[\w.:-]+|blobs/[a-z0-9]+:[0-9a-f]+|tags/list)",

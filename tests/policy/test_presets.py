@@ -56,7 +56,18 @@ UNDER: list[tuple[str, str, str, dict[str, str]]] = [
     ("package-managers", "GET", "/lodash/-/lodash-4.17.21.tgz", {}),
     ("package-managers", "GET", "/@types/node/-/node-20.1.0.tgz", {}),
     ("package-managers", "POST", "/-/npm/v1/security/advisories/bulk", typed("application/json")),
-    ("package-managers", "GET", "/se/rd/serde", {}),
+    *(
+        ("package-managers", "GET", path, {})
+        for path in (
+            "/se/rd/serde",
+            "/index/se/rd/serde",
+            "/ra/nd/rand",
+            "/3/u/url",
+            "/2/cc",
+            "/index/1/a",
+            "/config.json",
+        )
+    ),
     ("package-managers", "GET", "/api/v1/crates/serde/1.0.200/download", {}),
     ("package-managers", "GET", "/golang.org/x/text/@v/v0.14.0.info", {}),
     ("package-managers", "GET", "/github.com/!burnt!sushi/toml/@latest", {}),
@@ -108,6 +119,9 @@ NOT_UNDER: list[tuple[str, str, str, dict[str, str]]] = [
     ("package-managers", "GET", "/search/all", NPM_11),
     ("package-managers", "GET", "/search/all", NPM),
     ("package-managers", "POST", "/lodash", NPM),
+    ("package-managers", "GET", "/en/us/products", {}),
+    ("package-managers", "GET", "/se/rd/search", {}),
+    ("package-managers", "GET", "/3/a/buy", {}),
     ("activitypub", "GET", "/search", ACTIVITY),
     ("activitypub", "POST", "/inbox", typed("application/json")),
     ("activitypub", "GET", "/users/alice", {"User-Agent": "Mastodon/4.4.2"}),
