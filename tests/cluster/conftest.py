@@ -237,7 +237,7 @@ class Machine:
         self.book, self.log = Book(), Log()
         self.book.follow = lambda: self.engine.follow(self.book.rules(), self.now)
         self.node = Node(
-            ClusterSettings(store=url, node=node, **{"deadline": 1.0, **settings}),
+            ClusterSettings(store=url, node=node, **{"deadline": 5.0, **settings}),
             Sites([self.engine]),
             keys,
             self.book,

@@ -156,7 +156,7 @@ async def test_a_site_that_is_flooded_and_hangs_is_not_noticed_at_the_other(
     shop.open.set()
     ended = Counter(status for status, _ in await asyncio.gather(*flood))
     assert ended[200] >= 4
-    assert ended[200] + ended[503] == 60, ended
+    assert ended[200] + ended[503] + ended[504] == 60, ended  # 504: what waited at its hanging service for too long
 
 
 async def test_a_dead_service_is_its_own_sites_fault(
