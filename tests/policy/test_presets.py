@@ -47,7 +47,7 @@ UNDER: list[tuple[str, str, str, dict[str, str]]] = [
     ("git", "GET", f"/p.git/objects/{'ab'}/{'0' * 38}", {}),
     ("git", "GET", f"/p.git/objects/pack/pack-{'1' * 40}.idx", {}),
     ("package-managers", "GET", "/simple/", {}),
-    ("package-managers", "GET", "/root/pypi/+simple/requests/".replace("+", ""), {}),
+    ("package-managers", "GET", "/mirror/pypi/simple/requests/", {}),
     ("package-managers", "GET", "/packages/a/requests-2.32.3-py3-none-any.whl", {}),
     ("package-managers", "GET", "/packages/a/requests-2.32.3-py3-none-any.whl.metadata", {}),
     ("package-managers", "GET", "/lodash", NPM),
