@@ -97,7 +97,8 @@ class LogWriter:
             self._busy = False
 
     def _write_out(self, lines: bytearray, count: int) -> None:
-        data = memoryview(b"\n" + lines if self._torn else lines)
+        parted = self._torn  # a newline goes before, which ends no line of these
+        whole = data = memoryview(b"\n" + lines if parted else lines)
         while data:
             try:
                 data = data[self.output.write(data) :]
@@ -107,10 +108,12 @@ class LogWriter:
                 break
             except OSError:  # EPIPE, ENOSPC, EIO: there is no better place to say so
                 break
-        lost = bytes(data).count(b"\n")
-        self._torn = lost > 0
+        sent = len(whole) - len(data)
+        if sent:
+            self._torn = whole[sent - 1] != ord("\n")
+        lost = bytes(data).count(b"\n") - (parted and not sent)
         self.dropped += lost
-        self.written += count - min(lost, count)
+        self.written += count - lost
 
     def _writable(self) -> bool:
         poll = select.poll()

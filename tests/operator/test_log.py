@@ -395,6 +395,31 @@ def test_a_torn_line_does_not_spoil_the_next() -> None:
     assert (writer.written, writer.dropped) == (2, 1)
 
 
+def test_a_disk_that_stays_full_counts_each_line_once() -> None:
+    """Each further batch that failed counted one line too many, and what stopped at a line's end left an empty one."""
+    written = bytearray()
+    full = OSError(errno.ENOSPC, "full")
+    script: list[int | OSError] = [6, full, 3, full, full, full, 100]
+
+    def write(fd: int, data: bytes | memoryview) -> int:
+        step = script.pop(0)
+        if isinstance(step, OSError):
+            raise step
+        written.extend(data[:step])
+        return min(step, len(data))
+
+    writer = LogWriter(Descriptor(2, write))
+    writer._write_out(bytearray(b"whole\nlost\n"), 2)  # stops at the end of a line
+    assert (writer.written, writer.dropped) == (1, 1)
+    writer._write_out(bytearray(b"torn\n"), 1)
+    writer._write_out(bytearray(b"lost\nlost\n"), 2)
+    writer._write_out(bytearray(b"lost\n"), 1)
+    assert (writer.written, writer.dropped) == (1, 5)
+    writer._write_out(bytearray(b"next\n"), 1)
+    assert bytes(written) == b"whole\ntor\nnext\n"
+    assert (writer.written, writer.dropped) == (2, 5)
+
+
 def test_a_full_pipe_is_waited_for_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shield.operator.log_writer.STALL_SECONDS", 0.01)
     reader, full = os.pipe()
